@@ -1,0 +1,3 @@
+"""Train GANs in JAX."""
+
+__version__ = '0.1.0'

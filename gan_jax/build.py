@@ -1,0 +1,116 @@
+"""From config to objects: the only place where a name becomes a function."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gan_jax import config as config_lib
+from gan_jax import errors
+from gan_jax import losses
+from gan_jax import networks
+from gan_jax.data import folder
+from gan_jax.data import sources
+from gan_jax.steps import adversarial
+
+
+def dataset(config):
+    """Read the data set that a config names.
+
+    Returns:
+        `sources.Dataset`.
+
+    Raises:
+        errors.DataError: where it is not there or cannot be read.
+    """
+    size = config_lib.image_size(config)
+    if config.data.path:
+        images, labels, classes = folder.read(config.data.path, size)
+        return sources.Dataset(config.data.path, images, labels, classes)
+    return sources.load(
+        sources.Request(
+            config.data.name, config.data.split, config.data.data_dir, size
+        )
+    )
+
+
+def gan(config, image_shape):
+    """Make the static parts of a training step.
+
+    Args:
+        config: a validated ConfigDict.
+        image_shape: (height, width, channels) of the data.
+
+    Returns:
+        `adversarial.GAN`.
+
+    Raises:
+        errors.ConfigError: where a network cannot make or read such images.
+    """
+    made = adversarial.GAN(
+        generator=_network(
+            config, config.generator, 'generator', image_shape=image_shape
+        ),
+        discriminator=_network(config, config.discriminator, 'discriminator'),
+        g_tx=_optimizer(config.g_optimizer),
+        d_tx=_optimizer(config.d_optimizer),
+        loss=losses.LOSSES[config.loss.name],
+        latent_size=config.latent_size,
+        d_steps=config.d_steps,
+    )
+    try:
+        abstract_state(made, image_shape)
+    except ValueError as error:
+        raise errors.ConfigError(str(error)) from error
+    return made
+
+
+def _network(config, options, player, **fields):
+    module = getattr(networks.NETWORKS[options.name], player)
+    for key, value in options.items():
+        if key in module.__dataclass_fields__ and key != 'name':
+            fields[key] = value
+    return module(dtype=jnp.dtype(config.dtype), **fields)
+
+
+def _optimizer(options):
+    """Make an optax transform that gives a direction, without a rate."""
+    if options.name == 'adam':
+        return optax.scale_by_adam(b1=options.b1, b2=options.b2)
+    return optax.trace(decay=options.momentum)  # sgd
+
+
+def hyperparams(config):
+    """Take the numbers that a step reads anew at each call."""
+    return adversarial.Hyperparams(
+        g_learning_rate=jnp.float32(config.g_optimizer.learning_rate),
+        d_learning_rate=jnp.float32(config.d_optimizer.learning_rate),
+        ema_decay=jnp.float32(config.ema_decay),
+    )
+
+
+def convolutional(config):
+    """Say whether a network of this config convolves."""
+    return any(
+        networks.NETWORKS[options.name].convolutional
+        for options in (config.generator, config.discriminator)
+    )
+
+
+def abstract_state(gan, image_shape):
+    """Give the form of a state, as `jax.ShapeDtypeStruct`, without running."""
+    return jax.eval_shape(
+        lambda key: adversarial.init(gan, key, image_shape), jax.random.key(0)
+    )
+
+
+def step(gan, feed):
+    """Bind a GAN and a feed to the step that `parallel.train_call` runs."""
+
+    def run(state, constants, fed, key, mean):
+        images, labels = feed.select(constants.resident, fed)
+        batch = adversarial.Batch(images, labels, constants.slots)
+        return adversarial.train_step(
+            gan, constants.hyperparams, state, batch, key, mean=mean
+        )
+
+    return run

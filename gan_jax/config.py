@@ -1,0 +1,227 @@
+"""Every config key with its default, and what is allowed in it."""
+
+import re
+
+from ml_collections import ConfigDict
+
+from gan_jax import errors
+from gan_jax import losses
+from gan_jax import networks
+from gan_jax.data import sources
+from gan_jax.networks import layers
+
+DTYPES = ('bfloat16', 'float32')
+OPTIMIZERS = ('adam', 'sgd')
+
+# Keys that do not change what is learnt: they may change when a run goes on,
+# and are no part of the name of its folder.
+FREE_KEYS = (
+    'checkpoint_every',
+    'data.data_dir',
+    'eval_every',
+    'keep_checkpoints',
+    'log_every',
+    'num_steps',
+    'sample_every',
+)
+
+
+def default_config():
+    """Make a config with every key; recipes start from it."""
+    config = ConfigDict()
+    config.seed = 0  # of weights, noise and the order of the data
+    config.num_steps = 2000  # generator updates
+    config.batch_size = 64  # real images per update, over all devices
+    config.d_steps = 1  # discriminator updates per generator update
+    config.dtype = 'float32'  # of computations; parameters stay float32
+    config.latent_size = 100  # length of z ~ N(0, I)
+    config.ema_decay = 0.999  # of the averaged generator that samples
+
+    config.loss = ConfigDict()
+    config.loss.name = 'non_saturating'  # one of losses.LOSSES
+
+    config.generator = _network_config()
+    config.discriminator = _network_config()
+    config.g_optimizer = _optimizer_config()
+    config.d_optimizer = _optimizer_config()
+
+    config.data = ConfigDict()
+    config.data.name = 'digits'  # one of data.sources.DATASETS
+    config.data.path = ''  # folder of images, used in place of data.name
+    config.data.split = 'train'  # 'train', 'test' or such as 'train[:1000]'
+    config.data.data_dir = ''  # of prepared TFDS sets; '' is TFDS's default
+    config.data.image_size = ''  # '64' or '48x80' (height x width); '' as is
+
+    config.log_every = 50  # steps between lines of metrics; 0 is off
+    config.sample_every = 250  # steps between grids of samples; 0 is off
+    config.checkpoint_every = 500  # steps between saves; 0: at the end alone
+    config.eval_every = 0  # steps between measured samples; 0 is off
+    config.keep_checkpoints = 3  # newest ones to keep
+    return config
+
+
+def _network_config():
+    network = ConfigDict()
+    network.name = 'dcgan'  # one of networks.NETWORKS
+    network.width = 64  # dcgan: channels at full size; mlp: hidden units
+    network.depth = 2  # mlp: hidden layers; dcgan follows the image size
+    network.kernel_size = 4  # dcgan: side of the kernels
+    network.norm = 'batch'  # one of layers.NORMS
+    return network
+
+
+def _optimizer_config():
+    optimizer = ConfigDict()
+    optimizer.name = 'adam'  # one of OPTIMIZERS
+    optimizer.learning_rate = 2e-4
+    optimizer.b1 = 0.5  # adam: decay of the first moment
+    optimizer.b2 = 0.999  # adam: decay of the second moment
+    optimizer.momentum = 0.0  # sgd: decay of the accumulated gradient
+    return optimizer
+
+
+def image_size(config):
+    """Parse data.image_size into (height, width), or None where it is ''.
+
+    Raises:
+        errors.ConfigError: where it is neither '64' nor '48x80'.
+    """
+    text = config.data.image_size
+    if not text:
+        return None
+    match = re.fullmatch(r'(\d+)(?:x(\d+))?', text)
+    if not match or '0' in (match[1], match[2]):
+        raise errors.ConfigError(
+            f"data.image_size={text!r} is not a size such as '64' or '48x80' "
+            '(height x width)'
+        )
+    return int(match[1]), int(match[2] or match[1])
+
+
+def validate(config, num_devices=1):
+    """Check every value that its type does not hold in bounds.
+
+    Args:
+        config: ConfigDict with the keys of `default_config`.
+        num_devices: devices, over all hosts, that share the batch.
+
+    Raises:
+        errors.ConfigError: naming the first bad key, its value and what is
+            allowed.
+    """
+    _check_keys(config)
+    _check_numbers(config)
+    _check_names(config)
+    image_size(config)
+    if config.batch_size % num_devices:
+        below = config.batch_size // num_devices * num_devices
+        works = [str(b) for b in (below, below + num_devices) if b]
+        raise errors.ConfigError(
+            f'batch_size={config.batch_size} does not divide over '
+            f'{num_devices} devices; {" or ".join(works)} does'
+        )
+
+
+def _check_keys(config):
+    known, given = set(flatten(default_config())), set(flatten(config))
+    for key in sorted(given - known):
+        raise errors.ConfigError(
+            f'{key} is not a config key{errors.nearest(key, known)}'
+        )
+    for key in sorted(known - given):
+        raise errors.ConfigError(f'config key {key} is missing')
+
+
+def _check_numbers(config):
+    values = flatten(config)
+
+    def need(key, holds, allowed):
+        if not holds(values[key]):  # a NaN holds nowhere
+            raise errors.ConfigError(f'{key}={values[key]} is not {allowed}')
+
+    counts = ['num_steps', 'batch_size', 'd_steps', 'latent_size']
+    counts += ['keep_checkpoints']
+    for player in ('generator', 'discriminator'):
+        counts += [f'{player}.width', f'{player}.depth']
+        key = f'{player}.kernel_size'
+        need(key, lambda v: 2 <= v, 'at least 2')
+    for key in counts:
+        need(key, lambda v: v > 0, 'a positive number')
+    for key in values:
+        if key.endswith('_every'):
+            need(key, lambda v: v >= 0, 'a number of steps (0 is off)')
+        if key.endswith('learning_rate'):
+            need(key, lambda v: 0 < v < float('inf'), 'a positive rate')
+        if key.endswith(('.b1', '.b2', '.momentum')):
+            need(key, lambda v: 0 <= v < 1, 'in [0, 1)')
+    need('ema_decay', lambda v: 0 <= v <= 1, 'in [0, 1]')
+    need('seed', lambda v: 0 <= v < 2**63, 'in [0, 2^63)')
+
+
+def _check_names(config):
+    choices = {
+        'dtype': DTYPES,
+        'loss.name': losses.LOSSES,
+        'data.name': sources.DATASETS,
+    }
+    for player in ('generator', 'discriminator'):
+        choices[f'{player}.name'] = networks.NETWORKS
+        choices[f'{player}.norm'] = layers.NORMS
+    for optimizer in ('g_optimizer', 'd_optimizer'):
+        choices[f'{optimizer}.name'] = OPTIMIZERS
+    values = flatten(config)
+    for key, names in choices.items():
+        if values[key] not in names:
+            raise errors.ConfigError(
+                errors.unknown_name(key, values[key], names)
+            )
+
+
+def flatten(config):
+    """Give {'loss.name': value, ...}, one entry a leaf, sorted by key."""
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, (ConfigDict, dict)):
+            nested = flatten(value)
+            flat.update({f'{key}.{k}': v for k, v in nested.items()})
+        else:
+            flat[key] = value
+    return dict(sorted(flat.items()))
+
+
+def differences(stored, config):
+    """List the keys in which two configs would train differently.
+
+    Args:
+        stored: ConfigDict of an earlier start of the run.
+        config: ConfigDict of this one.
+
+    Returns:
+        'key: stored value -> new value' for each, `FREE_KEYS` left out.
+    """
+    old, new = flatten(stored), flatten(config)
+    return [
+        f'{key}: {old.get(key)!r} -> {new.get(key)!r}'
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) and key not in FREE_KEYS
+    ]
+
+
+def run_name(recipe, overrides):
+    """Name the folder of a run after its recipe and what it changes.
+
+    Args:
+        recipe: 'path/to/dcgan.py' or 'path/to/dcgan.py:mnist'.
+        overrides: {key: value} given on the command line.
+
+    Returns:
+        str such as 'dcgan-mnist-d_steps=5'; characters that a file system may
+        refuse become '_'.
+    """
+    path, _, argument = recipe.partition(':')
+    name = re.split(r'[/\\]', path)[-1].removesuffix('.py')
+    parts = [name] + ([argument] if argument else [])
+    for key, value in sorted(overrides.items()):
+        if key not in FREE_KEYS:
+            parts.append(f'{key}={value}')
+    return re.sub(r'[^\w.=+-]', '_', '-'.join(parts))

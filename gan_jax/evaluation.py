@@ -1,0 +1,38 @@
+"""How samples compare with real images, in numbers that need no labels."""
+
+from gan_jax.metrics import distances
+from gan_jax.runtime import writer
+
+NUM_SAMPLES = 256
+NUM_REAL = 2048
+
+
+def against_real(samples, real_images):
+    """Compare samples with real images by Euclidean distances of pixels.
+
+    Both ratios have real images below the line, so a generator as good as the
+    data has 1: `eval/diversity` falls towards 0 with mode collapse, and
+    `eval/nearest_real` falls towards 0 where training images are copied and
+    rises where samples are unlike any.
+
+    Args:
+        samples: [n, H, W, C] in [-1, 1].
+        real_images: [N, H, W, C] uint8, N > n, of which evenly spaced ones,
+            at most `NUM_REAL`, are used.
+
+    Returns:
+        {'eval/diversity': float, 'eval/nearest_real': float}.
+    """
+    samples = writer.to_uint8(samples)
+    stride = max(1, len(real_images) // NUM_REAL)
+    real = real_images[::stride][:NUM_REAL]
+    held, reference = real[:len(samples)], real[len(samples):]
+    return {
+        'eval/diversity': (
+            distances.mean_pairwise(samples) / distances.mean_pairwise(held)
+        ),
+        'eval/nearest_real': (
+            distances.nearest(samples, reference).mean()
+            / distances.nearest(held, reference).mean()
+        ),
+    }

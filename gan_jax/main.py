@@ -1,0 +1,52 @@
+"""Train a GAN.
+
+    python -m gan_jax.main --config=configs/dcgan.py
+    python -m gan_jax.main --config=configs/dcgan.py:mnist --config.d_steps=2
+
+The same command goes on from the newest checkpoint of its run folder.
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from gan_jax import command
+
+CONFIG = config_flags.DEFINE_config_file(
+    'config', None, 'Recipe: a file of configs/, with :argument if it has one.'
+)
+WORKDIR = flags.DEFINE_string(
+    'workdir', '', 'Folder of the run; runs/<recipe and changes> by default.'
+)
+MULTIHOST = flags.DEFINE_bool(
+    'multihost', False, 'Join the other processes of a cluster (TPU pod, SLURM)'
+    ' before training; each runs this same command.'
+)
+
+
+def main(argv):
+    """Train what --config says, in --workdir."""
+    from gan_jax import config as config_lib
+    from gan_jax import errors
+    from gan_jax import train
+    from gan_jax.runtime import parallel
+
+    if CONFIG.value is None:
+        raise errors.ConfigError(
+            'name a recipe, such as --config=configs/dcgan.py'
+        )
+    if len(argv) > 1:
+        raise errors.ConfigError(
+            f'unexpected argument {argv[1]!r}; overrides look like '
+            '--config.d_steps=5'
+        )
+    config_lib.validate(CONFIG.value)
+    recipe = config_flags.get_config_filename(flags.FLAGS['config'])
+    overrides = config_flags.get_override_values(flags.FLAGS['config'])
+    workdir = WORKDIR.value or f'runs/{config_lib.run_name(recipe, overrides)}'
+    if MULTIHOST.value:
+        parallel.initialize_hosts()
+    train.train(CONFIG.value, workdir)
+
+
+if __name__ == '__main__':
+    command.run(main)

@@ -1,0 +1,1 @@
+"""Numbers that say how good samples are: NumPy in, floats out."""

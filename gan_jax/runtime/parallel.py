@@ -1,0 +1,179 @@
+"""The only file that knows of devices: pmap, pmean, scan, replication, hosts.
+
+A training call is `pmap(scan(step))`. Everything else sees a step on one
+device's share of the batch, with the mean over devices as a function.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+from flax import jax_utils
+import jax
+import numpy as np
+
+AXIS = 'devices'
+MAX_STEPS_PER_CALL = 64
+
+
+class Constants(NamedTuple):
+    """What a step reads and does not change; lies on every device.
+
+    Attributes:
+        resident: the feed's arrays.
+        hyperparams: pytree of float32 scalars.
+        key_data: uint32 data of the run's key. (A key array itself cannot be
+            placed on the devices of several processes.)
+        slots: [b] int32, this device's places in the global batch.
+    """
+
+    resident: Any
+    hyperparams: Any
+    key_data: Any
+    slots: Any
+
+
+def initialize_hosts(**kwargs):
+    """Join the processes of a multi-host run; call before any other jax."""
+    jax.distributed.initialize(**kwargs)
+
+
+def is_first_host():
+    """Say whether this process is the one that writes."""
+    return jax.process_index() == 0
+
+
+def device_count():
+    """Count devices over all hosts."""
+    return jax.device_count()
+
+
+def steps_per_call(cadences, convolutional):
+    """Choose how many steps one call scans.
+
+    A divisor of every cadence, so that each logged, sampled or saved step ends
+    a call; at most 64. On CPU a convolution inside an XLA loop is 20 to 100
+    times slower, so there convolutional networks take one step a call.
+
+    Args:
+        cadences: ints >= 0; 0 is off. Should hold the number of steps still
+            to make, and the one already made.
+        convolutional: whether a network convolves.
+
+    Returns:
+        int >= 1.
+    """
+    if convolutional and jax.default_backend() == 'cpu':
+        return 1
+    common = math.gcd(*cadences)
+    return next(
+        s for s in range(MAX_STEPS_PER_CALL, 0, -1) if common % s == 0
+    )
+
+
+def replicate(tree):
+    """Copy a pytree to each local device, with a leading device axis."""
+    # The axis name must be pmap's, or its first and second call differ in
+    # sharding and compile apart.
+    return jax_utils.replicate(tree, axis_name=AXIS)
+
+
+def unreplicate(tree):
+    """Take the first local device's copy, as NumPy arrays."""
+    return jax.tree.map(np.asarray, jax_utils.unreplicate(tree))
+
+
+def split(fed):
+    """Deal global batches to this host's devices.
+
+    Args:
+        fed: pytree of [S, K, B, ...] arrays, the same on every host; B is the
+            global batch.
+
+    Returns:
+        pytree of [local devices, S, K, B / devices, ...].
+    """
+    first, local = _first_device(), jax.local_device_count()
+
+    def deal(array):
+        s, k, batch, *rest = array.shape
+        share = batch // jax.device_count()
+        mine = array[:, :, first * share:(first + local) * share]
+        mine = mine.reshape(s, k, local, share, *rest)
+        return np.ascontiguousarray(np.moveaxis(mine, 2, 0))
+
+    return jax.tree.map(deal, fed)
+
+
+def _first_device():
+    """Count the devices of the hosts before this one."""
+    return jax.process_index() * jax.local_device_count()
+
+
+def constants(resident, hyperparams, key, batch_size):
+    """Place a `Constants` on the local devices.
+
+    Args:
+        resident: pytree of arrays, the same on every device.
+        hyperparams: pytree of scalars.
+        key: PRNG key.
+        batch_size: global batch, divisible by the number of devices.
+
+    Returns:
+        `Constants` with a leading device axis.
+    """
+    share = batch_size // jax.device_count()
+    start = _first_device() * share
+    stop = start + jax.local_device_count() * share
+    slots = np.arange(start, stop, dtype=np.int32).reshape(-1, share)
+    one = replicate(
+        Constants(resident, hyperparams, jax.random.key_data(key), ())
+    )
+    mesh = jax.sharding.Mesh(np.array(jax.local_devices()), (AXIS,))
+    sharding = jax.NamedSharding(mesh, jax.P(AXIS))
+    return one._replace(slots=jax.device_put(slots, sharding))
+
+
+def train_call(step, num_steps):
+    """Compile `num_steps` steps on all devices into one call.
+
+    Args:
+        step: (state, constants, fed, key, mean) -> (state, metrics), one step
+            on one device; `fed` is what the feed gives, [K, b, ...].
+        num_steps: S, steps a call.
+
+    Returns:
+        Function of (state, constants, fed [local devices, S, K, b, ...]), all
+        with a leading device axis, to (state, metrics of the last step). The
+        state is donated. It has `lower`, as `jax.jit` does.
+    """
+
+    def mean(tree):
+        return jax.lax.pmean(tree, AXIS)
+
+    def call(state, constants, fed):
+        key = jax.random.wrap_key_data(constants.key_data)
+
+        def body(state, fed):
+            return step(state, constants, fed, key, mean)
+
+        if num_steps == 1:
+            return body(state, jax.tree.map(lambda array: array[0], fed))
+        state, metrics = jax.lax.scan(body, state, fed)
+        return state, jax.tree.map(lambda array: array[-1], metrics)
+
+    return jax.pmap(call, axis_name=AXIS, donate_argnums=0)
+
+
+def must_block():
+    """Say whether each call must end before the next is dispatched.
+
+    Several virtual CPU devices on few cores can lock up in a collective when
+    calls queue up.
+    """
+    return jax.default_backend() == 'cpu' and jax.device_count() > 1
+
+
+def memory_in_use():
+    """Give peak bytes on the first device, or None where it does not tell."""
+    stats = jax.local_devices()[0].memory_stats()
+    return stats.get('peak_bytes_in_use') if stats else None

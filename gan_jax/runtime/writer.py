@@ -1,0 +1,158 @@
+"""What a run leaves and shows: scalars, grids, JSON files, terminal lines."""
+
+import json
+import math
+import sys
+
+from etils import epath
+import numpy as np
+from PIL import Image
+import tensorboardX
+from tqdm import tqdm
+
+METRICS = 'metrics.jsonl'
+
+
+def grid(images, columns=None, *, tile=64, gap=2):
+    """Lay images out in rows, enlarged by a whole factor where they are small.
+
+    Args:
+        images: [N, H, W, C] float in [-1, 1] or uint8; C is 1, 3 or 4.
+        columns: images in a row; the ceiling of sqrt(N) by default.
+        tile: smaller sides grow by the whole factor that brings the longer
+            side nearest to this many pixels.
+        gap: white pixels between images, before enlargement.
+
+    Returns:
+        uint8 [height, width, C].
+    """
+    images = to_uint8(images)
+    count, height, width, channels = images.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    step = (height + gap, width + gap)
+    canvas = np.full(
+        (rows * step[0] - gap, columns * step[1] - gap, channels), 255, np.uint8
+    )
+    for index, image in enumerate(images):
+        top, left = (n * s for n, s in zip(divmod(index, columns), step))
+        canvas[top:top + height, left:left + width] = image
+    factor = max(1, round(tile / max(height, width)))
+    return canvas.repeat(factor, 0).repeat(factor, 1)
+
+
+def to_uint8(images):
+    """Map images in [-1, 1] to uint8 by rounding; uint8 stays as it is."""
+    images = np.asarray(images)
+    if images.dtype == np.uint8:
+        return images
+    scaled = (images.astype(np.float32) + 1) * 127.5
+    return np.clip(np.round(scaled), 0, 255).astype(np.uint8)
+
+
+def save_png(path, image):
+    """Write a uint8 image [H, W, C] as PNG; folders are made."""
+    path = epath.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    squeezed = image[..., 0] if image.shape[-1] == 1 else image
+    with path.open('wb') as file:
+        Image.fromarray(squeezed).save(file, 'png')
+
+
+def write_json(path, content):
+    """Write JSON whole: to a neighbour first, then by renaming."""
+    path = epath.Path(path)
+    partial = path.parent / f'{path.name}.partial'
+    partial.write_text(json.dumps(content, indent=2) + '\n')
+    partial.replace(path)
+
+
+class Writer:
+    """Everything a run shows and leaves but its checkpoints.
+
+    Scalars go to `metrics.jsonl` and TensorBoard, images to `samples/` and
+    TensorBoard, lines to the terminal. On a host that is not `enabled`, nothing
+    is written or said.
+    """
+
+    def __init__(self, workdir, *, enabled, start, total):
+        """Open the files of a run folder.
+
+        Args:
+            workdir: the folder; it exists.
+            enabled: whether this host writes.
+            start: step from which the run goes on; later lines of an earlier
+                start are dropped, since they will be written again.
+            total: steps of the whole run.
+        """
+        self._enabled = enabled
+        self._workdir = epath.Path(workdir)
+        if not enabled:
+            return
+        self._keep_metrics(start)
+        self._events = tensorboardX.SummaryWriter(
+            str(self._workdir / 'tensorboard'), purge_step=start + 1
+        )
+        self._bar = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(
+                total=total, initial=start, unit='step', dynamic_ncols=True
+            )
+
+    def _keep_metrics(self, start):
+        path = self._workdir / METRICS
+        lines = []
+        if path.exists():
+            for line in path.read_text().splitlines():
+                try:
+                    step = json.loads(line)['step']
+                except (ValueError, KeyError, TypeError):
+                    continue  # cut short by a kill
+                if step <= start:
+                    lines.append(line + '\n')
+        partial = self._workdir / f'{METRICS}.partial'
+        partial.write_text(''.join(lines))
+        partial.replace(path)
+
+    def say(self, text=''):
+        """Print a line, above the bar where there is one."""
+        if self._enabled:
+            tqdm.write(text, file=sys.stdout)
+            sys.stdout.flush()
+
+    def advance(self, steps):
+        """Move the bar on."""
+        if self._enabled and self._bar is not None:
+            self._bar.update(steps)
+
+    def scalars(self, step, metrics, line):
+        """Record {'group/name': float} at a step and show a line of it."""
+        if not self._enabled:
+            return
+        record = {'step': step}
+        for name, value in metrics.items():
+            record[name] = value if math.isfinite(value) else None
+            self._events.add_scalar(name, value, step)
+        with (self._workdir / METRICS).open('a') as file:
+            file.write(json.dumps(record) + '\n')
+        if self._bar is not None:
+            self._bar.set_postfix_str(line)
+        else:
+            self.say(f'step {step}  {line}')
+
+    def images(self, name, images, *, step=None):
+        """Save a grid as `samples/<name>.png`, in TensorBoard at a step."""
+        if not self._enabled:
+            return
+        picture = grid(images)
+        save_png(self._workdir / 'samples' / f'{name}.png', picture)
+        if step is not None:
+            self._events.add_image('samples', picture, step, dataformats='HWC')
+            self._events.flush()
+
+    def close(self):
+        """Close the files and the bar."""
+        if self._enabled:
+            self._events.close()
+            if self._bar is not None:
+                self._bar.close()

@@ -1,0 +1,47 @@
+"""Write a grid of samples from a run folder.
+
+    python -m gan_jax.sample --workdir=runs/dcgan --seeds=0-63 --out=grid.png
+"""
+
+from absl import flags
+
+from gan_jax import command
+
+WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.')
+SEEDS = flags.DEFINE_string('seeds', '0-63', "Such as '0-63' or '3,7,10-12'.")
+OUT = flags.DEFINE_string('out', 'grid.png', 'PNG file to write.')
+STEP = flags.DEFINE_integer('step', None, 'A saved step; newest by default.')
+EMA = flags.DEFINE_bool('ema', True, 'Use the averaged generator.')
+COLUMNS = flags.DEFINE_integer(
+    'columns', None, 'Images in a row; a square grid by default.', lower_bound=1
+)
+
+
+def main(argv):
+    """Sample --seeds from --workdir into --out."""
+    del argv
+    from gan_jax import errors
+    from gan_jax import sampling
+    from gan_jax.runtime import environment
+    from gan_jax.runtime import writer
+
+    if not WORKDIR.value:
+        raise errors.ConfigError('name a run, such as --workdir=runs/dcgan')
+    seeds = sampling.parse_seeds(SEEDS.value)
+    environment.use_compilation_cache()
+    gan, state = sampling.load(WORKDIR.value, STEP.value)
+    images = sampling.sample(gan, state, seeds, ema=EMA.value)
+    try:
+        writer.save_png(OUT.value, writer.grid(images, COLUMNS.value))
+    except OSError as error:
+        raise errors.ConfigError(
+            f'--out={OUT.value} cannot be written: {error.strerror}'
+        ) from error
+    print(
+        f'{len(seeds)} samples of step {int(state.step)} '
+        f'({"EMA" if EMA.value else "raw"}) are in {OUT.value}'
+    )
+
+
+if __name__ == '__main__':
+    command.run(main)

@@ -1,0 +1,129 @@
+"""Images from a run folder: by seed, on any machine, from any checkpoint."""
+
+import functools
+import json
+
+from etils import epath
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+
+from gan_jax import build
+from gan_jax import config as config_lib
+from gan_jax import errors
+from gan_jax.runtime import checkpoint
+from gan_jax.steps import adversarial
+
+BATCH = 64  # images made at once; another number would compile again
+
+
+def parse_seeds(text):
+    """Read seeds such as '0-63' or '3,7,10-12'.
+
+    Returns:
+        list of ints, in the order written.
+
+    Raises:
+        errors.ConfigError: for anything else, or a seed of 2^31 and above.
+    """
+    seeds = []
+    for part in text.split(','):
+        first, dash, last = part.strip().partition('-')
+        last = last if dash else first
+        if not (first.isascii() and first.isdigit()
+                and last.isascii() and last.isdigit()
+                and int(first) <= int(last) < 2**31):
+            raise errors.ConfigError(
+                f"--seeds={text!r} is not a list such as '0-63' or '3,7,10-12' "
+                'of numbers below 2^31'
+            )
+        if int(last) - int(first) >= 10**6:
+            raise errors.ConfigError(f'--seeds={text!r} asks for over 10^6')
+        seeds.extend(range(int(first), int(last) + 1))
+    return seeds
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _generate(gan, state, seeds, ema):
+    z = adversarial.latents(jax.random.key(0), seeds, gan.latent_size)
+    return adversarial.sample(gan, state, z, ema=ema)
+
+
+def sample(gan, state, seeds, *, ema=True):
+    """Generate one image for each seed.
+
+    A seed gives the same z in every run of one latent size, alone or among
+    others.
+
+    Args:
+        gan: `adversarial.GAN`.
+        state: `adversarial.GANState`, on one device or as NumPy arrays.
+        seeds: sequence of ints in [0, 2^31).
+        ema: whether the averaged generator is used.
+
+    Returns:
+        float32 [len(seeds), H, W, C] in [-1, 1].
+    """
+    seeds = np.asarray(seeds, np.int32)
+    padded = np.pad(seeds, (0, -len(seeds) % BATCH), mode='edge')
+    # Players' optimizer states stay behind: they are not needed to sample.
+    state = jax.tree.map(jnp.asarray, state.replace(
+        generator=state.generator.replace(opt_state=()), discriminator=()
+    ))
+    images = [
+        np.asarray(_generate(gan, state, chunk, ema))
+        for chunk in padded.reshape(-1, BATCH)
+    ]
+    return np.concatenate(images)[:len(seeds)]
+
+
+def load_config(workdir):
+    """Read the config of a run folder.
+
+    Raises:
+        errors.CheckpointError: where the folder is not a run's.
+    """
+    return ConfigDict(_read_json(workdir, 'config.json'))
+
+
+def _read_json(workdir, name):
+    path = epath.Path(workdir).expanduser() / name
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise errors.CheckpointError(
+            f'--workdir={workdir} is not the folder of a run: {path} cannot '
+            'be read'
+        ) from error
+
+
+def load(workdir, step=None):
+    """Bring back a run from its folder alone.
+
+    Args:
+        workdir: the folder.
+        step: a saved step; the newest by default.
+
+    Returns:
+        (`adversarial.GAN`, `adversarial.GANState` of NumPy arrays).
+
+    Raises:
+        errors.CheckpointError: where there is no such run or step.
+    """
+    config = load_config(workdir)
+    config_lib.validate(config)
+    image_shape = tuple(_read_json(workdir, 'data.json')['image_shape'])
+    gan = build.gan(config, image_shape)
+    checkpoints = checkpoint.Checkpoints(
+        epath.Path(workdir).expanduser() / 'checkpoints', read_only=True
+    )
+    steps = checkpoints.steps()
+    if not steps:
+        raise errors.CheckpointError(f'no checkpoint in {workdir} yet')
+    state = checkpoints.restore(
+        steps[-1] if step is None else step,
+        build.abstract_state(gan, image_shape),
+    )
+    checkpoints.close()
+    return gan, state

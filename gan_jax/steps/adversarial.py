@@ -1,0 +1,315 @@
+"""One update of a GAN: D d_steps times, then G through the new D, then EMA.
+
+Pure: arrays and a static `GAN` in, arrays out. It knows no config, no clock and
+no device; means over devices reach it as the function `mean`.
+"""
+
+from typing import Any, NamedTuple, Optional
+
+import flax.linen as nn
+from flax import struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from gan_jax import losses
+from gan_jax import transforms
+
+
+class GAN(NamedTuple):
+    """What a training step is made of; static, hashable by identity.
+
+    Attributes:
+        generator: module, (z [B, latent_size], train) -> images [B, H, W, C].
+        discriminator: module, (images, train) -> `layers.Output`.
+        g_tx, d_tx: optax transforms that give a direction; the step multiplies
+            it by minus the learning rate.
+        loss: the pair of losses.
+        latent_size: length of z, drawn from N(0, I).
+        d_steps: discriminator updates per generator update.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    g_tx: optax.GradientTransformation
+    d_tx: optax.GradientTransformation
+    loss: losses.Loss
+    latent_size: int
+    d_steps: int = 1
+
+
+class Hyperparams(NamedTuple):
+    """Numbers that may change without a compilation: float32 scalars."""
+
+    g_learning_rate: Any
+    d_learning_rate: Any
+    ema_decay: Any
+
+
+class Batch(NamedTuple):
+    """The real side of one update, as one device sees it.
+
+    Attributes:
+        images: [d_steps, b, H, W, C] uint8.
+        labels: [d_steps, b] int32, or None.
+        slots: [b] int32, each sample's place in the global batch; every
+            per-sample draw is keyed by it, so the number of devices changes
+            nothing.
+    """
+
+    images: jax.Array
+    labels: Optional[jax.Array]
+    slots: jax.Array
+
+
+class NetworkState(struct.PyTreeNode):
+    """One player: parameters, other collections and its own optax state."""
+
+    params: Any
+    stats: Any
+    opt_state: Any
+
+
+class GANState(struct.PyTreeNode):
+    """Everything that a kill must not lose; equal on every device.
+
+    Attributes:
+        step: int32, generator updates made.
+        position: int32, real batches drawn.
+        generator, discriminator: the players.
+        ema_params, ema_stats: averages of the generator's params and stats.
+    """
+
+    step: jax.Array
+    position: jax.Array
+    generator: NetworkState
+    discriminator: NetworkState
+    ema_params: Any
+    ema_stats: Any
+
+
+def to_unit_range(images):
+    """Map uint8 images to float32 in [-1, 1]."""
+    return images.astype(jnp.float32) / 127.5 - 1
+
+
+def latents(key, slots, latent_size):
+    """Draw one z from N(0, I) for each slot, keyed by the slot.
+
+    Args:
+        key: PRNG key.
+        slots: [B] int32.
+        latent_size: length of each z.
+
+    Returns:
+        [B, latent_size] float32.
+    """
+
+    def draw(slot):
+        return jax.random.normal(jax.random.fold_in(key, slot), (latent_size,))
+
+    return jax.vmap(draw)(slots)
+
+
+def init(gan, key, image_shape):
+    """Make the initial state.
+
+    Args:
+        gan: a `GAN`.
+        key: PRNG key.
+        image_shape: (height, width, channels) of the real images.
+
+    Returns:
+        `GANState` at step 0. The EMA holds copies: the step donates its state,
+        and a buffer cannot be donated twice.
+    """
+    g_key, d_key = jax.random.split(key)
+    generator = _init_player(
+        gan.generator, gan.g_tx, g_key, jnp.zeros((2, gan.latent_size))
+    )
+    discriminator = _init_player(
+        gan.discriminator, gan.d_tx, d_key, jnp.zeros((2, *image_shape))
+    )
+    return GANState(
+        step=jnp.zeros((), jnp.int32),
+        position=jnp.zeros((), jnp.int32),
+        generator=generator,
+        discriminator=discriminator,
+        ema_params=jax.tree.map(jnp.copy, generator.params),
+        ema_stats=jax.tree.map(jnp.copy, generator.stats),
+    )
+
+
+def _init_player(module, tx, key, inputs):
+    variables = dict(module.init(key, inputs, train=False))
+    params = variables.pop('params')
+    return NetworkState(
+        params=params, stats=variables, opt_state=tx.init(params)
+    )
+
+
+def _forward(module, params, stats, inputs):
+    """Apply a module in training mode; returns (output, new stats)."""
+    return module.apply(
+        {'params': params, **stats}, inputs, train=True, mutable=list(stats)
+    )
+
+
+def _descend(player, tx, grads, learning_rate, stats):
+    """Apply one optax update to a player."""
+    direction, opt_state = tx.update(grads, player.opt_state, player.params)
+    params = jax.tree.map(
+        lambda p, d: p - learning_rate * d, player.params, direction
+    )
+    return player.replace(params=params, stats=stats, opt_state=opt_state)
+
+
+def discriminator_update(gan, hyperparams, state, images, z, mean):
+    """Update D once on real images and on fakes of the present G.
+
+    Real and fake images pass through D apart, so that BatchNorm normalises
+    each with its own statistics.
+
+    Args:
+        gan: a `GAN`.
+        hyperparams: a `Hyperparams`.
+        state: a `GANState`.
+        images: [b, H, W, C] uint8, real.
+        z: [b, latent_size].
+        mean: average of a pytree over devices.
+
+    Returns:
+        (state with a new discriminator, metrics).
+    """
+    player = state.discriminator
+    real_images = to_unit_range(images)
+    fake_images, _ = _forward(
+        gan.generator, state.generator.params, state.generator.stats, z
+    )
+    fake_images = jax.lax.stop_gradient(fake_images)
+
+    def loss_fn(params):
+        real, stats = _forward(
+            gan.discriminator, params, player.stats, real_images
+        )
+        fake, stats = _forward(gan.discriminator, params, stats, fake_images)
+        loss = gan.loss.discriminator(real.logits, fake.logits)
+        metrics = {
+            'd/loss': loss,
+            'd/real_logits': real.logits.mean(),
+            'd/fake_logits': fake.logits.mean(),
+        }
+        return loss, (stats, metrics)
+
+    grads, aux = jax.grad(loss_fn, has_aux=True)(player.params)
+    grads, (stats, metrics) = mean((grads, aux))
+    metrics['d/grad_norm'] = optax.global_norm(grads)
+    player = _descend(
+        player, gan.d_tx, grads, hyperparams.d_learning_rate, stats
+    )
+    return state.replace(discriminator=player), metrics
+
+
+def generator_update(gan, hyperparams, state, images, z, mean):
+    """Update G once through the present D, then its moving average.
+
+    D normalises with the statistics of this batch of fakes, and its running
+    statistics stay as its own updates left them.
+
+    Args:
+        gan: a `GAN`.
+        hyperparams: a `Hyperparams`.
+        state: a `GANState`.
+        images: [b, H, W, C] uint8, real; used by relativistic losses alone.
+        z: [b, latent_size].
+        mean: average of a pytree over devices.
+
+    Returns:
+        (state with a new generator and EMA, metrics).
+    """
+    player = state.generator
+    real_images = to_unit_range(images)
+
+    def discriminator_fn(images):
+        output, _ = _forward(
+            gan.discriminator,
+            state.discriminator.params,
+            state.discriminator.stats,
+            images,
+        )
+        return output.logits
+
+    def loss_fn(params):
+        fake_images, stats = _forward(gan.generator, params, player.stats, z)
+        loss = gan.loss.generator(
+            discriminator_fn(real_images), discriminator_fn(fake_images)
+        )
+        return loss, (stats, {'g/loss': loss})
+
+    grads, aux = jax.grad(loss_fn, has_aux=True)(player.params)
+    grads, (stats, metrics) = mean((grads, aux))
+    metrics['g/grad_norm'] = optax.global_norm(grads)
+    player = _descend(
+        player, gan.g_tx, grads, hyperparams.g_learning_rate, stats
+    )
+    decay = transforms.ema_decay_at(state.step, hyperparams.ema_decay)
+    return state.replace(
+        generator=player,
+        ema_params=transforms.ema(state.ema_params, player.params, decay),
+        ema_stats=transforms.ema(state.ema_stats, player.stats, decay),
+    ), metrics
+
+
+def train_step(gan, hyperparams, state, batch, key, *, mean=lambda tree: tree):
+    """Make one update of the game: D `d_steps` times, then G, then the EMA.
+
+    The loop over D is unrolled: on CPU a convolution inside an XLA loop is
+    many times slower.
+
+    Args:
+        gan: a `GAN`.
+        hyperparams: a `Hyperparams`.
+        state: a `GANState`.
+        batch: a `Batch`.
+        key: PRNG key of the run; the step is folded in here.
+        mean: average of a pytree over devices.
+
+    Returns:
+        (state, metrics): `step` is one higher, `position` `d_steps` higher;
+        metrics are float32 scalars, those of D from its last update.
+    """
+    step_key = jax.random.fold_in(key, state.step)
+
+    def z_of(update):  # updates 0 .. d_steps - 1 are D's, d_steps is G's
+        update_key = jax.random.fold_in(step_key, update)
+        return latents(update_key, batch.slots, gan.latent_size)
+
+    for update in range(gan.d_steps):
+        state, d_metrics = discriminator_update(
+            gan, hyperparams, state, batch.images[update], z_of(update), mean
+        )
+    state, g_metrics = generator_update(
+        gan, hyperparams, state, batch.images[-1], z_of(gan.d_steps), mean
+    )
+    state = state.replace(
+        step=state.step + 1, position=state.position + gan.d_steps
+    )
+    return state, {**d_metrics, **g_metrics}
+
+
+def sample(gan, state, z, *, ema=True):
+    """Generate images with the running statistics.
+
+    Args:
+        gan: a `GAN`.
+        state: a `GANState`.
+        z: [B, latent_size].
+        ema: whether the averaged generator is used.
+
+    Returns:
+        [B, H, W, C] float32 in [-1, 1].
+    """
+    params, stats = state.generator.params, state.generator.stats
+    if ema:
+        params, stats = state.ema_params, state.ema_stats
+    return gan.generator.apply({'params': params, **stats}, z, train=False)

@@ -1,0 +1,325 @@
+"""The training loop: from a config and a folder to a trained GAN.
+
+Public: `train` and the `Run` that it returns.
+"""
+
+import time
+from typing import NamedTuple
+
+from etils import epath
+import jax
+import numpy as np
+
+from gan_jax import build
+from gan_jax import config as config_lib
+from gan_jax import errors
+from gan_jax import evaluation
+from gan_jax import sampling
+from gan_jax.data import feed as feed_lib
+from gan_jax.data import sources
+from gan_jax.runtime import checkpoint
+from gan_jax.runtime import environment
+from gan_jax.runtime import parallel
+from gan_jax.runtime import writer as writer_lib
+from gan_jax.steps import adversarial
+
+GRID_SEEDS = range(100)
+
+
+class Run(NamedTuple):
+    """A trained GAN.
+
+    Attributes:
+        workdir: folder of the run.
+        gan: `adversarial.GAN`, the static parts.
+        state: `adversarial.GANState` of NumPy arrays.
+    """
+
+    workdir: epath.Path
+    gan: adversarial.GAN
+    state: adversarial.GANState
+
+    def sample(self, seeds, *, ema=True):
+        """Give float32 images [len(seeds), H, W, C] in [-1, 1]."""
+        return sampling.sample(self.gan, self.state, seeds, ema=ema)
+
+
+def train(config, workdir, *, images=None, labels=None, callback=None):
+    """Train a GAN, or go on from the newest checkpoint in `workdir`.
+
+    Args:
+        config: ConfigDict, from `config.default_config()` or a recipe.
+        workdir: folder of the run; made where it does not exist.
+        images: [N, H, W] or [N, H, W, C] uint8, used in place of config.data.
+        labels: [N] integers, or None.
+        callback: called as callback(step, metrics) at each logged step, with
+            {'group/name': float}.
+
+    Returns:
+        `Run`.
+
+    Raises:
+        errors.UserError: one line that says what to mend.
+    """
+    config_lib.validate(config, parallel.device_count())
+    environment.use_compilation_cache()
+    if images is None:
+        dataset = build.dataset(config)
+    else:
+        size = config_lib.image_size(config)
+        dataset = sources.from_arrays(images, labels, image_size=size)
+    image_shape = dataset.images.shape[1:]
+    gan = build.gan(config, image_shape)
+
+    workdir = epath.Path(workdir).expanduser()
+    checkpoints = _open_checkpoints(workdir, config, image_shape)
+    saved = checkpoints.steps()
+    if saved:
+        abstract = build.abstract_state(gan, image_shape)
+        state = checkpoints.restore(saved[-1], abstract)
+    else:
+        state = _initial_state(gan, config, image_shape)
+    start = int(state.step)
+
+    writer = writer_lib.Writer(
+        workdir,
+        enabled=parallel.is_first_host(),
+        start=start,
+        total=config.num_steps,
+    )
+    try:
+        if start >= config.num_steps:
+            writer.say(
+                f'The run in {workdir} is complete: {start} of '
+                f'{config.num_steps} steps. Set a larger --config.num_steps '
+                'to go on, or another --workdir to start anew.'
+            )
+        else:
+            _describe(writer, workdir, config, dataset, state)
+            began = time.monotonic()
+            state = _loop(
+                config, dataset, gan, state, checkpoints, writer, callback
+            )
+            seconds = time.monotonic() - began
+            _summarize(writer, workdir, start, config, seconds)
+    finally:
+        checkpoints.close()
+        writer.close()
+    return Run(workdir, gan, state)
+
+
+def _open_checkpoints(workdir, config, image_shape):
+    """Make the folder and its checkpoints; refuse those of another config."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        checkpoints = checkpoint.Checkpoints(
+            workdir / 'checkpoints', keep=config.keep_checkpoints
+        )
+    except OSError as error:
+        raise errors.ConfigError(
+            f'--workdir={workdir} cannot be written: {error.strerror or error}'
+        ) from error
+    if checkpoints.steps():
+        stored = sampling.load_config(workdir)
+        changed = config_lib.differences(stored, config)
+        if changed:
+            checkpoints.close()
+            raise errors.CheckpointError(
+                f'{workdir} holds a run with another config '
+                f'({"; ".join(changed)}); choose another --workdir'
+            )
+    if parallel.is_first_host():
+        writer_lib.write_json(workdir / 'config.json', config.to_dict())
+        writer_lib.write_json(
+            workdir / 'data.json', {'image_shape': list(image_shape)}
+        )
+    return checkpoints
+
+
+def _initial_state(gan, config, image_shape):
+    """Draw weights; the same on every host."""
+    key = jax.random.fold_in(jax.random.key(config.seed), 0)
+    state = jax.jit(lambda key: adversarial.init(gan, key, image_shape))(key)
+    return jax.tree.map(np.asarray, state)
+
+
+def _describe(writer, workdir, config, dataset, state):
+    """Show the banner, and leave environment.json and the real images."""
+    count, *shape = dataset.images.shape
+    devices = parallel.device_count()
+
+    def parameters(player):
+        return sum(leaf.size for leaf in jax.tree.leaves(player.params))
+
+    writer.say(
+        f'Run       {workdir}\n'
+        f'Device    {devices} x {jax.devices()[0].device_kind} '
+        f'({jax.default_backend()}), {jax.process_count()} process(es)\n'
+        f'Data      {dataset.name}: {count:,} images of '
+        f'{"x".join(map(str, shape))}\n'
+        f'G         {parameters(state.generator):,} parameters '
+        f'({config.generator.name})\n'
+        f'D         {parameters(state.discriminator):,} parameters '
+        f'({config.discriminator.name})\n'
+        f'Batch     {config.batch_size}, {config.batch_size // devices} per '
+        f'device; {config.num_steps} steps, {config.d_steps} of D each'
+    )
+    if count < config.batch_size:
+        writer.say(
+            f'warning: {count} images are fewer than a batch of '
+            f'{config.batch_size}; each batch repeats some'
+        )
+    if parallel.is_first_host():
+        writer_lib.write_json(
+            workdir / 'environment.json', environment.describe(config.seed)
+        )
+    if int(state.step):
+        writer.say(f'Going on from step {int(state.step)}')
+    else:
+        real = np.arange(len(GRID_SEEDS)) * count // len(GRID_SEEDS)
+        writer.images('reals', dataset.images[real])
+
+
+def _loop(config, dataset, gan, state, checkpoints, writer, callback):
+    """Train from state.step to num_steps; returns the state as NumPy arrays."""
+    start, position = int(state.step), int(state.position)
+    feed = feed_lib.ResidentFeed(
+        dataset, seed=config.seed, batch_size=config.batch_size
+    )
+    num_steps = parallel.steps_per_call(
+        [start, config.num_steps, config.log_every, config.sample_every,
+         config.checkpoint_every, config.eval_every],
+        build.convolutional(config),
+    )
+    train_call = parallel.train_call(build.step(gan, feed), num_steps)
+    constants = parallel.constants(
+        feed.resident,
+        build.hyperparams(config),
+        jax.random.fold_in(jax.random.key(config.seed), 1),
+        config.batch_size,
+    )
+    if start == 0:
+        _sample(config, gan, state, writer, 0)
+    state = parallel.replicate(state)
+    num_batches = num_steps * config.d_steps
+
+    writer.say('Compiling (once) ...')
+    began = logged_at = time.monotonic()
+    logged_step, previous = start, None
+    for step in range(start + num_steps, config.num_steps + 1, num_steps):
+        fed = feed.read(position, num_batches)
+        fed = fed.reshape(num_steps, config.d_steps, *fed.shape[1:])
+        state, metrics = train_call(state, constants, parallel.split(fed))
+        position += num_batches
+        # One call may queue behind the one that runs, and no more.
+        jax.block_until_ready(metrics if parallel.must_block() else previous)
+        previous = metrics
+        writer.advance(num_steps)
+        if step == start + num_steps:
+            jax.block_until_ready(metrics)
+            logged_at, logged_step = time.monotonic(), step
+            writer.say(f'Compiled in {logged_at - began:.1f} s')
+
+        last = step == config.num_steps
+        log = last or _due(step, config.log_every)
+        evaluate = _due(step, config.eval_every)
+        save = last or _due(step, config.checkpoint_every)
+        record = {}
+        if log or save:
+            record = _fetch(metrics, step, checkpoints)
+        if log:
+            now = time.monotonic()
+            speed = _speed(step - logged_step, now - logged_at)
+            logged_at, logged_step = now, step
+            images = position * config.batch_size
+            record['perf/steps_per_sec'] = speed
+            record['perf/images_per_sec'] = speed * images / step
+            record['data/epoch'] = images / len(dataset.images)
+        if last or _due(step, config.sample_every):
+            _sample(config, gan, parallel.unreplicate(state), writer, step)
+        if evaluate:
+            record |= _evaluate(gan, parallel.unreplicate(state), dataset)
+        if log or evaluate:
+            writer.scalars(step, record, _line(record))
+            if callback is not None:
+                callback(step, record)
+        if save:
+            checkpoints.save(step, parallel.unreplicate(state))
+    return parallel.unreplicate(state)
+
+
+def _due(step, cadence):
+    return cadence > 0 and step % cadence == 0
+
+
+def _speed(steps, seconds):
+    return steps / seconds if steps else 0.0
+
+
+def _fetch(metrics, step, checkpoints):
+    """Bring metrics to the host; stop where one is not finite."""
+    metrics = {
+        name: float(value)
+        for name, value in sorted(parallel.unreplicate(metrics).items())
+    }
+    for name, value in metrics.items():
+        if not np.isfinite(value):
+            saved = checkpoints.steps()
+            kept = f'step {saved[-1]} is' if saved else 'no step is'
+            raise errors.NonFiniteError(
+                f'{name} is {value} at step {step}; {kept} saved. Try a lower '
+                'learning rate or another loss'
+            )
+    return metrics
+
+
+LINE = {
+    'd/loss': 'd {:.3f}',
+    'g/loss': 'g {:.3f}',
+    'd/real_logits': 'D(real) {:+.2f}',
+    'd/fake_logits': 'D(fake) {:+.2f}',
+    'perf/images_per_sec': '{:.0f} images/s',
+    'eval/diversity': 'diversity {:.3f}',
+    'eval/nearest_real': 'nearest real {:.3f}',
+}
+
+
+def _line(record):
+    """Show the metrics that one watches, those that are there."""
+    return '  '.join(
+        form.format(record[name]) for name, form in LINE.items()
+        if name in record
+    )
+
+
+def _sample(config, gan, state, writer, step):
+    """Leave the grid of fixed z; every host computes it, the first writes."""
+    if config.sample_every:
+        images = sampling.sample(gan, state, GRID_SEEDS)
+        writer.images(f'{step:06d}', images, step=step)
+
+
+def _evaluate(gan, state, dataset):
+    count = min(evaluation.NUM_SAMPLES, len(dataset.images) // 2)
+    images = sampling.sample(gan, state, range(count))
+    return evaluation.against_real(images, dataset.images)
+
+
+def _summarize(writer, workdir, start, config, seconds):
+    """Say where things are and what to try next."""
+    folder = f"'{workdir}'" if ' ' in str(workdir) else str(workdir)
+    steps = config.num_steps - start
+    images = steps * config.d_steps * config.batch_size
+    writer.say(
+        f'\nDone: {steps} steps to step {config.num_steps} in {seconds:.0f} s, '
+        f'{images / seconds:.0f} real images/s, compilation, samples and saves '
+        'counted.\n'
+        f'  samples      {workdir / "samples"}\n'
+        f'  metrics      {workdir / "metrics.jsonl"}\n'
+        f'  checkpoints  {workdir / "checkpoints"}\n'
+        'Next:\n'
+        f'  python -m gan_jax.sample --workdir={folder} --seeds=0-63 '
+        '--out=grid.png\n'
+        f'  tensorboard --logdir={folder}    (pip install tensorboard)\n'
+        '  the same command with a larger --config.num_steps goes on from here'
+    )
