@@ -9,6 +9,13 @@ from absl import logging
 from gan_jax import errors
 
 
+# What a recipe or an override may raise while flags are parsed.
+RECIPE_ERRORS = (
+    AttributeError, ImportError, KeyError, NameError, SyntaxError, TypeError,
+    ValueError,
+)
+
+
 def run(main):
     """Parse flags, call main(argv) and exit.
 
@@ -24,6 +31,9 @@ def run(main):
 
 
 def _guard(main, argv):
+    if not flags.FLAGS['verbosity'].present:
+        # Orbax and TFDS tell absl's log of every file; --verbosity=0 shows it.
+        logging.set_verbosity(logging.ERROR)
     try:
         return main(argv)
     except errors.UserError as error:
@@ -32,16 +42,14 @@ def _guard(main, argv):
 
 def _parse(argv):
     """Parse absl flags, with --config.* checked for one-line messages."""
-    # Orbax and TFDS tell absl's log of every file; --verbosity=0 shows it.
-    flags.FLAGS.set_default('verbosity', logging.ERROR)
     try:
         return app.parse_flags_with_usage(argv) if _asks_help(argv) else (
             flags.FLAGS(argv)
         )
     except errors.UserError as error:
         sys.exit(_fail(error, error.exit_code))
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as e:
-        sys.exit(_fail(e, errors.ConfigError.exit_code))
+    except (flags.Error, *RECIPE_ERRORS) as error:
+        sys.exit(_fail(error, errors.ConfigError.exit_code))
 
 
 def _asks_help(argv):
@@ -49,6 +57,11 @@ def _asks_help(argv):
 
 
 def _fail(error, code):
-    line = ' '.join(str(error).split())
-    print(f'error: {line}', file=sys.stderr)
+    """Print an exception as one line; returns the exit code."""
+    text = str(error)
+    while isinstance(error, (AttributeError, KeyError)) and error.args:
+        if isinstance(error, KeyError):  # ml_collections' missing key
+            text = f'unknown config key {error.args[0]}'
+        error = error.args[0]
+    print(f'error: {" ".join(text.split())}', file=sys.stderr)
     return code

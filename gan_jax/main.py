@@ -39,7 +39,11 @@ def main(argv):
             f'unexpected argument {argv[1]!r}; overrides look like '
             '--config.d_steps=5'
         )
-    config_lib.validate(CONFIG.value)
+    try:
+        config_lib.validate(CONFIG.value)
+    except OSError as error:
+        path = flags.FLAGS['config'].serialize()
+        raise errors.ConfigError(f'{path} is not a readable file') from error
     recipe = config_flags.get_config_filename(flags.FLAGS['config'])
     overrides = config_flags.get_override_values(flags.FLAGS['config'])
     workdir = WORKDIR.value or f'runs/{config_lib.run_name(recipe, overrides)}'

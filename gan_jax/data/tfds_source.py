@@ -74,9 +74,9 @@ def read(name, split, data_dir, image_size):
 
 
 def _decode(source, name, features, image_size):
-    image, label = features.get('image'), features.get('label')
-    if image is None or len(image.shape) != 3:
-        raise errors.DataError(f'data set {name!r} has no image feature')
+    if 'image' not in features:
+        raise errors.DataError(f'data set {name!r} has no feature "image"')
+    label = features['label'] if 'label' in features else None
     classes = tuple(getattr(label, 'names', None) or ())
     images, labels = [], []
     chunks = range(0, len(source), CHUNK)

@@ -203,7 +203,7 @@ def discriminator_update(gan, hyperparams, state, images, z, mean):
 
     grads, aux = jax.grad(loss_fn, has_aux=True)(player.params)
     grads, (stats, metrics) = mean((grads, aux))
-    metrics['d/grad_norm'] = optax.global_norm(grads)
+    metrics['d/grad_norm'] = optax.tree.norm(grads)
     player = _descend(
         player, gan.d_tx, grads, hyperparams.d_learning_rate, stats
     )
@@ -248,7 +248,7 @@ def generator_update(gan, hyperparams, state, images, z, mean):
 
     grads, aux = jax.grad(loss_fn, has_aux=True)(player.params)
     grads, (stats, metrics) = mean((grads, aux))
-    metrics['g/grad_norm'] = optax.global_norm(grads)
+    metrics['g/grad_norm'] = optax.tree.norm(grads)
     player = _descend(
         player, gan.g_tx, grads, hyperparams.g_learning_rate, stats
     )

@@ -1,0 +1,27 @@
+"""Shared by all tests: a compilation cache, and where real data may lie."""
+
+import os
+import pathlib
+
+import pytest
+
+from gan_jax.runtime import environment
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def pytest_configure():
+    environment.use_compilation_cache()
+
+
+@pytest.fixture
+def data_dir():
+    """Folder with prepared TFDS sets and raw files; skips where it is not."""
+    folder = pathlib.Path(
+        os.environ.get('GAN_JAX_TEST_DATA', ROOT.parent / 'shared' / 'data')
+    )
+    if not (folder / 'tfds' / 'mnist').is_dir():
+        pytest.skip(
+            f'real MNIST is not in {folder}/tfds; set GAN_JAX_TEST_DATA'
+        )
+    return folder

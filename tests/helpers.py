@@ -1,0 +1,99 @@
+"""Small configs and networks, and the command line, for tests."""
+
+import os
+import subprocess
+import sys
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gan_jax import config as config_lib
+from gan_jax import losses
+from gan_jax.networks import layers
+from gan_jax.steps import adversarial
+
+
+def tiny(config):
+    """Shrink a config so that its nets compile and run in seconds."""
+    for player in (config.generator, config.discriminator):
+        player.width = 4
+        player.depth = 1
+    config.batch_size = 8
+    config.latent_size = 3
+    config.num_steps = 4
+    config.log_every = 2
+    config.sample_every = 2
+    config.checkpoint_every = 2
+    return config
+
+
+def tiny_mlp():
+    """Give a config that trains dense nets in a moment."""
+    config = tiny(config_lib.default_config())
+    config.generator.name = config.discriminator.name = 'mlp'
+    config.generator.norm = config.discriminator.norm = 'none'
+    return config
+
+
+def random_images(count=32, shape=(8, 8, 1), seed=0):
+    """Give uint8 noise [count, *shape]."""
+    random = np.random.RandomState(seed)
+    return random.randint(0, 256, (count, *shape)).astype(np.uint8)
+
+
+class LinearGenerator(nn.Module):
+    """One dense layer from z to 2x2 images."""
+
+    @nn.compact
+    def __call__(self, z, *, train):
+        return nn.Dense(4)(z).reshape(-1, 2, 2, 1)
+
+
+class LinearDiscriminator(nn.Module):
+    """One dense layer from images to the logit."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        features = images.reshape(len(images), -1)
+        return layers.Output(nn.Dense(1)(features)[:, 0], features)
+
+
+def linear_gan(**changes):
+    """Give a GAN whose updates can be computed by hand: linear nets, SGD."""
+    gan = adversarial.GAN(
+        generator=LinearGenerator(),
+        discriminator=LinearDiscriminator(),
+        g_tx=optax.identity(),
+        d_tx=optax.identity(),
+        loss=losses.LOSSES['non_saturating'],
+        latent_size=3,
+    )
+    return gan._replace(**changes)
+
+
+def hyperparams(**changes):
+    """Give hyper-parameters with learning rate 0.1 and EMA decay 0.5."""
+    values = adversarial.Hyperparams(
+        jnp.float32(0.1), jnp.float32(0.1), jnp.float32(0.5)
+    )
+    return values._replace(**changes)
+
+
+def run(*arguments, devices=1, timeout=300, **kwargs):
+    """Run `python -m ...` with so many virtual devices; returns the process."""
+    return subprocess.run(
+        [sys.executable, '-m', *map(str, arguments)],
+        env=environment(devices),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        **kwargs,
+    )
+
+
+def environment(devices=1):
+    """Give os.environ for a process with so many virtual CPU devices."""
+    flag = f'--xla_force_host_platform_device_count={devices}'
+    return {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flag}

@@ -1,0 +1,222 @@
+"""One update of the game, against updates computed by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import helpers
+from gan_jax import losses
+from gan_jax.steps import adversarial
+
+SHAPE = (2, 2, 1)
+
+
+def batch(d_steps=1, size=6, seed=0):
+    images = helpers.random_images(d_steps * size, SHAPE, seed)
+    return adversarial.Batch(
+        jnp.asarray(images.reshape(d_steps, size, *SHAPE)),
+        None,
+        jnp.arange(size),
+    )
+
+
+def start(gan):
+    return adversarial.init(gan, jax.random.key(1), SHAPE)
+
+
+def step(gan, state, given, **changes):
+    return adversarial.train_step(
+        gan, helpers.hyperparams(**changes), state, given, jax.random.key(2)
+    )
+
+
+def leaves_equal(a, b):
+    return all(jax.tree.leaves(jax.tree.map(np.array_equal, a, b)))
+
+
+def test_d_update_is_gradient_descent_on_its_loss_and_leaves_g():
+    gan = helpers.linear_gan()
+    state = start(gan)
+    images = batch().images[0]
+    z = jax.random.normal(jax.random.key(3), (6, 3))
+    after, metrics = adversarial.discriminator_update(
+        gan, helpers.hyperparams(), state, images, z, lambda tree: tree
+    )
+    params = state.discriminator.params['Dense_0']
+    x = np.asarray(images, np.float32).reshape(6, 4) / 127.5 - 1
+    g = state.generator.params['Dense_0']
+    fakes = z @ g['kernel'] + g['bias']
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    real_logits = x @ params['kernel'] + params['bias']
+    fake_logits = fakes @ params['kernel'] + params['bias']
+    # d softplus(-r) = -sigmoid(-r) dr, d softplus(f) = sigmoid(f) df
+    d_real, d_fake = -sigmoid(-real_logits) / 6, sigmoid(fake_logits) / 6
+    kernel = params['kernel'] - 0.1 * (x.T @ d_real + fakes.T @ d_fake)
+    bias = params['bias'] - 0.1 * (d_real.sum() + d_fake.sum())
+    new = after.discriminator.params['Dense_0']
+    np.testing.assert_allclose(new['kernel'], kernel, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(new['bias'], bias, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        metrics['d/loss'],
+        np.log1p(np.exp(-real_logits)).mean()
+        + np.log1p(np.exp(fake_logits)).mean(),
+        rtol=1e-5,
+    )
+    assert leaves_equal(after.generator, state.generator)
+    assert leaves_equal(after.ema_params, state.ema_params)
+
+
+def test_g_update_is_gradient_descent_through_d_and_leaves_d():
+    gan = helpers.linear_gan()
+    state = start(gan)
+    z = jax.random.normal(jax.random.key(3), (6, 3))
+    after, _ = adversarial.generator_update(
+        gan, helpers.hyperparams(), state, batch().images[0], z, lambda t: t
+    )
+    d, g = (
+        player.params['Dense_0']
+        for player in (state.discriminator, state.generator)
+    )
+    logits = (z @ g['kernel'] + g['bias']) @ d['kernel'] + d['bias']
+    d_logits = -1 / (1 + np.exp(logits)) / 6  # of softplus(-logit)
+    d_images = d_logits @ d['kernel'].T
+    np.testing.assert_allclose(
+        after.generator.params['Dense_0']['kernel'],
+        g['kernel'] - 0.1 * z.T @ d_images,
+        rtol=1e-5, atol=1e-6,
+    )
+    assert leaves_equal(after.discriminator, state.discriminator)
+
+
+def test_g_learns_through_the_d_that_was_just_updated():
+    gan = helpers.linear_gan()
+    state = start(gan)
+    after, _ = step(gan, state, batch())
+    frozen, _ = step(gan, state, batch(), d_learning_rate=jnp.float32(0))
+    assert not leaves_equal(after.generator.params, frozen.generator.params)
+
+
+@pytest.mark.parametrize('d_steps', [1, 3])
+def test_counters_and_optimizers_count_their_own_updates(d_steps):
+    import optax
+
+    adam = optax.scale_by_adam()
+    gan = helpers.linear_gan(d_steps=d_steps, g_tx=adam, d_tx=adam)
+    state = start(gan)
+    for _ in range(2):
+        state, _ = step(gan, state, batch(d_steps))
+    assert int(state.step) == 2
+    assert int(state.position) == 2 * d_steps
+    assert int(state.generator.opt_state.count) == 2
+    assert int(state.discriminator.opt_state.count) == 2 * d_steps
+
+
+def test_each_d_update_sees_its_own_images():
+    gan = helpers.linear_gan(d_steps=2)
+    given = batch(2)
+    swapped = given._replace(images=given.images[::-1])
+    doubled = given._replace(images=given.images[jnp.array([1, 1])])
+    first, _ = step(gan, start(gan), given)
+    for other in (swapped, doubled):
+        second, _ = step(gan, start(gan), other)
+        assert not leaves_equal(first.discriminator, second.discriminator)
+
+
+def test_ema_starts_as_a_copy_and_follows_g():
+    gan = helpers.linear_gan()
+    state = start(gan)
+    assert leaves_equal(state.ema_params, state.generator.params)
+    after, _ = step(gan, state, batch())
+    # At step 0 the warm-up's decay is 0.1.
+    expected = jax.tree.map(
+        lambda a, n: 0.1 * a + 0.9 * n, state.ema_params, after.generator.params
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
+        after.ema_params, expected,
+    )
+
+
+def test_z_depends_on_key_and_slot_alone():
+    key = jax.random.key(0)
+    whole = adversarial.latents(key, jnp.arange(8), 5)
+    part = adversarial.latents(key, jnp.array([6, 2]), 5)
+    np.testing.assert_array_equal(part, whole[jnp.array([6, 2])])
+    other = adversarial.latents(jax.random.key(1), jnp.arange(8), 5)
+    assert not np.array_equal(whole, other)
+    assert len(np.unique(whole)) == whole.size
+    many = adversarial.latents(key, jnp.arange(4000), 5)
+    np.testing.assert_allclose(many.mean(), 0, atol=0.03)
+    np.testing.assert_allclose(many.std(), 1, atol=0.02)
+
+
+def test_noise_changes_with_the_step():
+    gan = helpers.linear_gan()
+    state = start(gan)
+    _, first = step(gan, state, batch())
+    _, second = step(gan, state.replace(step=state.step + 1), batch())
+    assert first['g/loss'] != second['g/loss']
+
+
+def test_step_is_deterministic_and_equal_under_jit():
+    gan = helpers.linear_gan()
+    state = start(gan)
+    once, _ = step(gan, state, batch())
+    again, _ = step(gan, state, batch())
+    assert leaves_equal(once, again)
+    jitted, _ = jax.jit(lambda s: step(gan, s, batch()))(state)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        once, jitted,
+    )
+
+
+@pytest.mark.parametrize('name', losses.LOSSES)
+def test_every_loss_trains_both_players(name):
+    gan = helpers.linear_gan(loss=losses.LOSSES[name])
+    state = start(gan)
+    after, metrics = step(gan, state, batch())
+    assert np.isfinite(list(metrics.values())).all()
+    assert not leaves_equal(after.generator, state.generator)
+    assert not leaves_equal(after.discriminator, state.discriminator)
+
+
+def test_mean_over_devices_reaches_gradients_and_metrics():
+    gan = helpers.linear_gan()
+
+    def halve(tree):
+        return jax.tree.map(lambda leaf: leaf / 2, tree)
+
+    arguments = (start(gan), batch(), jax.random.key(2))
+    one, metrics = adversarial.train_step(
+        gan, helpers.hyperparams(), *arguments, mean=halve
+    )
+    # Halved gradients move D half as far.
+    two, _ = adversarial.train_step(
+        gan, helpers.hyperparams(d_learning_rate=0.05), *arguments
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
+        one.discriminator.params, two.discriminator.params,
+    )
+
+
+def test_sample_uses_ema_or_raw_weights():
+    gan = helpers.linear_gan()
+    state, _ = step(gan, start(gan), batch())
+    z = jax.random.normal(jax.random.key(0), (4, 3))
+    for ema, params in ((True, state.ema_params),
+                        (False, state.generator.params)):
+        np.testing.assert_allclose(
+            adversarial.sample(gan, state, z, ema=ema),
+            gan.generator.apply({'params': params}, z, train=False),
+        )
+
+
+def test_unit_range_maps_the_ends_of_uint8():
+    images = jnp.array([0, 255], jnp.uint8)
+    np.testing.assert_array_equal(adversarial.to_unit_range(images), [-1, 1])

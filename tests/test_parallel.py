@@ -1,0 +1,134 @@
+"""Devices and hosts change nothing but speed."""
+
+import pathlib
+import socket
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import helpers
+from gan_jax.runtime import parallel
+
+WORKER = pathlib.Path(__file__).parent / 'train_worker.py'
+
+
+def start(network, out, devices, *cluster):
+    return subprocess.Popen(
+        [sys.executable, WORKER, network, out, *map(str, cluster)],
+        env=helpers.environment(devices),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output[-3000:]
+
+
+def load(path):
+    with np.load(path) as saved:
+        return dict(saved)
+
+
+@pytest.fixture(scope='module')
+def one_device(tmp_path_factory):
+    """Final states of each network on one device."""
+    folder = tmp_path_factory.mktemp('one')
+    states = {}
+    for network in ('mlp', 'dcgan'):
+        finish(start(network, str(folder / f'{network}.npz'), 1))
+        states[network] = load(folder / f'{network}.npz')
+        assert states[network]['devices'] == 1
+    return states
+
+
+def assert_same_training(state, reference):
+    """Equal within 1e-5, and the step was compiled once."""
+    assert state.pop('compilations') == 1
+    state.pop('devices')
+    assert len(state) > 10
+    for name, value in state.items():
+        np.testing.assert_allclose(value, reference[name], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize('network', ['mlp', 'dcgan'])
+def test_four_devices_train_as_one(network, one_device, tmp_path):
+    out = tmp_path / 'state.npz'
+    finish(start(network, str(out), 4))
+    state = load(out)
+    assert state['devices'] == 4
+    assert one_device[network]['compilations'] == 1
+    assert_same_training(state, one_device[network])
+
+
+def test_two_processes_train_as_one_device_and_save_once(one_device, tmp_path):
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        coordinator = f'127.0.0.1:{probe.getsockname()[1]}'
+    # Both work in one folder, as hosts with a shared file system do.
+    outs = [str(tmp_path / 'shared.npz'), str(tmp_path / 'shared.npz')]
+    processes = [
+        start('mlp', out, 1, coordinator, index, 2)
+        for index, out in enumerate(outs)
+    ]
+    for process in processes:
+        finish(process)
+    state = load(outs[0])
+    assert state['devices'] == 2
+    assert_same_training(state, one_device['mlp'])
+    run = tmp_path / 'shared.npz.run'
+    steps = sorted(path.name for path in (run / 'checkpoints').iterdir())
+    assert steps == ['1', '2', '3']
+    lines = (run / 'metrics.jsonl').read_text().splitlines()
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    'cadences, expected',
+    [([100, 50, 0, 250], 50), ([2000, 1], 1), ([0, 1000, 500], 50),
+     ([128, 0], 64), ([7], 7)],
+)
+def test_steps_per_call_divide_every_cadence(cadences, expected):
+    assert parallel.steps_per_call(cadences, convolutional=False) == expected
+
+
+def test_convolutions_are_not_scanned_on_cpu():
+    assert jax.default_backend() == 'cpu'
+    assert parallel.steps_per_call([100], convolutional=True) == 1
+
+
+def count_up(state, constants, fed, key, mean):
+    noise = jax.random.normal(jax.random.fold_in(key, state))
+    total = (fed * constants.hyperparams).sum() + 0 * noise
+    return state + 1, {'total': mean(total)}
+
+
+@pytest.mark.parametrize('num_steps', [1, 3])
+def test_train_call_makes_so_many_steps_and_gives_the_last_metrics(num_steps):
+    call = parallel.train_call(count_up, num_steps)
+    constants = parallel.constants(
+        (), np.float32(2), jax.random.key(0), batch_size=4
+    )
+    fed = np.arange(num_steps * 4, dtype=np.float32).reshape(num_steps, 1, 4)
+    state, metrics = call(
+        parallel.replicate(jnp.int32(5)), constants, parallel.split(fed)
+    )
+    assert parallel.unreplicate(state) == 5 + num_steps
+    assert parallel.unreplicate(metrics)['total'] == 2 * fed[-1].sum()
+
+
+def test_split_deals_the_batch_to_devices_in_order():
+    fed = np.arange(2 * 3 * 4).reshape(2, 3, 4)
+    np.testing.assert_array_equal(parallel.split(fed), fed[None])
+
+
+def test_replicate_and_unreplicate_are_inverse():
+    tree = {'a': np.arange(3.0), 'b': np.int32(4)}
+    back = parallel.unreplicate(parallel.replicate(tree))
+    jax.tree.map(np.testing.assert_array_equal, back, tree)

@@ -1,0 +1,61 @@
+"""Train a few steps with whatever devices there are; save the state.
+
+    python tests/train_worker.py mlp|dcgan out.npz [coordinator index count]
+
+SGD and no BatchNorm, so that the number of devices must change nothing.
+"""
+
+import logging
+import sys
+
+import jax
+import numpy as np
+
+import helpers
+from gan_jax import config as config_lib
+from gan_jax import train
+from gan_jax.runtime import parallel
+
+
+class CountCompilations(logging.Handler):
+    """Count how often the train step, and nothing else, is compiled."""
+
+    count = 0
+
+    def emit(self, record):
+        text = record.getMessage()
+        # jax.pmap hands jit a function called _fun.
+        self.count += text.startswith('Finished XLA compilation of jit(_fun)')
+
+
+def main(network, out, *cluster):
+    if cluster:
+        coordinator, index, count = cluster
+        parallel.initialize_hosts(
+            coordinator_address=coordinator,
+            process_id=int(index),
+            num_processes=int(count),
+        )
+    config = helpers.tiny(config_lib.default_config())
+    for player in (config.generator, config.discriminator):
+        player.name, player.norm = network, 'none'
+    for optimizer in (config.g_optimizer, config.d_optimizer):
+        optimizer.name, optimizer.learning_rate = 'sgd', 0.1
+    config.num_steps, config.d_steps = 3, 2
+    config.log_every = config.checkpoint_every = 1
+
+    counter = CountCompilations()
+    logging.getLogger('jax').addHandler(counter)
+    jax.config.update('jax_log_compiles', True)
+    run = train.train(config, out + '.run', images=helpers.random_images())
+    leaves = jax.tree.leaves(run.state)
+    np.savez(
+        out,
+        compilations=counter.count,
+        devices=jax.device_count(),
+        **{f'leaf{i}': leaf for i, leaf in enumerate(leaves)},
+    )
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])
