@@ -1,10 +1,58 @@
-"""DCGAN."""
+"""DCGAN on handwritten digits, or on a set of TensorFlow Datasets.
 
+Paper: Radford, Metz, Chintala, Unsupervised Representation Learning with Deep
+Convolutional Generative Adversarial Networks,
+https://arxiv.org/abs/1511.06434, 2015. From it: all-convolutional networks
+with BatchNorm, Adam(2e-4, b1 0.5), z of 100, weights from N(0, 0.02^2),
+non-saturating loss.
+
+    python -m gan_jax.main --config=configs/dcgan.py
+    python -m gan_jax.main --config=configs/dcgan.py:mnist
+
+| argument      | data                   | G width | D width | kernel | batch |
+|---------------|------------------------|---------|---------|--------|-------|
+| (none)        | 1,797 digits, 32x32x1  | 32      | 32      | 4      | 64    |
+| mnist         | 28x28x1                | 64      | 64      | 4      | 64    |
+| fashion_mnist | 28x28x1                | 64      | 64      | 4      | 64    |
+| cifar10       | 32x32x3                | 64      | 64      | 4      | 64    |
+| celeb_a       | cropped to 64x64x3     | 128     | 64      | 5      | 128   |
+
+celeb_a has the paper's 64x64 generator (1024, 512, 256, 128, 3 channels, figure
+1), its authors' discriminator (64, 128, 256, 512), their kernel of 5 and batch
+of 128. The others differ from the paper: smaller images, so fewer layers and
+smaller widths; kernel 4, a multiple of the stride, so that every pixel is
+covered equally often; batch 64. All differ in z, which is N(0, I) where the
+paper has U(-1, 1), and in sampling from a moving average of the generator,
+which the paper does not have. The paper scales images to [-1, 1] and does
+nothing else to them, and so do we.
+
+Expected, and where it was measured: configs/README.md.
+"""
+
+from gan_jax import errors
 from gan_jax.config import default_config
 
-def get_config(arg=None):
+ARGUMENTS = ('celeb_a', 'cifar10', 'digits', 'fashion_mnist', 'mnist')
+
+
+def get_config(argument='digits'):
+    """Give the config for one data set."""
+    if argument not in ARGUMENTS:
+        raise errors.ConfigError(
+            errors.unknown_name('configs/dcgan.py:', argument, ARGUMENTS)
+        )
     config = default_config()
-    config.generator.width = 32
-    config.discriminator.width = 32
-    if arg: config.data.name = arg
+    config.data.name = argument
+    if argument == 'digits':
+        config.generator.width = config.discriminator.width = 32
+        config.num_steps = 3000
+        return config
+    config.num_steps = 20_000
+    config.sample_every = config.checkpoint_every = 1000
+    if argument == 'celeb_a':
+        config.data.image_size = '64'
+        config.batch_size = 128
+        config.generator.width = 128
+        config.generator.kernel_size = config.discriminator.kernel_size = 5
+        config.num_steps = 100_000
     return config

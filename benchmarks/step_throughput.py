@@ -1,0 +1,205 @@
+"""How long does one training step take, and how much of it is arithmetic?
+
+    python benchmarks/step_throughput.py --config=configs/dcgan.py
+    python benchmarks/step_throughput.py --config=configs/dcgan.py:cifar10 \
+        --config.dtype=bfloat16 --json=out.json
+    python benchmarks/step_throughput.py --config=configs/dcgan.py:cifar10 \
+        --against=linen_conv_transpose
+
+Runs on CPU, GPU and TPU. The data are uint8 noise of the recipe's shape, so
+none need be prepared. With --against, both variants run in turns in one
+process and the ratio of their medians is printed.
+"""
+
+import statistics
+import time
+from unittest import mock
+
+from absl import flags
+import jax
+import jax.numpy as jnp
+from ml_collections import config_flags
+import numpy as np
+
+from gan_jax import build
+from gan_jax import command
+from gan_jax import config as config_lib
+from gan_jax.data import feed as feed_lib
+from gan_jax.data import sources
+from gan_jax.networks import layers
+from gan_jax.runtime import environment
+from gan_jax.runtime import parallel
+from gan_jax.runtime import writer
+from gan_jax.steps import adversarial
+
+CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
+SHAPE = flags.DEFINE_string(
+    'shape', '', "Such as '32x32x3'; by default that of the recipe's data."
+)
+STEPS_PER_CALL = flags.DEFINE_integer(
+    'steps_per_call', 0, 'Steps scanned in a call; 0 takes what training does.'
+)
+CALLS = flags.DEFINE_integer('calls', 30, 'Timed calls of each variant.')
+AGAINST = flags.DEFINE_enum(
+    'against', None, ['linen_conv_transpose'],
+    'Variant to compare with: the transposed convolution as XLA '
+    'differentiates it, which is that of flax.linen.ConvTranspose.',
+)
+JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
+
+SHAPES = {
+    'celeb_a': (64, 64, 3), 'cifar10': (32, 32, 3), 'digits': (32, 32, 1),
+    'fashion_mnist': (28, 28, 1), 'kmnist': (28, 28, 1), 'mnist': (28, 28, 1),
+}
+
+
+def image_shape(config):
+    """Give --shape, or the shape of the data that a config names."""
+    if SHAPE.value:
+        return tuple(int(side) for side in SHAPE.value.split('x'))
+    height, width, channels = SHAPES[config.data.name]
+    return (*(config_lib.image_size(config) or (height, width)), channels)
+
+
+class Variant:
+    """A compiled training call with the state that it goes on from."""
+
+    def __init__(self, config, shape, num_steps):
+        gan = build.gan(config, shape)
+        noise = np.random.RandomState(0).randint(0, 256, (512, *shape))
+        feed = feed_lib.ResidentFeed(
+            sources.from_arrays(noise.astype(np.uint8)),
+            seed=config.seed, batch_size=config.batch_size,
+        )
+        call = parallel.train_call(build.step(gan, feed), num_steps)
+        self.state = parallel.replicate(
+            adversarial.init(gan, jax.random.key(config.seed), shape)
+        )
+        self.constants = parallel.constants(
+            feed.resident, build.hyperparams(config), jax.random.key(1),
+            config.batch_size,
+        )
+        fed = feed.read(0, num_steps * config.d_steps)
+        fed = fed.reshape(num_steps, config.d_steps, config.batch_size)
+        self.fed = parallel.split(fed)
+        began = time.perf_counter()
+        self.call = call.lower(self.state, self.constants, self.fed).compile()
+        self.compile_seconds = time.perf_counter() - began
+
+    def seconds(self):
+        """Time one call from dispatch to the end of its work."""
+        began = time.perf_counter()
+        self.state, metrics = self.call(self.state, self.constants, self.fed)
+        jax.block_until_ready((self.state, metrics))
+        return time.perf_counter() - began
+
+    def flops(self):
+        """Give FLOPs of one call on one device, as XLA counts them."""
+        costs = self.call.cost_analysis()
+        costs = costs[0] if isinstance(costs, (list, tuple)) else costs
+        return float((costs or {}).get('flops', float('nan')))
+
+
+def plain_conv_transpose(images, kernel):
+    """Give `layers.conv_transpose` without its own gradient."""
+    return jax.lax.conv_transpose(
+        images, kernel, (2, 2), 'SAME', dimension_numbers=layers.DIMENSIONS
+    )
+
+
+def matmul_rate(size=2048, repeats=5):
+    """Measure FLOP/s of a float32 matrix product on one device."""
+    a = jnp.ones((size, size), jnp.float32)
+    product = jax.jit(lambda a: a @ a)
+    product(a).block_until_ready()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        product(a).block_until_ready()
+        times.append(time.perf_counter() - began)
+    return 2 * size**3 / statistics.median(times)
+
+
+def peak_memory():
+    """Give bytes: the device's peak, or the process's where it tells none."""
+    import resource
+
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return parallel.memory_in_use() or own
+
+
+def measure(variants, calls):
+    """Time variants in turns, after two calls to warm up each."""
+    for variant in variants:
+        for _ in range(2):
+            variant.seconds()
+    rounds = [[variant.seconds() for variant in variants] for _ in range(calls)]
+    return list(zip(*rounds))
+
+
+def main(argv):
+    """Print, and write as JSON, the throughput of --config."""
+    del argv
+    config = CONFIG.value
+    config_lib.validate(config, parallel.device_count())
+    environment.use_compilation_cache()
+    shape = image_shape(config)
+    num_steps = STEPS_PER_CALL.value or parallel.steps_per_call(
+        [64], build.convolutional(config)
+    )
+    variants = [Variant(config, shape, num_steps)]
+    memory = peak_memory()
+    if AGAINST.value:
+        with mock.patch.object(
+            layers, 'conv_transpose', plain_conv_transpose
+        ):
+            variants.append(Variant(config, shape, num_steps))
+    times = measure(variants, CALLS.value)
+    milliseconds = [1e3 * statistics.median(t) / num_steps for t in times]
+    flops = variants[0].flops() / num_steps * parallel.device_count()
+    rate = flops / milliseconds[0] * 1e3
+    peak = matmul_rate() * parallel.device_count()
+    described = environment.describe(config.seed)
+    result = {
+        'date': described['started'],
+        'command': described['command'],
+        'backend': described['backend'],
+        'device': described['device_kind'],
+        'devices': len(described['devices']),
+        'versions': described['versions'],
+        'shape': shape,
+        'batch_size': config.batch_size,
+        'dtype': config.dtype,
+        'd_steps': config.d_steps,
+        'steps_per_call': num_steps,
+        'ms_per_step': milliseconds[0],
+        'ms_per_step_quartiles': [
+            1e3 * q / num_steps
+            for q in statistics.quantiles(times[0], n=4)[::2]
+        ],
+        'images_per_sec': (
+            1e3 * config.batch_size * config.d_steps / milliseconds[0]
+        ),
+        'compile_seconds': variants[0].compile_seconds,
+        'gflop_per_step_by_xla': flops / 1e9,
+        'gflop_per_sec': rate / 1e9,
+        'matmul_gflop_per_sec': peak / 1e9,
+        'peak_memory_mib': memory / 2**20,
+    }
+    if AGAINST.value:
+        ratios = [b / a for a, b in zip(*times)]
+        result |= {
+            'against': AGAINST.value,
+            'against_ms_per_step': milliseconds[1],
+            'times_faster': milliseconds[1] / milliseconds[0],
+            'times_faster_quartiles': statistics.quantiles(ratios, n=4)[::2],
+        }
+    for name, value in result.items():
+        shown = f'{value:.4g}' if isinstance(value, float) else value
+        print(f'{name:24} {shown}')
+    if JSON.value:
+        writer.write_json(JSON.value, result)
+
+
+if __name__ == '__main__':
+    command.run(main)

@@ -1,0 +1,120 @@
+"""What a config may hold, and how a mistake is told."""
+
+import pytest
+
+import helpers
+from gan_jax import config as config_lib
+from gan_jax import errors
+
+
+def test_default_config_is_valid():
+    config_lib.validate(config_lib.default_config())
+
+
+BAD = [
+    ('num_steps', 0, 'positive'),
+    ('batch_size', -8, 'positive'),
+    ('d_steps', 0, 'positive'),
+    ('latent_size', 0, 'positive'),
+    ('keep_checkpoints', 0, 'positive'),
+    ('generator.width', 0, 'positive'),
+    ('discriminator.depth', 0, 'positive'),
+    ('generator.kernel_size', 1, 'at least 2'),
+    ('log_every', -1, '0 is off'),
+    ('eval_every', -5, '0 is off'),
+    ('g_optimizer.learning_rate', 0.0, 'positive rate'),
+    ('d_optimizer.learning_rate', float('nan'), 'positive rate'),
+    ('d_optimizer.learning_rate', float('inf'), 'positive rate'),
+    ('g_optimizer.b1', 1.0, r'\[0, 1\)'),
+    ('g_optimizer.momentum', -0.1, r'\[0, 1\)'),
+    ('ema_decay', 1.5, r'\[0, 1\]'),
+    ('seed', -1, '2\\^63'),
+    ('dtype', 'float16', "'bfloat16', 'float32'"),
+    ('loss.name', 'hing', "did you mean 'hinge'"),
+    ('generator.name', 'dcgn', "did you mean 'dcgan'"),
+    ('discriminator.norm', 'bach', "did you mean 'batch'"),
+    ('g_optimizer.name', 'adm', "did you mean 'adam'"),
+    ('data.name', 'minst', "did you mean 'mnist'"),
+    ('data.image_size', '64by64', '48x80'),
+    ('data.image_size', '0', '48x80'),
+    ('data.image_size', '64x0', '48x80'),
+]
+
+
+@pytest.mark.parametrize('key, value, allowed', BAD)
+def test_bad_value_is_told_with_its_key_and_what_is_allowed(
+    key, value, allowed
+):
+    config = config_lib.default_config()
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(errors.ConfigError, match=allowed) as caught:
+        config_lib.validate(config)
+    assert str(caught.value).startswith(f'{key}=')
+    assert '\n' not in str(caught.value)
+
+
+def test_unknown_and_missing_keys_are_named():
+    config = config_lib.default_config()
+    config.d_step = 5
+    with pytest.raises(errors.ConfigError, match="did you mean 'd_steps'"):
+        config_lib.validate(config)
+    del config.d_step, config.loss
+    with pytest.raises(errors.ConfigError, match='loss.name is missing'):
+        config_lib.validate(config)
+
+
+@pytest.mark.parametrize(
+    'batch, devices, works', [(62, 4, '60 or 64'), (3, 8, '8 does')]
+)
+def test_batch_that_devices_do_not_divide_names_the_nearest(
+    batch, devices, works
+):
+    config = config_lib.default_config()
+    config.batch_size = batch
+    config_lib.validate(config, 1)
+    with pytest.raises(errors.ConfigError, match=works):
+        config_lib.validate(config, devices)
+
+
+@pytest.mark.parametrize(
+    'text, size', [('', None), ('64', (64, 64)), ('48x80', (48, 80))]
+)
+def test_image_size_is_height_by_width(text, size):
+    config = config_lib.default_config()
+    config.data.image_size = text
+    assert config_lib.image_size(config) == size
+
+
+@pytest.mark.parametrize(
+    'recipe, overrides, name',
+    [
+        ('configs/dcgan.py', {}, 'dcgan'),
+        ('configs/dcgan.py:mnist', {}, 'dcgan-mnist'),
+        ('a\\b\\x.py', {'d_steps': 5}, 'x-d_steps=5'),
+        ('dcgan.py', {'num_steps': 9, 'data.data_dir': '/x'}, 'dcgan'),
+        (
+            'dcgan.py',
+            {'loss.name': 'hinge', 'data.path': '/a b/c'},
+            'dcgan-data.path=_a_b_c-loss.name=hinge',
+        ),
+    ],
+)
+def test_run_is_named_after_what_changes_the_experiment(
+    recipe, overrides, name
+):
+    assert config_lib.run_name(recipe, overrides) == name
+
+
+def test_free_keys_are_keys():
+    keys = config_lib.flatten(config_lib.default_config())
+    assert set(config_lib.FREE_KEYS) <= set(keys)
+
+
+def test_differences_name_what_would_train_differently():
+    stored, config = helpers.tiny_mlp(), helpers.tiny_mlp()
+    config.num_steps, config.log_every = 10**6, 1
+    assert config_lib.differences(stored, config) == []
+    config.loss.name = 'hinge'
+    assert config_lib.differences(stored, config) == [
+        "loss.name: 'non_saturating' -> 'hinge'"
+    ]

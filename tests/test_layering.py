@@ -1,0 +1,83 @@
+"""The arrows of the house: each module imports from lower floors alone."""
+
+import ast
+import pathlib
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parent.parent / 'gan_jax'
+
+# The floor of each module or folder; a folder counts as one room. A module
+# imports from lower floors, or from its own room.
+FLOORS = {
+    'errors': 0, 'losses': 0, 'transforms': 0, 'metrics': 0,
+    'networks': 1,
+    'data': 2,
+    'steps': 3,
+    'config': 4, 'runtime': 4,
+    'build': 5,
+    'sampling': 6, 'evaluation': 6,
+    'train': 7,
+    'command': 8,
+    'main': 9, 'prepare': 9, 'sample': 9,
+}
+PURE = {'errors', 'losses', 'transforms', 'metrics'}
+IO = {'absl', 'etils', 'logging', 'pathlib', 'time', 'tensorboardX', 'tqdm'}
+FORBIDDEN = {
+    **{room: IO | {'flax', 'ml_collections', 'orbax'} for room in PURE},
+    'networks': IO | {'ml_collections', 'orbax'},
+    'data': {'jax', 'flax', 'optax', 'ml_collections', 'orbax'},
+    'steps': IO | {'ml_collections', 'orbax'},
+    'runtime': {'ml_collections'},
+}
+
+
+def room(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix('.py')
+
+
+def imports(path):
+    """Yield the dotted name of all that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f'{path}: imports are absolute'
+            yield from (f'{node.module}.{alias.name}' for alias in node.names)
+
+
+FILES = sorted(PACKAGE.rglob('*.py'))
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
+def test_arrows_point_down(path):
+    if path == PACKAGE / '__init__.py':
+        return
+    here = room(path)
+    for name in imports(path):
+        top, *rest = name.split('.')
+        assert top not in FORBIDDEN.get(here, ()), f'{here} imports {name}'
+        assert top not in ('tests', 'benchmarks', 'configs', 'helpers')
+        there = rest[0] if rest else None
+        if top == 'gan_jax' and there in FLOORS and there != here:
+            assert FLOORS[there] < FLOORS[here], f'{here} imports {name}'
+
+
+def test_every_module_has_a_floor():
+    found = {room(path) for path in FILES} - {'__init__'}
+    assert found == set(FLOORS)
+
+
+def test_only_parallel_knows_of_devices_and_loops():
+    words = ('pmap', 'pmean', 'all_gather', 'shard_map', 'lax.scan')
+    for path in FILES:
+        if path != PACKAGE / 'runtime' / 'parallel.py':
+            code = ast.unparse(_without_docstrings(ast.parse(path.read_text())))
+            assert not [w for w in words if w in code], path
+
+
+def _without_docstrings(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            node.value = ast.Constant(0)
+    return tree

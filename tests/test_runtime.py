@@ -1,0 +1,159 @@
+"""Checkpoints, the writer and the environment."""
+
+import json
+
+from etils import epath
+import jax
+import numpy as np
+from PIL import Image
+import pytest
+
+import helpers
+from gan_jax import errors
+from gan_jax.runtime import checkpoint
+from gan_jax.runtime import environment
+from gan_jax.runtime import writer
+from gan_jax.steps import adversarial
+
+
+@pytest.fixture
+def state():
+    """A state as the loop saves it: NumPy arrays, empty branches and all."""
+    gan = helpers.linear_gan()
+    made = adversarial.init(gan, jax.random.key(0), (2, 2, 1))
+    return jax.tree.map(np.asarray, made)
+
+
+def abstract(state):
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state
+    )
+
+
+def test_checkpoint_brings_back_every_bit(state, tmp_path):
+    checkpoints = checkpoint.Checkpoints(tmp_path / 'c')
+    checkpoints.save(3, state)
+    checkpoints.close()
+    again = checkpoint.Checkpoints(tmp_path / 'c', read_only=True)
+    assert again.steps() == [3]
+    restored = again.restore(3, abstract(state))
+    assert jax.tree.structure(restored) == jax.tree.structure(state)
+    jax.tree.map(np.testing.assert_array_equal, restored, state)
+    assert all(
+        a.dtype == b.dtype
+        for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(state))
+    )
+    again.close()
+
+
+def test_checkpoints_keep_the_newest(state, tmp_path):
+    checkpoints = checkpoint.Checkpoints(tmp_path / 'c', keep=2)
+    for step in (1, 2, 3):
+        checkpoints.save(step, state)
+    checkpoints.close()
+    assert checkpoint.Checkpoints(tmp_path / 'c').steps() == [2, 3]
+
+
+def test_missing_folder_and_step_are_told(state, tmp_path):
+    with pytest.raises(errors.CheckpointError, match='no checkpoints in'):
+        checkpoint.Checkpoints(tmp_path / 'none', read_only=True)
+    checkpoints = checkpoint.Checkpoints(tmp_path / 'c')
+    checkpoints.save(1, state)
+    with pytest.raises(errors.CheckpointError, match=r'there are \[1\]'):
+        checkpoints.restore(2, abstract(state))
+    checkpoints.close()
+
+
+def test_checkpoint_of_another_form_is_one_line(state, tmp_path):
+    checkpoints = checkpoint.Checkpoints(tmp_path / 'c')
+    checkpoints.save(1, state)
+    other = state.replace(ema_params={'x': np.zeros(3)})
+    with pytest.raises(errors.CheckpointError, match='restored') as caught:
+        checkpoints.restore(1, abstract(other))
+    assert '\n' not in str(caught.value)
+    checkpoints.close()
+
+
+def test_grid_places_images_row_by_row_and_enlarges_small_ones():
+    images = np.arange(5, dtype=np.uint8)[:, None, None, None]
+    images = np.broadcast_to(images, (5, 16, 16, 1))
+    picture = writer.grid(images, columns=3, tile=32, gap=2)
+    assert picture.shape == (2 * (16 + 2 + 16), 2 * (3 * 16 + 2 * 2), 1)
+    assert picture[0, 0] == 0 and picture[0, 2 * 18] == 1
+    assert picture[2 * 18, 2 * 18] == 4
+    assert picture[2 * 18, 2 * 36] == 255  # nothing there
+
+
+def test_uint8_rounds_and_clips_the_unit_range():
+    values = np.array([-1.2, -1, 0, 1, 1.2], np.float32)
+    np.testing.assert_array_equal(
+        writer.to_uint8(values), [0, 0, 128, 255, 255]
+    )
+
+
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_png_reads_back(channels, tmp_path):
+    image = helpers.random_images(1, (6, 5, channels))[0]
+    writer.save_png(tmp_path / 'new' / 'x.png', image)
+    read = np.asarray(Image.open(tmp_path / 'new' / 'x.png'))
+    np.testing.assert_array_equal(read.reshape(image.shape), image)
+
+
+def make(folder, start=0, enabled=True):
+    return writer.Writer(folder, enabled=enabled, start=start, total=100)
+
+
+def read_metrics(folder):
+    lines = (folder / writer.METRICS).read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_resume_drops_later_and_broken_lines_and_keeps_the_rest(tmp_path):
+    first = make(tmp_path)
+    for step in (10, 20, 30):
+        first.scalars(step, {'d/loss': step / 10}, 'line')
+    first.close()
+    with (tmp_path / writer.METRICS).open('a') as file:
+        file.write('{"step": 40, "d/lo')  # cut short by a kill
+    second = make(tmp_path, start=20)
+    second.scalars(30, {'d/loss': 9.0}, 'line')
+    second.close()
+    records = read_metrics(tmp_path)
+    assert [(r['step'], r['d/loss']) for r in records] == [
+        (10, 1.0), (20, 2.0), (30, 9.0)
+    ]
+
+
+def test_values_that_are_not_finite_stay_valid_json(tmp_path):
+    made = make(tmp_path)
+    made.scalars(1, {'d/loss': float('nan'), 'g/loss': 1.0}, 'line')
+    made.close()
+    assert read_metrics(tmp_path) == [
+        {'step': 1, 'd/loss': None, 'g/loss': 1.0}
+    ]
+
+
+def test_a_host_that_does_not_write_leaves_nothing(tmp_path, capsys):
+    made = make(tmp_path, enabled=False)
+    made.scalars(1, {'d/loss': 1.0}, 'line')
+    made.images('x', helpers.random_images(4), step=1)
+    made.say('hello')
+    made.advance(1)
+    made.close()
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().out == ''
+
+
+def test_json_is_written_whole(tmp_path):
+    writer.write_json(tmp_path / 'a.json', {'a': 1})
+    writer.write_json(epath.Path(tmp_path) / 'a.json', {'a': [2]})
+    assert json.loads((tmp_path / 'a.json').read_text()) == {'a': [2]}
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_environment_says_what_one_needs_to_repeat_a_run():
+    described = environment.describe(7)
+    assert described['seed'] == 7
+    assert described['versions']['jax'] == jax.__version__
+    assert described['devices'] and described['command']
+    json.dumps(described)

@@ -1,0 +1,174 @@
+"""The loop from Python: what it trains, leaves, resumes and refuses."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import helpers
+from gan_jax import errors
+from gan_jax import sampling
+from gan_jax import train
+
+
+def run(workdir, config=None, **kwargs):
+    kwargs.setdefault('images', helpers.random_images())
+    return train.train(config or helpers.tiny_mlp(), workdir, **kwargs)
+
+
+def test_run_leaves_everything_and_tells_the_callback(tmp_path):
+    seen = []
+    config = helpers.tiny_mlp()
+    config.eval_every = 4
+    result = run(
+        tmp_path, config, callback=lambda step, m: seen.append((step, m))
+    )
+    left = {
+        str(path.relative_to(tmp_path))
+        for path in tmp_path.rglob('*')
+        if path.is_file() and 'checkpoints' not in path.parts
+        and 'tensorboard' not in path.parts
+    }
+    assert left == {
+        'config.json', 'data.json', 'environment.json', 'metrics.jsonl',
+        'samples/reals.png', 'samples/000000.png', 'samples/000002.png',
+        'samples/000004.png',
+    }
+    assert list((tmp_path / 'tensorboard').glob('events*'))
+    lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
+    assert [json.loads(line)['step'] for line in lines] == [2, 4]
+    assert [step for step, _ in seen] == [2, 4]
+    assert {'d/loss', 'g/loss', 'perf/images_per_sec'} <= set(seen[0][1])
+    assert {'eval/diversity', 'eval/nearest_real'} <= set(seen[1][1])
+    assert int(result.state.step) == 4
+    assert result.sample(range(3)).shape == (3, 8, 8, 1)
+
+
+def assert_same_state(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a.state, b.state)
+
+
+def test_interrupted_run_ends_as_the_uninterrupted_one(tmp_path):
+    whole = run(tmp_path / 'whole')
+    config = helpers.tiny_mlp()
+    config.num_steps = 2
+    run(tmp_path / 'parts', config)
+    config.num_steps = 4
+    assert_same_state(run(tmp_path / 'parts', config), whole)
+
+
+def test_finished_run_is_left_alone(tmp_path, capsys):
+    first = run(tmp_path)
+    before = (tmp_path / 'metrics.jsonl').read_text()
+    again = run(tmp_path)
+    assert 'complete: 4 of 4' in capsys.readouterr().out
+    assert (tmp_path / 'metrics.jsonl').read_text() == before
+    assert_same_state(first, again)
+
+
+def test_another_config_in_the_same_folder_is_refused(tmp_path):
+    run(tmp_path)
+    config = helpers.tiny_mlp()
+    config.loss.name = 'hinge'
+    with pytest.raises(
+        errors.CheckpointError, match="loss.name: 'non_saturating' -> 'hinge'"
+    ):
+        run(tmp_path, config)
+    stored = sampling.load_config(tmp_path)
+    assert stored.loss.name == 'non_saturating'
+
+
+def test_seed_decides_the_result(tmp_path):
+    same = run(tmp_path / 'a'), run(tmp_path / 'b')
+    assert_same_state(*same)
+    config = helpers.tiny_mlp()
+    config.seed = 1
+    other = run(tmp_path / 'c', config)
+    assert not np.array_equal(
+        same[0].sample(range(4)), other.sample(range(4))
+    )
+
+
+def test_cadences_of_zero_are_off(tmp_path):
+    config = helpers.tiny_mlp()
+    config.sample_every = config.log_every = config.checkpoint_every = 0
+    run(tmp_path, config)
+    assert [p.name for p in (tmp_path / 'samples').iterdir()] == ['reals.png']
+    assert [p.name for p in (tmp_path / 'checkpoints').iterdir()] == ['4']
+    assert len((tmp_path / 'metrics.jsonl').read_text().splitlines()) == 1
+
+
+def test_steps_that_cadences_do_not_divide_are_all_made(tmp_path):
+    config = helpers.tiny_mlp()
+    config.num_steps = 5
+    assert int(run(tmp_path, config).state.step) == 5
+
+
+def test_value_that_is_not_finite_stops_and_names_the_last_save(tmp_path):
+    config = helpers.tiny_mlp()
+    for optimizer in (config.g_optimizer, config.d_optimizer):
+        optimizer.name, optimizer.learning_rate = 'sgd', 1e30
+    config.loss.name = 'least_squares'
+    with pytest.raises(errors.NonFiniteError, match='at step 2; no step is'):
+        run(tmp_path, config)
+
+
+def test_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(errors.ConfigError, match='--workdir='):
+        run(tmp_path / 'file' / 'run')
+
+
+def test_image_size_that_the_network_cannot_make_is_told(tmp_path):
+    from gan_jax import config as config_lib
+
+    config = helpers.tiny(config_lib.default_config())
+    with pytest.raises(errors.ConfigError, match='30x30'):
+        run(tmp_path, config, images=helpers.random_images(8, (30, 30, 1)))
+
+
+def test_few_images_warn(tmp_path, capsys):
+    run(tmp_path, images=helpers.random_images(5))
+    assert '5 images are fewer than a batch of 8' in capsys.readouterr().out
+
+
+def test_sample_of_a_seed_does_not_depend_on_the_others(tmp_path):
+    result = run(tmp_path)
+    whole = result.sample(range(70))
+    np.testing.assert_array_equal(result.sample([69, 3]), whole[[69, 3]])
+
+
+def test_run_loads_from_its_folder_alone(tmp_path):
+    result = run(tmp_path)
+    gan, state = sampling.load(tmp_path)
+    np.testing.assert_array_equal(
+        sampling.sample(gan, state, range(4)), result.sample(range(4))
+    )
+    _, earlier = sampling.load(tmp_path, step=2)
+    assert int(earlier.step) == 2
+
+
+def test_raw_and_averaged_samples_differ(tmp_path):
+    result = run(tmp_path)
+    assert not np.array_equal(
+        result.sample([0]), result.sample([0], ema=False)
+    )
+
+
+@pytest.mark.parametrize(
+    'text, seeds', [('0-3', [0, 1, 2, 3]), ('7', [7]), ('3,1-2', [3, 1, 2])]
+)
+def test_seeds_are_read(text, seeds):
+    assert sampling.parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize('text', ['', 'x', '3-1', '-1', '1,,2', '2147483648'])
+def test_bad_seeds_are_told(text):
+    with pytest.raises(errors.ConfigError, match='--seeds='):
+        sampling.parse_seeds(text)
+
+
+def test_folder_without_a_run_is_told(tmp_path):
+    with pytest.raises(errors.CheckpointError, match='not the folder of a run'):
+        sampling.load(tmp_path)
