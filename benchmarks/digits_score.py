@@ -13,8 +13,6 @@ Needs the `test` extra. Four numbers, each a ratio to real held-out digits, on
 - spread: mean distance within a class, over that of the real digits.
 """
 
-import json
-
 from absl import flags
 import numpy as np
 

@@ -56,6 +56,7 @@ def gan(config, image_shape):
         loss=losses.LOSSES[config.loss.name],
         latent_size=config.latent_size,
         d_steps=config.d_steps,
+        instance_noise=config.instance_noise.std > 0,
     )
     try:
         abstract_state(made, image_shape)
@@ -85,6 +86,8 @@ def hyperparams(config):
         g_learning_rate=jnp.float32(config.g_optimizer.learning_rate),
         d_learning_rate=jnp.float32(config.d_optimizer.learning_rate),
         ema_decay=jnp.float32(config.ema_decay),
+        noise_std=jnp.float32(config.instance_noise.std),
+        noise_steps=jnp.float32(config.instance_noise.decay_steps),
     )
 
 

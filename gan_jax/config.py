@@ -37,6 +37,10 @@ def default_config():
     config.latent_size = 100  # length of z ~ N(0, I)
     config.ema_decay = 0.999  # of the averaged generator that samples
 
+    config.instance_noise = ConfigDict()  # on all that D sees
+    config.instance_noise.std = 0.0  # at step 0, of images in [-1, 1]; 0 is off
+    config.instance_noise.decay_steps = 0  # falls to 0 till then; 0 never falls
+
     config.loss = ConfigDict()
     config.loss.name = 'non_saturating'  # one of losses.LOSSES
 
@@ -154,6 +158,13 @@ def _check_numbers(config):
             need(key, lambda v: 0 < v < float('inf'), 'a positive rate')
         if key.endswith(('.b1', '.b2', '.momentum')):
             need(key, lambda v: 0 <= v < 1, 'in [0, 1)')
+    need(
+        'instance_noise.std', lambda v: 0 <= v < float('inf'), '0 or positive'
+    )
+    need(
+        'instance_noise.decay_steps', lambda v: v >= 0,
+        'a number of steps (0 never falls)',
+    )
     need('ema_decay', lambda v: 0 <= v <= 1, 'in [0, 1]')
     need('seed', lambda v: 0 <= v < 2**63, 'in [0, 2^63)')
 

@@ -39,10 +39,11 @@ def test_d_update_is_gradient_descent_on_its_loss_and_leaves_g():
     gan = helpers.linear_gan()
     state = start(gan)
     images = batch().images[0]
-    z = jax.random.normal(jax.random.key(3), (6, 3))
+    slots, key = jnp.arange(6), jax.random.key(3)
     after, metrics = adversarial.discriminator_update(
-        gan, helpers.hyperparams(), state, images, z, lambda tree: tree
+        gan, helpers.hyperparams(), state, images, slots, key, lambda tree: tree
     )
+    z = adversarial.latents(jax.random.split(key, 3)[0], slots, 3)
     params = state.discriminator.params['Dense_0']
     x = np.asarray(images, np.float32).reshape(6, 4) / 127.5 - 1
     g = state.generator.params['Dense_0']
@@ -73,10 +74,12 @@ def test_d_update_is_gradient_descent_on_its_loss_and_leaves_g():
 def test_g_update_is_gradient_descent_through_d_and_leaves_d():
     gan = helpers.linear_gan()
     state = start(gan)
-    z = jax.random.normal(jax.random.key(3), (6, 3))
+    slots, key = jnp.arange(6), jax.random.key(3)
     after, _ = adversarial.generator_update(
-        gan, helpers.hyperparams(), state, batch().images[0], z, lambda t: t
+        gan, helpers.hyperparams(), state, batch().images[0], slots, key,
+        lambda tree: tree,
     )
+    z = adversarial.latents(jax.random.split(key, 3)[0], slots, 3)
     d, g = (
         player.params['Dense_0']
         for player in (state.discriminator, state.generator)
@@ -202,6 +205,23 @@ def test_mean_over_devices_reaches_gradients_and_metrics():
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
         one.discriminator.params, two.discriminator.params,
+    )
+
+
+def test_instance_noise_changes_training_until_it_has_decayed():
+    plain, noisy = helpers.linear_gan(), helpers.linear_gan(instance_noise=True)
+    state = start(plain)
+    without, _ = step(plain, state, batch())
+    changes = {'noise_std': jnp.float32(0.5), 'noise_steps': jnp.float32(10)}
+    within, _ = step(noisy, state, batch(), **changes)
+    assert not leaves_equal(without.discriminator, within.discriminator)
+    assert not leaves_equal(without.generator, within.generator)
+    late = state.replace(step=jnp.int32(10))
+    without, _ = step(plain, late, batch())
+    within, _ = step(noisy, late, batch(), **changes)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
+        without, within,
     )
 
 

@@ -27,6 +27,8 @@ BAD = [
     ('d_optimizer.learning_rate', float('inf'), 'positive rate'),
     ('g_optimizer.b1', 1.0, r'\[0, 1\)'),
     ('g_optimizer.momentum', -0.1, r'\[0, 1\)'),
+    ('instance_noise.std', -0.1, '0 or positive'),
+    ('instance_noise.decay_steps', -1, '0 never falls'),
     ('ema_decay', 1.5, r'\[0, 1\]'),
     ('seed', -1, '2\\^63'),
     ('dtype', 'float16', "'bfloat16', 'float32'"),

@@ -44,7 +44,8 @@ def test_train_go_on_and_sample(tmp_path):
     )
     assert third.returncode == 0, third.stderr
     assert '9 samples of step 20 (EMA)' in third.stdout
-    assert Image.open(out).size == (2 * (3 * 32 + 4),) * 2
+    with Image.open(out) as picture:
+        assert picture.size == (2 * (3 * 32 + 4),) * 2
 
 
 @pytest.mark.parametrize('network', ['dcgan', 'mlp'])

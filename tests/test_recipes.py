@@ -1,18 +1,18 @@
 """Every file of configs/ builds, validates and trains when shrunk."""
 
 import importlib.util
-import pathlib
 
 import numpy as np
 import pytest
 
 import helpers
+from conftest import ROOT
 from gan_jax import build
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import train
 
-RECIPES = sorted((pathlib.Path(__file__).parent.parent / 'configs').glob('*.py'))
+RECIPES = sorted((ROOT / 'configs').glob('*.py'))
 ARGUMENTS = {
     'dcgan': ['mnist', 'fashion_mnist', 'cifar10', 'celeb_a'],
 }

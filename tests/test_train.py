@@ -90,6 +90,19 @@ def test_seed_decides_the_result(tmp_path):
     )
 
 
+def test_bfloat16_computes_apart_and_keeps_the_state_in_float32(tmp_path):
+    config = helpers.tiny_mlp()
+    full = run(tmp_path / 'float32', config)
+    config.dtype = 'bfloat16'
+    half = run(tmp_path / 'bfloat16', config)
+    assert {leaf.dtype for leaf in jax.tree.leaves(half.state)} == {
+        np.dtype('float32'), np.dtype('int32')
+    }
+    samples = [result.sample(range(16)) for result in (full, half)]
+    assert not np.array_equal(*samples)
+    np.testing.assert_allclose(*samples, atol=0.05)
+
+
 def test_cadences_of_zero_are_off(tmp_path):
     config = helpers.tiny_mlp()
     config.sample_every = config.log_every = config.checkpoint_every = 0

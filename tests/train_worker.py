@@ -42,6 +42,7 @@ def main(network, out, *cluster):
     for optimizer in (config.g_optimizer, config.d_optimizer):
         optimizer.name, optimizer.learning_rate = 'sgd', 0.1
     config.num_steps, config.d_steps = 3, 2
+    config.instance_noise.std = 0.3
     config.log_every = config.checkpoint_every = 1
 
     counter = CountCompilations()

@@ -32,8 +32,8 @@ def num_blocks(image_shape):
         side, blocks = side // 2, blocks + 1
     if not blocks or height % 2**blocks or width % 2**blocks:
         raise ValueError(
-            f'image size {height}x{width} does not fit the dcgan network: '
-            f'both sides must be at least 8 and divisible by {2**max(blocks, 1)}'
+            f'image size {height}x{width} does not fit the dcgan network: both '
+            f'sides must be at least 8 and divisible by {2**max(blocks, 1)}'
         )
     return blocks
 

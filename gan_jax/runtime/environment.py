@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -37,9 +38,10 @@ def describe(seed):
         dict that JSON can hold.
     """
     devices = jax.devices()
+    python = os.path.basename(sys.executable)
     return {
         'started': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
-        'command': ' '.join([os.path.basename(sys.executable), *sys.orig_argv[1:]]),
+        'command': shlex.join([python, *sys.orig_argv[1:]]),
         'seed': seed,
         'backend': jax.default_backend(),
         'devices': [str(device) for device in devices],

@@ -78,8 +78,12 @@ def replicate(tree):
 
 
 def unreplicate(tree):
-    """Take the first local device's copy, as NumPy arrays."""
-    return jax.tree.map(np.asarray, jax_utils.unreplicate(tree))
+    """Take the first local device's copy, as NumPy arrays of their own.
+
+    On CPU `np.asarray` would be a view of a buffer that the next call may be
+    given to write into, while a save still reads it.
+    """
+    return jax.tree.map(np.array, jax_utils.unreplicate(tree))
 
 
 def split(fed):

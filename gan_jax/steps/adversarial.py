@@ -4,6 +4,7 @@ Pure: arrays and a static `GAN` in, arrays out. It knows no config, no clock and
 no device; means over devices reach it as the function `mean`.
 """
 
+import functools
 from typing import Any, NamedTuple, Optional
 
 import flax.linen as nn
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gan_jax import augment
 from gan_jax import losses
 from gan_jax import transforms
 
@@ -27,6 +29,7 @@ class GAN(NamedTuple):
         loss: the pair of losses.
         latent_size: length of z, drawn from N(0, I).
         d_steps: discriminator updates per generator update.
+        instance_noise: whether D sees images with noise.
     """
 
     generator: nn.Module
@@ -36,14 +39,24 @@ class GAN(NamedTuple):
     loss: losses.Loss
     latent_size: int
     d_steps: int = 1
+    instance_noise: bool = False
 
 
 class Hyperparams(NamedTuple):
-    """Numbers that may change without a compilation: float32 scalars."""
+    """Numbers that may change without a compilation: float32 scalars.
+
+    Attributes:
+        g_learning_rate, d_learning_rate: step sizes of the two players.
+        ema_decay: of the generator's average, in the long run.
+        noise_std: of instance noise at step 0.
+        noise_steps: step at which that has fallen to 0; 0 never falls.
+    """
 
     g_learning_rate: Any
     d_learning_rate: Any
     ema_decay: Any
+    noise_std: Any = 0.0
+    noise_steps: Any = 0.0
 
 
 class Batch(NamedTuple):
@@ -164,7 +177,17 @@ def _descend(player, tx, grads, learning_rate, stats):
     return player.replace(params=params, stats=stats, opt_state=opt_state)
 
 
-def discriminator_update(gan, hyperparams, state, images, z, mean):
+def _view(gan, hyperparams, state, images, key, slots):
+    """Give images as D sees them."""
+    if not gan.instance_noise:
+        return images
+    std = augment.linear_decay(
+        state.step, hyperparams.noise_std, hyperparams.noise_steps
+    )
+    return augment.instance_noise(images, key, slots, std)
+
+
+def discriminator_update(gan, hyperparams, state, images, slots, key, mean):
     """Update D once on real images and on fakes of the present G.
 
     Real and fake images pass through D apart, so that BatchNorm normalises
@@ -175,24 +198,29 @@ def discriminator_update(gan, hyperparams, state, images, z, mean):
         hyperparams: a `Hyperparams`.
         state: a `GANState`.
         images: [b, H, W, C] uint8, real.
-        z: [b, latent_size].
+        slots: [b] int32.
+        key: PRNG key of this update.
         mean: average of a pytree over devices.
 
     Returns:
         (state with a new discriminator, metrics).
     """
     player = state.discriminator
-    real_images = to_unit_range(images)
+    z_key, real_key, fake_key = jax.random.split(key, 3)
+    z = latents(z_key, slots, gan.latent_size)
     fake_images, _ = _forward(
         gan.generator, state.generator.params, state.generator.stats, z
     )
     fake_images = jax.lax.stop_gradient(fake_images)
+    view = functools.partial(_view, gan, hyperparams, state, slots=slots)
+    real_view = view(to_unit_range(images), key=real_key)
+    fake_view = view(fake_images, key=fake_key)
 
     def loss_fn(params):
         real, stats = _forward(
-            gan.discriminator, params, player.stats, real_images
+            gan.discriminator, params, player.stats, real_view
         )
-        fake, stats = _forward(gan.discriminator, params, stats, fake_images)
+        fake, stats = _forward(gan.discriminator, params, stats, fake_view)
         loss = gan.loss.discriminator(real.logits, fake.logits)
         metrics = {
             'd/loss': loss,
@@ -210,7 +238,7 @@ def discriminator_update(gan, hyperparams, state, images, z, mean):
     return state.replace(discriminator=player), metrics
 
 
-def generator_update(gan, hyperparams, state, images, z, mean):
+def generator_update(gan, hyperparams, state, images, slots, key, mean):
     """Update G once through the present D, then its moving average.
 
     D normalises with the statistics of this batch of fakes, and its running
@@ -221,14 +249,18 @@ def generator_update(gan, hyperparams, state, images, z, mean):
         hyperparams: a `Hyperparams`.
         state: a `GANState`.
         images: [b, H, W, C] uint8, real; used by relativistic losses alone.
-        z: [b, latent_size].
+        slots: [b] int32.
+        key: PRNG key of this update.
         mean: average of a pytree over devices.
 
     Returns:
         (state with a new generator and EMA, metrics).
     """
     player = state.generator
-    real_images = to_unit_range(images)
+    z_key, real_key, fake_key = jax.random.split(key, 3)
+    z = latents(z_key, slots, gan.latent_size)
+    view = functools.partial(_view, gan, hyperparams, state, slots=slots)
+    real_view = view(to_unit_range(images), key=real_key)
 
     def discriminator_fn(images):
         output, _ = _forward(
@@ -242,7 +274,8 @@ def generator_update(gan, hyperparams, state, images, z, mean):
     def loss_fn(params):
         fake_images, stats = _forward(gan.generator, params, player.stats, z)
         loss = gan.loss.generator(
-            discriminator_fn(real_images), discriminator_fn(fake_images)
+            discriminator_fn(real_view),
+            discriminator_fn(view(fake_images, key=fake_key)),
         )
         return loss, (stats, {'g/loss': loss})
 
@@ -279,17 +312,14 @@ def train_step(gan, hyperparams, state, batch, key, *, mean=lambda tree: tree):
         metrics are float32 scalars, those of D from its last update.
     """
     step_key = jax.random.fold_in(key, state.step)
-
-    def z_of(update):  # updates 0 .. d_steps - 1 are D's, d_steps is G's
-        update_key = jax.random.fold_in(step_key, update)
-        return latents(update_key, batch.slots, gan.latent_size)
-
     for update in range(gan.d_steps):
         state, d_metrics = discriminator_update(
-            gan, hyperparams, state, batch.images[update], z_of(update), mean
+            gan, hyperparams, state, batch.images[update], batch.slots,
+            jax.random.fold_in(step_key, update), mean,
         )
     state, g_metrics = generator_update(
-        gan, hyperparams, state, batch.images[-1], z_of(gan.d_steps), mean
+        gan, hyperparams, state, batch.images[-1], batch.slots,
+        jax.random.fold_in(step_key, gan.d_steps), mean,
     )
     state = state.replace(
         step=state.step + 1, position=state.position + gan.d_steps
