@@ -11,7 +11,7 @@ non-saturating loss.
 
 | argument      | data                   | G width | D width | kernel | batch |
 |---------------|------------------------|---------|---------|--------|-------|
-| (none)        | 1,797 digits, 32x32x1  | 32      | 32      | 4      | 64    |
+| (none)        | 1,797 digits, 32x32x1  | 16      | 16      | 4      | 64    |
 | mnist         | 28x28x1                | 64      | 64      | 4      | 64    |
 | fashion_mnist | 28x28x1                | 64      | 64      | 4      | 64    |
 | cifar10       | 32x32x3                | 64      | 64      | 4      | 64    |
@@ -44,8 +44,12 @@ def get_config(argument='digits'):
     config = default_config()
     config.data.name = argument
     if argument == 'digits':
-        config.generator.width = config.discriminator.width = 32
-        config.num_steps = 3000
+        config.generator.width = config.discriminator.width = 16
+        config.num_steps = 7000
+        config.instance_noise.std = 0.5
+        config.instance_noise.decay_steps = config.num_steps
+        config.sample_every = config.checkpoint_every = 500
+        config.log_every = 100
         return config
     config.num_steps = 20_000
     config.sample_every = config.checkpoint_every = 1000
