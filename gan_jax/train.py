@@ -170,9 +170,9 @@ def _describe(writer, workdir, config, dataset, state):
             f'{config.batch_size}; each batch repeats some'
         )
     if parallel.is_first_host():
-        writer_lib.write_json(
-            workdir / 'environment.json', environment.describe(config.seed)
-        )
+        described = environment.describe(config.seed)
+        described['from_step'] = int(state.step)
+        writer_lib.append_json(workdir / 'environment.json', described)
     if int(state.step):
         writer.say(f'Going on from step {int(state.step)}')
     else:

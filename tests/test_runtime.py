@@ -151,6 +151,16 @@ def test_json_is_written_whole(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_json_list_grows_and_starts_anew_where_it_is_broken(tmp_path):
+    path = tmp_path / 'a.json'
+    for item in (1, 2):
+        writer.append_json(path, item)
+    assert json.loads(path.read_text()) == [1, 2]
+    path.write_text('[1,')
+    writer.append_json(path, 3)
+    assert json.loads(path.read_text()) == [3]
+
+
 def test_environment_says_what_one_needs_to_repeat_a_run():
     described = environment.describe(7)
     assert described['seed'] == 7

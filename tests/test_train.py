@@ -56,6 +56,8 @@ def test_interrupted_run_ends_as_the_uninterrupted_one(tmp_path):
     run(tmp_path / 'parts', config)
     config.num_steps = 4
     assert_same_state(run(tmp_path / 'parts', config), whole)
+    starts = json.loads((tmp_path / 'parts' / 'environment.json').read_text())
+    assert [start['from_step'] for start in starts] == [0, 2]
 
 
 def test_finished_run_is_left_alone(tmp_path, capsys):

@@ -67,6 +67,16 @@ def write_json(path, content):
     partial.replace(path)
 
 
+def append_json(path, item):
+    """Add an item to a JSON list; a missing or broken file starts anew."""
+    path = epath.Path(path)
+    try:
+        items = json.loads(path.read_text())
+    except (OSError, ValueError):
+        items = []
+    write_json(path, [*items, item])
+
+
 class Writer:
     """Everything a run shows and leaves but its checkpoints.
 
