@@ -25,7 +25,7 @@ covered equally often; batch 64. All differ in z, which is N(0, I) where the
 paper has U(-1, 1), and in sampling from a moving average of the generator,
 which the paper does not have. The paper scales images to [-1, 1] and does
 nothing else to them; on the digits alone we show the discriminator images
-with Gaussian noise of standard deviation 0.3 that falls to 0 by the end: with
+with Gaussian noise of standard deviation 0.4 that falls to 0 by the end: with
 1,797 images it learns to tell real from fake by detail before shape, and the
 samples without it are further from digits (configs/README.md).
 
@@ -49,7 +49,7 @@ def get_config(argument='digits'):
     if argument == 'digits':
         config.generator.width, config.discriminator.width = 24, 16
         config.num_steps = 7500
-        config.instance_noise.std = 0.3
+        config.instance_noise.std = 0.4
         config.instance_noise.decay_steps = config.num_steps
         config.sample_every = config.checkpoint_every = 500
         config.log_every = 100
