@@ -43,7 +43,8 @@ def read(path, image_size):
         and not file.name.startswith('.')
     )
     pictures, kept = [], []
-    for file in tqdm(files, f'Reading {path}', delay=1, leave=False):
+    bar = {'delay': 1, 'leave': False, 'disable': None}  # terminals alone
+    for file in tqdm(files, f'Reading {path}', **bar):
         try:
             pictures.append(_open(file, image_size))
             kept.append(file)

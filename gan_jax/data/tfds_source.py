@@ -80,7 +80,8 @@ def _decode(source, name, features, image_size):
     classes = tuple(getattr(label, 'names', None) or ())
     images, labels = [], []
     chunks = range(0, len(source), CHUNK)
-    for start in tqdm(chunks, f'Reading {name}', delay=1, leave=False):
+    bar = {'delay': 1, 'leave': False, 'disable': None}  # terminals alone
+    for start in tqdm(chunks, f'Reading {name}', **bar):
         chosen = range(start, min(start + CHUNK, len(source)))
         for example in source.__getitems__(list(chosen)):
             images.append(_crop(example['image'], image_size))
