@@ -51,3 +51,38 @@ def linear_decay(step, start, num_steps):
     """
     left = 1 - jnp.asarray(step, jnp.float32) / jnp.maximum(num_steps, 1)
     return start * jnp.where(num_steps > 0, jnp.clip(left, 0, 1), 1.0)
+
+
+def shift_and_flip(images, key, slots):
+    """Shift each image by up to an eighth of its sides; mirror half of them.
+
+    What a shift brings in repeats the edge.
+
+    Args:
+        images: [B, H, W, C].
+        key: PRNG key.
+        slots: [B] int32, places in the global batch.
+
+    Returns:
+        [B, H, W, C].
+
+    References:
+        Zhang et al., Consistency Regularization for Generative Adversarial
+        Networks, https://arxiv.org/abs/1910.12027, 2019, section 4: flips and
+        shifts by a few pixels.
+    """
+    _, height, width, _ = images.shape
+    reach = (height // 8, width // 8)
+
+    def change(image, slot):
+        sample_key = jax.random.fold_in(key, slot)
+        y_key, x_key, flip_key = jax.random.split(sample_key, 3)
+        y = jax.random.randint(y_key, (), 0, 2 * reach[0] + 1)
+        x = jax.random.randint(x_key, (), 0, 2 * reach[1] + 1)
+        pads = tuple((side, side) for side in (*reach, 0))
+        padded = jnp.pad(image, pads, mode='edge')
+        shifted = jax.lax.dynamic_slice(padded, (y, x, 0), image.shape)
+        flip = jax.random.bernoulli(flip_key)
+        return jnp.where(flip, shifted[:, ::-1], shifted)
+
+    return jax.vmap(change)(images, slots)

@@ -6,6 +6,7 @@ import optax
 
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax import labels
 from gan_jax import losses
 from gan_jax import networks
 from gan_jax.data import folder
@@ -57,6 +58,9 @@ def gan(config, image_shape):
         latent_size=config.latent_size,
         d_steps=config.d_steps,
         instance_noise=config.instance_noise.std > 0,
+        treat_labels=config_lib.treats_labels(config),
+        clip_weights=config.clip_weights > 0,
+        regularizers=config_lib.active_regularizers(config),
     )
     try:
         abstract_state(made, image_shape)
@@ -88,6 +92,18 @@ def hyperparams(config):
         ema_decay=jnp.float32(config.ema_decay),
         noise_std=jnp.float32(config.instance_noise.std),
         noise_steps=jnp.float32(config.instance_noise.decay_steps),
+        loss_options={
+            name: jnp.float32(config.loss[name])
+            for name in losses.LOSSES[config.loss.name].options
+        },
+        label_treatment=labels.Treatment(
+            **{k: jnp.float32(v) for k, v in config.labels.items()}
+        ),
+        penalty_weights={
+            name: jnp.float32(config.regularizers[name].weight)
+            for name in config_lib.active_regularizers(config)
+        },
+        clip_limit=jnp.float32(config.clip_weights),
     )
 
 

@@ -1,5 +1,6 @@
 """Every config key with its default, and what is allowed in it."""
 
+import math
 import re
 
 from ml_collections import ConfigDict
@@ -7,6 +8,7 @@ from ml_collections import ConfigDict
 from gan_jax import errors
 from gan_jax import losses
 from gan_jax import networks
+from gan_jax import regularizers
 from gan_jax.data import sources
 from gan_jax.networks import layers
 
@@ -43,6 +45,24 @@ def default_config():
 
     config.loss = ConfigDict()
     config.loss.name = 'non_saturating'  # one of losses.LOSSES
+    config.loss.a = 0.0  # least_squares: fakes, for D; -1 for Pearson's coding
+    config.loss.b = 1.0  # least_squares: reals, for D
+    config.loss.c = 1.0  # least_squares: fakes, for G; 0 for Pearson's coding
+    config.loss.margin = 10.0  # energy_based: energy that fakes need not exceed
+    config.loss.gamma = 0.5  # boundary_equilibrium: diversity ratio
+    config.loss.k_rate = 1e-3  # boundary_equilibrium: step size of k
+
+    config.labels = ConfigDict()  # D's targets; the defaults are hard labels
+    config.labels.real_low = 1.0  # real targets are uniform from here ...
+    config.labels.real_high = 1.0  # ... to here: 0.9 and 0.9 smooth one side
+    config.labels.fake_low = 0.0
+    config.labels.fake_high = 0.0
+    config.labels.flip_probability = 0.0  # chance of a target of the other kind
+
+    config.regularizers = ConfigDict()  # any of regularizers.REGULARIZERS
+    for name in sorted(regularizers.REGULARIZERS):
+        config.regularizers[name] = ConfigDict({'weight': 0.0})  # 0 is off
+    config.clip_weights = 0.0  # D's weights to [-c, c] (0.01 in WGAN); 0 is off
 
     config.generator = _network_config()
     config.discriminator = _network_config()
@@ -116,6 +136,7 @@ def validate(config, num_devices=1):
     _check_keys(config)
     _check_numbers(config)
     _check_names(config)
+    _check_game(config)
     image_size(config)
     if config.batch_size % num_devices:
         below = config.batch_size // num_devices * num_devices
@@ -165,6 +186,16 @@ def _check_numbers(config):
         'instance_noise.decay_steps', lambda v: v >= 0,
         'a number of steps (0 never falls)',
     )
+    for key in values:
+        if key.startswith('regularizers.') or key == 'clip_weights':
+            need(key, lambda v: 0 <= v < float('inf'), '0 or positive')
+        if key.startswith('labels.') or key.startswith('loss.'):
+            if key != 'loss.name':
+                need(key, math.isfinite, 'a finite number')
+    for key in ('labels.flip_probability', 'loss.gamma'):
+        need(key, lambda v: 0 <= v <= 1, 'in [0, 1]')
+    need('loss.margin', lambda v: v > 0, 'positive')
+    need('loss.k_rate', lambda v: v > 0, 'positive')
     need('ema_decay', lambda v: 0 <= v <= 1, 'in [0, 1]')
     need('seed', lambda v: 0 <= v < 2**63, 'in [0, 2^63)')
 
@@ -186,6 +217,44 @@ def _check_names(config):
             raise errors.ConfigError(
                 errors.unknown_name(key, values[key], names)
             )
+
+
+def _check_game(config):
+    """Refuse parts that do not go together, with the reason."""
+    loss = losses.LOSSES[config.loss.name]
+    if treats_labels(config) and not loss.takes_targets:
+        takes = sorted(n for n, l in losses.LOSSES.items() if l.takes_targets)
+        raise errors.ConfigError(
+            f'labels.* has no meaning for loss.name={config.loss.name!r}, '
+            f'which has no targets; {takes} have'
+        )
+    if loss.energies:
+        raise errors.ConfigError(
+            f'loss.name={config.loss.name!r} needs an autoencoder as '
+            'discriminator, and none is among '
+            f'{sorted(networks.NETWORKS)}'
+        )
+    for name in active_regularizers(config):
+        if (regularizers.REGULARIZERS[name].input_gradient
+                and config.discriminator.norm == 'batch'):
+            raise errors.ConfigError(
+                f'regularizers.{name} takes the gradient at single images, '
+                "which discriminator.norm='batch' mixes; choose 'none', "
+                "'layer', 'instance' or 'group'"
+            )
+
+
+def treats_labels(config):
+    """Say whether D's targets differ from the hard labels."""
+    return config.labels.to_dict() != default_config().labels.to_dict()
+
+
+def active_regularizers(config):
+    """List the regularizers with a weight, sorted by name."""
+    return tuple(
+        name for name, options in sorted(config.regularizers.items())
+        if options.weight > 0
+    )
 
 
 def flatten(config):

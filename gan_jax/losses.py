@@ -4,10 +4,26 @@ Every loss is a pair, one function for each player, and both are minimised.
 This module knows nothing of networks, configs or devices.
 """
 
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Optional, Tuple
 
 import jax
 import jax.numpy as jnp
+
+from gan_jax import labels
+
+
+class Memory(NamedTuple):
+    """What a loss remembers between updates.
+
+    Attributes:
+        init: () -> memory, a dict of float32 scalars.
+        update: (memory, real, fake, **options) -> (memory, metrics), from the
+            means over all devices of D's outputs on real and on fake images,
+            once per generator update.
+    """
+
+    init: Callable
+    update: Callable
 
 
 class Loss(NamedTuple):
@@ -18,10 +34,20 @@ class Loss(NamedTuple):
         generator: (real_logits [B], fake_logits [B]) -> float32 scalar. Losses
             that look at fakes alone drop `real_logits`; under jit the pass of
             the real images through the discriminator then vanishes.
+        options: names of the keyword arguments, scalars that a config sets,
+            which both sides and the memory's update take.
+        takes_targets: whether `discriminator` takes `targets`.
+        energies: whether D's outputs are reconstruction errors, >= 0 and low
+            on real images, so that D has to be an autoencoder.
+        memory: what it remembers, passed to both sides as `memory`; or None.
     """
 
-    discriminator: Callable[[jax.Array, jax.Array], jax.Array]
-    generator: Callable[[jax.Array, jax.Array], jax.Array]
+    discriminator: Callable[..., jax.Array]
+    generator: Callable[..., jax.Array]
+    options: Tuple[str, ...] = ()
+    takes_targets: bool = False
+    energies: bool = False
+    memory: Optional[Memory] = None
 
 
 def _mean(values):
@@ -29,15 +55,20 @@ def _mean(values):
     return jnp.mean(values.astype(jnp.float32))
 
 
-def cross_entropy_discriminator(real_logits, fake_logits):
+def cross_entropy_discriminator(
+    real_logits, fake_logits, *, targets=labels.HARD
+):
     """Tell real from fake by binary cross-entropy.
 
     E softplus(-D(x)) + E softplus(D(G(z)))
-    = -E log sigmoid(D(x)) - E log(1 - sigmoid(D(G(z)))).
+    = -E log sigmoid(D(x)) - E log(1 - sigmoid(D(G(z)))); with a target t in
+    place of a hard label, each term is -t log sigmoid - (1 - t) log(1 -
+    sigmoid).
 
     Args:
         real_logits: [B] raw discriminator outputs on real images.
         fake_logits: [B] raw discriminator outputs on generated images.
+        targets: `labels.Targets`.
 
     Returns:
         float32 scalar, >= 0; 2 ln 2 where every logit is 0.
@@ -46,9 +77,17 @@ def cross_entropy_discriminator(real_logits, fake_logits):
         Goodfellow et al., Generative Adversarial Networks,
         https://arxiv.org/abs/1406.2661, 2014, equation 1.
     """
-    real = _mean(jax.nn.softplus(-real_logits))  # -log sigmoid(real)
-    fake = _mean(jax.nn.softplus(fake_logits))  # -log(1 - sigmoid(fake))
-    return real + fake
+    real = _cross_entropy(real_logits, targets.real)
+    fake = _cross_entropy(fake_logits, targets.fake)
+    return _mean(real) + _mean(fake)
+
+
+def _cross_entropy(logits, target):
+    """Give -t log sigmoid(logit) - (1 - t) log(1 - sigmoid(logit))."""
+    logits = logits.astype(jnp.float32)
+    # -log sigmoid(l) = softplus(-l), -log(1 - sigmoid(l)) = softplus(l)
+    positive, negative = jax.nn.softplus(-logits), jax.nn.softplus(logits)
+    return target * positive + (1 - target) * negative
 
 
 def minimax_generator(real_logits, fake_logits):
@@ -93,46 +132,92 @@ def non_saturating_generator(real_logits, fake_logits):
     return _mean(jax.nn.softplus(-fake_logits))  # -log sigmoid(fake)
 
 
-def least_squares_discriminator(real_logits, fake_logits):
-    """Pull real outputs to 1 and fake outputs to 0 by squared error.
+def least_squares_discriminator(
+    real_logits, fake_logits, *, a=0.0, b=1.0, c=1.0, targets=labels.HARD
+):
+    """Pull real outputs to b and fake outputs to a by squared error.
 
-    1/2 E (D(x) - 1)^2 + 1/2 E D(G(z))^2: the paper's 0-1 coding (a = 0,
-    b = 1). The outputs are linear: no sigmoid comes before this loss.
+    1/2 E (D(x) - b)^2 + 1/2 E (D(G(z)) - a)^2. The 0-1 coding has a = 0, b = c
+    = 1; a = -1, b = 1, c = 0 minimises a Pearson chi^2 divergence. A target t
+    stands for a + (b - a) t. The outputs are linear: no sigmoid comes before
+    this loss.
 
     Args:
         real_logits: [B] raw discriminator outputs on real images.
         fake_logits: [B] raw discriminator outputs on generated images.
+        a, b: what fake and real outputs are pulled to.
+        c: unused; the generator's.
+        targets: `labels.Targets`.
 
     Returns:
-        float32 scalar, >= 0; 1/2 where every output is 0.
+        float32 scalar, >= 0; (a^2 + b^2) / 2 where every output is 0.
 
     References:
         Mao et al., Least Squares Generative Adversarial Networks,
-        https://arxiv.org/abs/1611.04076, 2016, equation 9.
+        https://arxiv.org/abs/1611.04076, 2016, equations 2 and 9.
     """
-    real = _mean(jnp.square(real_logits.astype(jnp.float32) - 1))
-    fake = _mean(jnp.square(fake_logits.astype(jnp.float32)))
-    return 0.5 * (real + fake)
+    del c
+    real = real_logits.astype(jnp.float32) - (a + (b - a) * targets.real)
+    fake = fake_logits.astype(jnp.float32) - (a + (b - a) * targets.fake)
+    return 0.5 * (_mean(jnp.square(real)) + _mean(jnp.square(fake)))
 
 
-def least_squares_generator(real_logits, fake_logits):
-    """Pull the outputs on fakes to 1 by squared error.
-
-    1/2 E (D(G(z)) - 1)^2: the paper's 0-1 coding (c = 1).
+def least_squares_generator(real_logits, fake_logits, *, a=0.0, b=1.0, c=1.0):
+    """Pull the outputs on fakes to c by squared error: 1/2 E (D(G(z)) - c)^2.
 
     Args:
         real_logits: [B], unused.
         fake_logits: [B] raw discriminator outputs on generated images.
+        a, b: unused; the discriminator's.
+        c: what the outputs on fakes are pulled to.
 
     Returns:
-        float32 scalar, >= 0; 1/2 where every output is 0.
+        float32 scalar, >= 0; c^2 / 2 where every output is 0.
 
     References:
         Mao et al., Least Squares Generative Adversarial Networks,
-        https://arxiv.org/abs/1611.04076, 2016, equation 9.
+        https://arxiv.org/abs/1611.04076, 2016, equations 2 and 9.
+    """
+    del real_logits, a, b
+    return 0.5 * _mean(jnp.square(fake_logits.astype(jnp.float32) - c))
+
+
+def wasserstein_discriminator(real_logits, fake_logits):
+    """Part the critic's means: E f(G(z)) - E f(x).
+
+    Minus the critic's estimate of the earth mover's distance, times its
+    Lipschitz constant. The authors' code has the mirrored sign.
+
+    Args:
+        real_logits: [B] critic's outputs on real images.
+        fake_logits: [B] critic's outputs on generated images.
+
+    Returns:
+        float32 scalar, of any sign; 0 where every output is equal.
+
+    References:
+        Arjovsky et al., Wasserstein GAN, https://arxiv.org/abs/1701.07875,
+        2017, equation 3.
+    """
+    return _mean(fake_logits) - _mean(real_logits)
+
+
+def wasserstein_generator(real_logits, fake_logits):
+    """Raise the critic's output on fakes: -E f(G(z)).
+
+    Args:
+        real_logits: [B], unused.
+        fake_logits: [B] critic's outputs on generated images.
+
+    Returns:
+        float32 scalar, of any sign; 0 where every output is 0.
+
+    References:
+        Arjovsky et al., Wasserstein GAN, https://arxiv.org/abs/1701.07875,
+        2017, algorithm 1.
     """
     del real_logits
-    return 0.5 * _mean(jnp.square(fake_logits.astype(jnp.float32) - 1))
+    return -_mean(fake_logits)
 
 
 def hinge_discriminator(real_logits, fake_logits):
@@ -152,9 +237,9 @@ def hinge_discriminator(real_logits, fake_logits):
         Miyato et al., Spectral Normalization for Generative Adversarial
         Networks, https://arxiv.org/abs/1802.05957, 2018, equation 16.
     """
-    real = _mean(jax.nn.relu(1 - real_logits))
-    fake = _mean(jax.nn.relu(1 + fake_logits))
-    return real + fake
+    real = jax.nn.relu(1 - real_logits.astype(jnp.float32))
+    fake = jax.nn.relu(1 + fake_logits.astype(jnp.float32))
+    return _mean(real) + _mean(fake)
 
 
 def hinge_generator(real_logits, fake_logits):
@@ -176,11 +261,229 @@ def hinge_generator(real_logits, fake_logits):
     return -_mean(fake_logits)
 
 
+def relativistic_discriminator(real_logits, fake_logits):
+    """Rank each real image above one fake: E softplus(-(D(x) - D(G(z)))).
+
+    Real and fake images are paired by their place in the batch.
+
+    Args:
+        real_logits: [B] raw discriminator outputs on real images.
+        fake_logits: [B] raw discriminator outputs on generated images.
+
+    Returns:
+        float32 scalar, >= 0; ln 2 where every logit is equal.
+
+    References:
+        Jolicoeur-Martineau, The relativistic discriminator: a key element
+        missing from standard GAN, https://arxiv.org/abs/1807.00734, 2018,
+        equation 10.
+    """
+    margin = (real_logits - fake_logits).astype(jnp.float32)
+    return _mean(jax.nn.softplus(-margin))  # -log sigmoid(margin)
+
+
+def relativistic_generator(real_logits, fake_logits):
+    """Rank each fake above one real image: E softplus(-(D(G(z)) - D(x))).
+
+    Args:
+        real_logits: [B] raw discriminator outputs on real images.
+        fake_logits: [B] raw discriminator outputs on generated images.
+
+    Returns:
+        float32 scalar, >= 0; ln 2 where every logit is equal.
+
+    References:
+        Jolicoeur-Martineau, The relativistic discriminator,
+        https://arxiv.org/abs/1807.00734, 2018, equation 11.
+    """
+    return relativistic_discriminator(fake_logits, real_logits)
+
+
+def relativistic_average_discriminator(real_logits, fake_logits):
+    """Rank real images above the average fake, and fakes below the average.
+
+    E softplus(-(D(x) - E D(G(z)))) + E softplus(D(G(z)) - E D(x)), averages
+    over this device's batch. The sum of both terms, as in the paper; the
+    authors' code halves it.
+
+    Args:
+        real_logits: [B] raw discriminator outputs on real images.
+        fake_logits: [B] raw discriminator outputs on generated images.
+
+    Returns:
+        float32 scalar, >= 0; 2 ln 2 where every logit is equal.
+
+    References:
+        Jolicoeur-Martineau, The relativistic discriminator,
+        https://arxiv.org/abs/1807.00734, 2018, equation 15.
+    """
+    real_margin = real_logits.astype(jnp.float32) - _mean(fake_logits)
+    fake_margin = fake_logits.astype(jnp.float32) - _mean(real_logits)
+    real = _mean(jax.nn.softplus(-real_margin))
+    return real + _mean(jax.nn.softplus(fake_margin))
+
+
+def relativistic_average_generator(real_logits, fake_logits):
+    """Rank fakes above the average real image, and real images below.
+
+    E softplus(-(D(G(z)) - E D(x))) + E softplus(D(x) - E D(G(z))).
+
+    Args:
+        real_logits: [B] raw discriminator outputs on real images.
+        fake_logits: [B] raw discriminator outputs on generated images.
+
+    Returns:
+        float32 scalar, >= 0; 2 ln 2 where every logit is equal.
+
+    References:
+        Jolicoeur-Martineau, The relativistic discriminator,
+        https://arxiv.org/abs/1807.00734, 2018, equation 16.
+    """
+    return relativistic_average_discriminator(fake_logits, real_logits)
+
+
+def energy_based_discriminator(real_logits, fake_logits, *, margin=10.0):
+    """Reconstruct real images, and fakes no better than to a margin.
+
+    E D(x) + E max(0, m - D(G(z))), D the reconstruction error.
+
+    Args:
+        real_logits: [B] energies >= 0 of real images.
+        fake_logits: [B] energies >= 0 of generated images.
+        margin: m, in units of the energy.
+
+    Returns:
+        float32 scalar, >= 0; m where every energy is 0.
+
+    References:
+        Zhao et al., Energy-based Generative Adversarial Network,
+        https://arxiv.org/abs/1609.03126, 2016, equation 1.
+    """
+    fake = jax.nn.relu(margin - fake_logits.astype(jnp.float32))
+    return _mean(real_logits) + _mean(fake)
+
+
+def energy_based_generator(real_logits, fake_logits, *, margin=10.0):
+    """Lower the energy of fakes: E D(G(z)).
+
+    Args:
+        real_logits: [B], unused.
+        fake_logits: [B] energies >= 0 of generated images.
+        margin: unused; the discriminator's.
+
+    Returns:
+        float32 scalar, >= 0; 0 where every energy is 0.
+
+    References:
+        Zhao et al., Energy-based Generative Adversarial Network,
+        https://arxiv.org/abs/1609.03126, 2016, equation 2. Its pulling-away
+        term is `regularizers.pulling_away`.
+    """
+    del real_logits, margin
+    return _mean(fake_logits)
+
+
+def boundary_equilibrium_discriminator(
+    real_logits, fake_logits, *, memory, gamma=0.5, k_rate=1e-3
+):
+    """Reconstruct real images, and fakes the worse: E L(x) - k E L(G(z)).
+
+    Args:
+        real_logits: [B] energies >= 0 of real images, mean |x - AE(x)|.
+        fake_logits: [B] energies >= 0 of generated images.
+        memory: {'k': scalar in [0, 1]}.
+        gamma, k_rate: unused; the memory's.
+
+    Returns:
+        float32 scalar, of any sign.
+
+    References:
+        Berthelot et al., BEGAN: Boundary Equilibrium Generative Adversarial
+        Networks, https://arxiv.org/abs/1703.10717, 2017, section 3.4.
+    """
+    del gamma, k_rate
+    return _mean(real_logits) - memory['k'] * _mean(fake_logits)
+
+
+def boundary_equilibrium_generator(
+    real_logits, fake_logits, *, memory, gamma=0.5, k_rate=1e-3
+):
+    """Lower the reconstruction error of fakes: E L(G(z)).
+
+    Args:
+        real_logits: [B], unused.
+        fake_logits: [B] energies >= 0 of generated images.
+        memory, gamma, k_rate: unused; the discriminator's and the memory's.
+
+    Returns:
+        float32 scalar, >= 0.
+
+    References:
+        Berthelot et al., BEGAN, https://arxiv.org/abs/1703.10717, 2017,
+        section 3.4.
+    """
+    del real_logits, memory, gamma, k_rate
+    return _mean(fake_logits)
+
+
+def boundary_equilibrium_update(memory, real, fake, *, gamma=0.5, k_rate=1e-3):
+    """Move k towards the balance E L(G(z)) = gamma E L(x).
+
+    k <- clip(k + lambda_k (gamma L(x) - L(G(z))), 0, 1), and the measure of
+    convergence M = L(x) + |gamma L(x) - L(G(z))|.
+
+    Args:
+        memory: {'k': scalar}.
+        real, fake: mean energies over all devices.
+        gamma: diversity ratio in [0, 1].
+        k_rate: lambda_k in the paper.
+
+    Returns:
+        (memory, {'d/k': ..., 'd/convergence': ...}).
+
+    References:
+        Berthelot et al., BEGAN, https://arxiv.org/abs/1703.10717, 2017,
+        sections 3.4 and 3.4.1.
+    """
+    balance = gamma * real - fake
+    k = jnp.clip(memory['k'] + k_rate * balance, 0, 1)
+    return {'k': k}, {'d/k': k, 'd/convergence': real + jnp.abs(balance)}
+
+
 LOSSES = {
-    'hinge': Loss(hinge_discriminator, hinge_generator),
-    'least_squares': Loss(least_squares_discriminator, least_squares_generator),
-    'minimax': Loss(cross_entropy_discriminator, minimax_generator),
-    'non_saturating': Loss(
-        cross_entropy_discriminator, non_saturating_generator
+    'boundary_equilibrium': Loss(
+        boundary_equilibrium_discriminator,
+        boundary_equilibrium_generator,
+        options=('gamma', 'k_rate'),
+        energies=True,
+        memory=Memory(
+            lambda: {'k': jnp.float32(0)}, boundary_equilibrium_update
+        ),
     ),
+    'energy_based': Loss(
+        energy_based_discriminator,
+        energy_based_generator,
+        options=('margin',),
+        energies=True,
+    ),
+    'hinge': Loss(hinge_discriminator, hinge_generator),
+    'least_squares': Loss(
+        least_squares_discriminator,
+        least_squares_generator,
+        options=('a', 'b', 'c'),
+        takes_targets=True,
+    ),
+    'minimax': Loss(
+        cross_entropy_discriminator, minimax_generator, takes_targets=True
+    ),
+    'non_saturating': Loss(
+        cross_entropy_discriminator,
+        non_saturating_generator,
+        takes_targets=True,
+    ),
+    'relativistic': Loss(relativistic_discriminator, relativistic_generator),
+    'relativistic_average': Loss(
+        relativistic_average_discriminator, relativistic_average_generator
+    ),
+    'wasserstein': Loss(wasserstein_discriminator, wasserstein_generator),
 }

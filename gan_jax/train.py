@@ -139,7 +139,11 @@ def _open_checkpoints(workdir, config, image_shape):
 def _initial_state(gan, config, image_shape):
     """Draw weights; the same on every host."""
     key = jax.random.fold_in(jax.random.key(config.seed), 0)
-    state = jax.jit(lambda key: adversarial.init(gan, key, image_shape))(key)
+    state = jax.jit(
+        lambda key: adversarial.init(
+            gan, key, image_shape, config.clip_weights
+        )
+    )(key)
     return jax.tree.map(np.asarray, state)
 
 

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 import helpers
+from gan_jax import config as config_lib
+from gan_jax import labels
 from gan_jax import losses
+from gan_jax import regularizers
+from gan_jax.networks import mlp
 from gan_jax.steps import adversarial
 
 SHAPE = (2, 2, 1)
@@ -178,14 +182,128 @@ def test_step_is_deterministic_and_equal_under_jit():
     )
 
 
+def loss_options(name):
+    defaults = config_lib.default_config().loss
+    return {
+        option: jnp.float32(defaults[option])
+        for option in losses.LOSSES[name].options
+    }
+
+
 @pytest.mark.parametrize('name', losses.LOSSES)
 def test_every_loss_trains_both_players(name):
     gan = helpers.linear_gan(loss=losses.LOSSES[name])
     state = start(gan)
-    after, metrics = step(gan, state, batch())
-    assert np.isfinite(list(metrics.values())).all()
-    assert not leaves_equal(after.generator, state.generator)
-    assert not leaves_equal(after.discriminator, state.discriminator)
+    options = loss_options(name)
+    for _ in range(2):
+        before = state
+        state, metrics = step(gan, state, batch(), loss_options=options)
+        assert np.isfinite(list(metrics.values())).all()
+    assert not leaves_equal(state.generator, before.generator)
+    assert not leaves_equal(state.discriminator, before.discriminator)
+
+
+def test_began_remembers_k():
+    name = 'boundary_equilibrium'
+    gan = helpers.linear_gan(loss=losses.LOSSES[name])
+    state = start(gan)
+    assert state.memory['loss']['k'] == 0
+    options = {'gamma': jnp.float32(0.5), 'k_rate': jnp.float32(0.1)}
+    after, metrics = step(gan, state, batch(), loss_options=options)
+    balance = 0.5 * metrics['d/real_logits'] - metrics['d/fake_logits']
+    expected = np.clip(0.1 * balance, 0, 1)
+    np.testing.assert_allclose(after.memory['loss']['k'], expected, rtol=1e-5)
+    assert metrics['d/k'] == after.memory['loss']['k']
+
+
+def mlp_gan(**changes):
+    return helpers.linear_gan(
+        generator=mlp.Generator(SHAPE, width=4, depth=1),
+        discriminator=mlp.Discriminator(width=4, depth=1), **changes,
+    )
+
+
+@pytest.mark.parametrize('name', regularizers.REGULARIZERS)
+def test_regularizer_joins_the_loss_of_its_player_alone(name):
+    gan = mlp_gan(regularizers=(name,))
+
+    def steep():  # one-sided penalties are 0 on gentle slopes
+        state = start(gan)
+        params = jax.tree.map(lambda p: 3 * p, state.discriminator.params)
+        return state.replace(
+            discriminator=state.discriminator.replace(params=params)
+        )
+
+    def train(weight):
+        state, weights = steep(), {name: jnp.float32(weight)}
+        for _ in range(2):  # historical averaging is 0 at first
+            before = state
+            state, metrics = step(
+                gan, state, batch(), penalty_weights=weights
+            )
+        return before, state, metrics
+
+    _, without, _ = train(0)
+    before, within, metrics = train(0.1)
+    player = regularizers.REGULARIZERS[name].player
+    assert np.isfinite(metrics[f'{player[0]}/{name}'])
+    assert not leaves_equal(
+        getattr(within, player).params, getattr(without, player).params
+    )
+    if player == 'generator':
+        first, _ = step(gan, start(gan), batch(), penalty_weights={name: 0.1})
+        other, _ = step(gan, start(gan), batch(), penalty_weights={name: 0.0})
+        assert leaves_equal(first.discriminator, other.discriminator)
+    if regularizers.REGULARIZERS[name].init:
+        assert not leaves_equal(within.memory[name], before.memory[name])
+
+
+def test_penalty_is_weighted_and_the_loss_is_told_without_it():
+    gan = helpers.linear_gan(regularizers=('r1',))
+    state = start(gan)
+    w = np.asarray(state.discriminator.params['Dense_0']['kernel'])
+    plain, plain_metrics = step(helpers.linear_gan(), state, batch())
+    after, metrics = step(gan, state, batch(), penalty_weights={'r1': 3.0})
+    np.testing.assert_allclose(metrics['d/r1'], (w**2).sum() / 2, rtol=1e-5)
+    assert metrics['d/loss'] == plain_metrics['d/loss']
+    np.testing.assert_allclose(  # the gradient of 3/2 ||w||^2 is 3 w
+        after.discriminator.params['Dense_0']['kernel'],
+        plain.discriminator.params['Dense_0']['kernel'] - 0.1 * 3 * w,
+        rtol=1e-4, atol=1e-6,
+    )
+
+
+def test_clipped_critic_starts_and_stays_within_the_limit():
+    gan = helpers.linear_gan(
+        loss=losses.LOSSES['wasserstein'], clip_weights=True, d_steps=2
+    )
+    limit = jnp.float32(0.05)
+    state = adversarial.init(gan, jax.random.key(1), SHAPE, limit)
+
+    def largest(params):
+        return max(np.abs(leaf).max() for leaf in jax.tree.leaves(params))
+
+    assert largest(state.discriminator.params) == limit
+    for _ in range(3):
+        state, _ = step(gan, state, batch(2), clip_limit=limit)
+        assert largest(state.discriminator.params) <= limit
+    assert largest(state.generator.params) > limit
+
+
+def test_drawn_targets_reach_the_discriminator():
+    gan = helpers.linear_gan(treat_labels=True)
+    state = start(gan)
+    plain, _ = step(helpers.linear_gan(), state, batch())
+    hard, _ = step(gan, state, batch())
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
+        hard, plain,
+    )
+    smooth, _ = step(
+        gan, state, batch(),
+        label_treatment=labels.Treatment(real_low=0.9, real_high=0.9),
+    )
+    assert not leaves_equal(smooth.discriminator, plain.discriminator)
 
 
 def test_mean_over_devices_reaches_gradients_and_metrics():

@@ -40,3 +40,21 @@ def test_gradients_pass_through_unchanged():
 def test_linear_decay_falls_to_0_and_stays(step, num_steps, expected):
     value = jax.jit(augment.linear_decay)(step, 0.4, num_steps)
     np.testing.assert_allclose(value, expected, atol=1e-7)
+
+
+def test_shift_and_flip_keeps_a_flat_image_and_moves_a_dot():
+    flat = jnp.full((20, 16, 16, 2), 0.3)
+    slots = jnp.arange(20)
+    key = jax.random.key(0)
+    np.testing.assert_array_equal(
+        augment.shift_and_flip(flat, key, slots), flat
+    )
+    dot = jnp.zeros((20, 16, 16, 1)).at[:, 7, 4].set(1)
+    moved = np.asarray(augment.shift_and_flip(dot, key, slots))[..., 0]
+    places = [np.argwhere(image == 1)[0] for image in moved]
+    assert all(moved.sum((1, 2)) == 1)
+    rows, columns = np.array(places).T
+    assert set(rows) == {5, 6, 7, 8, 9}
+    left, right = {2, 3, 4, 5, 6}, {15 - x for x in (2, 3, 4, 5, 6)}
+    assert set(columns) <= left | right
+    assert set(columns) & left and set(columns) & right

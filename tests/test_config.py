@@ -29,6 +29,12 @@ BAD = [
     ('g_optimizer.momentum', -0.1, r'\[0, 1\)'),
     ('instance_noise.std', -0.1, '0 or positive'),
     ('instance_noise.decay_steps', -1, '0 never falls'),
+    ('regularizers.r1.weight', -1.0, '0 or positive'),
+    ('clip_weights', float('nan'), '0 or positive'),
+    ('labels.flip_probability', 1.5, r'\[0, 1\]'),
+    ('labels.real_high', float('inf'), 'finite'),
+    ('loss.gamma', 2.0, r'\[0, 1\]'),
+    ('loss.margin', 0.0, 'positive'),
     ('ema_decay', 1.5, r'\[0, 1\]'),
     ('seed', -1, '2\\^63'),
     ('dtype', 'float16', "'bfloat16', 'float32'"),
@@ -55,12 +61,40 @@ def test_bad_value_is_told_with_its_key_and_what_is_allowed(
     assert '\n' not in str(caught.value)
 
 
+BAD_GAMES = [
+    (
+        {'labels.real_low': 0.9, 'loss.name': 'wasserstein'},
+        "which has no targets; .*'least_squares'",
+    ),
+    ({'regularizers.r1.weight': 10.0}, "choose 'none'"),
+    ({'regularizers.gradient_penalty.weight': 1.0}, 'single images'),
+    ({'loss.name': 'energy_based'}, 'needs an autoencoder'),
+]
+
+
+@pytest.mark.parametrize('changes, reason', BAD_GAMES)
+def test_parts_that_do_not_go_together_are_refused_with_the_reason(
+    changes, reason
+):
+    config = config_lib.default_config()
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(errors.ConfigError, match=reason):
+        config_lib.validate(config)
+
+
+def test_gradient_penalty_is_allowed_without_batchnorm():
+    config = config_lib.default_config()
+    config.regularizers.gradient_penalty.weight = 10.0
+    config.discriminator.norm = 'layer'
+    config_lib.validate(config)
+
+
 def test_unknown_and_missing_keys_are_named():
     config = config_lib.default_config()
     config.d_step = 5
     with pytest.raises(errors.ConfigError, match="did you mean 'd_steps'"):
         config_lib.validate(config)
-    del config.d_step, config.loss
+    del config.d_step, config.loss.name
     with pytest.raises(errors.ConfigError, match='loss.name is missing'):
         config_lib.validate(config)
 

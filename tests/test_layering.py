@@ -10,7 +10,8 @@ PACKAGE = pathlib.Path(__file__).parent.parent / 'gan_jax'
 # The floor of each module or folder; a folder counts as one room. A module
 # imports from lower floors, or from its own room.
 FLOORS = {
-    'augment': 0, 'errors': 0, 'losses': 0, 'metrics': 0, 'transforms': 0,
+    'augment': 0, 'errors': 0, 'labels': 0, 'metrics': 0, 'transforms': 0,
+    'losses': 0.5, 'regularizers': 0.5,
     'networks': 1,
     'data': 2,
     'steps': 3,
@@ -21,7 +22,7 @@ FLOORS = {
     'command': 8,
     'main': 9, 'prepare': 9, 'sample': 9,
 }
-PURE = {'augment', 'errors', 'losses', 'transforms', 'metrics'}
+PURE = {room for room, floor in FLOORS.items() if floor < 1}
 IO = {'absl', 'etils', 'logging', 'pathlib', 'time', 'tensorboardX', 'tqdm'}
 FORBIDDEN = {
     **{room: IO | {'flax', 'ml_collections', 'orbax'} for room in PURE},

@@ -5,7 +5,7 @@ no device; means over devices reach it as the function `mean`.
 """
 
 import functools
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Tuple
 
 import flax.linen as nn
 from flax import struct
@@ -14,8 +14,15 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import augment
+from gan_jax import labels
 from gan_jax import losses
+from gan_jax import regularizers
 from gan_jax import transforms
+
+
+# What a key of one update is folded with, beside its split into z and noise.
+LABEL_KEY = 3
+FIRST_PENALTY_KEY = 16
 
 
 class GAN(NamedTuple):
@@ -30,6 +37,10 @@ class GAN(NamedTuple):
         latent_size: length of z, drawn from N(0, I).
         d_steps: discriminator updates per generator update.
         instance_noise: whether D sees images with noise.
+        treat_labels: whether D's targets are drawn by
+            `Hyperparams.label_treatment`.
+        clip_weights: whether D's weights are clipped after each update.
+        regularizers: names of `regularizers.REGULARIZERS`.
     """
 
     generator: nn.Module
@@ -40,6 +51,9 @@ class GAN(NamedTuple):
     latent_size: int
     d_steps: int = 1
     instance_noise: bool = False
+    treat_labels: bool = False
+    clip_weights: bool = False
+    regularizers: Tuple[str, ...] = ()
 
 
 class Hyperparams(NamedTuple):
@@ -50,6 +64,10 @@ class Hyperparams(NamedTuple):
         ema_decay: of the generator's average, in the long run.
         noise_std: of instance noise at step 0.
         noise_steps: step at which that has fallen to 0; 0 never falls.
+        loss_options: {option: scalar}, those that the loss names.
+        label_treatment: how D's targets are drawn.
+        penalty_weights: {regularizer: scalar}.
+        clip_limit: c of weight clipping.
     """
 
     g_learning_rate: Any
@@ -57,6 +75,10 @@ class Hyperparams(NamedTuple):
     ema_decay: Any
     noise_std: Any = 0.0
     noise_steps: Any = 0.0
+    loss_options: Any = None
+    label_treatment: labels.Treatment = labels.Treatment()
+    penalty_weights: Any = None
+    clip_limit: Any = 0.01
 
 
 class Batch(NamedTuple):
@@ -91,6 +113,7 @@ class GANState(struct.PyTreeNode):
         position: int32, real batches drawn.
         generator, discriminator: the players.
         ema_params, ema_stats: averages of the generator's params and stats.
+        memory: {'loss' or a regularizer: what it remembers}.
     """
 
     step: jax.Array
@@ -99,6 +122,7 @@ class GANState(struct.PyTreeNode):
     discriminator: NetworkState
     ema_params: Any
     ema_stats: Any
+    memory: Any
 
 
 def to_unit_range(images):
@@ -124,13 +148,14 @@ def latents(key, slots, latent_size):
     return jax.vmap(draw)(slots)
 
 
-def init(gan, key, image_shape):
+def init(gan, key, image_shape, clip_limit=0.01):
     """Make the initial state.
 
     Args:
         gan: a `GAN`.
         key: PRNG key.
         image_shape: (height, width, channels) of the real images.
+        clip_limit: c of weight clipping, where the GAN clips.
 
     Returns:
         `GANState` at step 0. The EMA holds copies: the step donates its state,
@@ -143,6 +168,11 @@ def init(gan, key, image_shape):
     discriminator = _init_player(
         gan.discriminator, gan.d_tx, d_key, jnp.zeros((2, *image_shape))
     )
+    if gan.clip_weights:
+        # The authors clip before each critic step, the first one included.
+        discriminator = discriminator.replace(
+            params=transforms.clip_weights(discriminator.params, clip_limit)
+        )
     return GANState(
         step=jnp.zeros((), jnp.int32),
         position=jnp.zeros((), jnp.int32),
@@ -150,7 +180,20 @@ def init(gan, key, image_shape):
         discriminator=discriminator,
         ema_params=jax.tree.map(jnp.copy, generator.params),
         ema_stats=jax.tree.map(jnp.copy, generator.stats),
+        memory=_init_memory(gan, generator.params, discriminator.params),
     )
+
+
+def _init_memory(gan, g_params, d_params):
+    memory = {}
+    if gan.loss.memory is not None:
+        memory['loss'] = gan.loss.memory.init()
+    for name in gan.regularizers:
+        regularizer = regularizers.REGULARIZERS[name]
+        if regularizer.init is not None:
+            own = {'discriminator': d_params, 'generator': g_params}
+            memory[name] = regularizer.init(own[regularizer.player])
+    return memory
 
 
 def _init_player(module, tx, key, inputs):
@@ -187,6 +230,49 @@ def _view(gan, hyperparams, state, images, key, slots):
     return augment.instance_noise(images, key, slots, std)
 
 
+def _loss_arguments(gan, hyperparams, state):
+    """Give the keyword arguments that both sides of the loss take."""
+    arguments = {
+        name: hyperparams.loss_options[name] for name in gan.loss.options
+    }
+    if gan.loss.memory is not None:
+        arguments['memory'] = state.memory['loss']
+    return arguments
+
+
+def _own(gan, player):
+    """Give (place, name, regularizer) of those that join a player's loss."""
+    for place, name in enumerate(gan.regularizers):
+        regularizer = regularizers.REGULARIZERS[name]
+        if regularizer.player == player:
+            yield place, name, regularizer
+
+
+def _penalties(gan, hyperparams, state, player, context, key):
+    """Sum a player's weighted penalties; returns (sum, metrics)."""
+    total, metrics = 0.0, {}
+    for place, name, regularizer in _own(gan, player):
+        value = regularizer.penalty(
+            context,
+            state.memory.get(name),
+            jax.random.fold_in(key, FIRST_PENALTY_KEY + place),
+        )
+        metrics[f'{player[0]}/{name}'] = value
+        total += hyperparams.penalty_weights[name] * value
+    return total, metrics
+
+
+def _remember(gan, state, player, network, metrics):
+    """Let a player's penalties look at its new parameters and the means."""
+    memory = dict(state.memory)
+    for _, name, regularizer in _own(gan, player):
+        if regularizer.update is not None:
+            memory[name] = regularizer.update(
+                memory[name], network.params, metrics
+            )
+    return state.replace(memory=memory)
+
+
 def discriminator_update(gan, hyperparams, state, images, slots, key, mean):
     """Update D once on real images and on fakes of the present G.
 
@@ -216,18 +302,44 @@ def discriminator_update(gan, hyperparams, state, images, slots, key, mean):
     real_view = view(to_unit_range(images), key=real_key)
     fake_view = view(fake_images, key=fake_key)
 
+    arguments = _loss_arguments(gan, hyperparams, state)
+    if gan.treat_labels:
+        arguments['targets'] = labels.draw(
+            jax.random.fold_in(key, LABEL_KEY),
+            slots,
+            hyperparams.label_treatment,
+        )
+
     def loss_fn(params):
         real, stats = _forward(
             gan.discriminator, params, player.stats, real_view
         )
         fake, stats = _forward(gan.discriminator, params, stats, fake_view)
-        loss = gan.loss.discriminator(real.logits, fake.logits)
+        loss = gan.loss.discriminator(real.logits, fake.logits, **arguments)
         metrics = {
             'd/loss': loss,
             'd/real_logits': real.logits.mean(),
             'd/fake_logits': fake.logits.mean(),
         }
-        return loss, (stats, metrics)
+        context = regularizers.Context(
+            params=params,
+            discriminator_fn=lambda x: _forward(
+                gan.discriminator, params, player.stats, x
+            )[0],
+            generator_fn=lambda z: view(
+                _forward(gan.generator, state.generator.params,
+                         state.generator.stats, z)[0],
+                key=fake_key,
+            ),
+            real_images=real_view, fake_images=fake_view,
+            real=real, fake=fake, z=z, slots=slots,
+        )
+        total, penalties = _penalties(
+            gan, hyperparams, state, 'discriminator', context, key
+        )
+        return loss + total if penalties else loss, (
+            stats, {**metrics, **penalties}
+        )
 
     grads, aux = jax.grad(loss_fn, has_aux=True)(player.params)
     grads, (stats, metrics) = mean((grads, aux))
@@ -235,7 +347,12 @@ def discriminator_update(gan, hyperparams, state, images, slots, key, mean):
     player = _descend(
         player, gan.d_tx, grads, hyperparams.d_learning_rate, stats
     )
-    return state.replace(discriminator=player), metrics
+    if gan.clip_weights:
+        player = player.replace(params=transforms.clip_weights(
+            player.params, hyperparams.clip_limit
+        ))
+    state = state.replace(discriminator=player)
+    return _remember(gan, state, 'discriminator', player, metrics), metrics
 
 
 def generator_update(gan, hyperparams, state, images, slots, key, mean):
@@ -262,6 +379,8 @@ def generator_update(gan, hyperparams, state, images, slots, key, mean):
     view = functools.partial(_view, gan, hyperparams, state, slots=slots)
     real_view = view(to_unit_range(images), key=real_key)
 
+    arguments = _loss_arguments(gan, hyperparams, state)
+
     def discriminator_fn(images):
         output, _ = _forward(
             gan.discriminator,
@@ -269,15 +388,28 @@ def generator_update(gan, hyperparams, state, images, slots, key, mean):
             state.discriminator.stats,
             images,
         )
-        return output.logits
+        return output
 
     def loss_fn(params):
         fake_images, stats = _forward(gan.generator, params, player.stats, z)
-        loss = gan.loss.generator(
-            discriminator_fn(real_view),
-            discriminator_fn(view(fake_images, key=fake_key)),
+        fake_view = view(fake_images, key=fake_key)
+        real, fake = discriminator_fn(real_view), discriminator_fn(fake_view)
+        loss = gan.loss.generator(real.logits, fake.logits, **arguments)
+        context = regularizers.Context(
+            params=params,
+            discriminator_fn=discriminator_fn,
+            generator_fn=lambda z: _forward(
+                gan.generator, params, player.stats, z
+            )[0],
+            real_images=real_view, fake_images=fake_view,
+            real=real, fake=fake, z=z, slots=slots,
         )
-        return loss, (stats, {'g/loss': loss})
+        total, penalties = _penalties(
+            gan, hyperparams, state, 'generator', context, key
+        )
+        return loss + total if penalties else loss, (
+            stats, {'g/loss': loss, **penalties}
+        )
 
     grads, aux = jax.grad(loss_fn, has_aux=True)(player.params)
     grads, (stats, metrics) = mean((grads, aux))
@@ -286,11 +418,12 @@ def generator_update(gan, hyperparams, state, images, slots, key, mean):
         player, gan.g_tx, grads, hyperparams.g_learning_rate, stats
     )
     decay = transforms.ema_decay_at(state.step, hyperparams.ema_decay)
-    return state.replace(
+    state = state.replace(
         generator=player,
         ema_params=transforms.ema(state.ema_params, player.params, decay),
         ema_stats=transforms.ema(state.ema_stats, player.stats, decay),
-    ), metrics
+    )
+    return _remember(gan, state, 'generator', player, metrics), metrics
 
 
 def train_step(gan, hyperparams, state, batch, key, *, mean=lambda tree: tree):
@@ -321,10 +454,18 @@ def train_step(gan, hyperparams, state, batch, key, *, mean=lambda tree: tree):
         gan, hyperparams, state, batch.images[-1], batch.slots,
         jax.random.fold_in(step_key, gan.d_steps), mean,
     )
+    metrics = {**d_metrics, **g_metrics}
+    if gan.loss.memory is not None:
+        memory, more = gan.loss.memory.update(
+            state.memory['loss'], metrics['d/real_logits'],
+            metrics['d/fake_logits'], **hyperparams.loss_options,
+        )
+        state = state.replace(memory={**state.memory, 'loss': memory})
+        metrics.update(more)
     state = state.replace(
         step=state.step + 1, position=state.position + gan.d_steps
     )
-    return state, {**d_metrics, **g_metrics}
+    return state, metrics
 
 
 def sample(gan, state, z, *, ema=True):

@@ -1,0 +1,510 @@
+"""Penalties for either player: pure functions of a context, weight 1.
+
+The caller applies the weight. A penalty sees functions and arrays, never a
+module, so a test can build its context from a plain lambda.
+"""
+
+from typing import Any, Callable, NamedTuple, Optional
+
+import jax
+import jax.numpy as jnp
+
+from gan_jax import augment
+
+
+class Context(NamedTuple):
+    """What a penalty may look at; what it does not need may be None.
+
+    Attributes:
+        params: pytree, the parameters of the player that is being updated;
+            the functions below close over them.
+        discriminator_fn: images [B, ...] -> output with `logits` [B] and
+            `features` [B, F], in training mode.
+        generator_fn: z [B, latent_size] -> images [B, ...].
+        real_images: [B, ...] as D sees them.
+        fake_images: [B, ...] as D sees them; constant for D, a function of
+            the parameters for G.
+        real: D's output on real_images.
+        fake: D's output on fake_images.
+        z: [B, latent_size] of the fakes.
+        slots: [B] int32, places in the global batch.
+    """
+
+    params: Any = None
+    discriminator_fn: Optional[Callable] = None
+    generator_fn: Optional[Callable] = None
+    real_images: Optional[jax.Array] = None
+    fake_images: Optional[jax.Array] = None
+    real: Any = None
+    fake: Any = None
+    z: Optional[jax.Array] = None
+    slots: Optional[jax.Array] = None
+
+
+class Regularizer(NamedTuple):
+    """One penalty.
+
+    Attributes:
+        player: 'discriminator' or 'generator', whose loss it joins.
+        penalty: (context, memory, key) -> float32 scalar, before the weight.
+        init: params -> memory, for those that remember.
+        update: (memory, context of means) -> memory, once per update and after
+            the mean over devices.
+        input_gradient: whether it takes the gradient of D with respect to
+            single images, which BatchNorm in D would mix.
+        couples: whether it compares samples of one device's batch, so that the
+            number of devices changes it.
+    """
+
+    player: str
+    penalty: Callable
+    init: Optional[Callable] = None
+    update: Optional[Callable] = None
+    input_gradient: bool = False
+    couples: bool = False
+
+
+def _squared_norms(values):
+    """Sum the squares of each row over all its axes: [B, ...] -> [B]."""
+    values = values.astype(jnp.float32)
+    return jnp.sum(jnp.square(values), axis=tuple(range(1, values.ndim)))
+
+
+def _gradient_norms(squared):
+    """Take square roots with a finite gradient at 0, where it is 0."""
+    positive = squared > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
+
+
+def _input_gradients(discriminator_fn, images):
+    """Give the gradient of each logit with respect to its own image."""
+    return jax.grad(lambda x: discriminator_fn(x).logits.sum())(images)
+
+
+def _per_sample(draw, key, slots):
+    """Call draw(key of the sample) for every slot."""
+    return jax.vmap(lambda slot: draw(jax.random.fold_in(key, slot)))(slots)
+
+
+def _interpolates(context, key):
+    """Draw one point between each real and its fake: eps x + (1 - eps) x~."""
+    shape = (1,) * (context.real_images.ndim - 1)
+    share = _per_sample(
+        lambda key: jax.random.uniform(key, shape), key, context.slots
+    )
+    real, fake = context.real_images, context.fake_images
+    return share * real + (1 - share) * fake
+
+
+def gradient_penalty(context, memory, key):
+    """Hold the critic's slope between real and fake at 1.
+
+    E (||grad f(x^)||_2 - 1)^2 at x^ = eps x + (1 - eps) G(z), eps ~ U[0, 1].
+    One eps for each sample, and the norm over all axes of that sample. The
+    paper's weight is 10. The square root has gradient 0 at 0, where others add
+    an epsilon.
+
+    Args:
+        context: a `Context`.
+        memory: unused.
+        key: PRNG key.
+
+    Returns:
+        float32 scalar, >= 0; (||w|| - 1)^2 for a linear critic.
+
+    References:
+        Gulrajani et al., Improved Training of Wasserstein GANs,
+        https://arxiv.org/abs/1704.00028, 2017, equation 3.
+    """
+    del memory
+    norms = _interpolate_norms(context, key)
+    return jnp.mean(jnp.square(norms - 1))
+
+
+def gradient_penalty_one_sided(context, memory, key):
+    """Hold the critic's slope between real and fake at 1 or below.
+
+    E max(0, ||grad f(x^)||_2 - 1)^2; else as `gradient_penalty`.
+
+    Returns:
+        float32 scalar, >= 0; 0 where no slope exceeds 1.
+
+    References:
+        Petzka et al., On the Regularization of Wasserstein GANs,
+        https://arxiv.org/abs/1709.08894, 2017, equation 8.
+    """
+    del memory
+    norms = _interpolate_norms(context, key)
+    return jnp.mean(jnp.square(jax.nn.relu(norms - 1)))
+
+
+def _interpolate_norms(context, key):
+    points = _interpolates(context, key)
+    grads = _input_gradients(context.discriminator_fn, points)
+    return _gradient_norms(_squared_norms(grads))
+
+
+def zero_centered(context, memory, key):
+    """Hold D's slope between real and fake at 0.
+
+    E ||grad D(x^)||_2^2 at the interpolates of `gradient_penalty`.
+
+    Returns:
+        float32 scalar, >= 0; ||w||^2 for a linear D.
+
+    References:
+        Thanh-Tung et al., Improving Generalization and Stability of Generative
+        Adversarial Networks, https://arxiv.org/abs/1902.03984, 2019.
+    """
+    del memory
+    points = _interpolates(context, key)
+    grads = _input_gradients(context.discriminator_fn, points)
+    return jnp.mean(_squared_norms(grads))
+
+
+def dragan(context, memory, key):
+    """Hold D's slope around the data at 1.
+
+    E (||grad D(x + delta)||_2 - 1)^2, delta = 1/2 std(x) u, u ~ U[0, 1) for
+    each value, std(x) over this device's batch, as in the authors' notebook
+    (their paper does not fix the noise). The paper's weight is 10.
+
+    Returns:
+        float32 scalar, >= 0; (||w|| - 1)^2 for a linear D.
+
+    References:
+        Kodali et al., On Convergence and Stability of GANs,
+        https://arxiv.org/abs/1705.07215, 2017.
+    """
+    del memory
+    real = context.real_images
+    noise = _per_sample(
+        lambda key: jax.random.uniform(key, real.shape[1:]), key, context.slots
+    )
+    points = real + 0.5 * jnp.std(real) * noise
+    grads = _input_gradients(context.discriminator_fn, points)
+    return jnp.mean(jnp.square(_gradient_norms(_squared_norms(grads)) - 1))
+
+
+def r1(context, memory, key):
+    """Flatten D on real images: 1/2 E ||grad D(x)||_2^2.
+
+    The weight is the paper's gamma; the factor 1/2 is the paper's, and the
+    authors' code leaves it out.
+
+    Returns:
+        float32 scalar, >= 0; 1/2 ||w||^2 for a linear D.
+
+    References:
+        Mescheder et al., Which Training Methods for GANs do actually
+        Converge?, https://arxiv.org/abs/1801.04406, 2018, equation 9.
+    """
+    del memory, key
+    grads = _input_gradients(context.discriminator_fn, context.real_images)
+    return 0.5 * jnp.mean(_squared_norms(grads))
+
+
+def r2(context, memory, key):
+    """Flatten D on generated images: 1/2 E ||grad D(G(z))||_2^2.
+
+    Returns:
+        float32 scalar, >= 0; 1/2 ||w||^2 for a linear D.
+
+    References:
+        Mescheder et al., Which Training Methods for GANs do actually
+        Converge?, https://arxiv.org/abs/1801.04406, 2018, equation 10.
+    """
+    del memory, key
+    grads = _input_gradients(context.discriminator_fn, context.fake_images)
+    return 0.5 * jnp.mean(_squared_norms(grads))
+
+
+def pulling_away(context, memory, key):
+    """Push D's features of different fakes towards right angles.
+
+    1 / (N (N - 1)) sum_{i != j} cos^2(s_i, s_j), s the features of G(z). The
+    paper's weight is 0.1. Over this device's batch.
+
+    Returns:
+        float32 scalar in [0, 1]; 1 where all fakes have one direction.
+
+    References:
+        Zhao et al., Energy-based Generative Adversarial Network,
+        https://arxiv.org/abs/1609.03126, 2016, section 2.4.
+    """
+    del memory, key
+    features = context.fake.features.astype(jnp.float32)
+    features = features.reshape(len(features), -1)
+    norms = _gradient_norms(_squared_norms(features))[:, None]
+    unit = features / jnp.maximum(norms, 1e-12)
+    squares = jnp.square(unit @ unit.T)
+    count = len(features)
+    off_diagonal = jnp.sum(squares * (1 - jnp.eye(count)))
+    return off_diagonal / (count * (count - 1))
+
+
+def consistency(context, memory, key):
+    """Make D blind to shifts and flips of real images (CR).
+
+    E (D(x) - D(T(x)))^2, T of `augment.shift_and_flip`. The paper's weight is
+    10.
+
+    Returns:
+        float32 scalar, >= 0; 0 for a constant D.
+
+    References:
+        Zhang et al., Consistency Regularization for Generative Adversarial
+        Networks, https://arxiv.org/abs/1910.12027, 2019, equation 4.
+    """
+    del memory
+    return _inconsistency(context, context.real_images, context.real, key)
+
+
+def consistency_fake(context, memory, key):
+    """Make D blind to shifts and flips of generated images.
+
+    E (D(G(z)) - D(T(G(z))))^2: with `consistency` this is bCR. The paper's
+    weights are 10 and 10.
+
+    Returns:
+        float32 scalar, >= 0; 0 for a constant D.
+
+    References:
+        Zhao et al., Improved Consistency Regularization for GANs,
+        https://arxiv.org/abs/2002.04724, 2020, section 3.1.
+    """
+    del memory
+    return _inconsistency(context, context.fake_images, context.fake, key)
+
+
+def _inconsistency(context, images, output, key):
+    changed = augment.shift_and_flip(images, key, context.slots)
+    logits = context.discriminator_fn(changed).logits
+    return jnp.mean(jnp.square(output.logits - logits))
+
+
+LATENT_NOISE = 0.05  # zCR's sigma; the paper has 0.03 to 0.07
+
+
+def _nearby(context, key):
+    """Draw z' = z + noise for each sample."""
+    noise = _per_sample(
+        lambda key: jax.random.normal(key, context.z.shape[1:]),
+        key, context.slots,
+    )
+    return context.z + LATENT_NOISE * noise
+
+
+def latent_consistency_discriminator(context, memory, key):
+    """Make D blind to small changes of z (the half of zCR that D minimises).
+
+    E (D(G(z)) - D(G(z')))^2, z' = z + 0.05 noise. The paper's weight is 5.
+
+    Returns:
+        float32 scalar, >= 0; 0 for a constant D.
+
+    References:
+        Zhao et al., Improved Consistency Regularization for GANs,
+        https://arxiv.org/abs/2002.04724, 2020, section 3.2.
+    """
+    del memory
+    images = jax.lax.stop_gradient(context.generator_fn(_nearby(context, key)))
+    logits = context.discriminator_fn(images).logits
+    return jnp.mean(jnp.square(context.fake.logits - logits))
+
+
+def latent_consistency_generator(context, memory, key):
+    """Make G answer small changes of z (the half of zCR that G minimises).
+
+    -E ||G(z) - G(z')||^2, the mean over samples of the sum over pixels. The
+    paper's weight is 0.5.
+
+    Returns:
+        float32 scalar, <= 0; 0 where G ignores z.
+
+    References:
+        Zhao et al., Improved Consistency Regularization for GANs,
+        https://arxiv.org/abs/2002.04724, 2020, section 3.2.
+    """
+    del memory
+    near = context.generator_fn(_nearby(context, key))
+    far = context.generator_fn(context.z)
+    return -jnp.mean(_squared_norms(far - near))
+
+
+def lecam(context, memory, key):
+    """Pull D's outputs to the other side's running mean.
+
+    E (D(x) - a_F)^2 + E (D(G(z)) - a_R)^2, a_R and a_F exponential moving
+    averages (decay 0.99) of D on real and on fake images. The paper's form:
+    StudioGAN's has a ReLU inside each square.
+
+    Args:
+        context: a `Context`.
+        memory: {'real': a_R, 'fake': a_F}.
+        key: unused.
+
+    Returns:
+        float32 scalar, >= 0.
+
+    References:
+        Tseng et al., Regularizing Generative Adversarial Networks under
+        Limited Data, https://arxiv.org/abs/2104.03310, 2021, equation 5.
+    """
+    del key
+    real = jnp.square(context.real.logits - memory['fake'])
+    fake = jnp.square(context.fake.logits - memory['real'])
+    return jnp.mean(real) + jnp.mean(fake)
+
+
+def _lecam_init(params):
+    del params
+    return {'real': jnp.float32(0), 'fake': jnp.float32(0)}
+
+
+def _lecam_update(memory, params, metrics):
+    del params
+    return {
+        'real': 0.99 * memory['real'] + 0.01 * metrics['d/real_logits'],
+        'fake': 0.99 * memory['fake'] + 0.01 * metrics['d/fake_logits'],
+    }
+
+
+def drift(context, memory, key):
+    """Keep the critic's output on real images from drifting off: E f(x)^2.
+
+    The paper's weight is 1e-3.
+
+    Returns:
+        float32 scalar, >= 0.
+
+    References:
+        Karras et al., Progressive Growing of GANs for Improved Quality,
+        Stability, and Variation, https://arxiv.org/abs/1710.10196, 2017,
+        appendix A.1.
+    """
+    del memory, key
+    return jnp.mean(jnp.square(context.real.logits))
+
+
+def orthogonal(context, memory, key):
+    """Push the filters of a player towards right angles.
+
+    sum over kernels of ||W^T W * (1 - I)||_F^2, W the kernel as a matrix
+    [inputs, filters]: the relaxed form, which leaves norms free. The paper's
+    weight is 1e-4. Biases and scales are left out.
+
+    Returns:
+        float32 scalar, >= 0; 0 where all filters are orthogonal.
+
+    References:
+        Brock et al., Large Scale GAN Training for High Fidelity Natural Image
+        Synthesis, https://arxiv.org/abs/1809.11096, 2018, equation 3.
+    """
+    del memory, key
+    total = jnp.float32(0)
+    for leaf in jax.tree.leaves(context.params):
+        if leaf.ndim >= 2:
+            matrix = leaf.reshape(-1, leaf.shape[-1])
+            gram = matrix.T @ matrix
+            total += jnp.sum(jnp.square(gram * (1 - jnp.eye(len(gram)))))
+    return total
+
+
+def feature_matching(context, memory, key):
+    """Bring the mean of D's features on fakes to that on real images.
+
+    ||E phi(x) - E phi(G(z))||_2^2, phi the last hidden layer of D, means over
+    this device's batch. The paper has it in place of G's loss; here it joins
+    that loss.
+
+    Returns:
+        float32 scalar, >= 0.
+
+    References:
+        Salimans et al., Improved Techniques for Training GANs,
+        https://arxiv.org/abs/1606.03498, 2016, section 3.1.
+    """
+    del memory, key
+    real = jnp.mean(context.real.features.astype(jnp.float32), 0)
+    fake = jnp.mean(context.fake.features.astype(jnp.float32), 0)
+    return jnp.sum(jnp.square(real - fake))
+
+
+def historical_averaging(context, memory, key):
+    """Pull parameters to the mean of their own past.
+
+    ||theta - 1/t sum_{i <= t} theta_i||^2.
+
+    Args:
+        context: a `Context`.
+        memory: {'mean': pytree like the parameters, 'count': how many}.
+        key: unused.
+
+    Returns:
+        float32 scalar, >= 0; 0 at the first update.
+
+    References:
+        Salimans et al., Improved Techniques for Training GANs,
+        https://arxiv.org/abs/1606.03498, 2016, section 3.3.
+    """
+    del key
+    squares = jax.tree.map(
+        lambda p, m: jnp.sum(jnp.square(p - m)), context.params, memory['mean']
+    )
+    return sum(jax.tree.leaves(squares))
+
+
+def _history_init(params):
+    return {
+        'mean': jax.tree.map(jnp.copy, params), 'count': jnp.float32(1),
+    }
+
+
+def _history_update(memory, params, metrics):
+    del metrics
+    count = memory['count'] + 1
+    mean = jax.tree.map(
+        lambda m, p: m + (p - m) / count, memory['mean'], params
+    )
+    return {'mean': mean, 'count': count}
+
+
+REGULARIZERS = {
+    'consistency': Regularizer('discriminator', consistency),
+    'consistency_fake': Regularizer('discriminator', consistency_fake),
+    'd_historical_averaging': Regularizer(
+        'discriminator', historical_averaging, _history_init, _history_update
+    ),
+    'd_orthogonal': Regularizer('discriminator', orthogonal),
+    'dragan': Regularizer(
+        'discriminator', dragan, input_gradient=True, couples=True
+    ),
+    'drift': Regularizer('discriminator', drift),
+    'feature_matching': Regularizer(
+        'generator', feature_matching, couples=True
+    ),
+    'g_historical_averaging': Regularizer(
+        'generator', historical_averaging, _history_init, _history_update
+    ),
+    'g_orthogonal': Regularizer('generator', orthogonal),
+    'gradient_penalty': Regularizer(
+        'discriminator', gradient_penalty, input_gradient=True
+    ),
+    'gradient_penalty_one_sided': Regularizer(
+        'discriminator', gradient_penalty_one_sided, input_gradient=True
+    ),
+    'latent_consistency_discriminator': Regularizer(
+        'discriminator', latent_consistency_discriminator
+    ),
+    'latent_consistency_generator': Regularizer(
+        'generator', latent_consistency_generator
+    ),
+    'lecam': Regularizer('discriminator', lecam, _lecam_init, _lecam_update),
+    'pulling_away': Regularizer('generator', pulling_away, couples=True),
+    'r1': Regularizer('discriminator', r1, input_gradient=True),
+    'r2': Regularizer('discriminator', r2, input_gradient=True),
+    'zero_centered': Regularizer(
+        'discriminator', zero_centered, input_gradient=True
+    ),
+}

@@ -1,0 +1,54 @@
+"""How targets are drawn."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gan_jax import labels
+
+SLOTS = jnp.arange(4000)
+KEY = jax.random.key(0)
+
+
+def draw(slots=SLOTS, **treatment):
+    return labels.draw(KEY, slots, labels.Treatment(**treatment))
+
+
+def test_default_is_the_hard_labels():
+    targets = draw()
+    np.testing.assert_array_equal(targets.real, np.ones(4000))
+    np.testing.assert_array_equal(targets.fake, np.zeros(4000))
+
+
+def test_one_sided_smoothing_leaves_the_fakes():
+    targets = draw(real_low=0.9, real_high=0.9)
+    np.testing.assert_array_equal(targets.real, np.full(4000, np.float32(0.9)))
+    np.testing.assert_array_equal(targets.fake, np.zeros(4000))
+
+
+def test_noisy_ranges_are_filled_evenly():
+    targets = draw(real_low=0.7, real_high=1.2, fake_high=0.3)
+    for values, low, high in ((targets.real, 0.7, 1.2), (targets.fake, 0, 0.3)):
+        assert values.min() >= low and values.max() <= high
+        np.testing.assert_allclose(values.mean(), (low + high) / 2, atol=0.01)
+        quarter = (values < low + (high - low) / 4).mean()
+        np.testing.assert_allclose(quarter, 0.25, atol=0.03)
+
+
+@pytest.mark.parametrize('probability', [0.0, 0.1, 1.0])
+def test_flips_come_as_often_as_asked_on_either_side(probability):
+    targets = draw(flip_probability=probability)
+    np.testing.assert_allclose(
+        (targets.real == 0).mean(), probability, atol=0.02
+    )
+    np.testing.assert_allclose(
+        (targets.fake == 1).mean(), probability, atol=0.02
+    )
+
+
+def test_a_target_belongs_to_its_slot():
+    whole = draw(real_low=0.0, flip_probability=0.5)
+    part = draw(jnp.array([70, 3]), real_low=0.0, flip_probability=0.5)
+    for a, b in zip(whole, part):
+        np.testing.assert_array_equal(a[jnp.array([70, 3])], b)

@@ -1,0 +1,328 @@
+"""Penalties against closed forms on linear and quadratic discriminators."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.test_util import check_grads
+import numpy as np
+import pytest
+
+from gan_jax import regularizers
+from gan_jax.regularizers import REGULARIZERS
+
+W = np.array([0.6, -0.8, 1.2])  # norm 1.562
+NORM = np.linalg.norm(W)
+RANDOM = np.random.RandomState(0)
+REAL = RANDOM.randn(5, 3).astype(np.float32)
+FAKE = RANDOM.randn(5, 3).astype(np.float32) + 1
+KEY = jax.random.key(7)
+
+
+class Output(NamedTuple):
+    logits: Any
+    features: Any = None
+
+
+def linear(images):
+    return Output(images @ W.astype(np.float32), images)
+
+
+def quadratic(images):
+    return Output(0.5 * jnp.sum(jnp.square(images), -1), images)
+
+
+def mlp(images):
+    return Output(jnp.sum(jnp.tanh(images @ MATRIX), -1), images)
+
+
+MATRIX = RANDOM.randn(3, 4).astype(np.float32)
+
+
+def generate(z):
+    return jnp.tanh(z @ MATRIX[:2, :3])
+
+
+def context(discriminator_fn=linear, **changes):
+    given = regularizers.Context(
+        params={'w': jnp.asarray(W)},
+        discriminator_fn=discriminator_fn,
+        generator_fn=generate,
+        real_images=jnp.asarray(REAL),
+        fake_images=jnp.asarray(FAKE),
+        z=jnp.asarray(np.random.RandomState(1).randn(5, 2), jnp.float32),
+        slots=jnp.arange(5),
+    )._replace(**changes)
+    outputs = {}
+    for side, images in (('real', given.real_images),
+                         ('fake', given.fake_images)):
+        if side not in changes:
+            outputs[side] = discriminator_fn(images)
+    return given._replace(**outputs)
+
+
+def penalty(name, given, memory=None):
+    return REGULARIZERS[name].penalty(given, memory, KEY)
+
+
+# Of a linear D with weights W the slope is W everywhere.
+LINEAR = {
+    'gradient_penalty': (NORM - 1) ** 2,
+    'gradient_penalty_one_sided': (NORM - 1) ** 2,
+    'dragan': (NORM - 1) ** 2,
+    'zero_centered': NORM**2,
+    'r1': NORM**2 / 2,
+    'r2': NORM**2 / 2,
+}
+
+
+@pytest.mark.parametrize('name', LINEAR)
+def test_gradient_penalty_of_a_linear_d_is_its_closed_form(name):
+    np.testing.assert_allclose(
+        penalty(name, context()), LINEAR[name], rtol=1e-5
+    )
+
+
+def test_every_gradient_penalty_has_a_closed_form_here():
+    assert set(LINEAR) == {
+        name for name, r in REGULARIZERS.items() if r.input_gradient
+    }
+
+
+def test_gradient_penalties_of_a_quadratic_d_follow_the_points():
+    # D(x) = ||x||^2 / 2 has slope x.
+    given = context(quadratic)
+    np.testing.assert_allclose(
+        penalty('r1', given), (REAL**2).sum(1).mean() / 2, rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        penalty('r2', given), (FAKE**2).sum(1).mean() / 2, rtol=1e-5
+    )
+    share = np.array([
+        float(jax.random.uniform(jax.random.fold_in(KEY, slot), (1,))[0])
+        for slot in range(5)
+    ])[:, None]
+    norms = np.linalg.norm(share * REAL + (1 - share) * FAKE, axis=1)
+    np.testing.assert_allclose(
+        penalty('gradient_penalty', given), ((norms - 1) ** 2).mean(), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        penalty('gradient_penalty_one_sided', given),
+        (np.maximum(norms - 1, 0) ** 2).mean(), rtol=1e-5,
+    )
+    np.testing.assert_allclose(
+        penalty('zero_centered', given), (norms**2).mean(), rtol=1e-5
+    )
+
+
+def test_dragan_moves_by_up_to_half_a_deviation():
+    noise = np.array([
+        np.asarray(jax.random.uniform(jax.random.fold_in(KEY, slot), (3,)))
+        for slot in range(5)
+    ])
+    points = REAL + 0.5 * REAL.std() * noise
+    norms = np.linalg.norm(points, axis=1)
+    np.testing.assert_allclose(
+        penalty('dragan', context(quadratic)), ((norms - 1) ** 2).mean(),
+        rtol=1e-5,
+    )
+
+
+def test_one_sided_penalty_leaves_gentle_slopes_alone():
+    gentle = context(lambda x: Output(0.1 * x[:, 0]))
+    assert penalty('gradient_penalty_one_sided', gentle) == 0
+    assert penalty('gradient_penalty', gentle) > 0.5
+
+
+@pytest.mark.parametrize('name', LINEAR)
+def test_flat_d_gives_finite_gradients(name):
+    def value(scale):
+        def flat(images):
+            return Output(scale * images.sum(-1))
+
+        return penalty(name, context(flat))
+
+    assert np.isfinite(jax.grad(value)(0.0))
+
+
+@pytest.mark.parametrize('name', LINEAR)
+def test_gradient_of_the_penalty_agrees_with_finite_differences(name):
+    def value(matrix):
+        def network(images):
+            return Output(jnp.sum(jnp.tanh(images @ matrix), -1))
+
+        return penalty(name, context(network))
+
+    check_grads(value, (jnp.asarray(MATRIX),), 1, ['rev'], rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize('name', LINEAR)
+def test_images_of_any_rank_are_one_sample_each(name):
+    shape = (5, 3, 1, 1)
+    images = context(
+        lambda x: linear(x.reshape(-1, 3)),
+        real_images=jnp.asarray(REAL.reshape(shape)),
+        fake_images=jnp.asarray(FAKE.reshape(shape)),
+    )
+    np.testing.assert_allclose(penalty(name, images), LINEAR[name], rtol=1e-5)
+
+
+def test_epsilon_is_one_per_sample():
+    # Between all 1 and all 0, every value of an interpolate is its epsilon.
+    given = context(
+        real_images=jnp.ones((5, 3)), fake_images=jnp.zeros((5, 3))
+    )
+    points = regularizers._interpolates(given, KEY)
+    assert (np.ptp(points, axis=1) == 0).all()
+    assert len(np.unique(points[:, 0])) == 5
+
+
+def test_pulling_away_is_1_for_one_direction_and_0_for_right_angles():
+    same = context(fake=Output(None, jnp.array([[1., 2], [2, 4], [-3, -6]])))
+    np.testing.assert_allclose(penalty('pulling_away', same), 1, rtol=1e-5)
+    apart = context(fake=Output(None, jnp.eye(3) * 5))
+    np.testing.assert_allclose(penalty('pulling_away', apart), 0, atol=1e-6)
+    features = RANDOM.randn(4, 3)
+    cos = [
+        (features[i] @ features[j]) ** 2
+        / (features[i] @ features[i]) / (features[j] @ features[j])
+        for i in range(4) for j in range(4) if i != j
+    ]
+    mixed = context(fake=Output(None, jnp.asarray(features, jnp.float32)))
+    np.testing.assert_allclose(
+        penalty('pulling_away', mixed), np.mean(cos), rtol=1e-5
+    )
+
+
+def test_drift_is_the_mean_square_of_the_real_outputs():
+    np.testing.assert_allclose(
+        penalty('drift', context()), ((REAL @ W) ** 2).mean(), rtol=1e-5
+    )
+
+
+def test_lecam_pulls_each_side_to_the_other_sides_average():
+    memory = {'real': jnp.float32(0.7), 'fake': jnp.float32(-0.2)}
+    expected = ((REAL @ W + 0.2) ** 2).mean() + ((FAKE @ W - 0.7) ** 2).mean()
+    np.testing.assert_allclose(
+        penalty('lecam', context(), memory), expected, rtol=1e-5
+    )
+    new = REGULARIZERS['lecam'].update(
+        memory, None, {'d/real_logits': 1.7, 'd/fake_logits': -1.2}
+    )
+    np.testing.assert_allclose(new['real'], 0.71, rtol=1e-5)
+    np.testing.assert_allclose(new['fake'], -0.21, rtol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['d_orthogonal', 'g_orthogonal'])
+def test_orthogonal_sums_squares_of_different_filters_products(name):
+    kernel = RANDOM.randn(2, 2, 3, 2).astype(np.float32)
+    params = {'conv': {'kernel': jnp.asarray(kernel), 'bias': jnp.ones(2)}}
+    product = kernel[..., 0].ravel() @ kernel[..., 1].ravel()
+    np.testing.assert_allclose(
+        penalty(name, context(params=params)), 2 * product**2, rtol=1e-5
+    )
+    assert penalty(name, context(params={'k': jnp.eye(3) * 9})) == 0
+
+
+def test_feature_matching_is_the_square_distance_of_means():
+    expected = ((REAL.mean(0) - FAKE.mean(0)) ** 2).sum()
+    np.testing.assert_allclose(
+        penalty('feature_matching', context()), expected, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    'name', ['d_historical_averaging', 'g_historical_averaging']
+)
+def test_historical_averaging_measures_from_the_mean_of_the_past(name):
+    regularizer = REGULARIZERS[name]
+    path = [np.array([1.0, 2.0]), np.array([3.0, 2.0]), np.array([5.0, 8.0])]
+    memory = regularizer.init({'w': jnp.asarray(path[0])})
+    assert penalty(name, context(params={'w': path[0]}), memory) == 0
+    for point in path[1:]:
+        memory = regularizer.update(memory, {'w': jnp.asarray(point)}, {})
+    mean = np.mean(path, axis=0)
+    np.testing.assert_allclose(memory['mean']['w'], mean, rtol=1e-6)
+    now = np.array([0.0, 1.0])
+    np.testing.assert_allclose(
+        penalty(name, context(params={'w': jnp.asarray(now)}), memory),
+        ((now - mean) ** 2).sum(), rtol=1e-5,
+    )
+
+
+def image_context(discriminator_fn):
+    random = np.random.RandomState(2)
+    images = jnp.asarray(random.randn(5, 8, 8, 2), jnp.float32)
+    return context(
+        discriminator_fn, real_images=images, fake_images=images + 1
+    )
+
+
+@pytest.mark.parametrize('name', ['consistency', 'consistency_fake'])
+def test_consistency_is_0_for_a_d_that_shifts_do_not_change(name):
+    constant = image_context(lambda x: Output(0 * x.sum((1, 2, 3)) + 3))
+    assert penalty(name, constant) == 0
+    corner = image_context(lambda x: Output(x[:, 0, 0, 0]))
+    assert penalty(name, corner) > 0.1
+
+
+def test_latent_consistency_measures_small_moves_of_z():
+    d = context(lambda x: Output(x[:, 0]))
+    d = d._replace(fake=Output(generate(d.z)[:, 0]))
+    noise = np.array([
+        np.asarray(jax.random.normal(jax.random.fold_in(KEY, slot), (2,)))
+        for slot in range(5)
+    ])
+    moved = np.asarray(generate(d.z + regularizers.LATENT_NOISE * noise))
+    difference = moved - np.asarray(generate(d.z))
+    np.testing.assert_allclose(
+        penalty('latent_consistency_discriminator', d),
+        (difference[:, 0] ** 2).mean(), rtol=1e-3,
+    )
+    np.testing.assert_allclose(
+        penalty('latent_consistency_generator', d),
+        -(difference**2).sum(1).mean(), rtol=1e-3,
+    )
+
+
+def memory_of(name, given):
+    init = REGULARIZERS[name].init
+    return init(given.params) if init else None
+
+
+@pytest.mark.parametrize('name', REGULARIZERS)
+def test_penalty_is_a_float32_scalar_and_equal_under_jit(name):
+    given = image_context(lambda x: Output(x.sum((1, 2, 3)), x))
+    if REGULARIZERS[name].player == 'generator' or 'latent' in name:
+        given = context(mlp)
+    memory = memory_of(name, given)
+    value = penalty(name, given, memory)
+    assert value.shape == () and value.dtype == jnp.float32
+    jitted = jax.jit(lambda images: penalty(
+        name, given._replace(real_images=images), memory
+    ))(given.real_images)
+    np.testing.assert_allclose(jitted, value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('name', REGULARIZERS)
+def test_joint_permutation_of_samples_and_slots_changes_nothing(name):
+    order = np.array([3, 1, 4, 0, 2])
+    given = context(mlp)
+    if name.startswith('consistency'):
+        given = image_context(lambda x: Output(x[:, 0, :, 0].sum(-1), x))
+
+    def shuffled(value):
+        return value[order]
+
+    moved = given._replace(
+        real_images=shuffled(given.real_images),
+        fake_images=shuffled(given.fake_images),
+        real=jax.tree.map(shuffled, given.real),
+        fake=jax.tree.map(shuffled, given.fake),
+        z=shuffled(given.z), slots=shuffled(given.slots),
+    )
+    memory = memory_of(name, given)
+    np.testing.assert_allclose(
+        penalty(name, moved, memory), penalty(name, given, memory),
+        rtol=1e-4, atol=1e-6,
+    )
