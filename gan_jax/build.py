@@ -1,17 +1,25 @@
 """From config to objects: the only place where a name becomes a function."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import labels
 from gan_jax import losses
+from gan_jax import mixtures
 from gan_jax import networks
+from gan_jax.data import feed as feed_lib
 from gan_jax.data import folder
 from gan_jax.data import sources
 from gan_jax.steps import adversarial
+
+
+NUM_POINTS = 10_000  # of a 2-D source, to show and to measure against
 
 
 def dataset(config):
@@ -23,6 +31,11 @@ def dataset(config):
     Raises:
         errors.DataError: where it is not there or cannot be read.
     """
+    if config_lib.has_points(config):
+        draw = jax.jit(functools.partial(mixtures.sample, mixture(config)))
+        numbers = np.arange(NUM_POINTS, dtype=np.uint32)
+        points = draw(jax.random.key(config.seed), numbers)
+        return sources.Dataset(config.data.name, np.asarray(points))
     size = config_lib.image_size(config)
     if config.data.path:
         images, labels, classes = folder.read(config.data.path, size)
@@ -32,6 +45,44 @@ def dataset(config):
             config.data.name, config.data.split, config.data.data_dir, size
         )
     )
+
+
+class MixtureFeed:
+    """A feed of points made on the device: a call is fed their numbers."""
+
+    resident = ()
+
+    def __init__(self, mixture, *, seed, batch_size):
+        """Draw from a `mixtures.Mixture` by `seed`."""
+        self._mixture = mixture
+        self._key = jax.random.fold_in(jax.random.key(seed), 2)
+        self._batch_size = batch_size
+
+    def read(self, position, count):
+        """Give uint32 [count, batch_size], numbers of points."""
+        first = position * self._batch_size
+        numbers = np.arange(first, first + count * self._batch_size)
+        return numbers.astype(np.uint32).reshape(count, self._batch_size)
+
+    def select(self, resident, fed):
+        """Make (points, None) of numbers of any shape."""
+        del resident
+        return mixtures.sample(self._mixture, self._key, fed), None
+
+
+def mixture(config):
+    """Make the `mixtures.Mixture` that a config names, or None for images."""
+    if not config_lib.has_points(config):
+        return None
+    return mixtures.MIXTURES[config.data.name]()
+
+
+def feed(config, dataset):
+    """Choose how batches reach the devices."""
+    options = {'seed': config.seed, 'batch_size': config.batch_size}
+    if config_lib.has_points(config):
+        return MixtureFeed(mixture(config), **options)
+    return feed_lib.ResidentFeed(dataset, **options)
 
 
 def gan(config, image_shape):

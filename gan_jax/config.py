@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from gan_jax import errors
 from gan_jax import losses
+from gan_jax import mixtures
 from gan_jax import networks
 from gan_jax import regularizers
 from gan_jax.data import sources
@@ -70,7 +71,7 @@ def default_config():
     config.d_optimizer = _optimizer_config()
 
     config.data = ConfigDict()
-    config.data.name = 'digits'  # one of data.sources.DATASETS
+    config.data.name = 'digits'  # data.sources.DATASETS, mixtures.MIXTURES
     config.data.path = ''  # folder of images, used in place of data.name
     config.data.split = 'train'  # 'train', 'test' or such as 'train[:1000]'
     config.data.data_dir = ''  # of prepared TFDS sets; '' is TFDS's default
@@ -204,7 +205,7 @@ def _check_names(config):
     choices = {
         'dtype': DTYPES,
         'loss.name': losses.LOSSES,
-        'data.name': sources.DATASETS,
+        'data.name': [*sources.DATASETS, *mixtures.MIXTURES],
     }
     for player in ('generator', 'discriminator'):
         choices[f'{player}.name'] = networks.NETWORKS
@@ -235,6 +236,11 @@ def _check_game(config):
             f'{sorted(networks.NETWORKS)}'
         )
     for name in active_regularizers(config):
+        if name.startswith('consistency') and has_points(config):
+            raise errors.ConfigError(
+                f'regularizers.{name} shifts images, and '
+                f'data.name={config.data.name!r} has points'
+            )
         if (regularizers.REGULARIZERS[name].input_gradient
                 and config.discriminator.norm == 'batch'):
             raise errors.ConfigError(
@@ -242,6 +248,11 @@ def _check_game(config):
                 "which discriminator.norm='batch' mixes; choose 'none', "
                 "'layer', 'instance' or 'group'"
             )
+
+
+def has_points(config):
+    """Say whether the data are 2-D points, made on the fly."""
+    return not config.data.path and config.data.name in mixtures.MIXTURES
 
 
 def treats_labels(config):

@@ -1,6 +1,7 @@
 """How samples compare with real images, in numbers that need no labels."""
 
 from gan_jax.metrics import distances
+from gan_jax.metrics import modes
 from gan_jax.runtime import writer
 
 NUM_SAMPLES = 256
@@ -27,6 +28,29 @@ def against_real(samples, real_images):
     stride = max(1, len(real_images) // NUM_REAL)
     real = real_images[::stride][:NUM_REAL]
     held, reference = real[:len(samples)], real[len(samples):]
+    return _ratios(samples, held, reference)
+
+
+def against_mixture(points, mixture, real_points):
+    """Measure what points recover of a 2-D source.
+
+    Args:
+        points: [N, 2].
+        mixture: a `mixtures.Mixture`.
+        real_points: [M, 2], M > N.
+
+    Returns:
+        The numbers of `modes.recovered` as 'eval/modes' and so on where the
+        source has modes; else those of distances as of `against_real`.
+    """
+    if mixture.means is not None:
+        found = modes.recovered(points, mixture.means, mixture.std)
+        return {f'eval/{name}': value for name, value in found.items()}
+    held, reference = real_points[:len(points)], real_points[len(points):]
+    return _ratios(points, held, reference)
+
+
+def _ratios(samples, held, reference):
     return {
         'eval/diversity': (
             distances.mean_pairwise(samples) / distances.mean_pairwise(held)

@@ -32,7 +32,10 @@ def main(argv):
     gan, state = sampling.load(WORKDIR.value, STEP.value)
     images = sampling.sample(gan, state, seeds, ema=EMA.value)
     try:
-        writer.save_png(OUT.value, writer.grid(images, COLUMNS.value))
+        picture = writer.scatter(images) if images.ndim == 2 else (
+            writer.grid(images, COLUMNS.value)
+        )
+        writer.save_png(OUT.value, picture)
     except OSError as error:
         raise errors.ConfigError(
             f'--out={OUT.value} cannot be written: {error.strerror}'

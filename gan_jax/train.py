@@ -15,7 +15,6 @@ from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import evaluation
 from gan_jax import sampling
-from gan_jax.data import feed as feed_lib
 from gan_jax.data import sources
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import environment
@@ -23,7 +22,7 @@ from gan_jax.runtime import parallel
 from gan_jax.runtime import writer as writer_lib
 from gan_jax.steps import adversarial
 
-GRID_SEEDS = range(100)
+NUM_IMAGES, NUM_POINTS = 100, 2500  # samples in a picture
 
 
 class Run(NamedTuple):
@@ -180,16 +179,13 @@ def _describe(writer, workdir, config, dataset, state):
     if int(state.step):
         writer.say(f'Going on from step {int(state.step)}')
     else:
-        real = np.arange(len(GRID_SEEDS)) * count // len(GRID_SEEDS)
-        writer.images('reals', dataset.images[real])
+        writer.picture('reals', writer_lib.picture(_some(dataset)))
 
 
 def _loop(config, dataset, gan, state, checkpoints, writer, callback):
     """Train from state.step to num_steps; returns the state as NumPy arrays."""
     start, position = int(state.step), int(state.position)
-    feed = feed_lib.ResidentFeed(
-        dataset, seed=config.seed, batch_size=config.batch_size
-    )
+    feed = build.feed(config, dataset)
     num_steps = parallel.steps_per_call(
         [start, config.num_steps, config.log_every, config.sample_every,
          config.checkpoint_every, config.eval_every],
@@ -203,7 +199,7 @@ def _loop(config, dataset, gan, state, checkpoints, writer, callback):
         config.batch_size,
     )
     if start == 0:
-        _sample(config, gan, state, writer, 0)
+        _sample(config, gan, state, dataset, writer, 0)
     state = parallel.replicate(state)
     num_batches = num_steps * config.d_steps
 
@@ -238,11 +234,16 @@ def _loop(config, dataset, gan, state, checkpoints, writer, callback):
             images = position * config.batch_size
             record['perf/steps_per_sec'] = speed
             record['perf/images_per_sec'] = speed * images / step
-            record['data/epoch'] = images / len(dataset.images)
+            if not config_lib.has_points(config):  # which never end
+                record['data/epoch'] = images / len(dataset.images)
         if last or _due(step, config.sample_every):
-            _sample(config, gan, parallel.unreplicate(state), writer, step)
+            _sample(
+                config, gan, parallel.unreplicate(state), dataset, writer, step
+            )
         if evaluate:
-            record |= _evaluate(gan, parallel.unreplicate(state), dataset)
+            record |= _evaluate(
+                config, gan, parallel.unreplicate(state), dataset
+            )
         if log or evaluate:
             writer.scalars(step, record, _line(record))
             if callback is not None:
@@ -285,6 +286,8 @@ LINE = {
     'perf/images_per_sec': '{:.0f} images/s',
     'eval/diversity': 'diversity {:.3f}',
     'eval/nearest_real': 'nearest real {:.3f}',
+    'eval/modes': '{:.0f} modes',
+    'eval/high_quality': 'high quality {:.3f}',
 }
 
 
@@ -296,14 +299,28 @@ def _line(record):
     )
 
 
-def _sample(config, gan, state, writer, step):
-    """Leave the grid of fixed z; every host computes it, the first writes."""
+def _some(dataset):
+    """Give evenly spaced real images or points, as many as a picture has."""
+    count = len(dataset.images)
+    wanted = NUM_POINTS if dataset.images.ndim == 2 else NUM_IMAGES
+    return dataset.images[np.arange(wanted) * count // wanted]
+
+
+def _sample(config, gan, state, dataset, writer, step):
+    """Leave the picture of fixed z; every host makes it, the first writes."""
     if config.sample_every:
-        images = sampling.sample(gan, state, GRID_SEEDS)
-        writer.images(f'{step:06d}', images, step=step)
+        real = _some(dataset)
+        samples = sampling.sample(gan, state, range(len(real)))
+        writer.picture(
+            f'{step:06d}', writer_lib.picture(samples, real), step=step
+        )
 
 
-def _evaluate(gan, state, dataset):
+def _evaluate(config, gan, state, dataset):
+    mixture = build.mixture(config)
+    if mixture is not None:
+        points = sampling.sample(gan, state, range(NUM_POINTS))
+        return evaluation.against_mixture(points, mixture, dataset.images)
     count = min(evaluation.NUM_SAMPLES, len(dataset.images) // 2)
     images = sampling.sample(gan, state, range(count))
     return evaluation.against_real(images, dataset.images)

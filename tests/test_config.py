@@ -69,6 +69,10 @@ BAD_GAMES = [
     ({'regularizers.r1.weight': 10.0}, "choose 'none'"),
     ({'regularizers.gradient_penalty.weight': 1.0}, 'single images'),
     ({'loss.name': 'energy_based'}, 'needs an autoencoder'),
+    (
+        {'data.name': 'ring', 'regularizers.consistency.weight': 1.0},
+        'has points',
+    ),
 ]
 
 

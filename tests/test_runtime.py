@@ -99,6 +99,18 @@ def test_png_reads_back(channels, tmp_path):
     np.testing.assert_array_equal(read.reshape(image.shape), image)
 
 
+def test_scatter_shows_real_and_generated_points_apart():
+    real, fake = np.full((50, 2), 0.9), np.full((50, 2), -0.9)
+    image = writer.picture(fake, real).astype(int)
+    assert image.shape == (640, 640, 3)
+    blue = image[..., 2] - image[..., 0] > 60
+    orange = image[..., 0] - image[..., 2] > 60
+    for color, low_left in ((blue, False), (orange, True)):
+        rows, columns = np.nonzero(color[60:])  # below the legend
+        assert rows.size
+        assert (rows.min() > 260) == (columns.max() < 320) == low_left
+
+
 def make(folder, start=0, enabled=True):
     return writer.Writer(folder, enabled=enabled, start=start, total=100)
 
@@ -136,7 +148,7 @@ def test_values_that_are_not_finite_stay_valid_json(tmp_path):
 def test_a_host_that_does_not_write_leaves_nothing(tmp_path, capsys):
     made = make(tmp_path, enabled=False)
     made.scalars(1, {'d/loss': 1.0}, 'line')
-    made.images('x', helpers.random_images(4), step=1)
+    made.picture('x', helpers.random_images(1)[0], step=1)
     made.say('hello')
     made.advance(1)
     made.close()

@@ -4,6 +4,7 @@ import json
 
 import jax
 import numpy as np
+from PIL import Image
 import pytest
 
 import helpers
@@ -103,6 +104,47 @@ def test_bfloat16_computes_apart_and_keeps_the_state_in_float32(tmp_path):
     samples = [result.sample(range(16)) for result in (full, half)]
     assert not np.array_equal(*samples)
     np.testing.assert_allclose(*samples, atol=0.05)
+
+
+def points_config(name='ring'):
+    config = helpers.tiny_mlp()
+    config.data.name = name
+    config.eval_every = 2
+    return config
+
+
+def test_points_train_and_are_measured_by_modes(tmp_path):
+    result = train.train(points_config(), tmp_path)
+    assert result.sample(range(5)).shape == (5, 2)
+    lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
+    assert {'eval/modes', 'eval/high_quality', 'eval/reverse_kl'} <= set(
+        json.loads(lines[-1])
+    )
+    with Image.open(tmp_path / 'samples' / '000004.png') as picture:
+        assert picture.size == (640, 640)
+
+
+def test_points_resume_as_the_uninterrupted_run(tmp_path):
+    config = points_config()
+    config.d_steps = 2
+    whole = train.train(config, tmp_path / 'whole')
+    config.num_steps = 2
+    train.train(config, tmp_path / 'parts')
+    config.num_steps = 4
+    assert_same_state(train.train(config, tmp_path / 'parts'), whole)
+
+
+def test_points_without_modes_are_measured_by_distances(tmp_path):
+    train.train(points_config('moons'), tmp_path)
+    line = (tmp_path / 'metrics.jsonl').read_text().splitlines()[-1]
+    assert {'eval/diversity', 'eval/nearest_real'} <= set(json.loads(line))
+
+
+def test_image_network_on_points_is_told(tmp_path):
+    config = points_config()
+    config.generator.name = 'dcgan'
+    with pytest.raises(errors.ConfigError, match='the mlp network takes any'):
+        train.train(config, tmp_path)
 
 
 def test_cadences_of_zero_are_off(tmp_path):

@@ -26,6 +26,11 @@ def num_blocks(image_shape):
     Raises:
         ValueError: where a side is under 8 or cannot be halved that often.
     """
+    if len(image_shape) != 3:
+        raise ValueError(
+            f'the dcgan network is for images, not for data of shape '
+            f'{list(image_shape)}; the mlp network takes any'
+        )
     height, width, _ = image_shape
     side, blocks = min(height, width), 0
     while side >= 8:
@@ -65,8 +70,8 @@ class Generator(nn.Module):
     @nn.compact
     def __call__(self, z, *, train):
         """Map z [B, latent_size] to images [B, H, W, C] in [-1, 1]."""
-        height, width, channels = self.image_shape
         blocks = num_blocks(self.image_shape)
+        height, width, channels = self.image_shape
         start = (height // 2**blocks, width // 2**blocks)
         features = self.width * 2 ** (blocks - 1)
         kernel_size = (self.kernel_size, self.kernel_size)

@@ -14,20 +14,22 @@ from gan_jax.networks import layers
 
 
 class Generator(nn.Module):
-    """z to images through dense layers with ReLU, and tanh at the end.
+    """z to images or points through dense layers with ReLU.
+
+    Images end in tanh, points, which have no bounds, in a linear layer.
 
     Differs from the paper: Glorot initialisation, and tanh on data in [-1, 1]
     where the authors have a sigmoid on data in [0, 1].
 
     Attributes:
-        image_shape: (height, width, channels) of the output.
+        image_shape: (height, width, channels) of images, (D,) of points.
         width: units of each hidden layer.
         depth: number of hidden layers.
         norm: one of `layers.NORMS`, after each hidden layer.
         dtype: dtype of the computation; parameters and output are float32.
     """
 
-    image_shape: Tuple[int, int, int]
+    image_shape: Tuple[int, ...]
     width: int = 256
     depth: int = 2
     norm: str = 'none'
@@ -35,14 +37,17 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, z, *, train):
-        """Map z [B, latent_size] to images [B, H, W, C] in [-1, 1]."""
+        """Map z [B, latent_size] to images in [-1, 1], or to points [B, D]."""
         x = z
         for _ in range(self.depth):
             x = nn.Dense(self.width, dtype=self.dtype)(x)
             x = layers.Norm(self.norm, dtype=self.dtype)(x, train=train)
             x = nn.relu(x)
         x = nn.Dense(math.prod(self.image_shape), dtype=self.dtype)(x)
-        return jnp.tanh(x.astype(jnp.float32)).reshape(-1, *self.image_shape)
+        x = x.astype(jnp.float32)
+        if len(self.image_shape) > 1:
+            x = jnp.tanh(x)
+        return x.reshape(-1, *self.image_shape)
 
 
 class Discriminator(nn.Module):
@@ -65,7 +70,7 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, images, *, train):
-        """Map images [B, H, W, C] in [-1, 1] to an `Output`."""
+        """Map images [B, H, W, C] in [-1, 1], or points, to an `Output`."""
         x = images.reshape(images.shape[0], -1)
         for layer in range(self.depth):
             x = nn.Dense(self.width, dtype=self.dtype)(x)

@@ -41,6 +41,39 @@ def grid(images, columns=None, *, tile=64, gap=2):
     return canvas.repeat(factor, 0).repeat(factor, 1)
 
 
+def scatter(points, real=None):
+    """Draw generated points over real ones, to one scale on both axes.
+
+    Args:
+        points: [N, 2] generated.
+        real: [M, 2], or None; it sets the limits.
+
+    Returns:
+        uint8 [640, 640, 3].
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 6.4), dpi=100, layout='constrained')
+    axes = figure.add_subplot()
+    style = {'s': 4, 'linewidths': 0, 'alpha': 0.5}
+    if real is not None:
+        axes.scatter(*real.T, label='real', color='#0072b2', **style)
+    axes.scatter(*points.T, label='generated', color='#d55e00', **style)
+    reach = 1.25 * np.abs(points if real is None else real).max()
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect='equal')
+    figure.legend(loc='outside upper center', ncols=2, markerscale=3)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def picture(samples, real=None):
+    """Give images as a grid and points as a scatter, uint8 [H, W, C]."""
+    samples = np.asarray(samples)
+    return scatter(samples, real) if samples.ndim == 2 else grid(samples)
+
+
 def to_uint8(images):
     """Map images in [-1, 1] to uint8 by rounding; uint8 stays as it is."""
     images = np.asarray(images)
@@ -150,14 +183,13 @@ class Writer:
         else:
             self.say(f'step {step}  {line}')
 
-    def images(self, name, images, *, step=None):
-        """Save a grid as `samples/<name>.png`, in TensorBoard at a step."""
+    def picture(self, name, image, *, step=None):
+        """Save uint8 [H, W, C] as `samples/<name>.png`; TensorBoard at step."""
         if not self._enabled:
             return
-        picture = grid(images)
-        save_png(self._workdir / 'samples' / f'{name}.png', picture)
+        save_png(self._workdir / 'samples' / f'{name}.png', image)
         if step is not None:
-            self._events.add_image('samples', picture, step, dataformats='HWC')
+            self._events.add_image('samples', image, step, dataformats='HWC')
             self._events.flush()
 
     def close(self):

@@ -85,7 +85,7 @@ class Batch(NamedTuple):
     """The real side of one update, as one device sees it.
 
     Attributes:
-        images: [d_steps, b, H, W, C] uint8.
+        images: [d_steps, b, H, W, C] uint8, or points [d_steps, b, D] float32.
         labels: [d_steps, b] int32, or None.
         slots: [b] int32, each sample's place in the global batch; every
             per-sample draw is keyed by it, so the number of devices changes
@@ -126,7 +126,9 @@ class GANState(struct.PyTreeNode):
 
 
 def to_unit_range(images):
-    """Map uint8 images to float32 in [-1, 1]."""
+    """Map uint8 images to float32 in [-1, 1]; points stay as they are."""
+    if images.dtype != jnp.uint8:
+        return images
     return images.astype(jnp.float32) / 127.5 - 1
 
 
