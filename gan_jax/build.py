@@ -13,6 +13,7 @@ from gan_jax import labels
 from gan_jax import losses
 from gan_jax import mixtures
 from gan_jax import networks
+from gan_jax import schedules
 from gan_jax.data import feed as feed_lib
 from gan_jax.data import folder
 from gan_jax.data import sources
@@ -105,6 +106,8 @@ def gan(config, image_shape):
         discriminator=_network(config, config.discriminator, 'discriminator'),
         g_tx=_optimizer(config.g_optimizer),
         d_tx=_optimizer(config.d_optimizer),
+        g_schedule=_schedule(config.g_optimizer),
+        d_schedule=_schedule(config.d_optimizer),
         loss=losses.LOSSES[config.loss.name],
         latent_size=config.latent_size,
         d_steps=config.d_steps,
@@ -131,8 +134,27 @@ def _network(config, options, player, **fields):
 def _optimizer(options):
     """Make an optax transform that gives a direction, without a rate."""
     if options.name == 'adam':
-        return optax.scale_by_adam(b1=options.b1, b2=options.b2)
-    return optax.trace(decay=options.momentum)  # sgd
+        direction = optax.scale_by_adam(b1=options.b1, b2=options.b2)
+    elif options.name == 'rmsprop':
+        # As torch.optim.RMSprop, which WGAN's authors use: optax alone has
+        # decay 0.9 and its epsilon inside the root.
+        direction = optax.scale_by_rms(
+            decay=options.decay, eps=1e-8, eps_in_sqrt=False
+        )
+    else:
+        direction = optax.trace(decay=options.momentum)  # sgd
+    if not options.clip_norm:
+        return direction
+    return optax.chain(
+        optax.clip_by_global_norm(options.clip_norm), direction
+    )
+
+
+def _schedule(options):
+    """Make the factor of a learning rate, None where it never changes."""
+    return schedules.make(
+        options.schedule, options.schedule_steps, options.warmup_steps
+    )
 
 
 def hyperparams(config):

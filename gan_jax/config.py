@@ -10,11 +10,12 @@ from gan_jax import losses
 from gan_jax import mixtures
 from gan_jax import networks
 from gan_jax import regularizers
+from gan_jax import schedules
 from gan_jax.data import sources
 from gan_jax.networks import layers
 
 DTYPES = ('bfloat16', 'float32')
-OPTIMIZERS = ('adam', 'sgd')
+OPTIMIZERS = ('adam', 'rmsprop', 'sgd')
 
 # Keys that do not change what is learnt: they may change when a run goes on,
 # and are no part of the name of its folder.
@@ -102,6 +103,11 @@ def _optimizer_config():
     optimizer.b1 = 0.5  # adam: decay of the first moment
     optimizer.b2 = 0.999  # adam: decay of the second moment
     optimizer.momentum = 0.0  # sgd: decay of the accumulated gradient
+    optimizer.decay = 0.99  # rmsprop: decay of the squares (WGAN's authors')
+    optimizer.clip_norm = 0.0  # largest norm of the gradient; 0 is off
+    optimizer.schedule = 'constant'  # one of schedules.SCHEDULES
+    optimizer.schedule_steps = 0  # G updates until cosine or linear reach 0
+    optimizer.warmup_steps = 0  # G updates over which the rate rises; 0 is off
     return optimizer
 
 
@@ -176,9 +182,13 @@ def _check_numbers(config):
     for key in values:
         if key.endswith('_every'):
             need(key, lambda v: v >= 0, 'a number of steps (0 is off)')
+        if key.endswith('.clip_norm'):
+            need(key, lambda v: 0 <= v < float('inf'), '0 (off) or positive')
+        if key.endswith(('.schedule_steps', '.warmup_steps')):
+            need(key, lambda v: v >= 0, 'a number of steps (0 is none)')
         if key.endswith('learning_rate'):
             need(key, lambda v: 0 < v < float('inf'), 'a positive rate')
-        if key.endswith(('.b1', '.b2', '.momentum')):
+        if key.endswith(('.b1', '.b2', '.momentum', '.decay')):
             need(key, lambda v: 0 <= v < 1, 'in [0, 1)')
     need(
         'instance_noise.std', lambda v: 0 <= v < float('inf'), '0 or positive'
@@ -212,6 +222,7 @@ def _check_names(config):
         choices[f'{player}.norm'] = layers.NORMS
     for optimizer in ('g_optimizer', 'd_optimizer'):
         choices[f'{optimizer}.name'] = OPTIMIZERS
+        choices[f'{optimizer}.schedule'] = schedules.SCHEDULES
     values = flatten(config)
     for key, names in choices.items():
         if values[key] not in names:
@@ -235,6 +246,13 @@ def _check_game(config):
             'discriminator, and none is among '
             f'{sorted(networks.NETWORKS)}'
         )
+    for player in ('g_optimizer', 'd_optimizer'):
+        options = config[player]
+        if options.schedule != 'constant' and not options.schedule_steps:
+            raise errors.ConfigError(
+                f'{player}.schedule={options.schedule!r} needs '
+                f'{player}.schedule_steps, the step at which it reaches 0'
+            )
     for name in active_regularizers(config):
         if name.startswith('consistency') and has_points(config):
             raise errors.ConfigError(

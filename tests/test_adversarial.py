@@ -10,6 +10,7 @@ from gan_jax import config as config_lib
 from gan_jax import labels
 from gan_jax import losses
 from gan_jax import regularizers
+from gan_jax import schedules
 from gan_jax.networks import mlp
 from gan_jax.steps import adversarial
 
@@ -340,6 +341,23 @@ def test_instance_noise_changes_training_until_it_has_decayed():
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
         without, within,
+    )
+
+
+def test_schedules_scale_each_players_rate_by_the_generators_step():
+    half = schedules.make('linear', 10, 0)
+    gan = helpers.linear_gan(d_steps=2, d_schedule=half, g_schedule=half)
+    plain = helpers.linear_gan(d_steps=2)
+    state = start(plain).replace(step=jnp.int32(5))
+    within, _ = step(gan, state, batch(2))
+    halved = {
+        'd_learning_rate': jnp.float32(0.05),
+        'g_learning_rate': jnp.float32(0.05),
+    }
+    without, _ = step(plain, state, batch(2), **halved)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
+        within, without,
     )
 
 

@@ -29,6 +29,10 @@ BAD = [
     ('g_optimizer.momentum', -0.1, r'\[0, 1\)'),
     ('instance_noise.std', -0.1, '0 or positive'),
     ('instance_noise.decay_steps', -1, '0 never falls'),
+    ('g_optimizer.clip_norm', -1.0, 'off'),
+    ('d_optimizer.warmup_steps', -1, '0 is none'),
+    ('d_optimizer.decay', 1.0, r'\[0, 1\)'),
+    ('g_optimizer.schedule', 'cosin', "did you mean 'cosine'"),
     ('regularizers.r1.weight', -1.0, '0 or positive'),
     ('clip_weights', float('nan'), '0 or positive'),
     ('labels.flip_probability', 1.5, r'\[0, 1\]'),
@@ -69,6 +73,10 @@ BAD_GAMES = [
     ({'regularizers.r1.weight': 10.0}, "choose 'none'"),
     ({'regularizers.gradient_penalty.weight': 1.0}, 'single images'),
     ({'loss.name': 'energy_based'}, 'needs an autoencoder'),
+    (
+        {'d_optimizer.schedule': 'linear'},
+        'needs d_optimizer.schedule_steps',
+    ),
     (
         {'data.name': 'ring', 'regularizers.consistency.weight': 1.0},
         'has points',

@@ -12,6 +12,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / 'gan_jax'
 FLOORS = {
     'augment': 0, 'errors': 0, 'labels': 0, 'metrics': 0, 'transforms': 0,
     'losses': 0.5, 'mixtures': 0, 'regularizers': 0.5,
+    'schedules': 0,
     'networks': 1,
     'data': 2,
     'steps': 3,

@@ -5,7 +5,7 @@ no device; means over devices reach it as the function `mean`.
 """
 
 import functools
-from typing import Any, NamedTuple, Optional, Tuple
+from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 import flax.linen as nn
 from flax import struct
@@ -36,6 +36,7 @@ class GAN(NamedTuple):
         loss: the pair of losses.
         latent_size: length of z, drawn from N(0, I).
         d_steps: discriminator updates per generator update.
+        g_schedule, d_schedule: step -> factor of the learning rate, or None.
         instance_noise: whether D sees images with noise.
         treat_labels: whether D's targets are drawn by
             `Hyperparams.label_treatment`.
@@ -50,6 +51,8 @@ class GAN(NamedTuple):
     loss: losses.Loss
     latent_size: int
     d_steps: int = 1
+    g_schedule: Optional[Callable] = None
+    d_schedule: Optional[Callable] = None
     instance_noise: bool = False
     treat_labels: bool = False
     clip_weights: bool = False
@@ -213,6 +216,13 @@ def _forward(module, params, stats, inputs):
     )
 
 
+def _rate(learning_rate, schedule, state):
+    """Give the learning rate of this step."""
+    return learning_rate if schedule is None else (
+        learning_rate * schedule(state.step)
+    )
+
+
 def _descend(player, tx, grads, learning_rate, stats):
     """Apply one optax update to a player."""
     direction, opt_state = tx.update(grads, player.opt_state, player.params)
@@ -346,9 +356,8 @@ def discriminator_update(gan, hyperparams, state, images, slots, key, mean):
     grads, aux = jax.grad(loss_fn, has_aux=True)(player.params)
     grads, (stats, metrics) = mean((grads, aux))
     metrics['d/grad_norm'] = optax.tree.norm(grads)
-    player = _descend(
-        player, gan.d_tx, grads, hyperparams.d_learning_rate, stats
-    )
+    rate = _rate(hyperparams.d_learning_rate, gan.d_schedule, state)
+    player = _descend(player, gan.d_tx, grads, rate, stats)
     if gan.clip_weights:
         player = player.replace(params=transforms.clip_weights(
             player.params, hyperparams.clip_limit
@@ -416,9 +425,8 @@ def generator_update(gan, hyperparams, state, images, slots, key, mean):
     grads, aux = jax.grad(loss_fn, has_aux=True)(player.params)
     grads, (stats, metrics) = mean((grads, aux))
     metrics['g/grad_norm'] = optax.tree.norm(grads)
-    player = _descend(
-        player, gan.g_tx, grads, hyperparams.g_learning_rate, stats
-    )
+    rate = _rate(hyperparams.g_learning_rate, gan.g_schedule, state)
+    player = _descend(player, gan.g_tx, grads, rate, stats)
     decay = transforms.ema_decay_at(state.step, hyperparams.ema_decay)
     state = state.replace(
         generator=player,

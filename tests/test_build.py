@@ -1,0 +1,97 @@
+"""Names become the functions that they promise."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import helpers
+from gan_jax import build
+from gan_jax import config as config_lib
+from gan_jax import losses
+from gan_jax.data import feed
+
+GRADS = [np.array([3.0, -4.0]), np.array([0.5, 2.0])]
+
+
+def directions(**options):
+    config = config_lib.default_config().g_optimizer
+    config.update(options)
+    tx = build._optimizer(config)
+    state, found = tx.init(jnp.zeros(2)), []
+    for grads in GRADS:
+        direction, state = tx.update(jnp.asarray(grads), state, jnp.zeros(2))
+        found.append(direction)
+    return found
+
+
+def assert_close(found, expected):
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_sgd_gives_the_gradient_and_momentum_adds_the_past():
+    assert_close(directions(name='sgd'), GRADS)
+    assert_close(
+        directions(name='sgd', momentum=0.9),
+        [GRADS[0], GRADS[1] + 0.9 * GRADS[0]],
+    )
+
+
+def test_adam_is_the_papers_with_bias_correction():
+    m = v = 0
+    expected = []
+    for t, g in enumerate(GRADS, 1):
+        m, v = 0.5 * m + 0.5 * g, 0.999 * v + 0.001 * g**2
+        expected.append(
+            m / (1 - 0.5**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        )
+    assert_close(directions(name='adam'), expected)
+
+
+def test_rmsprop_has_the_constants_of_wgans_authors():
+    v, expected = 0, []
+    for g in GRADS:
+        v = 0.99 * v + 0.01 * g**2
+        expected.append(g / (np.sqrt(v) + 1e-8))
+    assert_close(directions(name='rmsprop'), expected)
+
+
+def test_every_optimizer_is_built():
+    for name in config_lib.OPTIMIZERS:
+        assert np.isfinite(directions(name=name)).all()
+
+
+def test_clip_norm_shortens_long_gradients_alone():
+    found = directions(name='sgd', clip_norm=2.5)
+    assert_close(found, [GRADS[0] / 2, GRADS[1]])
+
+
+def test_options_of_the_loss_reach_the_hyperparameters():
+    config = helpers.tiny_mlp()
+    config.loss.name, config.loss.a = 'least_squares', -1.0
+    made = build.hyperparams(config)
+    assert set(made.loss_options) == set(losses.LOSSES['least_squares'].options)
+    assert made.loss_options['a'] == -1
+
+
+def test_only_regularizers_with_a_weight_are_built():
+    config = helpers.tiny_mlp()
+    config.regularizers.r1.weight = 10.0
+    gan = build.gan(config, (8, 8, 1))
+    assert gan.regularizers == ('r1',)
+    assert build.hyperparams(config).penalty_weights == {'r1': 10}
+
+
+@pytest.mark.parametrize('name', ['ring', 'digits'])
+def test_feed_fits_the_data(name):
+    config = helpers.tiny_mlp()
+    config.data.name = name
+    dataset = build.dataset(config)
+    made = build.feed(config, dataset)
+    assert isinstance(made, feed.ResidentFeed) == (name == 'digits')
+    fed = made.read(position=5, count=3)
+    images, _ = jax.jit(made.select)(made.resident, fed)
+    assert images.shape == (3, 8, *dataset.images.shape[1:])
+    again, _ = made.select(made.resident, made.read(position=6, count=1))
+    np.testing.assert_allclose(again[0], images[1], rtol=1e-6)
