@@ -25,7 +25,7 @@ def instance_noise(images, key, slots, std):
 
     References:
         Sønderby et al., Amortised MAP Inference for Image Super-resolution,
-        https://arxiv.org/abs/1610.04490, 2016, section 4.
+        https://arxiv.org/abs/1610.04490, 2016.
         Arjovsky and Bottou, Towards Principled Methods for Training
         Generative Adversarial Networks, https://arxiv.org/abs/1701.04862,
         2017.
@@ -68,8 +68,8 @@ def shift_and_flip(images, key, slots):
 
     References:
         Zhang et al., Consistency Regularization for Generative Adversarial
-        Networks, https://arxiv.org/abs/1910.12027, 2019, section 4: flips and
-        shifts by a few pixels.
+        Networks, https://arxiv.org/abs/1910.12027, 2019: flips, and shifts by
+        a few pixels.
     """
     _, height, width, _ = images.shape
     reach = (height // 8, width // 8)

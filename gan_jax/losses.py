@@ -275,8 +275,7 @@ def relativistic_discriminator(real_logits, fake_logits):
 
     References:
         Jolicoeur-Martineau, The relativistic discriminator: a key element
-        missing from standard GAN, https://arxiv.org/abs/1807.00734, 2018,
-        equation 10.
+        missing from standard GAN, https://arxiv.org/abs/1807.00734, 2018.
     """
     margin = (real_logits - fake_logits).astype(jnp.float32)
     return _mean(jax.nn.softplus(-margin))  # -log sigmoid(margin)
@@ -294,7 +293,7 @@ def relativistic_generator(real_logits, fake_logits):
 
     References:
         Jolicoeur-Martineau, The relativistic discriminator,
-        https://arxiv.org/abs/1807.00734, 2018, equation 11.
+        https://arxiv.org/abs/1807.00734, 2018.
     """
     return relativistic_discriminator(fake_logits, real_logits)
 
@@ -315,7 +314,7 @@ def relativistic_average_discriminator(real_logits, fake_logits):
 
     References:
         Jolicoeur-Martineau, The relativistic discriminator,
-        https://arxiv.org/abs/1807.00734, 2018, equation 15.
+        https://arxiv.org/abs/1807.00734, 2018.
     """
     real_margin = real_logits.astype(jnp.float32) - _mean(fake_logits)
     fake_margin = fake_logits.astype(jnp.float32) - _mean(real_logits)
@@ -337,7 +336,7 @@ def relativistic_average_generator(real_logits, fake_logits):
 
     References:
         Jolicoeur-Martineau, The relativistic discriminator,
-        https://arxiv.org/abs/1807.00734, 2018, equation 16.
+        https://arxiv.org/abs/1807.00734, 2018.
     """
     return relativistic_average_discriminator(fake_logits, real_logits)
 

@@ -131,7 +131,7 @@ def gradient_penalty_one_sided(context, memory, key):
 
     References:
         Petzka et al., On the Regularization of Wasserstein GANs,
-        https://arxiv.org/abs/1709.08894, 2017, equation 8.
+        https://arxiv.org/abs/1709.08894, 2017.
     """
     del memory
     norms = _interpolate_norms(context, key)
@@ -254,7 +254,7 @@ def consistency(context, memory, key):
 
     References:
         Zhang et al., Consistency Regularization for Generative Adversarial
-        Networks, https://arxiv.org/abs/1910.12027, 2019, equation 4.
+        Networks, https://arxiv.org/abs/1910.12027, 2019.
     """
     del memory
     return _inconsistency(context, context.real_images, context.real, key)
@@ -271,7 +271,7 @@ def consistency_fake(context, memory, key):
 
     References:
         Zhao et al., Improved Consistency Regularization for GANs,
-        https://arxiv.org/abs/2002.04724, 2020, section 3.1.
+        https://arxiv.org/abs/2002.04724, 2020.
     """
     del memory
     return _inconsistency(context, context.fake_images, context.fake, key)
@@ -305,7 +305,7 @@ def latent_consistency_discriminator(context, memory, key):
 
     References:
         Zhao et al., Improved Consistency Regularization for GANs,
-        https://arxiv.org/abs/2002.04724, 2020, section 3.2.
+        https://arxiv.org/abs/2002.04724, 2020.
     """
     del memory
     images = jax.lax.stop_gradient(context.generator_fn(_nearby(context, key)))
@@ -324,7 +324,7 @@ def latent_consistency_generator(context, memory, key):
 
     References:
         Zhao et al., Improved Consistency Regularization for GANs,
-        https://arxiv.org/abs/2002.04724, 2020, section 3.2.
+        https://arxiv.org/abs/2002.04724, 2020.
     """
     del memory
     near = context.generator_fn(_nearby(context, key))
@@ -349,7 +349,7 @@ def lecam(context, memory, key):
 
     References:
         Tseng et al., Regularizing Generative Adversarial Networks under
-        Limited Data, https://arxiv.org/abs/2104.03310, 2021, equation 5.
+        Limited Data, https://arxiv.org/abs/2104.03310, 2021.
     """
     del key
     real = jnp.square(context.real.logits - memory['fake'])

@@ -23,8 +23,8 @@ def recovered(points, means, std):
 
     References:
         Lin et al., PacGAN: The power of two samples in generative adversarial
-        networks, https://arxiv.org/abs/1712.04086, 2017, section 4.1, with the
-        definitions of Srivastava et al., VEEGAN,
+        networks, https://arxiv.org/abs/1712.04086, 2017, with the definitions
+        of Srivastava et al., VEEGAN,
         https://arxiv.org/abs/1705.07761, 2017.
     """
     points, means = np.asarray(points, np.float64), np.asarray(means)

@@ -1,0 +1,55 @@
+"""Tables in the documents name everything that the registries hold."""
+
+import re
+
+import pytest
+
+from conftest import ROOT
+from gan_jax import config as config_lib
+from gan_jax import losses
+from gan_jax import mixtures
+from gan_jax import regularizers
+from gan_jax import schedules
+from gan_jax.networks import layers
+
+OBJECTIVES = (ROOT / 'configs' / 'OBJECTIVES.md').read_text()
+NAMES = [
+    *losses.LOSSES, *regularizers.REGULARIZERS, *schedules.SCHEDULES,
+    *mixtures.MIXTURES, *config_lib.OPTIMIZERS, *layers.NORMS,
+]
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_name_stands_in_the_table(name):
+    assert f'`{name}`' in OBJECTIVES
+
+
+@pytest.mark.parametrize(
+    'name',
+    [n for n, r in regularizers.REGULARIZERS.items() if r.input_gradient],
+)
+def test_penalties_that_batchnorm_spoils_are_marked(name):
+    assert f'| `{name}` * |' in OBJECTIVES
+
+
+def test_every_test_that_the_tables_name_is_there():
+    for page in (OBJECTIVES, (ROOT / 'tests' / 'README.md').read_text()):
+        words = page.replace('`', ' ').replace(',', ' ').split()
+        for word in words:
+            if word.endswith('.py') and 'test_' in word:
+                name = word.rsplit('/', 1)[-1]
+                assert (ROOT / 'tests' / name).is_file(), name
+
+
+def test_every_test_file_is_described():
+    page = (ROOT / 'tests' / 'README.md').read_text()
+    for path in (ROOT / 'tests').glob('test_*.py'):
+        assert f'`{path.name}`' in page, path.name
+
+
+def test_readme_stays_short_and_every_key_in_its_commands_exists():
+    readme = (ROOT / 'README.md').read_text()
+    assert len(readme.splitlines()) <= 250
+    keys = config_lib.flatten(config_lib.default_config())
+    for key in re.findall(r'--config\.([a-z0-9_.]+)', readme):
+        assert key in keys, key
