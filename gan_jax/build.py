@@ -111,6 +111,7 @@ def gan(config, image_shape):
         loss=losses.LOSSES[config.loss.name],
         latent_size=config.latent_size,
         d_steps=config.d_steps,
+        simultaneous=config.simultaneous,
         instance_noise=config.instance_noise.std > 0,
         treat_labels=config_lib.treats_labels(config),
         clip_weights=config.clip_weights > 0,

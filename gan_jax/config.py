@@ -37,6 +37,7 @@ def default_config():
     config.num_steps = 2000  # generator updates
     config.batch_size = 64  # real images per update, over all devices
     config.d_steps = 1  # discriminator updates per generator update
+    config.simultaneous = False  # G learns through D as it was before them
     config.dtype = 'float32'  # of computations; parameters stay float32
     config.latent_size = 100  # length of z ~ N(0, I)
     config.ema_decay = 0.999  # of the averaged generator that samples

@@ -108,6 +108,18 @@ def test_g_learns_through_the_d_that_was_just_updated():
     assert not leaves_equal(after.generator.params, frozen.generator.params)
 
 
+@pytest.mark.parametrize('d_steps', [1, 2])
+def test_simultaneous_takes_both_gradients_at_the_same_point(d_steps):
+    plain = helpers.linear_gan(d_steps=d_steps)
+    state, given = start(plain), batch(d_steps)
+    alternating, _ = step(plain, state, given)
+    together, _ = step(plain._replace(simultaneous=True), state, given)
+    frozen, _ = step(plain, state, given, d_learning_rate=jnp.float32(0))
+    assert leaves_equal(together.discriminator, alternating.discriminator)
+    assert leaves_equal(together.generator, frozen.generator)
+    assert not leaves_equal(together.generator, alternating.generator)
+
+
 @pytest.mark.parametrize('d_steps', [1, 3])
 def test_counters_and_optimizers_count_their_own_updates(d_steps):
     import optax

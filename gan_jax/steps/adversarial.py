@@ -36,6 +36,8 @@ class GAN(NamedTuple):
         loss: the pair of losses.
         latent_size: length of z, drawn from N(0, I).
         d_steps: discriminator updates per generator update.
+        simultaneous: whether G learns through the D from before this step's
+            updates, so that both gradients are taken at the same point.
         g_schedule, d_schedule: step -> factor of the learning rate, or None.
         instance_noise: whether D sees images with noise.
         treat_labels: whether D's targets are drawn by
@@ -51,6 +53,7 @@ class GAN(NamedTuple):
     loss: losses.Loss
     latent_size: int
     d_steps: int = 1
+    simultaneous: bool = False
     g_schedule: Optional[Callable] = None
     d_schedule: Optional[Callable] = None
     instance_noise: bool = False
@@ -455,15 +458,20 @@ def train_step(gan, hyperparams, state, batch, key, *, mean=lambda tree: tree):
         metrics are float32 scalars, those of D from its last update.
     """
     step_key = jax.random.fold_in(key, state.step)
+    start = state.discriminator
     for update in range(gan.d_steps):
         state, d_metrics = discriminator_update(
             gan, hyperparams, state, batch.images[update], batch.slots,
             jax.random.fold_in(step_key, update), mean,
         )
+    updated = state.discriminator
+    if gan.simultaneous:
+        state = state.replace(discriminator=start)
     state, g_metrics = generator_update(
         gan, hyperparams, state, batch.images[-1], batch.slots,
         jax.random.fold_in(step_key, gan.d_steps), mean,
     )
+    state = state.replace(discriminator=updated)
     metrics = {**d_metrics, **g_metrics}
     if gan.loss.memory is not None:
         memory, more = gan.loss.memory.update(
