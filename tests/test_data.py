@@ -70,6 +70,7 @@ def test_arrays_become_a_data_set():
         (np.zeros((4, 8, 8, 1)), None, 'float64'),
         (np.zeros((4, 8), np.uint8), None, r'\[4, 8\]'),
         (np.zeros((0, 8, 8, 1), np.uint8), None, 'N > 0'),
+        (np.zeros((4, 8, 8, 2), np.uint8), None, '1, 3 or 4 channels'),
         (np.zeros((4, 8, 8, 1), np.uint8), [0, 1], 'labels'),
         (np.zeros((2, 8, 8, 1), np.uint8), [0, -1], 'labels'),
     ],

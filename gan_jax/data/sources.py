@@ -130,7 +130,7 @@ def from_arrays(images, labels=None, *, name='arrays', image_size=None):
     """Take a data set from arrays.
 
     Args:
-        images: [N, H, W], [N, H, W, 1] or [N, H, W, 3] uint8.
+        images: [N, H, W] or [N, H, W, C] uint8, C 1, 3 or 4.
         labels: [N] integers, or None.
         name: what the banner calls it.
         image_size: (height, width), or None for the arrays' own.
@@ -144,10 +144,12 @@ def from_arrays(images, labels=None, *, name='arrays', image_size=None):
     images = np.asarray(images)
     if images.ndim == 3:
         images = images[..., None]
-    if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
+    well_formed = images.ndim == 4 and images.shape[-1] in (1, 3, 4)
+    if images.dtype != np.uint8 or not well_formed or not len(images):
         raise errors.DataError(
             f'images are {images.dtype} {list(images.shape)}; uint8 '
-            '[N, height, width, channels] is asked, values 0 to 255, N > 0'
+            '[N, height, width, channels] is asked, values 0 to 255, N > 0, 1, 3 '
+            'or 4 channels'
         )
     classes = ()
     if labels is not None:
