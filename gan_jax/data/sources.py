@@ -148,8 +148,8 @@ def from_arrays(images, labels=None, *, name='arrays', image_size=None):
     if images.dtype != np.uint8 or not well_formed or not len(images):
         raise errors.DataError(
             f'images are {images.dtype} {list(images.shape)}; uint8 '
-            '[N, height, width, channels] is asked, values 0 to 255, N > 0, 1, 3 '
-            'or 4 channels'
+            '[N, height, width, channels] is asked, values 0 to 255, N > 0, '
+            '1, 3 or 4 channels'
         )
     classes = ()
     if labels is not None:
