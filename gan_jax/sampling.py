@@ -81,10 +81,16 @@ def sample(gan, state, seeds, *, ema=True):
 def load_config(workdir):
     """Read the config of a run folder.
 
+    Keys that came after the run have their defaults, which leave a run as it
+    was.
+
     Raises:
         errors.CheckpointError: where the folder is not a run's.
     """
-    return ConfigDict(_read_json(workdir, 'config.json'))
+    stored = ConfigDict(_read_json(workdir, 'config.json'))
+    config = config_lib.default_config()
+    config.update(stored)
+    return config
 
 
 def _read_json(workdir, name):

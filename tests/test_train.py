@@ -206,6 +206,19 @@ def test_run_loads_from_its_folder_alone(tmp_path):
     assert int(earlier.step) == 2
 
 
+def test_run_of_before_a_key_came_is_loaded_and_goes_on(tmp_path):
+    config = helpers.tiny_mlp()
+    run(tmp_path, config)
+    path = tmp_path / 'config.json'
+    stored = json.loads(path.read_text())
+    del stored['simultaneous'], stored['instance_noise']
+    path.write_text(json.dumps(stored))
+    _, state = sampling.load(tmp_path)
+    assert int(state.step) == 4
+    config.num_steps = 6
+    assert int(run(tmp_path, config).state.step) == 6
+
+
 def test_raw_and_averaged_samples_differ(tmp_path):
     result = run(tmp_path)
     assert not np.array_equal(
