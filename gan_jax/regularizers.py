@@ -48,12 +48,10 @@ class Regularizer(NamedTuple):
         player: 'discriminator' or 'generator', whose loss it joins.
         penalty: (context, memory, key) -> float32 scalar, before the weight.
         init: params -> memory, for those that remember.
-        update: (memory, context of means) -> memory, once per update and after
-            the mean over devices.
+        update: (memory, the player's new params, metrics) -> memory, once per
+            update, from metrics averaged over devices.
         input_gradient: whether it takes the gradient of D with respect to
             single images, which BatchNorm in D would mix.
-        couples: whether it compares samples of one device's batch, so that the
-            number of devices changes it.
     """
 
     player: str
@@ -61,7 +59,6 @@ class Regularizer(NamedTuple):
     init: Optional[Callable] = None
     update: Optional[Callable] = None
     input_gradient: bool = False
-    couples: bool = False
 
 
 def _squared_norms(values):
@@ -477,13 +474,9 @@ REGULARIZERS = {
         'discriminator', historical_averaging, _history_init, _history_update
     ),
     'd_orthogonal': Regularizer('discriminator', orthogonal),
-    'dragan': Regularizer(
-        'discriminator', dragan, input_gradient=True, couples=True
-    ),
+    'dragan': Regularizer('discriminator', dragan, input_gradient=True),
     'drift': Regularizer('discriminator', drift),
-    'feature_matching': Regularizer(
-        'generator', feature_matching, couples=True
-    ),
+    'feature_matching': Regularizer('generator', feature_matching),
     'g_historical_averaging': Regularizer(
         'generator', historical_averaging, _history_init, _history_update
     ),
@@ -501,7 +494,7 @@ REGULARIZERS = {
         'generator', latent_consistency_generator
     ),
     'lecam': Regularizer('discriminator', lecam, _lecam_init, _lecam_update),
-    'pulling_away': Regularizer('generator', pulling_away, couples=True),
+    'pulling_away': Regularizer('generator', pulling_away),
     'r1': Regularizer('discriminator', r1, input_gradient=True),
     'r2': Regularizer('discriminator', r2, input_gradient=True),
     'zero_centered': Regularizer(

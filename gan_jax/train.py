@@ -150,6 +150,10 @@ def _describe(writer, workdir, config, dataset, state):
     """Show the banner, and leave environment.json and the real images."""
     count, *shape = dataset.images.shape
     devices = parallel.device_count()
+    endless = config_lib.has_points(config)
+    size = f'{count:,} images of {"x".join(map(str, shape))}'
+    if endless:
+        size = f'endless points in {shape[0]} dimensions'
 
     def parameters(player):
         return sum(leaf.size for leaf in jax.tree.leaves(player.params))
@@ -158,8 +162,7 @@ def _describe(writer, workdir, config, dataset, state):
         f'Run       {workdir}\n'
         f'Device    {devices} x {jax.devices()[0].device_kind} '
         f'({jax.default_backend()}), {jax.process_count()} process(es)\n'
-        f'Data      {dataset.name}: {count:,} images of '
-        f'{"x".join(map(str, shape))}\n'
+        f'Data      {dataset.name}: {size}\n'
         f'G         {parameters(state.generator):,} parameters '
         f'({config.generator.name})\n'
         f'D         {parameters(state.discriminator):,} parameters '
@@ -167,7 +170,7 @@ def _describe(writer, workdir, config, dataset, state):
         f'Batch     {config.batch_size}, {config.batch_size // devices} per '
         f'device; {config.num_steps} steps, {config.d_steps} of D each'
     )
-    if count < config.batch_size:
+    if count < config.batch_size and not endless:
         writer.say(
             f'warning: {count} images are fewer than a batch of '
             f'{config.batch_size}; each batch repeats some'
@@ -236,21 +239,20 @@ def _loop(config, dataset, gan, state, checkpoints, writer, callback):
             record['perf/images_per_sec'] = speed * images / step
             if not config_lib.has_points(config):  # which never end
                 record['data/epoch'] = images / len(dataset.images)
-        if last or _due(step, config.sample_every):
-            _sample(
-                config, gan, parallel.unreplicate(state), dataset, writer, step
-            )
+        draw = last or _due(step, config.sample_every)
+        if draw or evaluate or save:
+            host_state = parallel.unreplicate(state)
+        if draw:
+            _sample(config, gan, host_state, dataset, writer, step)
         if evaluate:
-            record |= _evaluate(
-                config, gan, parallel.unreplicate(state), dataset
-            )
+            record |= _evaluate(config, gan, host_state, dataset)
         if log or evaluate:
             writer.scalars(step, record, _line(record))
             if callback is not None:
                 callback(step, record)
         if save:
-            checkpoints.save(step, parallel.unreplicate(state))
-    return parallel.unreplicate(state)
+            checkpoints.save(step, host_state)
+    return host_state  # the last step is saved
 
 
 def _due(step, cadence):

@@ -113,8 +113,9 @@ def points_config(name='ring'):
     return config
 
 
-def test_points_train_and_are_measured_by_modes(tmp_path):
+def test_points_train_and_are_measured_by_modes(tmp_path, capsys):
     result = train.train(points_config(), tmp_path)
+    assert 'ring: endless points in 2' in capsys.readouterr().out
     assert result.sample(range(5)).shape == (5, 2)
     lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
     assert {'eval/modes', 'eval/high_quality', 'eval/reverse_kl'} <= set(
