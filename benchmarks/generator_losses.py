@@ -1,0 +1,186 @@
+"""Which generator losses still teach G where D is sure that it fakes?
+
+    python benchmarks/generator_losses.py --out=runs/generator_losses.png
+
+Draws every generator loss of `losses.LOSSES` and the magnitude of its gradient
+by the logit that D puts out, which is what goes back to G, and prints the
+gradient at three points. One fake at a time, options as in `default_config()`,
+memory as at the start. A loss that compares fakes with real images meets one
+real logit, 0, so that "average" is that one.
+
+The axis D(G(z)) = sigmoid(logit) is a probability for the losses by
+cross-entropy; for the others it only orders their outputs. Energies have an
+axis of their own.
+"""
+
+from absl import flags
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gan_jax import command
+from gan_jax import config as config_lib
+from gan_jax import losses
+from gan_jax.runtime import writer
+
+OUT = flags.DEFINE_string('out', 'runs/generator_losses.png', 'PNG to write.')
+DPI = flags.DEFINE_integer('dpi', 100, 'Pixels per inch of 12.', lower_bound=20)
+
+PROBABILITIES = np.linspace(0.001, 0.999, 999)
+ENERGIES = np.linspace(0.0, 20.0, 201)
+REAL_LOGIT = 0.0
+SURE_OF_FAKE = 0.15  # D(G(z)) below this is shaded
+# Okabe and Ito's colours, apart for the colour-blind too, black last.
+COLOURS = (
+    '#0072b2', '#e69f00', '#d55e00', '#009e73', '#cc79a7', '#56b4e9', '#000000',
+)
+# A curve that lies on n others takes the style n, so that all show.
+STYLES = ('-', (0, (4, 4)), (0, (1, 5)))
+
+
+def to_logits(probabilities):
+    """Give log(p / (1 - p)), the inverse of the sigmoid."""
+    probabilities = np.asarray(probabilities, np.float64)
+    return np.log(probabilities) - np.log1p(-probabilities)
+
+
+def curves(name, logits):
+    """Compute a generator's loss for one fake, and its gradient's magnitude.
+
+    Args:
+        name: one of `losses.LOSSES`.
+        logits: [N] D's outputs, each a batch of one fake; energies for a loss
+            of energies.
+
+    Returns:
+        (loss [N], |d loss / d logit| [N]), float32.
+    """
+    loss = losses.LOSSES[name]
+    options = config_lib.default_config().loss
+    more = {option: options[option] for option in loss.options}
+    if loss.memory is not None:
+        more['memory'] = loss.memory.init()
+    real_logits = jnp.full(1, REAL_LOGIT)
+
+    def of_one(logit):
+        return loss.generator(real_logits, logit[None], **more)
+
+    values, slopes = jax.vmap(jax.value_and_grad(of_one))(
+        jnp.asarray(logits, jnp.float32)
+    )
+    return np.asarray(values), np.abs(np.asarray(slopes))
+
+
+def names_of(energies):
+    """List the losses of energies, or those of logits, by name."""
+    return sorted(n for n, l in losses.LOSSES.items() if l.energies == energies)
+
+
+def table(names, title, points, outputs):
+    """Lay out the gradient's magnitude at some points, one line a loss."""
+    head = f'{title:22}' + ''.join(f'{point:>10g}' for point in points)
+    return '\n'.join([head, *(
+        f'{name:22}' + ''.join(f'{g:10.3f}' for g in curves(name, outputs)[1])
+        for name in names
+    )])
+
+
+def _plot(row, names, x, outputs):
+    """Draw losses in a row's first axes, gradients in its second.
+
+    Args:
+        row: axes.
+        names: of losses.
+        x: [N], the horizontal axis.
+        outputs: [N], what D puts out there.
+
+    Returns:
+        list of lines, one a loss, for the legend.
+    """
+    lines, drawn = [], []
+    for index, name in enumerate(names):
+        values, slopes = curves(name, outputs)
+        below = sum(np.allclose(slopes, s, 1e-3, 1e-5) for s in drawn)
+        drawn.append(slopes)
+        style = {
+            'color': COLOURS[index % len(COLOURS)],
+            'linestyle': STYLES[min(below, len(STYLES) - 1)],
+            'linewidth': 2.5 / (1 + index // len(COLOURS)),
+            'label': name,
+        }
+        lines += row[0].plot(x, values, **style)
+        row[1].plot(x, slopes, **style)
+    for axes in row[:2]:
+        axes.grid(alpha=0.3)
+        axes.margins(x=0)
+    return lines
+
+
+def _legend(axes, handles, title):
+    """Give axes over to a legend: no curve lies under it."""
+    axes.axis('off')
+    axes.legend(
+        handles=handles, title=title, loc='upper left', handlelength=4,
+        borderaxespad=0,
+    )
+
+
+def draw(dpi):
+    """Draw losses and gradients, logits above energies.
+
+    Args:
+        dpi: pixels per inch of 12 by 8.
+
+    Returns:
+        uint8 [8 dpi, 12 dpi, 3].
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 8), dpi=dpi, layout='constrained')
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+    upper, lower = figure.subplots(
+        2, 3, width_ratios=(4, 4, 2), height_ratios=(5, 3)
+    )
+    lines = _plot(
+        upper, names_of(False), PROBABILITIES, to_logits(PROBABILITIES)
+    )
+    for axes in upper[:2]:
+        shade = axes.axvspan(
+            0, SURE_OF_FAKE, color='#999999', alpha=0.25, linewidth=0,
+            label='D is sure it is fake:\nwhere G starts',
+        )
+        axes.set(xlim=(0, 1), xlabel='D(G(z)) = sigmoid(logit)')
+    # least_squares leaves the frame: its outputs have no bound.
+    upper[0].set(title="G's loss, one fake", ylim=(-7, 8))
+    upper[1].set(
+        title='|d loss / d logit| where D(G(z)) → 0:\n'
+        'minimax → 0, non_saturating → 1', ylim=(0, 2.5),
+    )
+    _legend(upper[2], [*lines, shade], f'logits (real logit {REAL_LOGIT:g})')
+    lines = _plot(lower, names_of(True), ENERGIES, ENERGIES)
+    for axes in lower[:2]:
+        axes.set(xlabel='energy of G(z)', xticks=range(0, 21, 5))
+    lower[0].set(title="G's loss, one fake")
+    lower[1].set(title='|d loss / d energy|', ylim=(0, 2.5))
+    _legend(lower[2], lines, 'energies')
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def main(argv):
+    """Print the gradients at three points and write the picture."""
+    del argv
+    points = (0.001, 0.5, 0.999)
+    print(f'|d loss / d logit|, real logit {REAL_LOGIT:g}')
+    print(table(names_of(False), 'D(G(z))', points, to_logits(points)))
+    points = (0.0, 10.0, 20.0)
+    print('\n|d loss / d energy|')
+    print(table(names_of(True), 'energy', points, points))
+    writer.save_png(OUT.value, draw(DPI.value))
+    print(f'\nwrote {OUT.value}')
+
+
+if __name__ == '__main__':
+    command.run(main)
