@@ -30,7 +30,7 @@ from gan_jax.networks import layers
 from gan_jax.runtime import environment
 from gan_jax.runtime import parallel
 from gan_jax.runtime import writer
-from gan_jax.steps import adversarial
+from gan_jax.steps import game
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
 SHAPE = flags.DEFINE_string(
@@ -73,14 +73,15 @@ class Variant:
         )
         call = parallel.train_call(build.step(gan, feed), num_steps)
         self.state = parallel.replicate(
-            adversarial.init(gan, jax.random.key(config.seed), shape)
+            game.init(gan, jax.random.key(config.seed), shape)
         )
         self.constants = parallel.constants(
             feed.resident, build.hyperparams(config), jax.random.key(1),
             config.batch_size,
         )
-        fed = feed.read(0, num_steps * config.d_steps)
-        fed = fed.reshape(num_steps, config.d_steps, config.batch_size)
+        draws = game.draws_per_step(gan)
+        fed = feed.read(0, num_steps * draws)
+        fed = fed.reshape(num_steps, draws, config.batch_size)
         self.fed = parallel.split(fed)
         began = time.perf_counter()
         self.call = call.lower(self.state, self.constants, self.fed).compile()

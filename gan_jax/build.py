@@ -18,9 +18,10 @@ from gan_jax.data import feed as feed_lib
 from gan_jax.data import folder
 from gan_jax.data import sources
 from gan_jax.steps import adversarial
+from gan_jax.steps import game
 
 
-NUM_POINTS = 10_000  # of a 2-D source, to show and to measure against
+NUM_POINTS = 10_000  # of a source of points, to show and measure against
 
 
 def dataset(config):
@@ -72,10 +73,19 @@ class MixtureFeed:
 
 
 def mixture(config):
-    """Make the `mixtures.Mixture` that a config names, or None for images."""
+    """Make the `mixtures.Mixture` that a config names, or None for images.
+
+    Raises:
+        errors.ConfigError: where its numbers do not go together.
+    """
     if not config_lib.has_points(config):
         return None
-    return mixtures.MIXTURES[config.data.name]()
+    name = config.data.name
+    options = {key: config.data[key] for key in mixtures.OPTIONS.get(name, ())}
+    try:
+        return mixtures.MIXTURES[name](**options)
+    except ValueError as error:
+        raise errors.ConfigError(f'data.name={name!r}: {error}') from error
 
 
 def feed(config, dataset):
@@ -94,12 +104,12 @@ def gan(config, image_shape):
         image_shape: (height, width, channels) of the data.
 
     Returns:
-        `adversarial.GAN`.
+        `game.GAN`.
 
     Raises:
         errors.ConfigError: where a network cannot make or read such images.
     """
-    made = adversarial.GAN(
+    made = game.GAN(
         generator=_network(
             config, config.generator, 'generator', image_shape=image_shape
         ),
@@ -110,12 +120,23 @@ def gan(config, image_shape):
         d_schedule=_schedule(config.d_optimizer),
         loss=losses.LOSSES[config.loss.name],
         latent_size=config.latent_size,
+        schedule=config.schedule.name,
         d_steps=config.d_steps,
-        simultaneous=config.simultaneous,
+        g_steps=config.g_steps,
+        unroll_steps=(
+            config.schedule.unroll_steps
+            if config.schedule.name == 'unrolled' else 0
+        ),
+        num_microbatches=config.num_microbatches,
         instance_noise=config.instance_noise.std > 0,
         treat_labels=config_lib.treats_labels(config),
         clip_weights=config.clip_weights > 0,
         regularizers=config_lib.active_regularizers(config),
+        lazy=tuple(
+            (name, config.regularizers[name].every)
+            for name in config_lib.active_regularizers(config)
+            if config.regularizers[name].every > 1
+        ),
     )
     try:
         abstract_state(made, image_shape)
@@ -160,7 +181,7 @@ def _schedule(options):
 
 def hyperparams(config):
     """Take the numbers that a step reads anew at each call."""
-    return adversarial.Hyperparams(
+    return game.Hyperparams(
         g_learning_rate=jnp.float32(config.g_optimizer.learning_rate),
         d_learning_rate=jnp.float32(config.d_optimizer.learning_rate),
         ema_decay=jnp.float32(config.ema_decay),
@@ -178,6 +199,8 @@ def hyperparams(config):
             for name in config_lib.active_regularizers(config)
         },
         clip_limit=jnp.float32(config.clip_weights),
+        d_threshold=jnp.float32(config.schedule.d_threshold),
+        g_threshold=jnp.float32(config.schedule.g_threshold),
     )
 
 
@@ -192,18 +215,47 @@ def convolutional(config):
 def abstract_state(gan, image_shape):
     """Give the form of a state, as `jax.ShapeDtypeStruct`, without running."""
     return jax.eval_shape(
-        lambda key: adversarial.init(gan, key, image_shape), jax.random.key(0)
+        lambda key: game.init(gan, key, image_shape), jax.random.key(0)
     )
 
 
-def step(gan, feed):
-    """Bind a GAN and a feed to the step that `parallel.train_call` runs."""
+def step(gan, feed, **options):
+    """Bind a GAN and a feed to the step that `parallel.train_call` runs.
+
+    Args:
+        gan: a `game.GAN`.
+        feed: as of `feed`.
+        options: `loop` and `due` of `adversarial.train_step`.
+
+    Returns:
+        Function of (state, constants, fed, key, mean).
+    """
 
     def run(state, constants, fed, key, mean):
-        images, labels = feed.select(constants.resident, fed)
-        batch = adversarial.Batch(images, labels, constants.slots)
+        batch = _batch(feed, constants, fed)
         return adversarial.train_step(
-            gan, constants.hyperparams, state, batch, key, mean=mean
+            gan, constants.hyperparams, state, batch, key, mean=mean, **options
         )
 
     return run
+
+
+def part_of_step(part, gan, feed, **options):
+    """Bind one of `adversarial`'s parts of a step, likewise.
+
+    Its updates are numbered from `constants.number`.
+    """
+
+    def run(state, constants, fed, key, mean):
+        batch = _batch(feed, constants, fed)
+        return part(
+            gan, constants.hyperparams, state, batch, key, constants.number,
+            mean=mean, **options,
+        )
+
+    return run
+
+
+def _batch(feed, constants, fed):
+    images, labels = feed.select(constants.resident, fed)
+    return game.Batch(images, labels, constants.slots)

@@ -13,6 +13,7 @@ from gan_jax import regularizers
 from gan_jax import schedules
 from gan_jax.data import sources
 from gan_jax.networks import layers
+from gan_jax.steps import adversarial
 
 DTYPES = ('bfloat16', 'float32')
 OPTIMIZERS = ('adam', 'rmsprop', 'sgd')
@@ -34,10 +35,11 @@ def default_config():
     """Make a config with every key; recipes start from it."""
     config = ConfigDict()
     config.seed = 0  # of weights, noise and the order of the data
-    config.num_steps = 2000  # generator updates
+    config.num_steps = 2000  # of the game: d_steps of D, then g_steps of G
     config.batch_size = 64  # real images per update, over all devices
-    config.d_steps = 1  # discriminator updates per generator update
-    config.simultaneous = False  # G learns through D as it was before them
+    config.num_microbatches = 1  # parts of it, whose gradients are averaged
+    config.d_steps = 1  # discriminator updates in a step
+    config.g_steps = 1  # generator updates in a step
     config.dtype = 'float32'  # of computations; parameters stay float32
     config.latent_size = 100  # length of z ~ N(0, I)
     config.ema_decay = 0.999  # of the averaged generator that samples
@@ -45,6 +47,15 @@ def default_config():
     config.instance_noise = ConfigDict()  # on all that D sees
     config.instance_noise.std = 0.0  # at step 0, of images in [-1, 1]; 0 is off
     config.instance_noise.decay_steps = 0  # falls to 0 till then; 0 never falls
+
+    config.schedule = ConfigDict()  # who moves when
+    config.schedule.name = 'alternating'  # one of adversarial.SCHEDULES
+    config.schedule.d_threshold = 0.0  # adaptive: D moves while its loss is
+    config.schedule.g_threshold = 0.0  # ... above; G likewise
+    config.schedule.unroll_steps = 5  # unrolled: D's updates that G foresees
+    config.schedule.burst_steps = 100  # wgan: D's updates, in place of d_steps,
+    config.schedule.burst_first = 25  # ... in each of so many steps at first
+    config.schedule.burst_every = 500  # ... and at every so manieth after
 
     config.loss = ConfigDict()
     config.loss.name = 'non_saturating'  # one of losses.LOSSES
@@ -64,7 +75,9 @@ def default_config():
 
     config.regularizers = ConfigDict()  # any of regularizers.REGULARIZERS
     for name in sorted(regularizers.REGULARIZERS):
-        config.regularizers[name] = ConfigDict({'weight': 0.0})  # 0 is off
+        # every: joins each k-th step alone, at k times the weight; weight 0
+        # is off.
+        config.regularizers[name] = ConfigDict({'weight': 0.0, 'every': 1})
     config.clip_weights = 0.0  # D's weights to [-c, c] (0.01 in WGAN); 0 is off
 
     config.generator = _network_config()
@@ -78,6 +91,10 @@ def default_config():
     config.data.split = 'train'  # 'train', 'test' or such as 'train[:1000]'
     config.data.data_dir = ''  # of prepared TFDS sets; '' is TFDS's default
     config.data.image_size = ''  # '64' or '48x80' (height x width); '' as is
+    config.data.modes = 10  # manifold: number of modes
+    config.data.dimension = 2  # manifold: of the plane that the modes lie in
+    config.data.ambient = 16  # manifold: coordinates of a point
+    config.data.std = 0.05  # manifold: deviation of a mode along its plane
 
     config.log_every = 50  # steps between lines of metrics; 0 is off
     config.sample_every = 250  # steps between grids of samples; 0 is off
@@ -146,12 +163,16 @@ def validate(config, num_devices=1):
     _check_names(config)
     _check_game(config)
     image_size(config)
-    if config.batch_size % num_devices:
-        below = config.batch_size // num_devices * num_devices
-        works = [str(b) for b in (below, below + num_devices) if b]
+    parts = num_devices * config.num_microbatches
+    if config.batch_size % parts:
+        below = config.batch_size // parts * parts
+        works = [str(b) for b in (below, below + parts) if b]
+        into = f'{num_devices} devices'
+        if config.num_microbatches > 1:
+            into += f' in num_microbatches={config.num_microbatches} parts'
         raise errors.ConfigError(
-            f'batch_size={config.batch_size} does not divide over '
-            f'{num_devices} devices; {" or ".join(works)} does'
+            f'batch_size={config.batch_size} does not divide over {into}; '
+            f'{" or ".join(works)} does'
         )
 
 
@@ -172,14 +193,19 @@ def _check_numbers(config):
         if not holds(values[key]):  # a NaN holds nowhere
             raise errors.ConfigError(f'{key}={values[key]} is not {allowed}')
 
-    counts = ['num_steps', 'batch_size', 'd_steps', 'latent_size']
-    counts += ['keep_checkpoints']
+    counts = ['num_steps', 'batch_size', 'num_microbatches', 'latent_size']
+    counts += ['d_steps', 'g_steps', 'keep_checkpoints']
+    counts += [f'schedule.{n}' for n in ('unroll_steps', 'burst_steps')]
+    counts += [key for key in values if key.endswith('.every')]
     for player in ('generator', 'discriminator'):
         counts += [f'{player}.width', f'{player}.depth']
         key = f'{player}.kernel_size'
         need(key, lambda v: 2 <= v, 'at least 2')
     for key in counts:
         need(key, lambda v: v > 0, 'a positive number')
+    need('schedule.burst_first', lambda v: v >= 0, 'a number of steps')
+    for key in ('schedule.d_threshold', 'schedule.g_threshold'):
+        need(key, math.isfinite, 'a finite number')
     for key in values:
         if key.endswith('_every'):
             need(key, lambda v: v >= 0, 'a number of steps (0 is off)')
@@ -199,7 +225,8 @@ def _check_numbers(config):
         'a number of steps (0 never falls)',
     )
     for key in values:
-        if key.startswith('regularizers.') or key == 'clip_weights':
+        if key == 'clip_weights' or (
+                key.startswith('regularizers.') and key.endswith('.weight')):
             need(key, lambda v: 0 <= v < float('inf'), '0 or positive')
         if key.startswith('labels.') or key.startswith('loss.'):
             if key != 'loss.name':
@@ -216,6 +243,7 @@ def _check_names(config):
     choices = {
         'dtype': DTYPES,
         'loss.name': losses.LOSSES,
+        'schedule.name': adversarial.SCHEDULES,
         'data.name': [*sources.DATASETS, *mixtures.MIXTURES],
     }
     for player in ('generator', 'discriminator'):
@@ -247,6 +275,7 @@ def _check_game(config):
             'discriminator, and none is among '
             f'{sorted(networks.NETWORKS)}'
         )
+    _check_schedule(config)
     for player in ('g_optimizer', 'd_optimizer'):
         options = config[player]
         if options.schedule != 'constant' and not options.schedule_steps:
@@ -269,8 +298,24 @@ def _check_game(config):
             )
 
 
+def _check_schedule(config):
+    """Refuse a schedule that the other keys contradict."""
+    schedule = config.schedule
+    if schedule.name == 'unrolled' and config.num_microbatches > 1:
+        raise errors.ConfigError(
+            "schedule.name='unrolled' differentiates through D's updates on "
+            f'whole batches; num_microbatches={config.num_microbatches} is not '
+            '1'
+        )
+    if schedule.name == 'wgan' and schedule.burst_steps % config.d_steps:
+        raise errors.ConfigError(
+            f'schedule.burst_steps={schedule.burst_steps} is not a multiple of '
+            f'd_steps={config.d_steps}'
+        )
+
+
 def has_points(config):
-    """Say whether the data are 2-D points, made on the fly."""
+    """Say whether the data are points, made on the fly."""
     return not config.data.path and config.data.name in mixtures.MIXTURES
 
 

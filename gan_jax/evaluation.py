@@ -32,19 +32,21 @@ def against_real(samples, real_images):
 
 
 def against_mixture(points, mixture, real_points):
-    """Measure what points recover of a 2-D source.
+    """Measure what points recover of a source of points.
 
     Args:
-        points: [N, 2].
+        points: [N, D].
         mixture: a `mixtures.Mixture`.
-        real_points: [M, 2], M > N.
+        real_points: [M, D], M > N.
 
     Returns:
         The numbers of `modes.recovered` as 'eval/modes' and so on where the
         source has modes; else those of distances as of `against_real`.
     """
     if mixture.means is not None:
-        found = modes.recovered(points, mixture.means, mixture.std)
+        found = modes.recovered(
+            points, mixture.means, mixture.std, mixture.dimension
+        )
         return {f'eval/{name}': value for name, value in found.items()}
     held, reference = real_points[:len(points)], real_points[len(points):]
     return _ratios(points, held, reference)

@@ -1,7 +1,8 @@
-"""2-D points made on the fly: key and sample number -> point, exact, endless.
+"""Points made on the fly: key and sample number -> point, exact, endless.
 
-Sources with modes tell where they are, so that what a generator recovers can
-be counted (`metrics/modes.py`).
+In 2-D, or on a flat manifold of any dimension in a space of any other. Sources
+with modes tell where they are, so that what a generator recovers can be
+counted (`metrics/modes.py`).
 """
 
 from typing import Callable, NamedTuple, Optional
@@ -15,14 +16,19 @@ class Mixture(NamedTuple):
     """A source of points.
 
     Attributes:
-        draw: key -> one point [2].
-        means: [modes, 2] centres of the modes, or None where there are none.
-        std: standard deviation of a mode along each axis.
+        draw: key -> one point [ambient].
+        means: [modes, ambient] centres of the modes, or None where there are
+            none.
+        std: standard deviation of a mode along each axis of its manifold.
+        dimension: axes along which a mode extends.
+        ambient: coordinates of a point, >= dimension.
     """
 
     draw: Callable
     means: Optional[np.ndarray] = None
     std: float = 0.0
+    dimension: int = 2
+    ambient: int = 2
 
 
 def sample(mixture, key, numbers):
@@ -34,12 +40,12 @@ def sample(mixture, key, numbers):
         numbers: int or uint [...].
 
     Returns:
-        [..., 2] float32.
+        [..., ambient] float32.
     """
     flat = jax.vmap(lambda number: mixture.draw(
         jax.random.fold_in(key, number)
     ))(numbers.reshape(-1))
-    return flat.reshape(*numbers.shape, 2)
+    return flat.reshape(*numbers.shape, mixture.ambient)
 
 
 def gaussians(means, std):
@@ -126,10 +132,117 @@ def circles():
     return _curve(lambda u, outer: _polar(1 + outer, 2 * jnp.pi * u))
 
 
+def manifold(modes, dimension, ambient, std):
+    """Put modes on a flat manifold of d dimensions embedded in D.
+
+    x = Q (c_k + std e), k uniform, e standard normal in R^d: Q [D, d] is the
+    `isometry`, so noise stays within the manifold, and the centres c_k lie
+    well apart in [-1, 1]^d. All is fixed but k and e. With modes=10,
+    dimension=700 and ambient=1200 it has the form of VEEGAN's synthetic data;
+    places and deviation are ours.
+
+    A point is a function of key and number, but for the last bits: a matrix
+    product may round by how many are drawn at once (on CPU: one, or more).
+
+    Args:
+        modes: K >= 1.
+        dimension: d, of the manifold, 1 <= d <= D.
+        ambient: D >= 2, coordinates of a point.
+        std: scalar > 0, along each axis of the manifold; at most a sixth of
+            the smallest distance between centres.
+
+    Returns:
+        `Mixture`.
+
+    Raises:
+        ValueError: where a number is out of its range or modes are too near.
+
+    References:
+        Srivastava et al., VEEGAN: Reducing mode collapse in GANs using
+        implicit variational learning, https://arxiv.org/abs/1705.07761, 2017.
+    """
+    for holds, rule in (
+        (modes >= 1, f'modes={modes} is under 1'),
+        (ambient >= 2, f'ambient={ambient} is under 2'),
+        (1 <= dimension <= ambient,
+         f'dimension={dimension} is not in 1 ... ambient={ambient}'),
+        (std > 0, f'std={std} is not above 0'),
+    ):
+        if not holds:
+            raise ValueError(f'manifold: {rule}')
+    centres, gap = _centres(modes, dimension)
+    if gap < 6 * std:
+        raise ValueError(
+            f'manifold: the nearest two of {modes} modes in {dimension} '
+            f'dimensions are {gap:.3g} apart, under 6 std = {6 * std:.3g}: '
+            f'take std={0.99 * gap / 6:.3g} or less, fewer modes or more '
+            'dimensions'
+        )
+    basis = isometry(dimension, ambient)
+    means = (centres @ basis.T).astype(np.float32)
+    basis, centres = np.float32(basis), np.float32(centres)
+
+    def draw(key):
+        mode_key, noise_key = jax.random.split(key)
+        mode = jax.random.randint(mode_key, (), 0, modes)
+        noise = jax.random.normal(noise_key, (dimension,))
+        # Highest: a GPU's TF32 products would leave the manifold by 1e-3.
+        return jnp.matmul(
+            basis, jnp.asarray(centres)[mode] + std * noise,
+            precision=jax.lax.Precision.HIGHEST,
+        )
+
+    return Mixture(draw, means, std, dimension, ambient)
+
+
+def isometry(dimension, ambient):
+    """Give the embedding of every manifold of these dimensions.
+
+    The Q of a QR decomposition of Gaussian noise of a fixed seed, its signs
+    such that R has a positive diagonal: uniform among isometries.
+
+    Args:
+        dimension: d.
+        ambient: D >= d.
+
+    Returns:
+        float64 [D, d], orthonormal columns.
+    """
+    noise = np.random.RandomState(1).randn(ambient, dimension)
+    basis, upper = np.linalg.qr(noise)
+    return basis * np.sign(np.diag(upper))
+
+
+def _centres(modes, dimension):
+    """Choose, one by one, the candidate farthest from those chosen.
+
+    Candidates are uniform in [-1, 1]^d: 16 for each mode, fewer from d = 32
+    on, where any two are far apart.
+
+    Returns:
+        (float64 [modes, dimension], smallest distance between two, inf for
+        one mode).
+    """
+    count = modes * max(1, min(16, 256 // dimension))
+    candidates = np.random.RandomState(0).uniform(-1, 1, (dimension, count))
+    chosen, gap = [0], float('inf')
+    squares = np.full(count, np.inf)  # to the nearest chosen
+    while len(chosen) < modes:
+        offsets = candidates - candidates[:, chosen[-1:]]
+        np.minimum(squares, np.square(offsets).sum(0), out=squares)
+        chosen.append(squares.argmax())
+        gap = float(np.sqrt(squares[chosen[-1]]))  # it never grows
+    return candidates[:, chosen].T, gap
+
+
 MIXTURES = {
     'circles': circles,
     'grid': grid,
+    'manifold': manifold,
     'moons': moons,
     'ring': ring,
     'spirals': spirals,
 }
+
+# What a source must be told; those that are not here take nothing.
+OPTIONS = {'manifold': ('modes', 'dimension', 'ambient', 'std')}

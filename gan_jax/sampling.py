@@ -13,7 +13,7 @@ from gan_jax import build
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax.runtime import checkpoint
-from gan_jax.steps import adversarial
+from gan_jax.steps import game
 
 BATCH = 64  # images made at once; another number would compile again
 
@@ -46,8 +46,8 @@ def parse_seeds(text):
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
 def _generate(gan, state, seeds, ema):
-    z = adversarial.latents(jax.random.key(0), seeds, gan.latent_size)
-    return adversarial.sample(gan, state, z, ema=ema)
+    z = game.latents(jax.random.key(0), seeds, gan.latent_size)
+    return game.sample(gan, state, z, ema=ema)
 
 
 def sample(gan, state, seeds, *, ema=True):
@@ -57,8 +57,8 @@ def sample(gan, state, seeds, *, ema=True):
     others.
 
     Args:
-        gan: `adversarial.GAN`.
-        state: `adversarial.GANState`, on one device or as NumPy arrays.
+        gan: `game.GAN`.
+        state: `game.GANState`, on one device or as NumPy arrays.
         seeds: sequence of ints in [0, 2^31).
         ema: whether the averaged generator is used.
 
@@ -112,7 +112,7 @@ def load(workdir, step=None):
         step: a saved step; the newest by default.
 
     Returns:
-        (`adversarial.GAN`, `adversarial.GANState` of NumPy arrays).
+        (`game.GAN`, `game.GANState` of NumPy arrays).
 
     Raises:
         errors.CheckpointError: where there is no such run or step.

@@ -14,6 +14,7 @@ from gan_jax import build
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import evaluation
+from gan_jax import programs as programs_lib
 from gan_jax import sampling
 from gan_jax.data import sources
 from gan_jax.runtime import checkpoint
@@ -21,8 +22,10 @@ from gan_jax.runtime import environment
 from gan_jax.runtime import parallel
 from gan_jax.runtime import writer as writer_lib
 from gan_jax.steps import adversarial
+from gan_jax.steps import game
 
 NUM_IMAGES, NUM_POINTS = 100, 2500  # samples in a picture
+POINTS_PER_MODE = 26  # measured at least, as 26,000 of 1,000 in VEEGAN's paper
 
 
 class Run(NamedTuple):
@@ -30,13 +33,13 @@ class Run(NamedTuple):
 
     Attributes:
         workdir: folder of the run.
-        gan: `adversarial.GAN`, the static parts.
-        state: `adversarial.GANState` of NumPy arrays.
+        gan: `game.GAN`, the static parts.
+        state: `game.GANState` of NumPy arrays.
     """
 
     workdir: epath.Path
-    gan: adversarial.GAN
-    state: adversarial.GANState
+    gan: game.GAN
+    state: game.GANState
 
     def sample(self, seeds, *, ema=True):
         """Give float32 images [len(seeds), H, W, C] in [-1, 1]."""
@@ -95,12 +98,13 @@ def train(config, workdir, *, images=None, labels=None, callback=None):
             )
         else:
             _describe(writer, workdir, config, dataset, state)
-            began = time.monotonic()
+            began, position = time.monotonic(), int(state.position)
             state = _loop(
                 config, dataset, gan, state, checkpoints, writer, callback
             )
             seconds = time.monotonic() - began
-            _summarize(writer, workdir, start, config, seconds)
+            images = (int(state.position) - position) * config.batch_size
+            _summarize(writer, workdir, start, config, seconds, images)
     finally:
         checkpoints.close()
         writer.close()
@@ -168,7 +172,8 @@ def _describe(writer, workdir, config, dataset, state):
         f'D         {parameters(state.discriminator):,} parameters '
         f'({config.discriminator.name})\n'
         f'Batch     {config.batch_size}, {config.batch_size // devices} per '
-        f'device; {config.num_steps} steps, {config.d_steps} of D each'
+        f'device; {config.num_steps} steps, each {config.d_steps} of D and '
+        f'{config.g_steps} of G ({config.schedule.name})'
     )
     if count < config.batch_size and not endless:
         writer.say(
@@ -189,36 +194,34 @@ def _loop(config, dataset, gan, state, checkpoints, writer, callback):
     """Train from state.step to num_steps; returns the state as NumPy arrays."""
     start, position = int(state.step), int(state.position)
     feed = build.feed(config, dataset)
-    num_steps = parallel.steps_per_call(
-        [start, config.num_steps, config.log_every, config.sample_every,
-         config.checkpoint_every, config.eval_every],
-        build.convolutional(config),
-    )
-    train_call = parallel.train_call(build.step(gan, feed), num_steps)
     constants = parallel.constants(
         feed.resident,
         build.hyperparams(config),
         jax.random.fold_in(jax.random.key(config.seed), 1),
         config.batch_size,
     )
+    programs = programs_lib.Programs(
+        config, gan, feed, constants,
+        [start, config.num_steps, config.log_every, config.sample_every,
+         config.checkpoint_every, config.eval_every],
+    )
     if start == 0:
         _sample(config, gan, state, dataset, writer, 0)
     state = parallel.replicate(state)
-    num_batches = num_steps * config.d_steps
 
     writer.say('Compiling (once) ...')
     began = logged_at = time.monotonic()
-    logged_step, previous = start, None
-    for step in range(start + num_steps, config.num_steps + 1, num_steps):
-        fed = feed.read(position, num_batches)
-        fed = fed.reshape(num_steps, config.d_steps, *fed.shape[1:])
-        state, metrics = train_call(state, constants, parallel.split(fed))
-        position += num_batches
+    step, logged_step, previous = start, start, None
+    while step < config.num_steps:
+        before = step
+        state, metrics, step, position = programs.advance(
+            state, step, position
+        )
         # One call may queue behind the one that runs, and no more.
-        jax.block_until_ready(metrics if parallel.must_block() else previous)
+        jax.block_until_ready(previous)
         previous = metrics
-        writer.advance(num_steps)
-        if step == start + num_steps:
+        writer.advance(step - before)
+        if before == start:
             jax.block_until_ready(metrics)
             logged_at, logged_step = time.monotonic(), step
             writer.say(f'Compiled in {logged_at - began:.1f} s')
@@ -321,18 +324,19 @@ def _sample(config, gan, state, dataset, writer, step):
 def _evaluate(config, gan, state, dataset):
     mixture = build.mixture(config)
     if mixture is not None:
-        points = sampling.sample(gan, state, range(NUM_POINTS))
+        modes = 0 if mixture.means is None else len(mixture.means)
+        count = max(NUM_POINTS, POINTS_PER_MODE * modes)
+        points = sampling.sample(gan, state, range(count))
         return evaluation.against_mixture(points, mixture, dataset.images)
     count = min(evaluation.NUM_SAMPLES, len(dataset.images) // 2)
     images = sampling.sample(gan, state, range(count))
     return evaluation.against_real(images, dataset.images)
 
 
-def _summarize(writer, workdir, start, config, seconds):
+def _summarize(writer, workdir, start, config, seconds, images):
     """Say where things are and what to try next."""
     folder = f"'{workdir}'" if ' ' in str(workdir) else str(workdir)
     steps = config.num_steps - start
-    images = steps * config.d_steps * config.batch_size
     writer.say(
         f'\nDone: {steps} steps to step {config.num_steps} in {seconds:.0f} s, '
         f'{images / seconds:.0f} real images/s, compilation, samples and saves '

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -12,7 +13,11 @@ import optax
 from gan_jax import config as config_lib
 from gan_jax import losses
 from gan_jax.networks import layers
+from gan_jax.networks import mlp
 from gan_jax.steps import adversarial
+from gan_jax.steps import game
+
+SHAPE = (2, 2, 1)  # of the images of `batch`
 
 
 def tiny(config):
@@ -62,7 +67,7 @@ class LinearDiscriminator(nn.Module):
 
 def linear_gan(**changes):
     """Give a GAN whose updates can be computed by hand: linear nets, SGD."""
-    gan = adversarial.GAN(
+    gan = game.GAN(
         generator=LinearGenerator(),
         discriminator=LinearDiscriminator(),
         g_tx=optax.identity(),
@@ -75,10 +80,45 @@ def linear_gan(**changes):
 
 def hyperparams(**changes):
     """Give hyper-parameters with learning rate 0.1 and EMA decay 0.5."""
-    values = adversarial.Hyperparams(
+    values = game.Hyperparams(
         jnp.float32(0.1), jnp.float32(0.1), jnp.float32(0.5)
     )
     return values._replace(**changes)
+
+
+def batch(d_steps=1, size=6, seed=0):
+    """Give real images of `SHAPE` for one step."""
+    images = random_images(d_steps * size, SHAPE, seed)
+    return game.Batch(
+        jnp.asarray(images.reshape(d_steps, size, *SHAPE)),
+        None,
+        jnp.arange(size),
+    )
+
+
+def start(gan):
+    """Give the initial state for images of `SHAPE`."""
+    return adversarial.init(gan, jax.random.key(1), SHAPE)
+
+
+def step(gan, state, given, **changes):
+    """Make one step with hyper-parameters changed."""
+    return adversarial.train_step(
+        gan, hyperparams(**changes), state, given, jax.random.key(2)
+    )
+
+
+def leaves_equal(a, b):
+    """Say whether two pytrees are equal bit for bit."""
+    return all(jax.tree.leaves(jax.tree.map(np.array_equal, a, b)))
+
+
+def mlp_gan(**changes):
+    """Give a GAN of small dense nets, whose D is not linear."""
+    return linear_gan(
+        generator=mlp.Generator(SHAPE, width=4, depth=1),
+        discriminator=mlp.Discriminator(width=4, depth=1), **changes,
+    )
 
 
 def run(*arguments, devices=1, timeout=300, **kwargs):

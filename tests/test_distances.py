@@ -1,9 +1,11 @@
 """Distances against loops."""
 
+import jax
 import numpy as np
 import pytest
 
 from gan_jax import evaluation
+from gan_jax import mixtures
 from gan_jax.metrics import distances
 
 
@@ -50,3 +52,17 @@ def test_collapse_and_copying_show_in_the_ratios():
     assert collapsed['eval/diversity'] < 0.01
     copied = evaluation.against_real(real[100:164], real)
     assert copied['eval/nearest_real'] < 0.01
+
+
+def test_points_are_measured_by_modes_in_their_dimension_or_by_ratios():
+    numbers = np.arange(5000, dtype=np.uint32)
+    key = jax.random.key(0)
+    mixture = mixtures.manifold(5, 10, 12, 0.05)
+    points = np.asarray(mixtures.sample(mixture, key, numbers))
+    found = evaluation.against_mixture(points[:2000], mixture, points)
+    assert found['eval/modes'] == 5
+    np.testing.assert_allclose(found['eval/high_quality'], 0.989, atol=0.01)
+    found = evaluation.against_mixture(
+        points[:2000], mixtures.Mixture(mixture.draw), points
+    )
+    np.testing.assert_allclose(found['eval/diversity'], 1, rtol=0.05)

@@ -18,7 +18,7 @@ FLOORS = {
     'steps': 3,
     'config': 4, 'runtime': 4,
     'build': 5,
-    'sampling': 6, 'evaluation': 6,
+    'sampling': 6, 'evaluation': 6, 'programs': 6,
     'train': 7,
     'command': 8,
     'main': 9, 'prepare': 9, 'sample': 9,

@@ -26,7 +26,7 @@ CASES = [
 SHAPES = {
     'digits': (32, 32, 1), 'mnist': (28, 28, 1), 'fashion_mnist': (28, 28, 1),
     'cifar10': (32, 32, 3), 'celeb_a': (64, 64, 3),
-    **dict.fromkeys(mixtures.MIXTURES, (2,)),
+    **dict.fromkeys(mixtures.MIXTURES, (2,)), 'manifold': (16,),
 }
 
 

@@ -111,6 +111,41 @@ def test_scatter_shows_real_and_generated_points_apart():
         assert (rows.min() > 260) == (columns.max() < 320) == low_left
 
 
+def test_scatter_shows_many_dimensions_along_the_main_axes_of_the_real():
+    random = np.random.RandomState(0)
+    real = 7 + np.zeros((400, 5))
+    real[:, 3] += random.uniform(-1, 1, 400)  # the first axis
+    real[:, 1] += random.uniform(-0.3, 0.3, 400)  # the second
+    fake = real.mean(0) + np.array([5, -0.6, 5, -0.9, 5])  # seen from there
+    image = writer.picture(fake[None].repeat(50, 0), real).astype(int)
+    assert image.shape == (640, 640, 3)
+    rows, columns = np.nonzero(
+        (image[..., 0] - image[..., 2] > 60)[60:]  # orange, below the legend
+    )
+    assert rows.min() > 260 and columns.max() < 320
+    rows, columns = np.nonzero((image[..., 2] - image[..., 0] > 60)[60:])
+    assert np.ptp(columns) > 2 * np.ptp(rows) > 0
+
+
+def test_main_axes_are_principal_and_know_their_sign():
+    random = np.random.RandomState(0)
+    basis = np.linalg.qr(random.randn(6, 6))[0]
+    points = random.randn(500, 6) * [1, 9, 2, 1, 5, 1] @ basis.T + 3
+    center, axes = writer.main_axes(points)
+    np.testing.assert_allclose(center, points.mean(0))
+    rows = np.linalg.svd(points - center, full_matrices=False)[2]
+    np.testing.assert_allclose(np.abs(rows[:2] @ axes), np.eye(2), atol=1e-9)
+    assert (np.abs(axes).max(0) == axes.max(0)).all()
+    np.testing.assert_allclose(writer.main_axes(-points)[1], axes)
+
+
+@pytest.mark.parametrize('count', [1, 9])
+def test_scatter_of_generated_points_alone_has_their_own_axes(count):
+    points = np.random.RandomState(0).randn(count, 5)
+    image = writer.picture(points).astype(int)
+    assert (image[..., 0] - image[..., 2] > 60)[60:].any()
+
+
 def make(folder, start=0, enabled=True):
     return writer.Writer(folder, enabled=enabled, start=start, total=100)
 

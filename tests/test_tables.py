@@ -11,11 +11,12 @@ from gan_jax import mixtures
 from gan_jax import regularizers
 from gan_jax import schedules
 from gan_jax.networks import layers
+from gan_jax.steps import adversarial
 
 OBJECTIVES = (ROOT / 'configs' / 'OBJECTIVES.md').read_text()
 NAMES = [
     *losses.LOSSES, *regularizers.REGULARIZERS, *schedules.SCHEDULES,
-    *mixtures.MIXTURES, *config_lib.OPTIMIZERS, *layers.NORMS,
+    *adversarial.SCHEDULES, *mixtures.MIXTURES, *config_lib.OPTIMIZERS, *layers.NORMS,
 ]
 
 

@@ -212,7 +212,7 @@ def test_run_of_before_a_key_came_is_loaded_and_goes_on(tmp_path):
     run(tmp_path, config)
     path = tmp_path / 'config.json'
     stored = json.loads(path.read_text())
-    del stored['simultaneous'], stored['instance_noise']
+    del stored['schedule'], stored['instance_noise']
     path.write_text(json.dumps(stored))
     _, state = sampling.load(tmp_path)
     assert int(state.step) == 4

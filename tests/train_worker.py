@@ -1,6 +1,7 @@
 """Train a few steps with whatever devices there are; save the state.
 
-    python tests/train_worker.py mlp|dcgan out.npz [coordinator index count]
+    python tests/train_worker.py mlp|dcgan|mlp-unrolled|mlp-wgan out.npz \
+        [coordinator index count]
 
 SGD and no BatchNorm, so that the number of devices must change nothing.
 """
@@ -28,7 +29,8 @@ class CountCompilations(logging.Handler):
         self.count += text.startswith('Finished XLA compilation of jit(_fun)')
 
 
-def main(network, out, *cluster):
+def main(game, out, *cluster):
+    network, _, schedule = game.partition('-')
     if cluster:
         coordinator, index, count = cluster
         parallel.initialize_hosts(
@@ -43,6 +45,8 @@ def main(network, out, *cluster):
         optimizer.name, optimizer.learning_rate = 'sgd', 0.1
     config.num_steps, config.d_steps = 3, 2
     config.instance_noise.std = 0.3
+    config.schedule.name = schedule or config.schedule.name
+    config.schedule.burst_steps, config.schedule.burst_first = 4, 1
     config.log_every = config.checkpoint_every = 1
 
     counter = CountCompilations()

@@ -3,18 +3,42 @@
 import numpy as np
 
 
-def recovered(points, means, std):
+def radius(dimension):
+    """Give the r_d with P(chi_d < r_d) = P(chi_2 < 3) = 1 - exp(-9 / 2).
+
+    r_2 = 3, r_1 = 2.54, r_10 = 4.79, r_700 = 28.1.
+
+    Args:
+        dimension: d >= 1.
+
+    Returns:
+        float, in standard deviations.
+    """
+    from scipy import special
+
+    return float(np.sqrt(special.chdtri(dimension, np.exp(-4.5))))
+
+
+def recovered(points, means, std, dimension=2):
     """Count what samples recover of a mixture of Gaussians.
 
-    A point is of high quality where it lies within 3 standard deviations of
+    A point is of high quality where it lies within r_d standard deviations of
     the nearest mean; a mode is recovered where at least one such point is
     nearest to it. The reverse KL divergence is log K - H of the shares of the
     K modes among high-quality points: 0 where all come equally often.
 
+    In 2-D, r_2 = 3 as in the papers. The `radius` r_d for modes that extend
+    along d axes is our own generalisation: 98.9 % of exact samples lie within
+    it whatever d is. Distances are measured in all D dimensions, so what a
+    point strays off the manifold of the modes counts against it. Beyond 2-D
+    r_d > 3: balls around means less than 2 r_d deviations apart overlap, and
+    points between such modes are of high quality too.
+
     Args:
         points: [N, D].
         means: [K, D].
-        std: scalar, standard deviation along each axis.
+        std: scalar, standard deviation along each axis of a mode.
+        dimension: d, axes along which a mode extends, <= D.
 
     Returns:
         {'modes': int, 'smallest_mode': share of the rarest mode among all
@@ -27,10 +51,13 @@ def recovered(points, means, std):
         of Srivastava et al., VEEGAN,
         https://arxiv.org/abs/1705.07761, 2017.
     """
-    points, means = np.asarray(points, np.float64), np.asarray(means)
-    squares = np.square(points[:, None] - means[None]).sum(-1)
-    nearest = squares.argmin(1)
-    good = squares.min(1) < (3 * std) ** 2
+    points = np.asarray(points, np.float64)
+    means = np.asarray(means, np.float64)
+    # ||p - m||^2 less ||p||^2, which is the same for all means: [N, K].
+    with np.errstate(invalid='ignore'):  # points of a GAN that went to inf
+        nearest = (np.square(means).sum(1) - 2 * points @ means.T).argmin(1)
+    squares = np.square(points - means[nearest]).sum(1)
+    good = squares < (radius(dimension) * std) ** 2
     counts = np.bincount(nearest[good], minlength=len(means))
     reverse_kl = float('inf')
     if counts.sum():

@@ -24,12 +24,14 @@ class Constants(NamedTuple):
         key_data: uint32 data of the run's key. (A key array itself cannot be
             placed on the devices of several processes.)
         slots: [b] int32, this device's places in the global batch.
+        number: int32, of the first update where a call makes a part of a step.
     """
 
     resident: Any
     hyperparams: Any
     key_data: Any
     slots: Any
+    number: Any
 
 
 def initialize_hosts(**kwargs):
@@ -47,12 +49,24 @@ def device_count():
     return jax.device_count()
 
 
+def bears_control_flow(convolutional):
+    """Say whether XLA's scan and cond cost what they hold.
+
+    On CPU a convolution inside either is 20 to 100 times slower.
+    """
+    return not (convolutional and jax.default_backend() == 'cpu')
+
+
+def loop(convolutional):
+    """Give `jax.lax.scan` where it is cheap, else None."""
+    return jax.lax.scan if bears_control_flow(convolutional) else None
+
+
 def steps_per_call(cadences, convolutional):
     """Choose how many steps one call scans.
 
     A divisor of every cadence, so that each logged, sampled or saved step ends
-    a call; at most 64. On CPU a convolution inside an XLA loop is 20 to 100
-    times slower, so there convolutional networks take one step a call.
+    a call; at most 64; 1 where control flow is dear.
 
     Args:
         cadences: ints >= 0; 0 is off. Should hold the number of steps still
@@ -62,7 +76,7 @@ def steps_per_call(cadences, convolutional):
     Returns:
         int >= 1.
     """
-    if convolutional and jax.default_backend() == 'cpu':
+    if not bears_control_flow(convolutional):
         return 1
     common = math.gcd(*cadences)
     return next(
@@ -129,9 +143,9 @@ def constants(resident, hyperparams, key, batch_size):
     start = _first_device() * share
     stop = start + jax.local_device_count() * share
     slots = np.arange(start, stop, dtype=np.int32).reshape(-1, share)
-    one = replicate(
-        Constants(resident, hyperparams, jax.random.key_data(key), ())
-    )
+    one = replicate(Constants(
+        resident, hyperparams, jax.random.key_data(key), (), np.int32(0)
+    ))
     mesh = jax.sharding.Mesh(np.array(jax.local_devices()), (AXIS,))
     sharding = jax.NamedSharding(mesh, jax.P(AXIS))
     return one._replace(slots=jax.device_put(slots, sharding))

@@ -44,9 +44,12 @@ def grid(images, columns=None, *, tile=64, gap=2):
 def scatter(points, real=None):
     """Draw generated points over real ones, to one scale on both axes.
 
+    Points of more than two coordinates are shown along the two `main_axes` of
+    the real ones, seen from their mean; of the generated where real is None.
+
     Args:
-        points: [N, 2] generated.
-        real: [M, 2], or None; it sets the limits.
+        points: [N, D] generated.
+        real: [M, D], or None; it sets the limits.
 
     Returns:
         uint8 [640, 640, 3].
@@ -56,16 +59,43 @@ def scatter(points, real=None):
 
     figure = Figure(figsize=(6.4, 6.4), dpi=100, layout='constrained')
     axes = figure.add_subplot()
+    if points.shape[1] != 2:
+        center, plane = main_axes(points if real is None else real)
+        points = (points - center) @ plane
+        real = None if real is None else (real - center) @ plane
+        whose = 'generated' if real is None else 'real'
+        axes.set(
+            xlabel=f'first principal axis of the {whose} points',
+            ylabel='second principal axis',
+        )
     style = {'s': 4, 'linewidths': 0, 'alpha': 0.5}
     if real is not None:
         axes.scatter(*real.T, label='real', color='#0072b2', **style)
     axes.scatter(*points.T, label='generated', color='#d55e00', **style)
-    reach = 1.25 * np.abs(points if real is None else real).max()
+    reach = 1.25 * np.abs(points if real is None else real).max() or 1.0
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect='equal')
     figure.legend(loc='outside upper center', ncols=2, markerscale=3)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def main_axes(points):
+    """Find the two axes along which points extend most.
+
+    Args:
+        points: [N, D], D >= 2.
+
+    Returns:
+        (float64 [D], their mean, float64 [D, 2], orthonormal columns, the
+        first two principal axes, each with its largest entry positive).
+    """
+    points = np.asarray(points, np.float64)
+    center = points.mean(0)
+    offsets = points - center
+    axes = np.linalg.eigh(offsets.T @ offsets)[1][:, :-3:-1]
+    largest = np.abs(axes).argmax(0)
+    return center, axes * np.sign(axes[largest, [0, 1]])
 
 
 def picture(samples, real=None):

@@ -1,0 +1,233 @@
+"""Who moves when: the schedules of the game, over the updates of each player.
+
+`train_step` makes one whole step. `critic_step`, the guarded steps and
+`finish_step` are parts of one, for a host that decides between them.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from gan_jax.steps import game
+from gan_jax.steps import updates
+
+init = game.init
+sample = game.sample
+
+
+def alternating(gan, hyperparams, state, update_d, update_g):
+    """Move D `d_steps` times, then G `g_steps` times through the new D.
+
+    Goodfellow et al., Generative Adversarial Networks,
+    https://arxiv.org/abs/1406.2661, 2014, algorithm 1.
+
+    Args:
+        gan: a `game.GAN`.
+        hyperparams: a `game.Hyperparams`.
+        state: a `game.GANState`.
+        update_d, update_g: (state, number of the update) -> (state, metrics).
+
+    Returns:
+        (state, metrics), those of each player from its last update.
+    """
+    del hyperparams
+    for number in range(gan.d_steps):
+        state, d_metrics = update_d(state, number)
+    for number in range(gan.g_steps):
+        state, g_metrics = update_g(state, number)
+    return state, {**d_metrics, **g_metrics}
+
+
+def simultaneous(gan, hyperparams, state, update_d, update_g):
+    """Move each player as though the other stood still.
+
+    G learns through D as it was before the step, so with one update of each
+    both gradients are taken at the same point.
+
+    Args, returns: as `alternating`.
+
+    References:
+        Mescheder et al., The Numerics of GANs,
+        https://arxiv.org/abs/1705.10461, 2017.
+    """
+    del hyperparams
+    start = state.discriminator
+    for number in range(gan.d_steps):
+        state, d_metrics = update_d(state, number)
+    moved, state = state.discriminator, state.replace(discriminator=start)
+    for number in range(gan.g_steps):
+        state, g_metrics = update_g(state, number)
+    state = state.replace(discriminator=moved)
+    return state, {**d_metrics, **g_metrics}
+
+
+def adaptive(gan, hyperparams, state, update_d, update_g):
+    """Move each player while its loss is above its threshold.
+
+    D at most `d_steps` times, then G at most `g_steps` times. Where neither
+    would move, G does once, so that the game cannot stand still. The updates
+    that are not made are computed and dropped: no control flow.
+
+    Args, returns: as `alternating`; the metrics have the number of updates
+    made, `d/updates` and `g/updates`.
+    """
+    state, d_metrics, d_made = _while_above(
+        update_d, state, gan.d_steps,
+        lambda metrics, number: metrics['d/loss'] > hyperparams.d_threshold,
+    )
+    state, g_metrics, g_made = _while_above(
+        update_g, state, gan.g_steps,
+        lambda metrics, number: (
+            (metrics['g/loss'] > hyperparams.g_threshold)
+            | ((number == 0) & (d_made == 0))
+        ),
+    )
+    made = {'d/updates': d_made, 'g/updates': g_made}
+    return state, {**d_metrics, **g_metrics, **made}
+
+
+def _while_above(update, state, count, above):
+    """Make updates up to the first whose loss is not above.
+
+    Returns:
+        (state, metrics of the last update made or of the first, number made).
+    """
+    active, made, kept = True, jnp.float32(0), None
+    for number in range(count):
+        new, metrics = update(state, number)
+        active &= above(metrics, number)
+        state = _choose(active, new, state)
+        kept = metrics if kept is None else _choose(active, metrics, kept)
+        made += active
+    return state, kept, made
+
+
+def _choose(condition, first, second):
+    """Take one of two pytrees."""
+    return jax.tree.map(
+        lambda a, b: jnp.where(condition, a, b), first, second
+    )
+
+
+# 'unrolled' is 'simultaneous' with `GAN.unroll_steps`: G looks ahead from the
+# D that its opponent moves from. 'wgan' is 'alternating' with more critic
+# updates at some steps, which the host adds by `critic_step`.
+SCHEDULES = {
+    'adaptive': adaptive,
+    'alternating': alternating,
+    'simultaneous': simultaneous,
+    'unrolled': simultaneous,
+    'wgan': alternating,
+}
+
+
+def train_step(
+    gan, hyperparams, state, batch, key, *,
+    mean=lambda tree: tree, loop=updates.one_by_one, due=None,
+):
+    """Make one step of the GAN's schedule.
+
+    The loop over updates is unrolled: on CPU a convolution inside an XLA loop
+    is many times slower.
+
+    Args:
+        gan: a `game.GAN`.
+        hyperparams: a `game.Hyperparams`.
+        state: a `game.GANState`.
+        batch: a `game.Batch`.
+        key: PRNG key of the run; the step is folded in here.
+        mean: average of a pytree over devices.
+        loop, due: see `updates.Turn`.
+
+    Returns:
+        (state, metrics): `step` is one higher, `position` by the batches
+        drawn; metrics are float32 scalars.
+    """
+    turn = _turns(gan, hyperparams, key, mean=mean, loop=loop, due=due)
+
+    def update_d(state, number):
+        return updates.discriminator_update(
+            turn(state, number), batch.images[number], batch.slots
+        )
+
+    def update_g(state, number):
+        return updates.generator_update(
+            turn(state, gan.d_steps + number),
+            batch.images[number - gan.g_steps], batch.slots,
+        )
+
+    play = SCHEDULES[gan.schedule]
+    state, metrics = play(gan, hyperparams, state, update_d, update_g)
+    return finish_step(gan, state), metrics
+
+
+def finish_step(gan, state):
+    """Count a step whose updates are made."""
+    return state.replace(
+        step=state.step + 1, position=state.position + game.draws_per_step(gan)
+    )
+
+
+def critic_step(gan, hyperparams, state, batch, key, number, **options):
+    """Move D once for each real batch, and no G: more critic for this step.
+
+    Args:
+        gan, hyperparams, state, batch, key, options: as `train_step`.
+        number: int32, of the first of these updates among those of the step;
+            their keys follow from it.
+
+    Returns:
+        (state, metrics of the last update): `position` counts the batches,
+        `step` is as before.
+    """
+    turn = _turns(gan, hyperparams, key, **options)
+    for place, images in enumerate(batch.images):
+        state, metrics = updates.discriminator_update(
+            turn(state, number + place), images, batch.slots
+        )
+    position = state.position + len(batch.images)
+    return state.replace(position=position), metrics
+
+
+def guarded_discriminator_step(
+    gan, hyperparams, state, batch, key, number, **options
+):
+    """Make one update of D of the adaptive schedule, where its loss is above.
+
+    Args, returns: as `critic_step`, of one batch; `d/updates` is 1 where D
+    moved. `position` is as before: `finish_step` counts the whole step.
+    """
+    turn = _turns(gan, hyperparams, key, **options)(state, number)
+    return _guarded(state, 'd', hyperparams.d_threshold, *(
+        updates.discriminator_update(turn, batch.images[0], batch.slots)
+    ))
+
+
+def guarded_generator_step(
+    gan, hyperparams, state, batch, key, number, **options
+):
+    """Make one update of G of the adaptive schedule, where its loss is above.
+
+    Args, returns: as `guarded_discriminator_step`.
+    """
+    turn = _turns(gan, hyperparams, key, **options)(state, number)
+    return _guarded(state, 'g', hyperparams.g_threshold, *(
+        updates.generator_update(turn, batch.images[0], batch.slots)
+    ))
+
+
+def _guarded(state, player, threshold, new, metrics):
+    active = metrics[f'{player}/loss'] > threshold
+    made = {f'{player}/updates': active.astype(jnp.float32)}
+    return _choose(active, new, state), {**metrics, **made}
+
+
+def _turns(gan, hyperparams, key, **options):
+    """Make (state, number of the update in its step) -> `updates.Turn`."""
+
+    def turn(state, number):
+        update_key = jax.random.fold_in(
+            jax.random.fold_in(key, state.step), number
+        )
+        return updates.Turn(gan, hyperparams, state, update_key, **options)
+
+    return turn

@@ -1,0 +1,398 @@
+"""One update of one player: forward, penalties, gradient, optimizer.
+
+Pure, like all of steps/; means over devices reach it as a function.
+"""
+
+import functools
+from typing import Callable, FrozenSet, NamedTuple, Optional
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gan_jax import augment
+from gan_jax import labels
+from gan_jax import regularizers
+from gan_jax import transforms
+from gan_jax.steps import game
+
+# What a key of one update is folded with, beside its split into z and noise.
+LABEL_KEY = 3
+FIRST_PENALTY_KEY = 16
+
+
+def one_by_one(body, carry, parts):
+    """Call body(carry, part) for each part, as `jax.lax.scan` does."""
+    for index in range(len(jax.tree.leaves(parts)[0])):
+        carry, _ = body(carry, jax.tree.map(lambda part: part[index], parts))
+    return carry, None
+
+
+class Turn(NamedTuple):
+    """What is fixed during one update of one player.
+
+    Attributes:
+        gan: a `game.GAN`.
+        hyperparams: a `game.Hyperparams`.
+        state: the `game.GANState` that the update starts from.
+        key: PRNG key of this update.
+        mean: average of a pytree over devices.
+        loop: (body, carry, parts) -> (carry, ...), over microbatches:
+            `one_by_one` or `jax.lax.scan`.
+        due: names of the lazy penalties that join this update, chosen by the
+            host; None where the step's number decides on the device.
+    """
+
+    gan: game.GAN
+    hyperparams: game.Hyperparams
+    state: game.GANState
+    key: jax.Array
+    mean: Callable = lambda tree: tree
+    loop: Callable = one_by_one
+    due: Optional[FrozenSet[str]] = None
+
+
+class Sides(NamedTuple):
+    """Both sides of a batch as D is shown them.
+
+    Attributes:
+        real_images, fake_images: [b, ...] float32, noise included.
+        z: [b, latent_size] of the fakes.
+        slots: [b] int32.
+        generator_fn: z -> images as D sees them.
+    """
+
+    real_images: jax.Array
+    fake_images: jax.Array
+    z: jax.Array
+    slots: jax.Array
+    generator_fn: Callable
+
+
+def discriminator_update(turn, images, slots):
+    """Update D once on real images and on fakes of the present G.
+
+    Real and fake images pass through D apart, so that BatchNorm normalises
+    each with its own statistics.
+
+    Args:
+        turn: a `Turn`.
+        images: [b, H, W, C] uint8, real.
+        slots: [b] int32.
+
+    Returns:
+        (`game.GANState` with a new discriminator, metrics).
+    """
+    gan, state = turn.gan, turn.state
+    player, generator = state.discriminator, state.generator
+
+    def gradients(stats, images, slots):
+        sides, _ = _sides(
+            turn, generator.params, generator.stats, images, slots
+        )
+        sides = sides._replace(
+            fake_images=jax.lax.stop_gradient(sides.fake_images)
+        )
+        objective = functools.partial(
+            _discriminator_objective, turn, stats, sides
+        )
+        return jax.grad(objective, has_aux=True)(player.params)
+
+    grads, (stats, metrics) = turn.mean(
+        _over_microbatches(turn, gradients, player.stats, images, slots)
+    )
+    metrics['d/grad_norm'] = optax.tree.norm(grads)
+    player = _descend_discriminator(turn, player, grads, stats)
+    memory = _remember(turn, 'discriminator', player, metrics)
+    if gan.loss.memory is not None:
+        memory['loss'], more = gan.loss.memory.update(
+            memory['loss'], metrics['d/real_logits'],
+            metrics['d/fake_logits'], **turn.hyperparams.loss_options,
+        )
+        metrics.update(more)
+    return state.replace(discriminator=player, memory=memory), metrics
+
+
+def generator_update(turn, images, slots):
+    """Update G once through the present D, then its moving average.
+
+    D normalises with the statistics of this batch of fakes, and its running
+    statistics stay as its own updates left them.
+
+    Args:
+        turn: a `Turn`.
+        images: [b, H, W, C] uint8, real; used by relativistic losses, by some
+            penalties and by unrolling.
+        slots: [b] int32.
+
+    Returns:
+        (`game.GANState` with a new generator and EMA, metrics).
+    """
+    gan, state = turn.gan, turn.state
+    player = state.generator
+
+    def gradients(stats, images, slots):
+        def loss_fn(params):
+            sides, new_stats = _sides(turn, params, stats, images, slots)
+            opponent = _unroll(turn, sides)
+            discriminator_fn = functools.partial(
+                _logits, gan, opponent.params, opponent.stats
+            )
+            real = discriminator_fn(sides.real_images)
+            fake = discriminator_fn(sides.fake_images)
+            loss = gan.loss.generator(
+                real.logits, fake.logits, **_loss_arguments(turn)
+            )
+            context = regularizers.Context(
+                params=params,
+                discriminator_fn=discriminator_fn,
+                generator_fn=lambda z: _forward(
+                    gan.generator, params, stats, z
+                )[0],
+                real_images=sides.real_images, fake_images=sides.fake_images,
+                real=real, fake=fake, z=sides.z, slots=slots,
+            )
+            total, penalties = _penalties(turn, 'generator', context)
+            return loss + total if penalties else loss, (
+                new_stats, {'g/loss': loss, **penalties}
+            )
+
+        return jax.grad(loss_fn, has_aux=True)(player.params)
+
+    grads, (stats, metrics) = turn.mean(
+        _over_microbatches(turn, gradients, player.stats, images, slots)
+    )
+    metrics['g/grad_norm'] = optax.tree.norm(grads)
+    rate = _rate(turn.hyperparams.g_learning_rate, gan.g_schedule, state)
+    player = _descend(player, gan.g_tx, grads, rate, stats)
+    decay = transforms.ema_decay_at(state.step, turn.hyperparams.ema_decay)
+    return state.replace(
+        generator=player,
+        ema_params=transforms.ema(state.ema_params, player.params, decay),
+        ema_stats=transforms.ema(state.ema_stats, player.stats, decay),
+        memory=_remember(turn, 'generator', player, metrics),
+    ), metrics
+
+
+def _sides(turn, g_params, g_stats, images, slots):
+    """Draw fakes and show both sides; returns (`Sides`, G's new stats)."""
+    gan = turn.gan
+    z_key, real_key, fake_key = jax.random.split(turn.key, 3)
+    z = game.latents(z_key, slots, gan.latent_size)
+    fake_images, stats = _forward(gan.generator, g_params, g_stats, z)
+    view = functools.partial(_view, turn, slots=slots)
+
+    def generator_fn(z):
+        near, _ = _forward(gan.generator, g_params, g_stats, z)
+        return view(near, key=fake_key)
+
+    return Sides(
+        real_images=view(game.to_unit_range(images), key=real_key),
+        fake_images=view(fake_images, key=fake_key),
+        z=z, slots=slots, generator_fn=generator_fn,
+    ), stats
+
+
+def _view(turn, images, key, slots):
+    """Give images as D sees them."""
+    if not turn.gan.instance_noise:
+        return images
+    std = augment.linear_decay(
+        turn.state.step, turn.hyperparams.noise_std,
+        turn.hyperparams.noise_steps,
+    )
+    return augment.instance_noise(images, key, slots, std)
+
+
+def _discriminator_objective(turn, stats, sides, params):
+    """Give (D's loss with its penalties, (new stats, metrics))."""
+    gan = turn.gan
+    arguments = _loss_arguments(turn)
+    if gan.treat_labels:
+        arguments['targets'] = labels.draw(
+            jax.random.fold_in(turn.key, LABEL_KEY),
+            sides.slots,
+            turn.hyperparams.label_treatment,
+        )
+    real, new_stats = _forward(
+        gan.discriminator, params, stats, sides.real_images
+    )
+    fake, new_stats = _forward(
+        gan.discriminator, params, new_stats, sides.fake_images
+    )
+    loss = gan.loss.discriminator(real.logits, fake.logits, **arguments)
+    metrics = {
+        'd/loss': loss,
+        'd/real_logits': real.logits.mean(),
+        'd/fake_logits': fake.logits.mean(),
+    }
+    context = regularizers.Context(
+        params=params,
+        discriminator_fn=functools.partial(_logits, gan, params, stats),
+        generator_fn=sides.generator_fn,
+        real_images=sides.real_images, fake_images=sides.fake_images,
+        real=real, fake=fake, z=sides.z, slots=sides.slots,
+    )
+    total, penalties = _penalties(turn, 'discriminator', context)
+    return loss + total if penalties else loss, (
+        new_stats, {**metrics, **penalties}
+    )
+
+
+def _unroll(turn, sides):
+    """Give D as `unroll_steps` updates on these sides would make it.
+
+    Each is D's own update, optimizer included, and G's gradient passes through
+    all of them. One batch serves every step, as in the authors' demonstration.
+
+    References:
+        Metz et al., Unrolled Generative Adversarial Networks,
+        https://arxiv.org/abs/1611.02163, 2016.
+    """
+    player = turn.state.discriminator
+    for _ in range(turn.gan.unroll_steps):
+        objective = functools.partial(
+            _discriminator_objective, turn, player.stats, sides
+        )
+        grads, _ = jax.grad(objective, has_aux=True)(player.params)
+        player = _descend_discriminator(
+            turn, player, turn.mean(grads), player.stats
+        )
+    return player
+
+
+def _forward(module, params, stats, inputs):
+    """Apply a module in training mode; returns (output, new stats)."""
+    return module.apply(
+        {'params': params, **stats}, inputs, train=True, mutable=list(stats)
+    )
+
+
+def _logits(gan, params, stats, images):
+    """Give D's output and forget what its statistics would become."""
+    return _forward(gan.discriminator, params, stats, images)[0]
+
+
+def _loss_arguments(turn):
+    """Give the keyword arguments that both sides of the loss take."""
+    arguments = {
+        name: turn.hyperparams.loss_options[name]
+        for name in turn.gan.loss.options
+    }
+    if turn.gan.loss.memory is not None:
+        arguments['memory'] = turn.state.memory['loss']
+    return arguments
+
+
+def _own(gan, player):
+    """Give (place, name, regularizer) of those that join a player's loss."""
+    for place, name in enumerate(gan.regularizers):
+        regularizer = regularizers.REGULARIZERS[name]
+        if regularizer.player == player:
+            yield place, name, regularizer
+
+
+def _penalties(turn, player, context):
+    """Sum a player's weighted penalties; returns (sum, metrics).
+
+    A lazy one counts k times at each k-th step and not at all between.
+    """
+    total, metrics, lazy = 0.0, {}, dict(turn.gan.lazy)
+    for place, name, regularizer in _own(turn.gan, player):
+        penalty = functools.partial(
+            regularizer.penalty, context, turn.state.memory.get(name),
+            jax.random.fold_in(turn.key, FIRST_PENALTY_KEY + place),
+        )
+        weight = turn.hyperparams.penalty_weights[name]
+        if name not in lazy:
+            value = metrics[name] = penalty()
+        elif turn.due is None:
+            due = turn.state.step % lazy[name] == 0
+            value = jax.lax.cond(due, penalty, lambda: jnp.float32(0))
+            latest = turn.state.memory['latest'][name]
+            metrics[name] = jnp.where(due, value, latest)
+        elif name in turn.due:
+            value = metrics[name] = penalty()
+        else:
+            continue
+        total += weight * lazy.get(name, 1) * value
+    return total, {f'{player[0]}/{n}': value for n, value in metrics.items()}
+
+
+def _remember(turn, player, network, metrics):
+    """Let a player's penalties look at its new parameters and the means.
+
+    Adds to the metrics the last value of lazy penalties that did not join.
+    """
+    memory = dict(turn.state.memory)
+    for _, name, regularizer in _own(turn.gan, player):
+        if regularizer.update is not None:
+            memory[name] = regularizer.update(
+                memory[name], network.params, metrics
+            )
+        if name in dict(turn.gan.lazy):
+            latest = metrics.setdefault(
+                f'{player[0]}/{name}', memory['latest'][name]
+            )
+            memory['latest'] = {**memory['latest'], name: latest}
+    return memory
+
+
+def _over_microbatches(turn, gradients, stats, images, slots):
+    """Average gradients and metrics over the parts of a batch, in turn.
+
+    Args:
+        turn: a `Turn`.
+        gradients: (stats, images, slots) -> (grads, (stats, metrics)).
+        stats: passed from each part to the next.
+        images: [b, ...].
+        slots: [b].
+
+    Returns:
+        As `gradients` of the whole batch.
+    """
+    parts = turn.gan.num_microbatches
+    if parts == 1:
+        return gradients(stats, images, slots)
+    images, slots = (
+        array.reshape(parts, -1, *array.shape[1:]) for array in (images, slots)
+    )
+    grads, (_, metrics) = jax.eval_shape(gradients, stats, images[0], slots[0])
+    total = jax.tree.map(jnp.zeros_like, (grads, metrics))
+
+    def body(carry, part):
+        stats, total = carry
+        grads, (stats, metrics) = gradients(stats, *part)
+        return (stats, jax.tree.map(jnp.add, total, (grads, metrics))), None
+
+    (stats, total), _ = turn.loop(body, (stats, total), (images, slots))
+    grads, metrics = jax.tree.map(lambda value: value / parts, total)
+    return grads, (stats, metrics)
+
+
+def _rate(learning_rate, schedule, state):
+    """Give the learning rate of this step."""
+    return learning_rate if schedule is None else (
+        learning_rate * schedule(state.step)
+    )
+
+
+def _descend(player, tx, grads, learning_rate, stats):
+    """Apply one optax update to a player."""
+    direction, opt_state = tx.update(grads, player.opt_state, player.params)
+    params = jax.tree.map(
+        lambda p, d: p - learning_rate * d, player.params, direction
+    )
+    return player.replace(params=params, stats=stats, opt_state=opt_state)
+
+
+def _descend_discriminator(turn, player, grads, stats):
+    """Apply one optax update to D, and clip its weights where the GAN does."""
+    gan, hyperparams = turn.gan, turn.hyperparams
+    rate = _rate(hyperparams.d_learning_rate, gan.d_schedule, turn.state)
+    player = _descend(player, gan.d_tx, grads, rate, stats)
+    if not gan.clip_weights:
+        return player
+    return player.replace(params=transforms.clip_weights(
+        player.params, hyperparams.clip_limit
+    ))
