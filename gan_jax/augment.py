@@ -77,12 +77,14 @@ def shift_and_flip(images, key, slots):
     def change(image, slot):
         sample_key = jax.random.fold_in(key, slot)
         y_key, x_key, flip_key = jax.random.split(sample_key, 3)
-        y = jax.random.randint(y_key, (), 0, 2 * reach[0] + 1)
-        x = jax.random.randint(x_key, (), 0, 2 * reach[1] + 1)
+        y = jax.random.randint(y_key, (), 0, 2 * reach[0] + 1, jnp.int32)
+        x = jax.random.randint(x_key, (), 0, 2 * reach[1] + 1, jnp.int32)
         pads = tuple((side, side) for side in (*reach, 0))
         padded = jnp.pad(image, pads, mode='edge')
-        shifted = jax.lax.dynamic_slice(padded, (y, x, 0), image.shape)
-        flip = jax.random.bernoulli(flip_key)
+        shifted = jax.lax.dynamic_slice(
+            padded, (y, x, jnp.int32(0)), image.shape
+        )
+        flip = jax.random.bernoulli(flip_key, jnp.float32(0.5))
         return jnp.where(flip, shifted[:, ::-1], shifted)
 
     return jax.vmap(change)(images, slots)

@@ -115,7 +115,10 @@ def gan(config, image_shape):
         ),
         discriminator=_network(config, config.discriminator, 'discriminator'),
         g_tx=_optimizer(config.g_optimizer),
-        d_tx=_optimizer(config.d_optimizer),
+        d_tx=_optimizer(
+            config.d_optimizer,
+            differentiable=config.schedule.name == 'unrolled',
+        ),
         g_schedule=_schedule(config.g_optimizer),
         d_schedule=_schedule(config.d_optimizer),
         loss=losses.LOSSES[config.loss.name],
@@ -153,10 +156,21 @@ def _network(config, options, player, **fields):
     return module(dtype=jnp.dtype(config.dtype), **fields)
 
 
-def _optimizer(options):
-    """Make an optax transform that gives a direction, without a rate."""
+def _optimizer(options, differentiable=False):
+    """Make an optax transform that gives a direction, without a rate.
+
+    Where it is `differentiable`, roots have an epsilon inside: a parameter
+    without gradient would make the gradient through its update infinite.
+    """
     if options.name == 'adam':
-        direction = optax.scale_by_adam(b1=options.b1, b2=options.b2)
+        direction = optax.scale_by_adam(
+            b1=options.b1, b2=options.b2,
+            eps_root=1e-16 if differentiable else 0.0,
+        )
+    elif options.name == 'rmsprop' and differentiable:
+        direction = optax.scale_by_rms(
+            decay=options.decay, eps=1e-16, eps_in_sqrt=True
+        )
     elif options.name == 'rmsprop':
         # As torch.optim.RMSprop, which WGAN's authors use: optax alone has
         # decay 0.9 and its epsilon inside the root.

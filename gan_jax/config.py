@@ -12,6 +12,7 @@ from gan_jax import networks
 from gan_jax import regularizers
 from gan_jax import schedules
 from gan_jax.data import sources
+from gan_jax.networks import autoencoder
 from gan_jax.networks import layers
 from gan_jax.steps import adversarial
 
@@ -82,6 +83,8 @@ def default_config():
 
     config.generator = _network_config()
     config.discriminator = _network_config()
+    config.discriminator.code_size = 64  # autoencoders: length of the code
+    config.discriminator.energy = 'euclidean'  # one of autoencoder.ENERGIES
     config.g_optimizer = _optimizer_config()
     config.d_optimizer = _optimizer_config()
 
@@ -111,6 +114,7 @@ def _network_config():
     network.depth = 2  # mlp: hidden layers; dcgan follows the image size
     network.kernel_size = 4  # dcgan: side of the kernels
     network.norm = 'batch'  # one of layers.NORMS
+    network.spectral_norm = False  # every layer's weights by their spectral one
     return network
 
 
@@ -195,6 +199,7 @@ def _check_numbers(config):
 
     counts = ['num_steps', 'batch_size', 'num_microbatches', 'latent_size']
     counts += ['d_steps', 'g_steps', 'keep_checkpoints']
+    counts += ['discriminator.code_size', 'data.modes', 'data.dimension']
     counts += [f'schedule.{n}' for n in ('unroll_steps', 'burst_steps')]
     counts += [key for key in values if key.endswith('.every')]
     for player in ('generator', 'discriminator'):
@@ -245,9 +250,13 @@ def _check_names(config):
         'loss.name': losses.LOSSES,
         'schedule.name': adversarial.SCHEDULES,
         'data.name': [*sources.DATASETS, *mixtures.MIXTURES],
+        'generator.name': [
+            name for name, pair in networks.NETWORKS.items() if pair.generator
+        ],
+        'discriminator.name': networks.NETWORKS,
+        'discriminator.energy': autoencoder.ENERGIES,
     }
     for player in ('generator', 'discriminator'):
-        choices[f'{player}.name'] = networks.NETWORKS
         choices[f'{player}.norm'] = layers.NORMS
     for optimizer in ('g_optimizer', 'd_optimizer'):
         choices[f'{optimizer}.name'] = OPTIMIZERS
@@ -269,11 +278,16 @@ def _check_game(config):
             f'labels.* has no meaning for loss.name={config.loss.name!r}, '
             f'which has no targets; {takes} have'
         )
-    if loss.energies:
+    if loss.energies != networks.NETWORKS[config.discriminator.name].energies:
+        fits = sorted(
+            name for name, pair in networks.NETWORKS.items()
+            if pair.energies == loss.energies
+        )
         raise errors.ConfigError(
-            f'loss.name={config.loss.name!r} needs an autoencoder as '
-            'discriminator, and none is among '
-            f'{sorted(networks.NETWORKS)}'
+            f'loss.name={config.loss.name!r} needs '
+            f'{"an autoencoder" if loss.energies else "logits"} of the '
+            f'discriminator, one of {fits}, and '
+            f'discriminator.name={config.discriminator.name!r} is none'
         )
     _check_schedule(config)
     for player in ('g_optimizer', 'd_optimizer'):
@@ -306,6 +320,12 @@ def _check_schedule(config):
             "schedule.name='unrolled' differentiates through D's updates on "
             f'whole batches; num_microbatches={config.num_microbatches} is not '
             '1'
+        )
+    if schedule.name == 'unrolled' and config.d_optimizer.clip_norm:
+        raise errors.ConfigError(
+            "schedule.name='unrolled' differentiates through D's optimizer, "
+            'and the norm that d_optimizer.clip_norm divides by has no '
+            'gradient at 0; set it to 0'
         )
     if schedule.name == 'wgan' and schedule.burst_steps % config.d_steps:
         raise errors.ConfigError(

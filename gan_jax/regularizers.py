@@ -87,7 +87,8 @@ def _interpolates(context, key):
     """Draw one point between each real and its fake: eps x + (1 - eps) x~."""
     shape = (1,) * (context.real_images.ndim - 1)
     share = _per_sample(
-        lambda key: jax.random.uniform(key, shape), key, context.slots
+        lambda key: jax.random.uniform(key, shape, jnp.float32),
+        key, context.slots,
     )
     real, fake = context.real_images, context.fake_images
     return share * real + (1 - share) * fake
@@ -176,7 +177,8 @@ def dragan(context, memory, key):
     del memory
     real = context.real_images
     noise = _per_sample(
-        lambda key: jax.random.uniform(key, real.shape[1:]), key, context.slots
+        lambda key: jax.random.uniform(key, real.shape[1:], jnp.float32),
+        key, context.slots,
     )
     points = real + 0.5 * jnp.std(real) * noise
     grads = _input_gradients(context.discriminator_fn, points)
@@ -286,7 +288,7 @@ LATENT_NOISE = 0.05  # zCR's sigma; the paper has 0.03 to 0.07
 def _nearby(context, key):
     """Draw z' = z + noise for each sample."""
     noise = _per_sample(
-        lambda key: jax.random.normal(key, context.z.shape[1:]),
+        lambda key: jax.random.normal(key, context.z.shape[1:], jnp.float32),
         key, context.slots,
     )
     return context.z + LATENT_NOISE * noise

@@ -8,6 +8,7 @@ import pytest
 import helpers
 from gan_jax import build
 from gan_jax import config as config_lib
+from gan_jax import errors
 from gan_jax import losses
 from gan_jax.data import feed
 
@@ -81,6 +82,36 @@ def test_only_regularizers_with_a_weight_are_built():
     gan = build.gan(config, (8, 8, 1))
     assert gan.regularizers == ('r1',)
     assert build.hyperparams(config).penalty_weights == {'r1': 10}
+
+
+def test_lazy_regularizers_are_those_with_a_weight_and_a_period():
+    config = helpers.tiny_mlp()
+    config.regularizers.r1.weight = 1.0
+    config.regularizers.r2.weight = 1.0
+    config.regularizers.r1.every = config.regularizers.drift.every = 16
+    assert build.gan(config, (8, 8, 1)).lazy == (('r1', 16),)
+
+
+@pytest.mark.parametrize('name', [*config_lib.OPTIMIZERS])
+def test_differentiable_optimizers_give_the_same_direction(name):
+    options = config_lib.default_config().d_optimizer
+    options.name = name
+    found = []
+    for differentiable in (False, True):
+        tx = build._optimizer(options, differentiable)
+        grads = jnp.asarray(GRADS[0])
+        found.append(tx.update(grads, tx.init(grads), grads)[0])
+    np.testing.assert_allclose(*found, rtol=1e-6)
+
+
+def test_manifold_has_the_configured_modes():
+    config = helpers.tiny_mlp()
+    config.data.name, config.data.modes = 'manifold', 7
+    config.data.dimension, config.data.ambient = 3, 5
+    assert build.mixture(config).means.shape == (7, 5)
+    config.data.dimension = 6
+    with pytest.raises(errors.ConfigError, match='^data.name=.manifold.: '):
+        build.mixture(config)
 
 
 @pytest.mark.parametrize('name', ['ring', 'digits'])

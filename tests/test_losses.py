@@ -2,12 +2,17 @@
 
 import functools
 import math
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from conftest import ROOT
+import helpers
+from gan_jax import build
+from gan_jax import config as config_lib
 from gan_jax import labels
 from gan_jax import losses
 
@@ -223,3 +228,24 @@ def test_minimax_gradient_vanishes_where_d_is_sure_and_the_other_does_not():
     other = jax.grad(losses.non_saturating_generator, argnums=1)(sure, sure)
     assert np.abs(saturating).max() < 1e-8
     np.testing.assert_allclose(other, -np.ones(3) / 3, rtol=1e-6)
+
+
+def test_the_loss_that_readme_adds_trains(monkeypatch):
+    readme = (ROOT / 'README.md').read_text()
+    (code,) = [
+        block for block in re.findall(r'```python\n(.*?)```', readme, re.S)
+        if "LOSSES['absolute']" in block
+    ]
+    assert len([line for line in code.splitlines() if line]) <= 6
+    monkeypatch.setattr(losses, 'LOSSES', dict(losses.LOSSES))
+    exec(code, vars(losses).copy())
+    config = helpers.tiny_mlp()
+    config.loss.name = 'absolute'
+    config_lib.validate(config)
+    gan = build.gan(config, helpers.SHAPE)
+    state = helpers.start(gan)
+    after, metrics = helpers.step(gan, state, helpers.batch())
+    assert np.isfinite(metrics['d/loss'])
+    assert not helpers.leaves_equal(
+        after.generator.params, state.generator.params
+    )

@@ -1,5 +1,7 @@
 """Layers and networks: values, shapes, ranges, parameters, gradients."""
 
+import functools
+
 import flax.linen as nn
 import jax
 from jax import lax
@@ -9,11 +11,16 @@ import numpy as np
 import pytest
 
 from gan_jax import networks
+from gan_jax.networks import autoencoder
 from gan_jax.networks import dcgan
 from gan_jax.networks import layers
 
 KERNELS = [(2, 2), (3, 3), (4, 4), (5, 5), (4, 3)]
 SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3), (48, 80, 4), (64, 64, 3)]
+GENERATORS = [
+    name for name, pair in networks.NETWORKS.items()
+    if pair.generator is not None
+]
 
 
 def plain_conv_transpose(images, kernel):
@@ -103,19 +110,28 @@ def test_norms_bring_mean_0_and_variance_1_over_their_axes(kind):
     np.testing.assert_allclose(y.var(axes[kind]), 1, rtol=1e-3)
 
 
-@pytest.mark.parametrize('name', networks.NETWORKS)
-@pytest.mark.parametrize('shape', SHAPES)
+def shapes_of(name):
+    return SHAPES + ([] if networks.NETWORKS[name].convolutional else [(2,)])
+
+
+@pytest.mark.parametrize('name, shape', [
+    (name, shape) for name in networks.NETWORKS for shape in shapes_of(name)
+])
 @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
-def test_pair_fits_itself_and_keeps_float32_outside(name, shape, dtype):
+@pytest.mark.parametrize('spectral_norm', [False, True])
+def test_pair_fits_itself_and_keeps_float32_outside(
+    name, shape, dtype, spectral_norm
+):
     pair = networks.NETWORKS[name]
-    generator = pair.generator(image_shape=shape, width=4, dtype=dtype)
-    discriminator = pair.discriminator(width=4, dtype=dtype)
+    fields = {'width': 4, 'dtype': dtype, 'spectral_norm': spectral_norm}
 
     def through(z):
-        images, g = generator.init_with_output(
-            jax.random.key(0), z, train=True
-        )
-        output, d = discriminator.init_with_output(
+        images, g = jnp.zeros((3, *shape)), {}
+        if pair.generator is not None:
+            images, g = pair.generator(
+                image_shape=shape, **fields
+            ).init_with_output(jax.random.key(0), z, train=True)
+        output, d = pair.discriminator(**fields).init_with_output(
             jax.random.key(0), images, train=True
         )
         return images, output, g, d
@@ -123,19 +139,243 @@ def test_pair_fits_itself_and_keeps_float32_outside(name, shape, dtype):
     images, output, g, d = jax.eval_shape(through, jnp.zeros((3, 7)))
     assert images.shape == (3, *shape) and images.dtype == jnp.float32
     assert output.logits.shape == (3,) and output.logits.dtype == jnp.float32
-    assert output.features.shape[0] == 3
+    assert output.features.shape[0] == 3 and output.features.ndim == 2
+    assert output.features.dtype == dtype
     assert {leaf.dtype for leaf in jax.tree.leaves((g, d))} == {
         jnp.dtype('float32')
     }
 
 
-@pytest.mark.parametrize('name', networks.NETWORKS)
+@pytest.mark.parametrize('name', GENERATORS)
 def test_generator_stays_in_the_range_of_the_data_and_uses_z(name):
     module = networks.NETWORKS[name].generator(image_shape=(8, 8, 1), width=4)
     z = jax.random.normal(jax.random.key(0), (5, 7)) * 100
     images, _ = module.init_with_output(jax.random.key(1), z, train=True)
     assert np.abs(images).max() <= 1
     assert np.std(images, axis=0).min() > 0
+
+
+def smooth(x, negative_slope=0.0):
+    """Bend as ReLU does, without the kink that spoils finite differences."""
+    return negative_slope * x + (1 - negative_slope) * nn.softplus(x)
+
+
+def settle(module, inputs):
+    """Give params and statistics at which finite differences make sense.
+
+    Plain kernels grow until every layer matters. Under spectral norm, training
+    forwards bring u and v so close to the singular vectors that the gradient of
+    sigma is that of the norm: differences move u and v too, and agree with it.
+    """
+    stats = dict(jax.jit(functools.partial(module.init, train=False))(
+        jax.random.key(1), inputs
+    ))
+    params = stats.pop('params')
+
+    @jax.jit
+    def forward(stats):
+        return module.apply(
+            {'params': params, **stats}, inputs, train=True, mutable=list(stats)
+        )[1]
+
+    if not module.spectral_norm:
+        return jax.tree.map(
+            lambda p: p / p.std() / 2 if p.ndim > 1 else p, params
+        ), stats
+    for _ in range(100):
+        stats = forward(stats)
+    return params, stats
+
+
+def check_slope_penalty(module, inputs, measure):
+    """Differentiate 1/2 E ||grad_x measure(module(x))||^2 by the parameters.
+
+    In training mode, along one direction, against central differences. The
+    direction is random but leans to the gradient's signs, so that parts add up.
+    """
+    params, stats = settle(module, inputs)
+
+    def measured(params, inputs):
+        output, _ = module.apply(
+            {'params': params, **stats}, inputs, train=True, mutable=list(stats)
+        )
+        return measure(output)
+
+    @jax.jit
+    @jax.value_and_grad
+    def penalty(params):
+        grads = jax.grad(measured, argnums=1)(params, inputs)
+        return 0.5 * jnp.sum(jnp.square(grads)) / len(inputs)
+
+    random = np.random.RandomState(0)
+    value, grads = penalty(params)
+    direction = jax.tree.map(
+        lambda p, g: (p.std() or 0.1) * (np.sign(g) + random.randn(*p.shape)),
+        params, grads,
+    )
+    slope = sum(jax.tree.leaves(
+        jax.tree.map(lambda g, d: np.sum(g * d), grads, direction)
+    ))
+    ahead, behind = [
+        penalty(jax.tree.map(
+            lambda p, d: jnp.asarray(p + step * d, jnp.float32),
+            params, direction,
+        ))[0]
+        for step in (1e-3, -1e-3)
+    ]
+    np.testing.assert_allclose(
+        slope, (ahead - behind) / 2e-3, rtol=5e-3, atol=5e-4 * float(value)
+    )
+    assert slope > 0.2 * value > 0  # else the lines above say nothing
+
+
+def tiny(name, player, **fields):
+    """Make a small module, and the shape of its samples."""
+    pair = networks.NETWORKS[name]
+    shape = (16, 16, 1) if pair.convolutional else (3,)
+    if not pair.convolutional:
+        fields.update(width=4, depth=1)
+    if player == 'generator':
+        fields['image_shape'] = shape
+    return getattr(pair, player)(**{'width': 2, **fields}), shape
+
+
+@pytest.mark.parametrize('spectral_norm', [False, True])
+@pytest.mark.parametrize('name', networks.NETWORKS)
+def test_second_order_through_every_discriminator(
+    name, spectral_norm, monkeypatch
+):
+    monkeypatch.setattr(nn, 'leaky_relu', smooth)
+    monkeypatch.setattr(nn, 'relu', smooth)
+    module, shape = tiny(name, 'discriminator', spectral_norm=spectral_norm)
+    images = jax.random.normal(jax.random.key(0), (4, *shape))
+    check_slope_penalty(module, images, lambda output: output.logits.sum())
+
+
+@pytest.mark.parametrize('spectral_norm', [False, True])
+@pytest.mark.parametrize('name', GENERATORS)
+def test_second_order_through_every_generator(name, spectral_norm, monkeypatch):
+    monkeypatch.setattr(nn, 'relu', smooth)
+    module, shape = tiny(name, 'generator', spectral_norm=spectral_norm)
+    z_key, weight_key = jax.random.split(jax.random.key(0))
+    weights = jax.random.normal(weight_key, (4, *shape))
+    check_slope_penalty(
+        module,
+        jax.random.normal(z_key, (4, 6)),
+        lambda images: jnp.sum(images * weights),
+    )
+
+
+GOLDEN_ENERGIES = {
+    'euclidean': lambda error: np.linalg.norm(error, axis=1),
+    'mean_absolute': lambda error: np.abs(error).mean(1),
+    'mean_square': lambda error: (error**2).mean(1),
+}
+
+
+def test_every_energy_has_a_closed_form_here():
+    assert set(GOLDEN_ENERGIES) == set(autoencoder.ENERGIES)
+
+
+@pytest.mark.parametrize('energy', GOLDEN_ENERGIES)
+@pytest.mark.parametrize('shape', [(2,), (4, 6, 3)])
+def test_energy_is_its_closed_form(energy, shape):
+    random = np.random.RandomState(0)
+    images, reconstruction = random.randn(2, 5, *shape).astype(np.float32)
+    np.testing.assert_allclose(
+        jax.jit(autoencoder.ENERGIES[energy])(images, reconstruction),
+        GOLDEN_ENERGIES[energy]((images - reconstruction).reshape(5, -1)),
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize('energy', GOLDEN_ENERGIES)
+def test_energy_has_gradient_0_where_the_reconstruction_is_exact(energy):
+    images = jax.random.normal(jax.random.key(0), (3, 4))
+    images = images.at[1].set(0)
+    reconstruction = images.at[2].add(1)  # of three samples, two are exact
+
+    def total(images, reconstruction):
+        return autoencoder.ENERGIES[energy](images, reconstruction).sum()
+
+    for grads in jax.grad(total, argnums=(0, 1))(images, reconstruction):
+        np.testing.assert_array_equal(grads[:2], 0)
+        assert np.abs(grads[2]).min() > 0
+
+    def penalty(images):
+        return jnp.sum(jnp.square(jax.grad(total)(images, reconstruction)))
+
+    assert np.isfinite(jax.grad(penalty)(images)).all()
+
+
+AUTOENCODERS = [name for name in networks.NETWORKS if 'autoencoder' in name]
+
+
+@pytest.mark.parametrize('name', networks.NETWORKS)
+def test_pairs_of_energies_are_the_autoencoders(name):
+    assert networks.NETWORKS[name].energies == (name in AUTOENCODERS)
+
+
+@pytest.mark.parametrize('name', AUTOENCODERS)
+@pytest.mark.parametrize('energy', GOLDEN_ENERGIES)
+def test_autoencoder_gives_the_error_of_its_linear_output(name, energy):
+    # Parameters of 0 but for the last bias, 3: the reconstruction is 3, which
+    # no tanh would let through.
+    module = networks.NETWORKS[name].discriminator(
+        width=2, energy=energy, code_size=5
+    )
+    images = jax.random.normal(jax.random.key(0), (4, 8, 8, 1))
+    variables = module.init(jax.random.key(1), images, train=False)
+    variables = jax.tree.map(jnp.zeros_like, variables)
+    last = {'mlp_autoencoder': 'Dense_5', 'dcgan_autoencoder':
+            'ConvTranspose_0'}[name]
+    params = variables['params']
+    params[last]['bias'] = params[last]['bias'] + 3
+    output = module.apply(variables, images, train=False)
+    expected = GOLDEN_ENERGIES[energy](np.asarray(images - 3).reshape(4, -1))
+    np.testing.assert_allclose(output.logits, expected, rtol=1e-5)
+    assert output.features.shape == (4, 5)
+
+
+@pytest.mark.parametrize('energy', GOLDEN_ENERGIES)
+def test_autoencoder_of_the_identity_has_energy_and_gradients_0(energy):
+    module = autoencoder.MLPDiscriminator(depth=0, code_size=2, energy=energy)
+    points = jax.random.normal(jax.random.key(0), (5, 2))
+    variables = module.init(jax.random.key(1), points, train=False)
+    identity = jax.tree.map(
+        lambda leaf: jnp.eye(2) if leaf.ndim == 2 else jnp.zeros(2), variables
+    )
+
+    def total(variables, points):
+        output = module.apply(variables, points, train=True)
+        return output.logits.sum(), output
+
+    (_, output), grads = jax.value_and_grad(
+        total, argnums=(0, 1), has_aux=True
+    )(identity, points)
+    np.testing.assert_array_equal(output.logits, 0)
+    np.testing.assert_array_equal(output.features, points)
+    jax.tree.map(lambda g: np.testing.assert_array_equal(g, 0), grads)
+
+
+@pytest.mark.parametrize('shape', [(28, 28, 1), (48, 80, 3)])
+def test_dcgan_autoencoder_mirrors_its_encoder(shape):
+    module = autoencoder.DCGANDiscriminator(width=4, code_size=6)
+    variables = jax.eval_shape(
+        lambda images: module.init(jax.random.key(0), images, train=False),
+        jnp.zeros((1, *shape)),
+    )
+    kernels = {
+        name: layer['kernel'].shape
+        for name, layer in variables['params'].items() if 'kernel' in layer
+    }
+    blocks = dcgan.num_blocks(shape)
+    for block in range(blocks):
+        ends = (shape[-1], *[4 * 2**k for k in range(blocks)])[block:block + 2]
+        assert kernels[f'Conv_{block}'] == (4, 4, *ends)
+        back = kernels[f'ConvTranspose_{blocks - 1 - block}']
+        assert back == (4, 4, *ends[::-1])
+    assert kernels['Dense_0'] == kernels['Dense_1'][::-1]
 
 
 def test_dcgan_has_the_papers_layers_at_64_pixels():

@@ -305,6 +305,25 @@ def test_penalty_is_a_float32_scalar_and_equal_under_jit(name):
 
 
 @pytest.mark.parametrize('name', REGULARIZERS)
+def test_float64_agrees(name):
+    def value(dtype):
+        given = context(mlp)
+        if name.startswith('consistency'):
+            given = image_context(lambda x: Output(x[:, 0, :, 0].sum(-1), x))
+        memory = memory_of(name, given)
+        return penalty(name, *jax.tree.map(
+            lambda leaf: leaf.astype(dtype)
+            if getattr(leaf, 'dtype', None) == jnp.float32 else leaf,
+            (given, memory),
+        ))
+
+    single = value(jnp.float32)
+    with jax.enable_x64(True):
+        double = value(jnp.float64)
+    np.testing.assert_allclose(single, double, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize('name', REGULARIZERS)
 def test_joint_permutation_of_samples_and_slots_changes_nothing(name):
     order = np.array([3, 1, 4, 0, 2])
     given = context(mlp)

@@ -8,15 +8,19 @@ from conftest import ROOT
 from gan_jax import config as config_lib
 from gan_jax import losses
 from gan_jax import mixtures
+from gan_jax import networks
 from gan_jax import regularizers
 from gan_jax import schedules
+from gan_jax.networks import autoencoder
 from gan_jax.networks import layers
 from gan_jax.steps import adversarial
 
 OBJECTIVES = (ROOT / 'configs' / 'OBJECTIVES.md').read_text()
 NAMES = [
     *losses.LOSSES, *regularizers.REGULARIZERS, *schedules.SCHEDULES,
-    *adversarial.SCHEDULES, *mixtures.MIXTURES, *config_lib.OPTIMIZERS, *layers.NORMS,
+    *networks.NETWORKS, *autoencoder.ENERGIES,
+    *adversarial.SCHEDULES, *mixtures.MIXTURES, *config_lib.OPTIMIZERS,
+    *layers.NORMS,
 ]
 
 

@@ -407,3 +407,30 @@ def test_host_and_device_agree_on_who_is_due(number):
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
         (device, device_metrics), (host, host_metrics),
     )
+
+
+def test_ema_copies_what_is_no_average():
+    import flax.linen as nn
+
+    from gan_jax.networks import layers
+
+    class Generator(nn.Module):
+        @nn.compact
+        def __call__(self, z, *, train):
+            x = layers.SpectralNorm(nn.Dense(4))(z, train=train)
+            x = layers.Norm('batch')(x, train=train)
+            return x.reshape(-1, 2, 2, 1)
+
+    gan = helpers.linear_gan(generator=Generator())
+    state = start(gan)
+    after, _ = step(gan, state, batch())
+    assert set(after.ema_stats) == {'batch_stats', 'spectral'}
+    assert leaves_equal(
+        after.ema_stats['spectral'], after.generator.stats['spectral']
+    )
+    assert not leaves_equal(
+        after.ema_stats['spectral'], state.ema_stats['spectral']
+    )
+    assert not leaves_equal(
+        after.ema_stats['batch_stats'], after.generator.stats['batch_stats']
+    )

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from gan_jax.networks import autoencoder
 from gan_jax.networks import dcgan
 from gan_jax.networks import mlp
 
@@ -10,18 +11,30 @@ class Pair(NamedTuple):
     """One family of networks.
 
     Attributes:
-        generator: module class with a field `image_shape`.
+        generator: module class with a field `image_shape`, or None where the
+            family has a discriminator alone.
         discriminator: module class.
         convolutional: whether they convolve, which decides how many steps a
             call may scan on CPU.
+        energies: whether the logits are energies, >= 0 and low where real.
     """
 
     generator: Any
     discriminator: Any
     convolutional: bool
+    energies: bool = False
 
 
 NETWORKS = {
     'dcgan': Pair(dcgan.Generator, dcgan.Discriminator, convolutional=True),
+    'dcgan_autoencoder': Pair(
+        None,
+        autoencoder.DCGANDiscriminator,
+        convolutional=True,
+        energies=True,
+    ),
     'mlp': Pair(mlp.Generator, mlp.Discriminator, convolutional=False),
+    'mlp_autoencoder': Pair(
+        None, autoencoder.MLPDiscriminator, convolutional=False, energies=True
+    ),
 }

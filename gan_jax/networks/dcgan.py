@@ -43,6 +43,83 @@ def num_blocks(image_shape):
     return blocks
 
 
+def decode(network, z, image_shape, *, kernel_size, train):
+    """Apply a dense layer, then transposed convolutions of stride 2.
+
+    Norm and ReLU after every layer but the last, which is linear. For a compact
+    method: the layers become part of the module that calls.
+
+    Args:
+        network: module with the fields width, norm, dtype and spectral_norm.
+        z: [B, F].
+        image_shape: (height, width, channels) of the output.
+        kernel_size: side of the square kernels.
+        train: whether norms take the batch's statistics.
+
+    Returns:
+        [B, H, W, C] float32.
+    """
+    wrap = layers.wrapper(network.spectral_norm, train=train)
+    blocks = num_blocks(image_shape)
+    height, width, channels = image_shape
+    start = (height // 2**blocks, width // 2**blocks)
+    features = network.width * 2 ** (blocks - 1)
+    normed = network.norm != 'none'
+
+    x = wrap(nn.Dense(
+        start[0] * start[1] * features,
+        use_bias=not normed,
+        dtype=network.dtype,
+        kernel_init=layers.dcgan_init,
+    ))(z)
+    x = x.reshape(-1, *start, features)
+    for block in range(blocks):
+        x = layers.Norm(network.norm, dtype=network.dtype)(x, train=train)
+        x = nn.relu(x)
+        last = block == blocks - 1
+        features //= 2
+        x = wrap(layers.ConvTranspose(
+            channels if last else features,
+            (kernel_size, kernel_size),
+            use_bias=last or not normed,
+            dtype=network.dtype,
+        ))(x)
+    return x.astype(jnp.float32)
+
+
+def encode(network, images, *, train):
+    """Apply convolutions of stride 2 with LeakyReLU(0.2).
+
+    Norm after every convolution but the first. For a compact method: the layers
+    become part of the module that calls.
+
+    Args:
+        network: module with the fields width, kernel_size, norm, dtype and
+            spectral_norm.
+        images: [B, H, W, C].
+        train: whether norms take the batch's statistics.
+
+    Returns:
+        [B, F] in the dtype of the computation.
+    """
+    wrap = layers.wrapper(network.spectral_norm, train=train)
+    x = images.astype(network.dtype)
+    for block in range(num_blocks(images.shape[1:])):
+        normed = block > 0 and network.norm != 'none'
+        x = wrap(nn.Conv(
+            network.width * 2**block,
+            (network.kernel_size, network.kernel_size),
+            strides=2,
+            use_bias=not normed,
+            dtype=network.dtype,
+            kernel_init=layers.dcgan_init,
+        ))(x)
+        if normed:
+            x = layers.Norm(network.norm, dtype=network.dtype)(x, train=train)
+        x = nn.leaky_relu(x, 0.2)
+    return x.reshape(x.shape[0], -1)
+
+
 class Generator(nn.Module):
     """z to images: a dense layer, then transposed convolutions of stride 2.
 
@@ -58,6 +135,7 @@ class Generator(nn.Module):
             width * 2^(blocks - 1). The paper's 64x64 network has width 128.
         kernel_size: side of the square kernels.
         norm: one of `layers.NORMS`.
+        spectral_norm: whether every kernel has spectral norm 1.
         dtype: dtype of the computation; parameters and output are float32.
     """
 
@@ -65,37 +143,15 @@ class Generator(nn.Module):
     width: int = 64
     kernel_size: int = 4
     norm: str = 'batch'
+    spectral_norm: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, z, *, train):
         """Map z [B, latent_size] to images [B, H, W, C] in [-1, 1]."""
-        blocks = num_blocks(self.image_shape)
-        height, width, channels = self.image_shape
-        start = (height // 2**blocks, width // 2**blocks)
-        features = self.width * 2 ** (blocks - 1)
-        kernel_size = (self.kernel_size, self.kernel_size)
-        normed = self.norm != 'none'
-
-        x = nn.Dense(
-            start[0] * start[1] * features,
-            use_bias=not normed,
-            dtype=self.dtype,
-            kernel_init=layers.dcgan_init,
-        )(z)
-        x = x.reshape(-1, *start, features)
-        for block in range(blocks):
-            x = layers.Norm(self.norm, dtype=self.dtype)(x, train=train)
-            x = nn.relu(x)
-            last = block == blocks - 1
-            features //= 2
-            x = layers.ConvTranspose(
-                channels if last else features,
-                kernel_size,
-                use_bias=last or not normed,
-                dtype=self.dtype,
-            )(x)
-        return jnp.tanh(x.astype(jnp.float32))
+        return jnp.tanh(decode(
+            self, z, self.image_shape, kernel_size=self.kernel_size, train=train
+        ))
 
 
 class Discriminator(nn.Module):
@@ -110,35 +166,24 @@ class Discriminator(nn.Module):
             authors' 64x64 network has 64.
         kernel_size: side of the square kernels.
         norm: one of `layers.NORMS`.
+        spectral_norm: whether every kernel has spectral norm 1.
         dtype: dtype of the computation; parameters and logits are float32.
     """
 
     width: int = 64
     kernel_size: int = 4
     norm: str = 'batch'
+    spectral_norm: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, images, *, train):
         """Map images [B, H, W, C] in [-1, 1] to an `Output`."""
-        x = images.astype(self.dtype)
-        for block in range(num_blocks(images.shape[1:])):
-            normed = block > 0 and self.norm != 'none'
-            x = nn.Conv(
-                self.width * 2**block,
-                (self.kernel_size, self.kernel_size),
-                strides=2,
-                use_bias=not normed,
-                dtype=self.dtype,
-                kernel_init=layers.dcgan_init,
-            )(x)
-            if normed:
-                x = layers.Norm(self.norm, dtype=self.dtype)(x, train=train)
-            x = nn.leaky_relu(x, 0.2)
-        features = x.reshape(x.shape[0], -1)
-        logits = nn.Dense(
+        features = encode(self, images, train=train)
+        wrap = layers.wrapper(self.spectral_norm, train=train)
+        logits = wrap(nn.Dense(
             1, dtype=self.dtype, kernel_init=layers.dcgan_init
-        )(features)
+        ))(features)
         return layers.Output(
             logits=logits[:, 0].astype(jnp.float32), features=features
         )

@@ -1,5 +1,6 @@
 """Layers that the networks share; the one room for convolution tricks."""
 
+import functools
 import math
 from typing import Any, NamedTuple, Optional, Tuple
 
@@ -14,6 +15,7 @@ dcgan_init = nn.initializers.normal(0.02)
 
 DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
 NORMS = ('batch', 'group', 'instance', 'layer', 'none')
+EPSILON = 1e-12  # a vector shorter than this has no direction
 
 
 class Output(NamedTuple):
@@ -160,3 +162,101 @@ class Norm(nn.Module):
         channels = x.shape[-1]
         groups = channels if self.kind == 'instance' else math.gcd(32, channels)
         return nn.GroupNorm(num_groups=groups, dtype=self.dtype)(x)
+
+
+def _unit(x, otherwise):
+    """Give x / ||x||_2, or `otherwise` where x is as good as 0."""
+    norm = jnp.linalg.norm(x)
+    return jnp.where(norm > EPSILON, x / jnp.maximum(norm, EPSILON), otherwise)
+
+
+def _power_iteration(matrix, u, v):
+    """Turn u and v towards the first singular pair of matrix: [n, m].
+
+    v <- W u / ||W u||_2, u <- W^T v / ||W^T v||_2; a vector whose product is 0
+    stays as it was, so that a kernel of zeros leaves both usable.
+
+    Returns:
+        u: [m] and v: [n], float32 and of length 1.
+    """
+    v = _unit(jnp.matmul(matrix, u, precision='highest'), v)
+    u = _unit(jnp.matmul(v, matrix, precision='highest'), u)
+    return u, v
+
+
+class SpectralNorm(nn.Module):
+    """Wrap a layer so that its kernels have spectral norm 1.
+
+    W / sigma(W), sigma(W) = v^T W u, for every parameter of the layer that has
+    two or more axes, as a matrix [-1, features]. One power iteration for each
+    training forward; none at evaluation, where the stored u and v serve. They
+    are in the collection 'spectral', in float32, and are constants to the
+    gradient, which goes through W alone, in both of its places. Where the
+    collection is not mutable a training forward iterates and forgets.
+
+    Parameters have the names and, for equal keys, the values that they have
+    without the wrapper. Differs from flax's `nn.SpectralNorm`, which iterates
+    at evaluation too.
+
+    Attributes:
+        layer: a module of one argument with no collection but 'params'.
+
+    References:
+        Miyato et al., Spectral Normalization for Generative Adversarial
+        Networks, https://arxiv.org/abs/1802.05957, 2018, algorithm 1.
+    """
+
+    layer: nn.Module
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        """Apply the layer to x: [B, ...]; `train` selects the iteration."""
+        if self.is_initializing():
+            self.layer(x)  # draws the parameters
+        params = jax.tree_util.tree_map_with_path(
+            functools.partial(self._normalise, train=train),
+            self.layer.variables['params'],
+        )
+        # A copy without a parent takes the quotients; the layer itself keeps
+        # the parameters that are trained.
+        return self.layer.clone(parent=None).apply({'params': params}, x)
+
+    def _normalise(self, path, kernel, *, train):
+        """Divide one parameter by its norm, if it is a matrix or more."""
+        if kernel.ndim < 2:
+            return kernel
+        matrix = kernel.reshape(-1, kernel.shape[-1]).astype(jnp.float32)
+        constant = lax.stop_gradient(matrix)  # so u and v are constants too
+        name = jax.tree_util.keystr(path, simple=True, separator='.')
+        pair = self.variable('spectral', name, self._draw, constant)
+        u, v = pair.value['u'], pair.value['v']
+        if train and not self.is_initializing():
+            u, v = _power_iteration(constant, u, v)
+            if self.is_mutable_collection('spectral'):
+                pair.value = {'u': u, 'v': v}
+        sigma = jnp.dot(v, jnp.matmul(matrix, u, precision='highest'))
+        return kernel / jnp.where(sigma > 0, sigma, 1)  # zeros stay zeros
+
+    def _draw(self, matrix):
+        """Draw u as a direction; v is what the matrix makes of it."""
+        rows, columns = matrix.shape
+        u = jax.random.normal(self.make_rng('params'), (columns,))
+        u = u / jnp.linalg.norm(u)
+        v = jnp.matmul(matrix, u, precision='highest')
+        return {'u': u, 'v': _unit(v, jnp.full((rows,), rows**-0.5))}
+
+
+def wrapper(spectral_norm, *, train):
+    """Give what a network puts around each of its layers that has a kernel.
+
+    Args:
+        spectral_norm: whether the layers have spectral norm 1.
+        train: whether a forward is one of training.
+
+    Returns:
+        Function of a module to a function of x; the module itself where
+        `spectral_norm` is False.
+    """
+    if not spectral_norm:
+        return lambda layer: layer
+    return lambda layer: functools.partial(SpectralNorm(layer), train=train)

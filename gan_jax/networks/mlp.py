@@ -13,6 +13,56 @@ import jax.numpy as jnp
 from gan_jax.networks import layers
 
 
+def decode(network, z, size, *, train):
+    """Apply dense layers with norm and ReLU, then a linear one.
+
+    For a compact method: the layers become part of the module that calls.
+
+    Args:
+        network: module with the fields width, depth, norm, dtype and
+            spectral_norm.
+        z: [B, F].
+        size: length of each output.
+        train: whether norms take the batch's statistics.
+
+    Returns:
+        [B, size] float32.
+    """
+    wrap = layers.wrapper(network.spectral_norm, train=train)
+    x = z
+    for _ in range(network.depth):
+        x = wrap(nn.Dense(network.width, dtype=network.dtype))(x)
+        x = layers.Norm(network.norm, dtype=network.dtype)(x, train=train)
+        x = nn.relu(x)
+    x = wrap(nn.Dense(size, dtype=network.dtype))(x)
+    return x.astype(jnp.float32)
+
+
+def encode(network, images, *, train):
+    """Apply dense layers with LeakyReLU(0.2).
+
+    Norm after every layer but the first. For a compact method: the layers
+    become part of the module that calls.
+
+    Args:
+        network: module with the fields width, depth, norm, dtype and
+            spectral_norm.
+        images: [B, ...].
+        train: whether norms take the batch's statistics.
+
+    Returns:
+        [B, F] in the dtype of the computation.
+    """
+    wrap = layers.wrapper(network.spectral_norm, train=train)
+    x = images.reshape(images.shape[0], -1)
+    for layer in range(network.depth):
+        x = wrap(nn.Dense(network.width, dtype=network.dtype))(x)
+        if layer:
+            x = layers.Norm(network.norm, dtype=network.dtype)(x, train=train)
+        x = nn.leaky_relu(x, 0.2)
+    return x
+
+
 class Generator(nn.Module):
     """z to images or points through dense layers with ReLU.
 
@@ -26,6 +76,7 @@ class Generator(nn.Module):
         width: units of each hidden layer.
         depth: number of hidden layers.
         norm: one of `layers.NORMS`, after each hidden layer.
+        spectral_norm: whether every kernel has spectral norm 1.
         dtype: dtype of the computation; parameters and output are float32.
     """
 
@@ -33,18 +84,13 @@ class Generator(nn.Module):
     width: int = 256
     depth: int = 2
     norm: str = 'none'
+    spectral_norm: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, z, *, train):
         """Map z [B, latent_size] to images in [-1, 1], or to points [B, D]."""
-        x = z
-        for _ in range(self.depth):
-            x = nn.Dense(self.width, dtype=self.dtype)(x)
-            x = layers.Norm(self.norm, dtype=self.dtype)(x, train=train)
-            x = nn.relu(x)
-        x = nn.Dense(math.prod(self.image_shape), dtype=self.dtype)(x)
-        x = x.astype(jnp.float32)
+        x = decode(self, z, math.prod(self.image_shape), train=train)
         if len(self.image_shape) > 1:
             x = jnp.tanh(x)
         return x.reshape(-1, *self.image_shape)
@@ -60,24 +106,22 @@ class Discriminator(nn.Module):
         width: units of each hidden layer.
         depth: number of hidden layers.
         norm: one of `layers.NORMS`, after each hidden layer but the first.
+        spectral_norm: whether every kernel has spectral norm 1.
         dtype: dtype of the computation; parameters and logits are float32.
     """
 
     width: int = 256
     depth: int = 2
     norm: str = 'none'
+    spectral_norm: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, images, *, train):
         """Map images [B, H, W, C] in [-1, 1], or points, to an `Output`."""
-        x = images.reshape(images.shape[0], -1)
-        for layer in range(self.depth):
-            x = nn.Dense(self.width, dtype=self.dtype)(x)
-            if layer:
-                x = layers.Norm(self.norm, dtype=self.dtype)(x, train=train)
-            x = nn.leaky_relu(x, 0.2)
-        logits = nn.Dense(1, dtype=self.dtype)(x)
+        features = encode(self, images, train=train)
+        wrap = layers.wrapper(self.spectral_norm, train=train)
+        logits = wrap(nn.Dense(1, dtype=self.dtype))(features)
         return layers.Output(
-            logits=logits[:, 0].astype(jnp.float32), features=x
+            logits=logits[:, 0].astype(jnp.float32), features=features
         )

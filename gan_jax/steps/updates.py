@@ -169,9 +169,21 @@ def generator_update(turn, images, slots):
     return state.replace(
         generator=player,
         ema_params=transforms.ema(state.ema_params, player.params, decay),
-        ema_stats=transforms.ema(state.ema_stats, player.stats, decay),
+        ema_stats=_average_stats(state.ema_stats, player.stats, decay),
         memory=_remember(turn, 'generator', player, metrics),
     ), metrics
+
+
+def _average_stats(average, new, decay):
+    """Move the EMA of BatchNorm's statistics; copy what is no average.
+
+    Spectral normalisation's unit vectors would not stay so in between.
+    """
+    return {
+        name: transforms.ema(average[name], value, decay)
+        if name == 'batch_stats' else value
+        for name, value in new.items()
+    }
 
 
 def _sides(turn, g_params, g_stats, images, slots):

@@ -1,0 +1,180 @@
+"""Discriminators that are autoencoders: logits are reconstruction errors.
+
+Zhao et al., Energy-based Generative Adversarial Network,
+https://arxiv.org/abs/1609.03126, 2016; Berthelot et al., BEGAN: Boundary
+Equilibrium Generative Adversarial Networks, https://arxiv.org/abs/1703.10717,
+2017. Low energy is real, so only losses made for energies fit them.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from gan_jax.networks import dcgan
+from gan_jax.networks import layers
+from gan_jax.networks import mlp
+
+
+def _over_samples(reduce, x):
+    """Reduce x: [B, ...] over all axes but the first."""
+    return reduce(x, axis=tuple(range(1, x.ndim)))
+
+
+def euclidean(images, reconstruction):
+    """Measure ||x - AE(x)||_2 over all axes of each sample.
+
+    The root has gradient 0 where the reconstruction is exact.
+
+    Args:
+        images: [B, ...] float32.
+        reconstruction: [B, ...] float32, what the autoencoder makes of them.
+
+    Returns:
+        [B] float32, >= 0.
+
+    References:
+        Zhao et al., Energy-based Generative Adversarial Network,
+        https://arxiv.org/abs/1609.03126, 2016.
+    """
+    squared = _over_samples(jnp.sum, jnp.square(images - reconstruction))
+    inexact = squared > 0
+    # The inner `where` keeps the root's infinite slope out of the gradient.
+    return jnp.where(inexact, jnp.sqrt(jnp.where(inexact, squared, 1)), 0)
+
+
+def mean_absolute(images, reconstruction):
+    """Measure mean |x - AE(x)| over all axes of each sample.
+
+    The gradient is 0 where the reconstruction is exact.
+
+    Args:
+        images: [B, ...] float32.
+        reconstruction: [B, ...] float32, what the autoencoder makes of them.
+
+    Returns:
+        [B] float32, >= 0.
+
+    References:
+        Berthelot et al., BEGAN: Boundary Equilibrium Generative Adversarial
+        Networks, https://arxiv.org/abs/1703.10717, 2017, with eta = 1.
+    """
+    error = images - reconstruction
+    # |error|; `jnp.abs` has gradient 1 at 0, where sign gives 0.
+    return _over_samples(jnp.mean, jnp.sign(error) * error)
+
+
+def mean_square(images, reconstruction):
+    """Measure mean (x - AE(x))^2 over all axes of each sample.
+
+    Args:
+        images: [B, ...] float32.
+        reconstruction: [B, ...] float32, what the autoencoder makes of them.
+
+    Returns:
+        [B] float32, >= 0.
+
+    References:
+        Berthelot et al., BEGAN: Boundary Equilibrium Generative Adversarial
+        Networks, https://arxiv.org/abs/1703.10717, 2017, with eta = 2.
+    """
+    return _over_samples(jnp.mean, jnp.square(images - reconstruction))
+
+
+ENERGIES = {
+    'euclidean': euclidean,
+    'mean_absolute': mean_absolute,
+    'mean_square': mean_square,
+}
+
+
+def _output(energy, images, reconstruction, code):
+    images = images.astype(jnp.float32)
+    return layers.Output(
+        logits=ENERGIES[energy](images, reconstruction), features=code
+    )
+
+
+class MLPDiscriminator(nn.Module):
+    """Images or points to the error of a dense autoencoder.
+
+    The layers of `mlp.Discriminator`, a linear code, the layers of
+    `mlp.Generator` in mirror image, and a linear output.
+
+    Attributes:
+        width: units of each hidden layer.
+        depth: number of hidden layers on each side of the code.
+        code_size: length of the code.
+        energy: one of `ENERGIES`.
+        norm: one of `layers.NORMS`, after each hidden layer but the first.
+        spectral_norm: whether every kernel has spectral norm 1.
+        dtype: dtype of the computation; parameters and energies are float32.
+    """
+
+    width: int = 256
+    depth: int = 2
+    code_size: int = 64
+    energy: str = 'euclidean'
+    norm: str = 'none'
+    spectral_norm: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        """Map images [B, H, W, C] in [-1, 1], or points, to an `Output`.
+
+        Its logits are energies, >= 0, and its features the code.
+        """
+        x = mlp.encode(self, images, train=train)
+        wrap = layers.wrapper(self.spectral_norm, train=train)
+        code = wrap(nn.Dense(self.code_size, dtype=self.dtype))(x)
+        flat = images.reshape(images.shape[0], -1)
+        reconstruction = mlp.decode(self, code, flat.shape[1], train=train)
+        return _output(self.energy, flat, reconstruction, code)
+
+
+class DCGANDiscriminator(nn.Module):
+    """Images to the error of a convolutional autoencoder.
+
+    The convolutions of `dcgan.Discriminator`, a linear dense code, the layers
+    of `dcgan.Generator` in mirror image, and a linear output.
+
+    Differs from BEGAN: strided and transposed convolutions where the authors
+    have pooling and nearest-neighbour upsampling, LeakyReLU and ReLU where they
+    have ELU.
+
+    Attributes:
+        width: channels of the first layer and before the last; they double as
+            the side halves.
+        kernel_size: side of the encoder's square kernels; the decoder's is 4,
+            a multiple of its stride and the fast one on CPU.
+        code_size: length of the code.
+        energy: one of `ENERGIES`.
+        norm: one of `layers.NORMS`.
+        spectral_norm: whether every kernel has spectral norm 1.
+        dtype: dtype of the computation; parameters and energies are float32.
+    """
+
+    width: int = 64
+    kernel_size: int = 4
+    code_size: int = 64
+    energy: str = 'euclidean'
+    norm: str = 'batch'
+    spectral_norm: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        """Map images [B, H, W, C] in [-1, 1] to an `Output`.
+
+        Its logits are energies, >= 0, and its features the code.
+        """
+        x = dcgan.encode(self, images, train=train)
+        wrap = layers.wrapper(self.spectral_norm, train=train)
+        code = wrap(nn.Dense(
+            self.code_size, dtype=self.dtype, kernel_init=layers.dcgan_init
+        ))(x)
+        reconstruction = dcgan.decode(
+            self, code, images.shape[1:], kernel_size=4, train=train
+        )
+        return _output(self.energy, images, reconstruction, code)
