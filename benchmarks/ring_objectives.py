@@ -4,7 +4,11 @@
 
 Trains each objective with each seed on the same networks and batch as
 configs/mixtures.py and prints what the averaged generator has recovered at the
-end. Finished runs in --out are kept, so a stopped table goes on.
+end, and how long it took until it first held all modes, as far as twelve looks
+a run can tell: seconds from the start, compilation and looks counted. Finished
+runs in --out are kept, so a stopped table goes on.
+
+With --picture, draws the points of one run of each objective.
 """
 
 import importlib.util
@@ -16,6 +20,9 @@ from absl import flags
 import numpy as np
 
 from gan_jax import command
+from gan_jax import errors
+from gan_jax import mixtures
+from gan_jax import sampling
 from gan_jax import train
 from gan_jax.runtime import writer
 
@@ -23,10 +30,15 @@ OUT = flags.DEFINE_string('out', 'runs/ring_objectives', 'Folder of the runs.')
 SEEDS = flags.DEFINE_integer('seeds', 5, 'Seeds 0 to this.', lower_bound=1)
 NUM_STEPS = flags.DEFINE_integer('num_steps', 12_000, 'Generator updates.')
 JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
+PICTURE = flags.DEFINE_string('picture', '', 'PNG to write.')
+PICTURE_SEED = flags.DEFINE_integer(
+    'picture_seed', None, 'Of its points; by default the median seed of each.'
+)
 
 RECIPE = pathlib.Path(__file__).parent.parent / 'configs' / 'mixtures.py'
+PLAIN = 'non_saturating'
 OBJECTIVES = {
-    'non_saturating': {},
+    PLAIN: {},
     'non_saturating + r1': {'regularizers.r1.weight': 0.1},
     'relativistic + r1 + r2': {
         'loss.name': 'relativistic',
@@ -36,55 +48,195 @@ OBJECTIVES = {
     'hinge + r1': {'loss.name': 'hinge', 'regularizers.r1.weight': 0.1},
 }
 COLUMNS = ('modes', 'smallest_mode', 'high_quality', 'reverse_kl')
+LOOKS = 12  # a run is measured so often
+SHOWN = 4  # objectives in the picture, the plain one first
+
+
+def folder(name, seed):
+    """Give the folder of a run."""
+    parent = pathlib.Path(OUT.value) / name.replace(' + ', '+')
+    return parent / f'{NUM_STEPS.value}-seed{seed}'
 
 
 def measure(changes, seed, workdir):
-    """Train one run, or read what a finished one measured."""
+    """Train one run, or read what a finished one measured.
+
+    Args:
+        changes: {config key: value}.
+        seed: of the run.
+        workdir: its folder.
+
+    Returns:
+        {name of COLUMNS: at the end, 'seconds': of the run, 'curve': [{name of
+        COLUMNS, 'step', 'seconds': from the start}]}; reverse_kl is None where
+        no point is good.
+    """
     result = workdir / 'result.json'
     if result.exists():
-        return json.loads(result.read_text())
+        measured = json.loads(result.read_text())
+        if 'curve' in measured:
+            return measured
+    if (workdir / 'checkpoints').exists() and any(
+            (workdir / 'checkpoints').iterdir()):
+        raise errors.ConfigError(
+            f'{workdir} holds a finished run without a curve; move it away or '
+            'choose another --out'
+        )
     spec = importlib.util.spec_from_file_location('recipe', RECIPE)
     recipe = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(recipe)
     config = recipe.get_config('ring')
     config.update_from_flattened_dict(changes)
     config.seed, config.num_steps = seed, NUM_STEPS.value
-    config.eval_every = NUM_STEPS.value
+    config.eval_every = NUM_STEPS.value // LOOKS
     config.log_every = config.sample_every = config.checkpoint_every = 0
-    last = {}
+    curve = []
+
+    def look(step, metrics):
+        seconds = time.monotonic() - began
+        found = {name: metrics[f'eval/{name}'] for name in COLUMNS}
+        if not np.isfinite(found['reverse_kl']):
+            found['reverse_kl'] = None  # JSON has no infinity
+        curve.append({'step': step, 'seconds': seconds, **found})
+
     began = time.monotonic()
-    train.train(config, workdir, callback=lambda step, m: last.update(m))
-    measured = {name: last[f'eval/{name}'] for name in COLUMNS}
-    measured['seconds'] = time.monotonic() - began
+    train.train(config, workdir, callback=look)
+    measured = {name: curve[-1][name] for name in COLUMNS}
+    measured |= {'seconds': time.monotonic() - began, 'curve': curve}
     writer.write_json(result, measured)
     return measured
 
 
+def holds(found):
+    """Say whether all modes are there, none rare, and most points good."""
+    return (
+        found['modes'] == 8 and found['smallest_mode'] >= 0.04
+        and found['high_quality'] >= 0.6
+    )
+
+
+def first_held(curve):
+    """Give the seconds of the first look at which a run holds, or None."""
+    return next((look['seconds'] for look in curve if holds(look)), None)
+
+
+def rank(run):
+    """Give what runs are ordered by, the best last."""
+    return holds(run), run['modes'], run['smallest_mode'], run['high_quality']
+
+
+def median_seed(runs):
+    """Give the seed of the middle run, the better one of two."""
+    return sorted(range(len(runs)), key=lambda seed: rank(runs[seed]))[
+        len(runs) // 2
+    ]
+
+
+def shown(table):
+    """List the plain objective, if it is there, and then the best others."""
+
+    def quality(name):
+        runs = table[name]
+        return sum(map(holds, runs)) / len(runs), rank(runs[median_seed(runs)])
+
+    plain = [name for name in table if name == PLAIN]
+    others = [name for name in table if name != PLAIN]
+    others.sort(key=quality, reverse=True)
+    return [*plain, *others][:SHOWN]
+
+
+def draw(panels):
+    """Draw points over the modes.
+
+    Args:
+        panels: list of (title, points [N, 2]).
+
+    Returns:
+        uint8 [360, 300 len(panels), 3].
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Circle
+
+    ring = mixtures.ring()
+    figure = Figure(
+        figsize=(3 * len(panels), 3.6), dpi=100, layout='constrained'
+    )
+    columns = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, points) in zip(columns, panels):
+        axes.scatter(
+            *points.T, s=3, linewidths=0, alpha=0.5, color='#d55e00', zorder=2
+        )
+        for mean in ring.means:
+            axes.add_patch(Circle(
+                mean, 3 * ring.std, fill=False, color='black', zorder=3
+            ))
+        axes.set(
+            xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect='equal',
+            xticks=(-1, 0, 1), yticks=(-1, 0, 1),
+        )
+        axes.set_title(title, fontsize=10)
+    figure.supxlabel(
+        'circles: 3 deviations around the modes of the ring', fontsize=9
+    )
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def picture(table):
+    """Draw one run of each of a few objectives: `draw` of their points."""
+    panels = []
+    for name in shown(table):
+        runs, seed = table[name], PICTURE_SEED.value
+        seed = median_seed(runs) if seed is None else seed
+        run = runs[seed]
+        title = (
+            f'{name}, seed {seed}\n{run["modes"]} modes, rarest '
+            f'{run["smallest_mode"]:.1%}, quality {run["high_quality"]:.0%}'
+        )
+        gan, state = sampling.load(folder(name, seed))
+        points = sampling.sample(gan, state, range(train.NUM_POINTS))
+        panels.append((title, points))
+    return draw(panels)
+
+
 def main(argv):
-    """Print one line for each objective."""
+    """Print one line for each objective; draw where it is asked for."""
     del argv
+    if NUM_STEPS.value < 1 or NUM_STEPS.value % LOOKS:
+        raise errors.ConfigError(
+            f'--num_steps={NUM_STEPS.value} is not a positive multiple of '
+            f'{LOOKS}'
+        )
+    if PICTURE_SEED.value not in (None, *range(SEEDS.value)):
+        raise errors.ConfigError(
+            f'--picture_seed={PICTURE_SEED.value} is not among the seeds 0 to '
+            f'{SEEDS.value - 1}'
+        )
     table = {}
     for name, changes in OBJECTIVES.items():
-        folder = pathlib.Path(OUT.value) / name.replace(' + ', '+')
         table[name] = [
-            measure(changes, seed, folder / f'{NUM_STEPS.value}-seed{seed}')
+            measure(changes, seed, folder(name, seed))
             for seed in range(SEEDS.value)
         ]
     print(f'\nring, {NUM_STEPS.value} steps, seeds 0 to {SEEDS.value - 1}')
     for name, runs in table.items():
-        held = sum(
-            run['modes'] == 8 and run['smallest_mode'] >= 0.04
-            and run['high_quality'] >= 0.6 for run in runs
-        )
+        firsts = [first_held(run['curve']) for run in runs]
         print(
             f'{name:24} modes {[run["modes"] for run in runs]}  smallest '
             f'{[round(run["smallest_mode"], 3) for run in runs]}  quality '
             f'{[round(run["high_quality"], 3) for run in runs]}  '
             f'{np.median([run["seconds"] for run in runs]):.0f} s  '
-            f'all 8 held: {held} of {len(runs)}'
+            f'all 8 held at the end: {sum(map(holds, runs))} of {len(runs)}, '
+            'first held after s: '
+            + ', '.join('-' if s is None else f'{s:.0f}' for s in firsts)
         )
     if JSON.value:
         writer.write_json(JSON.value, table)
+    if PICTURE.value:
+        writer.save_png(PICTURE.value, picture(table))
+        print(f'wrote {PICTURE.value}')
 
 
 if __name__ == '__main__':
