@@ -69,7 +69,7 @@ class Variant:
         noise = np.random.RandomState(0).randint(0, 256, (512, *shape))
         feed = feed_lib.ResidentFeed(
             sources.from_arrays(noise.astype(np.uint8)),
-            seed=config.seed, batch_size=config.batch_size,
+            seed=config.seed, batch_size=config_lib.images_per_batch(config),
         )
         call = parallel.train_call(build.step(gan, feed), num_steps)
         self.state = parallel.replicate(
@@ -77,11 +77,11 @@ class Variant:
         )
         self.constants = parallel.constants(
             feed.resident, build.hyperparams(config), jax.random.key(1),
-            config.batch_size,
+            config_lib.images_per_batch(config),
         )
         draws = game.draws_per_step(gan)
         fed = feed.read(0, num_steps * draws)
-        fed = fed.reshape(num_steps, draws, config.batch_size)
+        fed = fed.reshape(num_steps, draws, -1)
         self.fed = parallel.split(fed)
         began = time.perf_counter()
         self.call = call.lower(self.state, self.constants, self.fed).compile()

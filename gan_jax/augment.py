@@ -1,6 +1,7 @@
 """Changes of images before the discriminator sees them: images, key -> images.
 
-Every draw is keyed by a sample's place in the global batch.
+Every draw is keyed by a sample's place in the global batch. All are
+differentiable, so G learns through them.
 """
 
 import jax
@@ -88,3 +89,143 @@ def shift_and_flip(images, key, slots):
         return jnp.where(flip, shifted[:, ::-1], shifted)
 
     return jax.vmap(change)(images, slots)
+
+
+def color(image, key):
+    """Shift brightness by U[-0.5, 0.5), scale saturation by U[0, 2) and
+    contrast by U[0.5, 1.5).
+
+    Saturation is the distance of each channel from the pixel's mean, contrast
+    that of each value from the image's mean.
+
+    Args:
+        image: [H, W, C] in [-1, 1].
+        key: PRNG key.
+
+    Returns:
+        [H, W, C]; it may leave [-1, 1].
+
+    References:
+        Zhao et al., Differentiable Augmentation for Data-Efficient GAN
+        Training, https://arxiv.org/abs/2006.10738, 2020.
+    """
+    shift, saturation, contrast = jax.random.uniform(key, (3,), jnp.float32)
+    image = image + (shift - 0.5)
+    grey = image.mean(-1, keepdims=True)
+    image = grey + 2 * saturation * (image - grey)
+    mean = image.mean()
+    return mean + (0.5 + contrast) * (image - mean)
+
+
+def translation(image, key):
+    """Shift by up to an eighth of each side; 0, mid-grey, comes in.
+
+    Args:
+        image: [H, W, C].
+        key: PRNG key.
+
+    Returns:
+        [H, W, C].
+
+    References:
+        Zhao et al., Differentiable Augmentation for Data-Efficient GAN
+        Training, https://arxiv.org/abs/2006.10738, 2020.
+    """
+    reach = [int(side / 8 + 0.5) for side in image.shape[:2]]
+    padded = jnp.pad(image, [(r, r) for r in reach] + [(0, 0)])
+    starts = [
+        jax.random.randint(k, (), 0, 2 * r + 1, jnp.int32)
+        for k, r in zip(jax.random.split(key), reach)
+    ]
+    return jax.lax.dynamic_slice(
+        padded, (*starts, jnp.int32(0)), image.shape
+    )
+
+
+def cutout(image, key):
+    """Set a rectangle of half of each side to 0, its centre anywhere.
+
+    Args:
+        image: [H, W, C].
+        key: PRNG key.
+
+    Returns:
+        [H, W, C].
+
+    References:
+        Zhao et al., Differentiable Augmentation for Data-Efficient GAN
+        Training, https://arxiv.org/abs/2006.10738, 2020.
+    """
+    inside = True
+    for axis, axis_key in enumerate(jax.random.split(key)):
+        side = image.shape[axis]
+        size = int(side / 2 + 0.5)
+        # From half outside on one end to half outside on the other.
+        start = jax.random.randint(
+            axis_key, (), 0, side + (1 - size % 2), jnp.int32
+        ) - size // 2
+        place = jnp.arange(side)
+        within = (place >= start) & (place < start + size)
+        shape = [1, 1, 1]
+        shape[axis] = side
+        inside = inside & within.reshape(shape)
+    return jnp.where(inside, 0, image)
+
+
+AUGMENTATIONS = {
+    'color': color, 'cutout': cutout, 'translation': translation,
+}
+
+
+def apply(images, key, slots, names, probability):
+    """Change each image by each of some augmentations with a probability.
+
+    Args:
+        images: [B, H, W, C] in [-1, 1].
+        key: PRNG key.
+        slots: [B] int32, places in the global batch.
+        names: some of `AUGMENTATIONS`; they are applied in the dict's order.
+        probability: scalar in [0, 1], of each for each image.
+
+    Returns:
+        [B, H, W, C].
+    """
+
+    def change(image, slot):
+        for number, (name, function) in enumerate(AUGMENTATIONS.items()):
+            if name in names:
+                draw_key, choice_key = jax.random.split(
+                    jax.random.fold_in(jax.random.fold_in(key, slot), number)
+                )
+                chosen = jax.random.uniform(
+                    choice_key, (), jnp.float32
+                ) < probability
+                image = jnp.where(chosen, function(image, draw_key), image)
+        return image
+
+    return jax.vmap(change)(images, slots)
+
+
+def adapt(probability, signs, target, speed):
+    """Move the augmentations' probability towards what overfitting asks for.
+
+    p <- clip(p + sign(r - target) speed, 0, 1), r = E sign D(x): near 1 where
+    D is sure of every real image, so near that it knows them by heart. The
+    paper's target is 0.6, and p may cross [0, 1] in 500,000 images. The
+    authors' code has no upper bound.
+
+    Args:
+        probability: p.
+        signs: r, mean over all devices, in [-1, 1].
+        target: in [-1, 1].
+        speed: change of p in one update.
+
+    Returns:
+        float32 scalar in [0, 1].
+
+    References:
+        Karras et al., Training Generative Adversarial Networks with Limited
+        Data, https://arxiv.org/abs/2006.06676, 2020. Its augmentations are
+        more than these.
+    """
+    return jnp.clip(probability + jnp.sign(signs - target) * speed, 0, 1)

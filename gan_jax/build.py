@@ -90,7 +90,9 @@ def mixture(config):
 
 def feed(config, dataset):
     """Choose how batches reach the devices."""
-    options = {'seed': config.seed, 'batch_size': config.batch_size}
+    options = {
+        'seed': config.seed, 'batch_size': config_lib.images_per_batch(config)
+    }
     if config_lib.has_points(config):
         return MixtureFeed(mixture(config), **options)
     return feed_lib.ResidentFeed(dataset, **options)
@@ -123,6 +125,7 @@ def gan(config, image_shape):
         d_schedule=_schedule(config.d_optimizer),
         loss=losses.LOSSES[config.loss.name],
         latent_size=config.latent_size,
+        latent=config.latent,
         schedule=config.schedule.name,
         d_steps=config.d_steps,
         g_steps=config.g_steps,
@@ -132,6 +135,11 @@ def gan(config, image_shape):
         ),
         num_microbatches=config.num_microbatches,
         instance_noise=config.instance_noise.std > 0,
+        augmentations=config_lib.active_augmentations(config),
+        adaptive_augmentation=config.augment.adaptive,
+        together=config.together,
+        packing=config.packing,
+        history=config.history.size,
         treat_labels=config_lib.treats_labels(config),
         clip_weights=config.clip_weights > 0,
         regularizers=config_lib.active_regularizers(config),
@@ -195,10 +203,14 @@ def _schedule(options):
 
 def hyperparams(config):
     """Take the numbers that a step reads anew at each call."""
+    images = config_lib.images_per_batch(config)
+    ema_decay = config.ema_decay
+    if config.ema_half_life:
+        ema_decay = 0.5 ** (images / config.ema_half_life)
     return game.Hyperparams(
         g_learning_rate=jnp.float32(config.g_optimizer.learning_rate),
         d_learning_rate=jnp.float32(config.d_optimizer.learning_rate),
-        ema_decay=jnp.float32(config.ema_decay),
+        ema_decay=jnp.float32(ema_decay),
         noise_std=jnp.float32(config.instance_noise.std),
         noise_steps=jnp.float32(config.instance_noise.decay_steps),
         loss_options={
@@ -213,6 +225,10 @@ def hyperparams(config):
             for name in config_lib.active_regularizers(config)
         },
         clip_limit=jnp.float32(config.clip_weights),
+        augment_probability=jnp.float32(config.augment.probability),
+        augment_target=jnp.float32(config.augment.target),
+        augment_speed=jnp.float32(images / config.augment.adaptive_images),
+        history_share=jnp.float32(config.history.share),
         d_threshold=jnp.float32(config.schedule.d_threshold),
         g_threshold=jnp.float32(config.schedule.g_threshold),
     )
@@ -242,13 +258,14 @@ def step(gan, feed, **options):
         options: `loop` and `due` of `adversarial.train_step`.
 
     Returns:
-        Function of (state, constants, fed, key, mean).
+        Function of (state, constants, fed, key, `parallel.Across`).
     """
 
-    def run(state, constants, fed, key, mean):
+    def run(state, constants, fed, key, across):
         batch = _batch(feed, constants, fed)
         return adversarial.train_step(
-            gan, constants.hyperparams, state, batch, key, mean=mean, **options
+            gan, constants.hyperparams, state, batch, key,
+            mean=across.mean, gather=across.gather, **options,
         )
 
     return run
@@ -260,11 +277,11 @@ def part_of_step(part, gan, feed, **options):
     Its updates are numbered from `constants.number`.
     """
 
-    def run(state, constants, fed, key, mean):
+    def run(state, constants, fed, key, across):
         batch = _batch(feed, constants, fed)
         return part(
             gan, constants.hyperparams, state, batch, key, constants.number,
-            mean=mean, **options,
+            mean=across.mean, gather=across.gather, **options,
         )
 
     return run

@@ -5,6 +5,7 @@ import re
 
 from ml_collections import ConfigDict
 
+from gan_jax import augment
 from gan_jax import errors
 from gan_jax import losses
 from gan_jax import mixtures
@@ -15,6 +16,7 @@ from gan_jax.data import sources
 from gan_jax.networks import autoencoder
 from gan_jax.networks import layers
 from gan_jax.steps import adversarial
+from gan_jax.steps import game
 
 DTYPES = ('bfloat16', 'float32')
 OPTIMIZERS = ('adam', 'rmsprop', 'sgd')
@@ -42,8 +44,24 @@ def default_config():
     config.d_steps = 1  # discriminator updates in a step
     config.g_steps = 1  # generator updates in a step
     config.dtype = 'float32'  # of computations; parameters stay float32
-    config.latent_size = 100  # length of z ~ N(0, I)
+    config.latent = 'gaussian'  # what z is drawn from: one of game.LATENTS
+    config.latent_size = 100  # length of z
     config.ema_decay = 0.999  # of the averaged generator that samples
+    config.ema_half_life = 0  # ... as images till the half is new; 0: as above
+    config.together = False  # D sees real and fake as one batch (BatchNorm!)
+    config.packing = 1  # samples that D judges as one (PacGAN)
+
+    config.history = ConfigDict()  # past fakes that D is reminded of
+    config.history.size = 0  # how many are kept; 0 is off
+    config.history.share = 0.5  # chance of one in place of a new fake
+
+    config.augment = ConfigDict()  # on all that D sees, in its and G's updates
+    for name in sorted(augment.AUGMENTATIONS):
+        config.augment[name] = False
+    config.augment.probability = 1.0  # of each, for each image
+    config.augment.adaptive = False  # let D's outputs move it, from 0
+    config.augment.target = 0.6  # adaptive: mean sign of D on real images
+    config.augment.adaptive_images = 500_000  # adaptive: from 0 to 1
 
     config.instance_noise = ConfigDict()  # on all that D sees
     config.instance_noise.std = 0.0  # at step 0, of images in [-1, 1]; 0 is off
@@ -199,6 +217,7 @@ def _check_numbers(config):
 
     counts = ['num_steps', 'batch_size', 'num_microbatches', 'latent_size']
     counts += ['d_steps', 'g_steps', 'keep_checkpoints']
+    counts += ['packing', 'augment.adaptive_images']
     counts += ['discriminator.code_size', 'data.modes', 'data.dimension']
     counts += [f'schedule.{n}' for n in ('unroll_steps', 'burst_steps')]
     counts += [key for key in values if key.endswith('.every')]
@@ -236,8 +255,12 @@ def _check_numbers(config):
         if key.startswith('labels.') or key.startswith('loss.'):
             if key != 'loss.name':
                 need(key, math.isfinite, 'a finite number')
-    for key in ('labels.flip_probability', 'loss.gamma'):
+    shares = ['labels.flip_probability', 'loss.gamma', 'history.share']
+    for key in [*shares, 'augment.probability']:
         need(key, lambda v: 0 <= v <= 1, 'in [0, 1]')
+    need('augment.target', lambda v: -1 <= v <= 1, 'in [-1, 1]')
+    for key in ('ema_half_life', 'history.size'):
+        need(key, lambda v: v >= 0, '0 (off) or positive')
     need('loss.margin', lambda v: v > 0, 'positive')
     need('loss.k_rate', lambda v: v > 0, 'positive')
     need('ema_decay', lambda v: 0 <= v <= 1, 'in [0, 1]')
@@ -247,6 +270,7 @@ def _check_numbers(config):
 def _check_names(config):
     choices = {
         'dtype': DTYPES,
+        'latent': game.LATENTS,
         'loss.name': losses.LOSSES,
         'schedule.name': adversarial.SCHEDULES,
         'data.name': [*sources.DATASETS, *mixtures.MIXTURES],
@@ -290,6 +314,7 @@ def _check_game(config):
             f'discriminator.name={config.discriminator.name!r} is none'
         )
     _check_schedule(config)
+    _check_sights(config)
     for player in ('g_optimizer', 'd_optimizer'):
         options = config[player]
         if options.schedule != 'constant' and not options.schedule_steps:
@@ -309,6 +334,33 @@ def _check_game(config):
                 f'regularizers.{name} takes the gradient at single images, '
                 "which discriminator.norm='batch' mixes; choose 'none', "
                 "'layer', 'instance' or 'group'"
+            )
+
+
+def _check_sights(config):
+    """Refuse what D cannot be shown."""
+    augmentations = active_augmentations(config)
+    if augmentations and has_points(config):
+        raise errors.ConfigError(
+            f'augment.{augmentations[0]} changes images, and '
+            f'data.name={config.data.name!r} has points'
+        )
+    if config.augment.adaptive and not augmentations:
+        raise errors.ConfigError(
+            'augment.adaptive=True has nothing to adapt; set one of '
+            f'{[f"augment.{name}" for name in sorted(augment.AUGMENTATIONS)]}'
+        )
+    fakes = images_per_batch(config)
+    if config.history.size:
+        if config.history.size < fakes:
+            raise errors.ConfigError(
+                f'history.size={config.history.size} is under the {fakes} '
+                'fakes of an update; take as many or more'
+            )
+        if config.num_microbatches > 1:
+            raise errors.ConfigError(
+                'history.size is for whole batches; num_microbatches='
+                f'{config.num_microbatches} is not 1'
             )
 
 
@@ -334,6 +386,11 @@ def _check_schedule(config):
         )
 
 
+def images_per_batch(config):
+    """Count the real images of one batch: D judges `packing` as one."""
+    return config.batch_size * config.packing
+
+
 def has_points(config):
     """Say whether the data are points, made on the fly."""
     return not config.data.path and config.data.name in mixtures.MIXTURES
@@ -342,6 +399,13 @@ def has_points(config):
 def treats_labels(config):
     """Say whether D's targets differ from the hard labels."""
     return config.labels.to_dict() != default_config().labels.to_dict()
+
+
+def active_augmentations(config):
+    """List the augmentations that are on, sorted by name."""
+    return tuple(
+        name for name in sorted(augment.AUGMENTATIONS) if config.augment[name]
+    )
 
 
 def active_regularizers(config):

@@ -154,8 +154,8 @@ class Programs:
         ))
 
     def _finish(self):
-        def run(state, constants, fed, key, mean):
-            del constants, fed, key, mean
+        def run(state, constants, fed, key, across):
+            del constants, fed, key, across
             return adversarial.finish_step(self._gan, state), {}
 
         return run

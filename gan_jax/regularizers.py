@@ -26,8 +26,9 @@ class Context(NamedTuple):
             the parameters for G.
         real: D's output on real_images.
         fake: D's output on fake_images.
-        z: [B, latent_size] of the fakes.
-        slots: [B] int32, places in the global batch.
+        z: [B, latent_size] of the fakes; as many times more as D packs.
+        slots: [B] int32, places in the global batch of what D judges.
+        z_slots: [B] int32, places of the z; `slots` where None.
     """
 
     params: Any = None
@@ -39,6 +40,7 @@ class Context(NamedTuple):
     fake: Any = None
     z: Optional[jax.Array] = None
     slots: Optional[jax.Array] = None
+    z_slots: Optional[jax.Array] = None
 
 
 class Regularizer(NamedTuple):
@@ -289,7 +291,7 @@ def _nearby(context, key):
     """Draw z' = z + noise for each sample."""
     noise = _per_sample(
         lambda key: jax.random.normal(key, context.z.shape[1:], jnp.float32),
-        key, context.slots,
+        key, context.slots if context.z_slots is None else context.z_slots,
     )
     return context.z + LATENT_NOISE * noise
 

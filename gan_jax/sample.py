@@ -1,6 +1,9 @@
 """Write a grid of samples from a run folder.
 
     python -m gan_jax.sample --workdir=runs/dcgan --seeds=0-63 --out=grid.png
+    python -m gan_jax.sample --workdir=runs/dcgan --seeds=0-8 --between=10
+
+The second has a row for each way from one seed to the next.
 """
 
 from absl import flags
@@ -14,6 +17,13 @@ STEP = flags.DEFINE_integer('step', None, 'A saved step; newest by default.')
 EMA = flags.DEFINE_bool('ema', True, 'Use the averaged generator.')
 COLUMNS = flags.DEFINE_integer(
     'columns', None, 'Images in a row; a square grid by default.', lower_bound=1
+)
+BETWEEN = flags.DEFINE_integer(
+    'between', None, 'Images of the way from each seed to the next.',
+    lower_bound=2,
+)
+PATH = flags.DEFINE_enum(
+    'path', 'slerp', ['lerp', 'slerp'], 'Arc or line, for --between.'
 )
 
 
@@ -30,10 +40,21 @@ def main(argv):
     seeds = sampling.parse_seeds(SEEDS.value)
     environment.use_compilation_cache()
     gan, state = sampling.load(WORKDIR.value, STEP.value)
-    images = sampling.sample(gan, state, seeds, ema=EMA.value)
+    columns = COLUMNS.value
+    if BETWEEN.value:
+        if len(seeds) < 2:
+            raise errors.ConfigError(
+                f'--between={BETWEEN.value} needs two or more --seeds'
+            )
+        images = sampling.between(
+            gan, state, seeds, BETWEEN.value, path=PATH.value, ema=EMA.value
+        )
+        columns = columns or BETWEEN.value
+    else:
+        images = sampling.sample(gan, state, seeds, ema=EMA.value)
     try:
         picture = writer.scatter(images) if images.ndim == 2 else (
-            writer.grid(images, COLUMNS.value)
+            writer.grid(images, columns)
         )
         writer.save_png(OUT.value, picture)
     except OSError as error:
@@ -41,7 +62,7 @@ def main(argv):
             f'--out={OUT.value} cannot be written: {error.strerror}'
         ) from error
     print(
-        f'{len(seeds)} samples of step {int(state.step)} '
+        f'{len(images)} samples of step {int(state.step)} '
         f'({"EMA" if EMA.value else "raw"}) are in {OUT.value}'
     )
 

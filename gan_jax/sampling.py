@@ -44,9 +44,15 @@ def parse_seeds(text):
     return seeds
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _latents(gan, seeds):
+    return game.latents(
+        jax.random.key(0), seeds, gan.latent_size, gan.latent
+    )
+
+
 @functools.partial(jax.jit, static_argnums=(0, 3))
-def _generate(gan, state, seeds, ema):
-    z = game.latents(jax.random.key(0), seeds, gan.latent_size)
+def _generate(gan, state, z, ema):
     return game.sample(gan, state, z, ema=ema)
 
 
@@ -65,17 +71,50 @@ def sample(gan, state, seeds, *, ema=True):
     Returns:
         float32 [len(seeds), H, W, C] in [-1, 1].
     """
+    return _sample(gan, state, _latents_of(gan, seeds), ema)
+
+
+def between(gan, state, seeds, count, *, path='slerp', ema=True):
+    """Generate the ways from each seed's image to the next seed's.
+
+    Args:
+        gan, state, ema: as `sample`.
+        seeds: two or more.
+        count: images of each way, both ends included, >= 2.
+        path: one of `game.PATHS`.
+
+    Returns:
+        float32 [(len(seeds) - 1) * count, H, W, C] in [-1, 1].
+    """
+    z = _latents_of(gan, seeds)
+    shares = jnp.linspace(0, 1, count)
+    ways = [
+        game.PATHS[path](first, last, shares) for first, last in zip(z, z[1:])
+    ]
+    return _sample(gan, state, np.concatenate(ways), ema)
+
+
+def _latents_of(gan, seeds):
+    """Give the z of each seed, [len(seeds), latent_size]."""
     seeds = np.asarray(seeds, np.int32)
     padded = np.pad(seeds, (0, -len(seeds) % BATCH), mode='edge')
+    return np.concatenate([
+        np.asarray(_latents(gan, chunk)) for chunk in padded.reshape(-1, BATCH)
+    ])[:len(seeds)]
+
+
+def _sample(gan, state, z, ema):
+    """Generate images of latents, in chunks of one size."""
+    padded = np.pad(z, ((0, -len(z) % BATCH), (0, 0)), mode='edge')
     # Players' optimizer states stay behind: they are not needed to sample.
     state = jax.tree.map(jnp.asarray, state.replace(
         generator=state.generator.replace(opt_state=()), discriminator=()
     ))
     images = [
         np.asarray(_generate(gan, state, chunk, ema))
-        for chunk in padded.reshape(-1, BATCH)
+        for chunk in padded.reshape(-1, BATCH, z.shape[1])
     ]
-    return np.concatenate(images)[:len(seeds)]
+    return np.concatenate(images)[:len(z)]
 
 
 def load_config(workdir):

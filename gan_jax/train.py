@@ -103,7 +103,8 @@ def train(config, workdir, *, images=None, labels=None, callback=None):
                 config, dataset, gan, state, checkpoints, writer, callback
             )
             seconds = time.monotonic() - began
-            images = (int(state.position) - position) * config.batch_size
+            batches = int(state.position) - position
+            images = batches * config_lib.images_per_batch(config)
             _summarize(writer, workdir, start, config, seconds, images)
     finally:
         checkpoints.close()
@@ -171,14 +172,16 @@ def _describe(writer, workdir, config, dataset, state):
         f'({config.generator.name})\n'
         f'D         {parameters(state.discriminator):,} parameters '
         f'({config.discriminator.name})\n'
-        f'Batch     {config.batch_size}, {config.batch_size // devices} per '
+        f'Batch     {config.batch_size}{_packed(config)}, '
+        f'{config.batch_size // devices} per '
         f'device; {config.num_steps} steps, each {config.d_steps} of D and '
         f'{config.g_steps} of G ({config.schedule.name})'
     )
-    if count < config.batch_size and not endless:
+    batch = config_lib.images_per_batch(config)
+    if count < batch and not endless:
         writer.say(
             f'warning: {count} images are fewer than a batch of '
-            f'{config.batch_size}; each batch repeats some'
+            f'{batch}; each batch repeats some'
         )
     if parallel.is_first_host():
         described = environment.describe(config.seed)
@@ -190,6 +193,10 @@ def _describe(writer, workdir, config, dataset, state):
         writer.picture('reals', writer_lib.picture(_some(dataset)))
 
 
+def _packed(config):
+    return '' if config.packing == 1 else f' tuples of {config.packing}'
+
+
 def _loop(config, dataset, gan, state, checkpoints, writer, callback):
     """Train from state.step to num_steps; returns the state as NumPy arrays."""
     start, position = int(state.step), int(state.position)
@@ -198,7 +205,7 @@ def _loop(config, dataset, gan, state, checkpoints, writer, callback):
         feed.resident,
         build.hyperparams(config),
         jax.random.fold_in(jax.random.key(config.seed), 1),
-        config.batch_size,
+        config_lib.images_per_batch(config),
     )
     programs = programs_lib.Programs(
         config, gan, feed, constants,
@@ -237,7 +244,7 @@ def _loop(config, dataset, gan, state, checkpoints, writer, callback):
             now = time.monotonic()
             speed = _speed(step - logged_step, now - logged_at)
             logged_at, logged_step = now, step
-            images = position * config.batch_size
+            images = position * config_lib.images_per_batch(config)
             record['perf/steps_per_sec'] = speed
             record['perf/images_per_sec'] = speed * images / step
             if not config_lib.has_points(config):  # which never end

@@ -58,3 +58,78 @@ def test_shift_and_flip_keeps_a_flat_image_and_moves_a_dot():
     left, right = {2, 3, 4, 5, 6}, {15 - x for x in (2, 3, 4, 5, 6)}
     assert set(columns) <= left | right
     assert set(columns) & left and set(columns) & right
+
+
+NAMES = sorted(augment.AUGMENTATIONS)
+PICTURES = jnp.asarray(
+    np.random.RandomState(0).uniform(-1, 1, (40, 16, 24, 3)), jnp.float32
+)
+
+
+def changed(names, probability=1.0, images=PICTURES, slots=SLOTS):
+    return augment.apply(
+        images, jax.random.key(3), slots, names, probability
+    )
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_augmentation_belongs_to_the_slot(name):
+    whole = changed([name])
+    chosen = jnp.array([30, 4])
+    part = changed([name], images=PICTURES[chosen], slots=chosen)
+    np.testing.assert_allclose(part, whole[chosen], atol=1e-6)
+    assert not np.allclose(whole, PICTURES)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_probability_is_of_each_image(name):
+    np.testing.assert_array_equal(changed([name], 0.0), PICTURES)
+    half = np.asarray(changed([name], 0.5) != PICTURES).any((1, 2, 3))
+    assert 10 <= half.sum() <= 30
+    whole = np.asarray(changed([name]))
+    np.testing.assert_allclose(changed([name], 0.5)[half], whole[half],
+                               atol=1e-6)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_gradients_pass_through_augmentations(name):
+    grads = jax.grad(lambda x: jnp.square(changed([name], images=x)).sum())(
+        PICTURES
+    )
+    assert np.isfinite(grads).all() and np.abs(grads).max() > 0
+
+
+def test_color_by_hand():
+    key = jax.random.key(5)
+    shift, saturation, contrast = np.asarray(jax.random.uniform(key, (3,)))
+    image = np.asarray(PICTURES[0]) + shift - 0.5
+    grey = image.mean(-1, keepdims=True)
+    image = grey + 2 * saturation * (image - grey)
+    image = image.mean() + (0.5 + contrast) * (image - image.mean())
+    np.testing.assert_allclose(
+        augment.color(PICTURES[0], key), image, atol=1e-6
+    )
+
+
+def test_translation_reaches_an_eighth_and_brings_in_0():
+    ones = jnp.ones((200, 16, 24, 1))
+    moved = np.asarray(changed(
+        ['translation'], images=ones, slots=jnp.arange(200)
+    ))[..., 0]
+    rows = moved.max(2).sum(1)  # rows with something left
+    columns = moved.max(1).sum(1)
+    assert set(rows) == {14, 15, 16} and set(columns) == {21, 22, 23, 24}
+
+
+def test_cutout_is_a_rectangle_of_half_the_sides_at_most():
+    ones = jnp.ones((200, 16, 24, 1))
+    cut = np.asarray(changed(['cutout'], images=ones, slots=jnp.arange(200)))
+    holes = (cut[..., 0] == 0).sum((1, 2))
+    assert holes.max() == 8 * 12 and holes.min() >= 4 * 6
+
+
+def test_adapt_moves_by_speed_towards_the_target_within_bounds():
+    np.testing.assert_allclose(augment.adapt(0.5, 0.9, 0.6, 0.01), 0.51)
+    np.testing.assert_allclose(augment.adapt(0.5, 0.1, 0.6, 0.01), 0.49)
+    assert augment.adapt(1.0, 0.9, 0.6, 0.01) == 1
+    assert augment.adapt(0.0, -1.0, 0.6, 0.01) == 0

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from conftest import ROOT
+from gan_jax import augment
 from gan_jax import config as config_lib
 from gan_jax import losses
 from gan_jax import mixtures
@@ -14,13 +15,14 @@ from gan_jax import schedules
 from gan_jax.networks import autoencoder
 from gan_jax.networks import layers
 from gan_jax.steps import adversarial
+from gan_jax.steps import game
 
 OBJECTIVES = (ROOT / 'configs' / 'OBJECTIVES.md').read_text()
 NAMES = [
     *losses.LOSSES, *regularizers.REGULARIZERS, *schedules.SCHEDULES,
     *networks.NETWORKS, *autoencoder.ENERGIES,
     *adversarial.SCHEDULES, *mixtures.MIXTURES, *config_lib.OPTIMIZERS,
-    *layers.NORMS,
+    *layers.NORMS, *game.LATENTS, *game.PATHS, *augment.AUGMENTATIONS,
 ]
 
 

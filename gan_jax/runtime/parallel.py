@@ -5,7 +5,7 @@ device's share of the batch, with the mean over devices as a function.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from flax import jax_utils
 import jax
@@ -32,6 +32,24 @@ class Constants(NamedTuple):
     key_data: Any
     slots: Any
     number: Any
+
+
+class Across(NamedTuple):
+    """What a step may ask of all devices together.
+
+    Attributes:
+        mean: average of a pytree over devices.
+        gather: [b, ...] of each device -> [B, ...] of all, in their order.
+    """
+
+    mean: Callable
+    gather: Callable
+
+
+ACROSS = Across(
+    mean=lambda tree: jax.lax.pmean(tree, AXIS),
+    gather=lambda array: jax.lax.all_gather(array, AXIS, tiled=True),
+)
 
 
 def initialize_hosts(**kwargs):
@@ -155,8 +173,9 @@ def train_call(step, num_steps):
     """Compile `num_steps` steps on all devices into one call.
 
     Args:
-        step: (state, constants, fed, key, mean) -> (state, metrics), one step
-            on one device; `fed` is what the feed gives, [K, b, ...].
+        step: (state, constants, fed, key, across) -> (state, metrics), one
+            step on one device; `fed` is what the feed gives, [K, b, ...], and
+            `across` an `Across`.
         num_steps: S, steps a call.
 
     Returns:
@@ -165,14 +184,11 @@ def train_call(step, num_steps):
         state is donated. It has `lower`, as `jax.jit` does.
     """
 
-    def mean(tree):
-        return jax.lax.pmean(tree, AXIS)
-
     def call(state, constants, fed):
         key = jax.random.wrap_key_data(constants.key_data)
 
         def body(state, fed):
-            return step(state, constants, fed, key, mean)
+            return step(state, constants, fed, key, ACROSS)
 
         if num_steps == 1:
             return body(state, jax.tree.map(lambda array: array[0], fed))

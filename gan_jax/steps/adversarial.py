@@ -122,7 +122,8 @@ SCHEDULES = {
 
 def train_step(
     gan, hyperparams, state, batch, key, *,
-    mean=lambda tree: tree, loop=updates.one_by_one, due=None,
+    mean=lambda tree: tree, gather=lambda array: array,
+    loop=updates.one_by_one, due=None,
 ):
     """Make one step of the GAN's schedule.
 
@@ -135,14 +136,16 @@ def train_step(
         state: a `game.GANState`.
         batch: a `game.Batch`.
         key: PRNG key of the run; the step is folded in here.
-        mean: average of a pytree over devices.
+        mean, gather: over devices, see `updates.Turn`.
         loop, due: see `updates.Turn`.
 
     Returns:
         (state, metrics): `step` is one higher, `position` by the batches
         drawn; metrics are float32 scalars.
     """
-    turn = _turns(gan, hyperparams, key, mean=mean, loop=loop, due=due)
+    turn = _turns(
+        gan, hyperparams, key, mean=mean, gather=gather, loop=loop, due=due
+    )
 
     def update_d(state, number):
         return updates.discriminator_update(

@@ -18,6 +18,8 @@ from gan_jax.steps import game
 
 # What a key of one update is folded with, beside its split into z and noise.
 LABEL_KEY = 3
+AUGMENT_KEY = 4  # and one more, for fakes
+HISTORY_KEY = 6
 FIRST_PENALTY_KEY = 16
 
 
@@ -37,6 +39,7 @@ class Turn(NamedTuple):
         state: the `game.GANState` that the update starts from.
         key: PRNG key of this update.
         mean: average of a pytree over devices.
+        gather: [b, ...] of this device -> [B, ...] of all, by slot.
         loop: (body, carry, parts) -> (carry, ...), over microbatches:
             `one_by_one` or `jax.lax.scan`.
         due: names of the lazy penalties that join this update, chosen by the
@@ -48,6 +51,7 @@ class Turn(NamedTuple):
     state: game.GANState
     key: jax.Array
     mean: Callable = lambda tree: tree
+    gather: Callable = lambda array: array
     loop: Callable = one_by_one
     due: Optional[FrozenSet[str]] = None
 
@@ -56,16 +60,18 @@ class Sides(NamedTuple):
     """Both sides of a batch as D is shown them.
 
     Attributes:
-        real_images, fake_images: [b, ...] float32, noise included.
-        z: [b, latent_size] of the fakes.
-        slots: [b] int32.
+        real_images, fake_images: [b, ...] float32, changed and packed.
+        slots: [b] int32, of what D judges as one.
+        z: [b x packing, latent_size] of the fakes.
+        z_slots: [b x packing] int32.
         generator_fn: z -> images as D sees them.
     """
 
     real_images: jax.Array
     fake_images: jax.Array
-    z: jax.Array
     slots: jax.Array
+    z: jax.Array
+    z_slots: jax.Array
     generator_fn: Callable
 
 
@@ -73,7 +79,7 @@ def discriminator_update(turn, images, slots):
     """Update D once on real images and on fakes of the present G.
 
     Real and fake images pass through D apart, so that BatchNorm normalises
-    each with its own statistics.
+    each with its own statistics; together where the GAN says so.
 
     Args:
         turn: a `Turn`.
@@ -86,12 +92,21 @@ def discriminator_update(turn, images, slots):
     gan, state = turn.gan, turn.state
     player, generator = state.discriminator, state.generator
 
-    def gradients(stats, images, slots):
-        sides, _ = _sides(
-            turn, generator.params, generator.stats, images, slots
+    def make(slots):
+        z = _latents(turn, slots)
+        fakes, _ = _forward(
+            gan.generator, generator.params, generator.stats, z
         )
-        sides = sides._replace(
-            fake_images=jax.lax.stop_gradient(sides.fake_images)
+        return z, jax.lax.stop_gradient(fakes)
+
+    if gan.history:
+        z, fakes = make(slots)
+        fakes, history = _remind(turn, fakes, slots)
+
+    def gradients(stats, images, slots):
+        shown = (z, fakes) if gan.history else make(slots)
+        sides = _sides(
+            turn, generator.params, generator.stats, images, slots, *shown
         )
         objective = functools.partial(
             _discriminator_objective, turn, stats, sides
@@ -110,6 +125,13 @@ def discriminator_update(turn, images, slots):
             metrics['d/fake_logits'], **turn.hyperparams.loss_options,
         )
         metrics.update(more)
+    if gan.adaptive_augmentation:
+        memory['augment'] = metrics['d/augment_probability'] = augment.adapt(
+            memory['augment'], metrics['d/real_signs'],
+            turn.hyperparams.augment_target, turn.hyperparams.augment_speed,
+        )
+    if gan.history:
+        memory['history'] = history
     return state.replace(discriminator=player, memory=memory), metrics
 
 
@@ -133,7 +155,9 @@ def generator_update(turn, images, slots):
 
     def gradients(stats, images, slots):
         def loss_fn(params):
-            sides, new_stats = _sides(turn, params, stats, images, slots)
+            z = _latents(turn, slots)
+            fakes, new_stats = _forward(gan.generator, params, stats, z)
+            sides = _sides(turn, params, stats, images, slots, z, fakes)
             opponent = _unroll(turn, sides)
             discriminator_fn = functools.partial(
                 _logits, gan, opponent.params, opponent.stats
@@ -150,7 +174,7 @@ def generator_update(turn, images, slots):
                     gan.generator, params, stats, z
                 )[0],
                 real_images=sides.real_images, fake_images=sides.fake_images,
-                real=real, fake=fake, z=sides.z, slots=slots,
+                real=real, fake=fake, z=z, slots=sides.slots, z_slots=slots,
             )
             total, penalties = _penalties(turn, 'generator', context)
             return loss + total if penalties else loss, (
@@ -186,34 +210,94 @@ def _average_stats(average, new, decay):
     }
 
 
-def _sides(turn, g_params, g_stats, images, slots):
-    """Draw fakes and show both sides; returns (`Sides`, G's new stats)."""
+def _latents(turn, slots):
+    """Draw the z of this update."""
+    z_key = jax.random.split(turn.key, 3)[0]
+    return game.latents(z_key, slots, turn.gan.latent_size, turn.gan.latent)
+
+
+def _sides(turn, g_params, g_stats, images, slots, z, fakes):
+    """Show D both sides: real images, and G's of these z."""
     gan = turn.gan
-    z_key, real_key, fake_key = jax.random.split(turn.key, 3)
-    z = game.latents(z_key, slots, gan.latent_size)
-    fake_images, stats = _forward(gan.generator, g_params, g_stats, z)
-    view = functools.partial(_view, turn, slots=slots)
 
     def generator_fn(z):
         near, _ = _forward(gan.generator, g_params, g_stats, z)
-        return view(near, key=fake_key)
+        return _view(turn, near, slots, fake=True)
 
     return Sides(
-        real_images=view(game.to_unit_range(images), key=real_key),
-        fake_images=view(fake_images, key=fake_key),
-        z=z, slots=slots, generator_fn=generator_fn,
-    ), stats
-
-
-def _view(turn, images, key, slots):
-    """Give images as D sees them."""
-    if not turn.gan.instance_noise:
-        return images
-    std = augment.linear_decay(
-        turn.state.step, turn.hyperparams.noise_std,
-        turn.hyperparams.noise_steps,
+        real_images=_view(
+            turn, game.to_unit_range(images), slots, fake=False
+        ),
+        fake_images=_view(turn, fakes, slots, fake=True),
+        slots=slots if gan.packing == 1 else (
+            slots[::gan.packing] // gan.packing
+        ),
+        z=z, z_slots=slots, generator_fn=generator_fn,
     )
-    return augment.instance_noise(images, key, slots, std)
+
+
+def _view(turn, images, slots, *, fake):
+    """Give images as D sees them: augmented, then noisy, then packed."""
+    gan, hyperparams = turn.gan, turn.hyperparams
+    if gan.augmentations:
+        probability = hyperparams.augment_probability
+        if gan.adaptive_augmentation:
+            probability = turn.state.memory['augment']
+        key = jax.random.fold_in(turn.key, AUGMENT_KEY + fake)
+        images = augment.apply(
+            images, key, slots, gan.augmentations, probability
+        )
+    if gan.instance_noise:
+        std = augment.linear_decay(
+            turn.state.step, hyperparams.noise_std, hyperparams.noise_steps
+        )
+        key = jax.random.split(turn.key, 3)[1 + fake]
+        images = augment.instance_noise(images, key, slots, std)
+    return game.pack(images, gan.packing)
+
+
+def _remind(turn, fakes, slots):
+    """Swap some new fakes for past ones.
+
+    Each slot has a place of its own in the history. With the chance of
+    `history_share` D is shown what lies there, and the new fake is put there
+    instead; a place that is still empty takes the new fake, which D sees too.
+
+    Args:
+        turn: a `Turn`.
+        fakes: [b, ...], new.
+        slots: [b] int32.
+
+    Returns:
+        (fakes [b, ...] to show, new history, equal on every device).
+
+    References:
+        Shrivastava et al., Learning from Simulated and Unsupervised Images
+        through Adversarial Training, https://arxiv.org/abs/1612.07828, 2016,
+        with the swap of CycleGAN's code in place of its half batches.
+    """
+    history = turn.state.memory['history']
+    place_key, swap_key = jax.random.split(
+        jax.random.fold_in(turn.key, HISTORY_KEY)
+    )
+    places = jax.random.permutation(place_key, len(history['filled']))[slots]
+    swap = jax.vmap(lambda slot: jax.random.uniform(
+        jax.random.fold_in(swap_key, slot)
+    ))(slots) < turn.hyperparams.history_share
+    filled = history['filled'][places]
+    past = history['images'][places]
+
+    def where(condition, first, second):
+        shape = (-1,) + (1,) * (fakes.ndim - 1)
+        return jnp.where(condition.reshape(shape), first, second)
+
+    shown = where(swap & filled, past, fakes)
+    kept = where(swap | ~filled, fakes, past)
+    everywhere = turn.gather(places)
+    return shown, {
+        'images': history['images'].at[everywhere].set(turn.gather(kept)),
+        'filled': history['filled'].at[everywhere].set(True),
+    }
 
 
 def _discriminator_objective(turn, stats, sides, params):
@@ -226,29 +310,42 @@ def _discriminator_objective(turn, stats, sides, params):
             sides.slots,
             turn.hyperparams.label_treatment,
         )
-    real, new_stats = _forward(
-        gan.discriminator, params, stats, sides.real_images
-    )
-    fake, new_stats = _forward(
-        gan.discriminator, params, new_stats, sides.fake_images
-    )
+    real, fake, new_stats = _judge(gan, params, stats, sides)
     loss = gan.loss.discriminator(real.logits, fake.logits, **arguments)
     metrics = {
         'd/loss': loss,
         'd/real_logits': real.logits.mean(),
         'd/fake_logits': fake.logits.mean(),
     }
+    if gan.adaptive_augmentation:
+        metrics['d/real_signs'] = jnp.sign(real.logits).mean()
     context = regularizers.Context(
         params=params,
         discriminator_fn=functools.partial(_logits, gan, params, stats),
         generator_fn=sides.generator_fn,
         real_images=sides.real_images, fake_images=sides.fake_images,
         real=real, fake=fake, z=sides.z, slots=sides.slots,
+        z_slots=sides.z_slots,
     )
     total, penalties = _penalties(turn, 'discriminator', context)
     return loss + total if penalties else loss, (
         new_stats, {**metrics, **penalties}
     )
+
+
+def _judge(gan, params, stats, sides):
+    """Pass both sides through D; returns (real, fake, new stats)."""
+    if gan.together:
+        both = jnp.concatenate([sides.real_images, sides.fake_images])
+        output, stats = _forward(gan.discriminator, params, stats, both)
+        count = len(sides.real_images)
+        return (
+            jax.tree.map(lambda value: value[:count], output),
+            jax.tree.map(lambda value: value[count:], output), stats,
+        )
+    real, stats = _forward(gan.discriminator, params, stats, sides.real_images)
+    fake, stats = _forward(gan.discriminator, params, stats, sides.fake_images)
+    return real, fake, stats
 
 
 def _unroll(turn, sides):
