@@ -10,7 +10,8 @@ plane of data.dimension dimensions in data.ambient of them.
 
 Networks: two hidden layers of 128 for each player, as in the demo of Metz et
 al., Unrolled Generative Adversarial Networks,
-https://arxiv.org/abs/1611.02163, 2016, with ReLU and LeakyReLU in place of tanh. Batch 512, Adam(1e-3, b1 0.5), z of 32, ours.
+https://arxiv.org/abs/1611.02163, 2016, with ReLU and LeakyReLU in place of
+tanh. Batch 512, Adam(1e-3, b1 0.5), z of 32, ours.
 
 The picture of each sample step has real and generated points; metrics.jsonl
 has the modes found, the share of the rarest, the share of points within 3

@@ -1,14 +1,19 @@
 """Small configs and networks, and the command line, for tests."""
 
+import functools
+import importlib.util
 import os
+import pathlib
 import subprocess
 import sys
 
+from absl import flags
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from gan_jax import config as config_lib
 from gan_jax import losses
@@ -119,6 +124,39 @@ def mlp_gan(**changes):
         generator=mlp.Generator(SHAPE, width=4, depth=1),
         discriminator=mlp.Discriminator(width=4, depth=1), **changes,
     )
+
+
+def load_script(name):
+    """Import a script of benchmarks/; give it with a parser of its flags.
+
+    Its flags stay apart from those of other commands.
+
+    Args:
+        name: file name without its ending.
+
+    Returns:
+        (module, parse), parse(*arguments) sets the flags named and all others
+        to their defaults.
+    """
+    path = pathlib.Path(__file__).parent.parent / 'benchmarks' / f'{name}.py'
+    own = flags.FlagValues()
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in ('string', 'integer', 'float', 'multi_enum'):
+            define = getattr(flags, f'DEFINE_{kind}')
+            patch.setattr(flags, f'DEFINE_{kind}', functools.partial(
+                define, flag_values=own
+            ))
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+
+    def parse(*arguments):
+        own.unparse_flags()
+        for flag in own:
+            own[flag].unparse()
+        own([name, *arguments])
+
+    return module, parse
 
 
 def run(*arguments, devices=1, timeout=300, **kwargs):

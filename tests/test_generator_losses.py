@@ -1,17 +1,13 @@
 """The picture of the generator's losses: its curves, its table, its file."""
 
-import functools
-import importlib.util
-import pathlib
 
-from absl import flags
 import numpy as np
 from PIL import Image
 import pytest
 
+import helpers
 from gan_jax import losses
 
-PATH = pathlib.Path(__file__).parent.parent / 'benchmarks/generator_losses.py'
 LOGITS = np.array([-7.0, -2.0, -0.5, 0.0, 1.0, 3.0, 7.0])
 SIGMOID = 1 / (1 + np.exp(-LOGITS))
 # |d loss / d logit|; the real logit is 0, least_squares has c = 1.
@@ -28,30 +24,16 @@ GRADIENTS = {
 }
 
 
-@pytest.fixture(scope='module')
-def script():
-    """Import the script; its flags stay apart from those of other commands."""
-    own = flags.FlagValues()
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ('DEFINE_string', 'DEFINE_integer'):
-            define = getattr(flags, name)
-            patch.setattr(
-                flags, name, functools.partial(define, flag_values=own)
-            )
-        spec = importlib.util.spec_from_file_location(PATH.stem, PATH)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    module.parse = own
-    return module
+script, parse = helpers.load_script('generator_losses')
 
 
 @pytest.mark.parametrize('name', sorted(GRADIENTS))
-def test_gradient_has_its_closed_form(script, name):
+def test_gradient_has_its_closed_form(name):
     _, gradient = script.curves(name, LOGITS)
     np.testing.assert_allclose(gradient, GRADIENTS[name], rtol=1e-4, atol=1e-7)
 
 
-def test_loss_is_the_registrys(script):
+def test_loss_is_the_registrys():
     loss, _ = script.curves('minimax', LOGITS)
     np.testing.assert_allclose(loss, np.log(1 - SIGMOID), rtol=1e-4)
     loss, _ = script.curves('least_squares', LOGITS)
@@ -59,19 +41,19 @@ def test_loss_is_the_registrys(script):
 
 
 @pytest.mark.parametrize('name', sorted(losses.LOSSES))
-def test_every_loss_has_finite_curves(script, name):
+def test_every_loss_has_finite_curves(name):
     for curve in script.curves(name, np.abs(LOGITS)):
         assert curve.shape == LOGITS.shape
         assert np.isfinite(curve).all()
 
 
-def test_to_logits_inverts_the_sigmoid(script):
+def test_to_logits_inverts_the_sigmoid():
     np.testing.assert_allclose(script.to_logits(SIGMOID), LOGITS, atol=1e-9)
 
 
-def test_main_prints_every_loss_and_writes_a_png(script, tmp_path, capsys):
+def test_main_prints_every_loss_and_writes_a_png(tmp_path, capsys):
     out = tmp_path / 'new' / 'losses.png'
-    script.parse(['generator_losses', f'--out={out}', '--dpi=50'])
+    parse(f'--out={out}', '--dpi=50')
     script.main([])
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split()[0]: line.split()[1:] for line in lines if line}
@@ -83,7 +65,7 @@ def test_main_prints_every_loss_and_writes_a_png(script, tmp_path, capsys):
         assert image.size == (600, 400)
 
 
-def test_a_loss_added_to_the_registry_appears(script, monkeypatch):
+def test_a_loss_added_to_the_registry_appears(monkeypatch):
     twin = losses.LOSSES['hinge']
     monkeypatch.setitem(losses.LOSSES, 'a_new_one', twin)
     assert 'a_new_one' in script.names_of(False)

@@ -1,58 +1,28 @@
 """The game with G inside: its configs, its numbers, its picture."""
 
-import functools
-import importlib.util
 import json
 import os
-import pathlib
 
-from absl import flags
 import numpy as np
 from PIL import Image
 import pytest
 
+import helpers
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import mixtures
 from gan_jax import sampling
 
-PATH = pathlib.Path(__file__).parent.parent / 'benchmarks/inner_loop.py'
 TINY = (
     '--num_steps=4', '--seeds=1', '--updates=2', '--width=4', '--batch_size=8',
     '--num_points=64', '--dpi=50', '--r1=0',
 )
 
 
-@pytest.fixture(scope='module')
-def script():
-    """Import the script; its flags stay apart from those of other commands."""
-    own = flags.FlagValues()
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ('DEFINE_string', 'DEFINE_integer', 'DEFINE_float'):
-            define = getattr(flags, name)
-            patch.setattr(
-                flags, name, functools.partial(define, flag_values=own)
-            )
-        spec = importlib.util.spec_from_file_location(PATH.stem, PATH)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    module.all_flags = own
-    return module
+script, parse = helpers.load_script('inner_loop')
 
 
-@pytest.fixture
-def parse(script):
-    """Give a function that sets the flags, all others at their defaults."""
-
-    def run(*args):
-        for name in script.all_flags:
-            script.all_flags[name].unparse()
-        script.all_flags(['inner_loop', *args])
-
-    return run
-
-
-def test_both_games_have_as_many_updates_of_swapped_players(script, parse):
+def test_both_games_have_as_many_updates_of_swapped_players():
     parse()
     d_inner, d_name = script.make_config('D inner', 1)
     g_inner, g_name = script.make_config('G inner', 1)
@@ -69,7 +39,7 @@ def test_both_games_have_as_many_updates_of_swapped_players(script, parse):
     '--batch_size=64', '--learning_rate=1e-4', '--loss=minimax',
     '--num_steps=2400', '--r1=0', '--updates=5', '--width=64',
 ])
-def test_runs_that_differ_have_folders_that_differ(script, parse, flag):
+def test_runs_that_differ_have_folders_that_differ(flag):
     parse()
     _, name = script.make_config('G inner', 0)
     parse(flag)
@@ -78,7 +48,7 @@ def test_runs_that_differ_have_folders_that_differ(script, parse, flag):
     assert changed != name
 
 
-def test_a_chase_and_a_collapse_show_in_the_numbers(script):
+def test_a_chase_and_a_collapse_show_in_the_numbers():
     ring = mixtures.ring().means
     random = np.random.RandomState(0)
     still = np.tile(ring, (2, 25, 1)) + 0.005 * random.randn(2, 200, 2)
@@ -100,7 +70,7 @@ def test_a_chase_and_a_collapse_show_in_the_numbers(script):
 
 
 def test_main_writes_and_keeps_its_runs(
-    script, parse, monkeypatch, tmp_path, capsys
+    monkeypatch, tmp_path, capsys
 ):
     monkeypatch.setattr(script, 'INNER', {'G inner': 'g_steps'})
     monkeypatch.setattr(script, 'RECORDS', 2)
@@ -134,7 +104,7 @@ def test_main_writes_and_keeps_its_runs(
 
 
 @pytest.mark.parametrize('num_steps', [0, 7, 1199])
-def test_steps_that_do_not_divide_are_refused(script, parse, num_steps):
+def test_steps_that_do_not_divide_are_refused(num_steps):
     parse(f'--num_steps={num_steps}')
     with pytest.raises(errors.ConfigError, match='multiple of 12'):
         script.make_config('D inner', 0)

@@ -1,18 +1,14 @@
 """The table of objectives: what holding means, its curves, its picture."""
 
-import functools
-import importlib.util
 import json
-import pathlib
 
-from absl import flags
 import numpy as np
 from PIL import Image
 import pytest
 
+import helpers
 from gan_jax import errors
 
-PATH = pathlib.Path(__file__).parent.parent / 'benchmarks/ring_objectives.py'
 GOOD = {
     'modes': 8, 'smallest_mode': 0.04, 'high_quality': 0.6, 'reverse_kl': 0.1
 }
@@ -22,25 +18,11 @@ TINY = {
 }
 
 
-@pytest.fixture(scope='module')
-def script():
-    """Import the script; its flags stay apart from those of other commands."""
-    own = flags.FlagValues()
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ('DEFINE_string', 'DEFINE_integer'):
-            define = getattr(flags, name)
-            patch.setattr(
-                flags, name, functools.partial(define, flag_values=own)
-            )
-        spec = importlib.util.spec_from_file_location(PATH.stem, PATH)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    module.parse = own
-    return module
+script, parse = helpers.load_script('ring_objectives')
 
 
 @pytest.fixture
-def command(script, monkeypatch, tmp_path):
+def command(monkeypatch, tmp_path):
     """Give a function that runs main on one tiny objective of two looks."""
     monkeypatch.setattr(script, 'LOOKS', 2)
     monkeypatch.setattr(
@@ -48,10 +30,7 @@ def command(script, monkeypatch, tmp_path):
     )
 
     def run(*more):
-        script.parse.unparse_flags()
-        for flag in script.parse:
-            script.parse[flag].unparse()
-        script.parse(['ring_objectives', f'--out={tmp_path}', *more])
+        parse(f'--out={tmp_path}', *more)
         script.main([])
 
     return run
@@ -67,11 +46,11 @@ def run_of(**changes):
     ({'smallest_mode': 0.0399}, False),
     ({'high_quality': 0.5999}, False),
 ])
-def test_holds_at_the_bounds_and_not_below(script, changes, expected):
+def test_holds_at_the_bounds_and_not_below(changes, expected):
     assert script.holds({**GOOD, **changes}) == expected
 
 
-def test_first_held_counts_what_is_lost_again(script):
+def test_first_held_counts_what_is_lost_again():
     curve = [
         {**GOOD, 'modes': 5, 'seconds': 2.0},
         {**GOOD, 'seconds': 4.5},
@@ -81,7 +60,7 @@ def test_first_held_counts_what_is_lost_again(script):
     assert script.first_held(curve[::2]) is None
 
 
-def test_the_median_seed_is_the_middle_one(script):
+def test_the_median_seed_is_the_middle_one():
     shares = [0.09, 0.0, 0.05, 0.11, 0.06]
     runs = [run_of(smallest_mode=share) for share in shares]
     assert script.median_seed(runs) == 4
@@ -90,7 +69,7 @@ def test_the_median_seed_is_the_middle_one(script):
     assert script.median_seed(runs) == 2
 
 
-def test_the_plain_objective_is_shown_first_and_then_the_best(script):
+def test_the_plain_objective_is_shown_first_and_then_the_best():
     held, lost = run_of(), run_of(modes=6)
     table = {
         'worst': [lost, lost], 'best': [held, held], 'non_saturating': [lost],
@@ -101,7 +80,7 @@ def test_the_plain_objective_is_shown_first_and_then_the_best(script):
 
 
 def test_main_keeps_the_curve_and_draws(
-    script, command, monkeypatch, tmp_path, capsys
+    command, monkeypatch, tmp_path, capsys
 ):
     numbers = tmp_path / 'table.json'
     drawn = tmp_path / 'new' / 'ring.png'
@@ -137,7 +116,7 @@ def test_main_keeps_the_curve_and_draws(
         command(*asked)
 
 
-def test_draw_shows_the_points(script):
+def test_draw_shows_the_points():
     centre = np.zeros((100, 2))
     assert (
         script.draw([('a', centre)]) != script.draw([('a', centre + 0.5)])

@@ -1,49 +1,29 @@
 """The clip limit's benchmark: its distance, its estimate, its exit code."""
 
-import functools
-import importlib.util
 import itertools
 import json
-import pathlib
 
-from absl import flags
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
-import pytest
 
-PATH = pathlib.Path(__file__).parent.parent / 'benchmarks/wgan_clipping.py'
+import helpers
 
-
-@pytest.fixture(scope='module')
-def script():
-    """Import the script; its flags stay apart from those of other commands."""
-    own = flags.FlagValues()
-    with pytest.MonkeyPatch.context() as patch:
-        for kind in ('string', 'integer', 'float', 'multi_enum'):
-            define = getattr(flags, f'DEFINE_{kind}')
-            patch.setattr(flags, f'DEFINE_{kind}', functools.partial(
-                define, flag_values=own
-            ))
-        spec = importlib.util.spec_from_file_location(PATH.stem, PATH)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    module.parse = own
-    return module
+script, parse = helpers.load_script('wgan_clipping')
 
 
 def points(seed, count):
     return np.random.RandomState(seed).randn(count, 2).astype(np.float32)
 
 
-def test_equal_sets_in_any_order_are_no_distance_apart(script):
+def test_equal_sets_in_any_order_are_no_distance_apart():
     here = points(0, 40)
     shuffled = here[np.random.RandomState(1).permutation(40)]
     assert script.earth_movers(here, here) == 0
     assert script.earth_movers(here, shuffled) == 0
 
 
-def test_a_shifted_set_is_the_length_of_the_shift_away(script):
+def test_a_shifted_set_is_the_length_of_the_shift_away():
     here = points(0, 40)
     shift = np.array([3.0, -4.0], np.float32)
     np.testing.assert_allclose(
@@ -51,7 +31,7 @@ def test_a_shifted_set_is_the_length_of_the_shift_away(script):
     )
 
 
-def test_earth_movers_is_the_best_of_all_permutations(script):
+def test_earth_movers_is_the_best_of_all_permutations():
     here, there = points(0, 5), points(1, 5)
     best = min(
         np.linalg.norm(here - there[list(order)], axis=1).mean()
@@ -62,7 +42,7 @@ def test_earth_movers_is_the_best_of_all_permutations(script):
     )
 
 
-def test_a_linear_critic_is_measured_exactly_at_any_scale(script):
+def test_a_linear_critic_is_measured_exactly_at_any_scale():
     real, fake = points(0, 50), points(1, 50) + 2
     share = np.linspace(0, 1, 50, dtype=np.float32)[:, None]
     direction = np.array([-0.6, -0.8], np.float32)
@@ -78,7 +58,7 @@ def test_a_linear_critic_is_measured_exactly_at_any_scale(script):
             np.testing.assert_allclose(measured[name], expected, rtol=1e-5)
 
 
-def test_slope_is_the_largest_wherever_it_lies(script):
+def test_slope_is_the_largest_wherever_it_lies():
     real, fake = points(0, 30) - 10, points(1, 30) + 10
 
     def steep_between(x):  # slope 5 where |x| < 3, else 1
@@ -92,19 +72,19 @@ def test_slope_is_the_largest_wherever_it_lies(script):
         np.testing.assert_allclose(measured['signal'], 1, rtol=1e-6)
 
 
-def test_a_flat_critic_certifies_nothing(script):
+def test_a_flat_critic_certifies_nothing():
     here = points(0, 9)
     measured = script.measure(lambda x: 0 * x[:, 0], here, here, here[:, :1])
     assert measured['estimate'] == 0
 
 
-def test_updates_to_level_is_the_first_mark_with_enough_of_the_gap(script):
+def test_updates_to_level_is_the_first_mark_with_enough_of_the_gap():
     gaps = {0: 0.0, 3: 0.7, 5: 0.81, 8: 0.5, 13: 1.0}
     records = [{'step': step, 'gap': gap} for step, gap in gaps.items()]
     assert script.updates_to_level(records) == 5
 
 
-def test_a_weight_beyond_its_limit_is_told(script):
+def test_a_weight_beyond_its_limit_is_told():
     limit = float(np.float32(0.1))  # what a clipped weight is, above 0.1
     beyond = float(np.nextafter(np.float32(0.1), np.float32(1)))
     rows = {
@@ -117,12 +97,12 @@ def test_a_weight_beyond_its_limit_is_told(script):
     }) == ['beyond', 'none']
 
 
-def test_main_writes_numbers_and_picture(script, tmp_path, capsys):
+def test_main_writes_numbers_and_picture(tmp_path, capsys):
     out, numbers = tmp_path / 'new' / 'a.png', tmp_path / 'a.json'
-    script.parse([
-        'wgan_clipping', f'--out={out}', f'--json={numbers}', '--num_steps=3',
+    parse(
+        f'--out={out}', f'--json={numbers}', '--num_steps=3',
         '--critic_steps=4', '--setting=c=0.01', '--setting=penalty',
-    ])
+    )
     assert script.main([]) == 0
     assert f'wrote {out}' in capsys.readouterr().out
     with Image.open(out) as image:
