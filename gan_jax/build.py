@@ -98,12 +98,13 @@ def feed(config, dataset):
     return feed_lib.ResidentFeed(dataset, **options)
 
 
-def gan(config, image_shape):
+def gan(config, image_shape, num_classes=0):
     """Make the static parts of a training step.
 
     Args:
         config: a validated ConfigDict.
         image_shape: (height, width, channels) of the data.
+        num_classes: of its labels; 0 where it has none.
 
     Returns:
         `game.GAN`.
@@ -111,11 +112,25 @@ def gan(config, image_shape):
     Raises:
         errors.ConfigError: where a network cannot make or read such images.
     """
+    classes = {}
+    if config_lib.is_conditional(config):
+        if not num_classes:
+            raise errors.ConfigError(
+                f'generator.condition={config.generator.condition!r} needs '
+                'labels, and the data have none'
+            )
+        classes['num_classes'] = num_classes
     made = game.GAN(
         generator=_network(
-            config, config.generator, 'generator', image_shape=image_shape
+            config, config.generator, 'generator', image_shape=image_shape,
+            **classes,
         ),
-        discriminator=_network(config, config.discriminator, 'discriminator'),
+        discriminator=_network(
+            config, config.discriminator, 'discriminator', **classes
+        ),
+        **classes,
+        g_dropout=config.generator.dropout > 0,
+        d_dropout=config.discriminator.dropout > 0,
         g_tx=_optimizer(config.g_optimizer),
         d_tx=_optimizer(
             config.d_optimizer,
@@ -262,7 +277,7 @@ def step(gan, feed, **options):
     """
 
     def run(state, constants, fed, key, across):
-        batch = _batch(feed, constants, fed)
+        batch = _batch(gan, feed, constants, fed)
         return adversarial.train_step(
             gan, constants.hyperparams, state, batch, key,
             mean=across.mean, gather=across.gather, **options,
@@ -278,7 +293,7 @@ def part_of_step(part, gan, feed, **options):
     """
 
     def run(state, constants, fed, key, across):
-        batch = _batch(feed, constants, fed)
+        batch = _batch(gan, feed, constants, fed)
         return part(
             gan, constants.hyperparams, state, batch, key, constants.number,
             mean=across.mean, gather=across.gather, **options,
@@ -287,6 +302,7 @@ def part_of_step(part, gan, feed, **options):
     return run
 
 
-def _batch(feed, constants, fed):
+def _batch(gan, feed, constants, fed):
     images, labels = feed.select(constants.resident, fed)
+    labels = labels if gan.num_classes else None
     return game.Batch(images, labels, constants.slots)

@@ -14,6 +14,7 @@ from gan_jax import regularizers
 from gan_jax import schedules
 from gan_jax.data import sources
 from gan_jax.networks import autoencoder
+from gan_jax.networks import conditioning
 from gan_jax.networks import layers
 from gan_jax.steps import adversarial
 from gan_jax.steps import game
@@ -100,7 +101,11 @@ def default_config():
     config.clip_weights = 0.0  # D's weights to [-c, c] (0.01 in WGAN); 0 is off
 
     config.generator = _network_config()
+    config.generator.condition = 'none'  # conditioning.GENERATOR_CONDITIONS
+    config.generator.leak = 0.0  # slope of hidden layers below 0; 0 is ReLU
     config.discriminator = _network_config()
+    config.discriminator.condition = 'none'  # ... .DISCRIMINATOR_CONDITIONS
+    config.discriminator.leak = 0.2  # slope of hidden layers below 0
     config.discriminator.code_size = 64  # autoencoders: length of the code
     config.discriminator.energy = 'euclidean'  # one of autoencoder.ENERGIES
     config.g_optimizer = _optimizer_config()
@@ -133,6 +138,8 @@ def _network_config():
     network.kernel_size = 4  # dcgan: side of the kernels
     network.norm = 'batch'  # one of layers.NORMS
     network.spectral_norm = False  # every layer's weights by their spectral one
+    network.prelu = False  # learn that slope, one for each channel
+    network.dropout = 0.0  # chance of a hidden unit to be dropped in training
     return network
 
 
@@ -223,6 +230,8 @@ def _check_numbers(config):
     counts += [key for key in values if key.endswith('.every')]
     for player in ('generator', 'discriminator'):
         counts += [f'{player}.width', f'{player}.depth']
+        need(f'{player}.dropout', lambda v: 0 <= v < 1, 'in [0, 1)')
+        need(f'{player}.leak', lambda v: 0 <= v <= 1, 'in [0, 1]')
         key = f'{player}.kernel_size'
         need(key, lambda v: 2 <= v, 'at least 2')
     for key in counts:
@@ -278,6 +287,8 @@ def _check_names(config):
             name for name, pair in networks.NETWORKS.items() if pair.generator
         ],
         'discriminator.name': networks.NETWORKS,
+        'generator.condition': conditioning.GENERATOR_CONDITIONS,
+        'discriminator.condition': conditioning.DISCRIMINATOR_CONDITIONS,
         'discriminator.energy': autoencoder.ENERGIES,
     }
     for player in ('generator', 'discriminator'):
@@ -315,6 +326,7 @@ def _check_game(config):
         )
     _check_schedule(config)
     _check_sights(config)
+    _check_condition(config)
     for player in ('g_optimizer', 'd_optimizer'):
         options = config[player]
         if options.schedule != 'constant' and not options.schedule_steps:
@@ -364,6 +376,41 @@ def _check_sights(config):
             )
 
 
+def _check_condition(config):
+    """Refuse classes that one player alone would know of."""
+    told = {p: config[p].condition for p in ('generator', 'discriminator')}
+    classes = [
+        name for name in active_regularizers(config)
+        if regularizers.REGULARIZERS[name].classes
+    ]
+    auxiliary = told['discriminator'] == 'auxiliary'
+    if (told['generator'] == 'none') != (told['discriminator'] == 'none'):
+        raise errors.ConfigError(
+            f"generator.condition={told['generator']!r} and "
+            f"discriminator.condition={told['discriminator']!r}: both or "
+            'neither must be told the class'
+        )
+    if classes and not auxiliary:
+        raise errors.ConfigError(
+            f'regularizers.{classes[0]} needs '
+            "discriminator.condition='auxiliary', not "
+            f"{told['discriminator']!r}"
+        )
+    if auxiliary and len(classes) < 2:
+        raise errors.ConfigError(
+            "discriminator.condition='auxiliary' learns the classes by "
+            'regularizers.d_classification.weight and g_classification.weight;'
+            ' set both, 1 in the paper'
+        )
+    if is_conditional(config):
+        for key, off in (('packing', 1), ('history.size', 0)):
+            if flatten(config)[key] != off:
+                raise errors.ConfigError(
+                    f'{key}={flatten(config)[key]} has no classes: with a '
+                    f'condition it must be {off}'
+                )
+
+
 def _check_schedule(config):
     """Refuse a schedule that the other keys contradict."""
     schedule = config.schedule
@@ -384,6 +431,11 @@ def _check_schedule(config):
             f'schedule.burst_steps={schedule.burst_steps} is not a multiple of '
             f'd_steps={config.d_steps}'
         )
+
+
+def is_conditional(config):
+    """Say whether the players are told the classes of images."""
+    return config.generator.condition != 'none'
 
 
 def images_per_batch(config):

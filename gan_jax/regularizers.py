@@ -29,6 +29,7 @@ class Context(NamedTuple):
         z: [B, latent_size] of the fakes; as many times more as D packs.
         slots: [B] int32, places in the global batch of what D judges.
         z_slots: [B] int32, places of the z; `slots` where None.
+        labels: [B] int32, of the real images and asked of the fakes, or None.
     """
 
     params: Any = None
@@ -41,6 +42,7 @@ class Context(NamedTuple):
     z: Optional[jax.Array] = None
     slots: Optional[jax.Array] = None
     z_slots: Optional[jax.Array] = None
+    labels: Optional[jax.Array] = None
 
 
 class Regularizer(NamedTuple):
@@ -54,6 +56,7 @@ class Regularizer(NamedTuple):
             update, from metrics averaged over devices.
         input_gradient: whether it takes the gradient of D with respect to
             single images, which BatchNorm in D would mix.
+        classes: whether it needs D's class logits.
     """
 
     player: str
@@ -61,6 +64,7 @@ class Regularizer(NamedTuple):
     init: Optional[Callable] = None
     update: Optional[Callable] = None
     input_gradient: bool = False
+    classes: bool = False
 
 
 def _squared_norms(values):
@@ -71,7 +75,7 @@ def _squared_norms(values):
 
 def _gradient_norms(squared):
     """Take square roots with a finite gradient at 0, where it is 0."""
-    positive = squared > 0
+    positive = squared != 0  # a NaN stays one
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
 
 
@@ -393,7 +397,7 @@ def orthogonal(context, memory, key):
 
     sum over kernels of ||W^T W * (1 - I)||_F^2, W the kernel as a matrix
     [inputs, filters]: the relaxed form, which leaves norms free. The paper's
-    weight is 1e-4. Biases and scales are left out.
+    weight is 1e-4. Biases, scales and embeddings are left out.
 
     Returns:
         float32 scalar, >= 0; 0 where all filters are orthogonal.
@@ -404,8 +408,8 @@ def orthogonal(context, memory, key):
     """
     del memory, key
     total = jnp.float32(0)
-    for leaf in jax.tree.leaves(context.params):
-        if leaf.ndim >= 2:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(context.params):
+        if path[-1] == jax.tree_util.DictKey('kernel'):
             matrix = leaf.reshape(-1, leaf.shape[-1])
             gram = matrix.T @ matrix
             total += jnp.sum(jnp.square(gram * (1 - jnp.eye(len(gram)))))
@@ -430,6 +434,46 @@ def feature_matching(context, memory, key):
     real = jnp.mean(context.real.features.astype(jnp.float32), 0)
     fake = jnp.mean(context.fake.features.astype(jnp.float32), 0)
     return jnp.sum(jnp.square(real - fake))
+
+
+def _cross_entropy(class_logits, labels):
+    """Average -log softmax(class_logits)[label]."""
+    log_shares = jax.nn.log_softmax(class_logits.astype(jnp.float32))
+    return -jnp.mean(jnp.take_along_axis(log_shares, labels[:, None], axis=1))
+
+
+def d_classification(context, memory, key):
+    """Let D tell the classes of real images and of fakes asked for by class.
+
+    -E log P(c | x) - E log P(c | G(z, c)), P the softmax of D's class logits.
+    The paper's weight is 1.
+
+    Returns:
+        float32 scalar, >= 0; 2 ln n where all n class logits are equal.
+
+    References:
+        Odena et al., Conditional Image Synthesis With Auxiliary Classifier
+        GANs, https://arxiv.org/abs/1610.09585, 2016, equation 3.
+    """
+    del memory, key
+    real = _cross_entropy(context.real.class_logits, context.labels)
+    return real + _cross_entropy(context.fake.class_logits, context.labels)
+
+
+def g_classification(context, memory, key):
+    """Make D tell the class that a fake was asked for.
+
+    -E log P(c | G(z, c)). The paper's weight is 1.
+
+    Returns:
+        float32 scalar, >= 0; ln n where all n class logits are equal.
+
+    References:
+        Odena et al., Conditional Image Synthesis With Auxiliary Classifier
+        GANs, https://arxiv.org/abs/1610.09585, 2016, equation 3.
+    """
+    del memory, key
+    return _cross_entropy(context.fake.class_logits, context.labels)
 
 
 def historical_averaging(context, memory, key):
@@ -474,6 +518,9 @@ def _history_update(memory, params, metrics):
 REGULARIZERS = {
     'consistency': Regularizer('discriminator', consistency),
     'consistency_fake': Regularizer('discriminator', consistency_fake),
+    'd_classification': Regularizer(
+        'discriminator', d_classification, classes=True
+    ),
     'd_historical_averaging': Regularizer(
         'discriminator', historical_averaging, _history_init, _history_update
     ),
@@ -481,6 +528,9 @@ REGULARIZERS = {
     'dragan': Regularizer('discriminator', dragan, input_gradient=True),
     'drift': Regularizer('discriminator', drift),
     'feature_matching': Regularizer('generator', feature_matching),
+    'g_classification': Regularizer(
+        'generator', g_classification, classes=True
+    ),
     'g_historical_averaging': Regularizer(
         'generator', historical_averaging, _history_init, _history_update
     ),

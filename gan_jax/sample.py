@@ -18,6 +18,10 @@ EMA = flags.DEFINE_bool('ema', True, 'Use the averaged generator.')
 COLUMNS = flags.DEFINE_integer(
     'columns', None, 'Images in a row; a square grid by default.', lower_bound=1
 )
+LABELS = flags.DEFINE_string(
+    'labels', None, "Classes asked for, such as '7' or '0-9', over and over; "
+    'by default seed modulo number of classes.'
+)
 BETWEEN = flags.DEFINE_integer(
     'between', None, 'Images of the way from each seed to the next.',
     lower_bound=2,
@@ -40,6 +44,10 @@ def main(argv):
     seeds = sampling.parse_seeds(SEEDS.value)
     environment.use_compilation_cache()
     gan, state = sampling.load(WORKDIR.value, STEP.value)
+    labels = None
+    if LABELS.value is not None:
+        wanted = sampling.parse_seeds(LABELS.value, '--labels')
+        labels = [wanted[place % len(wanted)] for place in range(len(seeds))]
     columns = COLUMNS.value
     if BETWEEN.value:
         if len(seeds) < 2:
@@ -47,11 +55,14 @@ def main(argv):
                 f'--between={BETWEEN.value} needs two or more --seeds'
             )
         images = sampling.between(
-            gan, state, seeds, BETWEEN.value, path=PATH.value, ema=EMA.value
+            gan, state, seeds, BETWEEN.value, path=PATH.value, labels=labels,
+            ema=EMA.value,
         )
         columns = columns or BETWEEN.value
     else:
-        images = sampling.sample(gan, state, seeds, ema=EMA.value)
+        images = sampling.sample(
+            gan, state, seeds, labels=labels, ema=EMA.value
+        )
     try:
         picture = writer.scatter(images) if images.ndim == 2 else (
             writer.grid(images, columns)

@@ -18,8 +18,8 @@ from gan_jax.steps import game
 BATCH = 64  # images made at once; another number would compile again
 
 
-def parse_seeds(text):
-    """Read seeds such as '0-63' or '3,7,10-12'.
+def parse_seeds(text, flag='--seeds'):
+    """Read seeds such as '0-63' or '3,7,10-12', of the flag that is named.
 
     Returns:
         list of ints, in the order written.
@@ -35,11 +35,11 @@ def parse_seeds(text):
                 and last.isascii() and last.isdigit()
                 and int(first) <= int(last) < 2**31):
             raise errors.ConfigError(
-                f"--seeds={text!r} is not a list such as '0-63' or '3,7,10-12' "
+                f"{flag}={text!r} is not a list such as '0-63' or '3,7,10-12' "
                 'of numbers below 2^31'
             )
         if int(last) - int(first) >= 10**6:
-            raise errors.ConfigError(f'--seeds={text!r} asks for over 10^6')
+            raise errors.ConfigError(f'{flag}={text!r} asks for over 10^6')
         seeds.extend(range(int(first), int(last) + 1))
     return seeds
 
@@ -51,12 +51,12 @@ def _latents(gan, seeds):
     )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def _generate(gan, state, z, ema):
-    return game.sample(gan, state, z, ema=ema)
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _generate(gan, state, z, labels, ema):
+    return game.sample(gan, state, z, labels, ema=ema)
 
 
-def sample(gan, state, seeds, *, ema=True):
+def sample(gan, state, seeds, *, labels=None, ema=True):
     """Generate one image for each seed.
 
     A seed gives the same z in every run of one latent size, alone or among
@@ -66,20 +66,26 @@ def sample(gan, state, seeds, *, ema=True):
         gan: `game.GAN`.
         state: `game.GANState`, on one device or as NumPy arrays.
         seeds: sequence of ints in [0, 2^31).
+        labels: the class asked for, for each seed; by default seed modulo
+            number of classes. Of a GAN with a condition alone.
         ema: whether the averaged generator is used.
 
     Returns:
         float32 [len(seeds), H, W, C] in [-1, 1].
     """
-    return _sample(gan, state, _latents_of(gan, seeds), ema)
+    labels = _labels_of(gan, seeds, labels)
+    return _sample(gan, state, _latents_of(gan, seeds), labels, ema)
 
 
-def between(gan, state, seeds, count, *, path='slerp', ema=True):
+def between(
+    gan, state, seeds, count, *, path='slerp', labels=None, ema=True
+):
     """Generate the ways from each seed's image to the next seed's.
 
     Args:
         gan, state, ema: as `sample`.
         seeds: two or more.
+        labels: the class of each way's start, as `sample`; it stays.
         count: images of each way, both ends included, >= 2.
         path: one of `game.PATHS`.
 
@@ -91,7 +97,31 @@ def between(gan, state, seeds, count, *, path='slerp', ema=True):
     ways = [
         game.PATHS[path](first, last, shares) for first, last in zip(z, z[1:])
     ]
-    return _sample(gan, state, np.concatenate(ways), ema)
+    labels = _labels_of(gan, seeds, labels)
+    if labels is not None:
+        labels = np.repeat(labels[:-1], count)
+    return _sample(gan, state, np.concatenate(ways), labels, ema)
+
+
+def _labels_of(gan, seeds, labels):
+    """Give the class of each seed, None where the GAN has no condition."""
+    if not gan.num_classes:
+        if labels is not None:
+            raise errors.ConfigError(
+                f'labels={list(labels)} have no meaning: the generator has no '
+                'condition'
+            )
+        return None
+    if labels is None:
+        labels = np.asarray(seeds) % gan.num_classes
+    labels = np.asarray(labels, np.int32)
+    if len(labels) != len(seeds) or not (
+            (0 <= labels) & (labels < gan.num_classes)).all():
+        raise errors.ConfigError(
+            f'labels={labels.tolist()} are not a class in [0, '
+            f'{gan.num_classes}) for each of {len(seeds)} seeds'
+        )
+    return labels
 
 
 def _latents_of(gan, seeds):
@@ -103,16 +133,20 @@ def _latents_of(gan, seeds):
     ])[:len(seeds)]
 
 
-def _sample(gan, state, z, ema):
+def _sample(gan, state, z, labels, ema):
     """Generate images of latents, in chunks of one size."""
-    padded = np.pad(z, ((0, -len(z) % BATCH), (0, 0)), mode='edge')
+    places = np.arange(-(-len(z) // BATCH) * BATCH)
+    chunks = np.minimum(places, len(z) - 1).reshape(-1, BATCH)
     # Players' optimizer states stay behind: they are not needed to sample.
     state = jax.tree.map(jnp.asarray, state.replace(
         generator=state.generator.replace(opt_state=()), discriminator=()
     ))
     images = [
-        np.asarray(_generate(gan, state, chunk, ema))
-        for chunk in padded.reshape(-1, BATCH, z.shape[1])
+        np.asarray(_generate(
+            gan, state, z[chunk], None if labels is None else labels[chunk],
+            ema,
+        ))
+        for chunk in chunks
     ]
     return np.concatenate(images)[:len(z)]
 
@@ -158,8 +192,9 @@ def load(workdir, step=None):
     """
     config = load_config(workdir)
     config_lib.validate(config)
-    image_shape = tuple(_read_json(workdir, 'data.json')['image_shape'])
-    gan = build.gan(config, image_shape)
+    data = _read_json(workdir, 'data.json')
+    image_shape = tuple(data['image_shape'])
+    gan = build.gan(config, image_shape, len(data.get('classes', ())))
     checkpoints = checkpoint.Checkpoints(
         epath.Path(workdir).expanduser() / 'checkpoints', read_only=True
     )

@@ -41,9 +41,11 @@ class Run(NamedTuple):
     gan: game.GAN
     state: game.GANState
 
-    def sample(self, seeds, *, ema=True):
+    def sample(self, seeds, *, labels=None, ema=True):
         """Give float32 images [len(seeds), H, W, C] in [-1, 1]."""
-        return sampling.sample(self.gan, self.state, seeds, ema=ema)
+        return sampling.sample(
+            self.gan, self.state, seeds, labels=labels, ema=ema
+        )
 
 
 def train(config, workdir, *, images=None, labels=None, callback=None):
@@ -71,10 +73,10 @@ def train(config, workdir, *, images=None, labels=None, callback=None):
         size = config_lib.image_size(config)
         dataset = sources.from_arrays(images, labels, image_size=size)
     image_shape = dataset.images.shape[1:]
-    gan = build.gan(config, image_shape)
+    gan = build.gan(config, image_shape, len(dataset.classes))
 
     workdir = epath.Path(workdir).expanduser()
-    checkpoints = _open_checkpoints(workdir, config, image_shape)
+    checkpoints = _open_checkpoints(workdir, config, dataset)
     saved = checkpoints.steps()
     if saved:
         abstract = build.abstract_state(gan, image_shape)
@@ -112,7 +114,7 @@ def train(config, workdir, *, images=None, labels=None, callback=None):
     return Run(workdir, gan, state)
 
 
-def _open_checkpoints(workdir, config, image_shape):
+def _open_checkpoints(workdir, config, dataset):
     """Make the folder and its checkpoints; refuse those of another config."""
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -134,9 +136,10 @@ def _open_checkpoints(workdir, config, image_shape):
             )
     if parallel.is_first_host():
         writer_lib.write_json(workdir / 'config.json', config.to_dict())
-        writer_lib.write_json(
-            workdir / 'data.json', {'image_shape': list(image_shape)}
-        )
+        writer_lib.write_json(workdir / 'data.json', {
+            'image_shape': list(dataset.images.shape[1:]),
+            'classes': list(dataset.classes),
+        })
     return checkpoints
 
 

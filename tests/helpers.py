@@ -120,10 +120,10 @@ def leaves_equal(a, b):
 
 def mlp_gan(**changes):
     """Give a GAN of small dense nets, whose D is not linear."""
-    return linear_gan(
-        generator=mlp.Generator(SHAPE, width=4, depth=1),
-        discriminator=mlp.Discriminator(width=4, depth=1), **changes,
-    )
+    return linear_gan(**{
+        'generator': mlp.Generator(SHAPE, width=4, depth=1),
+        'discriminator': mlp.Discriminator(width=4, depth=1), **changes,
+    })
 
 
 def load_script(name):

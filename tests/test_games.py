@@ -38,6 +38,11 @@ def config_of(loss, penalty, schedule):
         config.discriminator.code_size = 2
     if penalty:
         config.regularizers[penalty].weight = 0.1
+        if REGULARIZERS[penalty].classes:
+            config.generator.condition = 'concat'
+            config.discriminator.condition = 'auxiliary'
+            for name in ('d_classification', 'g_classification'):
+                config.regularizers[name].weight = 0.1
     try:
         config_lib.validate(config)
     except errors.ConfigError:
@@ -47,11 +52,13 @@ def config_of(loss, penalty, schedule):
 
 def pieces(config):
     """Give (GAN, its hyper-parameters, a batch) for a config."""
-    gan = build.gan(config, SHAPE)
+    gan = build.gan(config, SHAPE, num_classes=3)
     count = game.draws_per_step(gan)
     images = helpers.random_images(count * config.batch_size, SHAPE)
     batch = game.Batch(
-        jnp.asarray(images.reshape(count, -1, *SHAPE)), None,
+        jnp.asarray(images.reshape(count, -1, *SHAPE)),
+        jnp.arange(count * config.batch_size).reshape(count, -1) % 3
+        if gan.num_classes else None,
         jnp.arange(config.batch_size),
     )
     return gan, build.hyperparams(config), batch

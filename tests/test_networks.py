@@ -160,7 +160,7 @@ def smooth(x, negative_slope=0.0):
     return negative_slope * x + (1 - negative_slope) * nn.softplus(x)
 
 
-def settle(module, inputs):
+def settle(module, inputs, labels):
     """Give params and statistics at which finite differences make sense.
 
     Plain kernels grow until every layer matters. Under spectral norm, training
@@ -168,36 +168,38 @@ def settle(module, inputs):
     sigma is that of the norm: differences move u and v too, and agree with it.
     """
     stats = dict(jax.jit(functools.partial(module.init, train=False))(
-        jax.random.key(1), inputs
+        jax.random.key(1), inputs, labels
     ))
     params = stats.pop('params')
 
     @jax.jit
     def forward(stats):
         return module.apply(
-            {'params': params, **stats}, inputs, train=True, mutable=list(stats)
+            {'params': params, **stats}, inputs, labels, train=True,
+            mutable=list(stats),
         )[1]
 
     if not module.spectral_norm:
         return jax.tree.map(
-            lambda p: p / p.std() / 2 if p.ndim > 1 else p, params
+            lambda p: p / p.std() / 2 if p.ndim > 1 and p.std() else p, params
         ), stats
     for _ in range(100):
         stats = forward(stats)
     return params, stats
 
 
-def check_slope_penalty(module, inputs, measure):
+def check_slope_penalty(module, inputs, measure, labels=None, keys=None):
     """Differentiate 1/2 E ||grad_x measure(module(x))||^2 by the parameters.
 
     In training mode, along one direction, against central differences. The
     direction is random but leans to the gradient's signs, so that parts add up.
     """
-    params, stats = settle(module, inputs)
+    params, stats = settle(module, inputs, labels)
 
     def measured(params, inputs):
         output, _ = module.apply(
-            {'params': params, **stats}, inputs, train=True, mutable=list(stats)
+            {'params': params, **stats}, inputs, labels, train=True, keys=keys,
+            mutable=list(stats),
         )
         return measure(output)
 
@@ -263,6 +265,42 @@ def test_second_order_through_every_generator(name, spectral_norm, monkeypatch):
         module,
         jax.random.normal(z_key, (4, 6)),
         lambda images: jnp.sum(images * weights),
+    )
+
+
+@pytest.mark.parametrize('name, player, fields', [
+    ('mlp', 'generator', {'condition': 'concat', 'dropout': 0.3}),
+    ('dcgan', 'generator', {'condition': 'batch_norm'}),
+    ('mlp', 'discriminator', {'condition': 'concat', 'leak': 0.5}),
+    ('mlp', 'discriminator', {
+        'condition': 'projection', 'spectral_norm': True,
+    }),
+    ('dcgan', 'discriminator', {'condition': 'projection', 'dropout': 0.3}),
+    ('mlp_autoencoder', 'discriminator', {'condition': 'auxiliary'}),
+])
+def test_second_order_through_conditions_and_dropout(
+    name, player, fields, monkeypatch
+):
+    monkeypatch.setattr(nn, 'leaky_relu', smooth)
+    monkeypatch.setattr(nn, 'relu', smooth)
+    module, shape = tiny(name, player, num_classes=3, **fields)
+    if player == 'generator':
+        weights = jax.random.normal(jax.random.key(3), (4, *shape))
+        shape = (6,)
+
+    def measure(output):
+        if player == 'generator':
+            return jnp.sum(output * weights)
+        if output.class_logits is not None:
+            return jnp.sum(jnp.tanh(output.class_logits[:, 0]))
+        return output.logits.sum()
+
+    check_slope_penalty(
+        module,
+        jax.random.normal(jax.random.key(0), (4, *shape)),
+        measure,
+        labels=jnp.array([0, 2, 1, 2]),
+        keys=jax.random.split(jax.random.key(5), 4),
     )
 
 

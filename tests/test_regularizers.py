@@ -23,6 +23,10 @@ class Output(NamedTuple):
     logits: Any
     features: Any = None
 
+    @property
+    def class_logits(self):
+        return self.features.reshape(len(self.features), -1)[:, :3]
+
 
 def linear(images):
     return Output(images @ W.astype(np.float32), images)
@@ -52,6 +56,7 @@ def context(discriminator_fn=linear, **changes):
         fake_images=jnp.asarray(FAKE),
         z=jnp.asarray(np.random.RandomState(1).randn(5, 2), jnp.float32),
         slots=jnp.arange(5),
+        labels=jnp.array([0, 2, 1, 1, 0]),
     )._replace(**changes)
     outputs = {}
     for side, images in (('real', given.real_images),
@@ -221,7 +226,15 @@ def test_orthogonal_sums_squares_of_different_filters_products(name):
     np.testing.assert_allclose(
         penalty(name, context(params=params)), 2 * product**2, rtol=1e-5
     )
-    assert penalty(name, context(params={'k': jnp.eye(3) * 9})) == 0
+    assert penalty(name, context(params={'kernel': jnp.eye(3) * 9})) == 0
+    scales = {'scale': jnp.ones((3, 4)), 'embedding': jnp.ones((3, 4))}
+    assert penalty(name, context(params=scales)) == 0
+
+
+@pytest.mark.parametrize('name', LINEAR)
+def test_a_nan_is_not_hidden(name):
+    broken = context(lambda x: Output(jnp.sum(x, -1) * jnp.nan))
+    assert np.isnan(penalty(name, broken))
 
 
 def test_feature_matching_is_the_square_distance_of_means():
@@ -285,6 +298,28 @@ def test_latent_consistency_measures_small_moves_of_z():
     )
 
 
+def test_classification_is_the_cross_entropy_of_the_asked_class():
+    given = context()
+    labels = np.asarray(given.labels)
+
+    def expected(features):
+        shares = np.exp(features) / np.exp(features).sum(1, keepdims=True)
+        return -np.log(shares[np.arange(5), labels]).mean()
+
+    np.testing.assert_allclose(
+        penalty('g_classification', given), expected(FAKE), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        penalty('d_classification', given), expected(REAL) + expected(FAKE),
+        rtol=1e-5,
+    )
+    flat = Output(None, jnp.full((5, 3), 7.0))
+    np.testing.assert_allclose(
+        penalty('g_classification', given._replace(fake=flat)), np.log(3),
+        rtol=1e-6,
+    )
+
+
 def memory_of(name, given):
     init = REGULARIZERS[name].init
     return init(given.params) if init else None
@@ -339,6 +374,7 @@ def test_joint_permutation_of_samples_and_slots_changes_nothing(name):
         real=jax.tree.map(shuffled, given.real),
         fake=jax.tree.map(shuffled, given.fake),
         z=shuffled(given.z), slots=shuffled(given.slots),
+        labels=shuffled(given.labels),
     )
     memory = memory_of(name, given)
     np.testing.assert_allclose(

@@ -38,7 +38,8 @@ def test_packed_d_sees_tuples_and_g_makes_all_of_them():
     given = batch(size=6)
     sides = updates._sides(
         turn(gan, state), state.generator.params, {}, given.images[0],
-        given.slots, *(2 * [updates._latents(turn(gan, state), given.slots)])
+        given.slots, None,
+        *(2 * [updates._latents(turn(gan, state), given.slots)])
     )
     assert sides.real_images.shape == (3, 2, 2, 2)
     np.testing.assert_array_equal(sides.slots, [0, 1, 2])

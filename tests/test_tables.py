@@ -13,6 +13,7 @@ from gan_jax import networks
 from gan_jax import regularizers
 from gan_jax import schedules
 from gan_jax.networks import autoencoder
+from gan_jax.networks import conditioning
 from gan_jax.networks import layers
 from gan_jax.steps import adversarial
 from gan_jax.steps import game
@@ -20,9 +21,10 @@ from gan_jax.steps import game
 OBJECTIVES = (ROOT / 'configs' / 'OBJECTIVES.md').read_text()
 NAMES = [
     *losses.LOSSES, *regularizers.REGULARIZERS, *schedules.SCHEDULES,
-    *networks.NETWORKS, *autoencoder.ENERGIES,
-    *adversarial.SCHEDULES, *mixtures.MIXTURES, *config_lib.OPTIMIZERS,
-    *layers.NORMS, *game.LATENTS, *game.PATHS, *augment.AUGMENTATIONS,
+    *networks.NETWORKS, *autoencoder.ENERGIES, *layers.NORMS,
+    *conditioning.GENERATOR_CONDITIONS, *conditioning.DISCRIMINATOR_CONDITIONS,
+    *adversarial.SCHEDULES, *game.LATENTS, *game.PATHS,
+    *augment.AUGMENTATIONS, *mixtures.MIXTURES, *config_lib.OPTIMIZERS,
 ]
 
 

@@ -12,6 +12,7 @@ from gan_jax import labels
 from gan_jax import losses
 from gan_jax import regularizers
 from gan_jax import schedules
+from gan_jax.networks import mlp
 from gan_jax.steps import adversarial
 from gan_jax.steps import game
 from gan_jax.steps import updates
@@ -123,9 +124,25 @@ def test_began_remembers_k():
     assert metrics['d/k'] == after.memory['loss']['k']
 
 
+def conditional_gan(condition, **changes):
+    """Give a GAN of 3 classes."""
+    return mlp_gan(
+        generator=mlp.Generator(
+            SHAPE, width=4, depth=1, num_classes=3, condition='concat'
+        ),
+        discriminator=mlp.Discriminator(
+            width=4, depth=1, num_classes=3, condition=condition
+        ), num_classes=3,
+    )._replace(**changes)
+
+
 @pytest.mark.parametrize('name', regularizers.REGULARIZERS)
 def test_regularizer_joins_the_loss_of_its_player_alone(name):
     gan = mlp_gan(regularizers=(name,))
+    given = batch()
+    if regularizers.REGULARIZERS[name].classes:
+        gan = conditional_gan('auxiliary', regularizers=(name,))
+        given = given._replace(labels=jnp.arange(6)[None] % 3)
 
     def steep():  # one-sided penalties are 0 on gentle slopes
         state = start(gan)
@@ -139,7 +156,7 @@ def test_regularizer_joins_the_loss_of_its_player_alone(name):
         for _ in range(2):  # historical averaging is 0 at first
             before = state
             state, metrics = step(
-                gan, state, batch(), penalty_weights=weights
+                gan, state, given, penalty_weights=weights
             )
         return before, state, metrics
 
@@ -151,8 +168,8 @@ def test_regularizer_joins_the_loss_of_its_player_alone(name):
         getattr(within, player).params, getattr(without, player).params
     )
     if player == 'generator':
-        first, _ = step(gan, start(gan), batch(), penalty_weights={name: 0.1})
-        other, _ = step(gan, start(gan), batch(), penalty_weights={name: 0.0})
+        first, _ = step(gan, start(gan), given, penalty_weights={name: 0.1})
+        other, _ = step(gan, start(gan), given, penalty_weights={name: 0.0})
         assert leaves_equal(first.discriminator, other.discriminator)
     if regularizers.REGULARIZERS[name].init:
         assert not leaves_equal(within.memory[name], before.memory[name])

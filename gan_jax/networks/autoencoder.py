@@ -11,6 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from gan_jax.networks import conditioning
 from gan_jax.networks import dcgan
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
@@ -38,7 +39,7 @@ def euclidean(images, reconstruction):
         https://arxiv.org/abs/1609.03126, 2016.
     """
     squared = _over_samples(jnp.sum, jnp.square(images - reconstruction))
-    inexact = squared > 0
+    inexact = squared != 0  # a NaN stays one
     # The inner `where` keeps the root's infinite slope out of the gradient.
     return jnp.where(inexact, jnp.sqrt(jnp.where(inexact, squared, 1)), 0)
 
@@ -88,10 +89,12 @@ ENERGIES = {
 }
 
 
-def _output(energy, images, reconstruction, code):
+def _output(energy, images, reconstruction, code, class_logits):
     images = images.astype(jnp.float32)
     return layers.Output(
-        logits=ENERGIES[energy](images, reconstruction), features=code
+        logits=ENERGIES[energy](images, reconstruction),
+        features=code,
+        class_logits=class_logits,
     )
 
 
@@ -108,6 +111,13 @@ class MLPDiscriminator(nn.Module):
         energy: one of `ENERGIES`.
         norm: one of `layers.NORMS`, after each hidden layer but the first.
         spectral_norm: whether every kernel has spectral norm 1.
+        num_classes: classes of the labels, where there is a condition.
+        condition: one of `conditioning.AUTOENCODER_CONDITIONS`: how the label
+            enters.
+        leak: slope of the encoder's hidden layers below 0; the decoder has
+            ReLU.
+        prelu: whether both learn that slope for each channel instead.
+        dropout: probability of a hidden unit to be dropped in training.
         dtype: dtype of the computation; parameters and energies are float32.
     """
 
@@ -117,20 +127,47 @@ class MLPDiscriminator(nn.Module):
     energy: str = 'euclidean'
     norm: str = 'none'
     spectral_norm: bool = False
+    num_classes: int = 0
+    condition: str = 'none'
+    leak: float = 0.2
+    prelu: bool = False
+    dropout: float = 0.0
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, images, *, train):
-        """Map images [B, H, W, C] in [-1, 1], or points, to an `Output`.
+    def __call__(self, inputs, labels=None, *, train, keys=None):
+        """Map images, or points, to an `Output`.
 
-        Its logits are energies, >= 0, and its features the code.
+        Args:
+            inputs: [B, H, W, C] in [-1, 1], or [B, D].
+            labels: [B] int32, or None where the condition needs none.
+            train: whether norms take the batch's statistics, and units drop.
+            keys: [B] PRNG keys of dropout, or None.
+
+        Returns:
+            `layers.Output`: its logits are energies, >= 0, and its features
+            the code.
         """
-        x = mlp.encode(self, images, train=train)
+        conditioning.check(
+            self, inputs, labels, conditioning.AUTOENCODER_CONDITIONS
+        )
+        x = mlp.encode(
+            self,
+            conditioning.concat(self, inputs, labels),
+            train=train,
+            activate=layers.activation(self, self.leak, keys, train=train),
+        )
         wrap = layers.wrapper(self.spectral_norm, train=train)
         code = wrap(nn.Dense(self.code_size, dtype=self.dtype))(x)
-        flat = images.reshape(images.shape[0], -1)
-        reconstruction = mlp.decode(self, code, flat.shape[1], train=train)
-        return _output(self.energy, flat, reconstruction, code)
+        flat = inputs.reshape(inputs.shape[0], -1)
+        reconstruction = mlp.decode(
+            self, code, flat.shape[1], train=train,
+            activate=layers.activation(
+                self, 0.0, keys, train=train, first=self.depth
+            ),
+        )
+        class_logits = conditioning.classify(self, code, train=train)
+        return _output(self.energy, flat, reconstruction, code, class_logits)
 
 
 class DCGANDiscriminator(nn.Module):
@@ -152,6 +189,13 @@ class DCGANDiscriminator(nn.Module):
         energy: one of `ENERGIES`.
         norm: one of `layers.NORMS`.
         spectral_norm: whether every kernel has spectral norm 1.
+        num_classes: classes of the labels, where there is a condition.
+        condition: one of `conditioning.AUTOENCODER_CONDITIONS`: how the label
+            enters.
+        leak: slope of the encoder's hidden layers below 0; the decoder has
+            ReLU.
+        prelu: whether both learn that slope for each channel instead.
+        dropout: probability of a hidden unit to be dropped in training.
         dtype: dtype of the computation; parameters and energies are float32.
     """
 
@@ -161,20 +205,48 @@ class DCGANDiscriminator(nn.Module):
     energy: str = 'euclidean'
     norm: str = 'batch'
     spectral_norm: bool = False
+    num_classes: int = 0
+    condition: str = 'none'
+    leak: float = 0.2
+    prelu: bool = False
+    dropout: float = 0.0
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, images, *, train):
-        """Map images [B, H, W, C] in [-1, 1] to an `Output`.
+    def __call__(self, inputs, labels=None, *, train, keys=None):
+        """Map images to an `Output`.
 
-        Its logits are energies, >= 0, and its features the code.
+        Args:
+            inputs: [B, H, W, C] in [-1, 1].
+            labels: [B] int32, or None where the condition needs none.
+            train: whether norms take the batch's statistics, and units drop.
+            keys: [B] PRNG keys of dropout, or None.
+
+        Returns:
+            `layers.Output`: its logits are energies, >= 0, and its features
+            the code.
         """
-        x = dcgan.encode(self, images, train=train)
+        conditioning.check(
+            self, inputs, labels, conditioning.AUTOENCODER_CONDITIONS
+        )
+        x = dcgan.encode(
+            self,
+            conditioning.concat_map(self, inputs, labels),
+            train=train,
+            activate=layers.activation(self, self.leak, keys, train=train),
+        )
         wrap = layers.wrapper(self.spectral_norm, train=train)
         code = wrap(nn.Dense(
             self.code_size, dtype=self.dtype, kernel_init=layers.dcgan_init
         ))(x)
+        shape = inputs.shape[1:]
         reconstruction = dcgan.decode(
-            self, code, images.shape[1:], kernel_size=4, train=train
+            self, code, shape, kernel_size=4, train=train,
+            activate=layers.activation(
+                self, 0.0, keys, train=train, first=dcgan.num_blocks(shape)
+            ),
         )
-        return _output(self.energy, images, reconstruction, code)
+        class_logits = conditioning.classify(
+            self, code, train=train, kernel_init=layers.dcgan_init
+        )
+        return _output(self.energy, inputs, reconstruction, code, class_logits)

@@ -9,6 +9,7 @@ from typing import Any, Tuple
 import flax.linen as nn
 import jax.numpy as jnp
 
+from gan_jax.networks import conditioning
 from gan_jax.networks import layers
 
 
@@ -28,7 +29,7 @@ def num_blocks(image_shape):
     """
     if len(image_shape) != 3:
         raise ValueError(
-            f'the dcgan network is for images, not for data of shape '
+            f'a convolutional network is for images, not for data of shape '
             f'{list(image_shape)}; the mlp network takes any'
         )
     height, width, _ = image_shape
@@ -37,29 +38,36 @@ def num_blocks(image_shape):
         side, blocks = side // 2, blocks + 1
     if not blocks or height % 2**blocks or width % 2**blocks:
         raise ValueError(
-            f'image size {height}x{width} does not fit the dcgan network: both '
-            f'sides must be at least 8 and divisible by {2**max(blocks, 1)}'
+            f'image size {height}x{width} does not fit a convolutional '
+            f'network: both sides must be at least 8 and divisible by '
+            f'{2**max(blocks, 1)}'
         )
     return blocks
 
 
-def decode(network, z, image_shape, *, kernel_size, train):
+def decode(
+    network, z, image_shape, *, kernel_size, train, activate, labels=None
+):
     """Apply a dense layer, then transposed convolutions of stride 2.
 
-    Norm and ReLU after every layer but the last, which is linear. For a compact
-    method: the layers become part of the module that calls.
+    Norm and activation after every layer but the last, which is linear. For a
+    compact method: the layers become part of the module that calls.
 
     Args:
-        network: module with the fields width, norm, dtype and spectral_norm.
+        network: module with the fields width, norm, dtype, spectral_norm,
+            condition and num_classes.
         z: [B, F].
         image_shape: (height, width, channels) of the output.
         kernel_size: side of the square kernels.
         train: whether norms take the batch's statistics.
+        activate: function of (x, number), as of `layers.activation`.
+        labels: [B] int32, or None where norms need none.
 
     Returns:
         [B, H, W, C] float32.
     """
     wrap = layers.wrapper(network.spectral_norm, train=train)
+    norm = conditioning.norm(network, labels, train=train)
     blocks = num_blocks(image_shape)
     height, width, channels = image_shape
     start = (height // 2**blocks, width // 2**blocks)
@@ -74,8 +82,7 @@ def decode(network, z, image_shape, *, kernel_size, train):
     ))(z)
     x = x.reshape(-1, *start, features)
     for block in range(blocks):
-        x = layers.Norm(network.norm, dtype=network.dtype)(x, train=train)
-        x = nn.relu(x)
+        x = activate(norm(x), block)
         last = block == blocks - 1
         features //= 2
         x = wrap(layers.ConvTranspose(
@@ -87,8 +94,8 @@ def decode(network, z, image_shape, *, kernel_size, train):
     return x.astype(jnp.float32)
 
 
-def encode(network, images, *, train):
-    """Apply convolutions of stride 2 with LeakyReLU(0.2).
+def encode(network, images, *, train, activate):
+    """Apply convolutions of stride 2 with activation.
 
     Norm after every convolution but the first. For a compact method: the layers
     become part of the module that calls.
@@ -98,6 +105,7 @@ def encode(network, images, *, train):
             spectral_norm.
         images: [B, H, W, C].
         train: whether norms take the batch's statistics.
+        activate: function of (x, number), as of `layers.activation`.
 
     Returns:
         [B, F] in the dtype of the computation.
@@ -116,7 +124,7 @@ def encode(network, images, *, train):
         ))(x)
         if normed:
             x = layers.Norm(network.norm, dtype=network.dtype)(x, train=train)
-        x = nn.leaky_relu(x, 0.2)
+        x = activate(x, block)
     return x.reshape(x.shape[0], -1)
 
 
@@ -136,6 +144,12 @@ class Generator(nn.Module):
         kernel_size: side of the square kernels.
         norm: one of `layers.NORMS`.
         spectral_norm: whether every kernel has spectral norm 1.
+        num_classes: classes of the labels, where there is a condition.
+        condition: one of `conditioning.GENERATOR_CONDITIONS`: how the label
+            enters.
+        leak: slope of the hidden layers below 0; 0 is ReLU.
+        prelu: whether that slope is learned for each channel instead.
+        dropout: probability of a hidden unit to be dropped in training.
         dtype: dtype of the computation; parameters and output are float32.
     """
 
@@ -144,13 +158,37 @@ class Generator(nn.Module):
     kernel_size: int = 4
     norm: str = 'batch'
     spectral_norm: bool = False
+    num_classes: int = 0
+    condition: str = 'none'
+    leak: float = 0.0
+    prelu: bool = False
+    dropout: float = 0.0
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, z, *, train):
-        """Map z [B, latent_size] to images [B, H, W, C] in [-1, 1]."""
+    def __call__(self, inputs, labels=None, *, train, keys=None):
+        """Map z to images.
+
+        Args:
+            inputs: z, [B, latent_size].
+            labels: [B] int32, or None where the condition needs none.
+            train: whether norms take the batch's statistics, and units drop.
+            keys: [B] PRNG keys of dropout, or None.
+
+        Returns:
+            [B, H, W, C] float32 in [-1, 1].
+        """
+        conditioning.check(
+            self, inputs, labels, conditioning.GENERATOR_CONDITIONS
+        )
         return jnp.tanh(decode(
-            self, z, self.image_shape, kernel_size=self.kernel_size, train=train
+            self,
+            conditioning.concat(self, inputs, labels),
+            self.image_shape,
+            kernel_size=self.kernel_size,
+            train=train,
+            activate=layers.activation(self, self.leak, keys, train=train),
+            labels=labels,
         ))
 
 
@@ -167,6 +205,12 @@ class Discriminator(nn.Module):
         kernel_size: side of the square kernels.
         norm: one of `layers.NORMS`.
         spectral_norm: whether every kernel has spectral norm 1.
+        num_classes: classes of the labels, where there is a condition.
+        condition: one of `conditioning.DISCRIMINATOR_CONDITIONS`: how the
+            label enters.
+        leak: slope of the hidden layers below 0; 0 is ReLU.
+        prelu: whether that slope is learned for each channel instead.
+        dropout: probability of a hidden unit to be dropped in training.
         dtype: dtype of the computation; parameters and logits are float32.
     """
 
@@ -174,16 +218,35 @@ class Discriminator(nn.Module):
     kernel_size: int = 4
     norm: str = 'batch'
     spectral_norm: bool = False
+    num_classes: int = 0
+    condition: str = 'none'
+    leak: float = 0.2
+    prelu: bool = False
+    dropout: float = 0.0
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, images, *, train):
-        """Map images [B, H, W, C] in [-1, 1] to an `Output`."""
-        features = encode(self, images, train=train)
-        wrap = layers.wrapper(self.spectral_norm, train=train)
-        logits = wrap(nn.Dense(
-            1, dtype=self.dtype, kernel_init=layers.dcgan_init
-        ))(features)
-        return layers.Output(
-            logits=logits[:, 0].astype(jnp.float32), features=features
+    def __call__(self, inputs, labels=None, *, train, keys=None):
+        """Map images to an `Output`.
+
+        Args:
+            inputs: [B, H, W, C] in [-1, 1].
+            labels: [B] int32, or None where the condition needs none.
+            train: whether norms take the batch's statistics, and units drop.
+            keys: [B] PRNG keys of dropout, or None.
+
+        Returns:
+            `layers.Output`.
+        """
+        conditioning.check(
+            self, inputs, labels, conditioning.DISCRIMINATOR_CONDITIONS
+        )
+        features = encode(
+            self,
+            conditioning.concat_map(self, inputs, labels),
+            train=train,
+            activate=layers.activation(self, self.leak, keys, train=train),
+        )
+        return conditioning.head(
+            self, features, labels, train=train, kernel_init=layers.dcgan_init
         )

@@ -10,36 +10,39 @@ from typing import Any, Tuple
 import flax.linen as nn
 import jax.numpy as jnp
 
+from gan_jax.networks import conditioning
 from gan_jax.networks import layers
 
 
-def decode(network, z, size, *, train):
-    """Apply dense layers with norm and ReLU, then a linear one.
+def decode(network, z, size, *, train, activate, labels=None):
+    """Apply dense layers with norm and activation, then a linear one.
 
     For a compact method: the layers become part of the module that calls.
 
     Args:
-        network: module with the fields width, depth, norm, dtype and
-            spectral_norm.
+        network: module with the fields width, depth, norm, dtype,
+            spectral_norm, condition and num_classes.
         z: [B, F].
         size: length of each output.
         train: whether norms take the batch's statistics.
+        activate: function of (x, number), as of `layers.activation`.
+        labels: [B] int32, or None where norms need none.
 
     Returns:
         [B, size] float32.
     """
     wrap = layers.wrapper(network.spectral_norm, train=train)
+    norm = conditioning.norm(network, labels, train=train)
     x = z
-    for _ in range(network.depth):
+    for layer in range(network.depth):
         x = wrap(nn.Dense(network.width, dtype=network.dtype))(x)
-        x = layers.Norm(network.norm, dtype=network.dtype)(x, train=train)
-        x = nn.relu(x)
+        x = activate(norm(x), layer)
     x = wrap(nn.Dense(size, dtype=network.dtype))(x)
     return x.astype(jnp.float32)
 
 
-def encode(network, images, *, train):
-    """Apply dense layers with LeakyReLU(0.2).
+def encode(network, images, *, train, activate):
+    """Apply dense layers with activation.
 
     Norm after every layer but the first. For a compact method: the layers
     become part of the module that calls.
@@ -49,6 +52,7 @@ def encode(network, images, *, train):
             spectral_norm.
         images: [B, ...].
         train: whether norms take the batch's statistics.
+        activate: function of (x, number), as of `layers.activation`.
 
     Returns:
         [B, F] in the dtype of the computation.
@@ -59,12 +63,12 @@ def encode(network, images, *, train):
         x = wrap(nn.Dense(network.width, dtype=network.dtype))(x)
         if layer:
             x = layers.Norm(network.norm, dtype=network.dtype)(x, train=train)
-        x = nn.leaky_relu(x, 0.2)
+        x = activate(x, layer)
     return x
 
 
 class Generator(nn.Module):
-    """z to images or points through dense layers with ReLU.
+    """z to images or points through dense layers, with ReLU by default.
 
     Images end in tanh, points, which have no bounds, in a linear layer.
 
@@ -77,6 +81,12 @@ class Generator(nn.Module):
         depth: number of hidden layers.
         norm: one of `layers.NORMS`, after each hidden layer.
         spectral_norm: whether every kernel has spectral norm 1.
+        num_classes: classes of the labels, where there is a condition.
+        condition: one of `conditioning.GENERATOR_CONDITIONS`: how the label
+            enters.
+        leak: slope of the hidden layers below 0; 0 is ReLU.
+        prelu: whether that slope is learned for each channel instead.
+        dropout: probability of a hidden unit to be dropped in training.
         dtype: dtype of the computation; parameters and output are float32.
     """
 
@@ -85,28 +95,59 @@ class Generator(nn.Module):
     depth: int = 2
     norm: str = 'none'
     spectral_norm: bool = False
+    num_classes: int = 0
+    condition: str = 'none'
+    leak: float = 0.0
+    prelu: bool = False
+    dropout: float = 0.0
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, z, *, train):
-        """Map z [B, latent_size] to images in [-1, 1], or to points [B, D]."""
-        x = decode(self, z, math.prod(self.image_shape), train=train)
+    def __call__(self, inputs, labels=None, *, train, keys=None):
+        """Map z to images, or to points.
+
+        Args:
+            inputs: z, [B, latent_size].
+            labels: [B] int32, or None where the condition needs none.
+            train: whether norms take the batch's statistics, and units drop.
+            keys: [B] PRNG keys of dropout, or None.
+
+        Returns:
+            [B, H, W, C] float32 in [-1, 1], or [B, D].
+        """
+        conditioning.check(
+            self, inputs, labels, conditioning.GENERATOR_CONDITIONS
+        )
+        x = decode(
+            self,
+            conditioning.concat(self, inputs, labels),
+            math.prod(self.image_shape),
+            train=train,
+            activate=layers.activation(self, self.leak, keys, train=train),
+            labels=labels,
+        )
         if len(self.image_shape) > 1:
             x = jnp.tanh(x)
         return x.reshape(-1, *self.image_shape)
 
 
 class Discriminator(nn.Module):
-    """Images to one logit through dense layers with LeakyReLU(0.2).
+    """Images to one logit through dense layers, with LeakyReLU by default.
 
-    Differs from the paper: LeakyReLU where the authors have maxout, and no
-    dropout.
+    Differs from the paper: LeakyReLU where the authors have maxout, and dropout
+    only where it is asked for.
 
     Attributes:
         width: units of each hidden layer.
         depth: number of hidden layers.
         norm: one of `layers.NORMS`, after each hidden layer but the first.
         spectral_norm: whether every kernel has spectral norm 1.
+        num_classes: classes of the labels, where there is a condition.
+        condition: one of `conditioning.DISCRIMINATOR_CONDITIONS`: how the
+            label enters.
+        leak: slope of the hidden layers below 0; 0 is ReLU.
+        prelu: whether that slope is learned for each channel instead.
+        dropout: probability of a hidden unit to be dropped in training.
         dtype: dtype of the computation; parameters and logits are float32.
     """
 
@@ -114,14 +155,33 @@ class Discriminator(nn.Module):
     depth: int = 2
     norm: str = 'none'
     spectral_norm: bool = False
+    num_classes: int = 0
+    condition: str = 'none'
+    leak: float = 0.2
+    prelu: bool = False
+    dropout: float = 0.0
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, images, *, train):
-        """Map images [B, H, W, C] in [-1, 1], or points, to an `Output`."""
-        features = encode(self, images, train=train)
-        wrap = layers.wrapper(self.spectral_norm, train=train)
-        logits = wrap(nn.Dense(1, dtype=self.dtype))(features)
-        return layers.Output(
-            logits=logits[:, 0].astype(jnp.float32), features=features
+    def __call__(self, inputs, labels=None, *, train, keys=None):
+        """Map images, or points, to an `Output`.
+
+        Args:
+            inputs: [B, H, W, C] in [-1, 1], or [B, D].
+            labels: [B] int32, or None where the condition needs none.
+            train: whether norms take the batch's statistics, and units drop.
+            keys: [B] PRNG keys of dropout, or None.
+
+        Returns:
+            `layers.Output`.
+        """
+        conditioning.check(
+            self, inputs, labels, conditioning.DISCRIMINATOR_CONDITIONS
         )
+        features = encode(
+            self,
+            conditioning.concat(self, inputs, labels),
+            train=train,
+            activate=layers.activation(self, self.leak, keys, train=train),
+        )
+        return conditioning.head(self, features, labels, train=train)

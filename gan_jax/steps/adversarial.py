@@ -149,18 +149,24 @@ def train_step(
 
     def update_d(state, number):
         return updates.discriminator_update(
-            turn(state, number), batch.images[number], batch.slots
+            turn(state, number), *_real(batch, number)
         )
 
     def update_g(state, number):
         return updates.generator_update(
             turn(state, gan.d_steps + number),
-            batch.images[number - gan.g_steps], batch.slots,
+            *_real(batch, number - gan.g_steps),
         )
 
     play = SCHEDULES[gan.schedule]
     state, metrics = play(gan, hyperparams, state, update_d, update_g)
     return finish_step(gan, state), metrics
+
+
+def _real(batch, number):
+    """Take one real batch of a step: (images, slots, labels)."""
+    labels = None if batch.labels is None else batch.labels[number]
+    return batch.images[number], batch.slots, labels
 
 
 def finish_step(gan, state):
@@ -183,9 +189,9 @@ def critic_step(gan, hyperparams, state, batch, key, number, **options):
         `step` is as before.
     """
     turn = _turns(gan, hyperparams, key, **options)
-    for place, images in enumerate(batch.images):
+    for place in range(len(batch.images)):
         state, metrics = updates.discriminator_update(
-            turn(state, number + place), images, batch.slots
+            turn(state, number + place), *_real(batch, place)
         )
     position = state.position + len(batch.images)
     return state.replace(position=position), metrics
@@ -201,7 +207,7 @@ def guarded_discriminator_step(
     """
     turn = _turns(gan, hyperparams, key, **options)(state, number)
     return _guarded(state, 'd', hyperparams.d_threshold, *(
-        updates.discriminator_update(turn, batch.images[0], batch.slots)
+        updates.discriminator_update(turn, *_real(batch, 0))
     ))
 
 
@@ -214,7 +220,7 @@ def guarded_generator_step(
     """
     turn = _turns(gan, hyperparams, key, **options)(state, number)
     return _guarded(state, 'g', hyperparams.g_threshold, *(
-        updates.generator_update(turn, batch.images[0], batch.slots)
+        updates.generator_update(turn, *_real(batch, 0))
     ))
 
 

@@ -38,6 +38,9 @@ class GAN(NamedTuple):
         instance_noise: whether D sees images with noise.
         augmentations: names of `augment.AUGMENTATIONS` that D sees images by.
         adaptive_augmentation: whether their probability follows D's outputs.
+        num_classes: classes that G is asked for and D may tell; 0 where the
+            GAN has no condition.
+        g_dropout, d_dropout: whether units of a player are dropped.
         together: whether real and fake images pass through D as one batch.
         packing: samples that D judges as one, side by side in its channels.
         history: number of past fakes that D is reminded of; 0 is none.
@@ -66,6 +69,9 @@ class GAN(NamedTuple):
     instance_noise: bool = False
     augmentations: Tuple[str, ...] = ()
     adaptive_augmentation: bool = False
+    num_classes: int = 0
+    g_dropout: bool = False
+    d_dropout: bool = False
     together: bool = False
     packing: int = 1
     history: int = 0
@@ -118,7 +124,7 @@ class Batch(NamedTuple):
     Attributes:
         images: [K, b, H, W, C] uint8, or points [K, b, D] float32; K is
             `draws_per_step`, b this device's share of batch size x packing.
-        labels: [K, b] int32, or None.
+        labels: [K, b] int32; None where the GAN has no condition.
         slots: [b] int32, each sample's place in the global batch; every
             per-sample draw is keyed by it, so the number of devices changes
             nothing.
@@ -292,12 +298,13 @@ def init(gan, key, image_shape, clip_limit=0.01):
         and a buffer cannot be donated twice.
     """
     g_key, d_key = jax.random.split(key)
+    labels = jnp.zeros(2, jnp.int32) if gan.num_classes else None
     generator = _init_player(
-        gan.generator, gan.g_tx, g_key, jnp.zeros((2, gan.latent_size))
+        gan.generator, gan.g_tx, g_key, jnp.zeros((2, gan.latent_size)), labels
     )
     discriminator = _init_player(
         gan.discriminator, gan.d_tx, d_key,
-        pack(jnp.zeros((2 * gan.packing, *image_shape)), gan.packing),
+        pack(jnp.zeros((2 * gan.packing, *image_shape)), gan.packing), labels,
     )
     if gan.clip_weights:
         # The authors clip before each critic step, the first one included.
@@ -338,21 +345,23 @@ def _init_memory(gan, g_params, d_params, image_shape):
     return memory
 
 
-def _init_player(module, tx, key, inputs):
-    variables = dict(module.init(key, inputs, train=False))
+def _init_player(module, tx, key, inputs, labels):
+    given = {} if labels is None else {'labels': labels}
+    variables = dict(module.init(key, inputs, train=False, **given))
     params = variables.pop('params')
     return NetworkState(
         params=params, stats=variables, opt_state=tx.init(params)
     )
 
 
-def sample(gan, state, z, *, ema=True):
+def sample(gan, state, z, labels=None, *, ema=True):
     """Generate images with the running statistics.
 
     Args:
         gan: a `GAN`.
         state: a `GANState`.
         z: [B, latent_size].
+        labels: [B] int32, the classes asked for; None without a condition.
         ema: whether the averaged generator is used.
 
     Returns:
@@ -361,4 +370,7 @@ def sample(gan, state, z, *, ema=True):
     params, stats = state.generator.params, state.generator.stats
     if ema:
         params, stats = state.ema_params, state.ema_stats
-    return gan.generator.apply({'params': params, **stats}, z, train=False)
+    given = {} if labels is None else {'labels': labels}
+    return gan.generator.apply(
+        {'params': params, **stats}, z, train=False, **given
+    )

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import augment
-from gan_jax import labels
+from gan_jax import labels as labels_lib
 from gan_jax import regularizers
 from gan_jax import transforms
 from gan_jax.steps import game
@@ -20,6 +20,7 @@ from gan_jax.steps import game
 LABEL_KEY = 3
 AUGMENT_KEY = 4  # and one more, for fakes
 HISTORY_KEY = 6
+DROPOUT_KEY = 8  # of G, then of D on real and on fake images
 FIRST_PENALTY_KEY = 16
 
 
@@ -62,6 +63,8 @@ class Sides(NamedTuple):
     Attributes:
         real_images, fake_images: [b, ...] float32, changed and packed.
         slots: [b] int32, of what D judges as one.
+        labels: [b] int32, of the real images and asked of the fakes; None
+            where the GAN has no condition.
         z: [b x packing, latent_size] of the fakes.
         z_slots: [b x packing] int32.
         generator_fn: z -> images as D sees them.
@@ -70,12 +73,13 @@ class Sides(NamedTuple):
     real_images: jax.Array
     fake_images: jax.Array
     slots: jax.Array
+    labels: Optional[jax.Array]
     z: jax.Array
     z_slots: jax.Array
     generator_fn: Callable
 
 
-def discriminator_update(turn, images, slots):
+def discriminator_update(turn, images, slots, labels=None):
     """Update D once on real images and on fakes of the present G.
 
     Real and fake images pass through D apart, so that BatchNorm normalises
@@ -85,6 +89,7 @@ def discriminator_update(turn, images, slots):
         turn: a `Turn`.
         images: [b, H, W, C] uint8, real.
         slots: [b] int32.
+        labels: [b] int32, or None.
 
     Returns:
         (`game.GANState` with a new discriminator, metrics).
@@ -92,21 +97,22 @@ def discriminator_update(turn, images, slots):
     gan, state = turn.gan, turn.state
     player, generator = state.discriminator, state.generator
 
-    def make(slots):
+    def make(slots, labels):
         z = _latents(turn, slots)
-        fakes, _ = _forward(
-            gan.generator, generator.params, generator.stats, z
+        fakes, _ = _generate(
+            turn, generator.params, generator.stats, z, slots, labels
         )
         return z, jax.lax.stop_gradient(fakes)
 
     if gan.history:
-        z, fakes = make(slots)
+        z, fakes = make(slots, labels)
         fakes, history = _remind(turn, fakes, slots)
 
-    def gradients(stats, images, slots):
-        shown = (z, fakes) if gan.history else make(slots)
+    def gradients(stats, images, slots, labels):
+        shown = (z, fakes) if gan.history else make(slots, labels)
         sides = _sides(
-            turn, generator.params, generator.stats, images, slots, *shown
+            turn, generator.params, generator.stats, images, slots, labels,
+            *shown,
         )
         objective = functools.partial(
             _discriminator_objective, turn, stats, sides
@@ -114,7 +120,9 @@ def discriminator_update(turn, images, slots):
         return jax.grad(objective, has_aux=True)(player.params)
 
     grads, (stats, metrics) = turn.mean(
-        _over_microbatches(turn, gradients, player.stats, images, slots)
+        _over_microbatches(
+            turn, gradients, player.stats, (images, slots, labels)
+        )
     )
     metrics['d/grad_norm'] = optax.tree.norm(grads)
     player = _descend_discriminator(turn, player, grads, stats)
@@ -135,7 +143,7 @@ def discriminator_update(turn, images, slots):
     return state.replace(discriminator=player, memory=memory), metrics
 
 
-def generator_update(turn, images, slots):
+def generator_update(turn, images, slots, labels=None):
     """Update G once through the present D, then its moving average.
 
     D normalises with the statistics of this batch of fakes, and its running
@@ -146,6 +154,7 @@ def generator_update(turn, images, slots):
         images: [b, H, W, C] uint8, real; used by relativistic losses, by some
             penalties and by unrolling.
         slots: [b] int32.
+        labels: [b] int32, or None.
 
     Returns:
         (`game.GANState` with a new generator and EMA, metrics).
@@ -153,16 +162,20 @@ def generator_update(turn, images, slots):
     gan, state = turn.gan, turn.state
     player = state.generator
 
-    def gradients(stats, images, slots):
+    def gradients(stats, images, slots, labels):
         def loss_fn(params):
             z = _latents(turn, slots)
-            fakes, new_stats = _forward(gan.generator, params, stats, z)
-            sides = _sides(turn, params, stats, images, slots, z, fakes)
+            fakes, new_stats = _generate(
+                turn, params, stats, z, slots, labels
+            )
+            sides = _sides(
+                turn, params, stats, images, slots, labels, z, fakes
+            )
             opponent = _unroll(turn, sides)
             discriminator_fn = functools.partial(
-                _logits, gan, opponent.params, opponent.stats
+                _logits, turn, opponent.params, opponent.stats, sides
             )
-            real = discriminator_fn(sides.real_images)
+            real = discriminator_fn(sides.real_images, fake=False)
             fake = discriminator_fn(sides.fake_images)
             loss = gan.loss.generator(
                 real.logits, fake.logits, **_loss_arguments(turn)
@@ -170,11 +183,12 @@ def generator_update(turn, images, slots):
             context = regularizers.Context(
                 params=params,
                 discriminator_fn=discriminator_fn,
-                generator_fn=lambda z: _forward(
-                    gan.generator, params, stats, z
+                generator_fn=lambda z: _generate(
+                    turn, params, stats, z, slots, labels
                 )[0],
                 real_images=sides.real_images, fake_images=sides.fake_images,
                 real=real, fake=fake, z=z, slots=sides.slots, z_slots=slots,
+                labels=labels,
             )
             total, penalties = _penalties(turn, 'generator', context)
             return loss + total if penalties else loss, (
@@ -184,7 +198,9 @@ def generator_update(turn, images, slots):
         return jax.grad(loss_fn, has_aux=True)(player.params)
 
     grads, (stats, metrics) = turn.mean(
-        _over_microbatches(turn, gradients, player.stats, images, slots)
+        _over_microbatches(
+            turn, gradients, player.stats, (images, slots, labels)
+        )
     )
     metrics['g/grad_norm'] = optax.tree.norm(grads)
     rate = _rate(turn.hyperparams.g_learning_rate, gan.g_schedule, state)
@@ -216,12 +232,24 @@ def _latents(turn, slots):
     return game.latents(z_key, slots, turn.gan.latent_size, turn.gan.latent)
 
 
-def _sides(turn, g_params, g_stats, images, slots, z, fakes):
+def _keys(turn, number, slots):
+    """Give the keys of a network's own noise, one for each slot."""
+    key = jax.random.fold_in(turn.key, DROPOUT_KEY + number)
+    return jax.vmap(lambda slot: jax.random.fold_in(key, slot))(slots)
+
+
+def _generate(turn, params, stats, z, slots, labels):
+    """Apply G in training mode; returns (images, new stats)."""
+    keys = _keys(turn, 0, slots) if turn.gan.g_dropout else None
+    return _forward(turn.gan.generator, params, stats, z, labels, keys)
+
+
+def _sides(turn, g_params, g_stats, images, slots, labels, z, fakes):
     """Show D both sides: real images, and G's of these z."""
     gan = turn.gan
 
     def generator_fn(z):
-        near, _ = _forward(gan.generator, g_params, g_stats, z)
+        near, _ = _generate(turn, g_params, g_stats, z, slots, labels)
         return _view(turn, near, slots, fake=True)
 
     return Sides(
@@ -232,7 +260,7 @@ def _sides(turn, g_params, g_stats, images, slots, z, fakes):
         slots=slots if gan.packing == 1 else (
             slots[::gan.packing] // gan.packing
         ),
-        z=z, z_slots=slots, generator_fn=generator_fn,
+        labels=labels, z=z, z_slots=slots, generator_fn=generator_fn,
     )
 
 
@@ -305,12 +333,12 @@ def _discriminator_objective(turn, stats, sides, params):
     gan = turn.gan
     arguments = _loss_arguments(turn)
     if gan.treat_labels:
-        arguments['targets'] = labels.draw(
+        arguments['targets'] = labels_lib.draw(
             jax.random.fold_in(turn.key, LABEL_KEY),
             sides.slots,
             turn.hyperparams.label_treatment,
         )
-    real, fake, new_stats = _judge(gan, params, stats, sides)
+    real, fake, new_stats = _judge(turn, params, stats, sides)
     loss = gan.loss.discriminator(real.logits, fake.logits, **arguments)
     metrics = {
         'd/loss': loss,
@@ -321,11 +349,13 @@ def _discriminator_objective(turn, stats, sides, params):
         metrics['d/real_signs'] = jnp.sign(real.logits).mean()
     context = regularizers.Context(
         params=params,
-        discriminator_fn=functools.partial(_logits, gan, params, stats),
+        discriminator_fn=functools.partial(
+            _logits, turn, params, stats, sides
+        ),
         generator_fn=sides.generator_fn,
         real_images=sides.real_images, fake_images=sides.fake_images,
         real=real, fake=fake, z=sides.z, slots=sides.slots,
-        z_slots=sides.z_slots,
+        z_slots=sides.z_slots, labels=sides.labels,
     )
     total, penalties = _penalties(turn, 'discriminator', context)
     return loss + total if penalties else loss, (
@@ -333,19 +363,27 @@ def _discriminator_objective(turn, stats, sides, params):
     )
 
 
-def _judge(gan, params, stats, sides):
+def _judge(turn, params, stats, sides):
     """Pass both sides through D; returns (real, fake, new stats)."""
-    if gan.together:
-        both = jnp.concatenate([sides.real_images, sides.fake_images])
-        output, stats = _forward(gan.discriminator, params, stats, both)
+    discriminator = turn.gan.discriminator
+    real = (sides.real_images, sides.labels, _d_keys(turn, sides, fake=False))
+    fake = (sides.fake_images, sides.labels, _d_keys(turn, sides, fake=True))
+    if turn.gan.together:
+        both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), real, fake)
+        output, stats = _forward(discriminator, params, stats, *both)
         count = len(sides.real_images)
         return (
             jax.tree.map(lambda value: value[:count], output),
             jax.tree.map(lambda value: value[count:], output), stats,
         )
-    real, stats = _forward(gan.discriminator, params, stats, sides.real_images)
-    fake, stats = _forward(gan.discriminator, params, stats, sides.fake_images)
+    real, stats = _forward(discriminator, params, stats, *real)
+    fake, stats = _forward(discriminator, params, stats, *fake)
     return real, fake, stats
+
+
+def _d_keys(turn, sides, *, fake):
+    """Give the keys of D's dropout on one side, None where it has none."""
+    return _keys(turn, 1 + fake, sides.slots) if turn.gan.d_dropout else None
 
 
 def _unroll(turn, sides):
@@ -370,16 +408,21 @@ def _unroll(turn, sides):
     return player
 
 
-def _forward(module, params, stats, inputs):
+def _forward(module, params, stats, inputs, labels, keys):
     """Apply a module in training mode; returns (output, new stats)."""
+    given = {'labels': labels, 'keys': keys}
     return module.apply(
-        {'params': params, **stats}, inputs, train=True, mutable=list(stats)
+        {'params': params, **stats}, inputs, train=True, mutable=list(stats),
+        **{name: value for name, value in given.items() if value is not None},
     )
 
 
-def _logits(gan, params, stats, images):
+def _logits(turn, params, stats, sides, images, fake=True):
     """Give D's output and forget what its statistics would become."""
-    return _forward(gan.discriminator, params, stats, images)[0]
+    return _forward(
+        turn.gan.discriminator, params, stats, images, sides.labels,
+        _d_keys(turn, sides, fake=fake),
+    )[0]
 
 
 def _loss_arguments(turn):
@@ -447,26 +490,27 @@ def _remember(turn, player, network, metrics):
     return memory
 
 
-def _over_microbatches(turn, gradients, stats, images, slots):
+def _over_microbatches(turn, gradients, stats, batch):
     """Average gradients and metrics over the parts of a batch, in turn.
 
     Args:
         turn: a `Turn`.
-        gradients: (stats, images, slots) -> (grads, (stats, metrics)).
+        gradients: (stats, *batch) -> (grads, (stats, metrics)).
         stats: passed from each part to the next.
-        images: [b, ...].
-        slots: [b].
+        batch: tuple of arrays [b, ...], or None.
 
     Returns:
         As `gradients` of the whole batch.
     """
     parts = turn.gan.num_microbatches
     if parts == 1:
-        return gradients(stats, images, slots)
-    images, slots = (
-        array.reshape(parts, -1, *array.shape[1:]) for array in (images, slots)
+        return gradients(stats, *batch)
+    batch = jax.tree.map(
+        lambda array: array.reshape(parts, -1, *array.shape[1:]), batch
     )
-    grads, (_, metrics) = jax.eval_shape(gradients, stats, images[0], slots[0])
+    grads, (_, metrics) = jax.eval_shape(
+        gradients, stats, *jax.tree.map(lambda array: array[0], batch)
+    )
     total = jax.tree.map(jnp.zeros_like, (grads, metrics))
 
     def body(carry, part):
@@ -474,7 +518,7 @@ def _over_microbatches(turn, gradients, stats, images, slots):
         grads, (stats, metrics) = gradients(stats, *part)
         return (stats, jax.tree.map(jnp.add, total, (grads, metrics))), None
 
-    (stats, total), _ = turn.loop(body, (stats, total), (images, slots))
+    (stats, total), _ = turn.loop(body, (stats, total), batch)
     grads, metrics = jax.tree.map(lambda value: value / parts, total)
     return grads, (stats, metrics)
 

@@ -1,0 +1,215 @@
+"""Doubling and halving of the sides of images, plain and with a convolution.
+
+All of it is linear or a maximum, so penalties of second order pass through.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from gan_jax.networks import layers
+
+
+def _quarters(x):
+    """View x: [B, 2H, 2W, C] as [B, H, 2, W, 2, C]; its sides are even."""
+    batch, height, width, channels = x.shape
+    if height % 2 or width % 2:
+        raise ValueError(f'cannot halve an image of size {height}x{width}')
+    return x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+
+
+def pixel_shuffle(x, factor=2):
+    """Move groups of channels into the sides, r times each.
+
+    y[b, r h + i, r w + j, c] = x[b, h, w, (r i + j) C + c]
+
+    A permutation, with the inverse `pixel_unshuffle`. The channels lie as in
+    TensorFlow's depth_to_space, with those of a sub-pixel side by side;
+    PyTorch's PixelShuffle reads x[b, h, w, (c r + i) r + j].
+
+    Args:
+        x: [B, H, W, r * r * C].
+        factor: r.
+
+    Returns:
+        [B, r * H, r * W, C].
+
+    References:
+        Shi et al., Real-Time Single Image and Video Super-Resolution Using an
+        Efficient Sub-Pixel Convolutional Neural Network,
+        https://arxiv.org/abs/1609.05158, 2016, equation 4.
+    """
+    batch, height, width, channels = x.shape
+    if channels % factor**2:
+        raise ValueError(
+            f'{channels} channels do not divide by {factor} x {factor}'
+        )
+    x = x.reshape(batch, height, width, factor, factor, -1)
+    x = x.transpose(0, 1, 3, 2, 4, 5)  # [B, H, r, W, r, C]
+    return x.reshape(batch, height * factor, width * factor, -1)
+
+
+def pixel_unshuffle(x, factor=2):
+    """Move the sides into channels: the inverse of `pixel_shuffle`.
+
+    Known as space-to-depth.
+
+    Args:
+        x: [B, r * H, r * W, C].
+        factor: r.
+
+    Returns:
+        [B, H, W, r * r * C].
+    """
+    batch, height, width, channels = x.shape
+    if height % factor or width % factor:
+        raise ValueError(
+            f'image size {height}x{width} does not divide by {factor}'
+        )
+    x = x.reshape(
+        batch, height // factor, factor, width // factor, factor, channels
+    )
+    x = x.transpose(0, 1, 3, 2, 4, 5)  # [B, H, W, r, r, C]
+    return x.reshape(batch, height // factor, width // factor, -1)
+
+
+def nearest(x):
+    """Repeat each pixel 2 x 2 times.
+
+    Args:
+        x: [B, H, W, C].
+
+    Returns:
+        [B, 2H, 2W, C].
+    """
+    batch, height, width, channels = x.shape
+    x = jnp.broadcast_to(
+        x[:, :, None, :, None], (batch, height, 2, width, 2, channels)
+    )
+    return x.reshape(batch, 2 * height, 2 * width, channels)
+
+
+def average_pool(x):
+    """Take the mean of each square of 2 x 2 pixels.
+
+    Args:
+        x: [B, 2H, 2W, C].
+
+    Returns:
+        [B, H, W, C].
+    """
+    return _quarters(x).mean((2, 4))
+
+
+def max_pool(x):
+    """Take the largest of each square of 2 x 2 pixels.
+
+    Where a side is odd, its last squares have the pixels that are there.
+    Pixels that share the maximum share the gradient.
+
+    Args:
+        x: [B, H, W, C].
+
+    Returns:
+        [B, ceil(H / 2), ceil(W / 2), C].
+    """
+    # A pixel twice in its square changes no maximum.
+    sides = [(0, side % 2) for side in x.shape[1:3]]
+    return _quarters(jnp.pad(x, [(0, 0), *sides, (0, 0)], 'edge')).max((2, 4))
+
+
+def _conv(features, kernel_size, kernel_init=layers.dcgan_init, **fields):
+    return nn.Conv(features, kernel_size, kernel_init=kernel_init, **fields)
+
+
+def transposed(x, features, kernel_size, *, wrap, **fields):
+    """Double the sides by a transposed convolution of stride 2.
+
+    As of all of `UPSAMPLINGS` and `DOWNSAMPLINGS`, for a compact method: the
+    layer becomes part of the module that calls.
+
+    Args:
+        x: [B, H, W, C].
+        features: channels of the output.
+        kernel_size: (kh, kw).
+        wrap: what `layers.wrapper` gives.
+        **fields: use_bias, dtype and kernel_init of the layer; by default True,
+            float32 and `layers.dcgan_init`.
+
+    Returns:
+        [B, 2H, 2W, features].
+
+    References:
+        Radford et al., Unsupervised Representation Learning with Deep
+        Convolutional Generative Adversarial Networks,
+        https://arxiv.org/abs/1511.06434, 2015.
+    """
+    return wrap(layers.ConvTranspose(features, kernel_size, **fields))(x)
+
+
+def pixel_shuffle_conv(x, features, kernel_size, *, wrap, **fields):
+    """Double the sides by a convolution to 4 * features and `pixel_shuffle`.
+
+    Arguments and result as of `transposed`, with four times the parameters.
+
+    References:
+        Shi et al., Real-Time Single Image and Video Super-Resolution Using an
+        Efficient Sub-Pixel Convolutional Neural Network,
+        https://arxiv.org/abs/1609.05158, 2016.
+    """
+    return pixel_shuffle(wrap(_conv(4 * features, kernel_size, **fields))(x))
+
+
+def nearest_conv(x, features, kernel_size, *, wrap, **fields):
+    """Double the sides by `nearest`, then a convolution of stride 1.
+
+    Arguments and result as of `transposed`.
+
+    References:
+        Odena et al., Deconvolution and Checkerboard Artifacts,
+        https://distill.pub/2016/deconv-checkerboard, 2016.
+    """
+    return wrap(_conv(features, kernel_size, **fields))(nearest(x))
+
+
+def strided(x, features, kernel_size, *, wrap, **fields):
+    """Halve the sides by a convolution of stride 2.
+
+    Args:
+        x: [B, 2H, 2W, C].
+        features: channels of the output.
+        kernel_size: (kh, kw).
+        wrap: what `layers.wrapper` gives.
+        **fields: as of `transposed`.
+
+    Returns:
+        [B, H, W, features].
+
+    References:
+        Radford et al., Unsupervised Representation Learning with Deep
+        Convolutional Generative Adversarial Networks,
+        https://arxiv.org/abs/1511.06434, 2015.
+    """
+    return wrap(_conv(features, kernel_size, strides=2, **fields))(x)
+
+
+def average_pool_conv(x, features, kernel_size, *, wrap, **fields):
+    """Halve the sides by a convolution of stride 1, then `average_pool`.
+
+    Arguments and result as of `strided`.
+
+    References:
+        Gulrajani et al., Improved Training of Wasserstein GANs,
+        https://arxiv.org/abs/1704.00028, 2017, appendix.
+    """
+    return average_pool(wrap(_conv(features, kernel_size, **fields))(x))
+
+
+UPSAMPLINGS = {
+    'nearest': nearest_conv,
+    'pixel_shuffle': pixel_shuffle_conv,
+    'transposed': transposed,
+}
+DOWNSAMPLINGS = {
+    'average_pool': average_pool_conv,
+    'strided': strided,
+}

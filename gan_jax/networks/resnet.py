@@ -1,0 +1,300 @@
+"""Residual networks: the generator and discriminator of SNGAN.
+
+Miyato et al., Spectral Normalization for Generative Adversarial Networks,
+https://arxiv.org/abs/1802.05957, 2018, appendix B.4, after Gulrajani et al.,
+Improved Training of Wasserstein GANs, https://arxiv.org/abs/1704.00028, 2017.
+"""
+
+from typing import Any, Tuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from gan_jax.networks import attention
+from gan_jax.networks import conditioning
+from gan_jax.networks import dcgan
+from gan_jax.networks import layers
+from gan_jax.networks import resampling
+
+SMALL = 32  # sides up to this get the paper's CIFAR-10 networks
+MOST = 16  # times the width at full size that a larger network has channels
+
+
+def _is_small(image_shape):
+    return min(image_shape[:2]) <= SMALL
+
+
+def generator_channels(image_shape, width):
+    """List the channels before the first block and after each.
+
+    32 x 32: all of the width; 64 x 64: 16, 8, 4, 2, 1 times the width;
+    128 x 128: 16, 16, 8, 4, 2, 1 times.
+
+    Args:
+        image_shape: (height, width, channels).
+        width: channels at full size.
+
+    Returns:
+        List of int; each block doubles the side.
+    """
+    blocks = dcgan.num_blocks(image_shape)
+    if _is_small(image_shape):
+        return [width] * (blocks + 1)
+    return [width * min(2**k, MOST) for k in range(blocks, -1, -1)]
+
+
+def discriminator_channels(image_shape, width):
+    """List the channels after each block, and whether it halves the side.
+
+    32 x 32: all of the width, and the first two blocks of four halve; larger:
+    1, 2, 4, ... up to 16 times the width, and all but the last halve.
+
+    Args:
+        image_shape: (height, width, channels).
+        width: channels of the first block.
+
+    Returns:
+        List of (int, bool).
+    """
+    blocks = dcgan.num_blocks(image_shape)
+    if _is_small(image_shape):
+        return [(width, True)] * min(blocks, 2) + [(width, False)] * 2
+    return [(width * min(2**k, MOST), k < blocks) for k in range(blocks + 1)]
+
+
+def check_attention(network, sides):
+    """Refuse a side that no feature map has.
+
+    Args:
+        network: module with the field attention.
+        sides: shorter sides of the feature maps after the blocks.
+    """
+    if network.attention and network.attention not in sides:
+        raise ValueError(
+            f'attention={network.attention} is not the shorter side of a '
+            f'feature map here; choose 0 for none, or one of {sorted(sides)}'
+        )
+
+
+def _initializer(gain):
+    """Draw from U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)).
+
+    Glorot and Bengio, Understanding the Difficulty of Training Deep Feedforward
+    Neural Networks, http://proceedings.mlr.press/v9/glorot10a.html, 2010; the
+    gains are those of the authors of SNGAN.
+    """
+    return nn.initializers.variance_scaling(gain**2, 'fan_avg', 'uniform')
+
+
+def _conv(network, x, features, size=3, *, gain=1.0, train):
+    """Apply a convolution of size x size, wrapped."""
+    wrap = layers.wrapper(network.spectral_norm, train=train)
+    return wrap(nn.Conv(
+        features,
+        (size, size),
+        dtype=network.dtype,
+        kernel_init=_initializer(gain),
+    ))(x)
+
+
+def _attend(network, x, *, train):
+    """Apply self-attention where the feature map has the side for it."""
+    if min(x.shape[1:3]) != network.attention:
+        return x
+    return attention.SelfAttention(
+        spectral_norm=network.spectral_norm, dtype=network.dtype
+    )(x, train=train)
+
+
+def _up_block(network, x, features, *, norm, train):
+    """Double the side: [B, H, W, C] to [B, 2H, 2W, features]."""
+    y = resampling.nearest(nn.relu(norm(x)))
+    y = _conv(network, y, features, gain=2**0.5, train=train)
+    y = nn.relu(norm(y))
+    y = _conv(network, y, features, gain=2**0.5, train=train)
+    # A convolution of size 1 gives the same after `nearest`, at 4 times the
+    # cost.
+    x = resampling.nearest(_conv(network, x, features, 1, train=train))
+    return x + y
+
+
+def _down_block(network, x, features, *, halves, first, norm, train):
+    """Map [B, H, W, C] to `features` channels, at half the side or the same.
+
+    The first block takes the image as it is, without norm and ReLU, and its
+    first convolution has `features` channels, where others have C.
+    """
+    channels = x.shape[-1]
+    y = x if first else nn.relu(norm(x))
+    y = _conv(
+        network, y, features if first else channels, gain=2**0.5, train=train
+    )
+    # WGAN-GP has no norm in the first block, which sees single images.
+    y = nn.relu(y if first else norm(y))
+    y = _conv(network, y, features, gain=2**0.5, train=train)
+    if halves:
+        # The means and a convolution of size 1 may change places.
+        x, y = resampling.average_pool(x), resampling.average_pool(y)
+    if halves or channels != features:
+        x = _conv(network, x, features, 1, train=train)
+    return x + y
+
+
+class Generator(nn.Module):
+    """z to images: a dense layer, then residual blocks that double the side.
+
+    block(x) = up(conv1(x)) + conv3(relu(norm(conv3(up(relu(norm(x)))))))
+
+    up repeats pixels; then norm, ReLU, a convolution and tanh. For images with
+    a shorter side up to 32 the paper's network for CIFAR-10, which has width
+    256, in all its blocks; for larger ones that for STL-10 and ImageNet, with
+    channels that halve as the side doubles, from at most 16 times the width of
+    64. The start has 4 to 7 pixels, 7 for images of 28.
+
+    As in the authors' code: Glorot's uniform initialisation, with gain sqrt(2)
+    in the main path of blocks; every layer has a bias.
+
+    Attributes:
+        image_shape: (height, width, channels) of the output.
+        width: channels before the last layer.
+        norm: one of `layers.NORMS`.
+        spectral_norm: whether every kernel has spectral norm 1; the paper has
+            that in the discriminator alone.
+        attention: shorter side of the feature map, after a block, that has
+            self-attention; 0 for none.
+        num_classes: classes of the labels, where there is a condition.
+        condition: one of `conditioning.GENERATOR_CONDITIONS`: how the label
+            enters.
+        dtype: dtype of the computation; parameters and output are float32.
+
+    References:
+        Miyato et al., Spectral Normalization for Generative Adversarial
+        Networks, https://arxiv.org/abs/1802.05957, 2018, tables 3 to 5.
+    """
+
+    image_shape: Tuple[int, int, int]
+    width: int = 64
+    norm: str = 'batch'
+    spectral_norm: bool = False
+    attention: int = 0
+    num_classes: int = 0
+    condition: str = 'none'
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, inputs, labels=None, *, train, keys=None):
+        """Map z to images.
+
+        Args:
+            inputs: z, [B, latent_size].
+            labels: [B] int32, or None where the condition needs none.
+            train: whether norms take the batch's statistics.
+            keys: not used.
+
+        Returns:
+            [B, H, W, C] float32 in [-1, 1].
+        """
+        del keys
+        conditioning.check(
+            self, inputs, labels, conditioning.GENERATOR_CONDITIONS
+        )
+        first, *rest = generator_channels(self.image_shape, self.width)
+        height, width, channels = self.image_shape
+        start = (height // 2 ** len(rest), width // 2 ** len(rest))
+        side = min(height, width)
+        check_attention(self, [side // 2**k for k in range(len(rest))])
+
+        wrap = layers.wrapper(self.spectral_norm, train=train)
+        norm = conditioning.norm(self, labels, train=train)
+        x = wrap(nn.Dense(
+            start[0] * start[1] * first,
+            dtype=self.dtype,
+            kernel_init=_initializer(1.0),
+        ))(conditioning.concat(self, inputs, labels))
+        x = x.reshape(-1, *start, first)
+        for features in rest:
+            x = _up_block(self, x, features, norm=norm, train=train)
+            x = _attend(self, x, train=train)
+        x = _conv(self, nn.relu(norm(x)), channels, train=train)
+        return jnp.tanh(x.astype(jnp.float32))
+
+
+class Discriminator(nn.Module):
+    """Images to one logit: residual blocks, a sum over pixels, a dense layer.
+
+    block(x) = down(conv1(x)) + down(conv3(relu(conv3(relu(x)))))
+
+    down takes means of 2 x 2 pixels; where a block neither halves nor changes
+    the channels, its shortcut is x itself. The first block has no ReLU before
+    its first convolution. For images with a shorter side up to 32 the paper's
+    network for CIFAR-10, which has width 128, in all its blocks: two halve, two
+    do not. For larger ones that for ImageNet: channels double as the side
+    halves, up to 16 times the width of 64, and the last block does not halve.
+
+    Differs from the paper: its network for STL-10, 48 x 48, has a fifth block
+    and halves down to 3 x 3. A norm, if chosen, goes before each ReLU within
+    blocks but the first, as in WGAN-GP, whose choice is 'layer'. Differs from
+    the authors' code: at 64 x 64 theirs halves in the last block too; at 32 x
+    32 its dense layer has no bias. The initialisation is theirs, as in
+    `Generator`.
+
+    Attributes:
+        width: channels of the first block.
+        norm: one of `layers.NORMS`.
+        spectral_norm: whether every kernel has spectral norm 1, as the paper
+            has it.
+        attention: shorter side of the feature map, after a block that halves,
+            that has self-attention; 0 for none.
+        num_classes: classes of the labels, where there is a condition.
+        condition: one of `conditioning.DISCRIMINATOR_CONDITIONS`: how the
+            label enters.
+        dtype: dtype of the computation; parameters and logits are float32.
+
+    References:
+        Miyato et al., Spectral Normalization for Generative Adversarial
+        Networks, https://arxiv.org/abs/1802.05957, 2018, tables 3 to 5.
+    """
+
+    width: int = 64
+    norm: str = 'none'
+    spectral_norm: bool = False
+    attention: int = 0
+    num_classes: int = 0
+    condition: str = 'none'
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, inputs, labels=None, *, train, keys=None):
+        """Map images to an `Output`.
+
+        Args:
+            inputs: [B, H, W, C] in [-1, 1].
+            labels: [B] int32, or None where the condition needs none.
+            train: whether norms take the batch's statistics.
+            keys: not used.
+
+        Returns:
+            `layers.Output`; its features are the sums over pixels.
+        """
+        del keys
+        conditioning.check(
+            self, inputs, labels, conditioning.DISCRIMINATOR_CONDITIONS
+        )
+        blocks = discriminator_channels(inputs.shape[1:], self.width)
+        halvings = sum(halves for _, halves in blocks)
+        side = min(inputs.shape[1:3])
+        check_attention(self, [side // 2 ** (k + 1) for k in range(halvings)])
+
+        norm = conditioning.norm(self, labels, train=train)
+        x = conditioning.concat_map(self, inputs, labels).astype(self.dtype)
+        for block, (features, halves) in enumerate(blocks):
+            x = _down_block(
+                self, x, features,
+                halves=halves, first=not block, norm=norm, train=train,
+            )
+            if halves:
+                x = _attend(self, x, train=train)
+        return conditioning.head(
+            self, nn.relu(x).sum((1, 2)), labels, train=train,
+            kernel_init=_initializer(1.0),
+        )

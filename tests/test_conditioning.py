@@ -1,0 +1,604 @@
+"""Labels, dropout and slopes in networks: by hand, and off by default."""
+
+import functools
+import re
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gan_jax import networks
+from gan_jax.networks import conditioning
+from gan_jax.networks import dcgan
+from gan_jax.networks import layers
+from gan_jax.networks import mlp
+
+NAMES = ['dcgan', 'dcgan_autoencoder', 'mlp', 'mlp_autoencoder']
+CLASSES = 3
+LABELS = np.array([0, 2, 1, 2], np.int32)
+
+
+def conditions_of(name, player):
+    """Give what the network of this name says it can do."""
+    if player == 'generator':
+        return conditioning.GENERATOR_CONDITIONS
+    if 'autoencoder' in name:
+        return conditioning.AUTOENCODER_CONDITIONS
+    return conditioning.DISCRIMINATOR_CONDITIONS
+
+
+PLAYERS = [
+    (name, player)
+    for name in NAMES for player in ('generator', 'discriminator')
+    if getattr(networks.NETWORKS[name], player) is not None
+]
+ALL = [
+    (*pair, condition) for pair in PLAYERS for condition in conditions_of(*pair)
+]
+LABELLED = [row for row in ALL if row[2] in conditioning.NEED_LABELS]
+
+
+def make(name, player, condition='none', **fields):
+    """Make a tiny module and four samples for it."""
+    fields.setdefault(
+        'norm', 'batch' if condition == 'batch_norm' else 'none'
+    )
+    if player == 'generator':
+        fields['image_shape'] = (8, 8, 1)
+    shape = {'generator': (4, 5), 'discriminator': (4, 8, 8, 1)}[player]
+    module = getattr(networks.NETWORKS[name], player)(
+        width=2, condition=condition, num_classes=CLASSES, **fields
+    )
+    return module, jax.random.normal(jax.random.key(0), shape)
+
+
+def init(module, inputs, labels=LABELS):
+    """Draw all parameters from N(0, 1/4): no scale is 1, no bias 0.
+
+    The rest is what it is at the start. Nothing is compiled.
+    """
+    random = np.random.RandomState(1)
+    variables = shapes(module, inputs, labels)
+    fill = {
+        'params': lambda leaf: random.randn(*leaf.shape) / 2,
+        'batch_stats': lambda leaf: np.ones(leaf.shape),
+        'spectral': lambda leaf: np.full(leaf.shape, leaf.size**-0.5),
+    }
+    return {
+        name: jax.tree.map(lambda x: fill[name](x).astype(np.float32), tree)
+        for name, tree in variables.items()
+    }
+
+
+def shapes(module, inputs, labels=LABELS):
+    """Give the variables as shapes."""
+    return dict(jax.eval_shape(
+        functools.partial(module.init, train=False),
+        jax.random.key(1), inputs, labels,
+    ))
+
+
+def operations(module, variables, *arguments, **options):
+    """Give what a module computes, as text."""
+    collections = list(set(variables) - {'params'})
+    jaxpr = jax.make_jaxpr(lambda variables: module.apply(
+        variables, *arguments, mutable=collections, **options
+    ))(variables)
+    return re.sub('0x[0-9a-f]+', '', str(jaxpr))
+
+
+@functools.partial(jax.jit, static_argnums=0, static_argnames='train')
+def apply(module, variables, inputs, labels=LABELS, *, train=False, keys=None):
+    """Give the output alone; in training, what would change is forgotten."""
+    return module.apply(
+        variables, inputs, labels, train=train, keys=keys,
+        mutable=['batch_stats', 'spectral'],
+    )[0]
+
+
+def sample_keys(count, seed=5):
+    return jax.random.split(jax.random.key(seed), count)
+
+
+def value(output):
+    """Give images of a generator, logits of a discriminator."""
+    return np.asarray(getattr(output, 'logits', output))
+
+
+class FormerDCGANGenerator(nn.Module):
+    """As it was before labels, leak and dropout, for 8x8x1 and width 2."""
+
+    @nn.compact
+    def __call__(self, z, *, train):
+        x = nn.Dense(32, use_bias=False, kernel_init=layers.dcgan_init)(z)
+        x = x.reshape(-1, 4, 4, 2)
+        x = layers.Norm('batch')(x, train=train)
+        x = nn.relu(x)
+        x = layers.ConvTranspose(1, (4, 4))(x)
+        return jnp.tanh(x.astype(jnp.float32))
+
+
+class FormerDCGANDiscriminator(nn.Module):
+    """As it was before labels, leak and dropout, for 16x16x1 and width 2."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        conv = functools.partial(
+            nn.Conv, kernel_size=(4, 4), strides=2,
+            kernel_init=layers.dcgan_init,
+        )
+        x = conv(2)(images)
+        x = nn.leaky_relu(x, 0.2)
+        x = conv(4, use_bias=False)(x)
+        x = layers.Norm('batch')(x, train=train)
+        x = nn.leaky_relu(x, 0.2)
+        x = x.reshape(x.shape[0], -1)
+        logits = nn.Dense(1, kernel_init=layers.dcgan_init)(x)
+        return layers.Output(logits[:, 0].astype(jnp.float32), x)
+
+
+class FormerMLPGenerator(nn.Module):
+    """As it was before labels, leak and dropout, for points."""
+
+    @nn.compact
+    def __call__(self, z, *, train):
+        x = nn.Dense(4)(z)
+        x = nn.relu(layers.Norm('batch')(x, train=train))
+        return nn.Dense(2)(x).reshape(-1, 2)
+
+
+class FormerMLPDiscriminator(nn.Module):
+    """As it was before labels, leak and dropout, for points."""
+
+    @nn.compact
+    def __call__(self, points, *, train):
+        x = nn.leaky_relu(nn.Dense(4)(points), 0.2)
+        x = layers.Norm('batch')(nn.Dense(4)(x), train=train)
+        x = nn.leaky_relu(x, 0.2)
+        return layers.Output(nn.Dense(1)(x)[:, 0], x)
+
+
+BATCH_NORM = {'Norm_0/BatchNorm_0/bias', 'Norm_0/BatchNorm_0/scale'}
+FORMER = {
+    'dcgan generator': (
+        FormerDCGANGenerator(), dcgan.Generator((8, 8, 1), width=2), (4, 5),
+        BATCH_NORM | {
+            'Dense_0/kernel', 'ConvTranspose_0/kernel', 'ConvTranspose_0/bias',
+        },
+    ),
+    'dcgan discriminator': (
+        FormerDCGANDiscriminator(), dcgan.Discriminator(width=2),
+        (4, 16, 16, 1),
+        BATCH_NORM | {
+            'Conv_0/kernel', 'Conv_0/bias', 'Conv_1/kernel', 'Dense_0/kernel',
+            'Dense_0/bias',
+        },
+    ),
+    'mlp generator': (
+        FormerMLPGenerator(),
+        mlp.Generator((2,), width=4, depth=1, norm='batch'), (4, 5),
+        BATCH_NORM | {
+            f'Dense_{n}/{leaf}' for n in (0, 1) for leaf in ('kernel', 'bias')
+        },
+    ),
+    'mlp discriminator': (
+        FormerMLPDiscriminator(), mlp.Discriminator(width=4, norm='batch'),
+        (4, 2),
+        BATCH_NORM | {
+            f'Dense_{n}/{leaf}'
+            for n in (0, 1, 2) for leaf in ('kernel', 'bias')
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize('name', FORMER)
+def test_defaults_have_the_parameters_and_operations_of_before(name):
+    former, module, shape, names = FORMER[name]
+    inputs = jax.random.normal(jax.random.key(0), shape)
+    before, now = (
+        jax.jit(functools.partial(m.init, train=False))(
+            jax.random.key(1), inputs
+        )
+        for m in (former, module)
+    )
+    jax.tree.map(np.testing.assert_array_equal, before, now)
+    assert names == {
+        jax.tree_util.keystr(path, simple=True, separator='/')
+        for path, _ in jax.tree_util.tree_leaves_with_path(now['params'])
+    }
+    for train in (False, True):
+        assert operations(
+            former, before, inputs, train=train
+        ) == operations(module, before, inputs, train=train)
+
+
+@pytest.mark.parametrize('name, player', PLAYERS)
+def test_labels_and_keys_change_nothing_without_a_condition(name, player):
+    module, inputs = make(name, player, norm='batch')
+    variables = init(module, inputs)
+    assert operations(module, variables, inputs, train=True) == operations(
+        module, variables, inputs, LABELS, train=True, keys=sample_keys(4)
+    )
+
+
+@pytest.mark.parametrize('name, player, condition', ALL)
+def test_every_condition_fits_and_keeps_float32_outside(
+    name, player, condition
+):
+    module, inputs = make(
+        name, player, condition, spectral_norm=True, dtype=jnp.bfloat16,
+        prelu=True, dropout=0.1,
+    )
+    keys = sample_keys(4)
+    output, variables = jax.eval_shape(lambda: module.init_with_output(
+        jax.random.key(1), inputs, LABELS, train=True, keys=keys
+    ))
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {
+        jnp.dtype('float32')
+    }
+    if player == 'generator':
+        assert output.shape == (4, 8, 8, 1) and output.dtype == jnp.float32
+        return
+    assert output.logits.shape == (4,)
+    assert output.logits.dtype == jnp.float32
+    assert output.features.dtype == jnp.bfloat16
+    if condition == 'auxiliary':
+        assert output.class_logits.shape == (4, CLASSES)
+        assert output.class_logits.dtype == jnp.float32
+    else:
+        assert output.class_logits is None
+
+
+@pytest.mark.parametrize('name, player, condition', LABELLED)
+def test_a_label_moves_its_own_sample_and_one_of_no_class_is_nan(
+    name, player, condition
+):
+    module, inputs = make(name, player, condition)
+    if 'autoencoder' in name:
+        module = module.clone(energy='mean_square')
+    variables = init(module, inputs)
+    before = value(apply(module, variables, inputs))
+    after = value(apply(module, variables, inputs, LABELS + [0, 0, 1, CLASSES]))
+    np.testing.assert_array_equal(before[:2], after[:2])
+    assert np.abs(before[2] - after[2]).max() > 1e-4
+    assert np.isnan(after[3]).all()
+
+
+def test_concat_is_a_dense_layer_on_z_and_the_embedding():
+    z = np.random.RandomState(0).randn(4, 5).astype(np.float32)
+    module = mlp.Generator(
+        (2,), depth=0, num_classes=CLASSES, condition='concat'
+    )
+    variables = init(module, z)
+    params = variables['params']
+    rows = np.asarray(params['Embed_0']['embedding'])[LABELS]
+    assert rows.shape == (4, CLASSES)
+    dense = params['Dense_0']
+    np.testing.assert_allclose(
+        apply(module, variables, z),
+        np.concatenate([z, rows], 1) @ dense['kernel'] + dense['bias'],
+        rtol=1e-5, atol=1e-6,
+    )
+
+
+def test_concat_of_many_classes_has_a_short_embedding():
+    module = mlp.Generator((2,), num_classes=1000, condition='concat')
+    params = shapes(module, jnp.zeros((4, 5)))['params']
+    assert params['Embed_0']['embedding'].shape == (1000, 128)
+
+
+def test_dcgan_sees_the_label_as_one_more_channel():
+    # Under spectral norm, which leaves the maps as they are.
+    module, images = make(
+        'dcgan', 'discriminator', 'concat', spectral_norm=True
+    )
+    variables = init(module, images)
+    params = dict(variables['params'])
+    maps = np.asarray(params.pop('Embed_0')['embedding'])
+    assert maps.shape == (CLASSES, 64)
+    plain, _ = make('dcgan', 'discriminator', spectral_norm=True)
+    np.testing.assert_allclose(
+        apply(module, variables, images).logits,
+        apply(
+            plain, {**variables, 'params': params},
+            np.concatenate([images, maps[LABELS].reshape(4, 8, 8, 1)], 3),
+        ).logits,
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize('name, spectral_norm', [
+    ('dcgan', False), ('mlp', False), ('mlp', True),
+])
+def test_projection_adds_the_inner_product(name, spectral_norm):
+    module, images = make(
+        name, 'discriminator', 'projection', spectral_norm=spectral_norm
+    )
+    variables = init(module, images)
+    params = dict(variables['params'])
+    embedding = np.asarray(params.pop('Embed_0')['embedding'], np.float64)
+    stats = {k: dict(v) for k, v in variables.items() if k != 'params'}
+    if spectral_norm:  # the embedding was wrapped last
+        last = sorted(stats['spectral'])[-1]
+        pair = stats['spectral'].pop(last)['embedding']
+        sigma = pair['v'] @ embedding @ pair['u']
+        assert sigma > 0.1
+        embedding /= sigma
+    plain, _ = make(name, 'discriminator', spectral_norm=spectral_norm)
+    before = apply(plain, {**stats, 'params': params}, images)
+    after = apply(module, variables, images)
+    np.testing.assert_array_equal(before.features, after.features)
+    np.testing.assert_allclose(
+        after.logits - before.logits,
+        np.sum(embedding[LABELS] * np.asarray(after.features), axis=1),
+        rtol=1e-4, atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize('name', ['dcgan', 'mlp_autoencoder'])
+def test_auxiliary_is_a_linear_layer_on_the_features(name):
+    module, images = make(name, 'discriminator', 'auxiliary')
+    variables = init(module, images)
+    params = dict(variables['params'])
+    output = apply(module, variables, images, None)
+    last = sorted(key for key in params if key.startswith('Dense'))[-1]
+    dense = params.pop(last)
+    np.testing.assert_allclose(
+        output.class_logits,
+        output.features @ dense['kernel'] + dense['bias'],
+        rtol=1e-4, atol=1e-5,
+    )
+    plain, _ = make(name, 'discriminator')
+    np.testing.assert_array_equal(
+        output.logits, apply(plain, {'params': params}, images).logits
+    )
+
+
+@pytest.mark.parametrize('shape', [(4, 6), (4, 3, 2, 6)])
+def test_conditional_batch_norm_is_its_closed_form(shape):
+    random = np.random.RandomState(0)
+    x = (random.randn(*shape) * 3 + 2).astype(np.float32)
+    scale, bias = random.randn(2, CLASSES, 6).astype(np.float32)
+    module = conditioning.ConditionalBatchNorm(CLASSES)
+    variables = module.init(jax.random.key(0), x, LABELS, train=False)
+    variables = {**variables, 'params': {'scale': scale, 'bias': bias}}
+    axes, rows = tuple(range(len(shape) - 1)), (4, *[1] * (len(shape) - 2), 6)
+    mean, var = x.mean(axes), x.var(axes)
+
+    def expected(mean, var):
+        normal = (x - mean) / np.sqrt(var + 1e-5)
+        return (
+            normal * scale[LABELS].reshape(rows) + bias[LABELS].reshape(rows)
+        )
+
+    y, changed = module.apply(
+        variables, x, LABELS, train=True, mutable=['batch_stats']
+    )
+    np.testing.assert_allclose(y, expected(mean, var), rtol=1e-4, atol=1e-4)
+    stats = changed['batch_stats']['BatchNorm_0']
+    np.testing.assert_allclose(stats['mean'], 0.1 * mean, rtol=1e-5)
+    np.testing.assert_allclose(stats['var'], 0.9 + 0.1 * var, rtol=1e-5)
+    np.testing.assert_allclose(
+        module.apply({**variables, **changed}, x, LABELS, train=False),
+        expected(stats['mean'], stats['var']), rtol=1e-4, atol=1e-4,
+    )
+
+
+def test_conditional_batch_norm_starts_as_the_plain_one():
+    x = jax.random.normal(jax.random.key(0), (4, 3, 3, 2)) * 3 + 2
+    y, variables = conditioning.ConditionalBatchNorm(
+        CLASSES
+    ).init_with_output(jax.random.key(1), x, LABELS, train=True)
+    assert jax.tree.map(jnp.shape, variables['params']) == {
+        'scale': (CLASSES, 2), 'bias': (CLASSES, 2)
+    }
+    plain, _ = layers.Norm('batch').init_with_output(
+        jax.random.key(1), x, train=True
+    )
+    np.testing.assert_allclose(y, plain, rtol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['dcgan', 'mlp'])
+def test_conditional_batch_norm_replaces_every_norm_of_the_generator(name):
+    module, z = make(name, 'generator', 'batch_norm')
+    plain, _ = make(name, 'generator', norm='batch')
+    conditional, before = (
+        shapes(m, z)['params'] for m in (module, plain)
+    )
+    norms = {key for key in conditional if 'Norm' in key}
+    assert norms == {
+        key.replace('Norm', 'ConditionalBatchNorm')
+        for key in before if 'Norm' in key
+    }
+
+
+ERRORS = [
+    ('mlp', 'generator', {'condition': 'projection'}, 'is not one of'),
+    ('dcgan', 'discriminator', {'condition': 'batch_norm'}, 'is not one of'),
+    ('mlp_autoencoder', 'discriminator', {'condition': 'projection'},
+     'is not one of'),
+    ('dcgan', 'generator', {'condition': 'batch_norm', 'norm': 'group'},
+     "needs norm='batch', not 'group'"),
+    ('mlp', 'discriminator', {'condition': 'concat', 'num_classes': 0},
+     'needs num_classes >= 1, not 0'),
+    ('mlp', 'discriminator', {'dropout': 1.0}, r'dropout=1.0 is not in'),
+]
+
+
+@pytest.mark.parametrize('name, player, fields, line', ERRORS)
+def test_impossible_fields_are_named_in_one_line(name, player, fields, line):
+    module, inputs = make(name, player)
+    with pytest.raises(ValueError, match=line) as raised:
+        module.clone(**fields).init(
+            jax.random.key(0), inputs, LABELS, train=False
+        )
+    assert '\n' not in str(raised.value)
+
+
+@pytest.mark.parametrize('name, player, condition', LABELLED)
+@pytest.mark.parametrize('labels', [None, LABELS[:1]])
+def test_missing_labels_are_named_in_one_line(name, player, condition, labels):
+    module, inputs = make(name, player, condition)
+    line = f"condition='{condition}' of the .* needs labels"
+    with pytest.raises(ValueError, match=line):
+        module.init(jax.random.key(0), inputs, labels, train=False)
+
+
+def test_dropout_is_each_samples_own_draw():
+    x = np.random.RandomState(0).randn(3, 4, 5).astype(np.float32)
+    keys = sample_keys(3)
+    y = layers.dropout(x, 0.25, keys, 7, train=True)
+    for row, key, dropped in zip(x, keys, y):
+        keep = jax.random.bernoulli(jax.random.fold_in(key, 7), 0.75, (4, 5))
+        np.testing.assert_allclose(
+            dropped, np.where(keep, row / 0.75, 0), rtol=1e-6
+        )
+
+
+def test_dropout_keeps_the_mean_and_drops_its_share():
+    rate = 0.3
+    x = jnp.ones((40, 1000), jnp.bfloat16)
+    y = layers.dropout(x, rate, sample_keys(40), 0, train=True)
+    assert y.dtype == jnp.bfloat16
+    # The share of 40,000 units has a standard deviation of 0.0023.
+    np.testing.assert_allclose(np.mean(y == 0), rate, atol=0.01)
+    np.testing.assert_allclose(np.asarray(y, np.float64).mean(), 1, atol=0.02)
+
+
+def test_dropout_has_one_mask_for_a_key_and_a_layer_and_others_for_others():
+    x = jnp.ones((2, 200))
+    keys = sample_keys(1)[jnp.array([0, 0])]
+    first = layers.dropout(x, 0.5, keys, 0, train=True)
+    np.testing.assert_array_equal(first[0], first[1])
+    np.testing.assert_array_equal(
+        first, layers.dropout(x, 0.5, keys, 0, train=True)
+    )
+    for other in (
+        layers.dropout(x, 0.5, keys, 1, train=True),
+        layers.dropout(x, 0.5, sample_keys(2, 6), 0, train=True),
+    ):
+        assert 0.3 < np.mean(first != other) < 0.7
+
+
+@pytest.mark.parametrize('name, player', PLAYERS)
+def test_dropout_of_a_network_moves_with_the_sample(name, player):
+    module, inputs = make(name, player, dropout=0.5)
+    variables, keys = init(module, inputs), sample_keys(4)
+    forward = functools.partial(apply, module, variables, labels=None)
+    y = value(forward(inputs, train=True, keys=keys))
+    order = np.array([2, 0, 3, 1])
+    moved = value(forward(inputs[order], train=True, keys=keys[order]))
+    np.testing.assert_allclose(moved, y[order], rtol=1e-5, atol=1e-6)
+    other = value(forward(inputs, train=True, keys=sample_keys(4, 6)))
+    assert np.abs(other - y).max() > 1e-4
+
+
+@pytest.mark.parametrize('name, player', PLAYERS)
+def test_dropout_is_off_at_evaluation(name, player):
+    module, inputs = make(name, player, dropout=0.5)
+    plain, _ = make(name, player)
+    variables = init(module, inputs)
+    assert operations(
+        module, variables, inputs, train=False, keys=sample_keys(4)
+    ) == operations(plain, variables, inputs, train=False)
+
+
+@pytest.mark.parametrize('keys', [None, sample_keys(1)])
+def test_dropout_in_training_asks_for_a_key_for_each_sample(keys):
+    module, inputs = make('mlp', 'discriminator', dropout=0.5)
+    with pytest.raises(ValueError, match='dropout=0.5 in training needs keys'):
+        module.init(jax.random.key(0), inputs, train=True, keys=keys)
+
+
+@pytest.mark.parametrize('name, player', PLAYERS)
+def test_every_hidden_layer_has_a_mask_of_its_own(name, player, monkeypatch):
+    numbers = []
+
+    def count(x, rate, keys, number, *, train):
+        assert rate == 0.5 and train and keys is not None
+        numbers.append(number)
+        return x
+
+    monkeypatch.setattr(layers, 'dropout', count)
+    module, inputs = make(name, player, dropout=0.5)
+    jax.eval_shape(lambda: module.init(
+        jax.random.key(0), inputs, train=True, keys=sample_keys(4)
+    ))
+    hidden = {'dcgan': 1, 'mlp': 2}[name.removesuffix('_autoencoder')]
+    parts = 2 if 'autoencoder' in name else 1
+    assert sorted(numbers) == list(range(parts * hidden))
+
+
+def test_prelu_is_its_closed_form_with_a_slope_for_each_channel():
+    x = np.random.RandomState(0).randn(4, 3, 2).astype(np.float32)
+    module = layers.PReLU()
+    variables = module.init(jax.random.key(0), x)
+    np.testing.assert_array_equal(variables['params']['slope'], [0.25, 0.25])
+    slope = np.array([0.5, -2], np.float32)
+    y, vjp = jax.vjp(
+        lambda slope: module.apply({'params': {'slope': slope}}, x), slope
+    )
+    np.testing.assert_allclose(
+        y, np.maximum(x, 0) + slope * np.minimum(x, 0), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        vjp(jnp.ones_like(y))[0], np.minimum(x, 0).sum((0, 1)), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize('leak', [0.0, 0.2, 0.7])
+@pytest.mark.parametrize('player', ['generator', 'discriminator'])
+def test_leak_is_the_slope_below_0(player, leak):
+    x = np.random.RandomState(0).randn(4, 3).astype(np.float32)
+    fields = {'width': 6, 'depth': 1, 'leak': leak}
+    if player == 'generator':
+        fields['image_shape'] = (2,)
+    module = getattr(networks.NETWORKS['mlp'], player)(**fields)
+    variables = init(module, x)
+    first, second = (variables['params'][f'Dense_{n}'] for n in (0, 1))
+    hidden = np.asarray(x @ first['kernel'] + first['bias'])
+    hidden = np.where(hidden > 0, hidden, leak * hidden)
+    expected = hidden @ second['kernel'] + second['bias']
+    np.testing.assert_allclose(
+        value(apply(module, variables, x)).reshape(expected[:, :1].shape)
+        if player == 'discriminator' else apply(module, variables, x),
+        expected, rtol=1e-4, atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize('name, player', PLAYERS)
+def test_prelu_bends_every_hidden_layer(name, player):
+    module, inputs = make(name, player, prelu=True)
+    plain, _ = make(name, player)
+    params, before = (
+        shapes(m, inputs)['params'] for m in (module, plain)
+    )
+    hidden = {'dcgan': 1, 'mlp': 2}[name.removesuffix('_autoencoder')]
+    parts = 2 if 'autoencoder' in name else 1
+    assert set(params) - set(before) == {
+        f'PReLU_{n}' for n in range(parts * hidden)
+    }
+    assert all(params[key] == before[key] for key in before)
+
+
+def test_prelu_and_dropout_have_a_finite_second_order():
+    module, images = make(
+        'mlp_autoencoder', 'discriminator', 'concat', prelu=True, dropout=0.5
+    )
+    variables, keys = init(module, images), sample_keys(4)
+
+    @jax.jit
+    @jax.grad
+    def penalty(params):
+        slopes = jax.grad(lambda images: module.apply(
+            {**variables, 'params': params}, images, LABELS, train=True,
+            keys=keys,
+        ).logits.sum())(images)
+        return jnp.sum(jnp.square(slopes))
+
+    grads = penalty(variables['params'])
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
+    assert np.abs(grads['PReLU_0']['slope']).max() > 0

@@ -1,0 +1,204 @@
+"""Resampling against loops, inverses, and every registered layer."""
+
+import flax.linen as nn
+import jax
+from jax.test_util import check_grads
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gan_jax.networks import layers
+from gan_jax.networks import resampling
+
+REGISTERED = [
+    *resampling.UPSAMPLINGS.items(), *resampling.DOWNSAMPLINGS.items()
+]
+
+
+def draw(*shape):
+    return np.random.RandomState(0).randn(*shape).astype(np.float32)
+
+
+@pytest.mark.parametrize('factor', [2, 3])
+def test_pixel_shuffle_moves_each_channel_to_its_sub_pixel(factor):
+    x = draw(2, 3, 4, factor**2 * 5)
+    y = resampling.pixel_shuffle(x, factor)
+    assert y.shape == (2, 3 * factor, 4 * factor, 5)
+    for b, h, w, c in np.ndindex(y.shape):
+        group = factor * (h % factor) + w % factor
+        assert y[b, h, w, c] == x[b, h // factor, w // factor, 5 * group + c]
+
+
+@pytest.mark.parametrize('factor', [2, 3])
+def test_pixel_shuffle_and_unshuffle_undo_each_other(factor):
+    x = draw(2, 3, 4, factor**2 * 5)
+    y = draw(2, 3 * factor, 4 * factor, 5)
+    shuffle, unshuffle = resampling.pixel_shuffle, resampling.pixel_unshuffle
+    np.testing.assert_array_equal(unshuffle(shuffle(x, factor), factor), x)
+    np.testing.assert_array_equal(shuffle(unshuffle(y, factor), factor), y)
+
+
+def test_nearest_repeats_each_pixel():
+    x = draw(2, 3, 4, 5)
+    np.testing.assert_array_equal(
+        resampling.nearest(x), x.repeat(2, axis=1).repeat(2, axis=2)
+    )
+
+
+def test_average_pool_is_the_mean_of_four_pixels():
+    x = draw(2, 6, 4, 5)
+    y = resampling.average_pool(x)
+    assert y.shape == (2, 3, 2, 5)
+    for b, h, w, c in np.ndindex(y.shape):
+        square = x[b, 2 * h:2 * h + 2, 2 * w:2 * w + 2, c]
+        np.testing.assert_allclose(
+            y[b, h, w, c], square.mean(), rtol=1e-5, atol=1e-6
+        )
+
+
+def test_average_pool_undoes_nearest():
+    x = draw(2, 3, 4, 5)
+    np.testing.assert_allclose(
+        resampling.average_pool(resampling.nearest(x)), x, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize('sides', [(6, 4), (7, 5), (1, 2)])
+def test_max_pool_is_the_maximum_of_the_pixels_that_are_there(sides):
+    x = draw(2, *sides, 3) - 5  # below 0, which padding by 0 would exceed
+    y = resampling.max_pool(x)
+    assert y.shape == (2, *(-(-side // 2) for side in sides), 3)
+    for b, h, w, c in np.ndindex(y.shape):
+        assert y[b, h, w, c] == x[
+            b, 2 * h:2 * h + 2, 2 * w:2 * w + 2, c
+        ].max()
+
+
+@pytest.mark.parametrize('sides', [(2, 2), (3, 3)])
+def test_max_pool_gives_the_gradient_to_the_maximum(sides):
+    x = draw(1, *sides, 2)
+    grads = jax.grad(lambda x: resampling.max_pool(x).sum())(x)
+    squares = (-(-sides[0] // 2)) ** 2
+    assert np.sum(grads == 1) == 2 * squares
+    assert np.sum(grads != 0) == 2 * squares
+    np.testing.assert_array_equal(
+        np.sort(x[grads == 1]), np.sort(resampling.max_pool(x).ravel())
+    )
+
+
+@pytest.mark.parametrize('function, shape', [
+    (resampling.pixel_shuffle, (1, 2, 3, 8)),
+    (resampling.pixel_unshuffle, (1, 4, 2, 3)),
+    (resampling.nearest, (1, 2, 3, 2)),
+    (resampling.average_pool, (1, 4, 2, 2)),
+    (resampling.max_pool, (1, 3, 4, 2)),
+])
+def test_second_order_agrees_with_finite_differences(function, shape):
+    check_grads(
+        lambda x: jnp.sin(function(x)), (draw(*shape),), order=2,
+        modes=['rev'], rtol=0.02, atol=0.02,
+    )
+
+
+@pytest.mark.parametrize('function, shape', [
+    (resampling.average_pool, (1, 3, 4, 2)),
+    (resampling.pixel_shuffle, (1, 4, 4, 6)),
+    (resampling.pixel_unshuffle, (1, 4, 3, 2)),
+])
+def test_what_does_not_divide_is_named(function, shape):
+    with pytest.raises(ValueError, match='3x4|6 channels|4x3'):
+        function(jnp.zeros(shape))
+
+
+class Layer(nn.Module):
+    """One registered layer, in a compact method as networks have it."""
+
+    apply_layer: object
+    spectral_norm: bool = False
+    dtype: object = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, *, train=False):
+        wrap = layers.wrapper(self.spectral_norm, train=train)
+        return self.apply_layer(x, 6, (3, 3), wrap=wrap, dtype=self.dtype)
+
+
+@pytest.mark.parametrize('name, function', REGISTERED)
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize('spectral_norm', [False, True])
+def test_registered_layer_makes_its_side_and_wraps_its_kernel(
+    name, function, dtype, spectral_norm
+):
+    module = Layer(function, spectral_norm, dtype)
+    y, variables = jax.eval_shape(
+        lambda x: module.init_with_output(jax.random.key(0), x),
+        jnp.zeros((2, 8, 4, 3)),
+    )
+    sides = (16, 8) if name in resampling.UPSAMPLINGS else (4, 2)
+    assert y.shape == (2, *sides, 6) and y.dtype == dtype
+    (layer,) = variables['params'].values()
+    features = 24 if name == 'pixel_shuffle' else 6
+    assert layer['kernel'].shape == (3, 3, 3, features)
+    assert layer['kernel'].dtype == jnp.float32
+    assert layer['bias'].shape == (features,)
+    assert ('spectral' in variables) == spectral_norm
+
+
+@pytest.mark.parametrize('name, function', REGISTERED)
+def test_registered_layers_draw_weights_alike(name, function):
+    variables = Layer(function).init(
+        jax.random.key(0), jnp.zeros((1, 4, 4, 50))
+    )
+    (layer,) = variables['params'].values()
+    np.testing.assert_allclose(np.std(layer['kernel']), 0.02, rtol=0.05)
+
+
+def padded_sums(x, kernel):
+    """Convolve with stride 1 and padding SAME for kernels of 3, by loops."""
+    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    _, height, width, _ = x.shape
+    return sum(
+        padded[:, i:i + height, j:j + width] @ kernel[i, j]
+        for i in range(3) for j in range(3)
+    )
+
+
+GOLDEN = {
+    'nearest': lambda x, kernel: padded_sums(
+        x.repeat(2, axis=1).repeat(2, axis=2), kernel
+    ),
+    'pixel_shuffle': lambda x, kernel: np.asarray(
+        resampling.pixel_shuffle(padded_sums(x, kernel))
+    ),
+    'average_pool': lambda x, kernel: sum(
+        padded_sums(x, kernel)[:, i::2, j::2] for i in (0, 1) for j in (0, 1)
+    ) / 4,
+    # SAME pads by 1 on the far side alone where the stride is 2.
+    'strided': lambda x, kernel: padded_sums(x, kernel)[:, 1::2, 1::2],
+}
+
+
+@pytest.mark.parametrize('name', GOLDEN)
+def test_registered_layer_is_its_closed_form(name):
+    x = draw(2, 4, 6, 3)
+    module = Layer(dict(REGISTERED)[name])
+    variables = module.init(jax.random.key(0), x)
+    ((layer, params),) = variables['params'].items()
+    bias = np.zeros_like(params['bias']) + 2
+    kernel = np.asarray(params['kernel']) * 50
+    y = module.apply({'params': {layer: {'kernel': kernel, 'bias': bias}}}, x)
+    np.testing.assert_allclose(
+        y, GOLDEN[name](x, kernel) + 2, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_transposed_is_the_layer_that_dcgan_has():
+    x = draw(2, 4, 6, 3)
+    module = Layer(resampling.UPSAMPLINGS['transposed'])
+    variables = module.init(jax.random.key(0), x)
+    assert list(variables['params']) == ['ConvTranspose_0']
+    params = variables['params']['ConvTranspose_0']
+    np.testing.assert_array_equal(
+        module.apply(variables, x),
+        layers.ConvTranspose(6, (3, 3)).apply({'params': params}, x),
+    )
