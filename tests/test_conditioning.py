@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from gan_jax import networks
+from gan_jax.networks import activations
 from gan_jax.networks import conditioning
 from gan_jax.networks import dcgan
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
 
-NAMES = ['dcgan', 'dcgan_autoencoder', 'mlp', 'mlp_autoencoder']
+NAMES = ['dcgan', 'dcgan_autoencoder', 'mlp', 'mlp_autoencoder', 'resnet']
 CLASSES = 3
 LABELS = np.array([0, 2, 1, 2], np.int32)
 
@@ -38,6 +39,7 @@ ALL = [
     (*pair, condition) for pair in PLAYERS for condition in conditions_of(*pair)
 ]
 LABELLED = [row for row in ALL if row[2] in conditioning.NEED_LABELS]
+BENDING = [pair for pair in PLAYERS if pair[0] != 'resnet']  # it has ReLU alone
 
 
 def make(name, player, condition='none', **fields):
@@ -228,10 +230,10 @@ def test_labels_and_keys_change_nothing_without_a_condition(name, player):
 def test_every_condition_fits_and_keeps_float32_outside(
     name, player, condition
 ):
-    module, inputs = make(
-        name, player, condition, spectral_norm=True, dtype=jnp.bfloat16,
-        prelu=True, dropout=0.1,
-    )
+    fields = {'spectral_norm': True, 'dtype': jnp.bfloat16}
+    if (name, player) in BENDING:
+        fields.update(prelu=True, dropout=0.1)
+    module, inputs = make(name, player, condition, **fields)
     keys = sample_keys(4)
     output, variables = jax.eval_shape(lambda: module.init_with_output(
         jax.random.key(1), inputs, LABELS, train=True, keys=keys
@@ -290,16 +292,15 @@ def test_concat_of_many_classes_has_a_short_embedding():
     assert params['Embed_0']['embedding'].shape == (1000, 128)
 
 
-def test_dcgan_sees_the_label_as_one_more_channel():
+@pytest.mark.parametrize('name', ['dcgan', 'resnet'])
+def test_convolutions_see_the_label_as_one_more_channel(name):
     # Under spectral norm, which leaves the maps as they are.
-    module, images = make(
-        'dcgan', 'discriminator', 'concat', spectral_norm=True
-    )
+    module, images = make(name, 'discriminator', 'concat', spectral_norm=True)
     variables = init(module, images)
     params = dict(variables['params'])
     maps = np.asarray(params.pop('Embed_0')['embedding'])
     assert maps.shape == (CLASSES, 64)
-    plain, _ = make('dcgan', 'discriminator', spectral_norm=True)
+    plain, _ = make(name, 'discriminator', spectral_norm=True)
     np.testing.assert_allclose(
         apply(module, variables, images).logits,
         apply(
@@ -311,7 +312,7 @@ def test_dcgan_sees_the_label_as_one_more_channel():
 
 
 @pytest.mark.parametrize('name, spectral_norm', [
-    ('dcgan', False), ('mlp', False), ('mlp', True),
+    ('dcgan', False), ('mlp', False), ('mlp', True), ('resnet', False),
 ])
 def test_projection_adds_the_inner_product(name, spectral_norm):
     module, images = make(
@@ -338,7 +339,7 @@ def test_projection_adds_the_inner_product(name, spectral_norm):
     )
 
 
-@pytest.mark.parametrize('name', ['dcgan', 'mlp_autoencoder'])
+@pytest.mark.parametrize('name', ['dcgan', 'mlp_autoencoder', 'resnet'])
 def test_auxiliary_is_a_linear_layer_on_the_features(name):
     module, images = make(name, 'discriminator', 'auxiliary')
     variables = init(module, images)
@@ -401,7 +402,7 @@ def test_conditional_batch_norm_starts_as_the_plain_one():
     np.testing.assert_allclose(y, plain, rtol=1e-6)
 
 
-@pytest.mark.parametrize('name', ['dcgan', 'mlp'])
+@pytest.mark.parametrize('name', ['dcgan', 'mlp', 'resnet'])
 def test_conditional_batch_norm_replaces_every_norm_of_the_generator(name):
     module, z = make(name, 'generator', 'batch_norm')
     plain, _ = make(name, 'generator', norm='batch')
@@ -420,6 +421,7 @@ ERRORS = [
     ('dcgan', 'discriminator', {'condition': 'batch_norm'}, 'is not one of'),
     ('mlp_autoencoder', 'discriminator', {'condition': 'projection'},
      'is not one of'),
+    ('resnet', 'discriminator', {'condition': 'batch_norm'}, 'is not one of'),
     ('dcgan', 'generator', {'condition': 'batch_norm', 'norm': 'group'},
      "needs norm='batch', not 'group'"),
     ('mlp', 'discriminator', {'condition': 'concat', 'num_classes': 0},
@@ -450,7 +452,7 @@ def test_missing_labels_are_named_in_one_line(name, player, condition, labels):
 def test_dropout_is_each_samples_own_draw():
     x = np.random.RandomState(0).randn(3, 4, 5).astype(np.float32)
     keys = sample_keys(3)
-    y = layers.dropout(x, 0.25, keys, 7, train=True)
+    y = activations.dropout(x, 0.25, keys, 7, train=True)
     for row, key, dropped in zip(x, keys, y):
         keep = jax.random.bernoulli(jax.random.fold_in(key, 7), 0.75, (4, 5))
         np.testing.assert_allclose(
@@ -461,7 +463,7 @@ def test_dropout_is_each_samples_own_draw():
 def test_dropout_keeps_the_mean_and_drops_its_share():
     rate = 0.3
     x = jnp.ones((40, 1000), jnp.bfloat16)
-    y = layers.dropout(x, rate, sample_keys(40), 0, train=True)
+    y = activations.dropout(x, rate, sample_keys(40), 0, train=True)
     assert y.dtype == jnp.bfloat16
     # The share of 40,000 units has a standard deviation of 0.0023.
     np.testing.assert_allclose(np.mean(y == 0), rate, atol=0.01)
@@ -471,19 +473,19 @@ def test_dropout_keeps_the_mean_and_drops_its_share():
 def test_dropout_has_one_mask_for_a_key_and_a_layer_and_others_for_others():
     x = jnp.ones((2, 200))
     keys = sample_keys(1)[jnp.array([0, 0])]
-    first = layers.dropout(x, 0.5, keys, 0, train=True)
+    first = activations.dropout(x, 0.5, keys, 0, train=True)
     np.testing.assert_array_equal(first[0], first[1])
     np.testing.assert_array_equal(
-        first, layers.dropout(x, 0.5, keys, 0, train=True)
+        first, activations.dropout(x, 0.5, keys, 0, train=True)
     )
     for other in (
-        layers.dropout(x, 0.5, keys, 1, train=True),
-        layers.dropout(x, 0.5, sample_keys(2, 6), 0, train=True),
+        activations.dropout(x, 0.5, keys, 1, train=True),
+        activations.dropout(x, 0.5, sample_keys(2, 6), 0, train=True),
     ):
         assert 0.3 < np.mean(first != other) < 0.7
 
 
-@pytest.mark.parametrize('name, player', PLAYERS)
+@pytest.mark.parametrize('name, player', BENDING)
 def test_dropout_of_a_network_moves_with_the_sample(name, player):
     module, inputs = make(name, player, dropout=0.5)
     variables, keys = init(module, inputs), sample_keys(4)
@@ -496,7 +498,7 @@ def test_dropout_of_a_network_moves_with_the_sample(name, player):
     assert np.abs(other - y).max() > 1e-4
 
 
-@pytest.mark.parametrize('name, player', PLAYERS)
+@pytest.mark.parametrize('name, player', BENDING)
 def test_dropout_is_off_at_evaluation(name, player):
     module, inputs = make(name, player, dropout=0.5)
     plain, _ = make(name, player)
@@ -513,7 +515,7 @@ def test_dropout_in_training_asks_for_a_key_for_each_sample(keys):
         module.init(jax.random.key(0), inputs, train=True, keys=keys)
 
 
-@pytest.mark.parametrize('name, player', PLAYERS)
+@pytest.mark.parametrize('name, player', BENDING)
 def test_every_hidden_layer_has_a_mask_of_its_own(name, player, monkeypatch):
     numbers = []
 
@@ -522,7 +524,7 @@ def test_every_hidden_layer_has_a_mask_of_its_own(name, player, monkeypatch):
         numbers.append(number)
         return x
 
-    monkeypatch.setattr(layers, 'dropout', count)
+    monkeypatch.setattr(activations, 'dropout', count)
     module, inputs = make(name, player, dropout=0.5)
     jax.eval_shape(lambda: module.init(
         jax.random.key(0), inputs, train=True, keys=sample_keys(4)
@@ -534,7 +536,7 @@ def test_every_hidden_layer_has_a_mask_of_its_own(name, player, monkeypatch):
 
 def test_prelu_is_its_closed_form_with_a_slope_for_each_channel():
     x = np.random.RandomState(0).randn(4, 3, 2).astype(np.float32)
-    module = layers.PReLU()
+    module = activations.PReLU()
     variables = module.init(jax.random.key(0), x)
     np.testing.assert_array_equal(variables['params']['slope'], [0.25, 0.25])
     slope = np.array([0.5, -2], np.float32)
@@ -569,7 +571,7 @@ def test_leak_is_the_slope_below_0(player, leak):
     )
 
 
-@pytest.mark.parametrize('name, player', PLAYERS)
+@pytest.mark.parametrize('name, player', BENDING)
 def test_prelu_bends_every_hidden_layer(name, player):
     module, inputs = make(name, player, prelu=True)
     plain, _ = make(name, player)

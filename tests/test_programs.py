@@ -41,6 +41,14 @@ GAMES = {
     ),
     'wgan': small('wgan', d_steps=2, **{'loss.name': 'wasserstein'}),
     'wgan-lazy': small('wgan', d_steps=2, **LAZY),
+    'spectral': small('wgan', d_steps=2, **{
+        'discriminator.spectral_norm': True, 'generator.spectral_norm': True,
+    }),
+    'began': small(**{
+        'loss.name': 'boundary_equilibrium', 'loss.k_rate': 0.5,
+        'discriminator.name': 'mlp_autoencoder',
+        'discriminator.energy': 'mean_absolute',
+    }),
     'unrolled': small('unrolled', **{'schedule.unroll_steps': 2}),
 }
 

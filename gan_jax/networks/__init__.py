@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from gan_jax.networks import autoencoder
 from gan_jax.networks import dcgan
 from gan_jax.networks import mlp
+from gan_jax.networks import resnet
 
 
 class Pair(NamedTuple):
@@ -37,4 +38,5 @@ NETWORKS = {
     'mlp_autoencoder': Pair(
         None, autoencoder.MLPDiscriminator, convolutional=False, energies=True
     ),
+    'resnet': Pair(resnet.Generator, resnet.Discriminator, convolutional=True),
 }

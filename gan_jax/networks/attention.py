@@ -67,3 +67,41 @@ class SelfAttention(nn.Module):
         mean = project(channels, mean.reshape(batch, height, width, -1), 'v')
         weight = self.param('weight', nn.initializers.zeros, (), jnp.float32)
         return x.astype(self.dtype) + weight.astype(self.dtype) * mean
+
+
+def check(network, sides):
+    """Refuse a side that no feature map has.
+
+    Args:
+        network: module with the field attention.
+        sides: shorter sides of the feature maps where attention may sit.
+
+    Raises:
+        ValueError: where the field is neither 0 nor one of them.
+    """
+    if network.attention and network.attention not in sides:
+        raise ValueError(
+            f'attention={network.attention} of the {type(network).__name__} is '
+            f'not the shorter side of a feature map that it has; choose 0 for '
+            f'none or one of {sorted(sides)}'
+        )
+
+
+def attend(network, x, *, train):
+    """Apply self-attention where the feature map has the side for it.
+
+    For a compact method: the layer becomes part of the network.
+
+    Args:
+        network: module with the fields attention, spectral_norm and dtype.
+        x: [B, H, W, C].
+        train: whether a forward is one of training.
+
+    Returns:
+        [B, H, W, C]; x itself where its shorter side is not `attention`.
+    """
+    if min(x.shape[1:3]) != network.attention:
+        return x
+    return SelfAttention(
+        spectral_norm=network.spectral_norm, dtype=network.dtype
+    )(x, train=train)

@@ -11,6 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from gan_jax.networks import activations
 from gan_jax.networks import conditioning
 from gan_jax.networks import dcgan
 from gan_jax.networks import layers
@@ -155,14 +156,14 @@ class MLPDiscriminator(nn.Module):
             self,
             conditioning.concat(self, inputs, labels),
             train=train,
-            activate=layers.activation(self, self.leak, keys, train=train),
+            activate=activations.activation(self, self.leak, keys, train=train),
         )
         wrap = layers.wrapper(self.spectral_norm, train=train)
         code = wrap(nn.Dense(self.code_size, dtype=self.dtype))(x)
         flat = inputs.reshape(inputs.shape[0], -1)
         reconstruction = mlp.decode(
             self, code, flat.shape[1], train=train,
-            activate=layers.activation(
+            activate=activations.activation(
                 self, 0.0, keys, train=train, first=self.depth
             ),
         )
@@ -233,16 +234,16 @@ class DCGANDiscriminator(nn.Module):
             self,
             conditioning.concat_map(self, inputs, labels),
             train=train,
-            activate=layers.activation(self, self.leak, keys, train=train),
+            activate=activations.activation(self, self.leak, keys, train=train),
         )
         wrap = layers.wrapper(self.spectral_norm, train=train)
         code = wrap(nn.Dense(
             self.code_size, dtype=self.dtype, kernel_init=layers.dcgan_init
-        ))(x)
+        ))(x.reshape(x.shape[0], -1))
         shape = inputs.shape[1:]
         reconstruction = dcgan.decode(
             self, code, shape, kernel_size=4, train=train,
-            activate=layers.activation(
+            activate=activations.activation(
                 self, 0.0, keys, train=train, first=dcgan.num_blocks(shape)
             ),
         )

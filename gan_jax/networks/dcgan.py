@@ -9,8 +9,12 @@ from typing import Any, Tuple
 import flax.linen as nn
 import jax.numpy as jnp
 
+from gan_jax.networks import activations
+from gan_jax.networks import attention
 from gan_jax.networks import conditioning
 from gan_jax.networks import layers
+from gan_jax.networks import minibatch
+from gan_jax.networks import resampling
 
 
 def num_blocks(image_shape):
@@ -45,10 +49,20 @@ def num_blocks(image_shape):
     return blocks
 
 
+def map_sides(image_shape):
+    """List the shorter sides of the hidden feature maps, of G and of D alike.
+
+    28 -> [14, 7], 32 -> [16, 8, 4].
+    """
+    side = min(image_shape[:2])
+    return [side // 2**(k + 1) for k in range(num_blocks(image_shape))]
+
+
 def decode(
-    network, z, image_shape, *, kernel_size, train, activate, labels=None
+    network, z, image_shape, *, kernel_size, train, activate, labels=None,
+    upsampling='transposed',
 ):
-    """Apply a dense layer, then transposed convolutions of stride 2.
+    """Apply a dense layer, then convolutions that double the side.
 
     Norm and activation after every layer but the last, which is linear. For a
     compact method: the layers become part of the module that calls.
@@ -60,8 +74,9 @@ def decode(
         image_shape: (height, width, channels) of the output.
         kernel_size: side of the square kernels.
         train: whether norms take the batch's statistics.
-        activate: function of (x, number), as of `layers.activation`.
+        activate: function of (x, number), as of `activations.activation`.
         labels: [B] int32, or None where norms need none.
+        upsampling: one of `resampling.UPSAMPLINGS`.
 
     Returns:
         [B, H, W, C] float32.
@@ -85,17 +100,19 @@ def decode(
         x = activate(norm(x), block)
         last = block == blocks - 1
         features //= 2
-        x = wrap(layers.ConvTranspose(
+        x = resampling.UPSAMPLINGS[upsampling](
+            x,
             channels if last else features,
             (kernel_size, kernel_size),
+            wrap=wrap,
             use_bias=last or not normed,
             dtype=network.dtype,
-        ))(x)
+        )
     return x.astype(jnp.float32)
 
 
-def encode(network, images, *, train, activate):
-    """Apply convolutions of stride 2 with activation.
+def encode(network, images, *, train, activate, downsampling='strided'):
+    """Apply convolutions that halve the side, with activation.
 
     Norm after every convolution but the first. For a compact method: the layers
     become part of the module that calls.
@@ -105,43 +122,59 @@ def encode(network, images, *, train, activate):
             spectral_norm.
         images: [B, H, W, C].
         train: whether norms take the batch's statistics.
-        activate: function of (x, number), as of `layers.activation`.
+        activate: function of (x, number), as of `activations.activation`.
+        downsampling: one of `resampling.DOWNSAMPLINGS`.
 
     Returns:
-        [B, F] in the dtype of the computation.
+        [B, h, w, F] in the dtype of the computation.
     """
     wrap = layers.wrapper(network.spectral_norm, train=train)
     x = images.astype(network.dtype)
     for block in range(num_blocks(images.shape[1:])):
         normed = block > 0 and network.norm != 'none'
-        x = wrap(nn.Conv(
+        x = resampling.DOWNSAMPLINGS[downsampling](
+            x,
             network.width * 2**block,
             (network.kernel_size, network.kernel_size),
-            strides=2,
+            wrap=wrap,
             use_bias=not normed,
             dtype=network.dtype,
-            kernel_init=layers.dcgan_init,
-        ))(x)
+        )
         if normed:
             x = layers.Norm(network.norm, dtype=network.dtype)(x, train=train)
         x = activate(x, block)
-    return x.reshape(x.shape[0], -1)
+    return x
+
+
+def _activation(network, keys, *, train):
+    """Give what bends the hidden layers, with self-attention at its side."""
+    bend = activations.activation(network, network.leak, keys, train=train)
+
+    def activate(x, number):
+        return attention.attend(network, bend(x, number), train=train)
+
+    return activate
 
 
 class Generator(nn.Module):
-    """z to images: a dense layer, then transposed convolutions of stride 2.
+    """z to images: a dense layer, then convolutions that double the side.
 
     As in the paper: BatchNorm and ReLU after every layer but the last, tanh at
     the end, weights from N(0, 0.02^2), widths that halve as the side doubles.
     Differs from the paper: kernel 4 by default where it has 5 (4 is a multiple
-    of the stride, so every pixel is covered equally often); BatchNorm scales
-    start at 1 where the authors' code draws them from N(1, 0.02^2).
+    of the stride, so every pixel is covered equally often; other upsampling
+    has stride 1, where an odd one is centred); BatchNorm scales start at 1
+    where the authors' code draws them from N(1, 0.02^2).
 
     Attributes:
         image_shape: (height, width, channels) of the output.
         width: channels before the last layer; the first has
             width * 2^(blocks - 1). The paper's 64x64 network has width 128.
         kernel_size: side of the square kernels.
+        upsampling: one of `resampling.UPSAMPLINGS`; the paper's is
+            'transposed'.
+        attention: shorter side of the feature map, before a convolution that
+            doubles it, that has self-attention; 0 for none.
         norm: one of `layers.NORMS`.
         spectral_norm: whether every kernel has spectral norm 1.
         num_classes: classes of the labels, where there is a condition.
@@ -156,6 +189,8 @@ class Generator(nn.Module):
     image_shape: Tuple[int, int, int]
     width: int = 64
     kernel_size: int = 4
+    upsampling: str = 'transposed'
+    attention: int = 0
     norm: str = 'batch'
     spectral_norm: bool = False
     num_classes: int = 0
@@ -181,28 +216,39 @@ class Generator(nn.Module):
         conditioning.check(
             self, inputs, labels, conditioning.GENERATOR_CONDITIONS
         )
+        attention.check(self, map_sides(self.image_shape))
         return jnp.tanh(decode(
             self,
             conditioning.concat(self, inputs, labels),
             self.image_shape,
             kernel_size=self.kernel_size,
             train=train,
-            activate=layers.activation(self, self.leak, keys, train=train),
+            activate=_activation(self, keys, train=train),
             labels=labels,
+            upsampling=self.upsampling,
         ))
 
 
 class Discriminator(nn.Module):
-    """Images to one logit: convolutions of stride 2, then a dense layer.
+    """Images to one logit: convolutions that halve, then a dense layer.
 
     As in the paper: LeakyReLU(0.2), BatchNorm after every convolution but the
     first, weights from N(0, 0.02^2). Differs from the paper: kernel 4 by
-    default where the authors' code has 5.
+    default where the authors' code has 5. With a feature of `minibatch` the
+    logits of a batch depend on each other.
 
     Attributes:
         width: channels of the first layer; they double as the side halves. The
             authors' 64x64 network has 64.
         kernel_size: side of the square kernels.
+        downsampling: one of `resampling.DOWNSAMPLINGS`; the authors' is
+            'strided'.
+        attention: shorter side of the feature map, after a convolution that
+            halved it, that has self-attention; 0 for none.
+        minibatch_stddev: whether the last feature map gets the map of
+            `minibatch.minibatch_stddev`.
+        minibatch_features: number of features of minibatch discrimination next
+            to those of the last hidden layer; 0 for none.
         norm: one of `layers.NORMS`.
         spectral_norm: whether every kernel has spectral norm 1.
         num_classes: classes of the labels, where there is a condition.
@@ -216,6 +262,10 @@ class Discriminator(nn.Module):
 
     width: int = 64
     kernel_size: int = 4
+    downsampling: str = 'strided'
+    attention: int = 0
+    minibatch_stddev: bool = False
+    minibatch_features: int = 0
     norm: str = 'batch'
     spectral_norm: bool = False
     num_classes: int = 0
@@ -241,11 +291,18 @@ class Discriminator(nn.Module):
         conditioning.check(
             self, inputs, labels, conditioning.DISCRIMINATOR_CONDITIONS
         )
-        features = encode(
+        attention.check(self, map_sides(inputs.shape[1:]))
+        x = encode(
             self,
             conditioning.concat_map(self, inputs, labels),
             train=train,
-            activate=layers.activation(self, self.leak, keys, train=train),
+            activate=_activation(self, keys, train=train),
+            downsampling=self.downsampling,
+        )
+        if self.minibatch_stddev:
+            x = minibatch.minibatch_stddev(x)
+        features = minibatch.discriminate(
+            self, x.reshape(x.shape[0], -1), train=train
         )
         return conditioning.head(
             self, features, labels, train=train, kernel_init=layers.dcgan_init

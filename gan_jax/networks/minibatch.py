@@ -10,6 +10,8 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from gan_jax.networks import layers
+
 EPSILON = 1e-8  # under the root, whose slope at 0 has no bound
 
 
@@ -65,6 +67,29 @@ class MinibatchDiscrimination(nn.Module):
         return jnp.concatenate(
             [x.astype(self.dtype), nearness.astype(self.dtype)], axis=1
         )
+
+
+def discriminate(network, features, *, train):
+    """Append minibatch discrimination to D's features, where it is asked for.
+
+    T has spectral norm 1 where the network's kernels have. For a compact
+    method: the layer becomes part of the network.
+
+    Args:
+        network: module with the fields minibatch_features, spectral_norm and
+            dtype.
+        features: [N, F].
+        train: whether a forward is one of training.
+
+    Returns:
+        [N, F + minibatch_features].
+    """
+    if not network.minibatch_features:
+        return features
+    wrap = layers.wrapper(network.spectral_norm, train=train)
+    return wrap(MinibatchDiscrimination(
+        network.minibatch_features, dtype=network.dtype
+    ))(features)
 
 
 def _group_size(num, largest):

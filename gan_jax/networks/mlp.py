@@ -10,8 +10,10 @@ from typing import Any, Tuple
 import flax.linen as nn
 import jax.numpy as jnp
 
+from gan_jax.networks import activations
 from gan_jax.networks import conditioning
 from gan_jax.networks import layers
+from gan_jax.networks import minibatch
 
 
 def decode(network, z, size, *, train, activate, labels=None):
@@ -25,7 +27,7 @@ def decode(network, z, size, *, train, activate, labels=None):
         z: [B, F].
         size: length of each output.
         train: whether norms take the batch's statistics.
-        activate: function of (x, number), as of `layers.activation`.
+        activate: function of (x, number), as of `activations.activation`.
         labels: [B] int32, or None where norms need none.
 
     Returns:
@@ -52,7 +54,7 @@ def encode(network, images, *, train, activate):
             spectral_norm.
         images: [B, ...].
         train: whether norms take the batch's statistics.
-        activate: function of (x, number), as of `layers.activation`.
+        activate: function of (x, number), as of `activations.activation`.
 
     Returns:
         [B, F] in the dtype of the computation.
@@ -123,7 +125,7 @@ class Generator(nn.Module):
             conditioning.concat(self, inputs, labels),
             math.prod(self.image_shape),
             train=train,
-            activate=layers.activation(self, self.leak, keys, train=train),
+            activate=activations.activation(self, self.leak, keys, train=train),
             labels=labels,
         )
         if len(self.image_shape) > 1:
@@ -135,11 +137,14 @@ class Discriminator(nn.Module):
     """Images to one logit through dense layers, with LeakyReLU by default.
 
     Differs from the paper: LeakyReLU where the authors have maxout, and dropout
-    only where it is asked for.
+    only where it is asked for. With minibatch discrimination the logits of a
+    batch depend on each other.
 
     Attributes:
         width: units of each hidden layer.
         depth: number of hidden layers.
+        minibatch_features: number of features of minibatch discrimination next
+            to those of the last hidden layer; 0 for none.
         norm: one of `layers.NORMS`, after each hidden layer but the first.
         spectral_norm: whether every kernel has spectral norm 1.
         num_classes: classes of the labels, where there is a condition.
@@ -153,6 +158,7 @@ class Discriminator(nn.Module):
 
     width: int = 256
     depth: int = 2
+    minibatch_features: int = 0
     norm: str = 'none'
     spectral_norm: bool = False
     num_classes: int = 0
@@ -182,6 +188,7 @@ class Discriminator(nn.Module):
             self,
             conditioning.concat(self, inputs, labels),
             train=train,
-            activate=layers.activation(self, self.leak, keys, train=train),
+            activate=activations.activation(self, self.leak, keys, train=train),
         )
+        features = minibatch.discriminate(self, features, train=train)
         return conditioning.head(self, features, labels, train=train)

@@ -62,20 +62,6 @@ def discriminator_channels(image_shape, width):
     return [(width * min(2**k, MOST), k < blocks) for k in range(blocks + 1)]
 
 
-def check_attention(network, sides):
-    """Refuse a side that no feature map has.
-
-    Args:
-        network: module with the field attention.
-        sides: shorter sides of the feature maps after the blocks.
-    """
-    if network.attention and network.attention not in sides:
-        raise ValueError(
-            f'attention={network.attention} is not the shorter side of a '
-            f'feature map here; choose 0 for none, or one of {sorted(sides)}'
-        )
-
-
 def _initializer(gain):
     """Draw from U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)).
 
@@ -95,15 +81,6 @@ def _conv(network, x, features, size=3, *, gain=1.0, train):
         dtype=network.dtype,
         kernel_init=_initializer(gain),
     ))(x)
-
-
-def _attend(network, x, *, train):
-    """Apply self-attention where the feature map has the side for it."""
-    if min(x.shape[1:3]) != network.attention:
-        return x
-    return attention.SelfAttention(
-        spectral_norm=network.spectral_norm, dtype=network.dtype
-    )(x, train=train)
 
 
 def _up_block(network, x, features, *, norm, train):
@@ -202,7 +179,7 @@ class Generator(nn.Module):
         height, width, channels = self.image_shape
         start = (height // 2 ** len(rest), width // 2 ** len(rest))
         side = min(height, width)
-        check_attention(self, [side // 2**k for k in range(len(rest))])
+        attention.check(self, [side // 2**k for k in range(len(rest))])
 
         wrap = layers.wrapper(self.spectral_norm, train=train)
         norm = conditioning.norm(self, labels, train=train)
@@ -214,7 +191,7 @@ class Generator(nn.Module):
         x = x.reshape(-1, *start, first)
         for features in rest:
             x = _up_block(self, x, features, norm=norm, train=train)
-            x = _attend(self, x, train=train)
+            x = attention.attend(self, x, train=train)
         x = _conv(self, nn.relu(norm(x)), channels, train=train)
         return jnp.tanh(x.astype(jnp.float32))
 
@@ -283,7 +260,7 @@ class Discriminator(nn.Module):
         blocks = discriminator_channels(inputs.shape[1:], self.width)
         halvings = sum(halves for _, halves in blocks)
         side = min(inputs.shape[1:3])
-        check_attention(self, [side // 2 ** (k + 1) for k in range(halvings)])
+        attention.check(self, [side // 2 ** (k + 1) for k in range(halvings)])
 
         norm = conditioning.norm(self, labels, train=train)
         x = conditioning.concat_map(self, inputs, labels).astype(self.dtype)
@@ -293,7 +270,7 @@ class Discriminator(nn.Module):
                 halves=halves, first=not block, norm=norm, train=train,
             )
             if halves:
-                x = _attend(self, x, train=train)
+                x = attention.attend(self, x, train=train)
         return conditioning.head(
             self, nn.relu(x).sum((1, 2)), labels, train=train,
             kernel_init=_initializer(1.0),
