@@ -32,34 +32,18 @@ samples without it are further from digits (configs/README.md).
 Expected, and where it was measured: configs/README.md.
 """
 
-from gan_jax import errors
-from gan_jax.config import default_config
-
-ARGUMENTS = ('celeb_a', 'cifar10', 'digits', 'fashion_mnist', 'mnist')
+from gan_jax import recipe
 
 
 def get_config(argument='digits'):
     """Give the config for one data set."""
-    if argument not in ARGUMENTS:
-        raise errors.ConfigError(
-            errors.unknown_name('configs/dcgan.py:', argument, ARGUMENTS)
-        )
-    config = default_config()
-    config.data.name = argument
+    config = recipe.on_images('dcgan', argument)
     if argument == 'digits':
-        config.generator.width, config.discriminator.width = 24, 16
         config.num_steps = 7500
         config.instance_noise.std = 0.4
         config.instance_noise.decay_steps = config.num_steps
-        config.sample_every = config.checkpoint_every = 500
-        config.log_every = 100
-        return config
-    config.num_steps = 20_000
-    config.sample_every = config.checkpoint_every = 1000
     if argument == 'celeb_a':
-        config.data.image_size = '64'
         config.batch_size = 128
         config.generator.width = 128
         config.generator.kernel_size = config.discriminator.kernel_size = 5
-        config.num_steps = 100_000
     return config

@@ -16,6 +16,7 @@ from gan_jax.data import sources
 from gan_jax.networks import autoencoder
 from gan_jax.networks import conditioning
 from gan_jax.networks import layers
+from gan_jax.networks import resampling
 from gan_jax.steps import adversarial
 from gan_jax.steps import game
 
@@ -103,9 +104,13 @@ def default_config():
     config.generator = _network_config()
     config.generator.condition = 'none'  # conditioning.GENERATOR_CONDITIONS
     config.generator.leak = 0.0  # slope of hidden layers below 0; 0 is ReLU
+    config.generator.upsampling = 'transposed'  # dcgan: resampling.UPSAMPLINGS
     config.discriminator = _network_config()
     config.discriminator.condition = 'none'  # ... .DISCRIMINATOR_CONDITIONS
     config.discriminator.leak = 0.2  # slope of hidden layers below 0
+    config.discriminator.downsampling = 'strided'  # ... .DOWNSAMPLINGS
+    config.discriminator.minibatch_features = 0  # of a sample among the others
+    config.discriminator.minibatch_stddev = False  # dcgan: a map of spread
     config.discriminator.code_size = 64  # autoencoders: length of the code
     config.discriminator.energy = 'euclidean'  # one of autoencoder.ENERGIES
     config.g_optimizer = _optimizer_config()
@@ -138,6 +143,7 @@ def _network_config():
     network.kernel_size = 4  # dcgan: side of the kernels
     network.norm = 'batch'  # one of layers.NORMS
     network.spectral_norm = False  # every layer's weights by their spectral one
+    network.attention = 0  # dcgan, resnet: side of the map with it; 0 is off
     network.prelu = False  # learn that slope, one for each channel
     network.dropout = 0.0  # chance of a hidden unit to be dropped in training
     return network
@@ -230,6 +236,7 @@ def _check_numbers(config):
     counts += [key for key in values if key.endswith('.every')]
     for player in ('generator', 'discriminator'):
         counts += [f'{player}.width', f'{player}.depth']
+        need(f'{player}.attention', lambda v: v >= 0, 'a side (0 is off)')
         need(f'{player}.dropout', lambda v: 0 <= v < 1, 'in [0, 1)')
         need(f'{player}.leak', lambda v: 0 <= v <= 1, 'in [0, 1]')
         key = f'{player}.kernel_size'
@@ -268,7 +275,8 @@ def _check_numbers(config):
     for key in [*shares, 'augment.probability']:
         need(key, lambda v: 0 <= v <= 1, 'in [0, 1]')
     need('augment.target', lambda v: -1 <= v <= 1, 'in [-1, 1]')
-    for key in ('ema_half_life', 'history.size'):
+    sizes = ['ema_half_life', 'history.size']
+    for key in [*sizes, 'discriminator.minibatch_features']:
         need(key, lambda v: v >= 0, '0 (off) or positive')
     need('loss.margin', lambda v: v > 0, 'positive')
     need('loss.k_rate', lambda v: v > 0, 'positive')
@@ -290,6 +298,8 @@ def _check_names(config):
         'generator.condition': conditioning.GENERATOR_CONDITIONS,
         'discriminator.condition': conditioning.DISCRIMINATOR_CONDITIONS,
         'discriminator.energy': autoencoder.ENERGIES,
+        'generator.upsampling': resampling.UPSAMPLINGS,
+        'discriminator.downsampling': resampling.DOWNSAMPLINGS,
     }
     for player in ('generator', 'discriminator'):
         choices[f'{player}.norm'] = layers.NORMS
@@ -327,6 +337,7 @@ def _check_game(config):
     _check_schedule(config)
     _check_sights(config)
     _check_condition(config)
+    _check_networks(config)
     for player in ('g_optimizer', 'd_optimizer'):
         options = config[player]
         if options.schedule != 'constant' and not options.schedule_steps:
@@ -374,6 +385,29 @@ def _check_sights(config):
                 'history.size is for whole batches; num_microbatches='
                 f'{config.num_microbatches} is not 1'
             )
+
+
+def _check_networks(config):
+    """Refuse what a network does not have, and penalties on mixed samples."""
+    defaults = default_config()
+    for player in ('generator', 'discriminator'):
+        module = getattr(networks.NETWORKS[config[player].name], player)
+        for key, value in config[player].items():
+            everywhere = key in ('name', 'width', 'depth', 'kernel_size')
+            if (key not in module.__dataclass_fields__ and not everywhere
+                    and value != defaults[player][key]):
+                raise errors.ConfigError(
+                    f'{player}.{key}={value!r} is not for '
+                    f'{player}.name={config[player].name!r}, which has none'
+                )
+    for key in ('minibatch_features', 'minibatch_stddev'):
+        for name in active_regularizers(config):
+            if (config.discriminator[key]
+                    and regularizers.REGULARIZERS[name].input_gradient):
+                raise errors.ConfigError(
+                    f'regularizers.{name} takes the gradient at single '
+                    f'images, which discriminator.{key} mixes'
+                )
 
 
 def _check_condition(config):

@@ -1,11 +1,13 @@
 """Self-attention against loops over pixels."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gan_jax.networks import attention
+from gan_jax.networks import dcgan
 
 
 def make(shape=(2, 4, 6, 16), weight=0.0, **fields):
@@ -129,3 +131,62 @@ def test_second_order_is_finite_and_reaches_every_parameter():
     grads = jax.jit(jax.grad(penalty))(variables['params'])
     for grads in jax.tree.leaves(grads):
         assert np.isfinite(grads).all() and np.abs(grads).max() > 0
+
+
+def met(module, inputs):
+    """List the shapes that self-attention meets in a forward."""
+    shapes = []
+
+    def intercept(call, args, kwargs, context):
+        if isinstance(context.module, attention.SelfAttention):
+            shapes.append(args[0].shape[1:])
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(intercept):
+        jax.eval_shape(lambda x: module.init(
+            jax.random.key(0), x, train=True
+        ), jnp.zeros(inputs))
+    return shapes
+
+
+@pytest.mark.parametrize('shape, side, g_map, d_map', [
+    ((32, 32, 3), 16, (16, 16, 8), (16, 16, 8)),
+    ((32, 32, 3), 4, (4, 4, 32), (4, 4, 32)),
+    ((28, 28, 1), 7, (7, 7, 16), (7, 7, 16)),
+    ((48, 80, 4), 12, (12, 20, 16), (12, 20, 16)),
+])
+def test_dcgan_attends_once_at_the_side_that_both_players_share(
+    shape, side, g_map, d_map
+):
+    fields = {'width': 8, 'attention': side}
+    assert met(dcgan.Generator(shape, **fields), (1, 5)) == [g_map]
+    assert met(dcgan.Discriminator(**fields), (1, *shape)) == [d_map]
+
+
+@pytest.mark.parametrize('module, inputs', [
+    (dcgan.Generator((8, 8, 1), width=2), (3, 5)),
+    (dcgan.Discriminator(width=2), (3, 8, 8, 1)),
+])
+def test_attention_of_dcgan_changes_nothing_at_first(module, inputs):
+    x = jax.random.normal(jax.random.key(0), inputs)
+    before, plain = module.init_with_output(jax.random.key(1), x, train=True)
+    after, variables = module.clone(attention=4).init_with_output(
+        jax.random.key(1), x, train=True
+    )
+    added = set(variables['params']) - set(plain['params'])
+    assert added == {'SelfAttention_0'}
+    jax.tree.map(np.testing.assert_array_equal, before, after)
+
+
+@pytest.mark.parametrize('module, inputs, sides', [
+    (dcgan.Generator((32, 32, 3), attention=32), (1, 5), r'\[4, 8, 16\]'),
+    (dcgan.Discriminator(attention=8), (1, 28, 28, 1), r'\[7, 14\]'),
+])
+def test_side_that_dcgan_does_not_have_is_refused_with_the_sides(
+    module, inputs, sides
+):
+    player = type(module).__name__
+    line = f'attention={module.attention} of the {player} .*{sides}'
+    with pytest.raises(ValueError, match=line) as raised:
+        met(module, inputs)
+    assert '\n' not in str(raised.value)

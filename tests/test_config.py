@@ -36,6 +36,10 @@ BAD = [
     ('discriminator.leak', -0.2, r'\[0, 1\]'),
     ('generator.condition', 'projection', "'batch_norm'"),
     ('discriminator.condition', 'project', "did you mean 'projection'"),
+    ('generator.upsampling', 'nearst', "did you mean 'nearest'"),
+    ('discriminator.downsampling', 'pool', "'average_pool'"),
+    ('generator.attention', -1, '0 is off'),
+    ('discriminator.minibatch_features', -1, 'positive'),
     ('latent', 'gausian', "did you mean 'gaussian'"),
     ('packing', 0, 'positive'),
     ('history.size', -1, '0 \\(off\\)'),
@@ -51,7 +55,7 @@ BAD = [
     ('g_steps', 0, 'positive'),
     ('num_microbatches', 0, 'positive'),
     ('regularizers.r1.every', 0, 'positive'),
-    ('generator.name', 'mlp_autoencoder', r"\['dcgan', 'mlp'\]"),
+    ('generator.name', 'mlp_autoencoder', r"\['dcgan', 'mlp', 'resnet'\]"),
     ('discriminator.energy', 'euclidian', "did you mean 'euclidean'"),
     ('g_optimizer.schedule', 'cosin', "did you mean 'cosine'"),
     ('regularizers.r1.weight', -1.0, '0 or positive'),
@@ -96,7 +100,7 @@ BAD_GAMES = [
     ({'loss.name': 'energy_based'}, r"needs an autoencoder .*\['dcgan_auto"),
     (
         {'discriminator.name': 'mlp_autoencoder'},
-        r"needs logits .*\['dcgan', 'mlp'\]",
+        r"needs logits .*\['dcgan', 'mlp', 'resnet'\]",
     ),
     (
         {'schedule.name': 'unrolled', 'num_microbatches': 2},
@@ -114,6 +118,15 @@ BAD_GAMES = [
     ({'history.size': 50}, 'under the 64 fakes'),
     ({'history.size': 100, 'packing': 2}, 'under the 128 fakes'),
     ({'history.size': 64, 'num_microbatches': 2}, 'is not 1'),
+    (
+        {'generator.name': 'mlp', 'generator.attention': 8},
+        "generator.attention=8 is not for generator.name='mlp'",
+    ),
+    (
+        {'discriminator.norm': 'none', 'regularizers.r1.weight': 1.0,
+         'discriminator.minibatch_stddev': True},
+        'which discriminator.minibatch_stddev mixes',
+    ),
     ({'generator.condition': 'concat'}, 'both or neither'),
     ({'discriminator.condition': 'projection'}, 'both or neither'),
     (

@@ -6,8 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gan_jax.networks import dcgan
 from gan_jax.networks import layers
 from gan_jax.networks import minibatch
+from gan_jax.networks import mlp
 
 
 def draw(*shape):
@@ -151,3 +153,88 @@ def test_stddev_keeps_bfloat16():
     np.testing.assert_allclose(
         y[:, 0, 0, 3].astype(jnp.float32), expected, rtol=2**-8
     )
+
+
+PLAYERS = {
+    'dcgan': (dcgan.Discriminator(width=4, norm='none'), 'Dense_0'),
+    'mlp': (mlp.Discriminator(width=6), 'Dense_2'),
+}
+
+
+@pytest.mark.parametrize('name', PLAYERS)
+def test_discrimination_stands_between_the_features_and_the_logits(name):
+    module, last = PLAYERS[name]
+    images = draw(4, 8, 8, 2)
+    output, variables = module.clone(minibatch_features=3).init_with_output(
+        jax.random.key(1), images, train=False
+    )
+    params = variables['params']
+    plain = module.init(jax.random.key(1), images, train=False)['params']
+    before = module.apply(
+        {'params': {**params, last: plain[last]}}, images, train=False
+    ).features
+    np.testing.assert_array_equal(output.features[:, :-3], before)
+    np.testing.assert_allclose(
+        output.features[:, -3:],
+        nearness(
+            np.asarray(before), params['MinibatchDiscrimination_0'], 3, 5
+        ),
+        rtol=1e-4, atol=1e-5,
+    )
+    dense = params[last]
+    np.testing.assert_allclose(
+        output.logits,
+        (output.features @ dense['kernel'] + dense['bias'])[:, 0],
+        rtol=1e-4, atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize('name', PLAYERS)
+def test_discrimination_is_wrapped_as_every_kernel_of_its_network(name):
+    module, _ = PLAYERS[name]
+    shapes = [
+        jax.eval_shape(lambda: module.clone(**fields).init(
+            jax.random.key(1), draw(4, 8, 8, 2), train=True
+        )) for fields in (
+            {'minibatch_features': 3},
+            {'minibatch_features': 3, 'spectral_norm': True},
+        )
+    ]
+    plain, wrapped = (jax.tree.map(jnp.shape, s['params']) for s in shapes)
+    assert plain == wrapped
+    kernels = [leaf for leaf in jax.tree.leaves(shapes[1]['params'])
+               if leaf.ndim > 1]
+    assert len(shapes[1]['spectral']) == len(kernels)
+
+
+def test_stddev_joins_the_last_feature_map_of_dcgan():
+    module, _ = PLAYERS['dcgan']
+    images = draw(4, 8, 16, 2)
+    output, variables = module.clone(minibatch_stddev=True).init_with_output(
+        jax.random.key(1), images, train=False
+    )
+    plain = module.init(jax.random.key(1), images, train=False)['params']
+    params = {**variables['params'], 'Dense_0': plain['Dense_0']}
+    before = module.apply({'params': params}, images, train=False).features
+    expected = minibatch.minibatch_stddev(before.reshape(4, 4, 8, 4))
+    np.testing.assert_allclose(
+        output.features, expected.reshape(4, -1), rtol=1e-6
+    )
+    assert output.features.shape == (4, 4 * 8 * 5)
+
+
+@pytest.mark.parametrize('fields', [
+    {}, {'minibatch_stddev': True}, {'minibatch_features': 3},
+], ids=str)
+def test_a_sample_moves_the_logits_of_others_by_these_features_alone(fields):
+    module, _ = PLAYERS['dcgan']
+    module = module.clone(**fields)
+    images = draw(4, 8, 8, 2)
+    variables = module.init(jax.random.key(1), images, train=False)
+
+    def total(images):
+        # Of the logits of all but the first.
+        return module.apply(variables, images, train=True).logits[1:].sum()
+
+    moved = np.abs(jax.grad(total)(images)[0]).max() > 0
+    assert moved == bool(fields)

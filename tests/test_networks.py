@@ -283,8 +283,12 @@ def test_second_order_through_every_generator(name, spectral_norm, monkeypatch):
     ('dcgan', 'discriminator', {'condition': 'projection', 'dropout': 0.3}),
     ('mlp_autoencoder', 'discriminator', {'condition': 'auxiliary'}),
     ('resnet', 'discriminator', {'condition': 'projection'}),
+    ('dcgan', 'discriminator', {
+        'downsampling': 'average_pool', 'minibatch_stddev': True,
+        'minibatch_features': 2,
+    }),
 ])
-def test_second_order_through_conditions_and_dropout(
+def test_second_order_through_conditions_and_further_parts(
     name, player, fields, monkeypatch
 ):
     monkeypatch.setattr(nn, 'leaky_relu', smooth)

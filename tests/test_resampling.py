@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gan_jax.networks import dcgan
 from gan_jax.networks import layers
 from gan_jax.networks import resampling
 
@@ -202,3 +203,61 @@ def test_transposed_is_the_layer_that_dcgan_has():
         module.apply(variables, x),
         layers.ConvTranspose(6, (3, 3)).apply({'params': params}, x),
     )
+
+
+DCGAN_KERNELS = {  # from 8 channels to 4, and from 4 to 1
+    'nearest': ('Conv', (3, 3, 8, 4), (3, 3, 4, 1)),
+    'pixel_shuffle': ('Conv', (3, 3, 8, 16), (3, 3, 4, 4)),
+    'transposed': ('ConvTranspose', (3, 3, 8, 4), (3, 3, 4, 1)),
+}
+
+
+@pytest.mark.parametrize('name', resampling.UPSAMPLINGS)
+def test_dcgan_generator_doubles_by_name(name):
+    module = dcgan.Generator(
+        (16, 24, 1), width=4, kernel_size=3, norm='none', upsampling=name
+    )
+    images, variables = jax.eval_shape(lambda z: module.init_with_output(
+        jax.random.key(0), z, train=False
+    ), jnp.zeros((2, 5)))
+    assert images.shape == (2, 16, 24, 1)
+    layer, *kernels = DCGAN_KERNELS[name]
+    assert kernels == [
+        variables['params'][f'{layer}_{n}']['kernel'].shape for n in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize('name', resampling.DOWNSAMPLINGS)
+def test_dcgan_discriminator_halves_by_name(name):
+    images = jax.random.normal(jax.random.key(0), (2, 8, 12, 2))
+    module = dcgan.Discriminator(
+        width=4, kernel_size=3, norm='none', downsampling=name
+    )
+    output, variables = module.init_with_output(
+        jax.random.key(1), images, train=False
+    )
+    strides = {'average_pool': 1, 'strided': 2}[name]
+    params = variables['params']['Conv_0']
+    x = nn.Conv(4, (3, 3), strides=strides).apply({'params': params}, images)
+    if name == 'average_pool':
+        x = resampling.average_pool(x)
+    np.testing.assert_allclose(
+        output.features, nn.leaky_relu(x, 0.2).reshape(2, -1), rtol=1e-5,
+        atol=1e-7,
+    )
+
+
+def test_dcgan_generator_by_nearest_is_written_out():
+    module = dcgan.Generator(
+        (8, 8, 1), width=4, kernel_size=3, norm='none', upsampling='nearest'
+    )
+    z = jax.random.normal(jax.random.key(0), (2, 5)) * 100
+    images, variables = module.init_with_output(
+        jax.random.key(1), z, train=False
+    )
+    params = variables['params']
+    x = nn.relu(z @ params['Dense_0']['kernel']).reshape(2, 4, 4, 4)
+    x = nn.Conv(1, (3, 3)).apply(
+        {'params': params['Conv_0']}, resampling.nearest(x)
+    )
+    np.testing.assert_allclose(images, np.tanh(x), rtol=1e-4, atol=1e-6)

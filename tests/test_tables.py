@@ -15,6 +15,7 @@ from gan_jax import schedules
 from gan_jax.networks import autoencoder
 from gan_jax.networks import conditioning
 from gan_jax.networks import layers
+from gan_jax.networks import resampling
 from gan_jax.steps import adversarial
 from gan_jax.steps import game
 
@@ -22,6 +23,7 @@ OBJECTIVES = (ROOT / 'configs' / 'OBJECTIVES.md').read_text()
 NAMES = [
     *losses.LOSSES, *regularizers.REGULARIZERS, *schedules.SCHEDULES,
     *networks.NETWORKS, *autoencoder.ENERGIES, *layers.NORMS,
+    *resampling.UPSAMPLINGS, *resampling.DOWNSAMPLINGS,
     *conditioning.GENERATOR_CONDITIONS, *conditioning.DISCRIMINATOR_CONDITIONS,
     *adversarial.SCHEDULES, *game.LATENTS, *game.PATHS,
     *augment.AUGMENTATIONS, *mixtures.MIXTURES, *config_lib.OPTIMIZERS,

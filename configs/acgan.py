@@ -1,0 +1,26 @@
+"""ACGAN: a discriminator that also tells the class.
+
+Paper: Odena, Olah, Shlens, Conditional Image Synthesis With Auxiliary
+Classifier GANs, https://arxiv.org/abs/1610.09585, 2016. From it: the label
+beside z, class logits of D, their cross-entropy in both losses with weight 1,
+dropout of 0.5 in D. Differs: DCGAN's networks.
+
+    python -m gan_jax.main --config=configs/acgan.py
+    python -m gan_jax.main --config=configs/acgan.py:mnist
+
+Arguments: digits (the default), mnist, fashion_mnist, cifar10, celeb_a.
+Expected, and where it was measured: configs/README.md.
+"""
+
+from gan_jax import recipe
+
+
+def get_config(argument='digits'):
+    """Give the config for one data set."""
+    config = recipe.on_images('acgan', argument)
+    config.generator.condition = 'concat'
+    config.discriminator.condition = 'auxiliary'
+    config.discriminator.dropout = 0.5
+    config.regularizers.d_classification.weight = 1.0
+    config.regularizers.g_classification.weight = 1.0
+    return config

@@ -1,0 +1,30 @@
+"""Residual networks with a hinge loss and a D of spectral norm 1.
+
+Paper: Miyato et al., Spectral Normalization for Generative Adversarial
+Networks, https://arxiv.org/abs/1802.05957, 2018. From it: residual blocks, no
+BatchNorm in D, spectral normalisation of every layer of D, hinge loss, Adam
+(2e-4, b1 0, b2 0.9), 5 updates of D to one of G. Differs on the digits: widths
+24 and 16, where the paper has 256 and 128 on images of 32x32.
+
+    python -m gan_jax.main --config=configs/hinge_resnet.py
+    python -m gan_jax.main --config=configs/hinge_resnet.py:cifar10
+
+Arguments: digits (the default), mnist, fashion_mnist, cifar10, celeb_a.
+Expected, and where it was measured: configs/README.md.
+"""
+
+from gan_jax import recipe
+
+
+def get_config(argument='digits'):
+    """Give the config for one data set."""
+    config = recipe.on_images('hinge_resnet', argument)
+    config.loss.name, config.d_steps = 'hinge', 5
+    config.generator.name = config.discriminator.name = 'resnet'
+    config.discriminator.norm = 'none'
+    config.discriminator.spectral_norm = True
+    for optimizer in (config.g_optimizer, config.d_optimizer):
+        optimizer.b1, optimizer.b2 = 0.0, 0.9
+    if argument != 'digits':
+        config.generator.width, config.discriminator.width = 256, 128
+    return config

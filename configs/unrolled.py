@@ -1,0 +1,40 @@
+"""Unrolled GAN: a generator that foresees the discriminator's updates.
+
+Paper: Metz et al., Unrolled Generative Adversarial Networks,
+https://arxiv.org/abs/1611.02163, 2016. From the authors' demonstration: two
+hidden layers of 128 with tanh's place taken by ReLU and LeakyReLU, z of 256,
+batch 512, 5 unrolled updates, Adam(b1 0.5) with 1e-3 for G and 1e-4 for D, the
+saturating loss. Differs: the ring has 8 modes, where the demonstration takes
+one angle twice.
+
+    python -m gan_jax.main --config=configs/unrolled.py
+    python -m gan_jax.main --config=configs/unrolled.py:grid
+
+Arguments: ring (the default), grid, spirals, moons, circles, manifold.
+Expected, and where it was measured: configs/README.md.
+"""
+
+from gan_jax import errors
+from gan_jax import mixtures
+from gan_jax.config import default_config
+
+
+def get_config(argument='ring'):
+    """Give the config for one source of points."""
+    if argument not in mixtures.MIXTURES:
+        raise errors.ConfigError(errors.unknown_name(
+            'configs/unrolled.py:', argument, mixtures.MIXTURES
+        ))
+    config = default_config()
+    config.data.name = argument
+    config.loss.name = 'minimax'
+    config.schedule.name = 'unrolled'
+    for player in (config.generator, config.discriminator):
+        player.name, player.norm, player.width = 'mlp', 'none', 128
+    config.g_optimizer.learning_rate = 1e-3
+    config.d_optimizer.learning_rate = 1e-4
+    config.latent_size, config.batch_size = 256, 512
+    config.num_steps = 25_000
+    config.log_every = config.sample_every = config.eval_every = 1000
+    config.checkpoint_every = 5000
+    return config

@@ -1,0 +1,92 @@
+"""What bends hidden layers, and drops their units in training."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class PReLU(nn.Module):
+    """Bend as LeakyReLU does, with a learned slope for each channel.
+
+    max(0, x) + a min(0, x) with a from 0.25. Differs from flax's `nn.PReLU`,
+    which has one slope for all channels.
+
+    References:
+        He et al., Delving Deep into Rectifiers: Surpassing Human-Level
+        Performance on ImageNet Classification,
+        https://arxiv.org/abs/1502.01852, 2015.
+    """
+
+    @nn.compact
+    def __call__(self, x):
+        """Bend x: [B, ..., C], in its dtype; the slopes are float32."""
+        slope = self.param(
+            'slope', nn.initializers.constant(0.25), x.shape[-1:], jnp.float32
+        )
+        return jnp.where(x >= 0, x, slope.astype(x.dtype) * x)
+
+
+def dropout(x, rate, keys, number, *, train):
+    """Set each unit to 0 with probability `rate`, in training.
+
+    The others are divided by 1 - rate, so that the mean stays. A sample's mask
+    comes from its own key: neither the batch nor the device that it is in
+    changes it.
+
+    Args:
+        x: [B, ...].
+        rate: Python float in [0, 1).
+        keys: [B] PRNG keys; None will do in evaluation and at rate 0.
+        number: of the layer, folded into each key; each layer of a network
+            has its own.
+        train: whether units are dropped; x is returned otherwise.
+
+    Returns:
+        As x.
+
+    Raises:
+        ValueError: where the rate is out of range or keys are missing.
+
+    References:
+        Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks
+        from Overfitting, https://jmlr.org/papers/v15/srivastava14a.html, 2014.
+    """
+    if not 0 <= rate < 1:
+        raise ValueError(f'dropout={rate} is not in [0, 1)')
+    if not rate or not train:
+        return x
+    if keys is None or keys.shape[:1] != x.shape[:1]:
+        raise ValueError(
+            f'dropout={rate} in training needs keys, one for each sample'
+        )
+
+    def draw(key):
+        key = jax.random.fold_in(key, number)
+        return jax.random.bernoulli(key, 1 - rate, x.shape[1:])
+
+    return jnp.where(jax.vmap(draw)(keys), x / (1 - rate), 0)
+
+
+def activation(network, leak, keys, *, train, first=0):
+    """Give what bends a network's hidden layers, and drops their units.
+
+    Args:
+        network: module with the fields prelu and dropout.
+        leak: slope below 0; 0 is ReLU. PReLU learns its own.
+        keys: [B] PRNG keys of dropout, or None.
+        train: whether units are dropped.
+        first: number of the first layer, so that two parts of a network do not
+            share their masks.
+
+    Returns:
+        Function of (x, number): number counts the layers of one part.
+    """
+
+    def activate(x, number):
+        if network.prelu:
+            x = PReLU()(x)
+        else:
+            x = nn.leaky_relu(x, leak) if leak else nn.relu(x)
+        return dropout(x, network.dropout, keys, first + number, train=train)
+
+    return activate
