@@ -106,10 +106,10 @@ def test_convolutions_are_not_scanned_on_cpu():
     assert parallel.steps_per_call([100], convolutional=True) == 1
 
 
-def count_up(state, constants, fed, key, mean):
+def count_up(state, constants, fed, key, across):
     noise = jax.random.normal(jax.random.fold_in(key, state))
     total = (fed * constants.hyperparams).sum() + 0 * noise
-    return state + 1, {'total': mean(total)}
+    return state + 1, {'total': across.mean(total)}
 
 
 @pytest.mark.parametrize('num_steps', [1, 3])
