@@ -21,7 +21,6 @@ def get_config(argument='digits'):
     """Give the config for one data set."""
     config = recipe.on_images('began', argument)
     config.loss.name = 'boundary_equilibrium'
-    config.discriminator.name = 'dcgan_autoencoder'
     config.discriminator.energy = 'mean_absolute'
     config.discriminator.norm = 'none'
     for optimizer in (config.g_optimizer, config.d_optimizer):

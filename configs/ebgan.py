@@ -20,6 +20,5 @@ def get_config(argument='digits'):
     """Give the config for one data set."""
     config = recipe.on_images('ebgan', argument)
     config.loss.name = 'energy_based'
-    config.discriminator.name = 'dcgan_autoencoder'
     config.regularizers.pulling_away.weight = 0.1
     return config

@@ -172,7 +172,10 @@ def gan(config, image_shape, num_classes=0):
 
 
 def _network(config, options, player, **fields):
-    module = getattr(networks.NETWORKS[options.name], player)
+    name = options.name
+    if player == 'discriminator':
+        name = config_lib.discriminator_name(config)
+    module = getattr(networks.NETWORKS[name], player)
     for key, value in options.items():
         if key in module.__dataclass_fields__ and key != 'name':
             fields[key] = value

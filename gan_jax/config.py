@@ -323,10 +323,12 @@ def _check_game(config):
             f'labels.* has no meaning for loss.name={config.loss.name!r}, '
             f'which has no targets; {takes} have'
         )
-    if loss.energies != networks.NETWORKS[config.discriminator.name].energies:
+    pair = networks.NETWORKS[discriminator_name(config)]
+    if loss.energies != pair.energies:
         fits = sorted(
             name for name, pair in networks.NETWORKS.items()
-            if pair.energies == loss.energies
+            if (pair.energies == loss.energies
+                or loss.energies and pair.autoencoder)
         )
         raise errors.ConfigError(
             f'loss.name={config.loss.name!r} needs '
@@ -391,14 +393,17 @@ def _check_networks(config):
     """Refuse what a network does not have, and penalties on mixed samples."""
     defaults = default_config()
     for player in ('generator', 'discriminator'):
-        module = getattr(networks.NETWORKS[config[player].name], player)
+        name = config[player].name
+        if player == 'discriminator':
+            name = discriminator_name(config)
+        module = getattr(networks.NETWORKS[name], player)
         for key, value in config[player].items():
             everywhere = key in ('name', 'width', 'depth', 'kernel_size')
             if (key not in module.__dataclass_fields__ and not everywhere
                     and value != defaults[player][key]):
                 raise errors.ConfigError(
                     f'{player}.{key}={value!r} is not for '
-                    f'{player}.name={config[player].name!r}, which has none'
+                    f'{player}.name={name!r}, which has none'
                 )
     for key in ('minibatch_features', 'minibatch_stddev'):
         for name in active_regularizers(config):
@@ -465,6 +470,14 @@ def _check_schedule(config):
             f'schedule.burst_steps={schedule.burst_steps} is not a multiple of '
             f'd_steps={config.d_steps}'
         )
+
+
+def discriminator_name(config):
+    """Name D's network: as an autoencoder where the loss is about energies."""
+    name = config.discriminator.name
+    if losses.LOSSES[config.loss.name].energies:
+        return networks.NETWORKS[name].autoencoder or name
+    return name
 
 
 def is_conditional(config):

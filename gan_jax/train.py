@@ -174,7 +174,7 @@ def _describe(writer, workdir, config, dataset, state):
         f'G         {parameters(state.generator):,} parameters '
         f'({config.generator.name})\n'
         f'D         {parameters(state.discriminator):,} parameters '
-        f'({config.discriminator.name})\n'
+        f'({config_lib.discriminator_name(config)})\n'
         f'Batch     {config.batch_size}{_packed(config)}, '
         f'{config.batch_size // devices} per '
         f'device; {config.num_steps} steps, each {config.d_steps} of D and '

@@ -10,6 +10,7 @@ from gan_jax import build
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import losses
+from gan_jax import networks
 from gan_jax.data import feed
 
 GRADS = [np.array([3.0, -4.0]), np.array([0.5, 2.0])]
@@ -82,6 +83,21 @@ def test_only_regularizers_with_a_weight_are_built():
     gan = build.gan(config, (8, 8, 1))
     assert gan.regularizers == ('r1',)
     assert build.hyperparams(config).penalty_weights == {'r1': 10}
+
+
+@pytest.mark.parametrize('name', ['dcgan', 'mlp'])
+@pytest.mark.parametrize('loss', ['boundary_equilibrium', 'energy_based'])
+def test_a_loss_of_energies_makes_d_an_autoencoder(name, loss):
+    config = helpers.tiny_mlp()
+    config.discriminator.name, config.loss.name = name, loss
+    config_lib.validate(config)
+    made = build.gan(config, (8, 8, 1)).discriminator
+    assert isinstance(
+        made, networks.NETWORKS[f'{name}_autoencoder'].discriminator
+    )
+    config.loss.name = 'hinge'
+    made = build.gan(config, (8, 8, 1)).discriminator
+    assert isinstance(made, networks.NETWORKS[name].discriminator)
 
 
 def test_lazy_regularizers_are_those_with_a_weight_and_a_period():

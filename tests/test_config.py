@@ -97,7 +97,10 @@ BAD_GAMES = [
     ),
     ({'regularizers.r1.weight': 10.0}, "choose 'none'"),
     ({'regularizers.gradient_penalty.weight': 1.0}, 'single images'),
-    ({'loss.name': 'energy_based'}, r"needs an autoencoder .*\['dcgan_auto"),
+    (
+        {'loss.name': 'energy_based', 'discriminator.name': 'resnet'},
+        r"needs an autoencoder .*\['dcgan', 'dcgan_autoencoder', 'mlp',",
+    ),
     (
         {'discriminator.name': 'mlp_autoencoder'},
         r"needs logits .*\['dcgan', 'mlp', 'resnet'\]",

@@ -34,7 +34,6 @@ def config_of(loss, penalty, schedule):
     config.loss.name, config.schedule.name = loss, schedule
     config.schedule.unroll_steps = 1
     if LOSSES[loss].energies:
-        config.discriminator.name = 'mlp_autoencoder'
         config.discriminator.code_size = 2
     if penalty:
         config.regularizers[penalty].weight = 0.1

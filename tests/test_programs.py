@@ -46,7 +46,6 @@ GAMES = {
     }),
     'began': small(**{
         'loss.name': 'boundary_equilibrium', 'loss.k_rate': 0.5,
-        'discriminator.name': 'mlp_autoencoder',
         'discriminator.energy': 'mean_absolute',
     }),
     'unrolled': small('unrolled', **{'schedule.unroll_steps': 2}),

@@ -62,7 +62,7 @@ def shrink(config):
     config.d_steps = min(config.d_steps, 2)
     config.schedule.burst_steps, config.schedule.burst_first = 4, 1
     config.schedule.unroll_steps = 2
-    if 'autoencoder' in config.discriminator.name:
+    if 'autoencoder' in config_lib.discriminator_name(config):
         config.discriminator.code_size = 4
     if config.data.name == 'digits':
         config.data.image_size = '8'

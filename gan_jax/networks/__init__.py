@@ -18,23 +18,36 @@ class Pair(NamedTuple):
         convolutional: whether they convolve, which decides how many steps a
             call may scan on CPU.
         energies: whether the logits are energies, >= 0 and low where real.
+        autoencoder: name of the family whose discriminator is this one as an
+            autoencoder; '' where there is none.
     """
 
     generator: Any
     discriminator: Any
     convolutional: bool
     energies: bool = False
+    autoencoder: str = ''
 
 
 NETWORKS = {
-    'dcgan': Pair(dcgan.Generator, dcgan.Discriminator, convolutional=True),
+    'dcgan': Pair(
+        dcgan.Generator,
+        dcgan.Discriminator,
+        convolutional=True,
+        autoencoder='dcgan_autoencoder',
+    ),
     'dcgan_autoencoder': Pair(
         None,
         autoencoder.DCGANDiscriminator,
         convolutional=True,
         energies=True,
     ),
-    'mlp': Pair(mlp.Generator, mlp.Discriminator, convolutional=False),
+    'mlp': Pair(
+        mlp.Generator,
+        mlp.Discriminator,
+        convolutional=False,
+        autoencoder='mlp_autoencoder',
+    ),
     'mlp_autoencoder': Pair(
         None, autoencoder.MLPDiscriminator, convolutional=False, energies=True
     ),
