@@ -85,7 +85,8 @@ def mixture(config):
     try:
         return mixtures.MIXTURES[name](**options)
     except ValueError as error:
-        raise errors.ConfigError(f'data.name={name!r}: {error}') from error
+        reason = str(error).removeprefix(f'{name}: ')
+        raise errors.ConfigError(f'data.name={name!r}: {reason}') from error
 
 
 def feed(config, dataset):

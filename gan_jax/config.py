@@ -209,6 +209,28 @@ def validate(config, num_devices=1):
             f'batch_size={config.batch_size} does not divide over {into}; '
             f'{" or ".join(works)} does'
         )
+    if config.batch_size == parts:
+        _check_lone_samples(config, parts)
+
+
+def _check_lone_samples(config, parts):
+    """Refuse what compares samples where each part has but one."""
+    coupled = {
+        'discriminator.minibatch_features': 0,
+        'discriminator.minibatch_stddev': False,
+        'regularizers.pulling_away.weight': 0.0,
+    }
+    values = flatten(config)
+    for player in ('generator', 'discriminator'):
+        if config[player].name == 'mlp' and config[player].norm == 'batch':
+            coupled[f'{player}.norm'] = 'none'
+    for key, off in coupled.items():
+        if values[key] != off:
+            raise errors.ConfigError(
+                f'{key}={values[key]} compares samples, and batch_size='
+                f'{config.batch_size} in {parts} parts (devices x '
+                'num_microbatches) leaves one in each'
+            )
 
 
 def _check_keys(config):
@@ -278,6 +300,12 @@ def _check_numbers(config):
     sizes = ['ema_half_life', 'history.size']
     for key in [*sizes, 'discriminator.minibatch_features']:
         need(key, lambda v: v >= 0, '0 (off) or positive')
+    for side in ('real', 'fake'):
+        low = values[f'labels.{side}_low']
+        need(
+            f'labels.{side}_high', lambda v: low <= v,
+            f'at least labels.{side}_low={low}',
+        )
     need('loss.margin', lambda v: v > 0, 'positive')
     need('loss.k_rate', lambda v: v > 0, 'positive')
     need('ema_decay', lambda v: 0 <= v <= 1, 'in [0, 1]')
@@ -374,6 +402,11 @@ def _check_sights(config):
         raise errors.ConfigError(
             'augment.adaptive=True has nothing to adapt; set one of '
             f'{[f"augment.{name}" for name in sorted(augment.AUGMENTATIONS)]}'
+        )
+    if config.augment.adaptive and losses.LOSSES[config.loss.name].energies:
+        raise errors.ConfigError(
+            'augment.adaptive=True follows the sign of D, and '
+            f'loss.name={config.loss.name!r} has energies, never below 0'
         )
     fakes = images_per_batch(config)
     if config.history.size:

@@ -12,6 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 
+MOST = 10_000  # modes of a manifold, and coordinates
+
+
 class Mixture(NamedTuple):
     """A source of points.
 
@@ -145,9 +148,9 @@ def manifold(modes, dimension, ambient, std):
     product may round by how many are drawn at once (on CPU: one, or more).
 
     Args:
-        modes: K >= 1.
+        modes: K in 1 ... 10,000.
         dimension: d, of the manifold, 1 <= d <= D.
-        ambient: D >= 2, coordinates of a point.
+        ambient: D in 2 ... 10,000, coordinates of a point.
         std: scalar > 0, along each axis of the manifold; at most a sixth of
             the smallest distance between centres.
 
@@ -162,11 +165,11 @@ def manifold(modes, dimension, ambient, std):
         implicit variational learning, https://arxiv.org/abs/1705.07761, 2017.
     """
     for holds, rule in (
-        (modes >= 1, f'modes={modes} is under 1'),
-        (ambient >= 2, f'ambient={ambient} is under 2'),
+        (1 <= modes <= MOST, f'modes={modes} is not in 1 ... {MOST}'),
+        (2 <= ambient <= MOST, f'ambient={ambient} is not in 2 ... {MOST}'),
         (1 <= dimension <= ambient,
          f'dimension={dimension} is not in 1 ... ambient={ambient}'),
-        (std > 0, f'std={std} is not above 0'),
+        (0 < std < np.inf, f'std={std} is not above 0 and finite'),
     ):
         if not holds:
             raise ValueError(f'manifold: {rule}')

@@ -62,6 +62,7 @@ BAD = [
     ('clip_weights', float('nan'), '0 or positive'),
     ('labels.flip_probability', 1.5, r'\[0, 1\]'),
     ('labels.real_high', float('inf'), 'finite'),
+    ('labels.real_high', 0.5, 'at least labels.real_low=1.0'),
     ('loss.gamma', 2.0, r'\[0, 1\]'),
     ('loss.margin', 0.0, 'positive'),
     ('ema_decay', 1.5, r'\[0, 1\]'),
@@ -118,6 +119,20 @@ BAD_GAMES = [
         'augment.color changes images',
     ),
     ({'augment.adaptive': True}, 'nothing to adapt'),
+    (
+        {'augment.adaptive': True, 'augment.color': True,
+         'loss.name': 'energy_based'},
+        'never below 0',
+    ),
+    (
+        {'batch_size': 4, 'num_microbatches': 4,
+         'regularizers.pulling_away.weight': 0.1},
+        'pulling_away.weight=0.1 compares samples',
+    ),
+    (
+        {'batch_size': 1, 'generator.name': 'mlp'},
+        'generator.norm=batch compares samples',
+    ),
     ({'history.size': 50}, 'under the 64 fakes'),
     ({'history.size': 100, 'packing': 2}, 'under the 128 fakes'),
     ({'history.size': 64, 'num_microbatches': 2}, 'is not 1'),

@@ -145,12 +145,14 @@ def test_a_manifold_of_one_mode_may_be_wide():
 
 
 @pytest.mark.parametrize('options, words', [
-    ((0, 1, 2, 0.1), 'modes=0 is under 1'),
+    ((0, 1, 2, 0.1), r'modes=0 is not in 1 \.\.\. 10000'),
+    ((10**8, 1, 2, 0.1), r'modes=100000000 is not in 1 \.\.\. 10000'),
     ((3, 0, 2, 0.1), r'dimension=0 is not in 1 \.\.\. ambient=2'),
     ((3, 3, 2, 0.1), r'dimension=3 is not in 1 \.\.\. ambient=2'),
-    ((3, 1, 1, 0.1), 'ambient=1 is under 2'),
-    ((3, 1, 2, 0.0), 'std=0.0 is not above 0'),
-    ((3, 1, 2, float('nan')), 'std=nan is not above 0'),
+    ((3, 1, 1, 0.1), r'ambient=1 is not in 2 \.\.\. 10000'),
+    ((3, 1, 2, 0.0), 'std=0.0 is not above 0 and finite'),
+    ((1, 1, 2, float('inf')), 'std=inf is not above 0 and finite'),
+    ((3, 1, 2, float('nan')), 'std=nan is not above 0 and finite'),
 ])
 def test_numbers_out_of_range_are_told(options, words):
     with pytest.raises(ValueError, match=f'^manifold: {words}$'):
