@@ -20,26 +20,14 @@ deviations of a mode, and the reverse KL divergence (ring and grid).
 Expected, and where it was measured: configs/README.md.
 """
 
-from gan_jax import errors
-from gan_jax import mixtures
-from gan_jax.config import default_config
+from gan_jax import recipe
 
 
 def get_config(argument='ring'):
-    """Give the config for one source."""
-    if argument not in mixtures.MIXTURES:
-        raise errors.ConfigError(errors.unknown_name(
-            'configs/mixtures.py:', argument, mixtures.MIXTURES
-        ))
-    config = default_config()
-    config.data.name = argument
-    for player in (config.generator, config.discriminator):
-        player.name, player.norm, player.width = 'mlp', 'none', 128
+    """Give the config for one source of points."""
+    config = recipe.on_points('mixtures', argument)
     for optimizer in (config.g_optimizer, config.d_optimizer):
         optimizer.learning_rate = 1e-3
     config.latent_size = 32
-    config.batch_size = 512
     config.num_steps = 20_000
-    config.log_every = config.sample_every = config.eval_every = 1000
-    config.checkpoint_every = 5000
     return config

@@ -14,27 +14,16 @@ Arguments: ring (the default), grid, spirals, moons, circles, manifold.
 Expected, and where it was measured: configs/README.md.
 """
 
-from gan_jax import errors
-from gan_jax import mixtures
-from gan_jax.config import default_config
+from gan_jax import recipe
 
 
 def get_config(argument='ring'):
     """Give the config for one source of points."""
-    if argument not in mixtures.MIXTURES:
-        raise errors.ConfigError(errors.unknown_name(
-            'configs/unrolled.py:', argument, mixtures.MIXTURES
-        ))
-    config = default_config()
-    config.data.name = argument
+    config = recipe.on_points('unrolled', argument)
     config.loss.name = 'minimax'
     config.schedule.name = 'unrolled'
-    for player in (config.generator, config.discriminator):
-        player.name, player.norm, player.width = 'mlp', 'none', 128
     config.g_optimizer.learning_rate = 1e-3
     config.d_optimizer.learning_rate = 1e-4
-    config.latent_size, config.batch_size = 256, 512
+    config.latent_size = 256
     config.num_steps = 25_000
-    config.log_every = config.sample_every = config.eval_every = 1000
-    config.checkpoint_every = 5000
     return config

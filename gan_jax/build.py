@@ -81,12 +81,17 @@ def mixture(config):
     if not config_lib.has_points(config):
         return None
     name = config.data.name
-    options = {key: config.data[key] for key in mixtures.OPTIONS.get(name, ())}
+    keys = mixtures.OPTIONS.get(name, ())
     try:
-        return mixtures.MIXTURES[name](**options)
+        return _make_mixture(name, *((key, config.data[key]) for key in keys))
     except ValueError as error:
         reason = str(error).removeprefix(f'{name}: ')
         raise errors.ConfigError(f'data.name={name!r}: {reason}') from error
+
+
+@functools.lru_cache(maxsize=1)  # many modes take seconds to place
+def _make_mixture(name, *options):
+    return mixtures.MIXTURES[name](**dict(options))
 
 
 def feed(config, dataset):

@@ -76,7 +76,7 @@ def default_config():
     config.schedule.unroll_steps = 5  # unrolled: D's updates that G foresees
     config.schedule.burst_steps = 100  # wgan: D's updates, in place of d_steps,
     config.schedule.burst_first = 25  # ... in each of so many steps at first
-    config.schedule.burst_every = 500  # ... and at every so manieth after
+    config.schedule.burst_every = 500  # ... and again every so many; 0: never
 
     config.loss = ConfigDict()
     config.loss.name = 'non_saturating'  # one of losses.LOSSES

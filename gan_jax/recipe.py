@@ -1,7 +1,8 @@
-"""What recipes of image GANs share: the data sets that they take by name."""
+"""What recipes share: the data that they take by name, and what fits it."""
 
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax import mixtures
 
 IMAGES = ('celeb_a', 'cifar10', 'digits', 'fashion_mnist', 'mnist')
 
@@ -20,10 +21,7 @@ def on_images(recipe, argument):
     Raises:
         errors.ConfigError: for another argument.
     """
-    if argument not in IMAGES:
-        raise errors.ConfigError(
-            errors.unknown_name(f'configs/{recipe}.py:', argument, IMAGES)
-        )
+    _check(recipe, argument, IMAGES)
     config = config_lib.default_config()
     config.data.name = argument
     if argument == 'digits':
@@ -38,3 +36,35 @@ def on_images(recipe, argument):
         config.data.image_size = '64'
         config.num_steps = 100_000
     return config
+
+
+def on_points(recipe, argument):
+    """Start a recipe on a source of points: two hidden layers of 128.
+
+    Args:
+        recipe: name of its file in configs/, without the ending.
+        argument: one of `mixtures.MIXTURES`.
+
+    Returns:
+        ConfigDict of `config.default_config` with data, networks, batch and
+        cadences set.
+
+    Raises:
+        errors.ConfigError: for another argument.
+    """
+    _check(recipe, argument, mixtures.MIXTURES)
+    config = config_lib.default_config()
+    config.data.name = argument
+    for player in (config.generator, config.discriminator):
+        player.name, player.norm, player.width = 'mlp', 'none', 128
+    config.batch_size = 512
+    config.log_every = config.sample_every = config.eval_every = 1000
+    config.checkpoint_every = 5000
+    return config
+
+
+def _check(recipe, argument, arguments):
+    if argument not in arguments:
+        raise errors.ConfigError(
+            errors.unknown_name(f'configs/{recipe}.py:', argument, arguments)
+        )
