@@ -22,6 +22,7 @@ from ml_collections import config_flags
 import numpy as np
 
 from gan_jax import build
+from gan_jax import checks
 from gan_jax import command
 from gan_jax import config as config_lib
 from gan_jax.data import feed as feed_lib
@@ -142,7 +143,7 @@ def main(argv):
     """Print, and write as JSON, the throughput of --config."""
     del argv
     config = CONFIG.value
-    config_lib.validate(config, parallel.device_count())
+    checks.validate(config, parallel.device_count())
     environment.use_compilation_cache()
     shape = image_shape(config)
     num_steps = STEPS_PER_CALL.value or parallel.steps_per_call(

@@ -45,7 +45,7 @@ import numpy as np
 
 from gan_jax import build
 from gan_jax import command
-from gan_jax import config as config_lib
+from gan_jax import checks
 from gan_jax.metrics import modes
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer
@@ -122,7 +122,7 @@ def configure(name):
     config.loss.name, config.d_steps, config.seed = 'wasserstein', 5, SEED.value
     for optimizer in (config.g_optimizer, config.d_optimizer):
         optimizer.learning_rate = LEARNING_RATE.value
-    config_lib.validate(config)
+    checks.validate(config)
     return config
 
 

@@ -25,6 +25,7 @@ MULTIHOST = flags.DEFINE_bool(
 
 def main(argv):
     """Train what --config says, in --workdir."""
+    from gan_jax import checks
     from gan_jax import config as config_lib
     from gan_jax import errors
     from gan_jax import train
@@ -40,7 +41,7 @@ def main(argv):
             '--config.d_steps=5'
         )
     try:
-        config_lib.validate(CONFIG.value)
+        checks.validate(CONFIG.value)
     except OSError as error:
         path = flags.FLAGS['config'].serialize()
         raise errors.ConfigError(f'{path} is not a readable file') from error

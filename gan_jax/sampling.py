@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from gan_jax import build
+from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax.runtime import checkpoint
@@ -191,7 +192,7 @@ def load(workdir, step=None):
         errors.CheckpointError: where there is no such run or step.
     """
     config = load_config(workdir)
-    config_lib.validate(config)
+    checks.validate(config)
     data = _read_json(workdir, 'data.json')
     image_shape = tuple(data['image_shape'])
     gan = build.gan(config, image_shape, len(data.get('classes', ())))

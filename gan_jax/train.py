@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from gan_jax import build
+from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import evaluation
@@ -65,7 +66,7 @@ def train(config, workdir, *, images=None, labels=None, callback=None):
     Raises:
         errors.UserError: one line that says what to mend.
     """
-    config_lib.validate(config, parallel.device_count())
+    checks.validate(config, parallel.device_count())
     environment.use_compilation_cache()
     if images is None:
         dataset = build.dataset(config)

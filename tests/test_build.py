@@ -7,6 +7,7 @@ import pytest
 
 import helpers
 from gan_jax import build
+from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import losses
@@ -60,7 +61,7 @@ def test_rmsprop_has_the_constants_of_wgans_authors():
 
 
 def test_every_optimizer_is_built():
-    for name in config_lib.OPTIMIZERS:
+    for name in checks.OPTIMIZERS:
         assert np.isfinite(directions(name=name)).all()
 
 
@@ -90,7 +91,7 @@ def test_only_regularizers_with_a_weight_are_built():
 def test_a_loss_of_energies_makes_d_an_autoencoder(name, loss):
     config = helpers.tiny_mlp()
     config.discriminator.name, config.loss.name = name, loss
-    config_lib.validate(config)
+    checks.validate(config)
     made = build.gan(config, (8, 8, 1)).discriminator
     assert isinstance(
         made, networks.NETWORKS[f'{name}_autoencoder'].discriminator
@@ -108,7 +109,7 @@ def test_lazy_regularizers_are_those_with_a_weight_and_a_period():
     assert build.gan(config, (8, 8, 1)).lazy == (('r1', 16),)
 
 
-@pytest.mark.parametrize('name', [*config_lib.OPTIMIZERS])
+@pytest.mark.parametrize('name', [*checks.OPTIMIZERS])
 def test_differentiable_optimizers_give_the_same_direction(name):
     options = config_lib.default_config().d_optimizer
     options.name = name

@@ -14,7 +14,7 @@ import pytest
 
 import helpers
 from gan_jax import build
-from gan_jax import config as config_lib
+from gan_jax import checks
 from gan_jax import errors
 from gan_jax.losses import LOSSES
 from gan_jax.regularizers import REGULARIZERS
@@ -43,7 +43,7 @@ def config_of(loss, penalty, schedule):
             for name in ('d_classification', 'g_classification'):
                 config.regularizers[name].weight = 0.1
     try:
-        config_lib.validate(config)
+        checks.validate(config)
     except errors.ConfigError:
         return None
     return config
@@ -148,7 +148,7 @@ def test_the_whole_product_runs(names):
     assert_finite(names, 2)
 
 
-@pytest.mark.parametrize('optimizer', config_lib.OPTIMIZERS)
+@pytest.mark.parametrize('optimizer', checks.OPTIMIZERS)
 def test_unrolling_stays_finite_where_d_has_no_gradient(optimizer):
     # Hinge gives D's last bias a gradient of 1/2 - 1/2, exactly 0.
     config = config_of('hinge', '', 'unrolled')

@@ -8,6 +8,7 @@ from PIL import Image
 import pytest
 
 import helpers
+from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import mixtures
@@ -44,7 +45,7 @@ def test_runs_that_differ_have_folders_that_differ(flag):
     _, name = script.make_config('G inner', 0)
     parse(flag)
     config, changed = script.make_config('G inner', 0)
-    config_lib.validate(config)
+    checks.validate(config)
     assert changed != name
 
 

@@ -17,6 +17,7 @@ FLOORS = {
     'data': 2,
     'steps': 3,
     'config': 4, 'runtime': 4,
+    'checks': 4.5,
     'build': 5, 'recipe': 5,
     'sampling': 6, 'evaluation': 6, 'programs': 6,
     'train': 7,

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 import helpers
 from gan_jax import build
-from gan_jax import config as config_lib
+from gan_jax import checks
 from gan_jax import labels
 from gan_jax import losses
 
@@ -241,7 +241,7 @@ def test_the_loss_that_readme_adds_trains(monkeypatch):
     exec(code, vars(losses).copy())
     config = helpers.tiny_mlp()
     config.loss.name = 'absolute'
-    config_lib.validate(config)
+    checks.validate(config)
     gan = build.gan(config, helpers.SHAPE)
     state = helpers.start(gan)
     after, metrics = helpers.step(gan, state, helpers.batch())

@@ -8,6 +8,7 @@ import pytest
 import helpers
 from conftest import ROOT
 from gan_jax import build
+from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import mixtures
@@ -45,7 +46,7 @@ def load(path, argument):
 @pytest.mark.parametrize('path, argument', CASES)
 def test_recipe_validates_and_fits_its_data(path, argument):
     config, module = load(path, argument)
-    config_lib.validate(config)
+    checks.validate(config)
     build.gan(config, SHAPES[config.data.name], num_classes=10)
     assert f'--config=configs/{path.name}' in module.__doc__
 

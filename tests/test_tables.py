@@ -6,6 +6,7 @@ import pytest
 
 from conftest import ROOT
 from gan_jax import augment
+from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import losses
 from gan_jax import mixtures
@@ -26,7 +27,7 @@ NAMES = [
     *resampling.UPSAMPLINGS, *resampling.DOWNSAMPLINGS,
     *conditioning.GENERATOR_CONDITIONS, *conditioning.DISCRIMINATOR_CONDITIONS,
     *adversarial.SCHEDULES, *game.LATENTS, *game.PATHS,
-    *augment.AUGMENTATIONS, *mixtures.MIXTURES, *config_lib.OPTIMIZERS,
+    *augment.AUGMENTATIONS, *mixtures.MIXTURES, *checks.OPTIMIZERS,
 ]
 
 

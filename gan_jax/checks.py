@@ -1,0 +1,347 @@
+"""What a config may hold: every value in bounds, parts that fit together."""
+
+import math
+
+from gan_jax import augment
+from gan_jax import config as config_lib
+from gan_jax import errors
+from gan_jax import losses
+from gan_jax import mixtures
+from gan_jax import networks
+from gan_jax import regularizers
+from gan_jax import schedules
+from gan_jax.data import sources
+from gan_jax.networks import autoencoder
+from gan_jax.networks import conditioning
+from gan_jax.networks import layers
+from gan_jax.networks import resampling
+from gan_jax.steps import adversarial
+from gan_jax.steps import game
+
+DTYPES = ('bfloat16', 'float32')
+OPTIMIZERS = ('adam', 'rmsprop', 'sgd')
+
+
+def validate(config, num_devices=1):
+    """Check every value that its type does not hold in bounds.
+
+    Args:
+        config: ConfigDict with the keys of `config.default_config`.
+        num_devices: devices, over all hosts, that share the batch.
+
+    Raises:
+        errors.ConfigError: naming the first bad key, its value and what is
+            allowed.
+    """
+    _check_keys(config)
+    _check_numbers(config)
+    _check_names(config)
+    _check_game(config)
+    config_lib.image_size(config)
+    parts = num_devices * config.num_microbatches
+    if config.batch_size % parts:
+        below = config.batch_size // parts * parts
+        works = [str(b) for b in (below, below + parts) if b]
+        into = f'{num_devices} devices'
+        if config.num_microbatches > 1:
+            into += f' in num_microbatches={config.num_microbatches} parts'
+        raise errors.ConfigError(
+            f'batch_size={config.batch_size} does not divide over {into}; '
+            f'{" or ".join(works)} does'
+        )
+    if config.batch_size == parts:
+        _check_lone_samples(config, parts)
+
+
+def _check_lone_samples(config, parts):
+    """Refuse what compares samples where each part has but one."""
+    coupled = {
+        'discriminator.minibatch_features': 0,
+        'discriminator.minibatch_stddev': False,
+        'regularizers.pulling_away.weight': 0.0,
+    }
+    values = config_lib.flatten(config)
+    for player in ('generator', 'discriminator'):
+        if config[player].name == 'mlp' and config[player].norm == 'batch':
+            coupled[f'{player}.norm'] = 'none'
+    for key, off in coupled.items():
+        if values[key] != off:
+            raise errors.ConfigError(
+                f'{key}={values[key]} compares samples, and batch_size='
+                f'{config.batch_size} in {parts} parts (devices x '
+                'num_microbatches) leaves one in each'
+            )
+
+
+def _check_keys(config):
+    known = set(config_lib.flatten(config_lib.default_config()))
+    given = set(config_lib.flatten(config))
+    for key in sorted(given - known):
+        raise errors.ConfigError(
+            f'{key} is not a config key{errors.nearest(key, known)}'
+        )
+    for key in sorted(known - given):
+        raise errors.ConfigError(f'config key {key} is missing')
+
+
+def _check_numbers(config):
+    values = config_lib.flatten(config)
+
+    def need(key, holds, allowed):
+        if not holds(values[key]):  # a NaN holds nowhere
+            raise errors.ConfigError(f'{key}={values[key]} is not {allowed}')
+
+    counts = ['num_steps', 'batch_size', 'num_microbatches', 'latent_size']
+    counts += ['d_steps', 'g_steps', 'keep_checkpoints']
+    counts += ['packing', 'augment.adaptive_images']
+    counts += ['discriminator.code_size', 'data.modes', 'data.dimension']
+    counts += [f'schedule.{n}' for n in ('unroll_steps', 'burst_steps')]
+    counts += [key for key in values if key.endswith('.every')]
+    for player in ('generator', 'discriminator'):
+        counts += [f'{player}.width', f'{player}.depth']
+        need(f'{player}.attention', lambda v: v >= 0, 'a side (0 is off)')
+        need(f'{player}.dropout', lambda v: 0 <= v < 1, 'in [0, 1)')
+        need(f'{player}.leak', lambda v: 0 <= v <= 1, 'in [0, 1]')
+        key = f'{player}.kernel_size'
+        need(key, lambda v: 2 <= v, 'at least 2')
+    for key in counts:
+        need(key, lambda v: v > 0, 'a positive number')
+    need('schedule.burst_first', lambda v: v >= 0, 'a number of steps')
+    for key in ('schedule.d_threshold', 'schedule.g_threshold'):
+        need(key, math.isfinite, 'a finite number')
+    for key in values:
+        if key.endswith('_every'):
+            need(key, lambda v: v >= 0, 'a number of steps (0 is off)')
+        if key.endswith('.clip_norm'):
+            need(key, lambda v: 0 <= v < float('inf'), '0 (off) or positive')
+        if key.endswith(('.schedule_steps', '.warmup_steps')):
+            need(key, lambda v: v >= 0, 'a number of steps (0 is none)')
+        if key.endswith('learning_rate'):
+            need(key, lambda v: 0 < v < float('inf'), 'a positive rate')
+        if key.endswith(('.b1', '.b2', '.momentum', '.decay')):
+            need(key, lambda v: 0 <= v < 1, 'in [0, 1)')
+    need(
+        'instance_noise.std', lambda v: 0 <= v < float('inf'), '0 or positive'
+    )
+    need(
+        'instance_noise.decay_steps', lambda v: v >= 0,
+        'a number of steps (0 never falls)',
+    )
+    for key in values:
+        if key == 'clip_weights' or (
+                key.startswith('regularizers.') and key.endswith('.weight')):
+            need(key, lambda v: 0 <= v < float('inf'), '0 or positive')
+        if key.startswith('labels.') or key.startswith('loss.'):
+            if key != 'loss.name':
+                need(key, math.isfinite, 'a finite number')
+    shares = ['labels.flip_probability', 'loss.gamma', 'history.share']
+    for key in [*shares, 'augment.probability']:
+        need(key, lambda v: 0 <= v <= 1, 'in [0, 1]')
+    need('augment.target', lambda v: -1 <= v <= 1, 'in [-1, 1]')
+    sizes = ['ema_half_life', 'history.size']
+    for key in [*sizes, 'discriminator.minibatch_features']:
+        need(key, lambda v: v >= 0, '0 (off) or positive')
+    for side in ('real', 'fake'):
+        low = values[f'labels.{side}_low']
+        need(
+            f'labels.{side}_high', lambda v: low <= v,
+            f'at least labels.{side}_low={low}',
+        )
+    need('loss.margin', lambda v: v > 0, 'positive')
+    need('loss.k_rate', lambda v: v > 0, 'positive')
+    need('ema_decay', lambda v: 0 <= v <= 1, 'in [0, 1]')
+    need('seed', lambda v: 0 <= v < 2**63, 'in [0, 2^63)')
+
+
+def _check_names(config):
+    choices = {
+        'dtype': DTYPES,
+        'latent': game.LATENTS,
+        'loss.name': losses.LOSSES,
+        'schedule.name': adversarial.SCHEDULES,
+        'data.name': [*sources.DATASETS, *mixtures.MIXTURES],
+        'generator.name': [
+            name for name, pair in networks.NETWORKS.items() if pair.generator
+        ],
+        'discriminator.name': networks.NETWORKS,
+        'generator.condition': conditioning.GENERATOR_CONDITIONS,
+        'discriminator.condition': conditioning.DISCRIMINATOR_CONDITIONS,
+        'discriminator.energy': autoencoder.ENERGIES,
+        'generator.upsampling': resampling.UPSAMPLINGS,
+        'discriminator.downsampling': resampling.DOWNSAMPLINGS,
+    }
+    for player in ('generator', 'discriminator'):
+        choices[f'{player}.norm'] = layers.NORMS
+    for optimizer in ('g_optimizer', 'd_optimizer'):
+        choices[f'{optimizer}.name'] = OPTIMIZERS
+        choices[f'{optimizer}.schedule'] = schedules.SCHEDULES
+    values = config_lib.flatten(config)
+    for key, names in choices.items():
+        if values[key] not in names:
+            raise errors.ConfigError(
+                errors.unknown_name(key, values[key], names)
+            )
+
+
+def _check_game(config):
+    """Refuse parts that do not go together, with the reason."""
+    loss = losses.LOSSES[config.loss.name]
+    if config_lib.treats_labels(config) and not loss.takes_targets:
+        takes = sorted(n for n, l in losses.LOSSES.items() if l.takes_targets)
+        raise errors.ConfigError(
+            f'labels.* has no meaning for loss.name={config.loss.name!r}, '
+            f'which has no targets; {takes} have'
+        )
+    pair = networks.NETWORKS[config_lib.discriminator_name(config)]
+    if loss.energies != pair.energies:
+        fits = sorted(
+            name for name, pair in networks.NETWORKS.items()
+            if (pair.energies == loss.energies
+                or loss.energies and pair.autoencoder)
+        )
+        raise errors.ConfigError(
+            f'loss.name={config.loss.name!r} needs '
+            f'{"an autoencoder" if loss.energies else "logits"} of the '
+            f'discriminator, one of {fits}, and '
+            f'discriminator.name={config.discriminator.name!r} is none'
+        )
+    _check_schedule(config)
+    _check_sights(config)
+    _check_condition(config)
+    _check_networks(config)
+    for player in ('g_optimizer', 'd_optimizer'):
+        options = config[player]
+        if options.schedule != 'constant' and not options.schedule_steps:
+            raise errors.ConfigError(
+                f'{player}.schedule={options.schedule!r} needs '
+                f'{player}.schedule_steps, the step at which it reaches 0'
+            )
+    for name in config_lib.active_regularizers(config):
+        if name.startswith('consistency') and config_lib.has_points(config):
+            raise errors.ConfigError(
+                f'regularizers.{name} shifts images, and '
+                f'data.name={config.data.name!r} has points'
+            )
+        if (regularizers.REGULARIZERS[name].input_gradient
+                and config.discriminator.norm == 'batch'):
+            raise errors.ConfigError(
+                f'regularizers.{name} takes the gradient at single images, '
+                "which discriminator.norm='batch' mixes; choose 'none', "
+                "'layer', 'instance' or 'group'"
+            )
+
+
+def _check_sights(config):
+    """Refuse what D cannot be shown."""
+    augmentations = config_lib.active_augmentations(config)
+    if augmentations and config_lib.has_points(config):
+        raise errors.ConfigError(
+            f'augment.{augmentations[0]} changes images, and '
+            f'data.name={config.data.name!r} has points'
+        )
+    if config.augment.adaptive and not augmentations:
+        raise errors.ConfigError(
+            'augment.adaptive=True has nothing to adapt; set one of '
+            f'{[f"augment.{name}" for name in sorted(augment.AUGMENTATIONS)]}'
+        )
+    if config.augment.adaptive and losses.LOSSES[config.loss.name].energies:
+        raise errors.ConfigError(
+            'augment.adaptive=True follows the sign of D, and '
+            f'loss.name={config.loss.name!r} has energies, never below 0'
+        )
+    fakes = config_lib.images_per_batch(config)
+    if config.history.size:
+        if config.history.size < fakes:
+            raise errors.ConfigError(
+                f'history.size={config.history.size} is under the {fakes} '
+                'fakes of an update; take as many or more'
+            )
+        if config.num_microbatches > 1:
+            raise errors.ConfigError(
+                'history.size is for whole batches; num_microbatches='
+                f'{config.num_microbatches} is not 1'
+            )
+
+
+def _check_networks(config):
+    """Refuse what a network does not have, and penalties on mixed samples."""
+    defaults = config_lib.default_config()
+    for player in ('generator', 'discriminator'):
+        name = config[player].name
+        if player == 'discriminator':
+            name = config_lib.discriminator_name(config)
+        module = getattr(networks.NETWORKS[name], player)
+        for key, value in config[player].items():
+            everywhere = key in ('name', 'width', 'depth', 'kernel_size')
+            if (key not in module.__dataclass_fields__ and not everywhere
+                    and value != defaults[player][key]):
+                raise errors.ConfigError(
+                    f'{player}.{key}={value!r} is not for '
+                    f'{player}.name={name!r}, which has none'
+                )
+    for key in ('minibatch_features', 'minibatch_stddev'):
+        for name in config_lib.active_regularizers(config):
+            if (config.discriminator[key]
+                    and regularizers.REGULARIZERS[name].input_gradient):
+                raise errors.ConfigError(
+                    f'regularizers.{name} takes the gradient at single '
+                    f'images, which discriminator.{key} mixes'
+                )
+
+
+def _check_condition(config):
+    """Refuse classes that one player alone would know of."""
+    told = {p: config[p].condition for p in ('generator', 'discriminator')}
+    classes = [
+        name for name in config_lib.active_regularizers(config)
+        if regularizers.REGULARIZERS[name].classes
+    ]
+    auxiliary = told['discriminator'] == 'auxiliary'
+    if (told['generator'] == 'none') != (told['discriminator'] == 'none'):
+        raise errors.ConfigError(
+            f"generator.condition={told['generator']!r} and "
+            f"discriminator.condition={told['discriminator']!r}: both or "
+            'neither must be told the class'
+        )
+    if classes and not auxiliary:
+        raise errors.ConfigError(
+            f'regularizers.{classes[0]} needs '
+            "discriminator.condition='auxiliary', not "
+            f"{told['discriminator']!r}"
+        )
+    if auxiliary and len(classes) < 2:
+        raise errors.ConfigError(
+            "discriminator.condition='auxiliary' learns the classes by "
+            'regularizers.d_classification.weight and g_classification.weight;'
+            ' set both, 1 in the paper'
+        )
+    if config_lib.is_conditional(config):
+        values = config_lib.flatten(config)
+        for key, off in (('packing', 1), ('history.size', 0)):
+            if values[key] != off:
+                raise errors.ConfigError(
+                    f'{key}={values[key]} has no classes: with a condition it '
+                    f'must be {off}'
+                )
+
+
+def _check_schedule(config):
+    """Refuse a schedule that the other keys contradict."""
+    schedule = config.schedule
+    if schedule.name == 'unrolled' and config.num_microbatches > 1:
+        raise errors.ConfigError(
+            "schedule.name='unrolled' differentiates through D's updates on "
+            f'whole batches; num_microbatches={config.num_microbatches} is not '
+            '1'
+        )
+    if schedule.name == 'unrolled' and config.d_optimizer.clip_norm:
+        raise errors.ConfigError(
+            "schedule.name='unrolled' differentiates through D's optimizer, "
+            'and the norm that d_optimizer.clip_norm divides by has no '
+            'gradient at 0; set it to 0'
+        )
+    if schedule.name == 'wgan' and schedule.burst_steps % config.d_steps:
+        raise errors.ConfigError(
+            f'schedule.burst_steps={schedule.burst_steps} is not a multiple of '
+            f'd_steps={config.d_steps}'
+        )

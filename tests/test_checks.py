@@ -1,0 +1,218 @@
+"""What a config may hold, and how a mistake is told."""
+
+import pytest
+
+from gan_jax import checks
+from gan_jax import config as config_lib
+from gan_jax import errors
+
+
+def test_default_config_is_valid():
+    checks.validate(config_lib.default_config())
+
+
+BAD = [
+    ('num_steps', 0, 'positive'),
+    ('batch_size', -8, 'positive'),
+    ('d_steps', 0, 'positive'),
+    ('latent_size', 0, 'positive'),
+    ('keep_checkpoints', 0, 'positive'),
+    ('generator.width', 0, 'positive'),
+    ('discriminator.depth', 0, 'positive'),
+    ('generator.kernel_size', 1, 'at least 2'),
+    ('log_every', -1, '0 is off'),
+    ('eval_every', -5, '0 is off'),
+    ('g_optimizer.learning_rate', 0.0, 'positive rate'),
+    ('d_optimizer.learning_rate', float('nan'), 'positive rate'),
+    ('d_optimizer.learning_rate', float('inf'), 'positive rate'),
+    ('g_optimizer.b1', 1.0, r'\[0, 1\)'),
+    ('g_optimizer.momentum', -0.1, r'\[0, 1\)'),
+    ('instance_noise.std', -0.1, '0 or positive'),
+    ('instance_noise.decay_steps', -1, '0 never falls'),
+    ('g_optimizer.clip_norm', -1.0, 'off'),
+    ('d_optimizer.warmup_steps', -1, '0 is none'),
+    ('d_optimizer.decay', 1.0, r'\[0, 1\)'),
+    ('generator.dropout', 1.0, r'\[0, 1\)'),
+    ('discriminator.leak', -0.2, r'\[0, 1\]'),
+    ('generator.condition', 'projection', "'batch_norm'"),
+    ('discriminator.condition', 'project', "did you mean 'projection'"),
+    ('generator.upsampling', 'nearst', "did you mean 'nearest'"),
+    ('discriminator.downsampling', 'pool', "'average_pool'"),
+    ('generator.attention', -1, '0 is off'),
+    ('discriminator.minibatch_features', -1, 'positive'),
+    ('latent', 'gausian', "did you mean 'gaussian'"),
+    ('packing', 0, 'positive'),
+    ('history.size', -1, '0 \\(off\\)'),
+    ('history.share', 1.5, r'\[0, 1\]'),
+    ('augment.probability', -0.5, r'\[0, 1\]'),
+    ('augment.target', 2.0, r'\[-1, 1\]'),
+    ('augment.adaptive_images', 0, 'positive'),
+    ('ema_half_life', -1, 'positive'),
+    ('schedule.name', 'wgn', "did you mean 'wgan'"),
+    ('schedule.d_threshold', float('nan'), 'finite'),
+    ('schedule.unroll_steps', 0, 'positive'),
+    ('schedule.burst_every', -1, '0 is off'),
+    ('g_steps', 0, 'positive'),
+    ('num_microbatches', 0, 'positive'),
+    ('regularizers.r1.every', 0, 'positive'),
+    ('generator.name', 'mlp_autoencoder', r"\['dcgan', 'mlp', 'resnet'\]"),
+    ('discriminator.energy', 'euclidian', "did you mean 'euclidean'"),
+    ('g_optimizer.schedule', 'cosin', "did you mean 'cosine'"),
+    ('regularizers.r1.weight', -1.0, '0 or positive'),
+    ('clip_weights', float('nan'), '0 or positive'),
+    ('labels.flip_probability', 1.5, r'\[0, 1\]'),
+    ('labels.real_high', float('inf'), 'finite'),
+    ('labels.real_high', 0.5, 'at least labels.real_low=1.0'),
+    ('loss.gamma', 2.0, r'\[0, 1\]'),
+    ('loss.margin', 0.0, 'positive'),
+    ('ema_decay', 1.5, r'\[0, 1\]'),
+    ('seed', -1, '2\\^63'),
+    ('dtype', 'float16', "'bfloat16', 'float32'"),
+    ('loss.name', 'hing', "did you mean 'hinge'"),
+    ('generator.name', 'dcgn', "did you mean 'dcgan'"),
+    ('discriminator.norm', 'bach', "did you mean 'batch'"),
+    ('g_optimizer.name', 'adm', "did you mean 'adam'"),
+    ('data.name', 'minst', "did you mean 'mnist'"),
+    ('data.image_size', '64by64', '48x80'),
+    ('data.image_size', '0', '48x80'),
+    ('data.image_size', '64x0', '48x80'),
+]
+
+
+@pytest.mark.parametrize('key, value, allowed', BAD)
+def test_bad_value_is_told_with_its_key_and_what_is_allowed(
+    key, value, allowed
+):
+    config = config_lib.default_config()
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(errors.ConfigError, match=allowed) as caught:
+        checks.validate(config)
+    assert str(caught.value).startswith(f'{key}=')
+    assert '\n' not in str(caught.value)
+
+
+BAD_GAMES = [
+    (
+        {'labels.real_low': 0.9, 'loss.name': 'wasserstein'},
+        "which has no targets; .*'least_squares'",
+    ),
+    ({'regularizers.r1.weight': 10.0}, "choose 'none'"),
+    ({'regularizers.gradient_penalty.weight': 1.0}, 'single images'),
+    (
+        {'loss.name': 'energy_based', 'discriminator.name': 'resnet'},
+        r"needs an autoencoder .*\['dcgan', 'dcgan_autoencoder', 'mlp',",
+    ),
+    (
+        {'discriminator.name': 'mlp_autoencoder'},
+        r"needs logits .*\['dcgan', 'mlp', 'resnet'\]",
+    ),
+    (
+        {'schedule.name': 'unrolled', 'num_microbatches': 2},
+        'num_microbatches=2 is not 1',
+    ),
+    (
+        {'schedule.name': 'unrolled', 'd_optimizer.clip_norm': 1.0},
+        'd_optimizer.clip_norm',
+    ),
+    (
+        {'data.name': 'ring', 'augment.color': True},
+        'augment.color changes images',
+    ),
+    ({'augment.adaptive': True}, 'nothing to adapt'),
+    (
+        {'augment.adaptive': True, 'augment.color': True,
+         'loss.name': 'energy_based'},
+        'never below 0',
+    ),
+    (
+        {'batch_size': 4, 'num_microbatches': 4,
+         'regularizers.pulling_away.weight': 0.1},
+        'pulling_away.weight=0.1 compares samples',
+    ),
+    (
+        {'batch_size': 1, 'generator.name': 'mlp'},
+        'generator.norm=batch compares samples',
+    ),
+    ({'history.size': 50}, 'under the 64 fakes'),
+    ({'history.size': 100, 'packing': 2}, 'under the 128 fakes'),
+    ({'history.size': 64, 'num_microbatches': 2}, 'is not 1'),
+    (
+        {'generator.name': 'mlp', 'generator.attention': 8},
+        "generator.attention=8 is not for generator.name='mlp'",
+    ),
+    (
+        {'discriminator.norm': 'none', 'regularizers.r1.weight': 1.0,
+         'discriminator.minibatch_stddev': True},
+        'which discriminator.minibatch_stddev mixes',
+    ),
+    ({'generator.condition': 'concat'}, 'both or neither'),
+    ({'discriminator.condition': 'projection'}, 'both or neither'),
+    (
+        {'regularizers.g_classification.weight': 1.0},
+        "needs discriminator.condition='auxiliary'",
+    ),
+    (
+        {'generator.condition': 'concat',
+         'discriminator.condition': 'auxiliary',
+         'regularizers.d_classification.weight': 1.0},
+        'set both',
+    ),
+    (
+        {'generator.condition': 'concat', 'packing': 2,
+         'discriminator.condition': 'concat'},
+        'packing=2 has no classes',
+    ),
+    ({'schedule.name': 'wgan', 'd_steps': 3}, 'not a multiple of d_steps=3'),
+    (
+        {'batch_size': 6, 'num_microbatches': 4},
+        'in num_microbatches=4 parts; 4 or 8 does',
+    ),
+    (
+        {'d_optimizer.schedule': 'linear'},
+        'needs d_optimizer.schedule_steps',
+    ),
+    (
+        {'data.name': 'ring', 'regularizers.consistency.weight': 1.0},
+        'has points',
+    ),
+]
+
+
+@pytest.mark.parametrize('changes, reason', BAD_GAMES)
+def test_parts_that_do_not_go_together_are_refused_with_the_reason(
+    changes, reason
+):
+    config = config_lib.default_config()
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(errors.ConfigError, match=reason):
+        checks.validate(config)
+
+
+def test_gradient_penalty_is_allowed_without_batchnorm():
+    config = config_lib.default_config()
+    config.regularizers.gradient_penalty.weight = 10.0
+    config.discriminator.norm = 'layer'
+    checks.validate(config)
+
+
+def test_unknown_and_missing_keys_are_named():
+    config = config_lib.default_config()
+    config.d_step = 5
+    with pytest.raises(errors.ConfigError, match="did you mean 'd_steps'"):
+        checks.validate(config)
+    del config.d_step, config.loss.name
+    with pytest.raises(errors.ConfigError, match='loss.name is missing'):
+        checks.validate(config)
+
+
+@pytest.mark.parametrize(
+    'batch, devices, works', [(62, 4, '60 or 64'), (3, 8, '8 does')]
+)
+def test_batch_that_devices_do_not_divide_names_the_nearest(
+    batch, devices, works
+):
+    config = config_lib.default_config()
+    config.batch_size = batch
+    checks.validate(config, 1)
+    with pytest.raises(errors.ConfigError, match=works):
+        checks.validate(config, devices)
