@@ -23,7 +23,6 @@ stays in that one (seeds 0 and 1).
 Finished runs in --runs are kept, so a stopped table goes on.
 """
 
-import importlib.util
 import pathlib
 import time
 
@@ -36,6 +35,7 @@ from gan_jax import command
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import mixtures
+from gan_jax import recipe
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.metrics import distances
@@ -86,10 +86,7 @@ def make_config(inner, seed):
         raise errors.ConfigError(
             f'--num_steps={num_steps} is not a positive multiple of {RECORDS}'
         )
-    spec = importlib.util.spec_from_file_location('recipe', RECIPE)
-    recipe = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(recipe)
-    config = recipe.get_config('ring')
+    config = recipe.load(RECIPE, 'ring')
     changes = {
         INNER[inner]: UPDATES.value,
         'batch_size': BATCH.value,
@@ -133,7 +130,7 @@ def play(inner, seed):
         points = np.stack([
             sampling.sample(
                 run.gan, sampling.load(workdir, step)[1],
-                range(NUM_POINTS.value), ema=False,
+                range(NUM_POINTS.value), weights='raw',
             ) for step in steps()
         ])
         partial = kept.with_suffix('.partial')

@@ -11,7 +11,6 @@ runs in --out are kept, so a stopped table goes on.
 With --picture, draws the points of one run of each objective.
 """
 
-import importlib.util
 import json
 import pathlib
 import time
@@ -22,6 +21,7 @@ import numpy as np
 from gan_jax import command
 from gan_jax import errors
 from gan_jax import mixtures
+from gan_jax import recipe
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.runtime import writer
@@ -82,10 +82,7 @@ def measure(changes, seed, workdir):
             f'{workdir} holds a finished run without a curve; move it away or '
             'choose another --out'
         )
-    spec = importlib.util.spec_from_file_location('recipe', RECIPE)
-    recipe = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(recipe)
-    config = recipe.get_config('ring')
+    config = recipe.load(RECIPE, 'ring')
     config.update_from_flattened_dict(changes)
     config.seed, config.num_steps = seed, NUM_STEPS.value
     config.eval_every = NUM_STEPS.value // LOOKS

@@ -32,7 +32,6 @@ start, after 300).
 """
 
 import functools
-import importlib.util
 import pathlib
 import sys
 import time
@@ -44,13 +43,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import build
-from gan_jax import command
 from gan_jax import checks
+from gan_jax import command
+from gan_jax import recipe
 from gan_jax.metrics import modes
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer
 from gan_jax.steps import adversarial
 from gan_jax.steps import game
+from gan_jax.steps import latents
 
 RECIPE = pathlib.Path(__file__).parent.parent / 'configs' / 'mixtures.py'
 PENALTY = {
@@ -114,10 +115,7 @@ class Setup(NamedTuple):
 
 def configure(name):
     """Give the recipe's config as one of `SETTINGS` changes it."""
-    spec = importlib.util.spec_from_file_location('recipe', RECIPE)
-    recipe = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(recipe)
-    config = recipe.get_config('ring')
+    config = recipe.load(RECIPE, 'ring')
     config.update_from_flattened_dict(SETTINGS[name])
     config.loss.name, config.d_steps, config.seed = 'wasserstein', 5, SEED.value
     for optimizer in (config.g_optimizer, config.d_optimizer):
@@ -139,7 +137,7 @@ def prepare(config):
         config=config,
         real=points[:NUM_POINTS],
         other=points[NUM_POINTS:2 * NUM_POINTS],
-        z=game.latents(z_key, jnp.arange(NUM_SAMPLES), config.latent_size),
+        z=latents.draw(z_key, jnp.arange(NUM_SAMPLES), config.latent_size),
         share=np.random.RandomState(config.seed).uniform(
             size=(NUM_POINTS, 1)
         ).astype(np.float32),
@@ -200,7 +198,7 @@ def look(gan, state, real, z, share):
         variables = {'params': state.discriminator.params}
         return gan.discriminator.apply(variables, points, train=False).logits
 
-    fake = game.sample(gan, state, z, ema=False)
+    fake = game.sample(gan, state, z, weights='raw')
     return fake, measure(critic_fn, real, fake[:len(real)], share)
 
 

@@ -2,8 +2,10 @@
 
 Paper: Odena, Olah, Shlens, Conditional Image Synthesis With Auxiliary
 Classifier GANs, https://arxiv.org/abs/1610.09585, 2016. From it: the label
-beside z, class logits of D, their cross-entropy in both losses with weight 1,
-dropout of 0.5 in D. Differs: DCGAN's networks.
+beside z, class logits of D, their cross-entropy in both losses, dropout in D.
+Differs: DCGAN's networks; in G's loss the cross-entropy has weight 0.1 and
+dropout is 0.25, where the paper has 1 and 0.5: with those each class of the
+digits becomes one image (configs/README.md).
 
     python -m gan_jax.main --config=configs/acgan.py
     python -m gan_jax.main --config=configs/acgan.py:mnist
@@ -20,7 +22,7 @@ def get_config(argument='digits'):
     config = recipe.on_images('acgan', argument)
     config.generator.condition = 'concat'
     config.discriminator.condition = 'auxiliary'
-    config.discriminator.dropout = 0.5
+    config.discriminator.dropout = 0.25
     config.regularizers.d_classification.weight = 1.0
-    config.regularizers.g_classification.weight = 1.0
+    config.regularizers.g_classification.weight = 0.1
     return config

@@ -116,7 +116,8 @@ def gan(config, image_shape, num_classes=0):
         `game.GAN`.
 
     Raises:
-        errors.ConfigError: where a network cannot make or read such images.
+        errors.ConfigError: where a network cannot make or read such images,
+            or the sizes of the two do not meet.
     """
     classes = {}
     if config_lib.is_conditional(config):
@@ -161,6 +162,8 @@ def gan(config, image_shape, num_classes=0):
         together=config.together,
         packing=config.packing,
         history=config.history.size,
+        snapshots=config.snapshots.count,
+        snapshot_every=config.snapshots.every,
         treat_labels=config_lib.treats_labels(config),
         clip_weights=config.clip_weights > 0,
         regularizers=config_lib.active_regularizers(config),
@@ -170,11 +173,71 @@ def gan(config, image_shape, num_classes=0):
             if config.regularizers[name].every > 1
         ),
     )
-    try:
-        abstract_state(made, image_shape)
-    except ValueError as error:
-        raise errors.ConfigError(str(error)) from error
+    _check_sizes(config, made, image_shape)
     return made
+
+
+def _check_sizes(config, gan, image_shape):
+    """Refuse networks that do not meet, by tracing both on one batch."""
+    count = 2 * gan.packing  # samples of which D judges two
+    samples = _trace(
+        config, gan, 'generator', (count, gan.latent_size),
+        f'cannot make {_size(image_shape)}',
+    )
+    if samples.shape[1:] != tuple(image_shape):
+        raise _misfit(
+            config, 'generator',
+            f'makes {_size(samples.shape[1:])} and the data are '
+            f'{_size(image_shape)}; both must be of one size',
+        )
+    if len(samples) != count:
+        raise _misfit(
+            config, 'generator',
+            f'makes {len(samples)} samples of {count} latents; one of each is '
+            'asked',
+        )
+    *sides, channels = image_shape
+    judged = (*sides, channels * gan.packing)
+    logits = _trace(
+        config, gan, 'discriminator', (2, *judged),
+        f'cannot read {_size(judged)}',
+    ).logits
+    if logits.shape != (2,):
+        raise _misfit(
+            config, 'discriminator',
+            f'gives logits of shape {list(logits.shape)} for 2 inputs of '
+            f'{_size(judged)}; one for each, [2], is asked',
+        )
+
+
+def _trace(config, gan, player, shape, failure):
+    """Give the form of what a player makes of inputs of a shape."""
+    given = {}
+    if gan.num_classes:
+        given['labels'] = jnp.zeros(shape[0], jnp.int32)
+    try:
+        return jax.eval_shape(
+            lambda key: getattr(gan, player).init_with_output(
+                key, jnp.zeros(shape), train=False, **given
+            )[0],
+            jax.random.key(0),
+        )
+    except (TypeError, ValueError) as error:
+        reason = ' '.join(str(error).split())
+        raise _misfit(config, player, f'{failure}: {reason}') from error
+
+
+def _misfit(config, player, reason):
+    """Make the error of a network that does not meet the other or the data."""
+    line = f'{player}.name={config[player].name!r} {reason}'
+    if config.allow_bad_setup:
+        line += '; allow_bad_setup=True is for setups that can run'
+    return errors.ConfigError(line)
+
+
+def _size(shape):
+    """Show (28, 28, 1) as 28x28x1, and (2,), of points, as [2]."""
+    return 'x'.join(map(str, shape)) if len(shape) > 1 else str(list(shape))
 
 
 def _network(config, options, player, **fields):

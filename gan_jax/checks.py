@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from gan_jax import augment
 from gan_jax import config as config_lib
 from gan_jax import errors
@@ -11,12 +13,13 @@ from gan_jax import networks
 from gan_jax import regularizers
 from gan_jax import schedules
 from gan_jax.data import sources
+from gan_jax.networks import activations
 from gan_jax.networks import autoencoder
 from gan_jax.networks import conditioning
 from gan_jax.networks import layers
 from gan_jax.networks import resampling
 from gan_jax.steps import adversarial
-from gan_jax.steps import game
+from gan_jax.steps import latents
 
 DTYPES = ('bfloat16', 'float32')
 OPTIMIZERS = ('adam', 'rmsprop', 'sgd')
@@ -31,7 +34,7 @@ def validate(config, num_devices=1):
 
     Raises:
         errors.ConfigError: naming the first bad key, its value and what is
-            allowed.
+            allowed, or why the parts cannot work together.
     """
     _check_keys(config)
     _check_numbers(config)
@@ -51,6 +54,75 @@ def validate(config, num_devices=1):
         )
     if config.batch_size == parts:
         _check_lone_samples(config, parts)
+    refuse(config, complaints(config))
+
+
+def complaints(config):
+    """Say, from the names alone, why a setup that runs cannot work.
+
+    Args:
+        config: ConfigDict with known names.
+
+    Returns:
+        List of lines: key, value, reason, what is allowed.
+    """
+    points = config_lib.has_points(config)
+    low, high = (-math.inf, math.inf) if points else (-1, 1)
+
+    def holds(name):
+        layer = activations.last_layer(name, points=points)
+        return layer.low <= low and high <= layer.high
+
+    name = config.generator.output
+    if holds(name):
+        return []
+    layer = activations.last_layer(name, points=points)
+    data = 'points have no bounds' if points else 'images lie in [-1, 1]'
+    return [
+        f'generator.output={name!r} gives values from {layer.low:g} to '
+        f'{layer.high:g}, and {data}; one of '
+        f'{sorted(filter(holds, activations.OUTPUTS))} holds them'
+    ]
+
+
+def complaints_of_batch(config, real_images, samples):
+    """Say, from a batch, why a setup that runs cannot work.
+
+    Where an untrained last layer can go below 0 it does so, about as often as
+    above. One that never does while the data do ends in ReLU, a sigmoid or the
+    like. Samples that are all alike say nothing of it.
+
+    Args:
+        config: ConfigDict of the run.
+        real_images: [N, ...] float, as D sees them.
+        samples: [M, ...] float, of the untrained generator.
+
+    Returns:
+        As `complaints`.
+    """
+    least, most, reach = samples.min(), samples.max(), real_images.min()
+    if not reach < 0 <= least or not np.ptp(samples, axis=0).any():
+        return []
+    return [
+        f'generator.name={config.generator.name!r} starts with {len(samples)} '
+        f'samples from {least:.3g} to {most:.3g}, and the data go down to '
+        f'{reach:.3g}: its last layer does not seem to hold them; one that '
+        'goes below 0, such as tanh or a linear one, does'
+    ]
+
+
+def refuse(config, found):
+    """Raise the first complaint, unless the config allows a bad setup.
+
+    Args:
+        config: ConfigDict.
+        found: what `complaints` or `complaints_of_batch` gave.
+
+    Raises:
+        errors.ConfigError: with that line, and the key that allows it.
+    """
+    if found and not config.allow_bad_setup:
+        raise errors.ConfigError(f'{found[0]}; allow_bad_setup=True only warns')
 
 
 def _check_lone_samples(config, parts):
@@ -102,6 +174,10 @@ def _check_numbers(config):
         need(f'{player}.attention', lambda v: v >= 0, 'a side (0 is off)')
         need(f'{player}.dropout', lambda v: 0 <= v < 1, 'in [0, 1)')
         need(f'{player}.leak', lambda v: 0 <= v <= 1, 'in [0, 1]')
+        need(
+            f'{player}.maxout', lambda v: v == 0 or v >= 2,
+            '0 (off) or at least 2, as one piece is linear',
+        )
         key = f'{player}.kernel_size'
         need(key, lambda v: 2 <= v, 'at least 2')
     for key in counts:
@@ -138,7 +214,7 @@ def _check_numbers(config):
     for key in [*shares, 'augment.probability']:
         need(key, lambda v: 0 <= v <= 1, 'in [0, 1]')
     need('augment.target', lambda v: -1 <= v <= 1, 'in [-1, 1]')
-    sizes = ['ema_half_life', 'history.size']
+    sizes = ['ema_half_life', 'history.size', 'snapshots.count']
     for key in [*sizes, 'discriminator.minibatch_features']:
         need(key, lambda v: v >= 0, '0 (off) or positive')
     for side in ('real', 'fake'):
@@ -156,7 +232,7 @@ def _check_numbers(config):
 def _check_names(config):
     choices = {
         'dtype': DTYPES,
-        'latent': game.LATENTS,
+        'latent': latents.LATENTS,
         'loss.name': losses.LOSSES,
         'schedule.name': adversarial.SCHEDULES,
         'data.name': [*sources.DATASETS, *mixtures.MIXTURES],
@@ -167,6 +243,7 @@ def _check_names(config):
         'generator.condition': conditioning.GENERATOR_CONDITIONS,
         'discriminator.condition': conditioning.DISCRIMINATOR_CONDITIONS,
         'discriminator.energy': autoencoder.ENERGIES,
+        'generator.output': activations.OUTPUTS,
         'generator.upsampling': resampling.UPSAMPLINGS,
         'discriminator.downsampling': resampling.DOWNSAMPLINGS,
     }
@@ -279,6 +356,7 @@ def _check_networks(config):
                     f'{player}.{key}={value!r} is not for '
                     f'{player}.name={name!r}, which has none'
                 )
+        _check_maxout(config, player)
     for key in ('minibatch_features', 'minibatch_stddev'):
         for name in config_lib.active_regularizers(config):
             if (config.discriminator[key]
@@ -287,6 +365,18 @@ def _check_networks(config):
                     f'regularizers.{name} takes the gradient at single '
                     f'images, which discriminator.{key} mixes'
                 )
+
+
+def _check_maxout(config, player):
+    """Refuse a slope beside the maximum that takes its place."""
+    default = config_lib.default_config()[player]
+    options = config[player]
+    for key in ('leak', 'prelu'):
+        if options.maxout and options[key] != default[key]:
+            raise errors.ConfigError(
+                f'{player}.{key}={options[key]} is a slope, and with '
+                f'{player}.maxout={options.maxout} a maximum is in its place'
+            )
 
 
 def _check_condition(config):

@@ -14,6 +14,7 @@ from gan_jax import regularizers
 # Keys that do not change what is learnt: they may change when a run goes on,
 # and are no part of the name of its folder.
 FREE_KEYS = (
+    'allow_bad_setup',
     'checkpoint_every',
     'data.data_dir',
     'eval_every',
@@ -34,12 +35,16 @@ def default_config():
     config.d_steps = 1  # discriminator updates in a step
     config.g_steps = 1  # generator updates in a step
     config.dtype = 'float32'  # of computations; parameters stay float32
-    config.latent = 'gaussian'  # what z is drawn from: one of game.LATENTS
+    config.latent = 'gaussian'  # what z is drawn from: one of latents.LATENTS
     config.latent_size = 100  # length of z
     config.ema_decay = 0.999  # of the averaged generator that samples
     config.ema_half_life = 0  # ... as images till the half is new; 0: as above
     config.together = False  # D sees real and fake as one batch (BatchNorm!)
     config.packing = 1  # samples that D judges as one (PacGAN)
+
+    config.snapshots = ConfigDict()  # plain average of G beside the EMA
+    config.snapshots.count = 0  # last snapshots that it averages; 0 is off
+    config.snapshots.every = 100  # steps between snapshots
 
     config.history = ConfigDict()  # past fakes that D is reminded of
     config.history.size = 0  # how many are kept; 0 is off
@@ -92,6 +97,7 @@ def default_config():
     config.generator = _network_config()
     config.generator.condition = 'none'  # conditioning.GENERATOR_CONDITIONS
     config.generator.leak = 0.0  # slope of hidden layers below 0; 0 is ReLU
+    config.generator.output = 'auto'  # last layer: one of activations.OUTPUTS
     config.generator.upsampling = 'transposed'  # dcgan: resampling.UPSAMPLINGS
     config.discriminator = _network_config()
     config.discriminator.condition = 'none'  # ... .DISCRIMINATOR_CONDITIONS
@@ -120,6 +126,7 @@ def default_config():
     config.checkpoint_every = 500  # steps between saves; 0: at the end alone
     config.eval_every = 0  # steps between measured samples; 0 is off
     config.keep_checkpoints = 3  # newest ones to keep
+    config.allow_bad_setup = False  # only warn where a setup cannot work
     return config
 
 
@@ -133,6 +140,7 @@ def _network_config():
     network.spectral_norm = False  # every layer's weights by their spectral one
     network.attention = 0  # dcgan, resnet: side of the map with it; 0 is off
     network.prelu = False  # learn that slope, one for each channel
+    network.maxout = 0  # mlp: linear pieces whose maximum a unit is; 0 is off
     network.dropout = 0.0  # chance of a hidden unit to be dropped in training
     return network
 

@@ -1,10 +1,28 @@
 """What recipes share: the data that they take by name, and what fits it."""
 
+import importlib.util
+import pathlib
+
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import mixtures
 
 IMAGES = ('celeb_a', 'cifar10', 'digits', 'fashion_mnist', 'mnist')
+
+
+def load(path, argument=''):
+    """Give the config of a recipe, as --config=path:argument does.
+
+    Args:
+        path: of a file with `get_config`.
+        argument: what stands after the colon; '' is the recipe's default.
+    """
+    spec = importlib.util.spec_from_file_location(
+        pathlib.Path(path).stem, path
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(*([argument] if argument else []))
 
 
 def on_images(recipe, argument):

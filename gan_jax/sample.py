@@ -14,7 +14,10 @@ WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.')
 SEEDS = flags.DEFINE_string('seeds', '0-63', "Such as '0-63' or '3,7,10-12'.")
 OUT = flags.DEFINE_string('out', 'grid.png', 'PNG file to write.')
 STEP = flags.DEFINE_integer('step', None, 'A saved step; newest by default.')
-EMA = flags.DEFINE_bool('ema', True, 'Use the averaged generator.')
+WEIGHTS = flags.DEFINE_enum(
+    'weights', 'ema', ['ema', 'raw', 'snapshots'],
+    "The generator's moving average, itself, or its snapshots' average."
+)
 COLUMNS = flags.DEFINE_integer(
     'columns', None, 'Images in a row; a square grid by default.', lower_bound=1
 )
@@ -56,12 +59,12 @@ def main(argv):
             )
         images = sampling.between(
             gan, state, seeds, BETWEEN.value, path=PATH.value, labels=labels,
-            ema=EMA.value,
+            weights=WEIGHTS.value,
         )
         columns = columns or BETWEEN.value
     else:
         images = sampling.sample(
-            gan, state, seeds, labels=labels, ema=EMA.value
+            gan, state, seeds, labels=labels, weights=WEIGHTS.value
         )
     try:
         picture = writer.scatter(images) if images.ndim == 2 else (
@@ -74,7 +77,7 @@ def main(argv):
         ) from error
     print(
         f'{len(images)} samples of step {int(state.step)} '
-        f'({"EMA" if EMA.value else "raw"}) are in {OUT.value}'
+        f'({WEIGHTS.value}) are in {OUT.value}'
     )
 
 

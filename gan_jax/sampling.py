@@ -15,6 +15,7 @@ from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax.runtime import checkpoint
 from gan_jax.steps import game
+from gan_jax.steps import latents
 
 BATCH = 64  # images made at once; another number would compile again
 
@@ -47,17 +48,15 @@ def parse_seeds(text, flag='--seeds'):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _latents(gan, seeds):
-    return game.latents(
+    return latents.draw(
         jax.random.key(0), seeds, gan.latent_size, gan.latent
     )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 4))
-def _generate(gan, state, z, labels, ema):
-    return game.sample(gan, state, z, labels, ema=ema)
+_generate = jax.jit(game.generate, static_argnums=0)
 
 
-def sample(gan, state, seeds, *, labels=None, ema=True):
+def sample(gan, state, seeds, *, labels=None, weights='ema'):
     """Generate one image for each seed.
 
     A seed gives the same z in every run of one latent size, alone or among
@@ -69,39 +68,47 @@ def sample(gan, state, seeds, *, labels=None, ema=True):
         seeds: sequence of ints in [0, 2^31).
         labels: the class asked for, for each seed; by default seed modulo
             number of classes. Of a GAN with a condition alone.
-        ema: whether the averaged generator is used.
+        weights: one of `game.WEIGHTS`: the generator's moving average, itself
+            as it is, or the plain average of its last snapshots.
 
     Returns:
         float32 [len(seeds), H, W, C] in [-1, 1].
+
+    Raises:
+        errors.ConfigError: for labels or weights that the GAN does not have.
     """
     labels = _labels_of(gan, seeds, labels)
-    return _sample(gan, state, _latents_of(gan, seeds), labels, ema)
+    return _sample(gan, state, _latents_of(gan, seeds), labels, weights)
 
 
 def between(
-    gan, state, seeds, count, *, path='slerp', labels=None, ema=True
+    gan, state, seeds, count, *, path='slerp', labels=None, weights='ema'
 ):
     """Generate the ways from each seed's image to the next seed's.
 
     Args:
-        gan, state, ema: as `sample`.
+        gan, state, weights: as `sample`.
         seeds: two or more.
         labels: the class of each way's start, as `sample`; it stays.
         count: images of each way, both ends included, >= 2.
-        path: one of `game.PATHS`.
+        path: one of `latents.PATHS`.
 
     Returns:
         float32 [(len(seeds) - 1) * count, H, W, C] in [-1, 1].
+
+    Raises:
+        errors.ConfigError: as `sample`.
     """
     z = _latents_of(gan, seeds)
     shares = jnp.linspace(0, 1, count)
     ways = [
-        game.PATHS[path](first, last, shares) for first, last in zip(z, z[1:])
+        latents.PATHS[path](first, last, shares)
+        for first, last in zip(z, z[1:])
     ]
     labels = _labels_of(gan, seeds, labels)
     if labels is not None:
         labels = np.repeat(labels[:-1], count)
-    return _sample(gan, state, np.concatenate(ways), labels, ema)
+    return _sample(gan, state, np.concatenate(ways), labels, weights)
 
 
 def _labels_of(gan, seeds, labels):
@@ -134,18 +141,38 @@ def _latents_of(gan, seeds):
     ])[:len(seeds)]
 
 
-def _sample(gan, state, z, labels, ema):
+def _check_weights(gan, state, weights):
+    """Refuse weights that do not exist, or do not exist yet."""
+    if weights not in game.WEIGHTS:
+        raise errors.ConfigError(
+            errors.unknown_name('weights', weights, game.WEIGHTS)
+        )
+    if weights != 'snapshots':
+        return
+    if not gan.snapshots:
+        raise errors.ConfigError(
+            "weights='snapshots' averages those that a run keeps, and "
+            'snapshots.count=0 keeps none'
+        )
+    if not int(state.memory['snapshots']['taken']):
+        raise errors.ConfigError(
+            f"weights='snapshots' has nothing to average at step "
+            f'{int(state.step)}: the first snapshot is taken at step '
+            f'{gan.snapshot_every}, snapshots.every'
+        )
+
+
+def _sample(gan, state, z, labels, weights):
     """Generate images of latents, in chunks of one size."""
+    _check_weights(gan, state, weights)
     places = np.arange(-(-len(z) // BATCH) * BATCH)
     chunks = np.minimum(places, len(z) - 1).reshape(-1, BATCH)
-    # Players' optimizer states stay behind: they are not needed to sample.
-    state = jax.tree.map(jnp.asarray, state.replace(
-        generator=state.generator.replace(opt_state=()), discriminator=()
-    ))
+    # The rest of the state stays behind: it is not needed to sample.
+    params, stats = jax.tree.map(jnp.asarray, game.WEIGHTS[weights](state))
     images = [
         np.asarray(_generate(
-            gan, state, z[chunk], None if labels is None else labels[chunk],
-            ema,
+            gan, params, stats, z[chunk],
+            None if labels is None else labels[chunk],
         ))
         for chunk in chunks
     ]

@@ -42,10 +42,13 @@ class Run(NamedTuple):
     gan: game.GAN
     state: game.GANState
 
-    def sample(self, seeds, *, labels=None, ema=True):
-        """Give float32 images [len(seeds), H, W, C] in [-1, 1]."""
+    def sample(self, seeds, *, labels=None, weights='ema'):
+        """Give float32 images [len(seeds), H, W, C] in [-1, 1].
+
+        Args, raises: as `sampling.sample`.
+        """
         return sampling.sample(
-            self.gan, self.state, seeds, labels=labels, ema=ema
+            self.gan, self.state, seeds, labels=labels, weights=weights
         )
 
 
@@ -100,7 +103,8 @@ def train(config, workdir, *, images=None, labels=None, callback=None):
                 'to go on, or another --workdir to start anew.'
             )
         else:
-            _describe(writer, workdir, config, dataset, state)
+            complaints = _complaints(config, gan, state, dataset)
+            _describe(writer, workdir, config, dataset, state, complaints)
             began, position = time.monotonic(), int(state.position)
             state = _loop(
                 config, dataset, gan, state, checkpoints, writer, callback
@@ -155,7 +159,24 @@ def _initial_state(gan, config, image_shape):
     return jax.tree.map(np.asarray, state)
 
 
-def _describe(writer, workdir, config, dataset, state):
+def _complaints(config, gan, state, dataset):
+    """List why the setup cannot work; refuse it where that is not allowed.
+
+    A batch of the first samples is looked at where the names are in order; it
+    is by seed, as the grids are, and draws nothing from the run's own keys.
+    """
+    complaints = checks.complaints(config)
+    if not complaints and not int(state.step):
+        complaints = checks.complaints_of_batch(
+            config,
+            game.to_unit_range(_some(dataset)),
+            sampling.sample(gan, state, range(sampling.BATCH)),
+        )
+        checks.refuse(config, complaints)
+    return complaints
+
+
+def _describe(writer, workdir, config, dataset, state, complaints):
     """Show the banner, and leave environment.json and the real images."""
     count, *shape = dataset.images.shape
     devices = parallel.device_count()
@@ -181,6 +202,8 @@ def _describe(writer, workdir, config, dataset, state):
         f'device; {config.num_steps} steps, each {config.d_steps} of D and '
         f'{config.g_steps} of G ({config.schedule.name})'
     )
+    for complaint in complaints:
+        writer.say(f'warning: {complaint}')
     batch = config_lib.images_per_batch(config)
     if count < batch and not endless:
         writer.say(

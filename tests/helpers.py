@@ -141,7 +141,10 @@ def load_script(name):
     path = pathlib.Path(__file__).parent.parent / 'benchmarks' / f'{name}.py'
     own = flags.FlagValues()
     with pytest.MonkeyPatch.context() as patch:
-        for kind in ('string', 'integer', 'float', 'multi_enum'):
+        patch.syspath_prepend(path.parent)  # scripts import their neighbours
+        for kind in (
+            'bool', 'enum', 'float', 'integer', 'list', 'multi_enum', 'string'
+        ):
             define = getattr(flags, f'DEFINE_{kind}')
             patch.setattr(flags, f'DEFINE_{kind}', functools.partial(
                 define, flag_values=own

@@ -5,6 +5,7 @@ import pytest
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax.networks import activations
 
 
 def test_default_config_is_valid():
@@ -34,8 +35,13 @@ BAD = [
     ('d_optimizer.decay', 1.0, r'\[0, 1\)'),
     ('generator.dropout', 1.0, r'\[0, 1\)'),
     ('discriminator.leak', -0.2, r'\[0, 1\]'),
+    ('discriminator.maxout', 1, r'0 \(off\) or at least 2, as one piece is'),
+    ('generator.maxout', -2, r'0 \(off\) or at least 2'),
     ('generator.condition', 'projection', "'batch_norm'"),
     ('discriminator.condition', 'project', "did you mean 'projection'"),
+    ('generator.output', 'tan', "did you mean 'tanh'"),
+    ('generator.output', 'relu', r'from 0 to inf, and images lie in \[-1, 1\]'),
+    ('generator.output', 'sigmoid', r"of \['auto', 'linear', 'tanh'\] holds"),
     ('generator.upsampling', 'nearst', "did you mean 'nearest'"),
     ('discriminator.downsampling', 'pool', "'average_pool'"),
     ('generator.attention', -1, '0 is off'),
@@ -48,6 +54,8 @@ BAD = [
     ('augment.target', 2.0, r'\[-1, 1\]'),
     ('augment.adaptive_images', 0, 'positive'),
     ('ema_half_life', -1, 'positive'),
+    ('snapshots.count', -1, '0 \\(off\\)'),
+    ('snapshots.every', 0, 'positive'),
     ('schedule.name', 'wgn', "did you mean 'wgan'"),
     ('schedule.d_threshold', float('nan'), 'finite'),
     ('schedule.unroll_steps', 0, 'positive'),
@@ -141,6 +149,28 @@ BAD_GAMES = [
         "generator.attention=8 is not for generator.name='mlp'",
     ),
     (
+        {'generator.maxout': 5},
+        "generator.maxout=5 is not for generator.name='dcgan'",
+    ),
+    (
+        {'discriminator.maxout': 2, 'loss.name': 'energy_based'},
+        "maxout=2 is not for discriminator.name='dcgan_autoencoder'",
+    ),
+    (
+        {'discriminator.name': 'resnet', 'discriminator.maxout': 5},
+        "discriminator.maxout=5 is not for discriminator.name='resnet'",
+    ),
+    (
+        {'generator.name': 'mlp', 'generator.maxout': 5,
+         'generator.prelu': True},
+        'generator.prelu=True is a slope, and with generator.maxout=5',
+    ),
+    (
+        {'discriminator.name': 'mlp', 'discriminator.maxout': 5,
+         'discriminator.leak': 0.0},
+        'discriminator.leak=0.0 is a slope, and with discriminator.maxout=5',
+    ),
+    (
         {'discriminator.norm': 'none', 'regularizers.r1.weight': 1.0,
          'discriminator.minibatch_stddev': True},
         'which discriminator.minibatch_stddev mixes',
@@ -216,3 +246,25 @@ def test_batch_that_devices_do_not_divide_names_the_nearest(
     checks.validate(config, 1)
     with pytest.raises(errors.ConfigError, match=works):
         checks.validate(config, devices)
+
+
+@pytest.mark.parametrize('output', activations.OUTPUTS)
+@pytest.mark.parametrize('data, holding', [
+    ('digits', ['auto', 'linear', 'tanh']), ('ring', ['auto', 'linear']),
+])
+def test_last_layer_must_hold_the_data_unless_a_bad_setup_is_allowed(
+    data, holding, output
+):
+    config = config_lib.default_config()
+    config.data.name, config.generator.output = data, output
+    if output in holding:
+        assert checks.complaints(config) == []
+        checks.validate(config)
+        return
+    with pytest.raises(errors.ConfigError, match='allow_bad_setup=True') as e:
+        checks.validate(config)
+    config.allow_bad_setup = True
+    checks.validate(config)
+    (complaint,) = checks.complaints(config)
+    assert str(e.value).startswith(complaint)
+    assert str(holding) in complaint

@@ -23,6 +23,10 @@ def test_image_size_is_height_by_width(text, size):
         ('a\\b\\x.py', {'d_steps': 5}, 'x-d_steps=5'),
         ('dcgan.py', {'num_steps': 9, 'data.data_dir': '/x'}, 'dcgan'),
         (
+            'dcgan.py', {'allow_bad_setup': True, 'generator.output': 'relu'},
+            'dcgan-generator.output=relu',
+        ),
+        (
             'dcgan.py',
             {'loss.name': 'hinge', 'data.path': '/a b/c'},
             'dcgan-data.path=_a_b_c-loss.name=hinge',

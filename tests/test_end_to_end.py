@@ -43,14 +43,14 @@ def test_train_go_on_and_sample(tmp_path):
         'gan_jax.sample', f'--workdir={workdir}', '--seeds=0-8', f'--out={out}'
     )
     assert third.returncode == 0, third.stderr
-    assert '9 samples of step 20 (EMA)' in third.stdout
+    assert '9 samples of step 20 (ema)' in third.stdout
     with Image.open(out) as picture:
         assert picture.size == (2 * (3 * 32 + 4),) * 2
     ways = helpers.run(
         'gan_jax.sample', f'--workdir={workdir}', '--seeds=0-2',
-        '--between=4', f'--out={out}',
+        '--between=4', '--weights=raw', f'--out={out}',
     )
-    assert '8 samples of step 20' in ways.stdout, ways.stderr
+    assert '8 samples of step 20 (raw)' in ways.stdout, ways.stderr
     with Image.open(out) as picture:
         assert picture.size[0] > picture.size[1]  # two rows of four
 

@@ -15,6 +15,7 @@ import pytest
 import helpers
 from gan_jax import build
 from gan_jax import checks
+from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax.losses import LOSSES
 from gan_jax.regularizers import REGULARIZERS
@@ -49,24 +50,26 @@ def config_of(loss, penalty, schedule):
     return config
 
 
-def pieces(config):
+def pieces(config, shape=SHAPE):
     """Give (GAN, its hyper-parameters, a batch) for a config."""
-    gan = build.gan(config, SHAPE, num_classes=3)
-    count = game.draws_per_step(gan)
-    images = helpers.random_images(count * config.batch_size, SHAPE)
+    gan = build.gan(config, shape, num_classes=3)
+    count, size = game.draws_per_step(gan), config_lib.images_per_batch(config)
+    images = helpers.random_images(count * size, shape)
+    if len(shape) == 1:
+        images = images.astype(np.float32)  # points
     batch = game.Batch(
-        jnp.asarray(images.reshape(count, -1, *SHAPE)),
-        jnp.arange(count * config.batch_size).reshape(count, -1) % 3
+        jnp.asarray(images.reshape(count, -1, *shape)),
+        jnp.arange(count * size).reshape(count, -1) % 3
         if gan.num_classes else None,
-        jnp.arange(config.batch_size),
+        jnp.arange(size),
     )
     return gan, build.hyperparams(config), batch
 
 
-def trace(config):
+def trace(config, shape=SHAPE):
     """Trace one step; returns its state before and after, and metrics."""
-    gan, hyperparams, batch = pieces(config)
-    before = build.abstract_state(gan, SHAPE)
+    gan, hyperparams, batch = pieces(config, shape)
+    before = build.abstract_state(gan, shape)
     after, metrics = jax.eval_shape(
         functools.partial(adversarial.train_step, gan, hyperparams),
         before, batch, jax.random.key(0),

@@ -99,7 +99,8 @@ def test_main_writes_and_keeps_its_runs(
     for place, step in enumerate([2, 4]):
         gan, state = sampling.load(runs / os.listdir(runs)[0], step)
         np.testing.assert_array_equal(
-            points[place], sampling.sample(gan, state, range(64), ema=False)
+            points[place],
+            sampling.sample(gan, state, range(64), weights='raw'),
         )
         assert (points[place] != sampling.sample(gan, state, range(64))).any()
 

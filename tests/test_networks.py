@@ -280,6 +280,7 @@ def test_second_order_through_every_generator(name, spectral_norm, monkeypatch):
     ('mlp', 'discriminator', {
         'condition': 'projection', 'spectral_norm': True,
     }),
+    ('mlp', 'discriminator', {'condition': 'concat', 'maxout': 3}),
     ('dcgan', 'discriminator', {'condition': 'projection', 'dropout': 0.3}),
     ('mlp_autoencoder', 'discriminator', {'condition': 'auxiliary'}),
     ('resnet', 'discriminator', {'condition': 'projection'}),

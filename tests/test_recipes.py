@@ -1,6 +1,8 @@
 """Every file of configs/ builds, validates and trains when shrunk."""
 
 import importlib.util
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -81,13 +83,36 @@ def test_shrunk_recipe_trains(path, tmp_path):
     assert np.isfinite(result.sample(range(4))).all()
 
 
+def check_resume(path, folder):
+    """Train 4 steps at once, and 2 and 2; hold that the states are equal."""
+    config = shrink(load(path, None)[0])
+    whole = train.train(config, folder / 'whole').state
+    config.num_steps = 2
+    train.train(config, folder / 'parts')
+    config.num_steps, logged = 4, []
+    parts = train.train(
+        config, folder / 'parts',
+        callback=lambda step, metrics: logged.append(step),
+    ).state
+    assert logged == [4]  # step 2 was not made again
+    assert helpers.leaves_equal(whole, parts)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('path', RECIPES)
 def test_shrunk_recipe_resumes_bit_for_bit(path, tmp_path):
-    config = shrink(load(path, None)[0])
-    whole = train.train(config, tmp_path / 'whole').state
-    config.num_steps = 2
-    train.train(config, tmp_path / 'parts')
-    config.num_steps = 4
-    parts = train.train(config, tmp_path / 'parts').state
-    assert helpers.leaves_equal(whole, parts)
+    check_resume(path, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', RECIPES)
+def test_shrunk_recipe_resumes_bit_for_bit_on_four_devices(path, tmp_path):
+    process = subprocess.run(
+        [sys.executable, ROOT / 'tests' / 'resume_worker.py', path, tmp_path,
+         '4'],
+        env=helpers.environment(4),
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]

@@ -7,6 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gan_jax import build
+from gan_jax import checks
+from gan_jax import config as config_lib
+from gan_jax.networks import autoencoder
 from gan_jax.networks import dcgan
 from gan_jax.networks import layers
 from gan_jax.networks import resampling
@@ -261,3 +265,58 @@ def test_dcgan_generator_by_nearest_is_written_out():
         {'params': params['Conv_0']}, resampling.nearest(x)
     )
     np.testing.assert_allclose(images, np.tanh(x), rtol=1e-4, atol=1e-6)
+
+
+def test_every_downsampling_has_a_mirror():
+    assert set(resampling.MIRRORS) == set(resampling.DOWNSAMPLINGS)
+    assert set(resampling.MIRRORS.values()) <= set(resampling.UPSAMPLINGS)
+
+
+def test_dcgan_autoencoder_by_average_pool_is_written_out():
+    images = jax.random.normal(jax.random.key(0), (2, 8, 12, 2))
+    module = autoencoder.DCGANDiscriminator(
+        width=4, kernel_size=3, norm='none', code_size=5,
+        downsampling='average_pool',
+    )
+    output, variables = module.init_with_output(
+        jax.random.key(1), images, train=False
+    )
+    params = variables['params']
+
+    def layer(module, name, x):
+        return module.apply({'params': params[name]}, x)
+
+    x = resampling.average_pool(layer(nn.Conv(4, (3, 3)), 'Conv_0', images))
+    x = nn.leaky_relu(x, 0.2).reshape(2, -1)
+    code = layer(nn.Dense(5), 'Dense_0', x)
+    np.testing.assert_allclose(output.features, code, rtol=1e-5, atol=1e-7)
+    x = layer(nn.Dense(4 * 6 * 4), 'Dense_1', code)
+    x = resampling.nearest(nn.relu(x).reshape(2, 4, 6, 4))
+    x = layer(nn.Conv(2, (3, 3)), 'Conv_1', x)
+    assert np.abs(x).max() > 0
+    np.testing.assert_allclose(
+        output.logits, autoencoder.euclidean(images, x), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize('downsampling, layers_and_sides', [
+    ('average_pool', {'Conv_2': (3, 3), 'Conv_3': (3, 3)}),
+    ('strided', {'ConvTranspose_0': (4, 4), 'ConvTranspose_1': (4, 4)}),
+])
+@pytest.mark.parametrize('loss', ['boundary_equilibrium', 'energy_based'])
+def test_decoder_of_a_configured_autoencoder_follows_the_encoder(
+    loss, downsampling, layers_and_sides
+):
+    config = config_lib.default_config()
+    config.loss.name = loss
+    config.discriminator.downsampling = downsampling
+    config.discriminator.kernel_size = 3
+    checks.validate(config)
+    shape = (16, 24, 1)
+    state = build.abstract_state(build.gan(config, shape), shape)
+    sides = {
+        name: layer['kernel'].shape[:2]
+        for name, layer in state.discriminator.params.items()
+        if name.startswith('Conv')
+    }
+    assert sides == {'Conv_0': (3, 3), 'Conv_1': (3, 3), **layers_and_sides}

@@ -13,12 +13,14 @@ from gan_jax import mixtures
 from gan_jax import networks
 from gan_jax import regularizers
 from gan_jax import schedules
+from gan_jax.networks import activations
 from gan_jax.networks import autoencoder
 from gan_jax.networks import conditioning
 from gan_jax.networks import layers
 from gan_jax.networks import resampling
 from gan_jax.steps import adversarial
 from gan_jax.steps import game
+from gan_jax.steps import latents
 
 OBJECTIVES = (ROOT / 'configs' / 'OBJECTIVES.md').read_text()
 NAMES = [
@@ -26,8 +28,9 @@ NAMES = [
     *networks.NETWORKS, *autoencoder.ENERGIES, *layers.NORMS,
     *resampling.UPSAMPLINGS, *resampling.DOWNSAMPLINGS,
     *conditioning.GENERATOR_CONDITIONS, *conditioning.DISCRIMINATOR_CONDITIONS,
-    *adversarial.SCHEDULES, *game.LATENTS, *game.PATHS,
+    *adversarial.SCHEDULES, *latents.LATENTS, *latents.PATHS, *game.WEIGHTS,
     *augment.AUGMENTATIONS, *mixtures.MIXTURES, *checks.OPTIMIZERS,
+    *activations.OUTPUTS,
 ]
 
 

@@ -223,7 +223,7 @@ def test_run_of_before_a_key_came_is_loaded_and_goes_on(tmp_path):
 def test_raw_and_averaged_samples_differ(tmp_path):
     result = run(tmp_path)
     assert not np.array_equal(
-        result.sample([0]), result.sample([0], ema=False)
+        result.sample([0]), result.sample([0], weights='raw')
     )
 
 

@@ -54,3 +54,54 @@ def test_clip_weights_bounds_every_leaf_and_leaves_the_rest():
         clipped['kernel'], np.array([-0.01, 0.005, 0.01], np.float32)
     )
     np.testing.assert_array_equal(clipped['bias'], np.float32([-0.01]))
+
+
+def values(number):
+    """Give the number-th of a sequence of pytrees."""
+    return {'w': jnp.array([1.0, -2.0]) * number, 'b': jnp.float32(number**2)}
+
+
+def ring_of(count, size=3):
+    """Put the first `count` of the sequence into a ring of `size`."""
+    ring = jax.tree.map(lambda v: jnp.zeros((size, *v.shape)), values(0))
+    for taken in range(count):
+        ring = transforms.keep_last(ring, values(1 + taken), taken)
+    return ring
+
+
+# The numbers 1 to `count`, of which the last three are kept.
+@pytest.mark.parametrize(
+    'count, first, square',
+    [(1, 1, 1), (2, 1.5, 5 / 2), (3, 2, 14 / 3), (4, 3, 29 / 3),
+     (7, 6, 110 / 3)],
+)
+def test_average_of_a_ring_is_the_mean_of_the_last(count, first, square):
+    mean = jax.jit(transforms.average)(ring_of(count), count)
+    np.testing.assert_allclose(mean['w'], [first, -2 * first], rtol=1e-6)
+    np.testing.assert_allclose(mean['b'], square, rtol=1e-6)
+    newest = transforms.newest(ring_of(count), count)
+    assert newest['b'] == count**2
+
+
+def test_average_sums_in_float32_and_keeps_the_dtype():
+    ring = jnp.array([256.0, 1.0, 1.0, 1.0], jnp.bfloat16)  # 256 + 1 is lost
+    mean = transforms.average(ring, 4)
+    assert mean.dtype == jnp.bfloat16
+    assert mean == jnp.bfloat16(259 / 4)
+
+
+def test_empty_places_of_a_ring_do_not_count():
+    ring = {'w': jnp.array([2.0, jnp.nan, jnp.inf])}
+    assert transforms.average(ring, 1)['w'] == 2
+    assert np.isnan(transforms.average(ring, 0)['w'])
+
+
+@pytest.mark.parametrize('taken', [1, 3, 5])
+def test_ring_stays_to_the_bit_where_nothing_is_due(taken):
+    ring = ring_of(taken)
+    kept = jax.jit(transforms.keep_last)(ring, values(99), taken, False)
+    jax.tree.map(np.testing.assert_array_equal, kept, ring)
+    moved = jax.jit(transforms.keep_last)(ring, values(99), taken, True)
+    assert np.flatnonzero(moved['w'] != ring['w']).tolist() == [
+        2 * (taken % 3), 2 * (taken % 3) + 1
+    ]

@@ -14,7 +14,7 @@ from gan_jax import regularizers
 from gan_jax import schedules
 from gan_jax.networks import mlp
 from gan_jax.steps import adversarial
-from gan_jax.steps import game
+from gan_jax.steps import latents
 from gan_jax.steps import updates
 
 
@@ -25,7 +25,7 @@ def test_d_update_is_gradient_descent_on_its_loss_and_leaves_g():
     slots, key = jnp.arange(6), jax.random.key(3)
     turn = updates.Turn(gan, helpers.hyperparams(), state, key)
     after, metrics = updates.discriminator_update(turn, images, slots)
-    z = game.latents(jax.random.split(key, 3)[0], slots, 3)
+    z = latents.draw(jax.random.split(key, 3)[0], slots, 3)
     params = state.discriminator.params['Dense_0']
     x = np.asarray(images, np.float32).reshape(6, 4) / 127.5 - 1
     g = state.generator.params['Dense_0']
@@ -59,7 +59,7 @@ def test_g_update_is_gradient_descent_through_d_and_leaves_d():
     slots, key = jnp.arange(6), jax.random.key(3)
     turn = updates.Turn(gan, helpers.hyperparams(), state, key)
     after, _ = updates.generator_update(turn, batch().images[0], slots)
-    z = game.latents(jax.random.split(key, 3)[0], slots, 3)
+    z = latents.draw(jax.random.split(key, 3)[0], slots, 3)
     d, g = (
         player.params['Dense_0']
         for player in (state.discriminator, state.generator)
@@ -297,7 +297,7 @@ def test_unrolled_g_learns_through_the_updates_of_d(unroll_steps):
     after, metrics = updates.generator_update(
         turn, given.images[0], given.slots
     )
-    z = game.latents(jax.random.split(key, 3)[0], given.slots, 3)
+    z = latents.draw(jax.random.split(key, 3)[0], given.slots, 3)
     images = np.asarray(given.images[0], np.float32).reshape(6, 4) / 127.5 - 1
     d = state.discriminator.params['Dense_0']
     g = state.generator.params['Dense_0']

@@ -45,6 +45,7 @@ def main(game, out, *cluster):
         optimizer.name, optimizer.learning_rate = 'sgd', 0.1
     config.num_steps, config.d_steps = 3, 2
     config.instance_noise.std = 0.3
+    config.snapshots.count, config.snapshots.every = 2, 1
     config.schedule.name = schedule or config.schedule.name
     config.schedule.burst_steps, config.schedule.burst_first = 4, 1
     config.log_every = config.checkpoint_every = 1

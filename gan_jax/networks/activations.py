@@ -1,4 +1,7 @@
-"""What bends hidden layers, and drops their units in training."""
+"""What bends the layers of networks, and drops hidden units in training."""
+
+import math
+from typing import Callable, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -24,6 +27,33 @@ class PReLU(nn.Module):
             'slope', nn.initializers.constant(0.25), x.shape[-1:], jnp.float32
         )
         return jnp.where(x >= 0, x, slope.astype(x.dtype) * x)
+
+
+def maxout(x, pieces):
+    """Take for each unit the largest of its linear functions.
+
+    y_i = max_j x_ij, the pieces of a unit side by side: x_ij is x[..., k i + j]
+
+    With the layer before it a convex function of that layer's input, made of k
+    planes. Pieces that share the maximum share the gradient.
+
+    Args:
+        x: [B, ..., k * F].
+        pieces: k, at least 2: one piece would bend nothing.
+
+    Returns:
+        [B, ..., F].
+
+    Raises:
+        ValueError: where k is under 2.
+
+    References:
+        Goodfellow et al., Maxout Networks, https://arxiv.org/abs/1302.4389,
+        2013.
+    """
+    if pieces < 2:
+        raise ValueError(f'maxout={pieces} is not 0 (off) or at least 2')
+    return x.reshape(*x.shape[:-1], -1, pieces).max(-1)
 
 
 def dropout(x, rate, keys, number, *, train):
@@ -67,7 +97,7 @@ def dropout(x, rate, keys, number, *, train):
     return jnp.where(jax.vmap(draw)(keys), x / (1 - rate), 0)
 
 
-def activation(network, leak, keys, *, train, first=0):
+def activation(network, leak, keys, *, train, first=0, pieces=0):
     """Give what bends a network's hidden layers, and drops their units.
 
     Args:
@@ -77,16 +107,70 @@ def activation(network, leak, keys, *, train, first=0):
         train: whether units are dropped.
         first: number of the first layer, so that two parts of a network do not
             share their masks.
+        pieces: of `maxout`, which then bends in place of any slope; 0 for none.
 
     Returns:
         Function of (x, number): number counts the layers of one part.
     """
 
     def activate(x, number):
-        if network.prelu:
+        if pieces:
+            x = maxout(x, pieces)
+        elif network.prelu:
             x = PReLU()(x)
         else:
             x = nn.leaky_relu(x, leak) if leak else nn.relu(x)
         return dropout(x, network.dropout, keys, first + number, train=train)
 
     return activate
+
+
+class LastLayer(NamedTuple):
+    """What a generator's last layer makes of its linear sums.
+
+    Attributes:
+        bend: function of x: [B, ...], element by element.
+        low, high: the range of its values; infinite where it has no bound.
+    """
+
+    bend: Callable
+    low: float = -math.inf
+    high: float = math.inf
+
+
+OUTPUTS = {
+    'auto': None,  # 'tanh' for images, 'linear' for points
+    'linear': LastLayer(lambda x: x),
+    'relu': LastLayer(nn.relu, low=0.0),
+    'sigmoid': LastLayer(nn.sigmoid, low=0.0, high=1.0),
+    'tanh': LastLayer(jnp.tanh, low=-1.0, high=1.0),
+}
+
+
+def last_layer(name, *, points):
+    """Find a `LastLayer` by its name.
+
+    Args:
+        name: one of `OUTPUTS`.
+        points: whether the data are points, which 'auto' goes by.
+
+    Returns:
+        `LastLayer`.
+    """
+    if name == 'auto':
+        name = 'linear' if points else 'tanh'
+    return OUTPUTS[name]
+
+
+def finish(network, x):
+    """Bend what a generator's last layer gives.
+
+    Args:
+        network: module with the fields output and image_shape.
+        x: [B, ...] float32, linear.
+
+    Returns:
+        As x.
+    """
+    points = len(network.image_shape) == 1
+    return last_layer(network.output, points=points).bend(x)

@@ -16,6 +16,7 @@ from gan_jax.networks import conditioning
 from gan_jax.networks import dcgan
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
+from gan_jax.networks import resampling
 
 
 def _over_samples(reduce, x):
@@ -118,6 +119,8 @@ class MLPDiscriminator(nn.Module):
         leak: slope of the encoder's hidden layers below 0; the decoder has
             ReLU.
         prelu: whether both learn that slope for each channel instead.
+        maxout: linear functions, each with its norm, of which a hidden unit of
+            both is the maximum, in place of a slope; 0 is off.
         dropout: probability of a hidden unit to be dropped in training.
         dtype: dtype of the computation; parameters and energies are float32.
     """
@@ -132,6 +135,7 @@ class MLPDiscriminator(nn.Module):
     condition: str = 'none'
     leak: float = 0.2
     prelu: bool = False
+    maxout: int = 0
     dropout: float = 0.0
     dtype: Any = jnp.float32
 
@@ -156,7 +160,9 @@ class MLPDiscriminator(nn.Module):
             self,
             conditioning.concat(self, inputs, labels),
             train=train,
-            activate=activations.activation(self, self.leak, keys, train=train),
+            activate=activations.activation(
+                self, self.leak, keys, train=train, pieces=self.maxout
+            ),
         )
         wrap = layers.wrapper(self.spectral_norm, train=train)
         code = wrap(nn.Dense(self.code_size, dtype=self.dtype))(x)
@@ -164,7 +170,8 @@ class MLPDiscriminator(nn.Module):
         reconstruction = mlp.decode(
             self, code, flat.shape[1], train=train,
             activate=activations.activation(
-                self, 0.0, keys, train=train, first=self.depth
+                self, 0.0, keys, train=train, first=self.depth,
+                pieces=self.maxout,
             ),
         )
         class_logits = conditioning.classify(self, code, train=train)
@@ -175,17 +182,20 @@ class DCGANDiscriminator(nn.Module):
     """Images to the error of a convolutional autoencoder.
 
     The convolutions of `dcgan.Discriminator`, a linear dense code, the layers
-    of `dcgan.Generator` in mirror image, and a linear output.
+    of `dcgan.Generator` in mirror image, and a linear output. The decoder
+    doubles by what `resampling.MIRRORS` gives for `downsampling`.
 
-    Differs from BEGAN: strided and transposed convolutions where the authors
-    have pooling and nearest-neighbour upsampling, LeakyReLU and ReLU where they
-    have ELU.
+    Differs from BEGAN: the authors take every second pixel and double by
+    nearest neighbour; here the encoder's convolutions have stride 2 and the
+    decoder's are transposed, or, with 'average_pool', means of pixels and the
+    authors' nearest neighbour. LeakyReLU and ReLU where they have ELU.
 
     Attributes:
         width: channels of the first layer and before the last; they double as
             the side halves.
-        kernel_size: side of the encoder's square kernels; the decoder's is 4,
+        kernel_size: side of the square kernels; a transposed decoder's is 4,
             a multiple of its stride and the fast one on CPU.
+        downsampling: one of `resampling.DOWNSAMPLINGS`.
         code_size: length of the code.
         energy: one of `ENERGIES`.
         norm: one of `layers.NORMS`.
@@ -202,6 +212,7 @@ class DCGANDiscriminator(nn.Module):
 
     width: int = 64
     kernel_size: int = 4
+    downsampling: str = 'strided'
     code_size: int = 64
     energy: str = 'euclidean'
     norm: str = 'batch'
@@ -235,14 +246,17 @@ class DCGANDiscriminator(nn.Module):
             conditioning.concat_map(self, inputs, labels),
             train=train,
             activate=activations.activation(self, self.leak, keys, train=train),
+            downsampling=self.downsampling,
         )
         wrap = layers.wrapper(self.spectral_norm, train=train)
         code = wrap(nn.Dense(
             self.code_size, dtype=self.dtype, kernel_init=layers.dcgan_init
         ))(x.reshape(x.shape[0], -1))
         shape = inputs.shape[1:]
+        upsampling = resampling.MIRRORS[self.downsampling]
         reconstruction = dcgan.decode(
-            self, code, shape, kernel_size=4, train=train,
+            self, code, shape, train=train, upsampling=upsampling,
+            kernel_size=4 if upsampling == 'transposed' else self.kernel_size,
             activate=activations.activation(
                 self, 0.0, keys, train=train, first=dcgan.num_blocks(shape)
             ),

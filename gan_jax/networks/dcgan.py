@@ -183,6 +183,7 @@ class Generator(nn.Module):
         leak: slope of the hidden layers below 0; 0 is ReLU.
         prelu: whether that slope is learned for each channel instead.
         dropout: probability of a hidden unit to be dropped in training.
+        output: one of `activations.OUTPUTS`: what the last layer ends in.
         dtype: dtype of the computation; parameters and output are float32.
     """
 
@@ -198,6 +199,7 @@ class Generator(nn.Module):
     leak: float = 0.0
     prelu: bool = False
     dropout: float = 0.0
+    output: str = 'auto'
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -211,13 +213,13 @@ class Generator(nn.Module):
             keys: [B] PRNG keys of dropout, or None.
 
         Returns:
-            [B, H, W, C] float32 in [-1, 1].
+            [B, H, W, C] float32, by default in [-1, 1].
         """
         conditioning.check(
             self, inputs, labels, conditioning.GENERATOR_CONDITIONS
         )
         attention.check(self, map_sides(self.image_shape))
-        return jnp.tanh(decode(
+        return activations.finish(self, decode(
             self,
             conditioning.concat(self, inputs, labels),
             self.image_shape,

@@ -213,3 +213,7 @@ DOWNSAMPLINGS = {
     'average_pool': average_pool_conv,
     'strided': strided,
 }
+MIRRORS = {  # what doubles where the other half of an autoencoder halves
+    'average_pool': 'nearest',
+    'strided': 'transposed',
+}

@@ -10,6 +10,7 @@ from typing import Any, Tuple
 import flax.linen as nn
 import jax.numpy as jnp
 
+from gan_jax.networks import activations
 from gan_jax.networks import attention
 from gan_jax.networks import conditioning
 from gan_jax.networks import dcgan
@@ -142,6 +143,7 @@ class Generator(nn.Module):
         num_classes: classes of the labels, where there is a condition.
         condition: one of `conditioning.GENERATOR_CONDITIONS`: how the label
             enters.
+        output: one of `activations.OUTPUTS`: what the last layer ends in.
         dtype: dtype of the computation; parameters and output are float32.
 
     References:
@@ -156,6 +158,7 @@ class Generator(nn.Module):
     attention: int = 0
     num_classes: int = 0
     condition: str = 'none'
+    output: str = 'auto'
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -169,7 +172,7 @@ class Generator(nn.Module):
             keys: not used.
 
         Returns:
-            [B, H, W, C] float32 in [-1, 1].
+            [B, H, W, C] float32, by default in [-1, 1].
         """
         del keys
         conditioning.check(
@@ -193,7 +196,7 @@ class Generator(nn.Module):
             x = _up_block(self, x, features, norm=norm, train=train)
             x = attention.attend(self, x, train=train)
         x = _conv(self, nn.relu(norm(x)), channels, train=train)
-        return jnp.tanh(x.astype(jnp.float32))
+        return activations.finish(self, x.astype(jnp.float32))
 
 
 class Discriminator(nn.Module):

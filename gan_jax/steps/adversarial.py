@@ -170,10 +170,11 @@ def _real(batch, number):
 
 
 def finish_step(gan, state):
-    """Count a step whose updates are made."""
-    return state.replace(
+    """Count a step whose updates are made; keep G where a snapshot is due."""
+    state = state.replace(
         step=state.step + 1, position=state.position + game.draws_per_step(gan)
     )
+    return game.take_snapshot(gan, state) if gan.snapshots else state
 
 
 def critic_step(gan, hyperparams, state, batch, key, number, **options):

@@ -17,6 +17,10 @@ from gan_jax import losses
 from gan_jax import regularizers
 from gan_jax import transforms
 
+# Collections of statistics that may be averaged. Spectral normalisation's unit
+# vectors would not stay so in between.
+AVERAGED_STATS = ('batch_stats',)
+
 
 class GAN(NamedTuple):
     """What a training step is made of; static, hashable by identity.
@@ -28,7 +32,7 @@ class GAN(NamedTuple):
             it by minus the learning rate.
         loss: the pair of losses.
         latent_size: length of z.
-        latent: one of `LATENTS`: what z is drawn from.
+        latent: one of `latents.LATENTS`: what z is drawn from.
         schedule: one of `adversarial.SCHEDULES`: who moves when.
         d_steps, g_steps: updates of each player in one step.
         unroll_steps: updates of D that G looks ahead; 0 is none.
@@ -44,6 +48,8 @@ class GAN(NamedTuple):
         together: whether real and fake images pass through D as one batch.
         packing: samples that D judges as one, side by side in its channels.
         history: number of past fakes that D is reminded of; 0 is none.
+        snapshots: number of the last snapshots of G that are kept; 0 is none.
+        snapshot_every: steps between them.
         treat_labels: whether D's targets are drawn by
             `Hyperparams.label_treatment`.
         clip_weights: whether D's weights are clipped after each update.
@@ -75,6 +81,8 @@ class GAN(NamedTuple):
     together: bool = False
     packing: int = 1
     history: int = 0
+    snapshots: int = 0
+    snapshot_every: int = 100
     treat_labels: bool = False
     clip_weights: bool = False
     regularizers: Tuple[str, ...] = ()
@@ -154,7 +162,8 @@ class GANState(struct.PyTreeNode):
         memory: {'loss' or a regularizer: what it remembers}; under 'latest'
             the last values of lazy penalties, under 'augment' the probability
             that adapts, under 'history' past fakes, which are the same on
-            every device.
+            every device, under 'snapshots' rings of G's params and stats and
+            the number taken.
     """
 
     step: jax.Array
@@ -176,89 +185,6 @@ def to_unit_range(images):
     if images.dtype != jnp.uint8:
         return images
     return images.astype(jnp.float32) / 127.5 - 1
-
-
-def gaussian(key, size):
-    """Draw from N(0, I)."""
-    return jax.random.normal(key, (size,))
-
-
-def uniform(key, size):
-    """Draw each value from U[-1, 1), as Radford et al., 1511.06434, 2015."""
-    return jax.random.uniform(key, (size,), minval=-1)
-
-
-def sphere(key, size):
-    """Draw uniformly from the sphere of radius sqrt(size).
-
-    N(0, I) lies close to it in many dimensions. White, Sampling Generative
-    Networks, https://arxiv.org/abs/1609.04468, 2016.
-    """
-    z = jax.random.normal(key, (size,))
-    return z * (jnp.sqrt(size) / jnp.linalg.norm(z))
-
-
-LATENTS = {'gaussian': gaussian, 'sphere': sphere, 'uniform': uniform}
-
-
-def latents(key, slots, latent_size, name='gaussian'):
-    """Draw one z for each slot, keyed by the slot.
-
-    Args:
-        key: PRNG key.
-        slots: [B] int32.
-        latent_size: length of each z.
-        name: one of `LATENTS`.
-
-    Returns:
-        [B, latent_size] float32.
-    """
-
-    def draw(slot):
-        return LATENTS[name](jax.random.fold_in(key, slot), latent_size)
-
-    return jax.vmap(draw)(slots)
-
-
-def lerp(first, last, shares):
-    """Go from one latent to another on a line.
-
-    Args:
-        first, last: [D].
-        shares: [N] in [0, 1], of the way.
-
-    Returns:
-        [N, D].
-    """
-    shares = shares[:, None]
-    return (1 - shares) * first + shares * last
-
-
-def slerp(first, last, shares):
-    """Go from one latent to another on an arc, not through the centre.
-
-    sin((1 - t) w) / sin w z_0 + sin(t w) / sin w z_1, w their angle. Gaussian
-    latents lie close to a sphere, and a line between them leaves it.
-
-    Args, returns: as `lerp`.
-
-    References:
-        White, Sampling Generative Networks,
-        https://arxiv.org/abs/1609.04468, 2016.
-    """
-    cosine = jnp.vdot(first, last) / (
-        jnp.linalg.norm(first) * jnp.linalg.norm(last)
-    )
-    angle = jnp.arccos(jnp.clip(cosine, -1, 1))
-    shares = shares[:, None]
-    arc = (
-        jnp.sin((1 - shares) * angle) * first + jnp.sin(shares * angle) * last
-    ) / jnp.sin(angle)
-    straight = (1 - shares) * first + shares * last
-    return jnp.where(jnp.sin(angle) > 1e-4, arc, straight)
-
-
-PATHS = {'lerp': lerp, 'slerp': slerp}
 
 
 def pack(images, packing):
@@ -319,19 +245,19 @@ def init(gan, key, image_shape, clip_limit=0.01):
         ema_params=jax.tree.map(jnp.copy, generator.params),
         ema_stats=jax.tree.map(jnp.copy, generator.stats),
         memory=_init_memory(
-            gan, generator.params, discriminator.params, image_shape
+            gan, generator, discriminator.params, image_shape
         ),
     )
 
 
-def _init_memory(gan, g_params, d_params, image_shape):
+def _init_memory(gan, generator, d_params, image_shape):
     memory = {}
     if gan.loss.memory is not None:
         memory['loss'] = gan.loss.memory.init()
     for name in gan.regularizers:
         regularizer = regularizers.REGULARIZERS[name]
         if regularizer.init is not None:
-            own = {'discriminator': d_params, 'generator': g_params}
+            own = {'discriminator': d_params, 'generator': generator.params}
             memory[name] = regularizer.init(own[regularizer.player])
     if gan.lazy:
         memory['latest'] = {name: jnp.float32(0) for name, _ in gan.lazy}
@@ -342,7 +268,42 @@ def _init_memory(gan, g_params, d_params, image_shape):
             'images': jnp.zeros((gan.history, *image_shape)),
             'filled': jnp.zeros(gan.history, bool),
         }
+    if gan.snapshots:
+        memory['snapshots'] = {
+            'params': _ring(gan, generator.params),
+            'stats': _ring(gan, generator.stats),
+            'taken': jnp.int32(0),
+        }
     return memory
+
+
+def _ring(gan, tree):
+    """Make an empty ring for the last snapshots of a pytree."""
+    return jax.tree.map(
+        lambda leaf: jnp.zeros((gan.snapshots, *leaf.shape), leaf.dtype), tree
+    )
+
+
+def take_snapshot(gan, state):
+    """Keep the generator of each `snapshot_every`-th step.
+
+    Args:
+        gan: a `GAN` with `snapshots`.
+        state: `GANState` whose `step` counts the step just made.
+
+    Returns:
+        `GANState`, at other steps as it was.
+    """
+    kept = state.memory['snapshots']
+    due = state.step % gan.snapshot_every == 0
+    new = {
+        name: transforms.keep_last(
+            kept[name], getattr(state.generator, name), kept['taken'], due
+        )
+        for name in ('params', 'stats')
+    }
+    new['taken'] = kept['taken'] + due
+    return state.replace(memory={**state.memory, 'snapshots': new})
 
 
 def _init_player(module, tx, key, inputs, labels):
@@ -354,7 +315,36 @@ def _init_player(module, tx, key, inputs, labels):
     )
 
 
-def sample(gan, state, z, labels=None, *, ema=True):
+def ema(state):
+    """Give (params, stats) of the exponential moving average of G."""
+    return state.ema_params, state.ema_stats
+
+
+def raw(state):
+    """Give (params, stats) of G as it is."""
+    return state.generator.params, state.generator.stats
+
+
+def snapshots(state):
+    """Give (params, stats) of the plain average of G's last snapshots.
+
+    Izmailov et al. measure the statistics of BatchNorm anew on data; here they
+    are averaged too, as in the EMA, and what is no average is that of the
+    newest snapshot. NaN before the first one.
+    """
+    kept = state.memory['snapshots']
+    return transforms.average(kept['params'], kept['taken']), {
+        name: (
+            transforms.average if name in AVERAGED_STATS else transforms.newest
+        )(ring, kept['taken'])
+        for name, ring in kept['stats'].items()
+    }
+
+
+WEIGHTS = {'ema': ema, 'raw': raw, 'snapshots': snapshots}
+
+
+def sample(gan, state, z, labels=None, *, weights='ema'):
     """Generate images with the running statistics.
 
     Args:
@@ -362,14 +352,25 @@ def sample(gan, state, z, labels=None, *, ema=True):
         state: a `GANState`.
         z: [B, latent_size].
         labels: [B] int32, the classes asked for; None without a condition.
-        ema: whether the averaged generator is used.
+        weights: one of `WEIGHTS`: which of G's weights are used.
 
     Returns:
         [B, H, W, C] float32 in [-1, 1].
     """
-    params, stats = state.generator.params, state.generator.stats
-    if ema:
-        params, stats = state.ema_params, state.ema_stats
+    return generate(gan, *WEIGHTS[weights](state), z, labels)
+
+
+def generate(gan, params, stats, z, labels=None):
+    """Generate images of these weights, with the running statistics.
+
+    Args:
+        gan: a `GAN`.
+        params, stats: of its generator.
+        z, labels: as `sample`.
+
+    Returns:
+        As `sample`.
+    """
     given = {} if labels is None else {'labels': labels}
     return gan.generator.apply(
         {'params': params, **stats}, z, train=False, **given

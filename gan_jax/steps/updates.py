@@ -15,6 +15,7 @@ from gan_jax import labels as labels_lib
 from gan_jax import regularizers
 from gan_jax import transforms
 from gan_jax.steps import game
+from gan_jax.steps import latents
 
 # What a key of one update is folded with, beside its split into z and noise.
 LABEL_KEY = 3
@@ -215,13 +216,10 @@ def generator_update(turn, images, slots, labels=None):
 
 
 def _average_stats(average, new, decay):
-    """Move the EMA of BatchNorm's statistics; copy what is no average.
-
-    Spectral normalisation's unit vectors would not stay so in between.
-    """
+    """Move the EMA of BatchNorm's statistics; copy what is no average."""
     return {
         name: transforms.ema(average[name], value, decay)
-        if name == 'batch_stats' else value
+        if name in game.AVERAGED_STATS else value
         for name, value in new.items()
     }
 
@@ -229,7 +227,7 @@ def _average_stats(average, new, decay):
 def _latents(turn, slots):
     """Draw the z of this update."""
     z_key = jax.random.split(turn.key, 3)[0]
-    return game.latents(z_key, slots, turn.gan.latent_size, turn.gan.latent)
+    return latents.draw(z_key, slots, turn.gan.latent_size, turn.gan.latent)
 
 
 def _keys(turn, number, slots):

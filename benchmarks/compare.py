@@ -1,0 +1,313 @@
+"""How do the recipes compare on the digits, with the same generator?
+
+    python benchmarks/compare.py --out=runs/compare
+
+Trains the recipes for images on the embedded digits, each for as many updates
+of G, and prints a table: the digits score (digits_score.py) of 1,000 samples of
+the averaged generator, the share of them that is of the class asked for, D's
+real images seen, seconds of training without compilation. Needs the `test`
+extra.
+
+Every row has DCGAN's generator of widths 24 to 96, whatever its recipe has, and
+its own discriminator, loss, optimizers and schedule; rows that say "own G" have
+their recipe's. No row has instance noise but the one that says so.
+
+Finished runs and cells in --out are kept and missing ones filled, so a stopped
+table goes on. A run that fails stays in the table with its reason; to try
+again, move its folder away.
+"""
+
+import json
+import pathlib
+import re
+from typing import Any, NamedTuple
+
+from absl import flags
+import numpy as np
+
+import digits_metrics
+from gan_jax import command
+from gan_jax import config as config_lib
+from gan_jax import errors
+from gan_jax import recipe
+from gan_jax import sampling
+from gan_jax import train
+from gan_jax.runtime import writer
+
+OUT = flags.DEFINE_string('out', 'runs/compare', 'Folder of the runs.')
+NUM_STEPS = flags.DEFINE_integer(
+    'num_steps', 2000, 'Generator updates.', lower_bound=1
+)
+SEED = flags.DEFINE_integer('seed', 0, 'Of every run.')
+ONLY = flags.DEFINE_list('only', [], 'Rows, as wgan,lsgan; all by default.')
+JSON = flags.DEFINE_string('json', '', 'File to write the table to.')
+PICTURE = flags.DEFINE_string('picture', '', 'PNG of all grids to write.')
+
+CONFIGS = pathlib.Path(__file__).parent.parent / 'configs'
+NUM_SAMPLES = 1000  # that the score is of
+SHOWN = (4, 10)  # rows and columns of samples of each run in the picture
+
+
+class Row(NamedTuple):
+    """One line of the table.
+
+    Attributes:
+        recipe: name of a file of configs/.
+        changes: {config key: value}.
+        own: whether it keeps the recipe's generator.
+    """
+
+    recipe: str
+    changes: dict = {}
+    own: bool = False
+
+
+ROWS = {
+    'gan': Row('gan'),
+    'gan (own G)': Row('gan', own=True),
+    'dcgan': Row('dcgan', {'instance_noise.std': 0.0}),
+    'dcgan (noise)': Row('dcgan'),
+    'lsgan': Row('lsgan'),
+    'wgan': Row('wgan'),
+    'wgan_gp': Row('wgan_gp'),
+    'dragan': Row('dragan'),
+    'sngan': Row('sngan'),
+    'hinge_resnet': Row('hinge_resnet'),
+    'hinge_resnet (own G)': Row('hinge_resnet', own=True),
+    'sagan': Row('sagan'),
+    'sagan (own G)': Row('sagan', own=True),
+    'ebgan': Row('ebgan'),
+    'began': Row('began'),
+    'relativistic': Row('relativistic'),
+    'pacgan': Row('pacgan'),
+    'cgan': Row('cgan'),
+    'cgan (projection)': Row('cgan', {
+        'generator.condition': 'batch_norm',
+        'discriminator.condition': 'projection',
+    }),
+    'acgan': Row('acgan'),
+    "acgan (paper's weights)": Row('acgan', {
+        'discriminator.dropout': 0.5,
+        'regularizers.g_classification.weight': 1.0,
+    }),
+}
+
+
+def folder(name):
+    """Give the folder of a row's run."""
+    plain = re.sub(r'\W+', '-', name).strip('-')
+    return pathlib.Path(OUT.value) / (
+        f'{plain}-{NUM_STEPS.value}-seed{SEED.value}'
+    )
+
+
+def configure(row):
+    """Give the config of a row."""
+    config = recipe.load(CONFIGS / f'{row.recipe}.py')
+    config.update_from_flattened_dict(row.changes)
+    if not row.own:
+        condition = config.generator.condition
+        config.generator = recipe.on_images(row.recipe, 'digits').generator
+        config.generator.condition = condition
+    config.seed, config.num_steps = SEED.value, NUM_STEPS.value
+    if config.instance_noise.std:
+        config.instance_noise.decay_steps = NUM_STEPS.value
+    config.log_every, config.sample_every = 20, 0
+    return config
+
+
+class Trained(NamedTuple):
+    """What the cells of a row are measured on.
+
+    Attributes:
+        config, workdir: of the run.
+        gan, state: its end.
+        samples: [NUM_SAMPLES, 32, 32, 1] of seeds 0 and up.
+    """
+
+    config: Any
+    workdir: pathlib.Path
+    gan: Any
+    state: Any
+    samples: np.ndarray
+
+
+def training(run):
+    """Count D's real images, and the seconds between the logged steps."""
+    step, seconds = 0, 0.0
+    for line in (run.workdir / 'metrics.jsonl').read_text().splitlines():
+        record = json.loads(line)
+        # The first call's compilation is in no speed, its steps in the first.
+        speed = record['perf/steps_per_sec']
+        seconds += (record['step'] - step) / speed if speed else 0.0
+        step = record['step']
+    images = config_lib.images_per_batch(run.config) * int(run.state.position)
+    return {'real_images': images, 'seconds': seconds}
+
+
+def score(run):
+    """Give the digits score."""
+    found = digits_metrics.score(run.samples)
+    return {name: found[name] for name in digits_metrics.BOUNDS}
+
+
+def classes(run):
+    """Give the share of the samples that is of the class asked for."""
+    if not run.gan.num_classes:
+        return {'agreement': None}
+    asked = np.arange(len(run.samples)) % run.gan.num_classes
+    return {'agreement': digits_metrics.agreement(run.samples, asked)}
+
+
+# Groups of cells; a new one is filled in for finished runs.
+MEASURES = {'training': training, 'score': score, 'classes': classes}
+
+COLUMNS = {
+    'confidence': '{:.3f}',
+    'rarest_class': '{:.1%}',
+    'nearest': '{:.3f}',
+    'spread': '{:.3f}',
+    'agreement': '{:.1%}',
+    'real_images': '{:,}',
+    'seconds': '{:.0f}',
+}
+
+
+def measure(name):
+    """Train a row, or go on with it, and fill the cells that it lacks.
+
+    Returns:
+        {group of `MEASURES`: {column: number or None}}, or {'failed': reason}.
+
+    Raises:
+        errors.CheckpointError: where its folder holds another run.
+    """
+    config, workdir = configure(ROWS[name]), folder(name)
+    path = workdir / 'cells.json'
+    cells = json.loads(path.read_text()) if path.exists() else {}
+    if (workdir / 'config.json').exists():
+        changed = config_lib.differences(sampling.load_config(workdir), config)
+        if changed:
+            raise errors.CheckpointError(
+                f'{workdir} holds a run of another config '
+                f'({"; ".join(changed)}); move it away'
+            )
+    if 'failed' in cells or not set(MEASURES) - set(cells):
+        return cells
+    print(f'\n{name}', flush=True)
+    try:
+        run = train.train(config, workdir)
+    except errors.NonFiniteError as error:
+        cells = {'failed': str(error)}
+        writer.write_json(path, cells)
+        return cells
+    samples = sampling.sample(run.gan, run.state, range(NUM_SAMPLES))
+    run = Trained(config, workdir, run.gan, run.state, samples)
+    for group in MEASURES:
+        if group not in cells:
+            cells[group] = MEASURES[group](run)
+            writer.write_json(path, cells)
+    return cells
+
+
+def verdict(cells):
+    """Say in a few words how a row did; '' where nothing is plainly wrong."""
+    if 'failed' in cells:
+        return f'failed: {cells["failed"]}'
+    found, wrong = cells['score'], []
+    if found['rarest_class'] < 0.01:
+        wrong.append('classes are missing')
+    if found['confidence'] < 0.85:
+        wrong.append('the classifier is unsure: not yet digits')
+    if found['nearest'] > 2:
+        wrong.append('far from any digit')
+    if found['spread'] < 0.6:
+        wrong.append('samples of a class are alike')
+    return '; '.join(wrong)
+
+
+def table(rows):
+    """Format rows as Markdown.
+
+    Args:
+        rows: {name: cells}, as of `measure`.
+
+    Returns:
+        list of lines.
+    """
+    head = ['row', *(name.replace('_', ' ') for name in COLUMNS), '']
+    lines = [f'| {" | ".join(head)} |', '|---' * len(head) + '|']
+    for name, cells in rows.items():
+        values = {}
+        for group in MEASURES:
+            values |= cells.get(group, {})
+        shown = [
+            '' if values.get(column) is None else form.format(values[column])
+            for column, form in COLUMNS.items()
+        ]
+        lines.append(f'| {" | ".join([name, *shown, verdict(cells)])} |')
+    return lines
+
+
+def draw(panels, columns=4):
+    """Draw a titled grid for each run.
+
+    Args:
+        panels: list of (title, uint8 [H, W, 1] grid).
+        columns: panels side by side.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    lines = -(-len(panels) // columns)
+    figure = Figure(
+        figsize=(2.6 * columns, 1.3 * lines), dpi=100, layout='constrained'
+    )
+    places = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes in places:
+        axes.axis('off')
+    for axes, (title, grid) in zip(places, panels):
+        axes.imshow(grid[..., 0], cmap='gray', vmin=0, vmax=255)
+        axes.set_title(title, fontsize=8, pad=2)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def picture(rows):
+    """Draw samples of seeds 0 and up of every row that did not fail."""
+    panels = []
+    for name, cells in rows.items():
+        if 'failed' in cells:
+            continue
+        gan, state = sampling.load(folder(name))
+        seeds = range(SHOWN[0] * SHOWN[1])
+        samples = sampling.sample(gan, state, seeds)
+        panels.append((name, writer.grid(samples, SHOWN[1])))
+    return draw(panels)
+
+
+def main(argv):
+    """Print the table; draw and write where it is asked for."""
+    del argv
+    for name in ONLY.value:
+        if name not in ROWS:
+            raise errors.ConfigError(errors.unknown_name('--only', name, ROWS))
+    rows = {name: measure(name) for name in ONLY.value or ROWS}
+    print(
+        f'\ndigits, {NUM_STEPS.value} updates of G, seed {SEED.value}, '
+        f'{NUM_SAMPLES} samples\n'
+    )
+    print('\n'.join(table(rows)))
+    if JSON.value:
+        writer.write_json(JSON.value, rows)
+    if PICTURE.value:
+        writer.save_png(PICTURE.value, picture(rows))
+        print(f'wrote {PICTURE.value}')
+
+
+if __name__ == '__main__':
+    command.run(main)

@@ -1,0 +1,87 @@
+"""What z is drawn from, and the ways from one z to another."""
+
+import jax
+import jax.numpy as jnp
+
+
+def gaussian(key, size):
+    """Draw from N(0, I)."""
+    return jax.random.normal(key, (size,))
+
+
+def uniform(key, size):
+    """Draw each value from U[-1, 1), as Radford et al., 1511.06434, 2015."""
+    return jax.random.uniform(key, (size,), minval=-1)
+
+
+def sphere(key, size):
+    """Draw uniformly from the sphere of radius sqrt(size).
+
+    N(0, I) lies close to it in many dimensions. White, Sampling Generative
+    Networks, https://arxiv.org/abs/1609.04468, 2016.
+    """
+    z = jax.random.normal(key, (size,))
+    return z * (jnp.sqrt(size) / jnp.linalg.norm(z))
+
+
+LATENTS = {'gaussian': gaussian, 'sphere': sphere, 'uniform': uniform}
+
+
+def draw(key, slots, latent_size, name='gaussian'):
+    """Draw one z for each slot, keyed by the slot.
+
+    Args:
+        key: PRNG key.
+        slots: [B] int32.
+        latent_size: length of each z.
+        name: one of `LATENTS`.
+
+    Returns:
+        [B, latent_size] float32.
+    """
+
+    def one(slot):
+        return LATENTS[name](jax.random.fold_in(key, slot), latent_size)
+
+    return jax.vmap(one)(slots)
+
+
+def lerp(first, last, shares):
+    """Go from one latent to another on a line.
+
+    Args:
+        first, last: [D].
+        shares: [N] in [0, 1], of the way.
+
+    Returns:
+        [N, D].
+    """
+    shares = shares[:, None]
+    return (1 - shares) * first + shares * last
+
+
+def slerp(first, last, shares):
+    """Go from one latent to another on an arc, not through the centre.
+
+    sin((1 - t) w) / sin w z_0 + sin(t w) / sin w z_1, w their angle. Gaussian
+    latents lie close to a sphere, and a line between them leaves it.
+
+    Args, returns: as `lerp`.
+
+    References:
+        White, Sampling Generative Networks,
+        https://arxiv.org/abs/1609.04468, 2016.
+    """
+    cosine = jnp.vdot(first, last) / (
+        jnp.linalg.norm(first) * jnp.linalg.norm(last)
+    )
+    angle = jnp.arccos(jnp.clip(cosine, -1, 1))
+    shares = shares[:, None]
+    arc = (
+        jnp.sin((1 - shares) * angle) * first + jnp.sin(shares * angle) * last
+    ) / jnp.sin(angle)
+    straight = (1 - shares) * first + shares * last
+    return jnp.where(jnp.sin(angle) > 1e-4, arc, straight)
+
+
+PATHS = {'lerp': lerp, 'slerp': slerp}

@@ -1,0 +1,53 @@
+"""What z is drawn from, and the ways between two."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gan_jax.steps import latents
+
+
+def test_z_depends_on_key_and_slot_alone():
+    key = jax.random.key(0)
+    whole = latents.draw(key, jnp.arange(8), 5)
+    part = latents.draw(key, jnp.array([6, 2]), 5)
+    np.testing.assert_array_equal(part, whole[jnp.array([6, 2])])
+    other = latents.draw(jax.random.key(1), jnp.arange(8), 5)
+    assert not np.array_equal(whole, other)
+    assert len(np.unique(whole)) == whole.size
+    many = latents.draw(key, jnp.arange(4000), 5)
+    np.testing.assert_allclose(many.mean(), 0, atol=0.03)
+    np.testing.assert_allclose(many.std(), 1, atol=0.02)
+
+
+def test_latents_have_the_spread_that_their_names_say():
+    key, slots = jax.random.key(0), jnp.arange(2000)
+    sphere = np.asarray(latents.draw(key, slots, 8, 'sphere'))
+    np.testing.assert_allclose(
+        np.linalg.norm(sphere, axis=1), np.sqrt(8), rtol=1e-5
+    )
+    np.testing.assert_allclose(sphere.mean(0), 0, atol=0.1)
+    uniform = np.asarray(latents.draw(key, slots, 8, 'uniform'))
+    assert -1 <= uniform.min() < -0.99 and 0.99 < uniform.max() < 1
+    np.testing.assert_allclose(uniform.var(), 1 / 3, rtol=0.03)
+
+
+@pytest.mark.parametrize('name', latents.LATENTS)
+def test_each_latent_belongs_to_its_slot(name):
+    key = jax.random.key(0)
+    whole = latents.draw(key, jnp.arange(8), 5, name)
+    part = latents.draw(key, jnp.array([6, 2]), 5, name)
+    np.testing.assert_array_equal(part, whole[jnp.array([6, 2])])
+
+
+def test_ends_and_middles_of_paths_between_latents():
+    first, last = np.array([2.0, 0, 0]), np.array([0, 2.0, 0])
+    ends = [0.0, 0.5, 1.0]
+    line = latents.lerp(first, last, jnp.array(ends))
+    np.testing.assert_allclose(line, [first, [1, 1, 0], last], atol=1e-6)
+    arc = latents.slerp(first, last, jnp.array(ends))
+    root = np.sqrt(2)
+    np.testing.assert_allclose(arc, [first, [root, root, 0], last], atol=1e-6)
+    same = latents.slerp(first, first, jnp.array(ends))
+    np.testing.assert_allclose(same, [first] * 3, atol=1e-6)
