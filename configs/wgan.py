@@ -4,8 +4,8 @@ Paper: Arjovsky, Chintala, Bottou, Wasserstein GAN,
 https://arxiv.org/abs/1701.07875, 2017. From it: weights clipped to 0.01,
 RMSProp with 5e-5, 5 critic updates to one of G, batch 64; from the authors'
 code: decay 0.99, and 100 critic updates in each of the first 25 steps and
-every 500th. D has no BatchNorm here: clipped scales of 0.01 leave it nothing
-to work with.
+every 500th; DCGAN's networks, BatchNorm in the critic included, whose scales
+are clipped like all else. Differs: fewer layers and smaller widths.
 
     python -m gan_jax.main --config=configs/wgan.py
     python -m gan_jax.main --config=configs/wgan.py:mnist
@@ -23,7 +23,6 @@ def get_config(argument='digits'):
     config.loss.name = 'wasserstein'
     config.schedule.name, config.d_steps = 'wgan', 5
     config.clip_weights = 0.01
-    config.discriminator.norm = 'none'
     for optimizer in (config.g_optimizer, config.d_optimizer):
         optimizer.name, optimizer.learning_rate = 'rmsprop', 5e-5
     return config

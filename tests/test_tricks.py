@@ -193,7 +193,7 @@ REFUSED = {
     'unrolled': (
         ONLY_CONVOLUTIONAL | ONLY_IMAGES | {'d_optimizer.clip_norm'}
     ),
-    'wgan': ONLY_DENSE | ONLY_TARGETS,
+    'wgan': ONLY_DENSE | ONLY_TARGETS | AT_SINGLE_IMAGES,
     'wgan_gp': ONLY_DENSE | MIXING | ONLY_TARGETS,
 }
 
