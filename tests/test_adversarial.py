@@ -8,6 +8,7 @@ import pytest
 import helpers
 from helpers import batch, leaves_equal, linear_gan, start, step
 from gan_jax.steps import adversarial
+from gan_jax.steps import sights
 from gan_jax.steps import updates
 
 
@@ -94,7 +95,7 @@ def test_g_moves_g_steps_times_with_fresh_latents():
     state, given = start(gan), batch(2)
     both, _ = step(gan, state, given)
     # By hand: D's update, then G's updates numbered 1 and 2.
-    turn = updates.Turn(gan, helpers.hyperparams(), state, None)
+    turn = sights.Turn(gan, helpers.hyperparams(), state, None)
     step_key = jax.random.fold_in(jax.random.key(2), 0)
     after, _ = updates.discriminator_update(
         turn._replace(key=jax.random.fold_in(step_key, 0)),

@@ -11,6 +11,7 @@ from gan_jax import errors
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.steps import game
+from gan_jax.steps import sights
 from gan_jax.steps import updates
 
 IMAGES = helpers.random_images()
@@ -128,7 +129,7 @@ def test_fakes_are_asked_for_the_classes_of_the_real_images():
     gan = build.gan(config, (8, 8, 1), num_classes=3)
     state = game.init(gan, jax.random.key(0), (8, 8, 1))
     labels = jnp.asarray(LABELS[:8])
-    turn = updates.Turn(
+    turn = sights.Turn(
         gan, build.hyperparams(config), state, jax.random.key(1)
     )
     arguments = (jnp.asarray(IMAGES[:8]), jnp.arange(8))
@@ -142,13 +143,13 @@ def test_fakes_are_asked_for_the_classes_of_the_real_images():
 def test_dropout_belongs_to_the_slot():
     config = conditional('auxiliary')
     gan = build.gan(config, (8, 8, 1), num_classes=3)
-    turn = updates.Turn(gan, None, None, jax.random.key(1))
-    whole = updates._keys(turn, 0, jnp.arange(6))
-    part = updates._keys(turn, 0, jnp.array([4, 1]))
+    turn = sights.Turn(gan, None, None, jax.random.key(1))
+    whole = sights.sample_keys(turn, 0, jnp.arange(6))
+    part = sights.sample_keys(turn, 0, jnp.array([4, 1]))
     np.testing.assert_array_equal(
         jax.random.key_data(part), jax.random.key_data(whole)[jnp.array([4, 1])]
     )
-    other = updates._keys(turn, 1, jnp.arange(6))
+    other = sights.sample_keys(turn, 1, jnp.arange(6))
     assert not np.array_equal(
         jax.random.key_data(whole), jax.random.key_data(other)
     )

@@ -12,13 +12,13 @@ from gan_jax import build
 from gan_jax import train
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
-from gan_jax.steps import updates
+from gan_jax.steps import sights
 
 KEY = jax.random.key(3)
 
 
 def turn(gan, state, **changes):
-    return updates.Turn(gan, helpers.hyperparams(**changes), state, KEY)
+    return sights.Turn(gan, helpers.hyperparams(**changes), state, KEY)
 
 
 class FirstPixel(nn.Module):
@@ -36,10 +36,10 @@ def test_packed_d_sees_tuples_and_g_makes_all_of_them():
     state = start(gan)
     assert state.discriminator.params['Dense_0']['kernel'].shape == (8, 1)
     given = batch(size=6)
-    sides = updates._sides(
+    sides = sights.sides_of(
         turn(gan, state), state.generator.params, {}, given.images[0],
         given.slots, None,
-        *(2 * [updates._latents(turn(gan, state), given.slots)])
+        *(2 * [sights.draw_latents(turn(gan, state), given.slots)])
     )
     assert sides.real_images.shape == (3, 2, 2, 2)
     np.testing.assert_array_equal(sides.slots, [0, 1, 2])
@@ -111,7 +111,7 @@ def test_together_changes_nothing_without_batch_statistics():
 
 def reminded(gan, state, fakes, **changes):
     slots = jnp.arange(len(fakes))
-    return updates._remind(turn(gan, state, **changes), fakes, slots)
+    return sights.remind(turn(gan, state, **changes), fakes, slots)
 
 
 def history_gan(size=8, **changes):
@@ -226,13 +226,13 @@ def test_gathered_history_is_that_of_one_device():
         np.random.RandomState(0).randn(6, *helpers.SHAPE), jnp.float32
     )
     slots = jnp.arange(6)
-    shown, history = updates._remind(turn(gan, state), fakes, slots)
+    shown, history = sights.remind(turn(gan, state), fakes, slots)
 
     def device(fakes, slots):
         across = turn(gan, state)._replace(
             gather=lambda a: jax.lax.all_gather(a, 'devices', tiled=True)
         )
-        return updates._remind(across, fakes, slots)
+        return sights.remind(across, fakes, slots)
 
     halves = jax.vmap(device, axis_name='devices')(
         fakes.reshape(2, 3, *helpers.SHAPE), slots.reshape(2, 3)

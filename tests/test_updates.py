@@ -15,6 +15,7 @@ from gan_jax import schedules
 from gan_jax.networks import mlp
 from gan_jax.steps import adversarial
 from gan_jax.steps import latents
+from gan_jax.steps import sights
 from gan_jax.steps import updates
 
 
@@ -23,7 +24,7 @@ def test_d_update_is_gradient_descent_on_its_loss_and_leaves_g():
     state = start(gan)
     images = batch().images[0]
     slots, key = jnp.arange(6), jax.random.key(3)
-    turn = updates.Turn(gan, helpers.hyperparams(), state, key)
+    turn = sights.Turn(gan, helpers.hyperparams(), state, key)
     after, metrics = updates.discriminator_update(turn, images, slots)
     z = latents.draw(jax.random.split(key, 3)[0], slots, 3)
     params = state.discriminator.params['Dense_0']
@@ -57,7 +58,7 @@ def test_g_update_is_gradient_descent_through_d_and_leaves_d():
     gan = helpers.linear_gan()
     state = start(gan)
     slots, key = jnp.arange(6), jax.random.key(3)
-    turn = updates.Turn(gan, helpers.hyperparams(), state, key)
+    turn = sights.Turn(gan, helpers.hyperparams(), state, key)
     after, _ = updates.generator_update(turn, batch().images[0], slots)
     z = latents.draw(jax.random.split(key, 3)[0], slots, 3)
     d, g = (
@@ -293,7 +294,7 @@ def by_hand(d, images, fakes, count, rate):
 def test_unrolled_g_learns_through_the_updates_of_d(unroll_steps):
     gan = helpers.linear_gan(unroll_steps=unroll_steps)
     state, given, key = start(gan), batch(), jax.random.key(3)
-    turn = updates.Turn(gan, helpers.hyperparams(), state, key)
+    turn = sights.Turn(gan, helpers.hyperparams(), state, key)
     after, metrics = updates.generator_update(
         turn, given.images[0], given.slots
     )
@@ -338,13 +339,13 @@ def test_unrolling_passes_through_adam():
         moved = state.replace(
             generator=state.generator.replace(params=params)
         )
-        turn = updates.Turn(gan, gentle, moved, jax.random.key(3))
+        turn = sights.Turn(gan, gentle, moved, jax.random.key(3))
         _, metrics = updates.generator_update(
             turn, given.images[0], given.slots
         )
         return metrics['g/loss']
 
-    turn = updates.Turn(gan, gentle, state, jax.random.key(3))
+    turn = sights.Turn(gan, gentle, state, jax.random.key(3))
     after, _ = updates.generator_update(turn, given.images[0], given.slots)
     grads = (
         state.generator.params['Dense_1']['bias']
@@ -355,7 +356,7 @@ def test_unrolling_passes_through_adam():
     np.testing.assert_allclose(grads.sum(), slope, rtol=0.02)
 
 
-@pytest.mark.parametrize('loop', [updates.one_by_one, jax.lax.scan])
+@pytest.mark.parametrize('loop', [sights.one_by_one, jax.lax.scan])
 @pytest.mark.parametrize('parts', [2, 3])
 def test_microbatches_make_the_update_of_the_whole_batch(parts, loop):
     plain = mlp_gan(regularizers=('r1',))

@@ -84,7 +84,7 @@ class Generator(nn.Module):
     By default images end in tanh, points, which have no bounds, in a linear
     layer.
 
-    Differs from the paper: Glorot initialisation, and tanh on data in [-1, 1]
+    Differs from the paper: LeCun's normal initialisation, and tanh on data in [-1, 1]
     where the authors have a sigmoid on data in [0, 1].
 
     Attributes:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.steps import game
+from gan_jax.steps import sights
 from gan_jax.steps import updates
 
 init = game.init
@@ -123,7 +124,7 @@ SCHEDULES = {
 def train_step(
     gan, hyperparams, state, batch, key, *,
     mean=lambda tree: tree, gather=lambda array: array,
-    loop=updates.one_by_one, due=None,
+    loop=sights.one_by_one, due=None,
 ):
     """Make one step of the GAN's schedule.
 
@@ -136,8 +137,8 @@ def train_step(
         state: a `game.GANState`.
         batch: a `game.Batch`.
         key: PRNG key of the run; the step is folded in here.
-        mean, gather: over devices, see `updates.Turn`.
-        loop, due: see `updates.Turn`.
+        mean, gather: over devices, see `sights.Turn`.
+        loop, due: see `sights.Turn`.
 
     Returns:
         (state, metrics): `step` is one higher, `position` by the batches
@@ -232,12 +233,12 @@ def _guarded(state, player, threshold, new, metrics):
 
 
 def _turns(gan, hyperparams, key, **options):
-    """Make (state, number of the update in its step) -> `updates.Turn`."""
+    """Make (state, number of the update in its step) -> `sights.Turn`."""
 
     def turn(state, number):
         update_key = jax.random.fold_in(
             jax.random.fold_in(key, state.step), number
         )
-        return updates.Turn(gan, hyperparams, state, update_key, **options)
+        return sights.Turn(gan, hyperparams, state, update_key, **options)
 
     return turn

@@ -4,7 +4,6 @@ Pure, like all of steps/; means over devices reach it as a function.
 """
 
 import functools
-from typing import Callable, FrozenSet, NamedTuple, Optional
 
 import jax
 import jax.numpy as jnp
@@ -15,69 +14,7 @@ from gan_jax import labels as labels_lib
 from gan_jax import regularizers
 from gan_jax import transforms
 from gan_jax.steps import game
-from gan_jax.steps import latents
-
-# What a key of one update is folded with, beside its split into z and noise.
-LABEL_KEY = 3
-AUGMENT_KEY = 4  # and one more, for fakes
-HISTORY_KEY = 6
-DROPOUT_KEY = 8  # of G, then of D on real and on fake images
-FIRST_PENALTY_KEY = 16
-
-
-def one_by_one(body, carry, parts):
-    """Call body(carry, part) for each part, as `jax.lax.scan` does."""
-    for index in range(len(jax.tree.leaves(parts)[0])):
-        carry, _ = body(carry, jax.tree.map(lambda part: part[index], parts))
-    return carry, None
-
-
-class Turn(NamedTuple):
-    """What is fixed during one update of one player.
-
-    Attributes:
-        gan: a `game.GAN`.
-        hyperparams: a `game.Hyperparams`.
-        state: the `game.GANState` that the update starts from.
-        key: PRNG key of this update.
-        mean: average of a pytree over devices.
-        gather: [b, ...] of this device -> [B, ...] of all, by slot.
-        loop: (body, carry, parts) -> (carry, ...), over microbatches:
-            `one_by_one` or `jax.lax.scan`.
-        due: names of the lazy penalties that join this update, chosen by the
-            host; None where the step's number decides on the device.
-    """
-
-    gan: game.GAN
-    hyperparams: game.Hyperparams
-    state: game.GANState
-    key: jax.Array
-    mean: Callable = lambda tree: tree
-    gather: Callable = lambda array: array
-    loop: Callable = one_by_one
-    due: Optional[FrozenSet[str]] = None
-
-
-class Sides(NamedTuple):
-    """Both sides of a batch as D is shown them.
-
-    Attributes:
-        real_images, fake_images: [b, ...] float32, changed and packed.
-        slots: [b] int32, of what D judges as one.
-        labels: [b] int32, of the real images and asked of the fakes; None
-            where the GAN has no condition.
-        z: [b x packing, latent_size] of the fakes.
-        z_slots: [b x packing] int32.
-        generator_fn: z -> images as D sees them.
-    """
-
-    real_images: jax.Array
-    fake_images: jax.Array
-    slots: jax.Array
-    labels: Optional[jax.Array]
-    z: jax.Array
-    z_slots: jax.Array
-    generator_fn: Callable
+from gan_jax.steps import sights
 
 
 def discriminator_update(turn, images, slots, labels=None):
@@ -87,7 +24,7 @@ def discriminator_update(turn, images, slots, labels=None):
     each with its own statistics; together where the GAN says so.
 
     Args:
-        turn: a `Turn`.
+        turn: a `sights.Turn`.
         images: [b, H, W, C] uint8, real.
         slots: [b] int32.
         labels: [b] int32, or None.
@@ -99,19 +36,19 @@ def discriminator_update(turn, images, slots, labels=None):
     player, generator = state.discriminator, state.generator
 
     def make(slots, labels):
-        z = _latents(turn, slots)
-        fakes, _ = _generate(
+        z = sights.draw_latents(turn, slots)
+        fakes, _ = sights.generate(
             turn, generator.params, generator.stats, z, slots, labels
         )
         return z, jax.lax.stop_gradient(fakes)
 
     if gan.history:
         z, fakes = make(slots, labels)
-        fakes, history = _remind(turn, fakes, slots)
+        fakes, history = sights.remind(turn, fakes, slots)
 
     def gradients(stats, images, slots, labels):
         shown = (z, fakes) if gan.history else make(slots, labels)
-        sides = _sides(
+        sides = sights.sides_of(
             turn, generator.params, generator.stats, images, slots, labels,
             *shown,
         )
@@ -151,7 +88,7 @@ def generator_update(turn, images, slots, labels=None):
     statistics stay as its own updates left them.
 
     Args:
-        turn: a `Turn`.
+        turn: a `sights.Turn`.
         images: [b, H, W, C] uint8, real; used by relativistic losses, by some
             penalties and by unrolling.
         slots: [b] int32.
@@ -165,11 +102,11 @@ def generator_update(turn, images, slots, labels=None):
 
     def gradients(stats, images, slots, labels):
         def loss_fn(params):
-            z = _latents(turn, slots)
-            fakes, new_stats = _generate(
+            z = sights.draw_latents(turn, slots)
+            fakes, new_stats = sights.generate(
                 turn, params, stats, z, slots, labels
             )
-            sides = _sides(
+            sides = sights.sides_of(
                 turn, params, stats, images, slots, labels, z, fakes
             )
             opponent = _unroll(turn, sides)
@@ -184,7 +121,7 @@ def generator_update(turn, images, slots, labels=None):
             context = regularizers.Context(
                 params=params,
                 discriminator_fn=discriminator_fn,
-                generator_fn=lambda z: _generate(
+                generator_fn=lambda z: sights.generate(
                     turn, params, stats, z, slots, labels
                 )[0],
                 real_images=sides.real_images, fake_images=sides.fake_images,
@@ -224,115 +161,13 @@ def _average_stats(average, new, decay):
     }
 
 
-def _latents(turn, slots):
-    """Draw the z of this update."""
-    z_key = jax.random.split(turn.key, 3)[0]
-    return latents.draw(z_key, slots, turn.gan.latent_size, turn.gan.latent)
-
-
-def _keys(turn, number, slots):
-    """Give the keys of a network's own noise, one for each slot."""
-    key = jax.random.fold_in(turn.key, DROPOUT_KEY + number)
-    return jax.vmap(lambda slot: jax.random.fold_in(key, slot))(slots)
-
-
-def _generate(turn, params, stats, z, slots, labels):
-    """Apply G in training mode; returns (images, new stats)."""
-    keys = _keys(turn, 0, slots) if turn.gan.g_dropout else None
-    return _forward(turn.gan.generator, params, stats, z, labels, keys)
-
-
-def _sides(turn, g_params, g_stats, images, slots, labels, z, fakes):
-    """Show D both sides: real images, and G's of these z."""
-    gan = turn.gan
-
-    def generator_fn(z):
-        near, _ = _generate(turn, g_params, g_stats, z, slots, labels)
-        return _view(turn, near, slots, fake=True)
-
-    return Sides(
-        real_images=_view(
-            turn, game.to_unit_range(images), slots, fake=False
-        ),
-        fake_images=_view(turn, fakes, slots, fake=True),
-        slots=slots if gan.packing == 1 else (
-            slots[::gan.packing] // gan.packing
-        ),
-        labels=labels, z=z, z_slots=slots, generator_fn=generator_fn,
-    )
-
-
-def _view(turn, images, slots, *, fake):
-    """Give images as D sees them: augmented, then noisy, then packed."""
-    gan, hyperparams = turn.gan, turn.hyperparams
-    if gan.augmentations:
-        probability = hyperparams.augment_probability
-        if gan.adaptive_augmentation:
-            probability = turn.state.memory['augment']
-        key = jax.random.fold_in(turn.key, AUGMENT_KEY + fake)
-        images = augment.apply(
-            images, key, slots, gan.augmentations, probability
-        )
-    if gan.instance_noise:
-        std = augment.linear_decay(
-            turn.state.step, hyperparams.noise_std, hyperparams.noise_steps
-        )
-        key = jax.random.split(turn.key, 3)[1 + fake]
-        images = augment.instance_noise(images, key, slots, std)
-    return game.pack(images, gan.packing)
-
-
-def _remind(turn, fakes, slots):
-    """Swap some new fakes for past ones.
-
-    Each slot has a place of its own in the history. With the chance of
-    `history_share` D is shown what lies there, and the new fake is put there
-    instead; a place that is still empty takes the new fake, which D sees too.
-
-    Args:
-        turn: a `Turn`.
-        fakes: [b, ...], new.
-        slots: [b] int32.
-
-    Returns:
-        (fakes [b, ...] to show, new history, equal on every device).
-
-    References:
-        Shrivastava et al., Learning from Simulated and Unsupervised Images
-        through Adversarial Training, https://arxiv.org/abs/1612.07828, 2016,
-        with the swap of CycleGAN's code in place of its half batches.
-    """
-    history = turn.state.memory['history']
-    place_key, swap_key = jax.random.split(
-        jax.random.fold_in(turn.key, HISTORY_KEY)
-    )
-    places = jax.random.permutation(place_key, len(history['filled']))[slots]
-    swap = jax.vmap(lambda slot: jax.random.uniform(
-        jax.random.fold_in(swap_key, slot)
-    ))(slots) < turn.hyperparams.history_share
-    filled = history['filled'][places]
-    past = history['images'][places]
-
-    def where(condition, first, second):
-        shape = (-1,) + (1,) * (fakes.ndim - 1)
-        return jnp.where(condition.reshape(shape), first, second)
-
-    shown = where(swap & filled, past, fakes)
-    kept = where(swap | ~filled, fakes, past)
-    everywhere = turn.gather(places)
-    return shown, {
-        'images': history['images'].at[everywhere].set(turn.gather(kept)),
-        'filled': history['filled'].at[everywhere].set(True),
-    }
-
-
 def _discriminator_objective(turn, stats, sides, params):
     """Give (D's loss with its penalties, (new stats, metrics))."""
     gan = turn.gan
     arguments = _loss_arguments(turn)
     if gan.treat_labels:
         arguments['targets'] = labels_lib.draw(
-            jax.random.fold_in(turn.key, LABEL_KEY),
+            jax.random.fold_in(turn.key, sights.LABEL_KEY),
             sides.slots,
             turn.hyperparams.label_treatment,
         )
@@ -364,24 +199,20 @@ def _discriminator_objective(turn, stats, sides, params):
 def _judge(turn, params, stats, sides):
     """Pass both sides through D; returns (real, fake, new stats)."""
     discriminator = turn.gan.discriminator
-    real = (sides.real_images, sides.labels, _d_keys(turn, sides, fake=False))
-    fake = (sides.fake_images, sides.labels, _d_keys(turn, sides, fake=True))
+    keys = functools.partial(sights.discriminator_keys, turn, sides)
+    real = (sides.real_images, sides.labels, keys(fake=False))
+    fake = (sides.fake_images, sides.labels, keys(fake=True))
     if turn.gan.together:
         both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), real, fake)
-        output, stats = _forward(discriminator, params, stats, *both)
+        output, stats = sights.forward(discriminator, params, stats, *both)
         count = len(sides.real_images)
         return (
             jax.tree.map(lambda value: value[:count], output),
             jax.tree.map(lambda value: value[count:], output), stats,
         )
-    real, stats = _forward(discriminator, params, stats, *real)
-    fake, stats = _forward(discriminator, params, stats, *fake)
+    real, stats = sights.forward(discriminator, params, stats, *real)
+    fake, stats = sights.forward(discriminator, params, stats, *fake)
     return real, fake, stats
-
-
-def _d_keys(turn, sides, *, fake):
-    """Give the keys of D's dropout on one side, None where it has none."""
-    return _keys(turn, 1 + fake, sides.slots) if turn.gan.d_dropout else None
 
 
 def _unroll(turn, sides):
@@ -406,20 +237,11 @@ def _unroll(turn, sides):
     return player
 
 
-def _forward(module, params, stats, inputs, labels, keys):
-    """Apply a module in training mode; returns (output, new stats)."""
-    given = {'labels': labels, 'keys': keys}
-    return module.apply(
-        {'params': params, **stats}, inputs, train=True, mutable=list(stats),
-        **{name: value for name, value in given.items() if value is not None},
-    )
-
-
 def _logits(turn, params, stats, sides, images, fake=True):
     """Give D's output and forget what its statistics would become."""
-    return _forward(
+    return sights.forward(
         turn.gan.discriminator, params, stats, images, sides.labels,
-        _d_keys(turn, sides, fake=fake),
+        sights.discriminator_keys(turn, sides, fake=fake),
     )[0]
 
 
@@ -451,7 +273,7 @@ def _penalties(turn, player, context):
     for place, name, regularizer in _own(turn.gan, player):
         penalty = functools.partial(
             regularizer.penalty, context, turn.state.memory.get(name),
-            jax.random.fold_in(turn.key, FIRST_PENALTY_KEY + place),
+            jax.random.fold_in(turn.key, sights.FIRST_PENALTY_KEY + place),
         )
         weight = turn.hyperparams.penalty_weights[name]
         if name not in lazy:
@@ -492,7 +314,7 @@ def _over_microbatches(turn, gradients, stats, batch):
     """Average gradients and metrics over the parts of a batch, in turn.
 
     Args:
-        turn: a `Turn`.
+        turn: a `sights.Turn`.
         gradients: (stats, *batch) -> (grads, (stats, metrics)).
         stats: passed from each part to the next.
         batch: tuple of arrays [b, ...], or None.

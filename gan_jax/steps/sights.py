@@ -1,0 +1,193 @@
+"""What the players are shown in one update: z, fakes, and D's view of images.
+
+Pure, like all of steps/; every draw belongs to a sample's slot.
+"""
+
+from typing import Callable, FrozenSet, NamedTuple, Optional
+
+import jax
+import jax.numpy as jnp
+
+from gan_jax import augment
+from gan_jax.steps import game
+from gan_jax.steps import latents
+
+# What a key of one update is folded with, beside its split into z and noise.
+LABEL_KEY = 3
+AUGMENT_KEY = 4  # and one more, for fakes
+HISTORY_KEY = 6
+DROPOUT_KEY = 8  # of G, then of D on real and on fake images
+FIRST_PENALTY_KEY = 16
+
+
+def one_by_one(body, carry, parts):
+    """Call body(carry, part) for each part, as `jax.lax.scan` does."""
+    for index in range(len(jax.tree.leaves(parts)[0])):
+        carry, _ = body(carry, jax.tree.map(lambda part: part[index], parts))
+    return carry, None
+
+
+class Turn(NamedTuple):
+    """What is fixed during one update of one player.
+
+    Attributes:
+        gan: a `game.GAN`.
+        hyperparams: a `game.Hyperparams`.
+        state: the `game.GANState` that the update starts from.
+        key: PRNG key of this update.
+        mean: average of a pytree over devices.
+        gather: [b, ...] of this device -> [B, ...] of all, by slot.
+        loop: (body, carry, parts) -> (carry, ...), over microbatches:
+            `one_by_one` or `jax.lax.scan`.
+        due: names of the lazy penalties that join this update, chosen by the
+            host; None where the step's number decides on the device.
+    """
+
+    gan: game.GAN
+    hyperparams: game.Hyperparams
+    state: game.GANState
+    key: jax.Array
+    mean: Callable = lambda tree: tree
+    gather: Callable = lambda array: array
+    loop: Callable = one_by_one
+    due: Optional[FrozenSet[str]] = None
+
+
+class Sides(NamedTuple):
+    """Both sides of a batch as D is shown them.
+
+    Attributes:
+        real_images, fake_images: [b, ...] float32, changed and packed.
+        slots: [b] int32, of what D judges as one.
+        labels: [b] int32, of the real images and asked of the fakes; None
+            where the GAN has no condition.
+        z: [b x packing, latent_size] of the fakes.
+        z_slots: [b x packing] int32.
+        generator_fn: z -> images as D sees them.
+    """
+
+    real_images: jax.Array
+    fake_images: jax.Array
+    slots: jax.Array
+    labels: Optional[jax.Array]
+    z: jax.Array
+    z_slots: jax.Array
+    generator_fn: Callable
+
+
+def draw_latents(turn, slots):
+    """Draw the z of this update."""
+    z_key = jax.random.split(turn.key, 3)[0]
+    return latents.draw(z_key, slots, turn.gan.latent_size, turn.gan.latent)
+
+
+def sample_keys(turn, number, slots):
+    """Give the keys of a network's own noise, one for each slot."""
+    key = jax.random.fold_in(turn.key, DROPOUT_KEY + number)
+    return jax.vmap(lambda slot: jax.random.fold_in(key, slot))(slots)
+
+
+def generate(turn, params, stats, z, slots, labels):
+    """Apply G in training mode; returns (images, new stats)."""
+    keys = sample_keys(turn, 0, slots) if turn.gan.g_dropout else None
+    return forward(turn.gan.generator, params, stats, z, labels, keys)
+
+
+def sides_of(turn, g_params, g_stats, images, slots, labels, z, fakes):
+    """Show D both sides: real images, and G's of these z."""
+    gan = turn.gan
+
+    def generator_fn(z):
+        near, _ = generate(turn, g_params, g_stats, z, slots, labels)
+        return _view(turn, near, slots, fake=True)
+
+    return Sides(
+        real_images=_view(
+            turn, game.to_unit_range(images), slots, fake=False
+        ),
+        fake_images=_view(turn, fakes, slots, fake=True),
+        slots=slots if gan.packing == 1 else (
+            slots[::gan.packing] // gan.packing
+        ),
+        labels=labels, z=z, z_slots=slots, generator_fn=generator_fn,
+    )
+
+
+def _view(turn, images, slots, *, fake):
+    """Give images as D sees them: augmented, then noisy, then packed."""
+    gan, hyperparams = turn.gan, turn.hyperparams
+    if gan.augmentations:
+        probability = hyperparams.augment_probability
+        if gan.adaptive_augmentation:
+            probability = turn.state.memory['augment']
+        key = jax.random.fold_in(turn.key, AUGMENT_KEY + fake)
+        images = augment.apply(
+            images, key, slots, gan.augmentations, probability
+        )
+    if gan.instance_noise:
+        std = augment.linear_decay(
+            turn.state.step, hyperparams.noise_std, hyperparams.noise_steps
+        )
+        key = jax.random.split(turn.key, 3)[1 + fake]
+        images = augment.instance_noise(images, key, slots, std)
+    return game.pack(images, gan.packing)
+
+
+def remind(turn, fakes, slots):
+    """Swap some new fakes for past ones.
+
+    Each slot has a place of its own in the history. With the chance of
+    `history_share` D is shown what lies there, and the new fake is put there
+    instead; a place that is still empty takes the new fake, which D sees too.
+
+    Args:
+        turn: a `Turn`.
+        fakes: [b, ...], new.
+        slots: [b] int32.
+
+    Returns:
+        (fakes [b, ...] to show, new history, equal on every device).
+
+    References:
+        Shrivastava et al., Learning from Simulated and Unsupervised Images
+        through Adversarial Training, https://arxiv.org/abs/1612.07828, 2016,
+        with the swap of CycleGAN's code in place of its half batches.
+    """
+    history = turn.state.memory['history']
+    place_key, swap_key = jax.random.split(
+        jax.random.fold_in(turn.key, HISTORY_KEY)
+    )
+    places = jax.random.permutation(place_key, len(history['filled']))[slots]
+    swap = jax.vmap(lambda slot: jax.random.uniform(
+        jax.random.fold_in(swap_key, slot)
+    ))(slots) < turn.hyperparams.history_share
+    filled = history['filled'][places]
+    past = history['images'][places]
+
+    def where(condition, first, second):
+        shape = (-1,) + (1,) * (fakes.ndim - 1)
+        return jnp.where(condition.reshape(shape), first, second)
+
+    shown = where(swap & filled, past, fakes)
+    kept = where(swap | ~filled, fakes, past)
+    everywhere = turn.gather(places)
+    return shown, {
+        'images': history['images'].at[everywhere].set(turn.gather(kept)),
+        'filled': history['filled'].at[everywhere].set(True),
+    }
+
+
+def discriminator_keys(turn, sides, *, fake):
+    """Give the keys of D's dropout on one side, None where it has none."""
+    if not turn.gan.d_dropout:
+        return None
+    return sample_keys(turn, 1 + fake, sides.slots)
+
+
+def forward(module, params, stats, inputs, labels, keys):
+    """Apply a module in training mode; returns (output, new stats)."""
+    given = {'labels': labels, 'keys': keys}
+    return module.apply(
+        {'params': params, **stats}, inputs, train=True, mutable=list(stats),
+        **{name: value for name, value in given.items() if value is not None},
+    )
