@@ -282,6 +282,7 @@ def _check_game(config):
             f'discriminator, one of {fits}, and '
             f'discriminator.name={config.discriminator.name!r} is none'
         )
+    _check_options(config)
     _check_schedule(config)
     _check_sights(config)
     _check_condition(config)
@@ -306,6 +307,25 @@ def _check_game(config):
                 "which discriminator.norm='batch' mixes; choose 'none', "
                 "'layer', 'instance' or 'group'"
             )
+
+
+def _check_options(config):
+    """Refuse an option that the loss or the data of this name do not have."""
+    options = {
+        'loss': {name: loss.options for name, loss in losses.LOSSES.items()},
+        'data': mixtures.OPTIONS,
+    }
+    defaults = config_lib.default_config()
+    for group, by_name in options.items():
+        name = config[group].name
+        for key in sorted(set().union(*by_name.values())):
+            has = sorted(n for n, keys in by_name.items() if key in keys)
+            if config[group][key] != defaults[group][key] and name not in has:
+                raise errors.ConfigError(
+                    f'{group}.{key}={config[group][key]} is an option of '
+                    f'{group}.name={" or ".join(map(repr, has))}, not of '
+                    f'{name!r}'
+                )
 
 
 def _check_sights(config):

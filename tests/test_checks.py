@@ -175,6 +175,15 @@ BAD_GAMES = [
          'discriminator.minibatch_stddev': True},
         'which discriminator.minibatch_stddev mixes',
     ),
+    (
+        {'loss.name': 'hinge', 'loss.margin': 5.0},
+        "loss.margin=5.0 is an option of loss.name='energy_based', not of "
+        "'hinge'",
+    ),
+    (
+        {'data.name': 'ring', 'data.modes': 5},
+        "data.modes=5 is an option of data.name='manifold', not of 'ring'",
+    ),
     ({'generator.condition': 'concat'}, 'both or neither'),
     ({'discriminator.condition': 'projection'}, 'both or neither'),
     (

@@ -84,8 +84,8 @@ class Generator(nn.Module):
     By default images end in tanh, points, which have no bounds, in a linear
     layer.
 
-    Differs from the paper: LeCun's normal initialisation, and tanh on data in [-1, 1]
-    where the authors have a sigmoid on data in [0, 1].
+    Differs from the paper: LeCun's normal initialisation, and tanh on data in
+    [-1, 1] where the authors have a sigmoid on data in [0, 1].
 
     Attributes:
         image_shape: (height, width, channels) of images, (D,) of points.
