@@ -218,9 +218,9 @@ def verdict(cells):
     if found['rarest_class'] < 0.01:
         wrong.append('classes are missing')
     if found['confidence'] < 0.85:
-        wrong.append('the classifier is unsure: not yet digits')
-    if found['nearest'] > 2:
-        wrong.append('far from any digit')
+        wrong.append('the classifier is unsure')
+    if found['nearest'] > 1.5:
+        wrong.append('far from digits')
     if found['spread'] < 0.6:
         wrong.append('samples of a class are alike')
     return '; '.join(wrong)

@@ -152,8 +152,8 @@ def test_unknown_rows_are_named(command):
 @pytest.mark.parametrize('column, value, words', [
     (None, None, ''),
     ('rarest_class', 0.009, 'classes are missing'),
-    ('confidence', 0.84, 'not yet digits'),
-    ('nearest', 2.1, 'far from any digit'),
+    ('confidence', 0.84, 'unsure'),
+    ('nearest', 1.51, 'far from digits'),
     ('spread', 0.59, 'alike'),
 ])
 def test_verdict_says_what_is_plainly_wrong(column, value, words):

@@ -16,6 +16,7 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax import recipe
 from gan_jax.regularizers import REGULARIZERS
 from gan_jax.steps import adversarial
 
@@ -210,7 +211,7 @@ def admitted(path, use):
     """
     refused = set()
     for key, value, *_ in TRICKS:
-        config = test_recipes.shrink(test_recipes.load(path, None)[0])
+        config = test_recipes.shrink(recipe.load(path))
         if not config_lib.has_points(config):
             config.data.image_size = '16'
         if config_lib.flatten(config)[key] == value:
