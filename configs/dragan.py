@@ -2,8 +2,9 @@
 
 Paper: Kodali et al., On Convergence and Stability of GANs,
 https://arxiv.org/abs/1705.07215, 2017. From it: penalty weight 10 at noisy real
-images, one update of each player. Differs: no BatchNorm in D, which would mix
-the images whose slopes are taken; DCGAN's rates.
+images, one update of each player. Differs: layer norm in D, as BatchNorm would
+mix the images whose slopes are taken, and without any norm the digits collapse
+(configs/README.md); DCGAN's rates.
 
     python -m gan_jax.main --config=configs/dragan.py
     python -m gan_jax.main --config=configs/dragan.py:mnist
@@ -19,5 +20,5 @@ def get_config(argument='digits'):
     """Give the config for one data set."""
     config = recipe.on_images('dragan', argument)
     config.regularizers.dragan.weight = 10.0
-    config.discriminator.norm = 'none'
+    config.discriminator.norm = 'layer'
     return config

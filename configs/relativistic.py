@@ -5,7 +5,8 @@ missing from standard GAN, https://arxiv.org/abs/1807.00734, 2018; Huang et
 al., The GAN is dead; long live the GAN! A Modern GAN Baseline,
 https://arxiv.org/abs/2501.05441, 2025, which adds R1 and R2. From them: each
 real image ranked above one fake, and D's slope penalised on both. Differs:
-DCGAN's networks without BatchNorm in D; penalty weights of 0.1, ours.
+DCGAN's networks with layer norm in D, without which the digits collapse
+(configs/README.md); penalty weights of 0.1, ours.
 
     python -m gan_jax.main --config=configs/relativistic.py
     python -m gan_jax.main --config=configs/relativistic.py:mnist
@@ -21,6 +22,6 @@ def get_config(argument='digits'):
     """Give the config for one data set."""
     config = recipe.on_images('relativistic', argument)
     config.loss.name = 'relativistic'
-    config.discriminator.norm = 'none'
+    config.discriminator.norm = 'layer'
     config.regularizers.r1.weight = config.regularizers.r2.weight = 0.1
     return config
