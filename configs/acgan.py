@@ -3,7 +3,7 @@
 Paper: Odena, Olah, Shlens, Conditional Image Synthesis With Auxiliary
 Classifier GANs, https://arxiv.org/abs/1610.09585, 2016. From it: the label
 beside z, class logits of D, their cross-entropy in both losses, dropout in D.
-Differs: DCGAN's networks; in G's loss the cross-entropy has weight 0.1 and
+Differs: DCGAN's networks; in G's loss the cross-entropy has weight 0.5 and
 dropout is 0.25, where the paper has 1 and 0.5: with those each class of the
 digits becomes one image (configs/README.md).
 
@@ -24,5 +24,5 @@ def get_config(argument='digits'):
     config.discriminator.condition = 'auxiliary'
     config.discriminator.dropout = 0.25
     config.regularizers.d_classification.weight = 1.0
-    config.regularizers.g_classification.weight = 0.1
+    config.regularizers.g_classification.weight = 0.5
     return config
