@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+import jax
 import pytest
 
 from gan_jax.runtime import environment
@@ -12,6 +13,17 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 def pytest_configure():
     environment.use_compilation_cache()
+
+
+@pytest.fixture(autouse=True, scope='module')
+def forget_programs():
+    """Unload compiled programs after each file.
+
+    On CPU each holds memory maps, of which Linux allows a process 65,530; a
+    worker that had gone through most tests was near that, and one crashed.
+    """
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture
