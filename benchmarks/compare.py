@@ -259,7 +259,6 @@ def draw(panels, columns=4):
     Returns:
         uint8 [height, width, 1] of 16 greys, which make a small file.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     lines = -(-len(panels) // columns)
@@ -272,9 +271,7 @@ def draw(panels, columns=4):
     for axes, (title, grid) in zip(places, panels):
         axes.imshow(grid[..., 0], cmap='gray', vmin=0, vmax=255)
         axes.set_title(title, fontsize=8, pad=2)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :1] // 17 * 17
+    return writer.rasterize(figure)[..., :1] // 17 * 17
 
 
 def picture(rows):

@@ -134,7 +134,6 @@ def draw(dpi):
     Returns:
         uint8 [8 dpi, 12 dpi, 3].
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 8), dpi=dpi, layout='constrained')
@@ -164,9 +163,7 @@ def draw(dpi):
     lower[0].set(title="G's loss, one fake")
     lower[1].set(title='|d loss / d energy|', ylim=(0, 2.5))
     _legend(lower[2], lines, 'energies')
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return writer.rasterize(figure)
 
 
 def main(argv):

@@ -268,7 +268,6 @@ def draw(results, points, real, dpi):
     Returns:
         uint8 [9.6 dpi, 12 dpi, 3].
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 9.6), dpi=dpi, layout='constrained')
@@ -300,9 +299,7 @@ def draw(results, points, real, dpi):
         f'{LOSS.value}, r1 {R1.value:g}: points of seed 0; grey: the modes, '
         'larger than they are', fontsize=12,
     )
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return writer.rasterize(figure)
 
 
 def main(argv):

@@ -151,7 +151,6 @@ def draw(panels):
     Returns:
         uint8 [360, 300 len(panels), 3].
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Circle
 
@@ -176,9 +175,7 @@ def draw(panels):
     figure.supxlabel(
         'circles: 3 deviations around the modes of the ring', fontsize=9
     )
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return writer.rasterize(figure)
 
 
 def picture(table):

@@ -341,7 +341,6 @@ def draw(table):
     Returns:
         uint8 [820, 1200, 3].
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
@@ -360,9 +359,7 @@ def draw(table):
         Line2D([], [], color=COLOURS[name], linewidth=2, label=name)
         for name in table
     ])
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return writer.rasterize(figure)
 
 
 def _column(records, name):

@@ -91,7 +91,6 @@ def draw(steps, values, grids):
     Returns:
         uint8 [height, width, 3].
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), dpi=100, layout='constrained')
@@ -111,9 +110,7 @@ def draw(steps, values, grids):
         axes.imshow(grid[..., 0], cmap='gray', vmin=0, vmax=255)
         axes.set_title(f'step {step}', fontsize=9)
         axes.axis('off')
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return writer.rasterize(figure)
 
 
 def main(argv):

@@ -61,6 +61,16 @@ class LinearGenerator(nn.Module):
         return nn.Dense(4)(z).reshape(-1, 2, 2, 1)
 
 
+class MixedGenerator(nn.Module):
+    """Statistics of both kinds: some that may be averaged, some not."""
+
+    @nn.compact
+    def __call__(self, z, *, train):
+        x = layers.SpectralNorm(nn.Dense(4))(z, train=train)
+        x = layers.Norm('batch')(x, train=train)
+        return x.reshape(-1, 2, 2, 1)
+
+
 class LinearDiscriminator(nn.Module):
     """One dense layer from images to the logit."""
 

@@ -2,7 +2,6 @@
 
 import functools
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,23 +12,12 @@ from conftest import ROOT
 from gan_jax import errors
 from gan_jax import sampling
 from gan_jax import train
-from gan_jax.networks import layers
 from gan_jax.runtime import parallel
 from gan_jax.steps import game
 from gan_jax.steps import latents
 
 IMAGES = helpers.random_images()
 COUNT, EVERY, STEPS = 3, 2, 10  # snapshots at 2, 4, ...; 8 is the first's place
-
-
-class Generator(nn.Module):
-    """Statistics of both kinds: some that may be averaged, some not."""
-
-    @nn.compact
-    def __call__(self, z, *, train):
-        x = layers.SpectralNorm(nn.Dense(4))(z, train=train)
-        x = layers.Norm('batch')(x, train=train)
-        return x.reshape(-1, 2, 2, 1)
 
 
 def mean_of(trees):
@@ -58,7 +46,8 @@ def assert_average(state, generators):
 
 def test_average_is_of_the_generators_of_the_last_due_steps():
     gan = helpers.linear_gan(
-        generator=Generator(), snapshots=COUNT, snapshot_every=EVERY
+        generator=helpers.MixedGenerator(),
+        snapshots=COUNT, snapshot_every=EVERY,
     )
     step = jax.jit(functools.partial(helpers.step, gan))
     state, generators = helpers.start(gan), []

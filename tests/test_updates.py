@@ -428,18 +428,7 @@ def test_host_and_device_agree_on_who_is_due(number):
 
 
 def test_ema_copies_what_is_no_average():
-    import flax.linen as nn
-
-    from gan_jax.networks import layers
-
-    class Generator(nn.Module):
-        @nn.compact
-        def __call__(self, z, *, train):
-            x = layers.SpectralNorm(nn.Dense(4))(z, train=train)
-            x = layers.Norm('batch')(x, train=train)
-            return x.reshape(-1, 2, 2, 1)
-
-    gan = helpers.linear_gan(generator=Generator())
+    gan = helpers.linear_gan(generator=helpers.MixedGenerator())
     state = start(gan)
     after, _ = step(gan, state, batch())
     assert set(after.ema_stats) == {'batch_stats', 'spectral'}

@@ -54,7 +54,6 @@ def scatter(points, real=None):
     Returns:
         uint8 [640, 640, 3].
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 6.4), dpi=100, layout='constrained')
@@ -75,6 +74,13 @@ def scatter(points, real=None):
     reach = 1.25 * np.abs(points if real is None else real).max() or 1.0
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect='equal')
     figure.legend(loc='outside upper center', ncols=2, markerscale=3)
+    return rasterize(figure)
+
+
+def rasterize(figure):
+    """Draw a matplotlib `Figure`, without a display, as uint8 [H, W, 3]."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
