@@ -25,6 +25,7 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import command
 from gan_jax import config as config_lib
+from gan_jax import errors
 from gan_jax.data import feed as feed_lib
 from gan_jax.data import sources
 from gan_jax.networks import layers
@@ -58,6 +59,10 @@ def image_shape(config):
     """Give --shape, or the shape of the data that a config names."""
     if SHAPE.value:
         return tuple(int(side) for side in SHAPE.value.split('x'))
+    if config.data.name not in SHAPES:
+        raise errors.ConfigError(
+            f'--shape, such as 32x32x3, is asked for {config.data.name!r}'
+        )
     height, width, channels = SHAPES[config.data.name]
     return (*(config_lib.image_size(config) or (height, width)), channels)
 

@@ -8,13 +8,17 @@ non-saturating loss.
 
     python -m gan_jax.main --config=configs/dcgan.py
     python -m gan_jax.main --config=configs/dcgan.py:mnist
+    python -m gan_jax.main --config=configs/dcgan.py:images \
+        --config.data.path=my/images
 
 | argument      | data                   | G width | D width | kernel | batch |
 |---------------|------------------------|---------|---------|--------|-------|
 | digits        | 1,797 of 32x32x1       | 24      | 16      | 4      | 64    |
 | mnist         | 28x28x1                | 64      | 64      | 4      | 64    |
 | fashion_mnist | 28x28x1                | 64      | 64      | 4      | 64    |
+| stacked_mnist | 28x28x3, 1,000 modes   | 64      | 64      | 4      | 64    |
 | cifar10       | 32x32x3                | 64      | 64      | 4      | 64    |
+| images        | yours, cropped to 64   | 64      | 64      | 4      | 64    |
 | celeb_a       | cropped to 64x64x3     | 128     | 64      | 5      | 128   |
 
 celeb_a has the paper's 64x64 generator (1024, 512, 256, 128, 3 channels, figure

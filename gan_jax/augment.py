@@ -39,6 +39,63 @@ def instance_noise(images, key, slots, std):
     return images + std * jax.vmap(noise)(slots)
 
 
+def mirror(images, key, slots):
+    """Mirror each image left to right with chance 1/2.
+
+    For real images alone: it doubles a data set whose mirror images are as
+    real, such as faces, and G learns both. (`shift_and_flip` changes all that D
+    sees, so that G need not.)
+
+    Args:
+        images: [B, H, W, C] of any dtype.
+        key: PRNG key.
+        slots: [B] int32, places in the global batch.
+
+    Returns:
+        [B, H, W, C].
+
+    References:
+        Karras et al., A Style-Based Generator Architecture for Generative
+        Adversarial Networks, https://arxiv.org/abs/1812.04948, 2018.
+    """
+
+    def turned(slot):
+        sample_key = jax.random.fold_in(key, slot)
+        return jax.random.bernoulli(sample_key, jnp.float32(0.5))
+
+    chosen = jax.vmap(turned)(slots).reshape(-1, 1, 1, 1)
+    return jnp.where(chosen, images[:, :, ::-1], images)
+
+
+def dequantize(images, key, slots):
+    """Spread each of 256 levels evenly over its width, as [-1, 1] images.
+
+    x -> (x + u - 1/2) / 127.5 - 1 with u uniform in [0, 1), drawn for each
+    value. Rounding to the nearest level gives the image back, so the values
+    reach half a level, 1/255, beyond [-1, 1].
+
+    Args:
+        images: [B, H, W, C] uint8.
+        key: PRNG key.
+        slots: [B] int32, places in the global batch.
+
+    Returns:
+        [B, H, W, C] float32.
+
+    References:
+        Theis et al., A note on the evaluation of generative models,
+        https://arxiv.org/abs/1511.01844, 2015, whose noise is [0, 1) over 256
+        levels; here it is centred, so that the mean stays.
+    """
+
+    def noise(slot):
+        sample_key = jax.random.fold_in(key, slot)
+        return jax.random.uniform(sample_key, images.shape[1:], jnp.float32)
+
+    spread = images.astype(jnp.float32) + jax.vmap(noise)(slots) - 0.5
+    return spread / 127.5 - 1
+
+
 def linear_decay(step, start, num_steps):
     """Fall from `start` at step 0 to 0 at `num_steps`, and stay there.
 

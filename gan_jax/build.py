@@ -15,13 +15,44 @@ from gan_jax import mixtures
 from gan_jax import networks
 from gan_jax import schedules
 from gan_jax.data import feed as feed_lib
-from gan_jax.data import folder
+from gan_jax.data import on_demand
+from gan_jax.data import pictures
 from gan_jax.data import sources
+from gan_jax.runtime import parallel
 from gan_jax.steps import adversarial
 from gan_jax.steps import game
 
 
 NUM_POINTS = 10_000  # of a source of points, to show and measure against
+
+
+def request(config):
+    """Give what a config asks of its data, a `sources.Request`."""
+    data = config.data
+    share = None if data.feed == 'resident' else resident_bytes(config)
+    return sources.Request(
+        name=config_lib.source(config),
+        split=data.split,
+        data_dir=data.data_dir,
+        preparation=pictures.Preparation(
+            image_size=config_lib.image_size(config),
+            channels=data.channels,
+            crop=data.crop,
+            background=config_lib.background(config),
+        ),
+        classes=config_lib.classes(config),
+        test_share=data.test_share,
+        limit=data.limit,
+        memory=share,
+        max_bad=data.max_bad,
+    )
+
+
+def resident_bytes(config):
+    """Count the bytes that images may take on each device."""
+    if config.data.feed == 'streaming':
+        return 0
+    return int(config.data.resident_share * parallel.memory())
 
 
 def dataset(config):
@@ -33,43 +64,42 @@ def dataset(config):
     Raises:
         errors.DataError: where it is not there or cannot be read.
     """
-    if config_lib.has_points(config):
+    if config_lib.has_mixture(config):
         draw = jax.jit(functools.partial(mixtures.sample, mixture(config)))
         numbers = np.arange(NUM_POINTS, dtype=np.uint32)
         points = draw(jax.random.key(config.seed), numbers)
         return sources.Dataset(config.data.name, np.asarray(points))
-    size = config_lib.image_size(config)
-    if config.data.path:
-        images, labels, classes = folder.read(config.data.path, size)
-        return sources.Dataset(config.data.path, images, labels, classes)
-    return sources.load(
-        sources.Request(
-            config.data.name, config.data.split, config.data.data_dir, size
-        )
-    )
+    return sources.load(request(config))
 
 
 class MixtureFeed:
     """A feed of points made on the device: a call is fed their numbers."""
 
+    kind = 'made on the device'
     resident = ()
 
-    def __init__(self, mixture, *, seed, batch_size):
+    def __init__(self, mixture, *, seed, batch_size, places):
         """Draw from a `mixtures.Mixture` by `seed`."""
         self._mixture = mixture
         self._key = jax.random.fold_in(jax.random.key(seed), 2)
         self._batch_size = batch_size
+        self._places = slice(*places)
+        self.bytes_per_batch = 4 * (places[1] - places[0])
 
     def read(self, position, count):
-        """Give uint32 [count, batch_size], numbers of points."""
+        """Give uint32 [count, b], numbers of points, of this host."""
         first = position * self._batch_size
         numbers = np.arange(first, first + count * self._batch_size)
-        return numbers.astype(np.uint32).reshape(count, self._batch_size)
+        numbers = numbers.astype(np.uint32).reshape(count, self._batch_size)
+        return numbers[:, self._places]
 
     def select(self, resident, fed):
         """Make (points, None) of numbers of any shape."""
         del resident
         return mixtures.sample(self._mixture, self._key, fed), None
+
+    def close(self):
+        """Hold nothing that needs closing."""
 
 
 def mixture(config):
@@ -78,7 +108,7 @@ def mixture(config):
     Raises:
         errors.ConfigError: where its numbers do not go together.
     """
-    if not config_lib.has_points(config):
+    if not config_lib.has_mixture(config):
         return None
     name = config.data.name
     keys = mixtures.OPTIONS.get(name, ())
@@ -96,12 +126,19 @@ def _make_mixture(name, *options):
 
 def feed(config, dataset):
     """Choose how batches reach the devices."""
+    batch_size = config_lib.images_per_batch(config)
     options = {
-        'seed': config.seed, 'batch_size': config_lib.images_per_batch(config)
+        'seed': config.seed, 'batch_size': batch_size,
+        'places': parallel.places(batch_size),
     }
-    if config_lib.has_points(config):
+    if config_lib.has_mixture(config):
         return MixtureFeed(mixture(config), **options)
-    return feed_lib.ResidentFeed(dataset, **options)
+    fits = config.data.feed == 'resident' or (
+        dataset.images.nbytes <= resident_bytes(config)
+    )
+    if fits and on_demand.in_memory(dataset.images):
+        return feed_lib.ResidentFeed(dataset, **options)
+    return feed_lib.StreamingFeed(dataset, **options)
 
 
 def gan(config, image_shape, num_classes=0):
@@ -157,6 +194,8 @@ def gan(config, image_shape, num_classes=0):
         ),
         num_microbatches=config.num_microbatches,
         instance_noise=config.instance_noise.std > 0,
+        flip=config.data.flip,
+        dequantize=config.data.dequantize,
         augmentations=config_lib.active_augmentations(config),
         adaptive_augmentation=config.augment.adaptive,
         together=config.together,

@@ -12,6 +12,7 @@ from gan_jax import mixtures
 from gan_jax import networks
 from gan_jax import regularizers
 from gan_jax import schedules
+from gan_jax.data import pictures
 from gan_jax.data import sources
 from gan_jax.networks import activations
 from gan_jax.networks import autoencoder
@@ -22,15 +23,18 @@ from gan_jax.steps import adversarial
 from gan_jax.steps import latents
 
 DTYPES = ('bfloat16', 'float32')
+FEEDS = ('auto', 'resident', 'streaming')
 OPTIMIZERS = ('adam', 'rmsprop', 'sgd')
 
 
-def validate(config, num_devices=1):
+def validate(config, num_devices=1, points=None):
     """Check every value that its type does not hold in bounds.
 
     Args:
         config: ConfigDict with the keys of `config.default_config`.
         num_devices: devices, over all hosts, that share the batch.
+        points: whether the data are points and not images; by default as far
+            as `config.has_points` can tell.
 
     Raises:
         errors.ConfigError: naming the first bad key, its value and what is
@@ -39,8 +43,10 @@ def validate(config, num_devices=1):
     _check_keys(config)
     _check_numbers(config)
     _check_names(config)
-    _check_game(config)
-    config_lib.image_size(config)
+    if points is None:
+        points = config_lib.has_points(config)
+    _check_data(config, points)
+    _check_game(config, points)
     parts = num_devices * config.num_microbatches
     if config.batch_size % parts:
         below = config.batch_size // parts * parts
@@ -54,19 +60,21 @@ def validate(config, num_devices=1):
         )
     if config.batch_size == parts:
         _check_lone_samples(config, parts)
-    refuse(config, complaints(config))
+    refuse(config, complaints(config, points))
 
 
-def complaints(config):
+def complaints(config, points=None):
     """Say, from the names alone, why a setup that runs cannot work.
 
     Args:
         config: ConfigDict with known names.
+        points: as of `validate`.
 
     Returns:
         List of lines: key, value, reason, what is allowed.
     """
-    points = config_lib.has_points(config)
+    if points is None:
+        points = config_lib.has_points(config)
     low, high = (-math.inf, math.inf) if points else (-1, 1)
 
     def holds(name):
@@ -213,6 +221,10 @@ def _check_numbers(config):
     shares = ['labels.flip_probability', 'loss.gamma', 'history.share']
     for key in [*shares, 'augment.probability']:
         need(key, lambda v: 0 <= v <= 1, 'in [0, 1]')
+    need('data.limit', lambda v: v >= 0, '0 (all) or positive')
+    need('data.max_bad', lambda v: 0 <= v <= 1, 'in [0, 1]')
+    need('data.test_share', lambda v: 0 <= v < 1, 'in [0, 1)')
+    need('data.resident_share', lambda v: 0 < v <= 1, 'in (0, 1]')
     need('augment.target', lambda v: -1 <= v <= 1, 'in [-1, 1]')
     sizes = ['ema_half_life', 'history.size', 'snapshots.count']
     for key in [*sizes, 'discriminator.minibatch_features']:
@@ -235,7 +247,8 @@ def _check_names(config):
         'latent': latents.LATENTS,
         'loss.name': losses.LOSSES,
         'schedule.name': adversarial.SCHEDULES,
-        'data.name': [*sources.DATASETS, *mixtures.MIXTURES],
+        'data.crop': pictures.CROPS,
+        'data.feed': FEEDS,
         'generator.name': [
             name for name, pair in networks.NETWORKS.items() if pair.generator
         ],
@@ -260,7 +273,29 @@ def _check_names(config):
             )
 
 
-def _check_game(config):
+def _check_data(config, points):
+    """Refuse data that no source has, and what it cannot be made to be."""
+    name = config.data.name
+    complaint = '' if name in mixtures.MIXTURES else sources.explain(name)
+    if complaint and not config.data.path:
+        near = errors.nearest(name, mixtures.MIXTURES)
+        raise errors.ConfigError(f'{complaint}{near}')
+    config_lib.image_size(config)
+    config_lib.background(config)
+    if config.data.channels not in (0, *pictures.CHANNELS):
+        raise errors.ConfigError(
+            f'data.channels={config.data.channels} is not one of '
+            f'{[0, *pictures.CHANNELS]} (0 is as the data are)'
+        )
+    for key in ('flip', 'dequantize'):
+        if points and config.data[key]:
+            raise errors.ConfigError(
+                f'data.{key} changes images, and '
+                f'{config_lib.source(config)!r} has points'
+            )
+
+
+def _check_game(config, points):
     """Refuse parts that do not go together, with the reason."""
     loss = losses.LOSSES[config.loss.name]
     if config_lib.treats_labels(config) and not loss.takes_targets:
@@ -284,7 +319,7 @@ def _check_game(config):
         )
     _check_options(config)
     _check_schedule(config)
-    _check_sights(config)
+    _check_sights(config, points)
     _check_condition(config)
     _check_networks(config)
     for player in ('g_optimizer', 'd_optimizer'):
@@ -295,10 +330,10 @@ def _check_game(config):
                 f'{player}.schedule_steps, the step at which it reaches 0'
             )
     for name in config_lib.active_regularizers(config):
-        if name.startswith('consistency') and config_lib.has_points(config):
+        if name.startswith('consistency') and points:
             raise errors.ConfigError(
                 f'regularizers.{name} shifts images, and '
-                f'data.name={config.data.name!r} has points'
+                f'{config_lib.source(config)!r} has points'
             )
         if (regularizers.REGULARIZERS[name].input_gradient
                 and config.discriminator.norm == 'batch'):
@@ -328,13 +363,13 @@ def _check_options(config):
                 )
 
 
-def _check_sights(config):
+def _check_sights(config, points):
     """Refuse what D cannot be shown."""
     augmentations = config_lib.active_augmentations(config)
-    if augmentations and config_lib.has_points(config):
+    if augmentations and points:
         raise errors.ConfigError(
             f'augment.{augmentations[0]} changes images, and '
-            f'data.name={config.data.name!r} has points'
+            f'{config_lib.source(config)!r} has points'
         )
     if config.augment.adaptive and not augmentations:
         raise errors.ConfigError(

@@ -56,6 +56,55 @@ def _asks_help(argv):
     return any(a.startswith(('--help', '-help', '-h', '-?')) for a in argv)
 
 
+def request(argv, data):
+    """Give what a command asks of the one source on its line.
+
+    Args:
+        argv: program name and the source: a path, a name or a URI.
+        data: ConfigDict of the data.* keys.
+
+    Returns:
+        `sources.Request`.
+
+    Raises:
+        errors.ConfigError: for no source, several, or a bad key.
+    """
+    from gan_jax import build
+    from gan_jax import checks
+    from gan_jax import config as config_lib
+    from gan_jax.data import sources
+
+    if len(argv) != 2 or data.path:
+        raise errors.ConfigError(
+            'name one source: a folder, an archive, an array file, a pack, or '
+            'a data set such as mnist'
+        )
+    config = config_lib.default_config()
+    config.data = data
+    key = 'path' if sources.is_path(argv[1]) else 'name'
+    config.data[key] = argv[1]
+    checks.validate(config)
+    if config_lib.has_mixture(config):
+        raise errors.ConfigError(f'{argv[1]!r} has points, and no images')
+    return build.request(config)
+
+
+def save_png(flag, path, image):
+    """Write a uint8 image [H, W, C] to the path that a flag names.
+
+    Raises:
+        errors.ConfigError: where it cannot be written.
+    """
+    from gan_jax.runtime import writer
+
+    try:
+        writer.save_png(path, image)
+    except OSError as error:
+        raise errors.ConfigError(
+            f'{flag}={path} cannot be written: {error.strerror}'
+        ) from error
+
+
 def _fail(error, code):
     """Print an exception as one line; returns the exit code."""
     text = str(error)

@@ -3,6 +3,7 @@
 import re
 
 from ml_collections import ConfigDict
+from PIL import ImageColor
 
 from gan_jax import augment
 from gan_jax import errors
@@ -10,6 +11,8 @@ from gan_jax import losses
 from gan_jax import mixtures
 from gan_jax import networks
 from gan_jax import regularizers
+from gan_jax.data import arrays
+from gan_jax.data import sources
 
 # Keys that do not change what is learnt: they may change when a run goes on,
 # and are no part of the name of its folder.
@@ -17,6 +20,9 @@ FREE_KEYS = (
     'allow_bad_setup',
     'checkpoint_every',
     'data.data_dir',
+    'data.feed',
+    'data.max_bad',
+    'data.resident_share',
     'eval_every',
     'keep_checkpoints',
     'log_every',
@@ -111,11 +117,22 @@ def default_config():
     config.d_optimizer = _optimizer_config()
 
     config.data = ConfigDict()
-    config.data.name = 'digits'  # data.sources.DATASETS, mixtures.MIXTURES
-    config.data.path = ''  # folder of images, used in place of data.name
-    config.data.split = 'train'  # 'train', 'test' or such as 'train[:1000]'
+    config.data.name = 'digits'  # sources.DATASETS, URIs, or MIXTURES
+    config.data.path = ''  # folder, archive, array or pack, in place of name
+    config.data.split = 'train'  # 'train', 'test'; of TFDS 'train[:1000]' too
     config.data.data_dir = ''  # of prepared TFDS sets; '' is TFDS's default
     config.data.image_size = ''  # '64' or '48x80' (height x width); '' as is
+    config.data.channels = 0  # 1, 3 or 4; 0: 1 where all are grey, else 3
+    config.data.crop = 'center'  # one of pictures.CROPS: to other proportions
+    config.data.background = 'white'  # behind transparency, beside padding
+    config.data.flip = False  # mirror each real image with chance 1/2
+    config.data.dequantize = False  # noise of one level on real images
+    config.data.classes = ''  # names of those to keep, such as '3,7'; '' is all
+    config.data.test_share = 0.0  # held out as split 'test'; not of TFDS
+    config.data.limit = 0  # most images, evenly drawn; 0 is all
+    config.data.max_bad = 0.01  # largest share of bad files; more stop the run
+    config.data.feed = 'auto'  # one of build.FEEDS: 'resident' or 'streaming'
+    config.data.resident_share = 0.25  # of memory that resident images may take
     config.data.modes = 10  # manifold: number of modes
     config.data.dimension = 2  # manifold: of the plane that the modes lie in
     config.data.ambient = 16  # manifold: coordinates of a point
@@ -196,9 +213,50 @@ def images_per_batch(config):
     return config.batch_size * config.packing
 
 
-def has_points(config):
+def has_mixture(config):
     """Say whether the data are points, made on the fly."""
     return not config.data.path and config.data.name in mixtures.MIXTURES
+
+
+def source(config):
+    """Give the name or URI of the data, of `data.sources` or a mixture."""
+    if config.data.path:
+        return sources.of_path(config.data.path)
+    return config.data.name
+
+
+def has_points(config):
+    """Say whether the data are points: made on the fly, or a table's rows.
+
+    A table is known by its file's header; where the file is not there, as on a
+    machine that only samples, it counts as images.
+    """
+    scheme, _, path = source(config).partition(':')
+    if scheme in ('npy', 'npz'):
+        return arrays.axes(path) == 2
+    return has_mixture(config)
+
+
+def classes(config):
+    """Parse data.classes into names; () is all."""
+    return tuple(
+        name.strip() for name in config.data.classes.split(',') if name.strip()
+    )
+
+
+def background(config):
+    """Parse data.background into (red, green, blue).
+
+    Raises:
+        errors.ConfigError: where it is no colour.
+    """
+    try:
+        return ImageColor.getrgb(config.data.background)[:3]
+    except ValueError as error:
+        raise errors.ConfigError(
+            f'data.background={config.data.background!r} is not a colour such '
+            "as 'white' or '#808080'"
+        ) from error
 
 
 def treats_labels(config):

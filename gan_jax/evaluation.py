@@ -19,12 +19,13 @@ def against_real(samples, real_images):
     Args:
         samples: [n, H, W, C] in [-1, 1].
         real_images: [N, H, W, C] uint8, N > n, of which evenly spaced ones,
-            at most `NUM_REAL`, are used.
+            at most `NUM_REAL`, are used; or both are rows [., D] of a table.
 
     Returns:
         {'eval/diversity': float, 'eval/nearest_real': float}.
     """
-    samples = writer.to_uint8(samples)
+    if real_images.ndim > 2:
+        samples = writer.to_uint8(samples)
     stride = max(1, len(real_images) // NUM_REAL)
     real = real_images[::stride][:NUM_REAL]
     held, reference = real[:len(samples)], real[len(samples):]

@@ -38,10 +38,11 @@ class Programs:
         loop = parallel.loop(convolutional)
         self._options = {'loop': loop} if loop else {}
         bursts = gan.schedule == 'wgan' and config.schedule.burst_every
-        self.steps_per_call = parallel.steps_per_call(
-            [*cadences, bursts or 0], convolutional
-        )
         self._draws = game.draws_per_step(gan)
+        self.steps_per_call = parallel.steps_per_call(
+            [*cadences, bursts or 0], convolutional,
+            feed.bytes_per_batch * self._draws,
+        )
         self._compiled = {}
         self._numbers, self._below_all = {}, None
 

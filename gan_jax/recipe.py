@@ -7,7 +7,10 @@ from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import mixtures
 
-IMAGES = ('celeb_a', 'cifar10', 'digits', 'fashion_mnist', 'mnist')
+IMAGES = (
+    'celeb_a', 'cifar10', 'digits', 'fashion_mnist', 'images', 'mnist',
+    'stacked_mnist',
+)
 
 
 def load(path, argument=''):
@@ -30,7 +33,8 @@ def on_images(recipe, argument):
 
     Args:
         recipe: name of its file in configs/, without the ending.
-        argument: one of `IMAGES`; 'digits' needs no download.
+        argument: one of `IMAGES`; 'digits' needs no download, and 'images'
+            are those of data.path, at 64x64.
 
     Returns:
         ConfigDict of `config.default_config` with data, widths, length and
@@ -50,6 +54,8 @@ def on_images(recipe, argument):
         return config
     config.num_steps = 20_000
     config.sample_every = config.checkpoint_every = 1000
+    if argument == 'images':
+        config.data.name, config.data.image_size = '', '64'
     if argument == 'celeb_a':
         config.data.image_size = '64'
         config.num_steps = 100_000

@@ -66,15 +66,10 @@ def main(argv):
         images = sampling.sample(
             gan, state, seeds, labels=labels, weights=WEIGHTS.value
         )
-    try:
-        picture = writer.scatter(images) if images.ndim == 2 else (
-            writer.grid(images, columns)
-        )
-        writer.save_png(OUT.value, picture)
-    except OSError as error:
-        raise errors.ConfigError(
-            f'--out={OUT.value} cannot be written: {error.strerror}'
-        ) from error
+    picture = writer.scatter(images) if images.ndim == 2 else (
+        writer.grid(images, columns)
+    )
+    command.save_png('--out', OUT.value, picture)
     print(
         f'{len(images)} samples of step {int(state.step)} '
         f'({WEIGHTS.value}) are in {OUT.value}'

@@ -194,6 +194,11 @@ def load_config(workdir):
     return config
 
 
+def load_data(workdir):
+    """Read what a run folder says of its data, {'image_shape': …}."""
+    return _read_json(workdir, 'data.json')
+
+
 def _read_json(workdir, name):
     path = epath.Path(workdir).expanduser() / name
     try:
@@ -219,9 +224,9 @@ def load(workdir, step=None):
         errors.CheckpointError: where there is no such run or step.
     """
     config = load_config(workdir)
-    checks.validate(config)
-    data = _read_json(workdir, 'data.json')
+    data = load_data(workdir)
     image_shape = tuple(data['image_shape'])
+    checks.validate(config, points=len(image_shape) == 1)
     gan = build.gan(config, image_shape, len(data.get('classes', ())))
     checkpoints = checkpoint.Checkpoints(
         epath.Path(workdir).expanduser() / 'checkpoints', read_only=True

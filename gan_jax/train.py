@@ -3,6 +3,8 @@
 Public: `train` and the `Run` that it returns.
 """
 
+import contextlib
+import sys
 import time
 from typing import NamedTuple
 
@@ -58,7 +60,8 @@ def train(config, workdir, *, images=None, labels=None, callback=None):
     Args:
         config: ConfigDict, from `config.default_config()` or a recipe.
         workdir: folder of the run; made where it does not exist.
-        images: [N, H, W] or [N, H, W, C] uint8, used in place of config.data.
+        images: [N, H, W] or [N, H, W, C] uint8, or rows of a table [N, D],
+            used in place of config.data.name and .path.
         labels: [N] integers, or None.
         callback: called as callback(step, metrics) at each logged step, with
             {'group/name': float}.
@@ -74,8 +77,11 @@ def train(config, workdir, *, images=None, labels=None, callback=None):
     if images is None:
         dataset = build.dataset(config)
     else:
-        size = config_lib.image_size(config)
-        dataset = sources.from_arrays(images, labels, image_size=size)
+        dataset = sources.from_arrays(
+            images, labels, request=build.request(config)
+        )
+    points = dataset.images.ndim == 2
+    checks.validate(config, parallel.device_count(), points)
     image_shape = dataset.images.shape[1:]
     gan = build.gan(config, image_shape, len(dataset.classes))
 
@@ -104,11 +110,15 @@ def train(config, workdir, *, images=None, labels=None, callback=None):
             )
         else:
             complaints = _complaints(config, gan, state, dataset)
-            _describe(writer, workdir, config, dataset, state, complaints)
             began, position = time.monotonic(), int(state.position)
-            state = _loop(
-                config, dataset, gan, state, checkpoints, writer, callback
-            )
+            with contextlib.closing(build.feed(config, dataset)) as feed:
+                _describe(
+                    writer, workdir, config, dataset, feed, state, complaints
+                )
+                state = _loop(
+                    config, dataset, feed, gan, state, checkpoints, writer,
+                    callback,
+                )
             seconds = time.monotonic() - began
             batches = int(state.position) - position
             images = batches * config_lib.images_per_batch(config)
@@ -130,22 +140,46 @@ def _open_checkpoints(workdir, config, dataset):
         raise errors.ConfigError(
             f'--workdir={workdir} cannot be written: {error.strerror or error}'
         ) from error
+    described = {
+        'image_shape': list(dataset.images.shape[1:]),
+        'classes': list(dataset.classes),
+        'count': len(dataset.images),
+    }
     if checkpoints.steps():
-        stored = sampling.load_config(workdir)
-        changed = config_lib.differences(stored, config)
-        if changed:
+        try:
+            _compare(workdir, config, described)
+        except errors.CheckpointError:
             checkpoints.close()
-            raise errors.CheckpointError(
-                f'{workdir} holds a run with another config '
-                f'({"; ".join(changed)}); choose another --workdir'
-            )
+            raise
     if parallel.is_first_host():
         writer_lib.write_json(workdir / 'config.json', config.to_dict())
-        writer_lib.write_json(workdir / 'data.json', {
-            'image_shape': list(dataset.images.shape[1:]),
-            'classes': list(dataset.classes),
-        })
+        writer_lib.write_json(workdir / 'data.json', described)
     return checkpoints
+
+
+def _compare(workdir, config, described):
+    """Refuse a config or data of a form that a run did not begin with."""
+    changed = config_lib.differences(sampling.load_config(workdir), config)
+    if changed:
+        raise errors.CheckpointError(
+            f'{workdir} holds a run with another config '
+            f'({"; ".join(changed)}); choose another --workdir'
+        )
+    stored = sampling.load_data(workdir)
+    for key in ('image_shape', 'classes'):
+        before, now = stored.get(key), described[key]
+        if before not in (None, now):
+            raise errors.CheckpointError(
+                f'{workdir} holds a run on data whose {key} is {before}; now '
+                f'it is {now}. Choose another --workdir'
+            )
+    before, now = stored.get('count'), described['count']
+    if before not in (None, now) and parallel.is_first_host():
+        print(
+            f'warning: the data were {before} images when this run was last '
+            f'started and are {now} now, so their order is another one',
+            file=sys.stderr,
+        )
 
 
 def _initial_state(gan, config, image_shape):
@@ -165,7 +199,7 @@ def _complaints(config, gan, state, dataset):
     A batch of the first samples is looked at where the names are in order; it
     is by seed, as the grids are, and draws nothing from the run's own keys.
     """
-    complaints = checks.complaints(config)
+    complaints = checks.complaints(config, dataset.images.ndim == 2)
     if not complaints and not int(state.step):
         complaints = checks.complaints_of_batch(
             config,
@@ -176,14 +210,15 @@ def _complaints(config, gan, state, dataset):
     return complaints
 
 
-def _describe(writer, workdir, config, dataset, state, complaints):
+def _describe(writer, workdir, config, dataset, feed, state, complaints):
     """Show the banner, and leave environment.json and the real images."""
     count, *shape = dataset.images.shape
     devices = parallel.device_count()
-    endless = config_lib.has_points(config)
+    endless = config_lib.has_mixture(config)
     size = f'{count:,} images of {"x".join(map(str, shape))}'
-    if endless:
-        size = f'endless points in {shape[0]} dimensions'
+    if dataset.images.ndim == 2:
+        many = 'endless' if endless else f'{count:,}'
+        size = f'{many} points in {shape[0]} dimensions'
 
     def parameters(player):
         return sum(leaf.size for leaf in jax.tree.leaves(player.params))
@@ -192,7 +227,7 @@ def _describe(writer, workdir, config, dataset, state, complaints):
         f'Run       {workdir}\n'
         f'Device    {devices} x {jax.devices()[0].device_kind} '
         f'({jax.default_backend()}), {jax.process_count()} process(es)\n'
-        f'Data      {dataset.name}: {size}\n'
+        f'Data      {dataset.name}: {size} ({feed.kind})\n'
         f'G         {parameters(state.generator):,} parameters '
         f'({config.generator.name})\n'
         f'D         {parameters(state.discriminator):,} parameters '
@@ -224,10 +259,11 @@ def _packed(config):
     return '' if config.packing == 1 else f' tuples of {config.packing}'
 
 
-def _loop(config, dataset, gan, state, checkpoints, writer, callback):
+def _loop(
+    config, dataset, feed, gan, state, checkpoints, writer, callback
+):
     """Train from state.step to num_steps; returns the state as NumPy arrays."""
     start, position = int(state.step), int(state.position)
-    feed = build.feed(config, dataset)
     constants = parallel.constants(
         feed.resident,
         build.hyperparams(config),
@@ -274,7 +310,7 @@ def _loop(config, dataset, gan, state, checkpoints, writer, callback):
             images = position * config_lib.images_per_batch(config)
             record['perf/steps_per_sec'] = speed
             record['perf/images_per_sec'] = speed * images / step
-            if not config_lib.has_points(config):  # which never end
+            if not config_lib.has_mixture(config):  # which never ends
                 record['data/epoch'] = images / len(dataset.images)
         draw = last or _due(step, config.sample_every)
         if draw or evaluate or save:

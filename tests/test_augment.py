@@ -1,4 +1,4 @@
-"""Instance noise and its decay."""
+"""Instance noise and its decay, mirrored and dequantised images."""
 
 import jax
 import jax.numpy as jnp
@@ -133,3 +133,35 @@ def test_adapt_moves_by_speed_towards_the_target_within_bounds():
     np.testing.assert_allclose(augment.adapt(0.5, 0.1, 0.6, 0.01), 0.49)
     assert augment.adapt(1.0, 0.9, 0.6, 0.01) == 1
     assert augment.adapt(0.0, -1.0, 0.6, 0.01) == 0
+
+
+NOISE = np.random.RandomState(0).randint(0, 256, (40, 4, 6, 3)).astype(np.uint8)
+
+
+def test_mirror_turns_about_half_of_the_images_whole():
+    mirrored = np.asarray(augment.mirror(NOISE, jax.random.key(0), SLOTS))
+    assert mirrored.dtype == np.uint8
+    turned = (mirrored == NOISE[:, :, ::-1]).all((1, 2, 3))
+    same = (mirrored == NOISE).all((1, 2, 3))
+    assert (turned ^ same).all()
+    assert 10 < turned.sum() < 30
+
+
+def test_mirror_and_dequantize_belong_to_the_slot():
+    key, chosen = jax.random.key(1), jnp.array([30, 4])
+    for change in (augment.mirror, augment.dequantize):
+        whole = change(NOISE, key, SLOTS)
+        part = change(NOISE[np.array(chosen)], key, chosen)
+        np.testing.assert_array_equal(part, whole[chosen])
+
+
+def test_dequantized_levels_round_back_and_fill_their_width():
+    for level in (0, 127, 255):
+        images = np.full((40, 16, 16, 1), level, np.uint8)
+        spread = augment.dequantize(images, jax.random.key(2), SLOTS)
+        assert spread.dtype == jnp.float32
+        offset = (np.asarray(spread, np.float64) + 1) * 127.5 - level
+        assert abs(offset).max() <= 0.5001
+        # Of a uniform width: mean 0, variance 1/12.
+        np.testing.assert_allclose(offset.mean(), 0, atol=0.01)
+        np.testing.assert_allclose(offset.var(), 1 / 12, rtol=0.03)

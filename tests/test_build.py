@@ -13,6 +13,8 @@ from gan_jax import errors
 from gan_jax import losses
 from gan_jax import networks
 from gan_jax.data import feed
+from gan_jax.data import order
+from gan_jax.data import sources
 
 GRADS = [np.array([3.0, -4.0]), np.array([0.5, 2.0])]
 
@@ -143,3 +145,37 @@ def test_feed_fits_the_data(name):
     assert images.shape == (3, 8, *dataset.images.shape[1:])
     again, _ = made.select(made.resident, made.read(position=6, count=1))
     np.testing.assert_allclose(again[0], images[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize('kind, share, expected', [
+    ('auto', 0.25, feed.ResidentFeed),
+    ('auto', 1e-12, feed.StreamingFeed),
+    ('resident', 1e-12, feed.ResidentFeed),
+    ('streaming', 1.0, feed.StreamingFeed),
+])
+def test_images_are_resident_where_they_fit(kind, share, expected):
+    config = helpers.tiny_mlp()
+    config.data.feed, config.data.resident_share = kind, share
+    dataset = sources.from_arrays(
+        helpers.random_images(), request=build.request(config)
+    )
+    made = build.feed(config, dataset)
+    assert type(made) is expected
+    images, _ = made.select(made.resident, made.read(0, 1))
+    chosen = order.indices(config.seed, 0, 1, 8, 32)
+    np.testing.assert_array_equal(images, dataset.images[chosen])
+    made.close()
+
+
+def test_request_holds_what_the_keys_say(tmp_path):
+    config = helpers.tiny_mlp()
+    config.data.path, config.data.image_size = str(tmp_path), '48x80'
+    config.data.channels, config.data.background = 4, '#102030'
+    config.data.crop, config.data.classes = 'pad', 'cat, dog'
+    config.data.limit, config.data.test_share = 7, 0.25
+    request = build.request(config)
+    assert request.name == f'folder:{tmp_path}'
+    assert request.preparation == ((48, 80), 4, 'pad', (16, 32, 48))
+    assert request.classes == ('cat', 'dog')
+    assert (request.limit, request.test_share) == (7, 0.25)
+    assert request.memory == build.resident_bytes(config) > 2**20

@@ -81,6 +81,16 @@ BAD = [
     ('discriminator.norm', 'bach', "did you mean 'batch'"),
     ('g_optimizer.name', 'adm', "did you mean 'adam'"),
     ('data.name', 'minst', "did you mean 'mnist'"),
+    ('data.name', 'ffhq', 'is not in TensorFlow Datasets: download it'),
+    ('data.name', 'tfds:', 'names nothing'),
+    ('data.crop', 'centre', "did you mean 'center'"),
+    ('data.channels', 2, r'\[0, 1, 3, 4\]'),
+    ('data.background', 'whitish', "such as 'white'"),
+    ('data.test_share', 1.0, r'\[0, 1\)'),
+    ('data.limit', -1, 'all'),
+    ('data.max_bad', 1.5, r'\[0, 1\]'),
+    ('data.feed', 'stream', "did you mean 'streaming'"),
+    ('data.resident_share', 0.0, r'\(0, 1\]'),
     ('data.image_size', '64by64', '48x80'),
     ('data.image_size', '0', '48x80'),
     ('data.image_size', '64x0', '48x80'),
@@ -277,3 +287,16 @@ def test_last_layer_must_hold_the_data_unless_a_bad_setup_is_allowed(
     (complaint,) = checks.complaints(config)
     assert str(e.value).startswith(complaint)
     assert str(holding) in complaint
+
+
+@pytest.mark.parametrize('key', ['data.flip', 'data.dequantize'])
+def test_points_are_not_changed_as_images_are(key):
+    config = config_lib.default_config()
+    config.update_from_flattened_dict({key: True})
+    checks.validate(config)
+    config.generator.name = config.discriminator.name = 'mlp'
+    config.generator.norm = config.discriminator.norm = 'none'
+    for points in (None, True):
+        with pytest.raises(errors.ConfigError, match=f'{key} changes images'):
+            config.data.name = 'digits' if points else 'ring'
+            checks.validate(config, points=points)

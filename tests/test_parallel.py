@@ -59,24 +59,28 @@ def assert_same_training(state, reference):
         np.testing.assert_allclose(value, reference[name], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize('game', GAMES)
+@pytest.mark.parametrize('game', [*GAMES, 'mlp-streaming'])
 def test_four_devices_train_as_one(game, one_device, tmp_path):
     out = tmp_path / 'state.npz'
     finish(start(game, str(out), 4))
     state = load(out)
     assert state['devices'] == 4
-    assert state.pop('compilations') == GAMES[game]
-    assert_same_training(state, one_device[game])
+    like = game.removesuffix('-streaming')
+    assert state.pop('compilations') == GAMES[like]
+    assert_same_training(state, one_device[like])
 
 
-def test_two_processes_train_as_one_device_and_save_once(one_device, tmp_path):
+@pytest.mark.parametrize('game', ['mlp', 'mlp-streaming'])
+def test_two_processes_train_as_one_device_and_save_once(
+    game, one_device, tmp_path
+):
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         coordinator = f'127.0.0.1:{probe.getsockname()[1]}'
     # Both work in one folder, as hosts with a shared file system do.
     outs = [str(tmp_path / 'shared.npz'), str(tmp_path / 'shared.npz')]
     processes = [
-        start('mlp', out, 1, coordinator, index, 2)
+        start(game, out, 1, coordinator, index, 2)
         for index, out in enumerate(outs)
     ]
     for process in processes:
@@ -99,6 +103,24 @@ def test_two_processes_train_as_one_device_and_save_once(one_device, tmp_path):
 )
 def test_steps_per_call_divide_every_cadence(cadences, expected):
     assert parallel.steps_per_call(cadences, convolutional=False) == expected
+
+
+@pytest.mark.parametrize('size, expected', [
+    (2**20, 50), (2**21, 25), (2**23, 5), (2**30, 1),
+])
+def test_a_call_is_fed_at_most_64_mib(size, expected):
+    assert parallel.steps_per_call([100], False, size) == expected
+
+
+def test_memory_is_what_machine_and_container_allow(tmp_path, monkeypatch):
+    limit = tmp_path / 'memory.max'
+    monkeypatch.setattr(parallel, 'CONTAINER_LIMIT', limit)
+    whole = parallel.memory()
+    assert whole > 2**28
+    limit.write_text('max\n')
+    assert parallel.memory() == whole
+    limit.write_text(f'{2**28}\n')
+    assert parallel.memory() == 2**28
 
 
 def test_convolutions_are_not_scanned_on_cpu():

@@ -32,7 +32,8 @@ CASES = [
 ]
 SHAPES = {
     'digits': (32, 32, 1), 'mnist': (28, 28, 1), 'fashion_mnist': (28, 28, 1),
-    'cifar10': (32, 32, 3), 'celeb_a': (64, 64, 3),
+    'cifar10': (32, 32, 3), 'celeb_a': (64, 64, 3), '': (64, 64, 3),
+    'stacked_mnist': (28, 28, 3),
     **dict.fromkeys(mixtures.MIXTURES, (2,)), 'manifold': (16,),
 }
 
@@ -40,6 +41,10 @@ SHAPES = {
 @pytest.mark.parametrize('path, argument', CASES)
 def test_recipe_validates_and_fits_its_data(path, argument):
     config = recipe.load(path, argument)
+    if argument == 'images':
+        with pytest.raises(errors.ConfigError, match='one of them is asked'):
+            checks.validate(config)
+        config.data.path = 'my/images'
     checks.validate(config)
     build.gan(config, SHAPES[config.data.name], num_classes=10)
     assert f'--config=configs/{path.name}' in path.read_text()

@@ -241,3 +241,32 @@ def test_gathered_history_is_that_of_one_device():
     for half in (0, 1):
         for name in history:
             np.testing.assert_array_equal(halves[1][name][half], history[name])
+
+
+@pytest.mark.parametrize('option', ['flip', 'dequantize'])
+def test_real_images_alone_are_mirrored_or_dequantised(option):
+    plain, changed = linear_gan(), linear_gan(**{option: True})
+    state, given = start(plain), batch(size=64)
+
+    def sides(gan):
+        here = turn(gan, state)
+        z = sights.draw_latents(here, given.slots)
+        fakes = gan.generator.apply(
+            {'params': state.generator.params}, z, train=True
+        )
+        return sights.sides_of(
+            here, state.generator.params, {}, given.images[0], given.slots,
+            None, z, fakes,
+        )
+
+    before, after = sides(plain), sides(changed)
+    np.testing.assert_array_equal(before.fake_images, after.fake_images)
+    real = before.real_images
+    if option == 'flip':
+        turned = (after.real_images == real[:, :, ::-1]).all((1, 2, 3))
+        assert 16 < turned.sum() < 48
+        same = (after.real_images == real).all((1, 2, 3))
+        assert (turned | same).all()
+    else:
+        distance = abs(after.real_images - real)
+        assert 0 < distance.min() and distance.max() <= 0.5001 / 127.5

@@ -82,6 +82,25 @@ def test_another_config_in_the_same_folder_is_refused(tmp_path):
     assert stored.loss.name == 'non_saturating'
 
 
+def test_data_of_another_form_are_refused_and_another_number_is_told(
+    tmp_path, capsys
+):
+    config, images = helpers.tiny_mlp(), helpers.random_images()
+    labels = np.arange(32) % 3
+    config.num_steps = 2
+    train.train(config, tmp_path, images=images, labels=labels)
+    with pytest.raises(errors.CheckpointError, match='classes is'):
+        train.train(config, tmp_path, images=images, labels=labels % 2)
+    with pytest.raises(errors.CheckpointError, match='image_shape is'):
+        train.train(config, tmp_path, images=images[:, 1:], labels=labels)
+    config.num_steps = 4
+    assert 'order' not in capsys.readouterr().err
+    train.train(config, tmp_path, images=images[1:], labels=labels[1:])
+    assert 'were 32 images when this run was last started and are 31 now' in (
+        capsys.readouterr().err
+    )
+
+
 def test_seed_decides_the_result(tmp_path):
     same = run(tmp_path / 'a'), run(tmp_path / 'b')
     assert_same_state(*same)

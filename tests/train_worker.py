@@ -1,9 +1,10 @@
 """Train a few steps with whatever devices there are; save the state.
 
-    python tests/train_worker.py mlp|dcgan|mlp-unrolled|mlp-wgan out.npz \
-        [coordinator index count]
+    python tests/train_worker.py GAME out.npz [coordinator index count]
 
-SGD and no BatchNorm, so that the number of devices must change nothing.
+GAME is a network, and after a dash a schedule or a feed: mlp, dcgan,
+mlp-unrolled, mlp-wgan, mlp-streaming. SGD and no BatchNorm, so that the number
+of devices must change nothing.
 """
 
 import logging
@@ -46,6 +47,9 @@ def main(game, out, *cluster):
     config.num_steps, config.d_steps = 3, 2
     config.instance_noise.std = 0.3
     config.snapshots.count, config.snapshots.every = 2, 1
+    if schedule == 'streaming':
+        config.data.feed, schedule = schedule, ''
+    config.data.flip = config.data.dequantize = True
     config.schedule.name = schedule or config.schedule.name
     config.schedule.burst_steps, config.schedule.burst_first = 4, 1
     config.log_every = config.checkpoint_every = 1

@@ -1,85 +1,133 @@
-"""Read a folder of image files, flat or with one subfolder for each class."""
+"""List the images of a folder, flat or with one subfolder for each class."""
 
+import os
 import pathlib
-import sys
-
-import numpy as np
-from PIL import Image
-from PIL import ImageOps
-from tqdm import tqdm
+import stat
 
 from gan_jax import errors
+from gan_jax.data import listing as listing_lib
 
-ENDINGS = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+# Where these alone hold images in a folder, they are its splits, no classes.
+SPLITS = {
+    'train': ('train', 'training'),
+    'test': ('test', 'testing', 'val', 'valid', 'validation'),
+}
 
 
-def read(path, image_size):
-    """Decode every image below a folder.
-
-    Files that cannot be read are named on stderr and left out.
+def listing(path, split='train'):
+    """List a folder; links are followed, each folder is entered once.
 
     Args:
-        path: the folder. Where it holds subfolders with images, each is a
-            class and the labels follow their sorted names.
-        image_size: (height, width) to which each image is centre-cropped and
-            resized, or None where all have one size.
+        path: the folder.
+        split: where no images lie but in the folders of `SPLITS`, which of
+            them.
 
     Returns:
-        (images [N, H, W, 3] uint8, or [N, H, W, 1] where all are grey;
-        labels [N] int32 or None; class names).
+        (`listing.Listing` sorted by name, whether `split` chose a folder).
 
     Raises:
-        errors.DataError: for a wrong path, no readable image, or several sizes
-            where none is asked for.
+        errors.DataError: for a wrong path.
     """
-    folder = pathlib.Path(path).expanduser()
-    if not folder.is_dir():
-        raise errors.DataError(f'data.path={path!r} is not a folder')
-    files = sorted(
-        file
-        for file in folder.rglob('*')
-        if file.suffix.lower() in ENDINGS
-        and file.is_file()
-        and not file.name.startswith('.')
-    )
-    pictures, kept = [], []
-    bar = {'delay': 1, 'leave': False, 'disable': None}  # terminals alone
-    for file in tqdm(files, f'Reading {path}', **bar):
-        try:
-            pictures.append(_open(file, image_size))
-            kept.append(file)
-        except (OSError, ValueError, SyntaxError) as error:
-            print(f'skipped {file}: {error}', file=sys.stderr)
-    if not kept:
+    root = pathlib.Path(path).expanduser()
+    try:
+        chosen = _chosen(root, split)
+        return _listing(root / chosen, path), bool(chosen)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise errors.DataError(
-            f'data.path={path!r} holds no readable image ({", ".join(ENDINGS)})'
-        )
-    sizes = {picture.size for picture in pictures}
-    if len(sizes) > 1:
-        shown = ', '.join(f'{h}x{w}' for w, h in sorted(sizes)[:3])
+            f'data.path={str(path)!r} is not a folder'
+        ) from error
+    except OSError as error:
         raise errors.DataError(
-            f'images of data.path={path!r} differ in size ({shown}); set '
-            'data.image_size, such as 64 or 48x80'
-        )
-    grey = all(picture.mode == 'L' for picture in pictures)
-    images = np.stack(
-        [np.asarray(p if grey else p.convert('RGB')) for p in pictures]
-    )
-    images = images.reshape(*images.shape[:3], -1)
-    names = [file.relative_to(folder).parts[0] for file in kept]
-    if all(file.parent == folder for file in kept):
-        return images, None, ()
-    classes = tuple(sorted(set(names)))
-    labels = np.array([classes.index(name) for name in names], np.int32)
-    return images, labels, classes
+            f'data.path={str(path)!r} cannot be read: {error.strerror}'
+        ) from error
 
 
-def _open(file, image_size):
-    """Decode one image as 8-bit grey ('L') or RGB, upright."""
-    with Image.open(file) as picture:
-        picture = ImageOps.exif_transpose(picture)
-        picture = picture.convert('L' if picture.mode == 'L' else 'RGB')
-    if image_size is not None:
-        size = image_size[::-1]
-        picture = ImageOps.fit(picture, size, Image.Resampling.BICUBIC)
-    return picture
+def _chosen(root, split):
+    """Give the name of the folder that is a split; '' where there is none."""
+    folders, images = set(), set()
+    for name in os.listdir(root):
+        if os.path.isdir(root / name):
+            folders |= {name} - {listing_lib.MACOSX}
+        elif not listing_lib.why_ignored(name):
+            images.add(name)
+    folders = {name for name in folders if not name.startswith('.')}
+    known = {name for names in SPLITS.values() for name in names}
+    if images or len(folders) < 2 or not folders <= known:
+        return ''
+    return min(folders & set(SPLITS.get(split, ())), default='')
+
+
+def _listing(root, path):
+    files, skipped, ignored, marks = [], [], [], []
+    for name, why, reason in sorted(_walk(root)):
+        reason = reason or (not why and _why_bad(root / name, marks))
+        if why:
+            ignored.append((name, why))
+        elif reason:
+            skipped.append((name, reason))
+        else:
+            files.append(name)
+    labels, classes = listing_lib.classes_of(files)
+    return listing_lib.Listing(
+        name=str(path),
+        files=tuple(files),
+        read=lambda places: [
+            (root / files[place]).read_bytes() for place in places
+        ],
+        labels=labels,
+        classes=classes,
+        skipped=tuple(skipped),
+        ignored=tuple(ignored),
+        fingerprint=listing_lib.digest(root.resolve(), *files, *marks),
+    )
+
+
+def _walk(root):
+    """Yield (path from root, why it is left out or '', why it is bad or '').
+
+    Folders are told of alone where they are not entered.
+    """
+    entered = set()
+
+    def enter(folder):
+        where = os.stat(root / folder)
+        if (where.st_dev, where.st_ino) in entered:
+            yield folder, 'leads back to a folder that is read', ''
+            return
+        entered.add((where.st_dev, where.st_ino))
+        for entry in sorted(os.scandir(root / folder), key=lambda e: e.name):
+            name = f'{folder}/{entry.name}' if folder else entry.name
+            try:
+                if not entry.is_dir():
+                    yield name, listing_lib.why_ignored(name), ''
+                elif entry.name.startswith('.'):
+                    yield name, 'is hidden', ''
+                else:
+                    yield from enter(name)
+            except OSError as error:  # a folder that is shut, a link to itself
+                is_folder = entry.is_dir(follow_symlinks=False)
+                why = '' if is_folder else listing_lib.why_ignored(name)
+                yield name, why, f'cannot be read: {error.strerror}'
+
+    return enter('')
+
+
+def _why_bad(path, marks):
+    """Say why a file is no image without opening it; '' where it may be.
+
+    Args:
+        path: of the file.
+        marks: list to which its size and time of change are added.
+    """
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return 'is a link to nothing'
+    except OSError as error:
+        return f'cannot be read: {error.strerror}'
+    if not stat.S_ISREG(found.st_mode):
+        return 'is not a regular file'
+    if found.st_size > listing_lib.MAX_BYTES:
+        return f'has {found.st_size:,} bytes, over {listing_lib.MAX_BYTES:,}'
+    marks += [found.st_size, found.st_mtime_ns]
+    return ''

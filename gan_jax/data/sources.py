@@ -1,4 +1,4 @@
-"""Data sets by name, each as one uint8 array with labels where it has them.
+"""Data sets by name or URI, and the part of one that a run asks for.
 
 NumPy and Pillow; what a data set needs beyond is imported when it is asked for.
 """
@@ -6,27 +6,39 @@ NumPy and Pillow; what a data set needs beyond is imported when it is asked for.
 import csv
 import gzip
 from importlib import resources
-from typing import NamedTuple, Optional, Tuple
+import os
+from typing import Any, NamedTuple, Optional, Tuple
 
 import numpy as np
 from PIL import Image
 
 from gan_jax import errors
+from gan_jax.data import archive
+from gan_jax.data import arrays
+from gan_jax.data import folder
+from gan_jax.data import listing as listing_lib
+from gan_jax.data import on_demand
+from gan_jax.data import packs
+from gan_jax.data import pictures
+from gan_jax.data import reading
+from gan_jax.data import selection
+from gan_jax.data import stacked
 from gan_jax.data import tfds_source
 
 
 class Dataset(NamedTuple):
-    """Images in memory.
+    """Images, or rows of numbers.
 
     Attributes:
         name: what the banner calls it.
-        images: [N, H, W, C] uint8.
+        images: [N, H, W, C] uint8, an array or what stands for one
+            (`on_demand.OnDemand`, a memory map); or [N, D] float32.
         labels: [N] int32, or None.
         classes: a name for each label; () without labels.
     """
 
     name: str
-    images: np.ndarray
+    images: Any
     labels: Optional[np.ndarray] = None
     classes: Tuple[str, ...] = ()
 
@@ -35,16 +47,29 @@ class Request(NamedTuple):
     """What a run asks of its data.
 
     Attributes:
-        name: a key of `DATASETS`.
-        split: 'train', 'test' or a TFDS split such as 'train[:1000]'.
+        name: a key of `DATASETS`, or a URI of `SCHEMES` such as
+            'folder:my/images'.
+        split: 'train' or 'test'; of TFDS any of its splits, such as
+            'train[:1000]'.
         data_dir: where TFDS keeps prepared sets; '' for its own default.
-        image_size: (height, width), or None for the set's own.
+        preparation: a `pictures.Preparation`.
+        classes: names of the classes to keep; () for all.
+        test_share: share of the images that are the split 'test', for what
+            has no splits of its own.
+        limit: largest number of images; 0 for all.
+        memory: bytes that the images may take in memory; None is any number.
+        max_bad: largest share of bad files.
     """
 
     name: str
     split: str = 'train'
     data_dir: str = ''
-    image_size: Optional[Tuple[int, int]] = None
+    preparation: pictures.Preparation = pictures.Preparation()
+    classes: Tuple[str, ...] = ()
+    test_share: float = 0.0
+    limit: int = 0
+    memory: Optional[int] = None
+    max_bad: float = 0.01
 
 
 def digits(request):
@@ -58,29 +83,22 @@ def digits(request):
     Digits, UCI Machine Learning Repository, 1998 (its test set).
 
     Args:
-        request: a `Request`; the only split is 'train'.
+        request: a `Request`.
 
     Returns:
         `Dataset`, images [1797, 32, 32, 1].
-
-    Raises:
-        errors.DataError: for another split.
     """
-    if request.split != 'train':
-        raise errors.DataError(
-            f"data.split={request.split!r}: digits has the split 'train' alone"
-        )
     # The file is read as it lies: importing sklearn.datasets takes seconds.
     path = resources.files('sklearn.datasets.data') / 'digits.csv.gz'
     with path.open('rb') as file, gzip.open(file, 'rt') as rows:
         table = np.array(list(csv.reader(rows)), np.float32)
     small = np.round(table[:, :64].reshape(-1, 8, 8) * 255 / 16)
     images = np.stack([_enlarge(image) for image in small.astype(np.uint8)])
-    return Dataset(
-        name='digits',
-        images=images[..., None],
-        labels=table[:, 64].astype(np.int32),
-        classes=tuple('0123456789'),
+    return _of_arrays(
+        request,
+        images[..., None],
+        table[:, 64].astype(np.int32),
+        tuple('0123456789'),
     )
 
 
@@ -89,21 +107,141 @@ def _enlarge(image):
     return np.pad(np.asarray(large), 4)
 
 
-def _from_tfds(request):
-    images, labels, classes = tfds_source.read(
-        request.name, request.split, request.data_dir, request.image_size
-    )
-    return Dataset(request.name, images, labels, classes)
+def _tfds(request, name=None):
+    listed = _tfds_listing(request, name or request.name)
+    return _of_listing(request, listed, has_splits=True)
+
+
+def _tfds_listing(request, name):
+    if request.test_share:
+        raise errors.DataError(
+            f'data.test_share={request.test_share:g}: {name} has splits of its '
+            "own; data.split='train[:90%]' takes a part of one"
+        )
+    return tfds_source.listing(name, request.split, request.data_dir)
+
+
+def _stacked(request):
+    listed = _tfds_listing(request, request.name.removeprefix('stacked_'))
+    grey = pictures.Preparation(channels=1)
+    images, good = reading.read(listed, grey)
+    images, labels, classes = stacked.stack(images, listed.labels[good])
+    return _of_arrays(request, images, labels, classes, has_splits=True)
+
+
+def _folder(request, path):
+    listed, split_chosen = folder.listing(path, request.split)
+    return _of_listing(request, listed, has_splits=split_chosen)
+
+
+def _archive(request, path):
+    scheme = request.name.partition(':')[0]
+    return _of_listing(request, ARCHIVES[scheme](path))
+
+
+def _arrays(request, path):
+    images, labels = arrays.read(path)
+    if images.ndim == 2:
+        return _of_rows(request, path, images, labels)
+    images, labels, classes = _checked(path, images, labels)
+    return _of_arrays(request, images, labels, classes)
+
+
+def _pack(request, path):
+    return _of_arrays(request, *packs.read(path))
 
 
 DATASETS = {
-    'celeb_a': _from_tfds,
-    'cifar10': _from_tfds,
+    'celeb_a': _tfds,
+    'cifar10': _tfds,
     'digits': digits,
-    'fashion_mnist': _from_tfds,
-    'kmnist': _from_tfds,
-    'mnist': _from_tfds,
+    'fashion_mnist': _tfds,
+    'kmnist': _tfds,
+    'mnist': _tfds,
+    'stacked_fashion_mnist': _stacked,
+    'stacked_kmnist': _stacked,
+    'stacked_mnist': _stacked,
 }
+MAX_CLASSES = 1_000_000  # of labels; larger ones are no numbers of classes
+ARCHIVES = {'tar': archive.tar_listing, 'zip': archive.zip_listing}
+SCHEMES = {
+    'folder': _folder,
+    'npy': _arrays,
+    'npz': _arrays,
+    'pack': _pack,
+    'tar': _archive,
+    'tfds': _tfds,
+    'zip': _archive,
+}
+ENDINGS = {
+    '.npy': 'npy', '.npz': 'npz', '.tar': 'tar', '.tgz': 'tar', '.zip': 'zip',
+    '.tar.bz2': 'tar', '.tar.gz': 'tar', '.tar.xz': 'tar',
+}
+OTHER_NAMES = {
+    'celeba': 'celeb_a', 'celeb-a': 'celeb_a', 'cifar': 'cifar10',
+    'cifar-10': 'cifar10', 'cifar100': 'tfds:cifar100',
+    'cifar-100': 'tfds:cifar100', 'fashion': 'fashion_mnist',
+    'fashion-mnist': 'fashion_mnist', 'flowers': 'tfds:tf_flowers',
+    'stacked-mnist': 'stacked_mnist', 'stl10': 'tfds:stl10',
+    'svhn': 'tfds:svhn_cropped',
+}
+NOT_IN_TFDS = (
+    'afhq', 'afhqv2', 'anime', 'celeba_hq', 'celebahq', 'ffhq', 'imagenet64',
+    'lsun', 'metfaces',
+)
+
+
+def explain(name):
+    """Say why a name is no data set; '' where it is one.
+
+    Args:
+        name: of `DATASETS`, or a URI.
+
+    Returns:
+        A line that says what to write in its place.
+    """
+    scheme, colon, rest = name.partition(':')
+    if colon and scheme in SCHEMES:
+        return '' if rest else f'data.name={name!r} names nothing after the :'
+    if name in DATASETS:
+        return ''
+    if not name:
+        return "data.name='' and data.path='': one of them is asked for"
+    simple = name.lower()
+    if simple in OTHER_NAMES:
+        return (
+            f'data.name={name!r} is not a data set here; it is called '
+            f'{OTHER_NAMES[simple]!r}'
+        )
+    if simple.replace('-', '_') in NOT_IN_TFDS:
+        return (
+            f'data.name={name!r} is not in TensorFlow Datasets: download it '
+            'and give its folder or archive as data.path'
+        )
+    schemes = ', '.join(f'{scheme}:' for scheme in sorted(SCHEMES))
+    return (
+        f'{errors.unknown_name("data.name", name, DATASETS)}; or a URI that '
+        f'begins with one of {schemes}'
+    )
+
+
+def of_path(path):
+    """Give the URI of a folder, pack, archive or array file by its path."""
+    text = str(path)
+    for ending, scheme in ENDINGS.items():
+        if text.lower().endswith(ending) and not os.path.isdir(
+                os.path.expanduser(text)):
+            return f'{scheme}:{text}'
+    return f'pack:{text}' if packs.is_pack(text) else f'folder:{text}'
+
+
+def is_path(text):
+    """Say whether a word on a command line is a path, not a name or URI."""
+    if not explain(text):
+        return False
+    return '/' in text or text.startswith(('.', '~')) or (
+        os.path.exists(text)
+    ) or text.lower().endswith(tuple(ENDINGS))
 
 
 def load(request):
@@ -113,27 +251,51 @@ def load(request):
         request: a `Request`.
 
     Returns:
-        `Dataset` at the size asked for.
+        `Dataset` of what it asks for. Its images are an array where they fit
+        `request.memory`, else they are read when they are asked for.
 
     Raises:
         errors.DataError: where it is unknown, not prepared or unreadable.
     """
-    if request.name not in DATASETS:
-        raise errors.DataError(
-            errors.unknown_name('data.name', request.name, DATASETS)
-        )
-    dataset = DATASETS[request.name](request)
-    return dataset._replace(images=resize(dataset.images, request.image_size))
+    complaint = explain(request.name)
+    if complaint:
+        raise errors.DataError(complaint)
+    if request.name in DATASETS:
+        return DATASETS[request.name](request)
+    scheme, _, rest = request.name.partition(':')
+    return SCHEMES[scheme](request, rest)
 
 
-def from_arrays(images, labels=None, *, name='arrays', image_size=None):
+def listing(request):
+    """List the encoded images that a request asks for.
+
+    Args:
+        request: a `Request`.
+
+    Returns:
+        `listing.Listing`; None where it asks for what lies in arrays.
+
+    Raises:
+        errors.DataError: as `load`.
+    """
+    scheme, _, rest = request.name.partition(':')
+    if scheme == 'tfds' or DATASETS.get(request.name) is _tfds:
+        return _chosen(request, _tfds_listing(request, rest or scheme), True)
+    if scheme == 'folder':
+        return _chosen(request, *folder.listing(rest, request.split))
+    if scheme in ARCHIVES:
+        return _chosen(request, ARCHIVES[scheme](rest))
+    return None
+
+
+def from_arrays(images, labels=None, *, name='arrays', request=None):
     """Take a data set from arrays.
 
     Args:
         images: [N, H, W] or [N, H, W, C] uint8, C 1, 3 or 4.
         labels: [N] integers, or None.
         name: what the banner calls it.
-        image_size: (height, width), or None for the arrays' own.
+        request: a `Request` for a part of them in another form, or None.
 
     Returns:
         `Dataset`.
@@ -141,37 +303,100 @@ def from_arrays(images, labels=None, *, name='arrays', image_size=None):
     Raises:
         errors.DataError: for another dtype or shape.
     """
-    images = np.asarray(images)
+    request = (request or Request(name))._replace(name=name)
+    if np.ndim(images) == 2 and np.shape(images)[1:]:
+        return _of_rows(request, name, images, labels)
+    return _of_arrays(request, *_checked(name, images, labels))
+
+
+def _checked(name, images, labels):
+    """Give (images [N, H, W, C], labels, classes) where arrays are so."""
+    if not isinstance(images, (np.ndarray, on_demand.OnDemand)):
+        images = np.asarray(images)
     if images.ndim == 3:
         images = images[..., None]
     well_formed = images.ndim == 4 and images.shape[-1] in (1, 3, 4)
-    if images.dtype != np.uint8 or not well_formed or not len(images):
+    if images.dtype != np.uint8 or not well_formed or not all(images.shape):
         raise errors.DataError(
-            f'images are {images.dtype} {list(images.shape)}; uint8 '
+            f'images of {name} are {images.dtype} {list(images.shape)}; uint8 '
             '[N, height, width, channels] is asked, values 0 to 255, N > 0, '
             '1, 3 or 4 channels'
         )
-    classes = ()
-    if labels is not None:
-        labels = np.asarray(labels).astype(np.int32)
-        if labels.shape != images.shape[:1] or labels.min() < 0:
-            raise errors.DataError(
-                f'labels are {list(labels.shape)} from {labels.min()}; '
-                f'[{len(images)}] integers from 0 are asked'
-            )
-        classes = tuple(str(label) for label in range(labels.max() + 1))
-    return Dataset(name, resize(images, image_size), labels, classes)
+    return images, *_checked_labels(labels, len(images))
 
 
-def resize(images, image_size):
-    """Bring uint8 images [N, H, W, C] to (height, width); None leaves them."""
-    if image_size is None or images.shape[1:3] == tuple(image_size):
-        return images
-    channels = images.shape[-1]
-    shape = (len(images), *image_size, channels)
-    resized = np.empty(shape, np.uint8)
-    for image, target in zip(images, resized):
-        picture = Image.fromarray(image[..., 0] if channels == 1 else image)
-        picture = picture.resize(image_size[::-1], Image.Resampling.BICUBIC)
-        target[:] = np.asarray(picture).reshape(shape[1:])
-    return resized
+def _checked_labels(labels, count):
+    if labels is None:
+        return None, ()
+    labels = np.asarray(labels)
+    least, most, shown = 0, -1, ''
+    if labels.size and labels.dtype.kind in 'biu':
+        least, most = int(labels.min()), int(labels.max())
+        shown = f' from {least} to {most}'
+    if labels.shape != (count,) or not 0 <= least <= most < MAX_CLASSES:
+        raise errors.DataError(
+            f'labels are {labels.dtype} {list(labels.shape)}{shown}; [{count}] '
+            f'integers from 0 to at most {MAX_CLASSES - 1} are asked'
+        )
+    classes = tuple(str(label) for label in range(most + 1))
+    return labels.astype(np.int32), classes
+
+
+def _of_rows(request, name, rows, labels):
+    """Make a data set of vectors."""
+    rows = np.asarray(rows)
+    numbers = rows.dtype.kind in 'fi' and all(rows.shape)
+    with np.errstate(over='ignore'):
+        values = rows.astype(np.float32) if numbers else np.float32(np.nan)
+    if not np.isfinite(values).all():
+        raise errors.DataError(
+            f'rows of {name} are {rows.dtype} {list(rows.shape)}; finite '
+            'numbers [N, D] with a sign are asked, N > 0; or images, uint8 '
+            '[N, height, width] or [N, height, width, channels]'
+        )
+    labels, classes = _checked_labels(labels, len(rows))
+    places, labels, classes = selection.select(
+        request, len(rows), labels, classes
+    )
+    return Dataset(request.name, values[places], labels, classes)
+
+
+def _of_arrays(request, images, labels, classes, has_splits=False):
+    """Make a data set of images that lie in an array or like one."""
+    places, labels, classes = selection.select(
+        request, len(images), labels, classes, has_splits=has_splits
+    )
+    images = on_demand.choose(images, places)
+    preparation = request.preparation
+    shape = pictures.fitted_shape(images.shape[1:], preparation)
+    if shape != images.shape[1:]:
+        images = on_demand.change(
+            images, lambda pixels: pictures.fit_array(pixels, preparation),
+            shape,
+        )
+    if not on_demand.in_memory(images):
+        if request.memory is None or images.nbytes <= request.memory:
+            images = on_demand.gather(images)
+    return Dataset(request.name, images, labels, classes)
+
+
+def _of_listing(request, listed, has_splits=False):
+    """Make a data set of images in files."""
+    listed = _chosen(request, listed, has_splits)
+    images, good = reading.read(
+        listed, request.preparation,
+        memory=request.memory, max_bad=request.max_bad,
+    )
+    labels = None if listed.labels is None else listed.labels[good]
+    return Dataset(request.name, images, labels, listed.classes)
+
+
+def _chosen(request, listed, has_splits=False):
+    """Give the part of a listing that a request asks for."""
+    places, labels, classes = selection.select(
+        request, len(listed.files), listed.labels, listed.classes,
+        names=listed.files, has_splits=has_splits,
+    )
+    if len(places) < len(listed.files):
+        listed = listing_lib.choose(listed, places)
+    return listed._replace(labels=labels, classes=classes)

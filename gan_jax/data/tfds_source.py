@@ -8,10 +8,10 @@ import pathlib
 
 import numpy as np
 from PIL import Image
-from PIL import ImageOps
 from tqdm import tqdm
 
 from gan_jax import errors
+from gan_jax.data import listing as listing_lib
 
 # TFDS readers of these parse four idx files, which needs no TensorFlow.
 IDX_SETS = ('fashion_mnist', 'kmnist', 'mnist')
@@ -21,15 +21,28 @@ IDX_FILES = (
     't10k-images-idx3-ubyte.gz',
     't10k-labels-idx1-ubyte.gz',
 )
-CHUNK = 500  # images decoded between two steps of the progress bar
+CHUNK = 256  # records read at once, each such read is slow to begin
 
 
 def _builder(name, data_dir):
     import tensorflow_datasets as tfds
 
-    return tfds.builder(
-        name, data_dir=data_dir or None, file_format='array_record'
-    )
+    try:
+        return tfds.builder(
+            name, data_dir=data_dir or None, file_format='array_record'
+        )
+    except tfds.core.DatasetNotFoundError as error:
+        known = tfds.list_builders(with_community_datasets=False)
+        raise errors.DataError(
+            f'{name!r} is not a set of TensorFlow Datasets'
+            f'{errors.nearest(name, known)}'
+        ) from error
+    # For a version, a configuration or an import that is not there.
+    except (AssertionError, ImportError, ValueError) as error:
+        reason = ' '.join(str(error).split())
+        raise errors.DataError(
+            f'{name!r} of TensorFlow Datasets cannot be opened: {reason}'
+        ) from error
 
 
 def _command(name, data_dir):
@@ -37,23 +50,23 @@ def _command(name, data_dir):
     return f'python -m gan_jax.prepare {name}{suffix}'
 
 
-def read(name, split, data_dir, image_size):
-    """Decode one split into arrays.
+def listing(name, split, data_dir):
+    """List the encoded images of one split.
 
     Args:
         name: TFDS name of an image set.
         split: TFDS split, such as 'train' or 'test[:100]'.
         data_dir: folder that holds the prepared sets; '' for TFDS's default.
-        image_size: (height, width) to which each image is centre-cropped and
-            resized, or None to leave it.
 
     Returns:
-        (images [N, H, W, C] uint8, labels [N] int32 or None, class names).
+        `listing.Listing`.
 
     Raises:
         errors.DataError: where the set is not prepared; the message holds the
             command that prepares it. It is raised without a try to download.
     """
+    import tensorflow_datasets as tfds
+
     builder = _builder(name, data_dir)
     folder = pathlib.Path(builder.data_path)
     if not any(folder.glob('*.array_record*')):
@@ -64,49 +77,62 @@ def read(name, split, data_dir, image_size):
             f'data set {name!r} is not prepared: {folder} {found}; prepare it '
             f'with: {_command(name, data_dir)}'
         )
+    features = builder.info.features
+    image = _feature(features, 'image', tfds.features.Image)
+    label = _feature(features, 'label', tfds.features.ClassLabel)
+    if image is None:
+        raise errors.DataError(
+            f'data set {name!r} has no images; it has {sorted(features)}'
+        )
     try:
-        source = builder.as_data_source(split=split)
+        source = builder.as_data_source(
+            split=split, decoders={image: tfds.decode.SkipDecoding()}
+        )
     except ValueError as error:
         raise errors.DataError(
             f'data.split={split!r} of {name}: {str(error).splitlines()[0]}'
         ) from error
-    return _decode(source, name, builder.info.features, image_size)
+    classes = tuple(features[label].names) if label else ()
 
+    def read(places):
+        try:
+            return [
+                example[image] for example in source.__getitems__(list(places))
+            ]
+        except RuntimeError as error:  # of array_record
+            raise ValueError(f'cannot be read: {error}') from error
 
-def _decode(source, name, features, image_size):
-    if 'image' not in features:
-        raise errors.DataError(f'data set {name!r} has no feature "image"')
-    label = features['label'] if 'label' in features else None
-    classes = tuple(getattr(label, 'names', None) or ())
-    images, labels = [], []
-    chunks = range(0, len(source), CHUNK)
-    bar = {'delay': 1, 'leave': False, 'disable': None}  # terminals alone
-    for start in tqdm(chunks, f'Reading {name}', **bar):
-        chosen = range(start, min(start + CHUNK, len(source)))
-        for example in source.__getitems__(list(chosen)):
-            images.append(_crop(example['image'], image_size))
-            labels.append(example['label'] if classes else 0)
-    shapes = {image.shape for image in images}
-    if len(shapes) > 1:
-        raise errors.DataError(
-            f'images of {name!r} differ in size, such as {sorted(shapes)[:2]}; '
-            'set data.image_size'
-        )
-    labels = np.array(labels, np.int32) if classes else None
-    return np.stack(images), labels, classes
-
-
-def _crop(image, image_size):
-    """Centre-crop to the target's proportions, then resize."""
-    if image_size is None or image.shape[:2] == tuple(image_size):
-        return image
-    grey = image.shape[-1] == 1
-    fitted = ImageOps.fit(
-        Image.fromarray(image[..., 0] if grey else image),
-        image_size[::-1],
-        Image.Resampling.BICUBIC,
+    return listing_lib.Listing(
+        name=name,
+        files=tuple(f'image {place}' for place in range(len(source))),
+        read=read,
+        labels=_labels(name, source, label, folder) if classes else None,
+        classes=classes,
+        trusted=True,
+        chunk=CHUNK,
+        shape=features[image].shape,
     )
-    return np.asarray(fitted).reshape(*image_size, image.shape[-1])
+
+
+def _feature(features, name, kind):
+    """Find a feature by its usual name, or the only one of its kind."""
+    found = [key for key in features if isinstance(features[key], kind)]
+    if name in found:
+        return name
+    return found[0] if len(found) == 1 else None
+
+
+def _labels(name, source, label, folder):
+    labels = np.empty(len(source), np.int32)
+    bar = {'delay': 1, 'leave': False, 'disable': None}  # terminals alone
+    for start in tqdm(range(0, len(source), CHUNK), f'Listing {name}', **bar):
+        chosen = range(start, min(start + CHUNK, len(source)))
+        try:
+            examples = source.__getitems__(list(chosen))
+        except RuntimeError as error:  # of array_record
+            raise errors.DataError(f'{folder} is damaged: {error}') from error
+        labels[chosen] = [example[label] for example in examples]
+    return labels
 
 
 def prepare(name, data_dir, manual_dir):
@@ -127,14 +153,7 @@ def prepare(name, data_dir, manual_dir):
     """
     import tensorflow_datasets as tfds
 
-    try:
-        builder = _builder(name, data_dir)
-    except tfds.core.DatasetNotFoundError as error:
-        known = tfds.list_builders(with_community_datasets=False)
-        raise errors.DataError(
-            f'{name!r} is not a set of TensorFlow Datasets'
-            f'{errors.nearest(name, known)}'
-        ) from error
+    builder = _builder(name, data_dir)
     download = tfds.download.DownloadConfig()
     if manual_dir and name in IDX_SETS:
         builder = _from_idx_files(type(builder), manual_dir)(

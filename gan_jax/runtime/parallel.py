@@ -5,6 +5,8 @@ device's share of the batch, with the mean over devices as a function.
 """
 
 import math
+import os
+import pathlib
 from typing import Any, Callable, NamedTuple
 
 from flax import jax_utils
@@ -12,7 +14,9 @@ import jax
 import numpy as np
 
 AXIS = 'devices'
+CONTAINER_LIMIT = pathlib.Path('/sys/fs/cgroup/memory.max')
 MAX_STEPS_PER_CALL = 64
+MAX_BYTES_PER_CALL = 64 * 2**20  # of what a call is fed
 
 
 class Constants(NamedTuple):
@@ -80,16 +84,18 @@ def loop(convolutional):
     return jax.lax.scan if bears_control_flow(convolutional) else None
 
 
-def steps_per_call(cadences, convolutional):
+def steps_per_call(cadences, convolutional, bytes_per_step=0):
     """Choose how many steps one call scans.
 
     A divisor of every cadence, so that each logged, sampled or saved step ends
-    a call; at most 64; 1 where control flow is dear.
+    a call; at most 64, and so few that a call is fed at most 64 MiB; 1 where
+    control flow is dear.
 
     Args:
         cadences: ints >= 0; 0 is off. Should hold the number of steps still
             to make, and the one already made.
         convolutional: whether a network convolves.
+        bytes_per_step: what this host feeds one step.
 
     Returns:
         int >= 1.
@@ -97,9 +103,10 @@ def steps_per_call(cadences, convolutional):
     if not bears_control_flow(convolutional):
         return 1
     common = math.gcd(*cadences)
-    return next(
-        s for s in range(MAX_STEPS_PER_CALL, 0, -1) if common % s == 0
-    )
+    most = MAX_STEPS_PER_CALL
+    if bytes_per_step:
+        most = max(1, min(most, MAX_BYTES_PER_CALL // bytes_per_step))
+    return next(s for s in range(most, 0, -1) if common % s == 0)
 
 
 def replicate(tree):
@@ -119,30 +126,30 @@ def unreplicate(tree):
 
 
 def split(fed):
-    """Deal global batches to this host's devices.
+    """Deal this host's part of batches to its devices.
 
     Args:
-        fed: pytree of [S, K, B, ...] arrays, the same on every host; B is the
-            global batch.
+        fed: pytree of [S, K, b, ...] arrays; b are the host's `places`.
 
     Returns:
-        pytree of [local devices, S, K, B / devices, ...].
+        pytree of [local devices, S, K, b / local devices, ...].
     """
-    first, local = _first_device(), jax.local_device_count()
+    local = jax.local_device_count()
 
     def deal(array):
         s, k, batch, *rest = array.shape
-        share = batch // jax.device_count()
-        mine = array[:, :, first * share:(first + local) * share]
-        mine = mine.reshape(s, k, local, share, *rest)
-        return np.ascontiguousarray(np.moveaxis(mine, 2, 0))
+        shared = array.reshape(s, k, local, batch // local, *rest)
+        return np.ascontiguousarray(np.moveaxis(shared, 2, 0))
 
     return jax.tree.map(deal, fed)
 
 
-def _first_device():
-    """Count the devices of the hosts before this one."""
-    return jax.process_index() * jax.local_device_count()
+def places(batch_size):
+    """Give (start, stop) of this host in a global batch."""
+    local = jax.local_device_count()
+    share = batch_size // jax.device_count() * local
+    start = jax.process_index() * share
+    return start, start + share
 
 
 def constants(resident, hyperparams, key, batch_size):
@@ -157,10 +164,8 @@ def constants(resident, hyperparams, key, batch_size):
     Returns:
         `Constants` with a leading device axis.
     """
-    share = batch_size // jax.device_count()
-    start = _first_device() * share
-    stop = start + jax.local_device_count() * share
-    slots = np.arange(start, stop, dtype=np.int32).reshape(-1, share)
+    slots = np.arange(*places(batch_size), dtype=np.int32)
+    slots = slots.reshape(jax.local_device_count(), -1)
     one = replicate(Constants(
         resident, hyperparams, jax.random.key_data(key), (), np.int32(0)
     ))
@@ -205,6 +210,22 @@ def must_block():
     calls queue up.
     """
     return jax.default_backend() == 'cpu' and jax.device_count() > 1
+
+
+def memory():
+    """Count the bytes of memory of one device.
+
+    On CPU the devices share what the machine, or its container, has.
+    """
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if 'bytes_limit' in stats:
+        return stats['bytes_limit']
+    limits = [os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')]
+    try:
+        limits.append(int(CONTAINER_LIMIT.read_text()))
+    except (OSError, ValueError):
+        pass  # no container, or one without a limit
+    return min(limits) // jax.local_device_count()
 
 
 def memory_in_use():

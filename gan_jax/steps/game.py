@@ -40,6 +40,8 @@ class GAN(NamedTuple):
             an update.
         g_schedule, d_schedule: step -> factor of the learning rate, or None.
         instance_noise: whether D sees images with noise.
+        flip: whether each real image is mirrored with chance 1/2.
+        dequantize: whether real images have noise of one grey level.
         augmentations: names of `augment.AUGMENTATIONS` that D sees images by.
         adaptive_augmentation: whether their probability follows D's outputs.
         num_classes: classes that G is asked for and D may tell; 0 where the
@@ -73,6 +75,8 @@ class GAN(NamedTuple):
     g_schedule: Optional[Callable] = None
     d_schedule: Optional[Callable] = None
     instance_noise: bool = False
+    flip: bool = False
+    dequantize: bool = False
     augmentations: Tuple[str, ...] = ()
     adaptive_augmentation: bool = False
     num_classes: int = 0

@@ -17,6 +17,8 @@ LABEL_KEY = 3
 AUGMENT_KEY = 4  # and one more, for fakes
 HISTORY_KEY = 6
 DROPOUT_KEY = 8  # of G, then of D on real and on fake images
+FLIP_KEY = 11
+DEQUANTIZE_KEY = 12
 FIRST_PENALTY_KEY = 16
 
 
@@ -103,7 +105,7 @@ def sides_of(turn, g_params, g_stats, images, slots, labels, z, fakes):
 
     return Sides(
         real_images=_view(
-            turn, game.to_unit_range(images), slots, fake=False
+            turn, real_images(turn, images, slots), slots, fake=False
         ),
         fake_images=_view(turn, fakes, slots, fake=True),
         slots=slots if gan.packing == 1 else (
@@ -111,6 +113,18 @@ def sides_of(turn, g_params, g_stats, images, slots, labels, z, fakes):
         ),
         labels=labels, z=z, z_slots=slots, generator_fn=generator_fn,
     )
+
+
+def real_images(turn, images, slots):
+    """Bring real images to [-1, 1], mirrored and dequantised where asked."""
+    gan = turn.gan
+    if gan.flip:
+        key = jax.random.fold_in(turn.key, FLIP_KEY)
+        images = augment.mirror(images, key, slots)
+    if gan.dequantize:
+        key = jax.random.fold_in(turn.key, DEQUANTIZE_KEY)
+        return augment.dequantize(images, key, slots)
+    return game.to_unit_range(images)
 
 
 def _view(turn, images, slots, *, fake):

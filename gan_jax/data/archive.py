@@ -1,0 +1,185 @@
+"""List the images of a zip or tar archive and read them where they lie.
+
+Nothing is unpacked, so no member can write or lead outside of the archive.
+"""
+
+import lzma
+import os
+import pathlib
+import tarfile
+import threading
+import weakref
+import zipfile
+import zlib
+
+from gan_jax import errors
+from gan_jax.data import listing as listing_lib
+
+MAX_HELD = 4 * 2**30  # bytes of a compressed tar's images, held in memory
+DAMAGED = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError,
+    NotImplementedError, RuntimeError, ValueError,
+)
+
+
+def zip_listing(path):
+    """List a zip archive.
+
+    Returns:
+        `listing.Listing`, sorted by name.
+
+    Raises:
+        errors.DataError: where it cannot be read.
+    """
+    file = _file(path)
+    try:
+        archive = zipfile.ZipFile(file)
+    except (OSError, *DAMAGED) as error:
+        raise _unreadable(path, error) from error
+    found = [
+        (_name(info.filename), info, _zip_complaint(info))
+        for info in archive.infolist() if not info.filename.endswith('/')
+    ]
+    lock = threading.Lock()  # one file position for all threads
+
+    def read(info):
+        try:
+            with lock, archive.open(info) as member:
+                # No more than the header says, whatever it unpacks to.
+                return member.read(info.file_size)
+        except DAMAGED as error:
+            raise ValueError(f'cannot be unpacked: {error}') from error
+
+    return _listing(path, file, found, read)
+
+
+def _zip_complaint(info):
+    if info.flag_bits & 1:
+        return 'is encrypted'
+    # What the others unpack to cannot be bounded.
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return 'is compressed otherwise than zip archives commonly are'
+    return _size_complaint(info.file_size)
+
+
+def tar_listing(path):
+    """List a tar archive; the images of a compressed one are held in memory.
+
+    Returns:
+        `listing.Listing`, sorted by name.
+
+    Raises:
+        errors.DataError: where it cannot be read, or is compressed and holds
+            more than `MAX_HELD` bytes of images.
+    """
+    file = _file(path)
+    try:
+        with tarfile.open(file, 'r:') as archive:
+            members = archive.getmembers()
+    except tarfile.ReadError:
+        return _compressed(path, file)
+    except (OSError, *DAMAGED) as error:
+        raise _unreadable(path, error) from error
+    content = os.open(file, os.O_RDONLY)
+
+    def read(member):
+        return os.pread(content, member.size, member.offset_data)
+
+    weakref.finalize(read, os.close, content)
+    return _listing(path, file, _found(members), read)
+
+
+def _compressed(path, file):
+    """List a tar that can be read from end to end alone."""
+    members, held, total = [], {}, 0
+    try:
+        with tarfile.open(file, 'r:*') as archive:
+            for member in archive:
+                members.append(member)
+                if not _complaint(member) and not listing_lib.why_ignored(
+                        _name(member.name)):
+                    total += member.size
+                    if total > MAX_HELD:
+                        raise errors.DataError(
+                            f'{path} is compressed and holds more than '
+                            f'{MAX_HELD:,} bytes of images: unpack it, or use '
+                            'a tar without compression'
+                        )
+                    held[member.offset] = archive.extractfile(member).read()
+    except (OSError, *DAMAGED) as error:
+        raise _unreadable(path, error) from error
+    return _listing(
+        path, file, _found(members), lambda member: held[member.offset]
+    )
+
+
+def _found(members):
+    """Give (name, member, why it is bad) of what is not a folder."""
+    return [
+        (_name(member.name), member, _complaint(member))
+        for member in members if not member.isdir()
+    ]
+
+
+def _name(path):
+    """Leave out of a member's path what leads out of the archive, or nowhere.
+
+    'cat/1.png' of './cat/1.png', '../cat/1.png' and '/cat/1.png'.
+    """
+    return '/'.join(
+        part for part in path.split('/') if part not in ('', '.', '..')
+    )
+
+
+def _complaint(member):
+    if not member.isreg() or member.issparse():
+        return 'is not a regular file in the archive'
+    return _size_complaint(member.size)
+
+
+def _size_complaint(size):
+    if size > listing_lib.MAX_BYTES:
+        return f'has {size:,} bytes, over {listing_lib.MAX_BYTES:,}'
+    return ''
+
+
+def _file(path):
+    file = pathlib.Path(os.path.expanduser(path))
+    if not os.path.isfile(file):
+        raise errors.DataError(f'{path} is not a file')
+    return file
+
+
+def _unreadable(path, error):
+    reason = str(error).partition('\n')[0].rstrip(':')
+    return errors.DataError(
+        f'{path} is not a whole archive: {reason or type(error).__name__}'
+    )
+
+
+def _listing(path, file, found, read):
+    """Make a listing, sorted by name, of (name, member, why it is bad)."""
+    files, members, skipped, ignored = [], [], [], []
+    for name, member, complaint in sorted(found, key=lambda each: each[0]):
+        why = listing_lib.why_ignored(name)
+        if why:
+            ignored.append((name, why))
+        elif complaint:
+            skipped.append((name, complaint))
+        else:
+            files.append(name)
+            members.append(member)
+    labels, classes = listing_lib.classes_of(files)
+    status = file.stat()
+    return listing_lib.Listing(
+        name=str(path),
+        files=tuple(files),
+        read=lambda places: [read(members[place]) for place in places],
+        labels=labels,
+        classes=classes,
+        skipped=tuple(skipped),
+        ignored=tuple(ignored),
+        fingerprint=listing_lib.digest(
+            file.resolve(), status.st_size, status.st_mtime_ns
+        ),
+    )

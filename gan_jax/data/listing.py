@@ -1,0 +1,298 @@
+"""Encoded images that can be read one by one: their list, survey and reading.
+
+A folder, an archive and a set of TFDS each make a `Listing`; from there on they
+are alike.
+"""
+
+import collections
+from concurrent import futures
+import hashlib
+import json
+import os
+import pathlib
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+from PIL import Image
+import platformdirs
+from tqdm import tqdm
+
+from gan_jax.data import pictures
+
+ENDINGS = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+MAX_BYTES = 256 * 2**20  # of one encoded image
+CHUNK = 8  # images read and decoded between two steps of the progress bar
+MACOSX = '__MACOSX'  # its archives hold a second file for each in there
+
+
+class Listing(NamedTuple):
+    """Encoded images in a fixed order.
+
+    Attributes:
+        name: of the whole, for messages.
+        files: a name for each image.
+        read: list of places -> list of bytes; raises OSError or ValueError
+            where one of them cannot be read. Threads may call it at once.
+        labels: [N] int32, or None.
+        classes: a name for each label; () without labels.
+        skipped: (name, reason) of images known to be bad without being read.
+        ignored: (name, reason) of what was not taken for an image.
+        fingerprint: changes when an image may have; '' where none is known.
+        trusted: whether all images were written by one program in one form.
+        shape: (height, width, channels) of each, as far as known beforehand;
+            None for what is not.
+        chunk: images to read at once; each worker holds so many.
+    """
+
+    name: str
+    files: Tuple[str, ...]
+    read: Callable
+    labels: Optional[np.ndarray] = None
+    classes: Tuple[str, ...] = ()
+    skipped: Tuple[Tuple[str, str], ...] = ()
+    ignored: Tuple[Tuple[str, str], ...] = ()
+    fingerprint: str = ''
+    trusted: bool = False
+    shape: Tuple[Optional[int], ...] = (None, None, None)
+    chunk: int = CHUNK
+
+
+class Survey(NamedTuple):
+    """What reading every image of a listing once has shown.
+
+    Attributes:
+        good: int64 [n], places of the images that can be read.
+        skipped: (name, reason) of those that cannot.
+        sizes: {(height, width): images}, as they lie.
+        modes: {Pillow's mode: images}.
+        shapes: {(height, width, channels): images}, prepared.
+        images: their pixels, one array each; () where they were not kept.
+    """
+
+    good: np.ndarray
+    skipped: Tuple[Tuple[str, str], ...]
+    sizes: Dict[Any, int]
+    modes: Dict[str, int]
+    shapes: Dict[Any, int]
+    images: Sequence[np.ndarray] = ()
+
+
+def why_ignored(path):
+    """Say why a file's path does not name an image; '' where it does.
+
+    Args:
+        path: relative, parts joined by '/'.
+    """
+    *folders, name = path.split('/')
+    if name.startswith('.') or MACOSX in folders or any(
+            folder.startswith('.') for folder in folders):
+        return 'is hidden'
+    ending = os.path.splitext(name)[1].lower()
+    if ending not in ENDINGS:
+        return f'ends in {ending}' if ending else 'has no ending'
+    return ''
+
+
+def classes_of(paths):
+    """Take classes from the folders that images lie in.
+
+    Folders that hold all of them are no class. Images beside folders leave all
+    without a class.
+
+    Args:
+        paths: relative paths, parts joined by '/'.
+
+    Returns:
+        (labels [N] int32 or None, class names sorted).
+    """
+    parents = [path.split('/')[:-1] for path in paths]
+    if not parents:
+        return None, ()
+    shared = len(os.path.commonprefix(parents))
+    if any(len(parent) == shared for parent in parents):
+        return None, ()
+    names = [parent[shared] for parent in parents]
+    classes = tuple(sorted(set(names)))
+    numbers = {name: number for number, name in enumerate(classes)}
+    return np.array([numbers[name] for name in names], np.int32), classes
+
+
+def choose(listing, places):
+    """Give a part of a listing; labels stay as they are."""
+    places = np.asarray(places, np.int64)
+    labels = listing.labels
+    return listing._replace(
+        files=tuple(listing.files[place] for place in places),
+        read=lambda at: listing.read([int(places[place]) for place in at]),
+        labels=None if labels is None else labels[places],
+        fingerprint=listing.fingerprint and digest(
+            listing.fingerprint, places.tobytes()
+        ),
+    )
+
+
+def shown(name):
+    """Give a name in one line that any terminal prints."""
+    return name if name.isprintable() else ascii(name)
+
+
+def digest(*parts):
+    """Hash strings and bytes, in hexadecimal."""
+    whole = hashlib.sha256()
+    for part in parts:
+        content = part if isinstance(part, bytes) else str(part).encode(
+            errors='surrogateescape'  # names that are no UTF-8
+        )
+        whole.update(len(content).to_bytes(8, 'little') + content)
+    return whole.hexdigest()
+
+
+def survey(listing, preparation, *, keep=False, visit=None):
+    """Read and decode every image once.
+
+    A survey that keeps nothing is remembered in the user's cache folder and
+    made again where a file has changed.
+
+    Args:
+        listing: a `Listing`.
+        preparation: a `pictures.Preparation`.
+        keep: whether to keep the pixels.
+        visit: called with (place, content, `pictures.Picture`) for each good
+            image, in order; or None.
+
+    Returns:
+        `Survey`.
+    """
+    cache = None
+    if listing.fingerprint and not keep and visit is None:
+        key = digest(
+            listing.fingerprint, listing.skipped, preparation,
+            Image.__version__,
+        )
+        folder = pathlib.Path(platformdirs.user_cache_dir('gan_jax'))
+        cache = folder / 'surveys' / f'{key}.json'
+        known = _recall(cache, listing)
+        if known is not None:
+            return known
+    made = _look(listing, preparation, keep, visit)
+    if cache is not None:
+        _remember(cache, made, len(listing.files))
+    return made
+
+
+def _look(listing, preparation, keep, visit):
+    good, images, skipped = [], [], list(listing.skipped)
+    sizes, modes, shapes = (collections.Counter() for _ in range(3))
+    count = len(listing.files)
+    bar = {'delay': 1, 'leave': False, 'disable': None}  # terminals alone
+    lean = not keep and visit is None
+    with tqdm(
+            total=count, desc=f'Reading {listing.name}', unit='image', **bar
+    ) as progress:
+        for chunk in _chunks(listing, preparation, lean):
+            for place, content, found in chunk:
+                if isinstance(found, Exception):
+                    skipped.append((listing.files[place], str(found)))
+                    continue
+                good.append(place)
+                sizes[found.size] += 1
+                modes[found.mode] += 1
+                shapes[found.pixels.shape] += 1
+                if keep:
+                    images.append(found.pixels)
+                if visit is not None:
+                    visit(place, content, found)
+            progress.update(len(chunk))
+    return Survey(
+        np.array(good, np.int64), tuple(skipped), dict(sizes), dict(modes),
+        dict(shapes), images if keep else (),
+    )
+
+
+def _chunks(listing, preparation, lean):
+    """Yield [(place, content, Picture or reason)], chunks decoded in threads.
+
+    A few chunks are on their way at once, so memory stays bounded; lean ones
+    hold neither contents nor pixels, of which the shape stays.
+    """
+    count, workers = len(listing.files), min(8, os.cpu_count() or 1)
+    starts = iter(range(0, count, listing.chunk))
+
+    def work(start):
+        places = list(range(start, min(start + listing.chunk, count)))
+        read = zip(places, contents(listing, places))
+        return [look(place, content) for place, content in read]
+
+    def look(place, content):
+        found = decoded(content, preparation)
+        if lean and isinstance(found, pictures.Picture):
+            hollow = np.broadcast_to(np.uint8(0), found.pixels.shape)
+            found = found._replace(pixels=hollow)
+        return place, None if lean else content, found
+
+    with futures.ThreadPoolExecutor(workers) as pool:
+        waiting = collections.deque()
+        for start in starts:
+            waiting.append(pool.submit(work, start))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def contents(listing, places):
+    """Read images; where one cannot be read its exception stands for it."""
+    try:
+        return listing.read(places)
+    except (OSError, ValueError) as error:
+        if len(places) == 1:
+            return [error]
+    return [contents(listing, [place])[0] for place in places]
+
+
+def decoded(content, preparation):
+    """Decode bytes; gives a `Picture`, or an exception with the reason."""
+    if isinstance(content, OSError):
+        return ValueError(
+            f'cannot be read: {content.strerror or content}'
+        )
+    if isinstance(content, ValueError):
+        return content
+    try:
+        return pictures.decode(content, preparation)
+    except ValueError as error:
+        return error
+
+
+def _recall(cache, listing):
+    """Read a remembered survey; None where there is none."""
+    try:
+        known = json.loads(cache.read_text())
+        skipped = tuple(tuple(pair) for pair in known['skipped'])
+        bad = {int(place) for place in known['bad']}
+        counts = [
+            {tuple(key) if isinstance(key, list) else key: number
+             for key, number in known[name]}
+            for name in ('sizes', 'modes', 'shapes')
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    good = [p for p in range(len(listing.files)) if p not in bad]
+    return Survey(np.array(good, np.int64), skipped, *counts)
+
+
+def _remember(cache, made, count):
+    """Write a survey of `count` images whole, or not at all."""
+    content = json.dumps({
+        'skipped': made.skipped,
+        'bad': sorted(set(range(count)) - set(made.good.tolist())),
+        **{name: list(getattr(made, name).items())
+           for name in ('sizes', 'modes', 'shapes')},
+    })
+    partial = cache.parent / f'{cache.name}.{os.getpid()}'
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(content)
+        partial.replace(cache)
+    except OSError:
+        pass  # a cache that cannot be written only costs time

@@ -1,0 +1,263 @@
+"""Packed images: one file for fast random access, with a manifest beside it.
+
+A pack is a folder. Its manifest is written last and the folder takes its name
+after that, so what has the name is whole.
+"""
+
+import glob
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+
+import numpy as np
+from tqdm import tqdm
+
+from gan_jax import errors
+from gan_jax.data import on_demand
+
+MANIFEST = 'manifest.json'
+VERSION = 1
+FORMS = {'array': 'images.npy', 'array_record': 'images.array_record'}
+CHUNK = 256  # images read between two writes
+
+
+def is_pack(path):
+    """Say whether a folder is a pack."""
+    return os.path.isfile(os.path.join(os.path.expanduser(path), MANIFEST))
+
+
+def write(images, labels, classes, path, *, form='array', source=''):
+    """Write a pack.
+
+    Args:
+        images: uint8 [N, H, W, C], an array or `OnDemand`.
+        labels: [N] int32, or None.
+        classes: a name for each label.
+        path: folder to make; it must not exist.
+        form: one of `FORMS`: a memory-mapped array or array_record.
+        source: what the images are of, for the manifest.
+
+    Returns:
+        The manifest, a dict.
+
+    Raises:
+        errors.DataError: where the folder exists or cannot be written.
+    """
+    target = pathlib.Path(os.path.expanduser(path))
+    if target.exists():
+        raise errors.DataError(f'{path} exists already')
+    partial = target.parent / f'{target.name}.partial-{os.getpid()}'
+    try:
+        for stale in target.parent.glob(
+                f'{glob.escape(target.name)}.partial-*'):
+            if not _lives(stale.name.rpartition('-')[2]):
+                shutil.rmtree(stale)
+        partial.mkdir(parents=True)
+        try:
+            manifest = _fill(partial, images, labels, classes, form, source)
+            partial.rename(target)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise errors.DataError(
+            f'{path} cannot be written: {error.strerror or error}'
+        ) from error
+    return manifest
+
+
+def _lives(pid):
+    """Say whether another process of this number runs.
+
+    Containers number from 1, so one that was killed often had our own.
+    """
+    return pid.isdigit() and int(pid) != os.getpid() and (
+        pathlib.Path(f'/proc/{pid}').exists()
+    )
+
+
+def _fill(folder, images, labels, classes, form, source):
+    name = FORMS[form]
+    WRITERS[form](folder / name, images)
+    names = [name]
+    if labels is not None:
+        np.save(folder / 'labels.npy', np.asarray(labels, np.int32))
+        names.append('labels.npy')
+    manifest = {
+        'format': 'gan_jax pack',
+        'version': VERSION,
+        'form': form,
+        'source': source,
+        'shape': [int(n) for n in images.shape],
+        'classes': list(classes),
+        'files': {name: _describe(folder / name) for name in names},
+    }
+    with (folder / MANIFEST).open('w') as file:
+        json.dump(manifest, file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    return manifest
+
+
+def _chunks(images):
+    bar = {'delay': 1, 'leave': False, 'disable': None}  # terminals alone
+    with tqdm(total=len(images), desc='Packing', unit='image', **bar) as bar:
+        for start in range(0, len(images), CHUNK):
+            chunk = images[start:start + CHUNK]
+            yield chunk
+            bar.update(len(chunk))
+
+
+def _write_array(path, images):
+    header = {
+        'descr': '|u1', 'fortran_order': False, 'shape': tuple(images.shape)
+    }
+    with path.open('wb') as file:
+        np.lib.format.write_array_header_2_0(file, header)
+        for chunk in _chunks(images):
+            file.write(np.ascontiguousarray(chunk))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write_array_record(path, images):
+    from array_record.python import array_record_module
+
+    writer = array_record_module.ArrayRecordWriter(str(path), 'group_size:1')
+    try:
+        for chunk in _chunks(images):
+            for image in chunk:
+                writer.write(image.tobytes())
+    finally:
+        writer.close()
+    with path.open('rb') as file:
+        os.fsync(file.fileno())
+
+
+WRITERS = {'array': _write_array, 'array_record': _write_array_record}
+
+
+def _describe(path):
+    with path.open('rb') as file:
+        found = hashlib.file_digest(file, 'sha256').hexdigest()
+    return {'bytes': path.stat().st_size, 'sha256': found}
+
+
+def read(path, *, verify=False):
+    """Open a pack; its images are mapped or read on demand.
+
+    Args:
+        path: the folder.
+        verify: whether to compare the files' SHA-256 with the manifest's;
+            their sizes are compared in any case.
+
+    Returns:
+        (images, labels [N] int32 or None, class names).
+
+    Raises:
+        errors.DataError: where it is no pack, or not whole.
+    """
+    folder = pathlib.Path(os.path.expanduser(path))
+    manifest = _manifest(folder, path)
+    for name, described in manifest['files'].items():
+        _check_file(folder / name, described, verify)
+    shape = tuple(manifest['shape'])
+    file = folder / FORMS[manifest['form']]
+    try:
+        images = READERS[manifest['form']](file, shape)
+        labels = None
+        if 'labels.npy' in manifest['files']:
+            labels = np.load(folder / 'labels.npy', allow_pickle=False)
+    # array_record raises RuntimeError.
+    except (OSError, RuntimeError, ValueError) as error:
+        raise errors.DataError(f'{file} cannot be read: {error}') from error
+    if images.shape != shape or images.dtype != np.uint8:
+        raise errors.DataError(
+            f'{file} holds {images.dtype} {list(images.shape)}; its manifest '
+            f'says uint8 {list(shape)}'
+        )
+    _check_labels(folder, labels, shape[0], len(manifest['classes']))
+    return images, labels, tuple(manifest['classes'])
+
+
+def _check_labels(folder, labels, count, num_classes):
+    if labels is None:
+        return
+    if labels.shape != (count,) or labels.dtype != np.int32 or not (
+            0 <= labels.min() <= labels.max() < num_classes):
+        raise errors.DataError(
+            f'{folder / "labels.npy"} does not hold {count} labels of '
+            f'{num_classes} classes, as its manifest says'
+        )
+
+
+def _manifest(folder, path):
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        well_formed = (
+            manifest['format'] == 'gan_jax pack'
+            and manifest['version'] == VERSION
+            and manifest['form'] in FORMS
+            and FORMS[manifest['form']] in manifest['files']
+            and set(manifest['files']) <= {*FORMS.values(), 'labels.npy'}
+            and all(type(f) is dict for f in manifest['files'].values())
+            and len(manifest['shape']) == 4
+            and all(type(n) is int and n > 0 for n in manifest['shape'])
+            and isinstance(manifest['classes'], list)
+            and all(isinstance(name, str) for name in manifest['classes'])
+        )
+    except (
+            AttributeError, KeyError, OSError, TypeError, ValueError
+    ) as error:
+        raise errors.DataError(
+            f'{path} is not a pack: {MANIFEST} is missing or not whole'
+        ) from error
+    if not well_formed:
+        raise errors.DataError(
+            f'{path} is not a pack of version {VERSION}: {MANIFEST} says '
+            'otherwise'
+        )
+    return manifest
+
+
+def _check_file(path, described, verify):
+    try:
+        size = path.stat().st_size
+        found = _describe(path) if verify else {'bytes': size}
+    except OSError as error:
+        raise errors.DataError(f'{path} of a pack is missing') from error
+    for key, value in found.items():
+        if described.get(key) != value:
+            raise errors.DataError(
+                f'{path} is damaged: its {key} is {value}, the manifest says '
+                f'{described.get(key)}'
+            )
+
+
+def _read_array(path, shape):
+    del shape  # of the file's header
+    return np.load(path, mmap_mode='r', allow_pickle=False)
+
+
+def _read_array_record(path, shape):
+    from array_record.python import array_record_data_source
+
+    source = array_record_data_source.ArrayRecordDataSource([str(path)])
+    count, size = len(source), len(source[0])
+    if (count, size) != (shape[0], np.prod(shape[1:], dtype=np.int64)):
+        raise ValueError(f'{count} records of {size} bytes, not {shape}')
+
+    def fetch(places):
+        try:
+            records = source.__getitems__([int(place) for place in places])
+        except RuntimeError as error:
+            raise errors.DataError(f'{path} is damaged: {error}') from error
+        joined = np.frombuffer(b''.join(records), np.uint8)
+        return joined.reshape(len(places), *shape[1:])
+
+    return on_demand.OnDemand(shape, fetch)
+
+
+READERS = {'array': _read_array, 'array_record': _read_array_record}

@@ -1,0 +1,77 @@
+"""Train with each feed, whole and interrupted; save which images were dealt.
+
+    python tests/order_worker.py folder
+
+With whatever devices there are. Every image's pixels are its number.
+"""
+
+import pathlib
+import sys
+
+import jax
+import numpy as np
+
+import helpers
+from gan_jax import train
+from gan_jax.runtime import parallel
+
+SIZE, STEPS, SAVED, STOPPED = 30, 12, 4, 6
+
+
+class Interrupted(Exception):
+    """What stops a run at `STOPPED`."""
+
+
+def dealt(fed):
+    """Give the numbers of images that were dealt, [batches, global batch]."""
+    images = fed[0] if isinstance(fed, tuple) else fed
+    if images.ndim > 4:
+        images = images[..., 0, 0, 0].astype(np.int32)
+    # [devices, S, K, b] -> [S x K, devices x b]
+    images = np.moveaxis(images, 0, 2)
+    return images.reshape(images.shape[0] * images.shape[1], -1)
+
+
+def run(folder, kind, stop_at=None):
+    """Train; returns the numbers of the images of each batch."""
+    config = helpers.tiny_mlp()
+    config.data.feed, config.d_steps, config.num_steps = kind, 2, STEPS
+    config.checkpoint_every = SAVED
+    log, split = [], parallel.split
+
+    def logged(fed):
+        shared = split(fed)
+        log.append(dealt(shared))
+        return shared
+
+    def stop(step, metrics):
+        if step == stop_at:
+            raise Interrupted
+
+    parallel.split = logged
+    images = np.arange(SIZE, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    try:
+        train.train(
+            config, folder, images=np.tile(images, (1, 2, 2, 1)), callback=stop
+        )
+    except Interrupted:
+        pass
+    finally:
+        parallel.split = split
+    return np.concatenate(log)
+
+
+def main(folder):
+    folder, found = pathlib.Path(folder), {}
+    for kind in ('resident', 'streaming'):
+        found[f'{kind}_whole'] = run(folder / f'{kind}_whole', kind)
+        first = run(folder / kind, kind, STOPPED)
+        rest = run(folder / kind, kind)
+        kept = 2 * SAVED  # batches before the save that the rest goes on from
+        found[f'{kind}_resumed'] = np.concatenate([first[:kept], rest])
+        found[f'{kind}_again'] = len(first) - kept
+    np.savez(folder / 'order.npz', devices=jax.device_count(), **found)
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])

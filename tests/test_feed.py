@@ -1,0 +1,133 @@
+"""Feeds: the same batches from memory and from afar."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from gan_jax import errors
+from gan_jax.data import feed
+from gan_jax.data import on_demand
+from gan_jax.data import order
+from gan_jax.data import sources
+
+SIZE, BATCH, SEED = 10, 4, 3
+FEEDS = (feed.ResidentFeed, feed.StreamingFeed)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left():
+    yield
+    for thread in threading.enumerate():
+        if thread.name.startswith('grain'):
+            thread.join(timeout=5)
+            assert not thread.is_alive()
+
+
+def dataset(labels=True, log=None):
+    """Give images whose every pixel is their place, read with a log."""
+    array = np.arange(SIZE, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    array = np.tile(array, (1, 2, 2, 1))
+
+    def fetch(places):
+        log.extend(places.tolist())
+        return array[places]
+
+    images = array if log is None else on_demand.OnDemand(array.shape, fetch)
+    return sources.Dataset('x', images, np.arange(SIZE) if labels else None)
+
+
+def make(kind, *, places=None, **options):
+    return kind(dataset(**options), seed=SEED, batch_size=BATCH, places=places)
+
+
+def images_of(made, position, count):
+    """Give what the device gets of a read."""
+    return made.select(made.resident, made.read(position, count))
+
+
+@pytest.mark.parametrize('kind', FEEDS)
+@pytest.mark.parametrize('labels', [False, True])
+def test_batches_are_those_of_the_order(kind, labels):
+    made = make(kind, labels=labels)
+    images, given = images_of(made, 3, 2)
+    expected = order.indices(SEED, 3, 2, BATCH, SIZE)
+    np.testing.assert_array_equal(images[..., 0, 0, 0], expected)
+    if labels:
+        np.testing.assert_array_equal(given, expected)
+    else:
+        assert given is None
+    made.close()
+
+
+@pytest.mark.parametrize('kind', FEEDS)
+def test_reads_of_any_length_go_on_from_each_other(kind):
+    made = make(kind)
+    parts = [images_of(made, *at)[0] for at in ((0, 1), (1, 3), (4, 2))]
+    whole, _ = images_of(made, 0, 6)
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    made.close()
+
+
+@pytest.mark.parametrize('kind', FEEDS)
+def test_each_image_comes_once_an_epoch(kind):
+    made = make(kind)
+    images, _ = images_of(made, 0, 5)  # 20 images are two epochs
+    drawn = images[..., 0, 0, 0].reshape(2, SIZE)
+    np.testing.assert_array_equal(np.sort(drawn), [range(SIZE)] * 2)
+    made.close()
+
+
+@pytest.mark.parametrize('kind', FEEDS)
+def test_hosts_read_slices_that_make_the_batch(kind):
+    whole = make(kind)
+    hosts = [make(kind, places=places) for places in ((0, 1), (1, 4))]
+    parts = [images_of(host, 2, 3)[0] for host in hosts]
+    np.testing.assert_array_equal(
+        np.concatenate(parts, axis=1), images_of(whole, 2, 3)[0]
+    )
+    for made in (whole, *hosts):
+        made.close()
+
+
+def test_a_host_reads_nothing_but_its_slice():
+    log = []
+    made = make(feed.StreamingFeed, places=(1, 3), log=log)
+    made.read(0, 2)
+    made.close()
+    ahead = 2 + feed.MAX_AHEAD + 8  # threads may hold some more
+    mine = order.indices(SEED, 0, ahead, BATCH, SIZE)[:, 1:3]
+    assert set(map(tuple, np.reshape(log, (-1, 2)))) <= set(map(tuple, mine))
+
+
+def test_reading_ahead_is_bounded():
+    log = []
+    made = make(feed.StreamingFeed, log=log)
+    made.read(0, 1)
+    threading.Event().wait(0.3)
+    made.close()
+    assert BATCH < len(log) <= BATCH * (feed.MAX_AHEAD + 8)
+
+
+def test_large_batches_are_read_less_far_ahead(monkeypatch):
+    monkeypatch.setattr(feed, 'MAX_BYTES_AHEAD', 3 * BATCH * 4)
+    log = []
+    made = make(feed.StreamingFeed, log=log)
+    assert made.bytes_per_batch == BATCH * 4
+    made.read(0, 1)
+    threading.Event().wait(0.3)
+    made.close()
+    assert len(log) <= BATCH * (3 + 8)
+
+
+def test_an_error_of_a_reader_reaches_the_caller():
+    def fetch(places):
+        raise errors.DataError('no image is left')
+
+    made = feed.StreamingFeed(
+        sources.Dataset('x', on_demand.OnDemand((SIZE, 2, 2, 1), fetch)),
+        seed=SEED, batch_size=BATCH,
+    )
+    with pytest.raises(errors.DataError, match='no image is left'):
+        made.read(0, 1)
+    made.close()
