@@ -13,6 +13,9 @@ from gan_jax import mixtures
 from gan_jax import networks
 from gan_jax import regularizers
 from gan_jax import schedules
+from gan_jax.data import packs
+from gan_jax.data import pictures
+from gan_jax.data import sources
 from gan_jax.networks import activations
 from gan_jax.networks import autoencoder
 from gan_jax.networks import conditioning
@@ -22,6 +25,11 @@ from gan_jax.steps import adversarial
 from gan_jax.steps import game
 from gan_jax.steps import latents
 
+DATA = (ROOT / 'gan_jax' / 'data' / 'README.md').read_text()
+DATA_NAMES = [
+    *sources.DATASETS, *pictures.CROPS, *packs.FORMS, *checks.FEEDS,
+    *config_lib.default_config().data,
+]
 OBJECTIVES = (ROOT / 'configs' / 'OBJECTIVES.md').read_text()
 NAMES = [
     *losses.LOSSES, *regularizers.REGULARIZERS, *schedules.SCHEDULES,
@@ -37,6 +45,16 @@ NAMES = [
 @pytest.mark.parametrize('name', NAMES)
 def test_every_name_stands_in_the_table(name):
     assert f'`{name}`' in OBJECTIVES
+
+
+@pytest.mark.parametrize('name', DATA_NAMES)
+def test_every_name_of_data_stands_on_its_page(name):
+    assert f'`{name}`' in DATA or f'={name}`' in DATA
+
+
+@pytest.mark.parametrize('scheme', sources.SCHEMES)
+def test_every_scheme_stands_on_the_page_of_data(scheme):
+    assert re.search(f'`{scheme}:<(path|name)>`', DATA)
 
 
 @pytest.mark.parametrize(
