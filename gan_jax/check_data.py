@@ -16,7 +16,10 @@ from gan_jax import command
 from gan_jax import config as config_lib
 from gan_jax.data import listing
 
-DATA = config_flags.DEFINE_config_dict('data', config_lib.default_config().data)
+with command.mistakes_told():
+    DATA = config_flags.DEFINE_config_dict(
+        'data', config_lib.default_config().data
+    )
 OUT = flags.DEFINE_string(
     'out', 'check.png', 'Grid to write; the mean image lies beside it.'
 )

@@ -1,5 +1,6 @@
 """Run a command line: mistakes end in one line and an exit code."""
 
+import contextlib
 import sys
 
 from absl import app
@@ -54,6 +55,18 @@ def _parse(argv):
 
 def _asks_help(argv):
     return any(a.startswith(('--help', '-help', '-h', '-?')) for a in argv)
+
+
+@contextlib.contextmanager
+def mistakes_told():
+    """Exit as `run` does where a flag is parsed when it is defined.
+
+    Those of `DEFINE_config_dict` are.
+    """
+    try:
+        yield
+    except RECIPE_ERRORS as error:
+        sys.exit(_fail(error, errors.ConfigError.exit_code))
 
 
 def request(argv, data):

@@ -11,7 +11,10 @@ from ml_collections import config_flags
 from gan_jax import command
 from gan_jax import config as config_lib
 
-DATA = config_flags.DEFINE_config_dict('data', config_lib.default_config().data)
+with command.mistakes_told():
+    DATA = config_flags.DEFINE_config_dict(
+        'data', config_lib.default_config().data
+    )
 OUT = flags.DEFINE_string('out', '', 'Folder to make.')
 FORM = flags.DEFINE_enum(
     'form', 'array', ['array', 'array_record'],

@@ -2,9 +2,11 @@
 
 import bz2
 from concurrent import futures
+import gc
 import gzip
 import io
 import lzma
+import os
 import struct
 import tarfile
 import zipfile
@@ -320,9 +322,38 @@ def test_later_of_two_members_of_a_name_keeps_its_own_pixels(tmp_path):
         assert levels(listing(write(tmp_path / name, members))) == [1, 2]
 
 
-def test_fingerprint_follows_the_file(tmp_path):
+def test_zip_member_without_a_name_is_left_out(tmp_path):
+    content = bytearray(zip_of([('a', b''), ('b.png', image_files.flat(1))]))
+    for signature, offset in ((b'PK\3\4', 26), (b'PK\1\2', 28)):
+        # No byte of name and one of what follows it, in place of one and none.
+        place = content.index(signature) + offset
+        struct.pack_into('<HH', content, place, 0, 1)
+    (tmp_path / 'x.zip').write_bytes(content)
+    listed = listing(tmp_path / 'x.zip')
+    assert listed.files == ('b.png',)
+    assert listed.ignored == (('', 'has no ending'),)
+
+
+@pytest.mark.parametrize('name', FORMS)
+def test_file_is_closed_when_its_listing_is_gone(name, tmp_path):
+    path = write(tmp_path / name, [('a.png', image_files.flat(1))])
+    for _ in range(3):
+        assert levels(listing(path)) == [1]
+    gc.collect()
+    opened = [
+        os.readlink(entry.path) for entry in os.scandir('/proc/self/fd')
+        if os.path.exists(entry.path)
+    ]
+    assert str(path) not in opened
+
+
+def test_fingerprint_follows_size_and_time(tmp_path):
     path = write(tmp_path / 'x.tar', [('a.png', image_files.flat(1))])
+    os.utime(path, (1, 1))
     first = listing(path).fingerprint
     assert first == listing(path).fingerprint
+    os.utime(path, (2, 2))
+    assert listing(path).fingerprint != first
     write(path, [(f'{n}.png', image_files.flat(1)) for n in range(20)])
+    os.utime(path, (1, 1))
     assert listing(path).fingerprint != first

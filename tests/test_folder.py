@@ -262,3 +262,16 @@ def test_name_that_is_no_utf_8_is_listed(tmp_path):
     fill(tmp_path, name)
     found = listed(tmp_path)
     assert found.files == (name,) and found.fingerprint
+
+
+def test_splits_of_its_own_leave_no_share_to_hold_out(tmp_path):
+    fill(tmp_path, 'train/1.png', 'test/1.png')
+    with pytest.raises(errors.DataError, match='has splits of its own'):
+        sources.load(
+            sources.Request(f'folder:{tmp_path}', test_share=0.5)
+        )
+
+
+def test_user_who_is_none_is_told():
+    with pytest.raises(errors.DataError, match='is not a folder'):
+        folder.listing('~no-such-user/images')

@@ -297,10 +297,15 @@ def test_path_that_is_no_pack_is_named(path, tmp_path):
 
 
 def work(*arguments):
-    """Run the worker; gives what its last line says."""
+    """Run the worker; gives what its last line says.
+
+    With one arena: by default glibc gives each thread its own, which fill for
+    minutes (20 MiB with array_record) and then stay as they are.
+    """
     process = subprocess.run(
-        [sys.executable, WORKER, *map(str, arguments)], timeout=3600,
-        env=helpers.environment(), capture_output=True, text=True,
+        [sys.executable, WORKER, *map(str, arguments)],
+        env={**helpers.environment(), 'MALLOC_ARENA_MAX': '1'},
+        capture_output=True, text=True,
     )
     assert process.returncode == 0, process.stderr
     return json.loads(process.stdout.splitlines()[-1])
@@ -322,10 +327,10 @@ def memory_of(form, folder, count, batches):
 
 @pytest.mark.parametrize('form', packs.FORMS)
 def test_streaming_a_small_pack_holds_little(form, tmp_path):
-    packing, used = memory_of(form, tmp_path / 'packed', 3000, 200)
-    # 3,000 images are 35 MiB, 200 batches 150 MiB.
-    assert packing[1] - packing[0] < 30
-    assert used[-1] - np.median(used[5:10]) < 10
+    packing, used = memory_of(form, tmp_path / 'packed', 6000, 200)
+    # 6,000 images are 70 MiB, 200 batches 150 MiB; 16 batches, 12 MiB, wait.
+    assert packing[1] - packing[0] < 35
+    assert min(used[-5:]) - min(used[5:10]) < 10
 
 
 @pytest.mark.slow
@@ -336,6 +341,5 @@ def test_memory_stays_flat_while_a_large_pack_is_streamed(
     form, count, tmp_path
 ):
     packing, used = memory_of(form, tmp_path / 'packed', count, 4000)
-    assert packing[1] - packing[0] < 30
-    early, late = np.median(used[3:8]), np.median(used[-5:])
-    assert late - early < 4  # of 2.9 GiB that were read
+    assert packing[1] - packing[0] < 35
+    assert min(used[-5:]) - min(used[3:8]) < 3  # of 2.9 GiB that were read

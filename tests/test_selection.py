@@ -110,6 +110,15 @@ def test_a_smaller_limit_takes_some_of_a_larger_ones(split, names):
         assert few < more
 
 
+def test_a_limit_takes_the_same_whatever_is_held_out():
+    taken = [
+        select(names=NAMES, limit=50, test_share=share)[0]
+        for share in (0, 0.1, 0.8)
+    ]
+    np.testing.assert_array_equal(taken[0], taken[1])
+    np.testing.assert_array_equal(taken[0], taken[2])
+
+
 @pytest.mark.parametrize('names', [None, NAMES])
 def test_limit_draws_evenly_from_all_places_and_classes(names):
     labels = np.repeat(np.arange(4, dtype=np.int32), 100)  # class after class

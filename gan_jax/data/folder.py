@@ -28,7 +28,7 @@ def listing(path, split='train'):
     Raises:
         errors.DataError: for a wrong path.
     """
-    root = pathlib.Path(path).expanduser()
+    root = pathlib.Path(os.path.expanduser(path))
     try:
         chosen = _chosen(root, split)
         return _listing(root / chosen, path), bool(chosen)

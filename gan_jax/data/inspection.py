@@ -74,7 +74,9 @@ class _Album:
             tuple(names) for names in self._seen.values() if len(names) > 1
         )
         mean = np.round(self._sum / self._count).astype(np.uint8)
-        return {'duplicates': same, 'mean': mean, 'shown': self._shown}
+        return {
+            'duplicates': same, 'mean': mean, 'shown': np.stack(self._shown)
+        }
 
 
 def inspect(request):

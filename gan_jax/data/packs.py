@@ -73,9 +73,15 @@ def _lives(pid):
 
     Containers number from 1, so one that was killed often had our own.
     """
-    return pid.isdigit() and int(pid) != os.getpid() and (
-        pathlib.Path(f'/proc/{pid}').exists()
-    )
+    if not pid.isdigit() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True  # of another user
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _fill(folder, images, labels, classes, form, source):

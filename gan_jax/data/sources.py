@@ -113,12 +113,16 @@ def _tfds(request, name=None):
 
 
 def _tfds_listing(request, name):
+    _refuse_share(request, "; data.split='train[:90%]' takes a part of one")
+    return tfds_source.listing(name, request.split, request.data_dir)
+
+
+def _refuse_share(request, advice=''):
     if request.test_share:
         raise errors.DataError(
-            f'data.test_share={request.test_share:g}: {name} has splits of its '
-            "own; data.split='train[:90%]' takes a part of one"
+            f'data.test_share={request.test_share:g}: {request.name} has '
+            f'splits of its own{advice}'
         )
-    return tfds_source.listing(name, request.split, request.data_dir)
 
 
 def _stacked(request):
@@ -131,6 +135,8 @@ def _stacked(request):
 
 def _folder(request, path):
     listed, split_chosen = folder.listing(path, request.split)
+    if split_chosen:
+        _refuse_share(request)
     return _of_listing(request, listed, has_splits=split_chosen)
 
 
