@@ -33,6 +33,31 @@ class CheckpointError(UserError):
     exit_code = 5
 
 
+class DamagedError(CheckpointError):
+    """A checkpoint's files are not those that were saved."""
+
+
+class DiskError(UserError):
+    """The disk takes no more saves."""
+
+    exit_code = 74
+
+
+class LockedError(UserError):
+    """Another process works in the folder."""
+
+    exit_code = 75
+
+
+class StoppedError(UserError):
+    """A signal ended the run after a save."""
+
+    def __init__(self, message, signal_number):
+        """Tell how to go on; exit with 128 + the signal's number."""
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
 def nearest(name, choices):
     """Give "; did you mean 'x'?" for a near match among choices, else ''."""
     matches = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.5)

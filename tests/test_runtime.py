@@ -1,4 +1,4 @@
-"""Checkpoints, the writer and the environment."""
+"""The writer and the environment."""
 
 import json
 
@@ -9,69 +9,8 @@ from PIL import Image
 import pytest
 
 import helpers
-from gan_jax import errors
-from gan_jax.runtime import checkpoint
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer
-from gan_jax.steps import adversarial
-
-
-@pytest.fixture
-def state():
-    """A state as the loop saves it: NumPy arrays, empty branches and all."""
-    gan = helpers.linear_gan()
-    made = adversarial.init(gan, jax.random.key(0), (2, 2, 1))
-    return jax.tree.map(np.asarray, made)
-
-
-def abstract(state):
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state
-    )
-
-
-def test_checkpoint_brings_back_every_bit(state, tmp_path):
-    checkpoints = checkpoint.Checkpoints(tmp_path / 'c')
-    checkpoints.save(3, state)
-    checkpoints.close()
-    again = checkpoint.Checkpoints(tmp_path / 'c', read_only=True)
-    assert again.steps() == [3]
-    restored = again.restore(3, abstract(state))
-    assert jax.tree.structure(restored) == jax.tree.structure(state)
-    jax.tree.map(np.testing.assert_array_equal, restored, state)
-    assert all(
-        a.dtype == b.dtype
-        for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(state))
-    )
-    again.close()
-
-
-def test_checkpoints_keep_the_newest(state, tmp_path):
-    checkpoints = checkpoint.Checkpoints(tmp_path / 'c', keep=2)
-    for step in (1, 2, 3):
-        checkpoints.save(step, state)
-    checkpoints.close()
-    assert checkpoint.Checkpoints(tmp_path / 'c').steps() == [2, 3]
-
-
-def test_missing_folder_and_step_are_told(state, tmp_path):
-    with pytest.raises(errors.CheckpointError, match='no checkpoints in'):
-        checkpoint.Checkpoints(tmp_path / 'none', read_only=True)
-    checkpoints = checkpoint.Checkpoints(tmp_path / 'c')
-    checkpoints.save(1, state)
-    with pytest.raises(errors.CheckpointError, match=r'there are \[1\]'):
-        checkpoints.restore(2, abstract(state))
-    checkpoints.close()
-
-
-def test_checkpoint_of_another_form_is_one_line(state, tmp_path):
-    checkpoints = checkpoint.Checkpoints(tmp_path / 'c')
-    checkpoints.save(1, state)
-    other = state.replace(ema_params={'x': np.zeros(3)})
-    with pytest.raises(errors.CheckpointError, match='restored') as caught:
-        checkpoints.restore(1, abstract(other))
-    assert '\n' not in str(caught.value)
-    checkpoints.close()
 
 
 def test_grid_places_images_row_by_row_and_enlarges_small_ones():

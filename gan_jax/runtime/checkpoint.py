@@ -1,4 +1,7 @@
-"""Save a state and bring it back, by Orbax."""
+"""Save a state and bring it back: Orbax writes, our manifest vouches for it."""
+
+import shutil
+import threading
 
 from etils import epath
 import jax
@@ -6,31 +9,46 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from gan_jax import errors
+from gan_jax.runtime import manifest
+
+MAX_FAILURES = 3  # saves that may fail in a row
+ROOM = 2**20  # bytes that a save takes beside the state's own
 
 
 class Checkpoints:
     """The checkpoints of one run folder, named by step.
 
-    Saving runs in the background; `close` waits for it. An unfinished save
-    leaves a temporary folder that is never restored and is removed at the next
-    start.
+    Saving runs in the background: Orbax writes a temporary folder and renames
+    it, then a manifest is added and old steps go. A step without a manifest was
+    interrupted; it is not restored, and is removed when training goes on.
     """
 
-    def __init__(self, folder, *, keep=None, read_only=False):
+    def __init__(
+        self, folder, *, keep=None, keep_every=0, read_only=False, about=None,
+        say=print,
+    ):
         """Open a folder; make it unless `read_only`.
 
         Args:
             folder: path, local or of a file system that etils.epath knows.
             keep: how many of the newest to keep; None keeps all.
+            keep_every: steps of which each multiple is kept too; 0 is none.
             read_only: whether nothing will be saved.
+            about: dict of what manifests are to tell, of types of JSON.
+            say: function of one line, for warnings.
         """
         self._folder = epath.Path(folder).absolute()
         if read_only and not self._folder.exists():
             raise errors.CheckpointError(f'no checkpoints in {self._folder}')
+        self._keep, self._keep_every = keep, keep_every
+        self._read_only = read_only
+        self._about, self._say = about or {}, say
+        self._first = jax.process_index() == 0
+        self._thread = self._error = None
+        self._failures = 0
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep,
                 create=not read_only,
                 read_only=read_only,
                 cleanup_tmp_directories=not read_only,
@@ -38,12 +56,104 @@ class Checkpoints:
         )
 
     def steps(self):
-        """List the saved steps, oldest first."""
-        return sorted(self._manager.all_steps())
+        """List the saved steps, oldest first.
+
+        Those of a run that is older than manifests count, as long as it has no
+        other.
+        """
+        self._join()
+        found = self._found()
+        return [n for n in found if self._is_whole(n)] or found
+
+    def _found(self):
+        """List all that Orbax finished, oldest first."""
+        return sorted(
+            int(path.name) for path in self._folder.iterdir()
+            if path.name.isdigit()
+        )
+
+    def _is_whole(self, step):
+        return manifest.exists(self._folder / str(step))
 
     def save(self, step, state):
-        """Begin to save a state of NumPy arrays, the same on every host."""
-        self._manager.save(int(step), args=ocp.args.StandardSave(state))
+        """Begin to save a state of NumPy arrays, the same on every host.
+
+        Where the disk does not take it, that is said, and the last save stays.
+
+        Raises:
+            errors.DiskError: where that happens `MAX_FAILURES` times in a row.
+        """
+        self._join()
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        try:
+            self._check_room(size + ROOM)
+            self._manager.save(int(step), args=ocp.args.StandardSave(state))
+        except (OSError, ValueError) as error:
+            self._fail(error)
+            return
+        self._thread = threading.Thread(
+            target=self._finish, args=(int(step), form(state))
+        )
+        self._thread.start()
+
+    def _check_room(self, size):
+        """Refuse a save that the disk has no room for."""
+        try:
+            free = shutil.disk_usage(self._folder).free
+        except OSError:
+            return  # no disk of this machine
+        if free < size:
+            raise OSError(
+                f'{size / 1e6:.1f} MB are needed and {free / 1e6:.1f} MB free'
+            )
+
+    def _finish(self, step, state_form):
+        """Wait for Orbax, vouch for what it wrote, let old steps go."""
+        try:
+            self._manager.wait_until_finished()
+            if self._first:
+                manifest.write(
+                    self._folder / str(step), step=step, **self._about,
+                    state=state_form,
+                )
+                self._prune()
+        except Exception as error:  # Orbax and its stores raise many kinds.
+            self._error = error
+
+    def _prune(self):
+        steps = [step for step in self._found() if self._is_whole(step)]
+        for step in steps[:-self._keep] if self._keep else ():
+            if not self._keep_every or step % self._keep_every:
+                self._remove(step)
+
+    def _remove(self, step):
+        """Remove a step, its manifest first, so that no half of it counts."""
+        folder = self._folder / str(step)
+        (folder / manifest.NAME).unlink(missing_ok=True)
+        folder.rmtree()
+
+    def _join(self):
+        """Wait for the save under way; say where it failed."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+            if self._error is None:
+                self._failures = 0
+            else:
+                error, self._error = self._error, None
+                self._fail(error)
+
+    def _fail(self, error):
+        self._failures += 1
+        for path in self._folder.glob('*.orbax-checkpoint-tmp*'):
+            path.rmtree()
+        saved = self._found()
+        kept = f'step {saved[-1]} is kept' if saved else 'none is saved yet'
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        line = f'a checkpoint could not be saved ({reason}); {kept}'
+        if self._failures >= MAX_FAILURES:
+            raise errors.DiskError(f'{line}. It failed {self._failures} times')
+        self._say(f'warning: {line}; the next one is tried when it is due')
 
     def restore(self, step, abstract_state):
         """Read the state of one step.
@@ -56,6 +166,7 @@ class Checkpoints:
             pytree of NumPy arrays of that form.
 
         Raises:
+            errors.DamagedError: where its files are not those that were saved.
             errors.CheckpointError: where it is not there or does not fit.
         """
         if step not in self.steps():
@@ -63,6 +174,15 @@ class Checkpoints:
                 f'no checkpoint of step {step} in {self._folder}; there are '
                 f'{self.steps()}'
             )
+        folder = self._folder / str(step)
+        try:
+            if self._is_whole(step):
+                vouched = manifest.verify(folder)
+                _check_form(folder, vouched.get('state'), abstract_state)
+        except ValueError as error:
+            raise errors.DamagedError(
+                f'checkpoint {folder} is damaged: it {error}'
+            ) from error
         target = jax.tree.map(
             lambda x: np.zeros(x.shape, x.dtype), abstract_state
         )
@@ -72,12 +192,97 @@ class Checkpoints:
             )
         except Exception as error:  # Orbax and its stores raise many kinds.
             reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise errors.CheckpointError(
-                f'checkpoint {self._folder / str(step)} cannot be restored: '
-                f'{reason[0]}'
+            raise errors.DamagedError(
+                f'checkpoint {folder} cannot be restored: {reason[0]}'
             ) from error
+
+    def restore_newest(self, abstract_state):
+        """Read the newest state that is whole; a line tells of each other.
+
+        Steps after it are removed where this folder is to be saved to: they
+        are damaged, and training will come by them again.
+
+        Args:
+            abstract_state: as of `restore`.
+
+        Returns:
+            As `restore`, or None where nothing was ever saved.
+
+        Raises:
+            errors.CheckpointError: where nothing that was saved is whole, or
+                the newest that is does not fit.
+        """
+        found = self._found()
+        whole = [step for step in found if self._is_whole(step)]
+        for step in reversed(found):
+            if whole and step not in whole:
+                self._warn(f'{self._folder / str(step)} lacks {manifest.NAME}')
+                continue
+            try:
+                state = self.restore(step, abstract_state)
+            except errors.DamagedError as error:
+                self._warn(error)
+                continue
+            if not whole:
+                self._warn(f'{self._folder} has no manifests, so is unchecked')
+            self._forget_after(step)
+            return state
+        if not found:
+            return None
+        raise errors.CheckpointError(
+            f'none of the checkpoints {found} in {self._folder} can be '
+            'restored; --restart begins anew and keeps what is there'
+        )
+
+    def _warn(self, what):
+        self._say(f'warning: {what}')
+
+    def _forget_after(self, step):
+        if self._read_only or not self._first:
+            return
+        for other in self._found():
+            if other > step:
+                self._remove(other)
+        self._manager.reload()
 
     def close(self):
         """Wait for saves under way, then let go of the folder."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        try:
+            self._join()
+        finally:
+            self._manager.close()
+
+
+def form(state):
+    """Give {name: [shape, dtype]} of a state's arrays, of types of JSON."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator='/'): [
+            list(leaf.shape), str(leaf.dtype)
+        ] for path, leaf in leaves
+    }
+
+
+def _check_form(folder, stored, abstract_state):
+    """Refuse a state of another form, naming every difference.
+
+    Raises:
+        errors.CheckpointError: with name, shape and dtype on both sides.
+    """
+    asked = form(abstract_state)
+    if stored in (None, asked):
+        return
+
+    def show(described):
+        return 'none' if described is None else (
+            f'{described[1]}{described[0]}'
+        )
+
+    different = [
+        f'{name}: {show(stored.get(name))} saved, {show(asked.get(name))} asked'
+        for name in sorted(stored.keys() | asked.keys())
+        if stored.get(name) != asked.get(name)
+    ]
+    raise errors.CheckpointError(
+        f'checkpoint {folder} does not fit this config: {"; ".join(different)}'
+    )

@@ -1,0 +1,105 @@
+"""One run in one folder at a time."""
+
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import time
+
+from etils import epath
+
+from gan_jax import errors
+
+NAME = 'lock.json'
+
+
+@contextlib.contextmanager
+def held(workdir, enabled=True):
+    """Hold the lock of a run folder.
+
+    The lock is a file that names host, process and time. That of a process
+    which has ended on this same host is taken over; whether one on another
+    host has ended cannot be told from here.
+
+    Args:
+        workdir: the folder; it exists.
+        enabled: whether this process is the one that holds it for all hosts.
+
+    Raises:
+        errors.LockedError: where another process holds it.
+    """
+    if not enabled:
+        yield
+        return
+    path = epath.Path(workdir) / NAME
+    mine = _describe()
+    _take(path, mine)
+    try:
+        yield
+    finally:
+        if _read(path) == mine:
+            path.unlink(missing_ok=True)
+
+
+def _describe():
+    pid = os.getpid()
+    return {
+        'host': socket.gethostname(), 'pid': pid, 'began': _began(pid),
+        'time': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
+    }
+
+
+def _take(path, mine):
+    """Make the lock file, whole or not at all; fails where there is one."""
+    whole = path.parent / f'{NAME}.{mine["pid"]}'
+    whole.write_text(json.dumps(mine))
+    try:
+        for _ in range(2):
+            try:
+                os.link(whole, path)
+                return
+            except FileExistsError:
+                owner = _read(path)
+                if not _has_ended(owner):
+                    break
+                path.unlink(missing_ok=True)
+    finally:
+        whole.unlink(missing_ok=True)
+    raise errors.LockedError(
+        f'{path.parent} is in use by process {owner.get("pid")} of '
+        f'{owner.get("host")} since {owner.get("time")}; choose another '
+        f'--workdir, or remove {path} if that run has ended'
+    )
+
+
+def _read(path):
+    try:
+        owner = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return owner if isinstance(owner, dict) else {}
+
+
+def _has_ended(owner):
+    """Say whether a lock's owner is surely gone."""
+    if owner.get('host') != socket.gethostname():
+        return False
+    return _began(owner.get('pid')) != owner.get('began')
+
+
+def _began(pid):
+    """Give when a process of this host began, None where there is none.
+
+    A number that the system gives anew to another process is told apart by it.
+    """
+    try:
+        fields = pathlib.Path(f'/proc/{int(pid)}/stat').read_text()
+        return int(fields.rpartition(')')[2].split()[19])
+    except (OSError, ValueError, TypeError):
+        pass
+    try:
+        os.kill(int(pid), 0)
+    except (OSError, ValueError, TypeError):
+        return None
+    return 0  # alive, on a system that does not tell since when

@@ -1,0 +1,122 @@
+"""What a checkpoint's folder holds, written last: without it, there is none.
+
+Orbax restores damaged files without a word, so each file's size and SHA-256 are
+kept beside them and compared before a restore.
+"""
+
+import hashlib
+import json
+
+from etils import epath
+
+from gan_jax.runtime import writer
+
+NAME = 'manifest.json'
+VERSION = 1
+
+
+def write(folder, **about):
+    """Write the manifest of a finished folder.
+
+    Args:
+        folder: path; all that lies below it is described.
+        **about: what else to tell, of types that JSON holds.
+    """
+    folder = epath.Path(folder)
+    manifest = {
+        'format': 'gan_jax checkpoint',
+        'version': VERSION,
+        **about,
+        'files': {
+            name: _describe(folder / name) for name in sorted(_files(folder))
+        },
+    }
+    manifest['sha256'] = _own_hash(manifest)
+    writer.write_json(folder / NAME, manifest)
+
+
+def exists(folder):
+    """Say whether a folder has a manifest."""
+    return (epath.Path(folder) / NAME).exists()
+
+
+def verify(folder):
+    """Compare every file of a folder with its manifest.
+
+    Returns:
+        The manifest, a dict.
+
+    Raises:
+        ValueError: with what is wrong, in words that follow the folder's name.
+    """
+    folder = epath.Path(folder)
+    manifest = _read(folder / NAME)
+    found, described = set(_files(folder)), set(manifest['files'])
+    for names, wrong in (
+        (described - found, 'lacks'), (found - described, 'has besides')
+    ):
+        if names:
+            raise ValueError(f'{wrong} {min(names)}')
+    for name, expected in sorted(manifest['files'].items()):
+        try:
+            size = (folder / name).stat().length
+            same = size == expected['bytes'] and (
+                _describe(folder / name) == expected
+            )
+        except OSError as error:
+            raise ValueError(
+                f'has {name} that cannot be read: {error.strerror or error}'
+            ) from error
+        if not same:
+            raise ValueError(f'has {name} of other content than was saved')
+    return manifest
+
+
+def _own_hash(manifest):
+    """Hash what a manifest tells, its own hash left out."""
+    told = {k: v for k, v in manifest.items() if k != 'sha256'}
+    return hashlib.sha256(
+        json.dumps(told, sort_keys=True).encode()
+    ).hexdigest()
+
+
+def _read(path):
+    try:
+        manifest = json.loads(path.read_text())
+        own = manifest['sha256'] == _own_hash(manifest)
+        known = manifest['format'] == 'gan_jax checkpoint'
+        version, files = manifest['version'], manifest['files']
+        well_formed = own and known and isinstance(version, int) and all(
+            isinstance(name, str) and set(described) == {'bytes', 'sha256'}
+            for name, described in files.items()
+        )
+    except FileNotFoundError as error:
+        raise ValueError(f'lacks {NAME}') from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f'has a {NAME} that cannot be read') from error
+    if not well_formed:
+        raise ValueError(f'has a {NAME} that cannot be read')
+    if version > VERSION:
+        raise ValueError(
+            f'is of version {version}, and this program reads up to {VERSION}'
+        )
+    return manifest
+
+
+def _files(folder, inside=''):
+    """Yield the paths of files below a folder, the manifest left out."""
+    for path in (folder / inside).iterdir():
+        name = f'{inside}/{path.name}' if inside else path.name
+        if path.is_dir():
+            yield from _files(folder, name)
+        elif path.name not in (NAME, f'{NAME}.partial'):
+            yield name
+
+
+def _describe(path):
+    whole, size = hashlib.sha256(), 0
+    with path.open('rb') as file:
+        while chunk := file.read(2**20):
+            whole.update(chunk)
+            size += len(chunk)
+    return {'bytes': size, 'sha256': whole.hexdigest()}

@@ -1,0 +1,72 @@
+"""A run folder is one process's; a dead one gives it up."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from gan_jax import errors
+from gan_jax.runtime import lock
+
+
+def own():
+    return lock._describe()
+
+
+def test_lock_tells_its_owner_and_goes_with_it(tmp_path):
+    with lock.held(tmp_path):
+        owner = json.loads((tmp_path / lock.NAME).read_text())
+        assert owner['pid'] == os.getpid()
+    assert not list(tmp_path.iterdir())
+
+
+def test_held_lock_is_refused_with_its_owner(tmp_path):
+    with lock.held(tmp_path):
+        with pytest.raises(errors.LockedError, match=str(os.getpid())) as told:
+            with lock.held(tmp_path):
+                raise AssertionError('the lock was given twice')
+        assert (tmp_path / lock.NAME).exists()
+    assert told.value.exit_code == 75
+
+
+def test_lock_of_a_dead_process_is_taken_over(tmp_path):
+    dead = subprocess.run(
+        [sys.executable, '-c', 'import os; print(os.getpid())'],
+        capture_output=True, text=True, check=True,
+    )
+    owner = own() | {'pid': int(dead.stdout)}
+    (tmp_path / lock.NAME).write_text(json.dumps(owner))
+    with lock.held(tmp_path):
+        assert lock._read(tmp_path / lock.NAME)['pid'] == os.getpid()
+
+
+def test_a_number_given_anew_is_another_process(tmp_path):
+    owner = own() | {'began': 1}
+    (tmp_path / lock.NAME).write_text(json.dumps(owner))
+    with lock.held(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize('content', [
+    json.dumps({'host': 'elsewhere', 'pid': 1, 'began': 1}), '', '[]', '{',
+])
+def test_lock_whose_owner_may_live_is_not_taken(content, tmp_path):
+    (tmp_path / lock.NAME).write_text(content)
+    with pytest.raises(errors.LockedError, match='remove .*lock.json'):
+        with lock.held(tmp_path):
+            pass
+    assert (tmp_path / lock.NAME).read_text() == content
+
+
+def test_a_lock_taken_by_another_is_not_removed(tmp_path):
+    path = tmp_path / lock.NAME
+    with lock.held(tmp_path):
+        path.write_text('{"pid": 0}')
+    assert path.read_text() == '{"pid": 0}'
+
+
+def test_hosts_that_do_not_write_need_no_lock(tmp_path):
+    with lock.held(tmp_path), lock.held(tmp_path, enabled=False):
+        assert len(list(tmp_path.iterdir())) == 1

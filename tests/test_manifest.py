@@ -1,0 +1,89 @@
+"""A folder's manifest tells of every change of a file below it."""
+
+import json
+
+import pytest
+
+from gan_jax.runtime import manifest
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two files, one of them deep, and their manifest."""
+    (tmp_path / 'a' / 'b').mkdir(parents=True)
+    (tmp_path / 'a' / 'b' / 'deep').write_bytes(bytes(range(256)) * 8)
+    (tmp_path / 'top').write_bytes(b'text')
+    manifest.write(tmp_path, step=3)
+    return tmp_path
+
+
+def test_whole_folder_is_verified_and_tells_what_was_told(folder):
+    found = manifest.verify(folder)
+    assert found['step'] == 3
+    assert sorted(found['files']) == ['a/b/deep', 'top']
+    assert manifest.exists(folder)
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 4
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    'flipped': (flip_a_bit, 'has a/b/deep of other content'),
+    'cut': (lambda path: path.write_bytes(path.read_bytes()[:-1]),
+            'has a/b/deep of other content'),
+    'empty': (lambda path: path.write_bytes(b''), 'of other content'),
+    'deleted': (lambda path: path.unlink(), 'lacks a/b/deep'),
+    'added': (lambda path: (path.parent / 'new').touch(),
+              'has besides a/b/new'),
+    'a folder': (lambda path: (path.unlink(), path.mkdir()), 'lacks a/b/deep'),
+}
+
+
+@pytest.mark.parametrize('damage', DAMAGES)
+def test_damage_is_named(damage, folder):
+    change, says = DAMAGES[damage]
+    change(folder / 'a' / 'b' / 'deep')
+    with pytest.raises(ValueError, match=says):
+        manifest.verify(folder)
+
+
+@pytest.mark.parametrize('content', [
+    b'', b'{', b'[]', b'null', b'{"format": "gan_jax checkpoint"}', b'\xff\xfe',
+    b'{"format": "other", "version": 1, "files": {}}',
+    b'{"format": "gan_jax checkpoint", "version": 1, "files": []}',
+    b'{"format": "gan_jax checkpoint", "version": 1, "files": {"top": 1}}',
+    b'{"format": "gan_jax checkpoint", "version": "1", "files": {}}',
+])
+def test_manifest_that_is_none_is_told(content, folder):
+    (folder / manifest.NAME).write_bytes(content)
+    with pytest.raises(ValueError, match='that cannot be read'):
+        manifest.verify(folder)
+
+
+def test_manifest_of_a_later_version_is_told(folder):
+    path = folder / manifest.NAME
+    content = json.loads(path.read_text()) | {'version': manifest.VERSION + 1}
+    content['sha256'] = manifest._own_hash(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match='is of version 2'):
+        manifest.verify(folder)
+    path.unlink()
+    assert not manifest.exists(folder)
+    with pytest.raises(ValueError, match='lacks manifest.json'):
+        manifest.verify(folder)
+
+
+def test_no_bit_of_a_manifest_can_change_unseen(folder):
+    path = folder / manifest.NAME
+    whole = path.read_bytes()
+    for bit in range(0, 8 * len(whole), 7):
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        with pytest.raises(ValueError):
+            manifest.verify(folder)
+    path.write_bytes(whole)
+    manifest.verify(folder)
