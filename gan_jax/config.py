@@ -25,6 +25,7 @@ FREE_KEYS = (
     'data.resident_share',
     'eval_every',
     'keep_checkpoints',
+    'keep_every',
     'log_every',
     'num_steps',
     'sample_every',
@@ -143,6 +144,7 @@ def default_config():
     config.checkpoint_every = 500  # steps between saves; 0: at the end alone
     config.eval_every = 0  # steps between measured samples; 0 is off
     config.keep_checkpoints = 3  # newest ones to keep
+    config.keep_every = 0  # steps of which multiples are kept too; 0 is none
     config.allow_bad_setup = False  # only warn where a setup cannot work
     return config
 

@@ -17,6 +17,13 @@ CONFIG = config_flags.DEFINE_config_file(
 WORKDIR = flags.DEFINE_string(
     'workdir', '', 'Folder of the run; runs/<recipe and changes> by default.'
 )
+RESTART = flags.DEFINE_bool(
+    'restart', False, 'Begin anew; what --workdir holds is set aside in it.'
+)
+OVERRIDE_CONFIG = flags.DEFINE_bool(
+    'override_config', False, 'Go on though config keys differ from those that'
+    ' the run began with.'
+)
 MULTIHOST = flags.DEFINE_bool(
     'multihost', False, 'Join the other processes of a cluster (TPU pod, SLURM)'
     ' before training; each runs this same command.'
@@ -50,7 +57,10 @@ def main(argv):
     workdir = WORKDIR.value or f'runs/{config_lib.run_name(recipe, overrides)}'
     if MULTIHOST.value:
         parallel.initialize_hosts()
-    train.train(CONFIG.value, workdir)
+    train.train(
+        CONFIG.value, workdir, restart=RESTART.value,
+        override_config=OVERRIDE_CONFIG.value,
+    )
 
 
 if __name__ == '__main__':

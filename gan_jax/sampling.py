@@ -231,12 +231,13 @@ def load(workdir, step=None):
     checkpoints = checkpoint.Checkpoints(
         epath.Path(workdir).expanduser() / 'checkpoints', read_only=True
     )
-    steps = checkpoints.steps()
-    if not steps:
+    abstract = build.abstract_state(gan, image_shape)
+    try:
+        state = checkpoints.restore_newest(abstract) if step is None else (
+            checkpoints.restore(step, abstract)
+        )
+    finally:
+        checkpoints.close()
+    if state is None:
         raise errors.CheckpointError(f'no checkpoint in {workdir} yet')
-    state = checkpoints.restore(
-        steps[-1] if step is None else step,
-        build.abstract_state(gan, image_shape),
-    )
-    checkpoints.close()
     return gan, state

@@ -4,6 +4,9 @@ Public: `train` and the `Run` that it returns.
 """
 
 import contextlib
+import itertools
+import os
+import signal
 import sys
 import time
 from typing import NamedTuple
@@ -22,7 +25,9 @@ from gan_jax import sampling
 from gan_jax.data import sources
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import environment
+from gan_jax.runtime import lock
 from gan_jax.runtime import parallel
+from gan_jax.runtime import stopping
 from gan_jax.runtime import writer as writer_lib
 from gan_jax.steps import adversarial
 from gan_jax.steps import game
@@ -54,7 +59,10 @@ class Run(NamedTuple):
         )
 
 
-def train(config, workdir, *, images=None, labels=None, callback=None):
+def train(
+    config, workdir, *, images=None, labels=None, callback=None,
+    restart=False, override_config=False,
+):
     """Train a GAN, or go on from the newest checkpoint in `workdir`.
 
     Args:
@@ -65,14 +73,61 @@ def train(config, workdir, *, images=None, labels=None, callback=None):
         labels: [N] integers, or None.
         callback: called as callback(step, metrics) at each logged step, with
             {'group/name': float}.
+        restart: begin anew; what the folder holds is set aside in it.
+        override_config: go on though keys differ from those that the run began
+            with.
 
     Returns:
         `Run`.
 
     Raises:
+        errors.StoppedError: after SIGTERM or SIGINT, when the state is saved.
         errors.UserError: one line that says what to mend.
     """
     checks.validate(config, parallel.device_count())
+    workdir = _make_folder(workdir)
+    first = parallel.is_first_host()
+    with lock.held(workdir, first), stopping.on_signals(
+            parallel.signals()) as stopper:
+        if restart and first:
+            _set_aside(workdir)
+        return _train(
+            config, workdir, images, labels, callback, override_config, stopper
+        )
+
+
+def _make_folder(workdir):
+    workdir = epath.Path(workdir).expanduser()
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        probe = workdir / f'.probe-{os.getpid()}'
+        probe.write_text('')
+        probe.unlink()
+    except OSError as error:
+        raise errors.ConfigError(
+            f'--workdir={workdir} cannot be written: {error.strerror or error}'
+        ) from error
+    return workdir
+
+
+def _set_aside(workdir):
+    """Move what a run left into a folder of its own, `before-1` and so on."""
+    left = [
+        path for path in workdir.iterdir()
+        if path.name != lock.NAME and not path.name.startswith('before-')
+    ]
+    if left:
+        numbers = itertools.count(1)
+        aside = next(
+            path for path in (workdir / f'before-{n}' for n in numbers)
+            if not path.exists()
+        )
+        aside.mkdir()
+        for path in left:
+            path.rename(aside / path.name)
+
+
+def _train(config, workdir, images, labels, callback, override, stopper):
     environment.use_compilation_cache()
     if images is None:
         dataset = build.dataset(config)
@@ -85,13 +140,15 @@ def train(config, workdir, *, images=None, labels=None, callback=None):
     image_shape = dataset.images.shape[1:]
     gan = build.gan(config, image_shape, len(dataset.classes))
 
-    workdir = epath.Path(workdir).expanduser()
-    checkpoints = _open_checkpoints(workdir, config, dataset)
-    saved = checkpoints.steps()
-    if saved:
-        abstract = build.abstract_state(gan, image_shape)
-        state = checkpoints.restore(saved[-1], abstract)
-    else:
+    checkpoints = _open_checkpoints(workdir, config, dataset, override)
+    try:
+        state = checkpoints.restore_newest(
+            build.abstract_state(gan, image_shape)
+        )
+    except errors.CheckpointError:
+        checkpoints.close()
+        raise
+    if state is None:
         state = _initial_state(gan, config, image_shape)
     start = int(state.step)
 
@@ -117,7 +174,7 @@ def train(config, workdir, *, images=None, labels=None, callback=None):
                 )
                 state = _loop(
                     config, dataset, feed, gan, state, checkpoints, writer,
-                    callback,
+                    callback, stopper,
                 )
             seconds = time.monotonic() - began
             batches = int(state.position) - position
@@ -129,17 +186,17 @@ def train(config, workdir, *, images=None, labels=None, callback=None):
     return Run(workdir, gan, state)
 
 
-def _open_checkpoints(workdir, config, dataset):
-    """Make the folder and its checkpoints; refuse those of another config."""
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        checkpoints = checkpoint.Checkpoints(
-            workdir / 'checkpoints', keep=config.keep_checkpoints
-        )
-    except OSError as error:
-        raise errors.ConfigError(
-            f'--workdir={workdir} cannot be written: {error.strerror or error}'
-        ) from error
+def _open_checkpoints(workdir, config, dataset, override):
+    """Open the folder's checkpoints; refuse those of another config."""
+    checkpoints = checkpoint.Checkpoints(
+        workdir / 'checkpoints', keep=config.keep_checkpoints,
+        keep_every=config.keep_every, say=_warn,
+        about={
+            'config': config_lib.flatten(config),
+            'devices': parallel.device_count(),
+            'versions': environment.versions(),
+        },
+    )
     described = {
         'image_shape': list(dataset.images.shape[1:]),
         'classes': list(dataset.classes),
@@ -147,7 +204,7 @@ def _open_checkpoints(workdir, config, dataset):
     }
     if checkpoints.steps():
         try:
-            _compare(workdir, config, described)
+            _compare(workdir, config, described, override)
         except errors.CheckpointError:
             checkpoints.close()
             raise
@@ -157,13 +214,14 @@ def _open_checkpoints(workdir, config, dataset):
     return checkpoints
 
 
-def _compare(workdir, config, described):
+def _compare(workdir, config, described, override):
     """Refuse a config or data of a form that a run did not begin with."""
     changed = config_lib.differences(sampling.load_config(workdir), config)
-    if changed:
+    if changed and not override:
         raise errors.CheckpointError(
             f'{workdir} holds a run with another config '
-            f'({"; ".join(changed)}); choose another --workdir'
+            f'({"; ".join(changed)}); choose another --workdir, or '
+            '--override_config to go on with the new values'
         )
     stored = sampling.load_data(workdir)
     for key in ('image_shape', 'classes'):
@@ -174,12 +232,16 @@ def _compare(workdir, config, described):
                 f'it is {now}. Choose another --workdir'
             )
     before, now = stored.get('count'), described['count']
-    if before not in (None, now) and parallel.is_first_host():
-        print(
+    if before not in (None, now):
+        _warn(
             f'warning: the data were {before} images when this run was last '
-            f'started and are {now} now, so their order is another one',
-            file=sys.stderr,
+            f'started and are {now} now, so their order is another one'
         )
+
+
+def _warn(line):
+    if parallel.is_first_host():
+        print(line, file=sys.stderr, flush=True)
 
 
 def _initial_state(gan, config, image_shape):
@@ -260,9 +322,13 @@ def _packed(config):
 
 
 def _loop(
-    config, dataset, feed, gan, state, checkpoints, writer, callback
+    config, dataset, feed, gan, state, checkpoints, writer, callback, stopper
 ):
-    """Train from state.step to num_steps; returns the state as NumPy arrays."""
+    """Train from state.step to num_steps, or until a signal comes.
+
+    Returns:
+        The state as NumPy arrays, saved or being saved.
+    """
     start, position = int(state.step), int(state.position)
     constants = parallel.constants(
         feed.resident,
@@ -297,9 +363,10 @@ def _loop(
             writer.say(f'Compiled in {logged_at - began:.1f} s')
 
         last = step == config.num_steps
+        stop = parallel.agreed_signal(stopper.number, step)
         log = last or _due(step, config.log_every)
         evaluate = _due(step, config.eval_every)
-        save = last or _due(step, config.checkpoint_every)
+        save = last or stop or _due(step, config.checkpoint_every)
         record = {}
         if log or save:
             record = _fetch(metrics, step, checkpoints)
@@ -325,6 +392,11 @@ def _loop(
                 callback(step, record)
         if save:
             checkpoints.save(step, host_state)
+        if stop and not last:
+            raise errors.StoppedError(
+                f'{signal.Signals(stop).name} came: step {step} of '
+                f'{config.num_steps} is saved; the same command goes on', stop
+            )
     return host_state  # the last step is saved
 
 

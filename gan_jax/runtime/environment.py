@@ -49,11 +49,16 @@ def describe(seed):
         'processes': jax.process_count(),
         'platform': platform.platform(),
         'python': platform.python_version(),
-        'versions': {
-            'gan_jax': gan_jax.__version__,
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
-        },
+        'versions': versions(),
         'git_revision': _git_revision(),
+    }
+
+
+def versions():
+    """Give {package: version} of what computes."""
+    return {
+        'gan_jax': gan_jax.__version__,
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
     }
 
 

@@ -7,10 +7,12 @@ device's share of the batch, with the mean over devices as a function.
 import math
 import os
 import pathlib
+import signal
 from typing import Any, Callable, NamedTuple
 
 from flax import jax_utils
 import jax
+from jax.experimental import multihost_utils
 import numpy as np
 
 AXIS = 'devices'
@@ -64,6 +66,31 @@ def initialize_hosts(**kwargs):
 def is_first_host():
     """Say whether this process is the one that writes."""
     return jax.process_index() == 0
+
+
+def signals():
+    """Name the signals that this process is to handle.
+
+    Of several hosts, JAX itself hears SIGTERM and tells the others; SIGINT ends
+    a process there as it does without us.
+    """
+    if jax.process_count() > 1:
+        return ()
+    return (signal.SIGTERM, signal.SIGINT)
+
+
+def agreed_signal(number, step):
+    """Give the signal at which all hosts stop after this step, or None.
+
+    Args:
+        number: the signal that reached this process, or None.
+        step: the same on every host.
+    """
+    if jax.process_count() == 1:
+        return number
+    if multihost_utils.reached_preemption_sync_point(step):
+        return signal.SIGTERM
+    return None
 
 
 def device_count():

@@ -28,8 +28,8 @@ class Stopper:
 
 
 @contextlib.contextmanager
-def on_signals():
-    """Give a `Stopper` that SIGTERM and SIGINT reach while this holds.
+def on_signals(signals=SIGNALS):
+    """Give a `Stopper` that signals reach while this holds.
 
     Only a process's main thread may handle signals; elsewhere nothing reaches
     it, and the caller's own handlers stand.
@@ -38,7 +38,7 @@ def on_signals():
     if threading.current_thread() is not threading.main_thread():
         yield stopper
         return
-    before = {n: signal.signal(n, stopper.handle) for n in SIGNALS}
+    before = {n: signal.signal(n, stopper.handle) for n in signals}
     try:
         yield stopper
     finally:
