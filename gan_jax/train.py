@@ -85,9 +85,9 @@ def train(
         errors.UserError: one line that says what to mend.
     """
     checks.validate(config, parallel.device_count())
-    workdir = _make_folder(workdir)
+    workdir = epath.Path(workdir).expanduser()
     first = parallel.is_first_host()
-    with lock.held(workdir, first), stopping.on_signals(
+    with _made(workdir), lock.held(workdir, first), stopping.on_signals(
             parallel.signals()) as stopper:
         if restart and first:
             _set_aside(workdir)
@@ -96,8 +96,12 @@ def train(
         )
 
 
-def _make_folder(workdir):
-    workdir = epath.Path(workdir).expanduser()
+@contextlib.contextmanager
+def _made(workdir):
+    """Make a folder that can be written; what stays empty goes again."""
+    missing = [
+        path for path in (workdir, *workdir.parents) if not path.exists()
+    ]
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         probe = workdir / f'.probe-{os.getpid()}'
@@ -107,7 +111,13 @@ def _make_folder(workdir):
         raise errors.ConfigError(
             f'--workdir={workdir} cannot be written: {error.strerror or error}'
         ) from error
-    return workdir
+    try:
+        yield
+    finally:
+        for path in missing:
+            if any(path.iterdir()):
+                break
+            path.rmdir()
 
 
 def _set_aside(workdir):
