@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import socket
 
 import numpy as np
@@ -20,8 +21,12 @@ def fill(root, *names):
         image_files.write(root / name)
 
 
-def listed(root, split='train'):
-    return folder.listing(root, split)[0]
+def listed(root):
+    return folder.listing(root)
+
+
+def of_split(root, split='train', make=folder.listing):
+    return listing_lib.of_split(make(root), split)
 
 
 def test_flat_folder_is_listed_in_the_order_of_names(tmp_path):
@@ -82,29 +87,32 @@ def test_train_and_test_are_splits_and_no_classes(train, test, tmp_path):
     fill(tmp_path, f'{train}/dog/1.png', f'{train}/cat/1.png')
     fill(tmp_path, f'{test}/dog/2.png', f'{test}/cat/2.png')
     for split, number in (('train', 1), ('test', 2)):
-        found, chosen = folder.listing(tmp_path, split)
+        found, chosen = of_split(tmp_path, split)
         assert chosen and found.classes == ('cat', 'dog')
-        assert found.files == (f'cat/{number}.png', f'dog/{number}.png')
+        where = train if number == 1 else test
+        assert found.files == (
+            f'{where}/cat/{number}.png', f'{where}/dog/{number}.png'
+        )
 
 
 def test_other_files_beside_splits_do_not_make_them_classes(tmp_path):
     fill(tmp_path, 'train/1.png', 'test/1.png', '__MACOSX/1.png', '.x/1.png')
     (tmp_path / 'README.txt').touch()
     (tmp_path / '.DS_Store').touch()
-    found, chosen = folder.listing(tmp_path, 'test')
-    assert chosen and found.files == ('1.png',)
+    found, chosen = of_split(tmp_path, 'test')
+    assert chosen and found.files == ('test/1.png',)
 
 
 def test_folder_that_lies_alone_is_no_split(tmp_path):
     fill(tmp_path, 'train/cat/1.png', 'train/dog/1.png')
-    found, chosen = folder.listing(tmp_path)
+    found, chosen = of_split(tmp_path)
     assert not chosen and found.classes == ('cat', 'dog')
 
 
 @pytest.mark.parametrize('other', ['dog/1.png', 'cover.png'])
 def test_other_images_beside_splits_make_them_classes(other, tmp_path):
     fill(tmp_path, 'train/1.png', 'test/1.png', other)
-    found, chosen = folder.listing(tmp_path)
+    found, chosen = of_split(tmp_path)
     assert not chosen and len(found.files) == 3
 
 
@@ -112,17 +120,30 @@ def test_files_of_the_names_of_splits_are_no_splits(tmp_path):
     fill(tmp_path, 'cat/1.png', 'dog/1.png')
     (tmp_path / 'train').touch()
     (tmp_path / 'test').touch()
-    found, chosen = folder.listing(tmp_path)
+    found, chosen = of_split(tmp_path)
     assert not chosen and found.classes == ('cat', 'dog')
 
 
-def test_split_reaches_the_data_set(tmp_path):
-    fill(tmp_path, 'train/1.png', 'train/2.png', 'test/1.png')
+@pytest.mark.parametrize('form', ['folder', 'zip', 'tar'])
+def test_split_reaches_the_data_set(form, tmp_path):
+    root = tmp_path / 'root'
+    fill(root, 'x/train/1.png', 'x/train/2.png', 'x/test/1.png')
+    path = root if form == 'folder' else shutil.make_archive(
+        root, form, tmp_path, 'root'
+    )
     for split, count in (('train', 2), ('test', 1)):
-        dataset = sources.load(
-            sources.Request(f'folder:{tmp_path}', split=split)
-        )
-        assert len(dataset.images) == count
+        request = sources.Request(f'{form}:{path}', split=split)
+        assert len(sources.load(request).images) == count
+        assert len(sources.listing(request).files) == count
+
+
+def test_bad_files_of_the_other_split_are_not_told(tmp_path):
+    fill(tmp_path, 'train/1.png', 'test/1.png')
+    for split in ('train', 'test'):
+        os.symlink('nowhere', tmp_path / split / 'bad.png')
+        found, _ = of_split(tmp_path, split)
+        assert [name for name, _ in found.skipped] == [f'{split}/bad.png']
+        tmp_path.joinpath(split, 'bad.png').unlink()
 
 
 def test_hidden_and_other_files_are_left_out_with_reasons(tmp_path):

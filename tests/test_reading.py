@@ -40,7 +40,7 @@ def fill(root, count, channels=3, size=(4, 6)):
 
 def read(root, memory=None, max_bad=0.01, **changes):
     """Give (images, which of the listing)."""
-    listed, _ = folder.listing(root)
+    listed = folder.listing(root)
     preparation = pictures.Preparation(**changes)
     return reading.read(listed, preparation, memory=memory, max_bad=max_bad)
 
@@ -231,7 +231,7 @@ def test_all_images_gone_is_an_error(root):
 def test_image_that_cannot_be_read_is_bad(root):
     fill(root, 20)
     (root / 'memory.png').symlink_to('/proc/self/mem')  # a read there fails
-    listed, _ = folder.listing(root)
+    listed = folder.listing(root)
     survey = listing_lib.survey(listed, pictures.Preparation())
     assert survey.skipped == (
         ('memory.png', 'cannot be read: Input/output error'),
@@ -245,7 +245,7 @@ def test_survey_counts_what_it_saw(root):
     image_files.write(root / 'x.jpg', image_files.flat(
         1, (3, 5), 'JPEG', exif=exif
     ))
-    listed, _ = folder.listing(root)
+    listed = folder.listing(root)
     survey = listing_lib.survey(
         listed, pictures.Preparation((8, 16)), keep=True
     )
@@ -257,7 +257,7 @@ def test_survey_counts_what_it_saw(root):
 
 def test_survey_that_keeps_nothing_holds_no_pixels(root):
     fill(root, 1)
-    listed, _ = folder.listing(root)
+    listed = folder.listing(root)
     chunks = listing_lib._chunks(listed, pictures.Preparation(), lean=True)
     [[(_, content, picture)]] = chunks
     assert content is None and picture.pixels.strides == (0, 0, 0)
@@ -276,7 +276,7 @@ def surveyed(root):
     os.mkfifo(root / 'pipe.png')
 
     def again():
-        listed, _ = folder.listing(root)
+        listed = folder.listing(root)
         return listing_lib.survey(listed, pictures.Preparation())
 
     return again(), again
@@ -314,7 +314,7 @@ def test_survey_is_made_anew_where_a_file_changed(surveyed, root):
 
 def test_survey_is_made_anew_for_another_preparation(root):
     fill(root, 3)
-    listed, _ = folder.listing(root)
+    listed = folder.listing(root)
     for size in ((8, 8), (8, 16)):
         survey = listing_lib.survey(listed, pictures.Preparation(size))
         assert survey.shapes == {(*size, 3): 3}
@@ -340,7 +340,7 @@ def test_cache_that_cannot_be_written_does_no_harm(root, tmp_path):
 
 def test_part_of_a_listing_is_read_as_a_whole(root):
     pixels = fill(root, 12)
-    listed, _ = folder.listing(root)
+    listed = folder.listing(root)
     part = listing_lib.choose(listed, [2, 3, 11])
     for memory in (None, 0):
         images, places = reading.read(
@@ -356,7 +356,7 @@ def test_part_of_a_listing_is_read_as_a_whole(root):
 def test_part_of_a_listing_keeps_its_labels(root):
     for name in ('a/1.png', 'a/2.png', 'b/1.png'):
         image_files.write(root / name)
-    listed, _ = folder.listing(root)
+    listed = folder.listing(root)
     part = listing_lib.choose(listed, [0, 2])
     assert part.files == ('a/1.png', 'b/1.png')
     np.testing.assert_array_equal(part.labels, [0, 1])
@@ -364,14 +364,14 @@ def test_part_of_a_listing_keeps_its_labels(root):
 
 def test_trusted_listing_of_unknown_shape_is_surveyed(root):
     pixels = fill(root, 12)
-    listed = folder.listing(root)[0]._replace(trusted=True)
+    listed = folder.listing(root)._replace(trusted=True)
     images, _ = reading.read(listed, pictures.Preparation(), memory=0)
     np.testing.assert_array_equal(images[:], pixels)
 
 
 def test_trusted_listing_of_a_known_shape_is_not_surveyed(root, monkeypatch):
     pixels = fill(root, 12)
-    listed = folder.listing(root)[0]._replace(trusted=True, shape=(4, 6, 3))
+    listed = folder.listing(root)._replace(trusted=True, shape=(4, 6, 3))
     with monkeypatch.context() as patch:
         patch.setattr(listing_lib, 'survey', refuse)
         images, _ = reading.read(listed, pictures.Preparation(), memory=0)

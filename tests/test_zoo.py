@@ -85,7 +85,7 @@ def test_good_ones_are_read_and_bad_ones_named_in_seconds(
     memory, root, capsys
 ):
     began = time.monotonic()
-    listed, _ = folder.listing(root)
+    listed = folder.listing(root)
     images, good = reading.read(listed, PREPARATION, memory=memory, max_bad=1)
     images = images[:]
     assert time.monotonic() - began < MAX_SECONDS
@@ -146,7 +146,7 @@ def test_shut_folders_and_files_are_bad(root):
     try:
         if os.access(root / 'shut', os.R_OK):
             pytest.skip('this user opens every folder')
-        listed, _ = folder.listing(root)
+        listed = folder.listing(root)
         survey = listing_lib.survey(listed, PREPARATION)
     finally:
         (root / 'shut').chmod(0o700)

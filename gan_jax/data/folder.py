@@ -7,31 +7,22 @@ import stat
 from gan_jax import errors
 from gan_jax.data import listing as listing_lib
 
-# Where these alone hold images in a folder, they are its splits, no classes.
-SPLITS = {
-    'train': ('train', 'training'),
-    'test': ('test', 'testing', 'val', 'valid', 'validation'),
-}
 
-
-def listing(path, split='train'):
+def listing(path):
     """List a folder; links are followed, each folder is entered once.
 
     Args:
         path: the folder.
-        split: where no images lie but in the folders of `SPLITS`, which of
-            them.
 
     Returns:
-        (`listing.Listing` sorted by name, whether `split` chose a folder).
+        `listing.Listing`, sorted by name.
 
     Raises:
         errors.DataError: for a wrong path.
     """
     root = pathlib.Path(os.path.expanduser(path))
     try:
-        chosen = _chosen(root, split)
-        return _listing(root / chosen, path), bool(chosen)
+        return _listing(root, path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise errors.DataError(
             f'data.path={str(path)!r} is not a folder'
@@ -40,21 +31,6 @@ def listing(path, split='train'):
         raise errors.DataError(
             f'data.path={str(path)!r} cannot be read: {error.strerror}'
         ) from error
-
-
-def _chosen(root, split):
-    """Give the name of the folder that is a split; '' where there is none."""
-    folders, images = set(), set()
-    for name in os.listdir(root):
-        if os.path.isdir(root / name):
-            folders |= {name} - {listing_lib.MACOSX}
-        elif not listing_lib.why_ignored(name):
-            images.add(name)
-    folders = {name for name in folders if not name.startswith('.')}
-    known = {name for names in SPLITS.values() for name in names}
-    if images or len(folders) < 2 or not folders <= known:
-        return ''
-    return min(folders & set(SPLITS.get(split, ())), default='')
 
 
 def _listing(root, path):

@@ -24,6 +24,12 @@ MAX_BYTES = 256 * 2**20  # of one encoded image
 CHUNK = 8  # images read and decoded between two steps of the progress bar
 MACOSX = '__MACOSX'  # its archives hold a second file for each in there
 
+# Where these alone hold images, they are a source's splits and no classes.
+SPLITS = {
+    'train': ('train', 'training'),
+    'test': ('test', 'testing', 'val', 'valid', 'validation'),
+}
+
 
 class Listing(NamedTuple):
     """Encoded images in a fixed order.
@@ -115,6 +121,36 @@ def classes_of(paths):
     classes = tuple(sorted(set(names)))
     numbers = {name: number for number, name in enumerate(classes)}
     return np.array([numbers[name] for name in names], np.int32), classes
+
+
+def of_split(listing, split):
+    """Choose the folder that is a split, where no others hold images.
+
+    Args:
+        listing: a `Listing`.
+        split: a key of `SPLITS`.
+
+    Returns:
+        (`Listing` of that folder, True), or (the same listing, False).
+    """
+    parents = [name.split('/')[:-1] for name in listing.files]
+    shared = len(os.path.commonprefix(parents)) if parents else 0
+    tops = {''.join(parent[shared:shared + 1]) for parent in parents}
+    known = {name for names in SPLITS.values() for name in names}
+    chosen = min(tops & set(SPLITS.get(split, ())), default='')
+    if len(tops) < 2 or not tops <= known or not chosen:
+        return listing, False
+    part = choose(listing, [
+        place for place, parent in enumerate(parents)
+        if parent[shared] == chosen
+    ])
+    labels, classes = classes_of(part.files)
+    inside = '/'.join([*parents[0][:shared], chosen, ''])
+    return part._replace(
+        labels=labels, classes=classes, skipped=tuple(
+            bad for bad in listing.skipped if bad[0].startswith(inside)
+        ),
+    ), True
 
 
 def choose(listing, places):

@@ -133,16 +133,19 @@ def _stacked(request):
     return _of_arrays(request, images, labels, classes, has_splits=True)
 
 
-def _folder(request, path):
-    listed, split_chosen = folder.listing(path, request.split)
-    if split_chosen:
+def _files(request, path):
+    """Make a data set of a folder or an archive."""
+    return _of_listing(request, *_files_listing(request, path))
+
+
+def _files_listing(request, path):
+    """List one, of its split where it has some; says whether it has."""
+    listed, has_splits = listing_lib.of_split(
+        FILES[request.name.partition(':')[0]](path), request.split
+    )
+    if has_splits:
         _refuse_share(request)
-    return _of_listing(request, listed, has_splits=split_chosen)
-
-
-def _archive(request, path):
-    scheme = request.name.partition(':')[0]
-    return _of_listing(request, ARCHIVES[scheme](path))
+    return listed, has_splits
 
 
 def _arrays(request, path):
@@ -169,15 +172,18 @@ DATASETS = {
     'stacked_mnist': _stacked,
 }
 MAX_CLASSES = 1_000_000  # of labels; larger ones are no numbers of classes
-ARCHIVES = {'tar': archive.tar_listing, 'zip': archive.zip_listing}
+FILES = {
+    'folder': folder.listing, 'tar': archive.tar_listing,
+    'zip': archive.zip_listing,
+}
 SCHEMES = {
-    'folder': _folder,
+    'folder': _files,
     'npy': _arrays,
     'npz': _arrays,
     'pack': _pack,
-    'tar': _archive,
+    'tar': _files,
     'tfds': _tfds,
-    'zip': _archive,
+    'zip': _files,
 }
 ENDINGS = {
     '.npy': 'npy', '.npz': 'npz', '.tar': 'tar', '.tgz': 'tar', '.zip': 'zip',
@@ -287,10 +293,8 @@ def listing(request):
     scheme, _, rest = request.name.partition(':')
     if scheme == 'tfds' or DATASETS.get(request.name) is _tfds:
         return _chosen(request, _tfds_listing(request, rest or scheme), True)
-    if scheme == 'folder':
-        return _chosen(request, *folder.listing(rest, request.split))
-    if scheme in ARCHIVES:
-        return _chosen(request, ARCHIVES[scheme](rest))
+    if scheme in FILES:
+        return _chosen(request, *_files_listing(request, rest))
     return None
 
 
