@@ -342,4 +342,5 @@ def test_memory_stays_flat_while_a_large_pack_is_streamed(
 ):
     packing, used = memory_of(form, tmp_path / 'packed', count, 4000)
     assert packing[1] - packing[0] < 35
-    assert min(used[-5:]) - min(used[3:8]) < 3  # of 2.9 GiB that were read
+    # Of 2.9 GiB that were read; the 16 batches that wait are 12 MiB.
+    assert min(used[-5:]) - min(used[3:8]) < 12
