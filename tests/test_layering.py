@@ -22,7 +22,8 @@ FLOORS = {
     'sampling': 6, 'evaluation': 6, 'programs': 6,
     'train': 7,
     'command': 8,
-    'check_data': 9, 'main': 9, 'pack': 9, 'prepare': 9, 'sample': 9,
+    'check_data': 9, 'doctor': 9, 'main': 9, 'pack': 9, 'prepare': 9,
+    'sample': 9,
 }
 PURE = {room for room, floor in FLOORS.items() if floor < 1}
 IO = {'absl', 'etils', 'logging', 'pathlib', 'time', 'tensorboardX', 'tqdm'}

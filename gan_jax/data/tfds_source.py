@@ -4,6 +4,7 @@ Sets are read by random access from array_record files (`tfds.data_source`).
 """
 
 import gzip
+import os
 import pathlib
 
 import numpy as np
@@ -133,6 +134,25 @@ def _labels(name, source, label, folder):
             raise errors.DataError(f'{folder} is damaged: {error}') from error
         labels[chosen] = [example[label] for example in examples]
     return labels
+
+
+def prepared(data_dir):
+    """Name the sets that are prepared in a folder.
+
+    Args:
+        data_dir: folder; '' for TFDS's default.
+
+    Returns:
+        (folder, sorted names with versions).
+    """
+    from tensorflow_datasets.core import constants
+
+    folder = pathlib.Path(os.path.expanduser(data_dir or constants.DATA_DIR))
+    found = {
+        path.parent.relative_to(folder).as_posix()
+        for path in folder.glob('*/**/*.array_record*')
+    }
+    return folder, sorted(found)
 
 
 def prepare(name, data_dir, manual_dir):

@@ -5,14 +5,18 @@ import os
 import pathlib
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import time
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import platformdirs
 
 import gan_jax
+from gan_jax.runtime import parallel
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
@@ -22,10 +26,63 @@ def use_compilation_cache():
 
     A choice made by the environment (JAX_COMPILATION_CACHE_DIR) stands.
     """
-    if jax.config.jax_compilation_cache_dir is None:
-        folder = pathlib.Path(platformdirs.user_cache_dir('gan_jax')) / 'xla'
-        jax.config.update('jax_compilation_cache_dir', str(folder))
+    jax.config.update('jax_compilation_cache_dir', cache_folder())
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+
+
+def cache_folder():
+    """Name the folder of compiled programs."""
+    own = pathlib.Path(platformdirs.user_cache_dir('gan_jax')) / 'xla'
+    return jax.config.jax_compilation_cache_dir or str(own)
+
+
+def machine():
+    """Give {name: text} of versions and hardware."""
+    return {
+        'python': f'{platform.python_version()} ({platform.platform()})',
+        'versions': ', '.join(f'{k} {v}' for k, v in versions().items()),
+        'revision': _git_revision() or 'none',
+        'cores': str(os.cpu_count()),
+        'memory': f'{parallel.machine_memory() / 2**30:.1f} GiB',
+        'backend': f'{jax.default_backend()}, {jax.device_count()} device(s)',
+    }
+
+
+def try_devices(size=1024):
+    """Multiply two matrices on each local device.
+
+    Yields:
+        (device, 'float32 product of … in … ms', or 'FAILED: ' and why).
+    """
+    for device in jax.local_devices():
+        try:
+            ones = jax.device_put(np.ones((size, size), np.float32), device)
+            product = jax.jit(jnp.matmul)
+            wrong = np.ptp(np.asarray(product(ones, ones))) != 0 or (
+                float(product(ones, ones)[0, 0]) != size
+            )
+            began = time.perf_counter()
+            product(ones, ones).block_until_ready()
+            taken = 1e3 * (time.perf_counter() - began)
+            yield str(device), 'FAILED: a product is wrong' if wrong else (
+                f'{device.device_kind}, float32 product of {size} in '
+                f'{taken:.1f} ms'
+            )
+        except Exception as error:  # whatever a broken driver raises
+            reason = ' '.join(str(error).split())
+            yield str(device), f'FAILED: {reason or type(error).__name__}'
+
+
+def free_space(folder):
+    """Tell the free space where a folder is or would be."""
+    path = pathlib.Path(folder).expanduser().absolute()
+    while not path.exists():
+        path = path.parent
+    usage = shutil.disk_usage(path)
+    return (
+        f'{usage.free / 1e9:.1f} of {usage.total / 1e9:.1f} GB are free in '
+        f'{path}'
+    )
 
 
 def describe(seed):

@@ -247,12 +247,17 @@ def memory():
     stats = jax.local_devices()[0].memory_stats() or {}
     if 'bytes_limit' in stats:
         return stats['bytes_limit']
+    return machine_memory() // jax.local_device_count()
+
+
+def machine_memory():
+    """Count the bytes of memory that the machine, or its container, has."""
     limits = [os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')]
     try:
         limits.append(int(CONTAINER_LIMIT.read_text()))
     except (OSError, ValueError):
         pass  # no container, or one without a limit
-    return min(limits) // jax.local_device_count()
+    return min(limits)
 
 
 def memory_in_use():
