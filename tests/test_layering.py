@@ -85,3 +85,47 @@ def _without_docstrings(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             node.value = ast.Constant(0)
     return tree
+
+
+DANGEROUS = {
+    'pickle', 'cloudpickle', 'dill', 'marshal', 'shelve', 'joblib', 'eval',
+    'exec', 'os.system', 'os.popen', 'torch.load', 'extractall',
+}
+
+
+def dangers(code):
+    """List the names and arguments in a file that could run what it reads."""
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = [alias.name for alias in node.names]
+            names.append(getattr(node, 'module', None) or '')
+            found += [n for n in names if n.split('.')[0] in DANGEROUS]
+        elif isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            found += [name] if {name, name.split('.')[-1]} & DANGEROUS else []
+            found += [
+                f'{key.arg}=True' for key in node.keywords
+                if key.arg in ('allow_pickle', 'shell')
+                and ast.unparse(key.value) != 'False'
+            ]
+    return found
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
+def test_nothing_that_is_read_can_run(path):
+    assert dangers(path.read_text()) == []
+
+
+@pytest.mark.parametrize('code, found', [
+    ('import pickle', ['pickle']),
+    ('from joblib import load', ['joblib']),
+    ('np.load(path, allow_pickle=True)', ['allow_pickle=True']),
+    ('np.load(path, allow_pickle=False)', []),
+    ('subprocess.run(x, shell=yes)', ['shell=True']),
+    ('eval(text)', ['eval']),
+    ('archive.extractall(path)', ['archive.extractall']),
+    ('os.system(x)', ['os.system']),
+])
+def test_dangers_are_found(code, found):
+    assert dangers(code) == found
