@@ -33,8 +33,9 @@ def run(main):
 
 def _guard(main, argv):
     if not flags.FLAGS['verbosity'].present:
-        # Orbax and TFDS tell absl's log of every file; --verbosity=0 shows it.
-        logging.set_verbosity(logging.ERROR)
+        # Orbax and TFDS tell absl's log of every file, and of each error that
+        # is told in one line here; --verbosity=0 shows it.
+        logging.set_verbosity(logging.FATAL)
     try:
         return main(argv)
     except errors.UserError as error:

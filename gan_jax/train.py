@@ -4,6 +4,7 @@ Public: `train` and the `Run` that it returns.
 """
 
 import contextlib
+import errno
 import itertools
 import os
 import signal
@@ -32,6 +33,8 @@ from gan_jax.runtime import writer as writer_lib
 from gan_jax.steps import adversarial
 from gan_jax.steps import game
 
+# Of a full disk, a quota, a limit of size, a disk that became read-only.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 NUM_IMAGES, NUM_POINTS = 100, 2500  # samples in a picture
 POINTS_PER_MODE = 26  # measured at least, as 26,000 of 1,000 in VEEGAN's paper
 
@@ -82,18 +85,28 @@ def train(
 
     Raises:
         errors.StoppedError: after SIGTERM or SIGINT, when the state is saved.
+        errors.DiskError: where the disk takes no more.
         errors.UserError: one line that says what to mend.
     """
     checks.validate(config, parallel.device_count())
     workdir = epath.Path(workdir).expanduser()
     first = parallel.is_first_host()
-    with _made(workdir), lock.held(workdir, first), stopping.on_signals(
-            parallel.signals()) as stopper:
-        if restart and first:
-            _set_aside(workdir)
-        return _train(
-            config, workdir, images, labels, callback, override_config, stopper
-        )
+    try:
+        with _made(workdir), lock.held(workdir, first), stopping.on_signals(
+                parallel.signals()) as stopper:
+            if restart and first:
+                _set_aside(workdir)
+            return _train(
+                config, workdir, images, labels, callback, override_config,
+                stopper,
+            )
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise errors.DiskError(
+            f'{workdir} takes no more: {error.strerror}; what is saved stays, '
+            'and the same command goes on'
+        ) from error
 
 
 @contextlib.contextmanager

@@ -178,3 +178,57 @@ def test_folder_of_any_name_works(tmp_path, monkeypatch):
         assert np.isfinite(run.sample([0])).all()
         assert int(sampling.load(name)[1].step) == 2
     assert (tmp_path / 'home' / 'config.json').exists()
+
+
+LIMITED = """
+import resource, signal, sys
+sys.path.insert(0, {tests!r})
+import helpers
+from gan_jax import errors, train
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+config = helpers.tiny_mlp()
+config.num_steps, config.log_every, config.sample_every = 20, 0, 0
+config.generator.width = config.discriminator.width = 128
+
+def limit(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+images = helpers.random_images()
+config.num_steps = 2
+train.train(config, {folder!r}, images=images)
+config.num_steps = 20
+limit({size})
+try:
+    train.train(config, {folder!r}, images=images)
+except errors.DiskError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+
+
+@pytest.mark.parametrize('size, says', [
+    (60_000, 'It failed 3 times'),  # takes all but the checkpoints
+    (10, 'takes no more: File too large'),
+])
+def test_full_disk_keeps_the_last_save(size, says, tmp_path):
+    script = LIMITED.format(
+        tests=str(ROOT / 'tests'), folder=str(tmp_path / 'run'), size=size
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', script], capture_output=True, text=True,
+        timeout=120, env=helpers.environment(),
+    )
+    assert done.returncode == 74, done.stdout + done.stderr
+    assert says in done.stdout
+    assert not list((tmp_path / 'run' / 'checkpoints').glob('*tmp*'))
+    gan, state = sampling.load(tmp_path / 'run')
+    assert int(state.step) == 2
+    train.train(config_of_width(128), tmp_path / 'run',
+                images=helpers.random_images())
+
+
+def config_of_width(width):
+    config = config_of(20)
+    config.log_every = config.sample_every = 0
+    config.generator.width = config.discriminator.width = width
+    return config

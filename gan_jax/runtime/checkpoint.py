@@ -143,14 +143,16 @@ class Checkpoints:
                 error, self._error = self._error, None
                 self._fail(error)
 
+    def _kept(self):
+        saved = self._found()
+        return f'step {saved[-1]} is kept' if saved else 'none is saved yet'
+
     def _fail(self, error):
         self._failures += 1
         for path in self._folder.glob('*.orbax-checkpoint-tmp*'):
             path.rmtree()
-        saved = self._found()
-        kept = f'step {saved[-1]} is kept' if saved else 'none is saved yet'
         reason = ' '.join(str(error).split()) or type(error).__name__
-        line = f'a checkpoint could not be saved ({reason}); {kept}'
+        line = f'a checkpoint could not be saved ({reason}); {self._kept()}'
         if self._failures >= MAX_FAILURES:
             raise errors.DiskError(f'{line}. It failed {self._failures} times')
         self._say(f'warning: {line}; the next one is tried when it is due')
@@ -246,11 +248,23 @@ class Checkpoints:
         self._manager.reload()
 
     def close(self):
-        """Wait for saves under way, then let go of the folder."""
+        """Wait for saves under way, then let go of the folder.
+
+        Raises:
+            errors.DiskError: where the last save failed.
+        """
         try:
             self._join()
+            if 0 < self._failures < MAX_FAILURES:  # else it is told
+                raise errors.DiskError(
+                    f'the last checkpoint is not saved; {self._kept()}'
+                )
         finally:
-            self._manager.close()
+            try:
+                self._manager.close()
+            except Exception:  # Orbax raises a failed save again.
+                if not self._failures:
+                    raise
 
 
 def form(state):

@@ -53,8 +53,8 @@ def _describe():
 def _take(path, mine):
     """Make the lock file, whole or not at all; fails where there is one."""
     whole = path.parent / f'{NAME}.{mine["pid"]}'
-    whole.write_text(json.dumps(mine))
     try:
+        whole.write_text(json.dumps(mine))
         for _ in range(2):
             try:
                 os.link(whole, path)
