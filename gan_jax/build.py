@@ -29,7 +29,7 @@ NUM_POINTS = 10_000  # of a source of points, to show and measure against
 def request(config):
     """Give what a config asks of its data, a `sources.Request`."""
     data = config.data
-    share = None if data.feed == 'resident' else resident_bytes(config)
+    memory = None if data.feed == 'resident' else resident_bytes(config)
     return sources.Request(
         name=config_lib.source(config),
         split=data.split,
@@ -43,7 +43,7 @@ def request(config):
         classes=config_lib.classes(config),
         test_share=data.test_share,
         limit=data.limit,
-        memory=share,
+        memory=memory,
         max_bad=data.max_bad,
     )
 

@@ -59,7 +59,7 @@ def _zip_complaint(info):
     # What the others unpack to cannot be bounded.
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return 'is compressed otherwise than zip archives commonly are'
-    return _size_complaint(info.file_size)
+    return listing_lib.too_large(info.file_size)
 
 
 def tar_listing(path):
@@ -134,13 +134,7 @@ def _name(path):
 def _complaint(member):
     if not member.isreg() or member.issparse():
         return 'is not a regular file in the archive'
-    return _size_complaint(member.size)
-
-
-def _size_complaint(size):
-    if size > listing_lib.MAX_BYTES:
-        return f'has {size:,} bytes, over {listing_lib.MAX_BYTES:,}'
-    return ''
+    return listing_lib.too_large(member.size)
 
 
 def _file(path):
@@ -158,28 +152,14 @@ def _unreadable(path, error):
 
 
 def _listing(path, file, found, read):
-    """Make a listing, sorted by name, of (name, member, why it is bad)."""
-    files, members, skipped, ignored = [], [], [], []
-    for name, member, complaint in sorted(found, key=lambda each: each[0]):
-        why = listing_lib.why_ignored(name)
-        if why:
-            ignored.append((name, why))
-        elif complaint:
-            skipped.append((name, complaint))
-        else:
-            files.append(name)
-            members.append(member)
-    labels, classes = listing_lib.classes_of(files)
+    """Make a listing of (name, member, why it is bad)."""
     status = file.stat()
-    return listing_lib.Listing(
-        name=str(path),
-        files=tuple(files),
-        read=lambda places: [read(members[place]) for place in places],
-        labels=labels,
-        classes=classes,
-        skipped=tuple(skipped),
-        ignored=tuple(ignored),
-        fingerprint=listing_lib.digest(
+    return listing_lib.make(
+        path,
+        [(name, member, listing_lib.why_ignored(name), complaint)
+         for name, member, complaint in found],
+        read,
+        listing_lib.digest(
             file.resolve(), status.st_size, status.st_mtime_ns
         ),
     )

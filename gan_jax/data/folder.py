@@ -34,27 +34,14 @@ def listing(path):
 
 
 def _listing(root, path):
-    files, skipped, ignored, marks = [], [], [], []
+    marks, found = [], []
     for name, why, reason in sorted(_walk(root)):
-        reason = reason or (not why and _why_bad(root / name, marks))
-        if why:
-            ignored.append((name, why))
-        elif reason:
-            skipped.append((name, reason))
-        else:
-            files.append(name)
-    labels, classes = listing_lib.classes_of(files)
-    return listing_lib.Listing(
-        name=str(path),
-        files=tuple(files),
-        read=lambda places: [
-            (root / files[place]).read_bytes() for place in places
-        ],
-        labels=labels,
-        classes=classes,
-        skipped=tuple(skipped),
-        ignored=tuple(ignored),
-        fingerprint=listing_lib.digest(root.resolve(), *files, *marks),
+        reason = reason or (not why and _why_bad(root / name, marks)) or ''
+        found.append((name, root / name, why, reason))
+    return listing_lib.make(
+        path, found, pathlib.Path.read_bytes, listing_lib.digest(
+            root.resolve(), *(f[0] for f in found if not any(f[2:])), *marks
+        ),
     )
 
 
@@ -103,7 +90,5 @@ def _why_bad(path, marks):
         return f'cannot be read: {error.strerror}'
     if not stat.S_ISREG(found.st_mode):
         return 'is not a regular file'
-    if found.st_size > listing_lib.MAX_BYTES:
-        return f'has {found.st_size:,} bytes, over {listing_lib.MAX_BYTES:,}'
     marks += [found.st_size, found.st_mtime_ns]
-    return ''
+    return listing_lib.too_large(found.st_size)

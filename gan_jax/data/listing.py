@@ -123,6 +123,43 @@ def classes_of(paths):
     return np.array([numbers[name] for name in names], np.int32), classes
 
 
+def make(name, found, read, fingerprint):
+    """Make a listing, sorted by name, of what was found in one place.
+
+    Args:
+        name: of the whole.
+        found: (file's name, what `read` takes, why it is left out or '', why it
+            is bad or '') of each file.
+        read: function that gives the bytes of one file.
+        fingerprint: as of `Listing`.
+    """
+    files, members, skipped, ignored = [], [], [], []
+    for file, member, why, reason in sorted(found, key=lambda each: each[0]):
+        if why:
+            ignored.append((file, why))
+        elif reason:
+            skipped.append((file, reason))
+        else:
+            files.append(file)
+            members.append(member)
+    labels, classes = classes_of(files)
+    return Listing(
+        name=str(name),
+        files=tuple(files),
+        read=lambda places: [read(members[place]) for place in places],
+        labels=labels,
+        classes=classes,
+        skipped=tuple(skipped),
+        ignored=tuple(ignored),
+        fingerprint=fingerprint,
+    )
+
+
+def too_large(size):
+    """Say that so many bytes are too many for one image; '' where not."""
+    return f'has {size:,} bytes, over {MAX_BYTES:,}' if size > MAX_BYTES else ''
+
+
 def of_split(listing, split):
     """Choose the folder that is a split, where no others hold images.
 

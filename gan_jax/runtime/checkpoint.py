@@ -144,7 +144,7 @@ class Checkpoints:
                 self._fail(error)
 
     def _kept(self):
-        saved = self._found()
+        saved = [step for step in self._found() if self._is_whole(step)]
         return f'step {saved[-1]} is kept' if saved else 'none is saved yet'
 
     def _fail(self, error):
