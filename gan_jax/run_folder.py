@@ -1,0 +1,114 @@
+"""The folder of a run: made, set aside, and refused to another run."""
+
+import contextlib
+import itertools
+import os
+import sys
+
+from gan_jax import config as config_lib
+from gan_jax import errors
+from gan_jax import sampling
+from gan_jax.runtime import checkpoint
+from gan_jax.runtime import environment
+from gan_jax.runtime import lock
+from gan_jax.runtime import parallel
+from gan_jax.runtime import writer as writer_lib
+
+
+@contextlib.contextmanager
+def made(workdir):
+    """Make a folder that can be written; what stays empty goes again."""
+    missing = [
+        path for path in (workdir, *workdir.parents) if not path.exists()
+    ]
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        probe = workdir / f'.probe-{os.getpid()}'
+        probe.write_text('')
+        probe.unlink()
+    except OSError as error:
+        raise errors.ConfigError(
+            f'--workdir={workdir} cannot be written: {error.strerror or error}'
+        ) from error
+    try:
+        yield
+    finally:
+        for path in missing:
+            if any(path.iterdir()):
+                break
+            path.rmdir()
+
+
+def set_aside(workdir):
+    """Move what a run left into a folder of its own, `before-1` and so on."""
+    left = [
+        path for path in workdir.iterdir()
+        if path.name != lock.NAME and not path.name.startswith('before-')
+    ]
+    if left:
+        numbers = itertools.count(1)
+        aside = next(
+            path for path in (workdir / f'before-{n}' for n in numbers)
+            if not path.exists()
+        )
+        aside.mkdir()
+        for path in left:
+            path.rename(aside / path.name)
+
+
+def open_checkpoints(workdir, config, dataset, override):
+    """Open the folder's checkpoints; refuse those of another config."""
+    checkpoints = checkpoint.Checkpoints(
+        workdir / 'checkpoints', keep=config.keep_checkpoints,
+        keep_every=config.keep_every, say=_warn,
+        about={
+            'config': config_lib.flatten(config),
+            'devices': parallel.device_count(),
+            'versions': environment.versions(),
+        },
+    )
+    described = {
+        'image_shape': list(dataset.images.shape[1:]),
+        'classes': list(dataset.classes),
+        'count': len(dataset.images),
+    }
+    if checkpoints.steps():
+        try:
+            _compare(workdir, config, described, override)
+        except errors.CheckpointError:
+            checkpoints.close()
+            raise
+    if parallel.is_first_host():
+        writer_lib.write_json(workdir / 'config.json', config.to_dict())
+        writer_lib.write_json(workdir / 'data.json', described)
+    return checkpoints
+
+
+def _compare(workdir, config, described, override):
+    """Refuse a config or data of a form that a run did not begin with."""
+    changed = config_lib.differences(sampling.load_config(workdir), config)
+    if changed and not override:
+        raise errors.CheckpointError(
+            f'{workdir} holds a run with another config '
+            f'({"; ".join(changed)}); choose another --workdir, or '
+            '--override_config to go on with the new values'
+        )
+    stored = sampling.load_data(workdir)
+    for key in ('image_shape', 'classes'):
+        before, now = stored.get(key), described[key]
+        if before not in (None, now):
+            raise errors.CheckpointError(
+                f'{workdir} holds a run on data whose {key} is {before}; now '
+                f'it is {now}. Choose another --workdir'
+            )
+    before, now = stored.get('count'), described['count']
+    if before not in (None, now):
+        _warn(
+            f'warning: the data were {before} images when this run was last '
+            f'started and are {now} now, so their order is another one'
+        )
+
+
+def _warn(line):
+    if parallel.is_first_host():
+        print(line, file=sys.stderr, flush=True)
