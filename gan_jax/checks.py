@@ -14,6 +14,7 @@ from gan_jax import regularizers
 from gan_jax import schedules
 from gan_jax.data import pictures
 from gan_jax.data import sources
+from gan_jax.metrics import costs
 from gan_jax.networks import activations
 from gan_jax.networks import autoencoder
 from gan_jax.networks import conditioning
@@ -24,6 +25,7 @@ from gan_jax.steps import latents
 
 DTYPES = ('bfloat16', 'float32')
 FEEDS = ('auto', 'resident', 'streaming')
+ON_NAN = ('rollback', 'stop')
 OPTIMIZERS = ('adam', 'rmsprop', 'sgd')
 
 
@@ -45,6 +47,11 @@ def validate(config, num_devices=1, points=None):
     _check_names(config)
     if points is None:
         points = config_lib.has_points(config)
+    if config.keep_best and not config.eval_every:
+        raise errors.ConfigError(
+            f'keep_best={config.keep_best!r} needs eval_every, the steps '
+            'between measured samples; it is 0'
+        )
     _check_data(config, points)
     _check_game(config, points)
     parts = num_devices * config.num_microbatches
@@ -249,6 +256,8 @@ def _check_names(config):
         'schedule.name': adversarial.SCHEDULES,
         'data.crop': pictures.CROPS,
         'data.feed': FEEDS,
+        'keep_best': ('', *costs.COSTS),
+        'on_nan': ON_NAN,
         'generator.name': [
             name for name, pair in networks.NETWORKS.items() if pair.generator
         ],

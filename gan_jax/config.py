@@ -24,10 +24,12 @@ FREE_KEYS = (
     'data.max_bad',
     'data.resident_share',
     'eval_every',
+    'keep_best',
     'keep_checkpoints',
     'keep_every',
     'log_every',
     'num_steps',
+    'on_nan',
     'sample_every',
 )
 
@@ -145,6 +147,8 @@ def default_config():
     config.eval_every = 0  # steps between measured samples; 0 is off
     config.keep_checkpoints = 3  # newest ones to keep
     config.keep_every = 0  # steps of which multiples are kept too; 0 is none
+    config.keep_best = ''  # metric whose best step is kept, of costs.COSTS
+    config.on_nan = 'stop'  # one of checks.ON_NAN; rollback is bounded
     config.allow_bad_setup = False  # only warn where a setup cannot work
     return config
 

@@ -1,11 +1,24 @@
 """How samples compare with real images, in numbers that need no labels."""
 
+from gan_jax.metrics import costs
 from gan_jax.metrics import distances
 from gan_jax.metrics import modes
 from gan_jax.runtime import writer
 
 NUM_SAMPLES = 256
 NUM_REAL = 2048
+
+
+def names(mixture):
+    """Name the numbers that samples of a run are given.
+
+    Args:
+        mixture: as of `against_mixture`, or None for images.
+    """
+    ratios = ['eval/diversity', 'eval/nearest_real']
+    if mixture is None or mixture.means is None:
+        return ratios
+    return sorted(set(costs.COSTS) - set(ratios))
 
 
 def against_real(samples, real_images):

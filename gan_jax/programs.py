@@ -11,6 +11,7 @@ import numpy as np
 from gan_jax import build
 from gan_jax.runtime import parallel
 from gan_jax.steps import adversarial
+from gan_jax.steps import culprit
 from gan_jax.steps import game
 
 
@@ -71,6 +72,24 @@ class Programs:
             ), state, fed,
         )
         return state, metrics, step + size, position + size * self._draws
+
+    def look_again(self, state, step, position):
+        """Make the step again from which a number that is not finite came.
+
+        Args:
+            state: replicated, as it was before that step; donated.
+            step, position: its counters, as ints.
+
+        Returns:
+            [(name, float)] of `culprit.look`, in their order.
+        """
+        fed = self._read(position, self._draws, 1)
+        due = self._due(step)
+        _, notes = self._call(
+            ('look', due), lambda: self._part(culprit.look, due), state, fed
+        )
+        notes = parallel.unreplicate(notes)
+        return [(name[5:], float(notes[name])) for name in sorted(notes)]
 
     def _due(self, step):
         """Name the lazy penalties of a step, where the host decides."""

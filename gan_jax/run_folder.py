@@ -1,7 +1,8 @@
-"""The folder of a run: made, set aside, and refused to another run."""
+"""The folder of a run: made, set aside, refused to another run, rolled back."""
 
 import contextlib
 import itertools
+import json
 import os
 import sys
 
@@ -13,6 +14,8 @@ from gan_jax.runtime import environment
 from gan_jax.runtime import lock
 from gan_jax.runtime import parallel
 from gan_jax.runtime import writer as writer_lib
+
+ROLLBACKS = 'rollbacks.json'
 
 
 @contextlib.contextmanager
@@ -107,6 +110,25 @@ def _compare(workdir, config, described, override):
             f'warning: the data were {before} images when this run was last '
             f'started and are {now} now, so their order is another one'
         )
+
+
+def rollbacks(workdir):
+    """List how often, and why, this run went back to an earlier save."""
+    try:
+        return json.loads((workdir / ROLLBACKS).read_text())
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise errors.CheckpointError(
+            f'{workdir / ROLLBACKS} cannot be read ({error}); the run cannot '
+            'tell what noise it had. --restart begins anew'
+        ) from error
+
+
+def note_rollback(workdir, **what):
+    """Add one to the list."""
+    if parallel.is_first_host():
+        writer_lib.append_json(workdir / ROLLBACKS, what)
 
 
 def _warn(line):

@@ -13,7 +13,10 @@ from gan_jax import command
 WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.')
 SEEDS = flags.DEFINE_string('seeds', '0-63', "Such as '0-63' or '3,7,10-12'.")
 OUT = flags.DEFINE_string('out', 'grid.png', 'PNG file to write.')
-STEP = flags.DEFINE_integer('step', None, 'A saved step; newest by default.')
+STEP = flags.DEFINE_string(
+    'step', None, "A saved step, or 'best' of a run with keep_best; newest by "
+    'default.'
+)
 WEIGHTS = flags.DEFINE_enum(
     'weights', 'ema', ['ema', 'raw', 'snapshots'],
     "The generator's moving average, itself, or its snapshots' average."
@@ -46,7 +49,9 @@ def main(argv):
         raise errors.ConfigError('name a run, such as --workdir=runs/dcgan')
     seeds = sampling.parse_seeds(SEEDS.value)
     environment.use_compilation_cache()
-    gan, state = sampling.load(WORKDIR.value, STEP.value)
+    gan, state = sampling.load(
+        WORKDIR.value, sampling.parse_step(STEP.value)
+    )
     labels = None
     if LABELS.value is not None:
         wanted = sampling.parse_seeds(LABELS.value, '--labels')

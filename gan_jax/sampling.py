@@ -18,6 +18,7 @@ from gan_jax.steps import game
 from gan_jax.steps import latents
 
 BATCH = 64  # images made at once; another number would compile again
+BEST = 'best'  # the step of the lowest cost, where the config has keep_best
 
 
 def parse_seeds(text, flag='--seeds'):
@@ -44,6 +45,21 @@ def parse_seeds(text, flag='--seeds'):
             raise errors.ConfigError(f'{flag}={text!r} asks for over 10^6')
         seeds.extend(range(int(first), int(last) + 1))
     return seeds
+
+
+def parse_step(text):
+    """Read a step of `load`: None, 'best' or a number.
+
+    Raises:
+        errors.ConfigError: for anything else.
+    """
+    if text in (None, BEST):
+        return text
+    if not (text.isascii() and text.isdigit()):
+        raise errors.ConfigError(
+            f'--step={text!r} is neither the number of a step nor {BEST!r}'
+        )
+    return int(text)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -215,7 +231,7 @@ def load(workdir, step=None):
 
     Args:
         workdir: the folder.
-        step: a saved step; the newest by default.
+        step: a saved step, or `BEST`; the newest by default.
 
     Returns:
         (`game.GAN`, `game.GANState` of NumPy arrays).
@@ -233,6 +249,13 @@ def load(workdir, step=None):
     )
     abstract = build.abstract_state(gan, image_shape)
     try:
+        if step == BEST:
+            step, _ = checkpoints.best()
+            if step is None:
+                raise errors.CheckpointError(
+                    f'no step in {workdir} was saved as the best; '
+                    '--config.keep_best names a metric to train by'
+                )
         state = checkpoints.restore_newest(abstract) if step is None else (
             checkpoints.restore(step, abstract)
         )

@@ -5,6 +5,8 @@ Public: `train` and the `Run` that it returns.
 
 import contextlib
 import errno
+import functools
+import math
 import signal
 import time
 from typing import NamedTuple
@@ -18,10 +20,12 @@ from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import evaluation
+from gan_jax import non_finite
 from gan_jax import programs as programs_lib
 from gan_jax import run_folder
 from gan_jax import sampling
 from gan_jax.data import sources
+from gan_jax.metrics import costs
 from gan_jax.runtime import environment
 from gan_jax.runtime import lock
 from gan_jax.runtime import parallel
@@ -32,6 +36,7 @@ from gan_jax.steps import game
 
 # Of a full disk, a quota, a limit of size, a disk that became read-only.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+MAX_ROLLBACKS = 3  # in a run, before a number that is not finite stops it
 NUM_IMAGES, NUM_POINTS = 100, 2500  # samples in a picture
 POINTS_PER_MODE = 26  # measured at least, as 26,000 of 1,000 in VEEGAN's paper
 
@@ -82,6 +87,7 @@ def train(
 
     Raises:
         errors.StoppedError: after SIGTERM or SIGINT, when the state is saved.
+        errors.NonFiniteError: where a number is not finite, naming the first.
         errors.DiskError: where the disk takes no more.
         errors.UserError: one line that says what to mend.
     """
@@ -116,6 +122,7 @@ def _train(config, workdir, images, labels, callback, override, stopper):
         )
     points = dataset.images.ndim == 2
     checks.validate(config, parallel.device_count(), points)
+    _check_keep_best(config)
     image_shape = dataset.images.shape[1:]
     gan = build.gan(config, image_shape, len(dataset.classes))
 
@@ -153,9 +160,9 @@ def _train(config, workdir, images, labels, callback, override, stopper):
                 _describe(
                     writer, workdir, config, dataset, feed, state, complaints
                 )
-                state = _loop(
+                state = _rolling_back(
                     config, dataset, feed, gan, state, checkpoints, writer,
-                    callback, stopper,
+                    callback, stopper, workdir,
                 )
             seconds = time.monotonic() - began
             batches = int(state.position) - position
@@ -165,6 +172,15 @@ def _train(config, workdir, images, labels, callback, override, stopper):
         checkpoints.close()
         writer.close()
     return Run(workdir, gan, state)
+
+
+def _check_keep_best(config):
+    names = evaluation.names(build.mixture(config))
+    if config.keep_best and config.keep_best not in names:
+        raise errors.ConfigError(
+            f'keep_best={config.keep_best!r} is not measured of these data; '
+            f'{names} are'
+        )
 
 
 def _initial_state(gan, config, image_shape):
@@ -244,8 +260,54 @@ def _packed(config):
     return '' if config.packing == 1 else f' tuples of {config.packing}'
 
 
+def _rolling_back(
+    config, dataset, feed, gan, state, checkpoints, writer, callback, stopper,
+    workdir,
+):
+    """Train as `_loop`, from the last save again where the config says so.
+
+    Each time the data come in the same order, and z and noise are others.
+    """
+    past = run_folder.rollbacks(workdir)
+    while True:
+        try:
+            return _loop(
+                config, dataset, feed, gan, state, checkpoints, writer,
+                callback, stopper, len(past),
+            )
+        except errors.NonFiniteError as error:
+            if config.on_nan == 'stop':
+                raise
+            if len(past) >= MAX_ROLLBACKS:
+                raise errors.NonFiniteError(
+                    f'{error}. The run rolled back {len(past)} times'
+                ) from error
+            reason = str(error)
+        image_shape = dataset.images.shape[1:]
+        state = checkpoints.restore_newest(
+            build.abstract_state(gan, image_shape)
+        )
+        if state is None:
+            state = _initial_state(gan, config, image_shape)
+        step = int(state.step)
+        past.append({'to_step': step, 'reason': reason})
+        run_folder.note_rollback(workdir, **past[-1])
+        writer.rewind(step)
+        writer.say(
+            f'warning: {reason}. Rolled back to step {step}, '
+            f'{len(past)} of {MAX_ROLLBACKS} times'
+        )
+
+
+def _key(config, rollbacks):
+    """Give the key of z and noise."""
+    key = jax.random.fold_in(jax.random.key(config.seed), 1)
+    return jax.random.fold_in(key, rollbacks) if rollbacks else key
+
+
 def _loop(
-    config, dataset, feed, gan, state, checkpoints, writer, callback, stopper
+    config, dataset, feed, gan, state, checkpoints, writer, callback, stopper,
+    rollbacks,
 ):
     """Train from state.step to num_steps, or until a signal comes.
 
@@ -256,7 +318,7 @@ def _loop(
     constants = parallel.constants(
         feed.resident,
         build.hyperparams(config),
-        jax.random.fold_in(jax.random.key(config.seed), 1),
+        _key(config, rollbacks),
         config_lib.images_per_batch(config),
     )
     programs = programs_lib.Programs(
@@ -264,6 +326,11 @@ def _loop(
         [start, config.num_steps, config.log_every, config.sample_every,
          config.checkpoint_every, config.eval_every],
     )
+    check = functools.partial(
+        non_finite.check_metrics, programs=programs, checkpoints=checkpoints,
+        keep=config.on_nan == 'stop',
+    )
+    _, best = checkpoints.best()
     if start == 0:
         _sample(config, gan, state, dataset, writer, 0)
     state = parallel.replicate(state)
@@ -277,7 +344,7 @@ def _loop(
             state, step, position
         )
         # One call may queue behind the one that runs, and no more.
-        jax.block_until_ready(previous)
+        check(previous, state)
         previous = metrics
         writer.advance(step - before)
         if before == start:
@@ -290,10 +357,14 @@ def _loop(
         log = last or _due(step, config.log_every)
         evaluate = _due(step, config.eval_every)
         save = last or stop or _due(step, config.checkpoint_every)
+        draw = last or _due(step, config.sample_every)
         record = {}
-        if log or save:
-            record = _fetch(metrics, step, checkpoints)
+        if log or save or draw or evaluate:
+            check(metrics, state)
+        if draw or evaluate or save:
+            host_state = parallel.unreplicate(state)
         if log:
+            record = _fetch(metrics)
             now = time.monotonic()
             speed = _speed(step - logged_step, now - logged_at)
             logged_at, logged_step = now, step
@@ -302,9 +373,6 @@ def _loop(
             record['perf/images_per_sec'] = speed * images / step
             if not config_lib.has_mixture(config):  # which never ends
                 record['data/epoch'] = images / len(dataset.images)
-        draw = last or _due(step, config.sample_every)
-        if draw or evaluate or save:
-            host_state = parallel.unreplicate(state)
         if draw:
             _sample(config, gan, host_state, dataset, writer, step)
         if evaluate:
@@ -313,8 +381,11 @@ def _loop(
             writer.scalars(step, record, _line(record))
             if callback is not None:
                 callback(step, record)
-        if save:
-            checkpoints.save(step, host_state)
+        cost = _cost(config, record)
+        if save or cost < best:
+            non_finite.check_state(host_state, checkpoints)
+            checkpoints.save(step, host_state, cost)
+            best = min(best, cost)
         if stop and not last:
             raise errors.StoppedError(
                 f'{signal.Signals(stop).name} came: step {step} of '
@@ -331,21 +402,20 @@ def _speed(steps, seconds):
     return steps / seconds if steps else 0.0
 
 
-def _fetch(metrics, step, checkpoints):
-    """Bring metrics to the host; stop where one is not finite."""
-    metrics = {
+def _fetch(metrics):
+    """Bring the metrics that are numbers to the host."""
+    return {
         name: float(value)
         for name, value in sorted(parallel.unreplicate(metrics).items())
+        if name != adversarial.ALIVE
     }
-    for name, value in metrics.items():
-        if not np.isfinite(value):
-            saved = checkpoints.steps()
-            kept = f'step {saved[-1]} is' if saved else 'no step is'
-            raise errors.NonFiniteError(
-                f'{name} is {value} at step {step}; {kept} saved. Try a lower '
-                'learning rate or another loss'
-            )
-    return metrics
+
+
+def _cost(config, record):
+    """Give what the measured samples cost, inf where none are measured."""
+    if config.keep_best not in record:
+        return math.inf
+    return costs.COSTS[config.keep_best](record[config.keep_best])
 
 
 LINE = {

@@ -172,6 +172,23 @@ def test_guarded_steps_make_the_adaptive_step_piece_by_piece():
     assert leaves_equal(adversarial.finish_step(gan, state), whole)
 
 
+def test_state_that_is_not_alive_never_changes_again():
+    gan = linear_gan(snapshots=2, snapshot_every=1)
+    dead = start(gan).replace(alive=jnp.zeros((), bool))
+    arguments = gan, helpers.hyperparams(), dead
+    key = jax.random.key(2)
+    one = batch(1)
+    for after, metrics in (
+        adversarial.train_step(*arguments, one, key),
+        adversarial.critic_step(*arguments, one, key, 0),
+        adversarial.guarded_discriminator_step(*arguments, one, key, 0),
+        adversarial.guarded_generator_step(*arguments, one, key, 0),
+        (adversarial.finish_step(gan, dead), {'alive': 0}),
+    ):
+        assert leaves_equal(after, dead)
+        assert not metrics['alive']
+
+
 def test_critic_step_moves_d_alone_and_counts_its_batches():
     gan = linear_gan(schedule='wgan', d_steps=2)
     state = start(gan)

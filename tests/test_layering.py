@@ -20,7 +20,7 @@ FLOORS = {
     'checks': 4.5,
     'build': 5, 'recipe': 5,
     'sampling': 6, 'evaluation': 6, 'programs': 6,
-    'run_folder': 6.5,
+    'non_finite': 6.5, 'run_folder': 6.5,
     'train': 7,
     'command': 8,
     'check_data': 9, 'doctor': 9, 'main': 9, 'pack': 9, 'prepare': 9,

@@ -68,7 +68,7 @@ def test_manifest_of_a_later_version_is_told(folder):
     content = json.loads(path.read_text()) | {'version': manifest.VERSION + 1}
     content['sha256'] = manifest._own_hash(content)
     path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match='is of version 2'):
+    with pytest.raises(ValueError, match='is of version 3'):
         manifest.verify(folder)
     path.unlink()
     assert not manifest.exists(folder)

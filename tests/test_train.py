@@ -118,7 +118,7 @@ def test_bfloat16_computes_apart_and_keeps_the_state_in_float32(tmp_path):
     config.dtype = 'bfloat16'
     half = run(tmp_path / 'bfloat16', config)
     assert {leaf.dtype for leaf in jax.tree.leaves(half.state)} == {
-        np.dtype('float32'), np.dtype('int32')
+        np.dtype('float32'), np.dtype('int32'), np.dtype('bool')
     }
     samples = [result.sample(range(16)) for result in (full, half)]
     assert not np.array_equal(*samples)

@@ -1,5 +1,6 @@
 """Save a state and bring it back: Orbax writes, our manifest vouches for it."""
 
+import math
 import shutil
 import threading
 
@@ -13,6 +14,9 @@ from gan_jax.runtime import manifest
 
 MAX_FAILURES = 3  # saves that may fail in a row
 ROOM = 2**20  # bytes that a save takes beside the state's own
+# Fields of a state that version 1 of the format had not, and what they are
+# where a state of that version is read.
+CAME_WITH_VERSION_2 = {'alive': np.True_}
 
 
 class Checkpoints:
@@ -45,7 +49,7 @@ class Checkpoints:
         self._about, self._say = about or {}, say
         self._first = jax.process_index() == 0
         self._thread = self._error = None
-        self._failures = 0
+        self._failures, self._costs = 0, {}
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
@@ -75,10 +79,40 @@ class Checkpoints:
     def _is_whole(self, step):
         return manifest.exists(self._folder / str(step))
 
-    def save(self, step, state):
+    def best(self):
+        """Find the saved step of the lowest cost.
+
+        Returns:
+            (step, cost), the first of equal ones; (None, inf) where no step has
+            a cost.
+        """
+        self._join()
+        return self._best(self._found())
+
+    def _best(self, steps):
+        known = [(self._cost(step), step) for step in steps]
+        cost, step = min(known, default=(math.inf, None))
+        return (step if cost < math.inf else None), cost
+
+    def _cost(self, step):
+        if step not in self._costs:
+            try:
+                told = manifest.read(self._folder / str(step)).get('cost')
+            except ValueError:  # its damage is told when it is restored
+                told = None
+            self._costs[step] = math.inf if told is None else told
+        return self._costs[step]
+
+    def save(self, step, state, cost=math.inf):
         """Begin to save a state of NumPy arrays, the same on every host.
 
         Where the disk does not take it, that is said, and the last save stays.
+
+        Args:
+            step: int.
+            state: pytree.
+            cost: how bad its samples are; the step of the lowest stays, however
+                old. inf where nothing was measured.
 
         Raises:
             errors.DiskError: where that happens `MAX_FAILURES` times in a row.
@@ -92,7 +126,7 @@ class Checkpoints:
             self._fail(error)
             return
         self._thread = threading.Thread(
-            target=self._finish, args=(int(step), form(state))
+            target=self._finish, args=(int(step), form(state), cost)
         )
         self._thread.start()
 
@@ -107,27 +141,36 @@ class Checkpoints:
                 f'{size / 1e6:.1f} MB are needed and {free / 1e6:.1f} MB free'
             )
 
-    def _finish(self, step, state_form):
+    def _finish(self, step, state_form, cost):
         """Wait for Orbax, vouch for what it wrote, let old steps go."""
         try:
             self._manager.wait_until_finished()
             if self._first:
                 manifest.write(
-                    self._folder / str(step), step=step, **self._about,
+                    self._folder / str(step), step=step,
+                    cost=cost if cost < math.inf else None, **self._about,
                     state=state_form,
                 )
-                self._prune()
         except Exception as error:  # Orbax and its stores raise many kinds.
             self._error = error
+            return
+        if self._first:
+            self._prune()
 
     def _prune(self):
         steps = [step for step in self._found() if self._is_whole(step)]
+        best, _ = self._best(steps)
         for step in steps[:-self._keep] if self._keep else ():
-            if not self._keep_every or step % self._keep_every:
-                self._remove(step)
+            if step != best and (
+                    not self._keep_every or step % self._keep_every):
+                try:
+                    self._remove(step)
+                except OSError as error:  # the next save tries again
+                    self._warn(f'step {step} could not be removed: {error}')
 
     def _remove(self, step):
         """Remove a step, its manifest first, so that no half of it counts."""
+        self._costs.pop(step, None)
         folder = self._folder / str(step)
         (folder / manifest.NAME).unlink(missing_ok=True)
         folder.rmtree()
@@ -177,26 +220,40 @@ class Checkpoints:
                 f'{self.steps()}'
             )
         folder = self._folder / str(step)
+        if not self._is_whole(step):  # of before manifests, so of version 1
+            try:
+                return self._read(step, abstract_state, 1)
+            except errors.DamagedError:  # or its manifests are lost
+                return self._read(step, abstract_state, manifest.VERSION)
         try:
-            if self._is_whole(step):
-                vouched = manifest.verify(folder)
-                _check_form(folder, vouched.get('state'), abstract_state)
+            vouched = manifest.verify(folder)
         except ValueError as error:
             raise errors.DamagedError(
                 f'checkpoint {folder} is damaged: it {error}'
             ) from error
+        asked = _of_version(vouched['version'], abstract_state)
+        _check_form(folder, vouched.get('state'), asked)
+        return self._read(step, abstract_state, vouched['version'])
+
+    def _read(self, step, abstract_state, version):
+        """Let Orbax restore a step of a version of the format."""
         target = jax.tree.map(
-            lambda x: np.zeros(x.shape, x.dtype), abstract_state
+            lambda x: np.zeros(x.shape, x.dtype),
+            _of_version(version, abstract_state),
         )
         try:
-            return self._manager.restore(
+            state = self._manager.restore(
                 step, args=ocp.args.StandardRestore(target)
             )
         except Exception as error:  # Orbax and its stores raise many kinds.
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise errors.DamagedError(
-                f'checkpoint {folder} cannot be restored: {reason[0]}'
+                f'checkpoint {self._folder / str(step)} cannot be restored: '
+                f'{reason[0]}'
             ) from error
+        if version == 1:
+            state = abstract_state.replace(**state, **CAME_WITH_VERSION_2)
+        return state
 
     def restore_newest(self, abstract_state):
         """Read the newest state that is whole; a line tells of each other.
@@ -265,6 +322,16 @@ class Checkpoints:
             except Exception:  # Orbax raises a failed save again.
                 if not self._failures:
                     raise
+
+
+def _of_version(version, state):
+    """Give a state in the form that a version of the format has."""
+    if version > 1:
+        return state
+    return {
+        name: value for name, value in vars(state).items()
+        if name not in CAME_WITH_VERSION_2
+    }
 
 
 def form(state):

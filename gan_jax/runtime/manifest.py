@@ -12,7 +12,7 @@ from etils import epath
 from gan_jax.runtime import writer
 
 NAME = 'manifest.json'
-VERSION = 1
+VERSION = 2  # 2: `GANState.alive`
 
 
 def write(folder, **about):
@@ -50,7 +50,7 @@ def verify(folder):
         ValueError: with what is wrong, in words that follow the folder's name.
     """
     folder = epath.Path(folder)
-    manifest = _read(folder / NAME)
+    manifest = read(folder)
     found, described = set(_files(folder)), set(manifest['files'])
     for names, wrong in (
         (described - found, 'lacks'), (found - described, 'has besides')
@@ -80,7 +80,13 @@ def _own_hash(manifest):
     ).hexdigest()
 
 
-def _read(path):
+def read(folder):
+    """Give the manifest of a folder, unaltered since it was written.
+
+    Raises:
+        ValueError: as `verify`.
+    """
+    path = epath.Path(folder) / NAME
     try:
         manifest = json.loads(path.read_text())
         own = manifest['sha256'] == _own_hash(manifest)

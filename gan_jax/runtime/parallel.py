@@ -152,6 +152,11 @@ def unreplicate(tree):
     return jax.tree.map(np.array, jax_utils.unreplicate(tree))
 
 
+def is_true(flag):
+    """Wait for a flag that is the same on every device, and read it."""
+    return bool(np.asarray(flag.addressable_data(0)).all())
+
+
 def split(fed):
     """Deal this host's part of batches to its devices.
 

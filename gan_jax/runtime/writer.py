@@ -168,15 +168,27 @@ class Writer:
         self._workdir = epath.Path(workdir)
         if not enabled:
             return
-        self._keep_metrics(start)
-        self._events = tensorboardX.SummaryWriter(
-            str(self._workdir / 'tensorboard'), purge_step=start + 1
-        )
+        self._open(start)
         self._bar = None
         if sys.stderr.isatty():
             self._bar = tqdm(
                 total=total, initial=start, unit='step', dynamic_ncols=True
             )
+
+    def _open(self, start):
+        self._keep_metrics(start)
+        self._events = tensorboardX.SummaryWriter(
+            str(self._workdir / 'tensorboard'), purge_step=start + 1
+        )
+
+    def rewind(self, step):
+        """Forget what was written of later steps: they are made again."""
+        if self._enabled:
+            self._events.close()
+            self._open(step)
+            if self._bar is not None:
+                self._bar.n = step
+                self._bar.refresh()
 
     def _keep_metrics(self, start):
         path = self._workdir / METRICS

@@ -14,6 +14,8 @@ from gan_jax.steps import updates
 init = game.init
 sample = game.sample
 
+ALIVE = 'alive'  # the metric that is not for showing: `GANState.alive`
+
 
 def alternating(gan, hyperparams, state, update_d, update_g):
     """Move D `d_steps` times, then G `g_steps` times through the new D.
@@ -65,25 +67,32 @@ def adaptive(gan, hyperparams, state, update_d, update_g):
     """Move each player while its loss is above its threshold.
 
     D at most `d_steps` times, then G at most `g_steps` times. Where neither
-    would move, G does once, so that the game cannot stand still. The updates
-    that are not made are computed and dropped: no control flow.
+    would move, G does once, so that the game cannot stand still. A loss that is
+    no number counts as above, so that it is met. The updates that are not made
+    are computed and dropped: no control flow.
 
     Args, returns: as `alternating`; the metrics have the number of updates
     made, `d/updates` and `g/updates`.
     """
     state, d_metrics, d_made = _while_above(
         update_d, state, gan.d_steps,
-        lambda metrics, number: metrics['d/loss'] > hyperparams.d_threshold,
+        lambda metrics, number: _above(
+            metrics['d/loss'], hyperparams.d_threshold
+        ),
     )
     state, g_metrics, g_made = _while_above(
         update_g, state, gan.g_steps,
         lambda metrics, number: (
-            (metrics['g/loss'] > hyperparams.g_threshold)
+            _above(metrics['g/loss'], hyperparams.g_threshold)
             | ((number == 0) & (d_made == 0))
         ),
     )
     made = {'d/updates': d_made, 'g/updates': g_made}
     return state, {**d_metrics, **g_metrics, **made}
+
+
+def _above(loss, threshold):
+    return ~(loss <= threshold)
 
 
 def _while_above(update, state, count, above):
@@ -142,26 +151,61 @@ def train_step(
 
     Returns:
         (state, metrics): `step` is one higher, `position` by the batches
-        drawn; metrics are float32 scalars.
+        drawn; metrics are float32 scalars. Where one is not finite, the state
+        is as it was, and no longer `alive`, which the metrics tell too.
     """
-    turn = _turns(
-        gan, hyperparams, key, mean=mean, gather=gather, loop=loop, due=due
+    new, metrics = play(
+        gan, hyperparams, state, batch, key, mean=mean, gather=gather,
+        loop=loop, due=due,
     )
+    return _while_finite(state, finish_step(gan, new), metrics)
+
+
+def play(
+    gan, hyperparams, state, batch, key, *,
+    note=lambda player, number, before, after, metrics: None, **options,
+):
+    """Make the updates of one step, whatever numbers come of them.
+
+    Args:
+        gan, hyperparams, state, batch, key, options: as `train_step`.
+        note: called after each update with the player's name, the update's
+            number, the states before and after it, and its metrics.
+
+    Returns:
+        (state, metrics); no step is counted.
+    """
+    turn = _turns(gan, hyperparams, key, **options)
 
     def update_d(state, number):
-        return updates.discriminator_update(
+        new, metrics = updates.discriminator_update(
             turn(state, number), *_real(batch, number)
         )
+        note('discriminator', number, state, new, metrics)
+        return new, metrics
 
     def update_g(state, number):
-        return updates.generator_update(
+        new, metrics = updates.generator_update(
             turn(state, gan.d_steps + number),
             *_real(batch, number - gan.g_steps),
         )
+        note('generator', number, state, new, metrics)
+        return new, metrics
 
-    play = SCHEDULES[gan.schedule]
-    state, metrics = play(gan, hyperparams, state, update_d, update_g)
-    return finish_step(gan, state), metrics
+    return SCHEDULES[gan.schedule](
+        gan, hyperparams, state, update_d, update_g
+    )
+
+
+def _while_finite(state, new, metrics):
+    """Take the new state where all metrics are finite; else end its life.
+
+    Losses, penalties and norms of gradients are metrics, so nothing that is not
+    finite enters a state unseen.
+    """
+    alive = state.alive & jnp.isfinite(jnp.stack([*metrics.values()])).all()
+    kept = _choose(alive, new, state).replace(alive=alive)
+    return kept, {**metrics, ALIVE: jnp.float32(alive)}
 
 
 def _real(batch, number):
@@ -171,11 +215,15 @@ def _real(batch, number):
 
 
 def finish_step(gan, state):
-    """Count a step whose updates are made; keep G where a snapshot is due."""
-    state = state.replace(
+    """Count a step whose updates are made; keep G where a snapshot is due.
+
+    Of a state that is not alive nothing changes.
+    """
+    new = state.replace(
         step=state.step + 1, position=state.position + game.draws_per_step(gan)
     )
-    return game.take_snapshot(gan, state) if gan.snapshots else state
+    new = game.take_snapshot(gan, new) if gan.snapshots else new
+    return _choose(state.alive, new, state)
 
 
 def critic_step(gan, hyperparams, state, batch, key, number, **options):
@@ -190,13 +238,13 @@ def critic_step(gan, hyperparams, state, batch, key, number, **options):
         (state, metrics of the last update): `position` counts the batches,
         `step` is as before.
     """
-    turn = _turns(gan, hyperparams, key, **options)
+    turn, start = _turns(gan, hyperparams, key, **options), state
     for place in range(len(batch.images)):
         state, metrics = updates.discriminator_update(
             turn(state, number + place), *_real(batch, place)
         )
     position = state.position + len(batch.images)
-    return state.replace(position=position), metrics
+    return _while_finite(start, state.replace(position=position), metrics)
 
 
 def guarded_discriminator_step(
@@ -227,9 +275,11 @@ def guarded_generator_step(
 
 
 def _guarded(state, player, threshold, new, metrics):
-    active = metrics[f'{player}/loss'] > threshold
+    active = _above(metrics[f'{player}/loss'], threshold)
     made = {f'{player}/updates': active.astype(jnp.float32)}
-    return _choose(active, new, state), {**metrics, **made}
+    return _while_finite(
+        state, _choose(active, new, state), {**metrics, **made}
+    )
 
 
 def _turns(gan, hyperparams, key, **options):

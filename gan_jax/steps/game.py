@@ -161,6 +161,8 @@ class GANState(struct.PyTreeNode):
     Attributes:
         step: int32, steps made: each has `g_steps` generator updates.
         position: int32, real batches drawn.
+        alive: bool, whether every number so far was finite. Once one is not,
+            steps change nothing: this is the state before it.
         generator, discriminator: the players.
         ema_params, ema_stats: averages of the generator's params and stats.
         memory: {'loss' or a regularizer: what it remembers}; under 'latest'
@@ -172,6 +174,7 @@ class GANState(struct.PyTreeNode):
 
     step: jax.Array
     position: jax.Array
+    alive: jax.Array
     generator: NetworkState
     discriminator: NetworkState
     ema_params: Any
@@ -244,6 +247,7 @@ def init(gan, key, image_shape, clip_limit=0.01):
     return GANState(
         step=jnp.zeros((), jnp.int32),
         position=jnp.zeros((), jnp.int32),
+        alive=jnp.ones((), bool),
         generator=generator,
         discriminator=discriminator,
         ema_params=jax.tree.map(jnp.copy, generator.params),
