@@ -182,12 +182,12 @@ def test_steps_that_cadences_do_not_divide_are_all_made(tmp_path):
     assert int(run(tmp_path, config).state.step) == 5
 
 
-def test_value_that_is_not_finite_stops_and_names_the_last_save(tmp_path):
+def test_learning_rate_that_is_far_too_high_is_told(tmp_path):
     config = helpers.tiny_mlp()
     for optimizer in (config.g_optimizer, config.d_optimizer):
         optimizer.name, optimizer.learning_rate = 'sgd', 1e30
     config.loss.name = 'least_squares'
-    with pytest.raises(errors.NonFiniteError, match='at step 2; no step is'):
+    with pytest.raises(errors.NonFiniteError, match='at step 1, and with'):
         run(tmp_path, config)
 
 
