@@ -1,6 +1,7 @@
 """Modes of a mixture that samples recover."""
 
 import numpy as np
+from scipy import special
 
 
 def radius(dimension):
@@ -14,8 +15,6 @@ def radius(dimension):
     Returns:
         float, in standard deviations.
     """
-    from scipy import special
-
     return float(np.sqrt(special.chdtri(dimension, np.exp(-4.5))))
 
 
