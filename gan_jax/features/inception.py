@@ -2,7 +2,8 @@
 
 The network of the TensorFlow graph of 2015-12-05, in the port of pytorch-fid.
 Its weights are converted once from that port's file by
-`gan_jax.convert_inception`; what was and was not checked is in README.md here.
+`gan_jax.convert_inception`. They were not at hand: random ones of the same
+names and shapes were compared with PyTorch's (README.md here tells all).
 
 Differs from Szegedy et al., Rethinking the Inception Architecture for Computer
 Vision, https://arxiv.org/abs/1512.00567, 2015, as the graph does: 1008 classes,
@@ -283,9 +284,10 @@ def prepare(images):
 
     Others differ, and so do their numbers. The TensorFlow graph, torch-fidelity
     and StyleGAN's metrics interpolate as TensorFlow 1 did, with pixel centres
-    at whole numbers, and take (x - 128) / 128. clean-fid smooths before it
-    shrinks (Parmar et al., On Aliased Resizing and Surprising Subtleties in GAN
-    Evaluation, https://arxiv.org/abs/2104.11222, 2021).
+    at whole numbers, and take (x - 128) / 128. clean-fid takes that too, after
+    a bicubic interpolation that smooths before it shrinks (Parmar et al., On
+    Aliased Resizing and Surprising Subtleties in GAN Evaluation,
+    https://arxiv.org/abs/2104.11222, 2021).
 
     Args:
         images: [B, H, W, C] uint8, or float in [-1, 1]; C is 1 or 3.
