@@ -1,0 +1,238 @@
+"""Linear probes: what a linear classifier can read from features."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gan_jax import errors
+from gan_jax.features import discriminators
+from gan_jax.features import extractors
+from gan_jax.features import values
+from gan_jax.metrics import features as features_lib
+
+WEIGHT = 1e-3  # lambda of `probe`
+MAX_STEPS = 1000  # of L-BFGS
+TEST_SHARE = 0.3
+BATCH = 64
+
+
+def probe(features, labels, test_features, test_labels, *, weight=WEIGHT):
+    """Fit a linear classifier to features; give its accuracy on others.
+
+    Multinomial logistic regression on features of mean 0 and variance 1, as
+    those to fit have:
+
+    min_{w, b} mean_i -log p(y_i | x_i; w, b) + weight / 2 ||w||^2
+
+    by scikit-learn's L-BFGS. Differs from Radford et al., who fit a linear SVM
+    to maxima over parts of all of D's feature maps.
+
+    Args:
+        features: [N, ...], N >= 2.
+        labels: [N] integers.
+        test_features: [M, ...].
+        test_labels: [M] integers.
+        weight: of the penalty, > 0.
+
+    Returns:
+        float in [0, 1], the share of the others it has right.
+
+    Raises:
+        errors.DataError: where sets do not go together, or for one class.
+        errors.NonFiniteError: for a value that is not finite.
+
+    References:
+        Radford et al., Unsupervised Representation Learning with Deep
+        Convolutional Generative Adversarial Networks,
+        https://arxiv.org/abs/1511.06434, 2015, section 5.1.
+    """
+    from sklearn.linear_model import LogisticRegression  # takes seconds
+
+    names = ('features', 'test features')
+    rows, test_rows = features_lib.pair(features, test_features, names)
+    labels = _labels(labels, len(rows))
+    test_labels = _labels(test_labels, len(test_rows))
+    if len(np.unique(labels)) < 2:
+        raise errors.DataError('a probe needs labels of 2 classes or more')
+    rows, test_rows = rows.astype(np.float64), test_rows.astype(np.float64)
+    mean, std = _scale(rows)
+    # scikit-learn's C weighs the sum of the losses, not the penalty.
+    model = LogisticRegression(
+        C=1 / (weight * len(rows)), max_iter=MAX_STEPS
+    ).fit((rows - mean) / std, labels)
+    found = model.predict((test_rows - mean) / std)
+    return float((found == test_labels).mean())
+
+
+def _scale(rows):
+    """Give mean and standard deviation of columns, 1 where one is constant."""
+    std = rows.std(0)
+    return rows.mean(0), np.where(std > 1e-8 * abs(rows).max(), std, 1)
+
+
+def _labels(labels, count):
+    labels = np.asarray(labels)
+    if labels.shape != (count,) or labels.dtype.kind not in 'iu':
+        raise errors.DataError(
+            f'labels are {labels.dtype} {list(labels.shape)}; integers '
+            f'[{count}] are asked'
+        )
+    return labels
+
+
+def split(labels, *, seed=0, test_share=TEST_SHARE):
+    """Part labelled data, each class in the same shares.
+
+    Args:
+        labels: [N] integers, of each class two or more.
+        seed: of the choice.
+        test_share: share of the data that is to test on.
+
+    Returns:
+        (places to fit on, places to test on), both int64.
+
+    Raises:
+        errors.DataError: where a class comes once alone.
+    """
+    labels = np.asarray(labels)
+    random = np.random.RandomState(seed)
+    fit, test = [], []
+    for label in np.unique(labels):
+        places = random.permutation(np.flatnonzero(labels == label))
+        if len(places) < 2:
+            raise errors.DataError(
+                f'class {label} has one image alone, and a probe needs one to '
+                'fit on and one to test on'
+            )
+        count = min(max(round(test_share * len(places)), 1), len(places) - 1)
+        test.append(places[:count])
+        fit.append(places[count:])
+    return np.sort(np.concatenate(fit)), np.sort(np.concatenate(test))
+
+
+class Comparison(NamedTuple):
+    """Accuracies of linear probes on the same images.
+
+    Attributes:
+        discriminator: on the features of a trained D.
+        random: on those of the same D before training.
+        pixels: on the pixels themselves.
+    """
+
+    discriminator: float
+    random: float
+    pixels: float
+
+
+def compare(gan, state, images, labels, *, test=None, seed=0):
+    """Tell what a discriminator has learned of classes it was not told.
+
+    Args:
+        gan: `game.GAN`.
+        state: `game.GANState` of it.
+        images: [N, H, W, C] uint8, or float in [-1, 1]; or points [N, D].
+        labels: [N] integers.
+        test: (images, labels) to test on; by default `TEST_SHARE` of each
+            class, by seed. D may have been trained on them, without labels.
+        seed: of that choice and of the untrained D.
+
+    Returns:
+        `Comparison`.
+
+    Raises:
+        errors.DataError: as `probe` and `split`.
+    """
+    if test is None:
+        labels = _labels(labels, len(images))
+        fit_on, test_on = split(labels, seed=seed)
+        test = images[test_on], labels[test_on]
+        images, labels = images[fit_on], labels[fit_on]
+    return Comparison(*(
+        probe(extract(images).features, labels,
+              extract(test[0]).features, test[1])
+        for extract in (
+            discriminators.of_discriminator(gan, state),
+            discriminators.of_random_discriminator(gan, state, seed=seed),
+            extractors.pixels(),
+        )
+    ))
+
+
+class Tuned(NamedTuple):
+    """What is fine-tuned: a discriminator's params and a linear layer."""
+
+    params: Any
+    kernel: Any
+    bias: Any
+
+
+def fine_tune(
+    gan, state, images, labels, test_images, test_labels, *, steps=200,
+    learning_rate=3e-4, seed=0,
+):
+    """Train a whole discriminator, with a linear layer, on labelled images.
+
+    Its features, with the mean and variance they have at the start on these
+    images taken out, go through a linear layer that starts at 0. Adam on the
+    cross-entropy, with a constant rate; running statistics stay as they were.
+
+    Args:
+        gan: `game.GAN`.
+        state: `game.GANState` of it.
+        images: [N, H, W, C] uint8, or float in [-1, 1]; or points [N, D].
+        labels: [N] integers from 0 on.
+        test_images, test_labels: to test on.
+        steps: updates, of `BATCH` images each.
+        learning_rate: of Adam.
+        seed: of the order of the images.
+
+    Returns:
+        float in [0, 1], the share of the test images it has right.
+
+    Raises:
+        errors.DataError: where sets do not go together.
+    """
+    labels = _labels(labels, len(images))
+    test_labels = _labels(test_labels, len(test_images))
+    extract = discriminators.of_discriminator(gan, state)
+    mean, std = _scale(extract(images).features)
+    num_classes = 1 + int(max(labels.max(), test_labels.max()))
+    tuned = jax.tree.map(jnp.asarray, Tuned(
+        state.discriminator.params,
+        jnp.zeros((len(mean), num_classes)), jnp.zeros(num_classes),
+    ))
+    scale = jnp.asarray(mean), jnp.asarray(std)
+    adam = optax.adam(learning_rate)
+
+    def logits_fn(tuned, images):
+        variables = discriminators.Variables(
+            tuned.params, state.discriminator.stats
+        )
+        features, _ = discriminators.outputs(gan, variables, images)
+        return (features - scale[0]) / scale[1] @ tuned.kernel + tuned.bias
+
+    @jax.jit
+    def update(tuned, opt_state, images, labels):
+        grads = jax.grad(lambda tuned: (
+            optax.softmax_cross_entropy_with_integer_labels(
+                logits_fn(tuned, images), labels
+            ).mean()
+        ))(tuned)
+        updates, opt_state = adam.update(grads, opt_state)
+        return optax.apply_updates(tuned, updates), opt_state
+
+    random = np.random.RandomState(seed)
+    opt_state = adam.init(tuned)
+    for _ in range(steps):
+        chosen = random.randint(0, len(images), BATCH)
+        tuned, opt_state = update(
+            tuned, opt_state, values.checked(images[chosen]), labels[chosen]
+        )
+    told = extract._replace(apply=functools.partial(
+        jax.jit(lambda tuned, images: (logits_fn(tuned, images), None)), tuned
+    ))(test_images).features.argmax(1)
+    return float((told == test_labels).mean())
