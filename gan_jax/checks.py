@@ -8,12 +8,14 @@ from gan_jax import augment
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import losses
+from gan_jax import measures
 from gan_jax import mixtures
 from gan_jax import networks
 from gan_jax import regularizers
 from gan_jax import schedules
 from gan_jax.data import pictures
 from gan_jax.data import sources
+from gan_jax.features import extractors
 from gan_jax.metrics import costs
 from gan_jax.networks import activations
 from gan_jax.networks import autoencoder
@@ -47,6 +49,11 @@ def validate(config, num_devices=1, points=None):
     _check_names(config)
     if points is None:
         points = config_lib.has_points(config)
+    for name in config_lib.eval_metrics(config):
+        if name not in measures.MEASURES:
+            raise errors.ConfigError(
+                errors.unknown_name('eval_metrics', name, measures.MEASURES)
+            )
     if config.keep_best and not config.eval_every:
         raise errors.ConfigError(
             f'keep_best={config.keep_best!r} needs eval_every, the steps '
@@ -228,6 +235,7 @@ def _check_numbers(config):
     shares = ['labels.flip_probability', 'loss.gamma', 'history.share']
     for key in [*shares, 'augment.probability']:
         need(key, lambda v: 0 <= v <= 1, 'in [0, 1]')
+    need('eval_samples', lambda v: v >= 16, 'at least 16')
     need('data.limit', lambda v: v >= 0, '0 (all) or positive')
     need('data.max_bad', lambda v: 0 <= v <= 1, 'in [0, 1]')
     need('data.test_share', lambda v: 0 <= v < 1, 'in [0, 1)')
@@ -256,6 +264,7 @@ def _check_names(config):
         'schedule.name': adversarial.SCHEDULES,
         'data.crop': pictures.CROPS,
         'data.feed': FEEDS,
+        'eval_features': extractors.EXTRACTORS,
         'keep_best': ('', *costs.COSTS),
         'on_nan': ON_NAN,
         'generator.name': [

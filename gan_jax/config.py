@@ -24,6 +24,9 @@ FREE_KEYS = (
     'data.max_bad',
     'data.resident_share',
     'eval_every',
+    'eval_features',
+    'eval_metrics',
+    'eval_samples',
     'keep_best',
     'keep_checkpoints',
     'keep_every',
@@ -145,6 +148,9 @@ def default_config():
     config.sample_every = 250  # steps between grids of samples; 0 is off
     config.checkpoint_every = 500  # steps between saves; 0: at the end alone
     config.eval_every = 0  # steps between measured samples; 0 is off
+    config.eval_metrics = ''  # such as 'fid,kid', more of measures.MEASURES
+    config.eval_features = 'classifier'  # what they compare images by
+    config.eval_samples = 1000  # and as many real images, at most
     config.keep_checkpoints = 3  # newest ones to keep
     config.keep_every = 0  # steps of which multiples are kept too; 0 is none
     config.keep_best = ''  # metric whose best step is kept, of costs.COSTS
@@ -247,6 +253,13 @@ def classes(config):
     """Parse data.classes into names; () is all."""
     return tuple(
         name.strip() for name in config.data.classes.split(',') if name.strip()
+    )
+
+
+def eval_metrics(config):
+    """Parse eval_metrics into names."""
+    return tuple(
+        name.strip() for name in config.eval_metrics.split(',') if name.strip()
     )
 
 

@@ -53,7 +53,7 @@ def parse_step(text):
     Raises:
         errors.ConfigError: for anything else.
     """
-    if text in (None, BEST):
+    if text is None or text == BEST or isinstance(text, int):
         return text
     if not (text.isascii() and text.isdigit()):
         raise errors.ConfigError(
@@ -226,6 +226,28 @@ def _read_json(workdir, name):
         ) from error
 
 
+def saved_steps(workdir):
+    """List the saved steps of a run folder, oldest first.
+
+    Raises:
+        errors.CheckpointError: where there are none.
+    """
+    checkpoints = _checkpoints(workdir)
+    try:
+        found = checkpoints.steps()
+    finally:
+        checkpoints.close()
+    if not found:
+        raise errors.CheckpointError(f'no checkpoint in {workdir} yet')
+    return found
+
+
+def _checkpoints(workdir):
+    return checkpoint.Checkpoints(
+        epath.Path(workdir).expanduser() / 'checkpoints', read_only=True
+    )
+
+
 def load(workdir, step=None):
     """Bring back a run from its folder alone.
 
@@ -244,9 +266,7 @@ def load(workdir, step=None):
     image_shape = tuple(data['image_shape'])
     checks.validate(config, points=len(image_shape) == 1)
     gan = build.gan(config, image_shape, len(data.get('classes', ())))
-    checkpoints = checkpoint.Checkpoints(
-        epath.Path(workdir).expanduser() / 'checkpoints', read_only=True
-    )
+    checkpoints = _checkpoints(workdir)
     abstract = build.abstract_state(gan, image_shape)
     try:
         if step == BEST:

@@ -19,7 +19,9 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax import evaluating
 from gan_jax import evaluation
+from gan_jax import measures
 from gan_jax import non_finite
 from gan_jax import programs as programs_lib
 from gan_jax import run_folder
@@ -175,11 +177,15 @@ def _train(config, workdir, images, labels, callback, override, stopper):
 
 
 def _check_keep_best(config):
-    names = evaluation.names(build.mixture(config))
+    names = [
+        *evaluation.names(build.mixture(config)),
+        *(f'eval/{name}' for metric in config_lib.eval_metrics(config)
+          for name in measures.MEASURES[metric].better),
+    ]
     if config.keep_best and config.keep_best not in names:
         raise errors.ConfigError(
-            f'keep_best={config.keep_best!r} is not measured of these data; '
-            f'{names} are'
+            f'keep_best={config.keep_best!r} is not measured; {names} are, and '
+            'eval_metrics measures more'
         )
 
 
@@ -331,6 +337,7 @@ def _loop(
         keep=config.on_nan == 'stop',
     )
     _, best = checkpoints.best()
+    watch = evaluating.Watch(config, dataset)
     if start == 0:
         _sample(config, gan, state, dataset, writer, 0)
     state = parallel.replicate(state)
@@ -377,6 +384,7 @@ def _loop(
             _sample(config, gan, host_state, dataset, writer, step)
         if evaluate:
             record |= _evaluate(config, gan, host_state, dataset)
+            record |= watch.numbers(gan, host_state)
         if log or evaluate:
             writer.scalars(step, record, _line(record))
             if callback is not None:
@@ -428,6 +436,8 @@ LINE = {
     'eval/nearest_real': 'nearest real {:.3f}',
     'eval/modes': '{:.0f} modes',
     'eval/high_quality': 'high quality {:.3f}',
+    'eval/fid': 'fid {:.1f}',
+    'eval/kid': 'kid {:.3g}',
 }
 
 

@@ -17,15 +17,15 @@ FLOORS = {
     'data': 2,
     'steps': 3,
     'features': 3.5,
-    'config': 4, 'runtime': 4,
+    'config': 4, 'measures': 4, 'runtime': 4,
     'checks': 4.5,
     'build': 5, 'recipe': 5,
     'sampling': 6, 'evaluation': 6, 'programs': 6,
-    'non_finite': 6.5, 'run_folder': 6.5,
+    'evaluating': 6.5, 'non_finite': 6.5, 'run_folder': 6.5,
     'train': 7,
     'command': 8,
-    'check_data': 9, 'convert_inception': 9, 'doctor': 9, 'main': 9, 'pack': 9,
-    'prepare': 9, 'sample': 9,
+    'check_data': 9, 'convert_inception': 9, 'doctor': 9, 'evaluate': 9,
+    'main': 9, 'pack': 9, 'prepare': 9, 'sample': 9,
 }
 PURE = {room for room, floor in FLOORS.items() if floor < 1}
 IO = {'absl', 'etils', 'logging', 'pathlib', 'time', 'tensorboardX', 'tqdm'}

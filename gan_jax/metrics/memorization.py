@@ -1,7 +1,6 @@
 """Does a generator copy its training images? Neighbours, and a verdict."""
 
 import numpy as np
-from scipy import stats
 
 from gan_jax import errors
 from gan_jax.metrics import distances
@@ -109,6 +108,8 @@ def verdict(samples, held_out, training, *, quantile=0.05, alpha=0.01):
         tail here finds the few copies among many samples. The second test is
         Fisher's exact one, of which image is nearest.
     """
+    from scipy import stats  # takes most of a second
+
     samples, training = features.pair(
         samples, training, ('samples', 'training images')
     )

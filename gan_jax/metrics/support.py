@@ -6,7 +6,6 @@ Among s even draws from N images two are the same with probability
 """
 
 import numpy as np
-from scipy import stats
 
 from gan_jax import errors
 from gan_jax.metrics import distances
@@ -54,6 +53,8 @@ def support_size(samples, threshold, *, batch_size, confidence=0.95):
         study, https://arxiv.org/abs/1706.08224, 2017: s for which c is at
         least a half, and N near s^2.
     """
+    from scipy import stats  # takes most of a second
+
     closest, _ = closest_pairs(samples, batch_size)
     batches, hits = len(closest), int((closest < threshold).sum())
     tail = (1 - confidence) / 2

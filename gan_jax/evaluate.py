@@ -1,0 +1,108 @@
+"""Measure the samples of a run, or compare two sets of images.
+
+    python -m gan_jax.evaluate --workdir=runs/dcgan
+    python -m gan_jax.evaluate --workdir=runs/dcgan --step=all --metrics=fid,kid
+    python -m gan_jax.evaluate --real=mnist --fake=my/samples --features=random
+
+Each number stands beside its floor: the same of two halves of the real images,
+or of the real images themselves. All that a number depends on is printed with
+it and kept in a JSON file.
+"""
+
+import sys
+
+from absl import flags
+from ml_collections import config_flags
+
+from gan_jax import command
+from gan_jax import config as config_lib
+
+ALL = 'fid,kid,is,prdc,modes,ms_ssim,swd,support,memorization,probe'
+
+WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.')
+METRICS = flags.DEFINE_string(
+    'metrics', '', f"Some of '{ALL}'; all that the features and the data allow "
+    'by default.'
+)
+FEATURES = flags.DEFINE_string(
+    'features', 'classifier', "What images are compared by: 'classifier' (of "
+    "the run's own labelled data), 'inception', 'random', 'pixels', or "
+    "'discriminator', the run's own."
+)
+STEP = flags.DEFINE_string(
+    'step', None, "A saved step, 'best', or 'all'; newest by default."
+)
+WEIGHTS = flags.DEFINE_enum(
+    'weights', 'ema', ['ema', 'raw', 'snapshots'],
+    "The generator's moving average, itself, or its snapshots' average."
+)
+NUM_FAKE = flags.DEFINE_integer(
+    'num_fake', None, 'Samples, of the seeds 0 and on; by default as many as '
+    'real images.', lower_bound=4
+)
+NUM_REAL = flags.DEFINE_integer(
+    'num_real', 10_000, 'Real images, drawn by chance; all where there are '
+    'fewer.', lower_bound=4
+)
+SPLIT = flags.DEFINE_string(
+    'split', 'train', "Split of the real images; test is held out."
+)
+OUT = flags.DEFINE_string(
+    'out', '', "JSON file of the results; by default 'evaluation.json' in the "
+    'folder of the run.'
+)
+REAL = flags.DEFINE_string(
+    'real', '', 'A source of real images, in place of a run.'
+)
+FAKE = flags.DEFINE_string('fake', '', 'A source of images to compare with it.')
+with command.mistakes_told():
+    DATA = config_flags.DEFINE_config_dict(
+        'data', config_lib.default_config().data
+    )
+
+
+def main(argv):
+    """Measure --workdir, or --fake against --real."""
+    from gan_jax import errors
+    from gan_jax import evaluating
+    from gan_jax.runtime import environment
+
+    if len(argv) > 1:
+        raise errors.ConfigError(f'unexpected argument {argv[1]!r}')
+    if bool(WORKDIR.value) == bool(REAL.value or FAKE.value) or (
+            bool(REAL.value) != bool(FAKE.value)):
+        raise errors.ConfigError(
+            'name a run, such as --workdir=runs/dcgan, or two sources by '
+            '--real and --fake'
+        )
+    environment.use_compilation_cache()
+    asked = evaluating.Asked(
+        metrics=tuple(m.strip() for m in METRICS.value.split(',') if m.strip()),
+        features=FEATURES.value, weights=WEIGHTS.value,
+        num_fake=NUM_FAKE.value, num_real=NUM_REAL.value, split=SPLIT.value,
+    )
+    if WORKDIR.value:
+        results = evaluating.of_run(WORKDIR.value, STEP.value, asked, _say)
+    else:
+        real, fake = (
+            command.request([argv[0], name], _copy(DATA.value))
+            for name in (REAL.value, FAKE.value)
+        )
+        results = evaluating.of_sources(real, fake, asked, _say)
+    out = OUT.value or evaluating.default_out(WORKDIR.value)
+    if out:
+        evaluating.save(out, results)
+        print(f'Kept in {out}')
+
+
+def _copy(data):
+    return data.copy_and_resolve_references()
+
+
+def _say(line):
+    print(line)
+    sys.stdout.flush()
+
+
+if __name__ == '__main__':
+    command.run(main)

@@ -1,0 +1,184 @@
+"""Measuring a run and two sets of images, from data to lines and JSON."""
+
+import json
+
+import numpy as np
+from PIL import Image
+import pytest
+
+import helpers
+from conftest import ROOT
+from gan_jax import errors
+from gan_jax import evaluating
+from gan_jax import sampling
+from gan_jax import train
+from gan_jax.data import sources
+
+RANDOM = evaluating.Asked(features='random', num_fake=96)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A run of two saved steps on digits, with some held out."""
+    config = helpers.tiny_mlp()
+    config.data.test_share, config.data.limit = 0.2, 500
+    folder = tmp_path_factory.mktemp('run')
+    train.train(config, folder)
+    return folder
+
+
+def test_all_that_can_be_given_is_and_the_rest_is_told(folder):
+    lines = []
+    (result,) = evaluating.of_run(folder, None, RANDOM, lines.append)
+    text = '\n'.join(lines)
+    assert {'fid', 'kid', 'precision', 'recall', 'density', 'coverage',
+            'ms_ssim', 'swd', 'support', 'memorization', 'probe'
+            } <= set(result['values'])
+    for name in ('is', 'modes'):
+        assert f"{name} is left out: features='random' tell no" in text
+    fid = result['values']['fid']
+    assert fid['value'] > 3 * fid['floor'] > 0
+    (line,) = [line for line in lines if line.startswith('fid ')]
+    for part in (
+        f'{fid["value"]:.4g}', f'{fid["floor"]:.4g}', 'lower is better',
+        'untrained network of seed 0', result['features']['fingerprint'],
+        'real 500 of digits train 32x32x1', 'halves of 250',
+        'fake 96 of step 4 ema seeds 0-95',
+    ):
+        assert part in line, part
+    assert 'fewer than the 10,000' in text
+    assert result['values']['memorization']['pixels']['verdict'] == (
+        'no sign of copying'
+    )
+    with Image.open(folder / 'neighbours.png') as picture:
+        assert picture.size[0] > picture.size[1] / 2
+
+
+def test_number_is_that_of_the_samples_of_the_step(folder):
+    asked = RANDOM._replace(metrics=('fid',), num_real=200, features='pixels')
+    every = evaluating.of_run(folder, 'all', asked, print)
+    assert [result['step'] for result in every] == [2, 4]
+    raw = asked._replace(weights='raw')
+    (one,) = evaluating.of_run(folder, '2', raw, print)
+    assert one['num_real'] == 200
+    values = {r['values']['fid']['value'] for r in (*every, one)}
+    assert len(values) == 3
+    again = evaluating.of_run(folder, '2', raw, print)
+    assert again == [one]
+
+
+def test_discriminator_is_an_extractor_of_its_own_step(folder):
+    asked = RANDOM._replace(metrics=('fid',), features='discriminator')
+    two, four = evaluating.of_run(folder, 'all', asked, print)
+    assert two['features']['note'] == 'discriminator of step 2'
+    assert two['features']['fingerprint'] != four['features']['fingerprint']
+
+
+def test_what_is_asked_by_name_and_cannot_be_given_is_an_error(folder):
+    asked = RANDOM._replace(metrics=('is',))
+    with pytest.raises(errors.ConfigError, match='tell no classes'):
+        evaluating.of_run(folder, None, asked, print)
+    asked = RANDOM._replace(metrics=('fib',))
+    with pytest.raises(errors.ConfigError, match="mean 'fid'"):
+        evaluating.of_run(folder, None, asked, print)
+    with pytest.raises(errors.ConfigError, match='--features='):
+        evaluating.of_run(folder, None, RANDOM._replace(features='vgg'), print)
+    with pytest.raises(errors.CheckpointError, match='no checkpoint of step 3'):
+        evaluating.of_run(folder, '3', RANDOM, print)
+
+
+def saved_images(path, images):
+    np.save(path, images)
+    return sources.Request(f'npy:{path}')
+
+
+def test_two_sources_are_compared_and_copies_are_caught(tmp_path):
+    real = sources.Request('digits', test_share=0.3)
+    training = sources.load(real).images
+    random = np.random.RandomState(0)
+    chosen = training[random.permutation(len(training))[:300]]
+    noise = random.randint(-8, 9, chosen.shape)
+    noisy = np.clip(chosen.astype(int) + noise, 0, 255).astype(np.uint8)
+    others = sources.load(real._replace(split='test')).images[:300]
+    asked = RANDOM._replace(metrics=('fid', 'memorization'), num_fake=300)
+    verdicts = {}
+    for name, images in (
+        ('copies', chosen), ('noisy', noisy), ('others', others[::-1]),
+    ):
+        fake = saved_images(tmp_path / f'{name}.npy', images)
+        (result,) = evaluating.of_sources(real, fake, asked, print)
+        found = result['values']
+        assert found['fid']['value'] < 5 * found['fid']['floor']
+        verdicts[name] = found['memorization']['pixels']['verdict']
+    assert verdicts == {
+        'copies': 'copies', 'noisy': 'copies', 'others': 'no sign of copying',
+    }
+
+
+def test_images_of_two_sizes_are_told(tmp_path):
+    fake = saved_images(tmp_path / 'a.npy', helpers.random_images())
+    with pytest.raises(errors.DataError, match='32x32x1 and npy:.* of 8x8x1'):
+        evaluating.of_sources(sources.Request('digits'), fake, RANDOM, print)
+
+
+def test_points_are_compared_as_they_are(tmp_path):
+    config = helpers.tiny_mlp()
+    config.data.name = 'ring'
+    train.train(config, tmp_path)
+    lines = []
+    (result,) = evaluating.of_run(
+        tmp_path, None, evaluating.Asked(num_fake=200, num_real=500),
+        lines.append,
+    )
+    assert result['features']['name'] == 'pixels'
+    assert {'fid', 'kid', 'recall'} <= set(result['values'])
+    assert any('points are compared as they are' in line for line in lines)
+
+
+def test_training_measures_itself_and_keeps_the_best(tmp_path):
+    config = helpers.tiny_mlp()
+    config.num_steps, config.keep_checkpoints = 8, 1
+    config.eval_every, config.checkpoint_every = 2, 0
+    config.eval_metrics, config.eval_features = 'fid,prdc', 'random'
+    config.eval_samples, config.keep_best = 64, 'eval/fid'
+    train.train(config, tmp_path)
+    lines = [
+        json.loads(line)
+        for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()
+    ]
+    found = {line['step']: line['eval/fid'] for line in lines}
+    assert sorted(found) == [2, 4, 6, 8]
+    assert all('eval/coverage' in line for line in lines)
+    _, state = sampling.load(tmp_path, 'best')
+    assert int(state.step) == min(found, key=found.get)
+    (measured,) = evaluating.of_run(tmp_path, 'best', evaluating.Asked(
+        ('fid',), 'random', num_fake=64, num_real=64
+    ), print)
+    assert measured['values']['fid']['value'] == pytest.approx(
+        found[int(state.step)], rel=1e-5
+    )
+
+
+@pytest.mark.parametrize('flags, told', [
+    ((), 'name a run'),
+    (('--workdir=x', '--real=digits', '--fake=digits'), 'name a run'),
+    (('--real=digits',), 'by --real and --fake'),
+    (('--workdir=none',), 'is not the folder of a run'),
+    (('--real=digits', '--fake=digitz'), 'digitz'),
+    (('x',), "unexpected argument 'x'"),
+])
+def test_mistakes_of_the_command_line_are_one_line(flags, told):
+    done = helpers.run('gan_jax.evaluate', *flags)
+    assert done.returncode in (2, 5), done.stderr
+    assert done.stderr.count('\n') == 1 and told in done.stderr
+
+
+def test_command_keeps_what_it_prints(folder):
+    done = helpers.run(
+        'gan_jax.evaluate', f'--workdir={folder}', '--features=pixels',
+        '--metrics=fid', '--num_fake=64',
+    )
+    assert done.returncode == 0, done.stderr
+    kept = json.loads((folder / 'evaluation.json').read_text())
+    assert f'fid {kept[-1]["values"]["fid"]["value"]:.4g} ' in done.stdout
+    assert str(ROOT) not in json.dumps(kept)
