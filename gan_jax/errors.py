@@ -43,6 +43,10 @@ class DiskError(UserError):
     exit_code = 74
 
 
+class HostError(UserError):
+    """Another process of a run over several hosts is lost."""
+
+
 class LockedError(UserError):
     """Another process works in the folder."""
 

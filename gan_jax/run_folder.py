@@ -28,7 +28,7 @@ def made(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
         probe = workdir / f'.probe-{os.getpid()}'
         probe.write_text('')
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise errors.ConfigError(
             f'--workdir={workdir} cannot be written: {error.strerror or error}'

@@ -91,6 +91,7 @@ def train(
         errors.StoppedError: after SIGTERM or SIGINT, when the state is saved.
         errors.NonFiniteError: where a number is not finite, naming the first.
         errors.DiskError: where the disk takes no more.
+        errors.HostError: where another of several processes is lost.
         errors.UserError: one line that says what to mend.
     """
     checks.validate(config, parallel.device_count())
@@ -98,13 +99,21 @@ def train(
     first = parallel.is_first_host()
     try:
         with run_folder.made(workdir), lock.held(workdir, first), (
-                stopping.on_signals(parallel.signals())) as stopper:
+                stopping.on_signals()) as stopper:
             if restart and first:
                 run_folder.set_aside(workdir)
             return _train(
                 config, workdir, images, labels, callback, override_config,
                 stopper,
             )
+    except jax.errors.JaxRuntimeError as error:
+        if not parallel.is_parting(error):
+            raise
+        raise errors.HostError(
+            'another process of this run ended or cannot be reached; JAX '
+            f'names it within {parallel.HEARTBEAT} s. Start all of them again '
+            f'to go on from the last save ({str(error).splitlines()[0]})'
+        ) from error
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -345,6 +354,7 @@ def _loop(
     writer.say('Compiling (once) ...')
     began = logged_at = time.monotonic()
     step, logged_step, previous = start, start, None
+    agreement = parallel.Agreement()
     while step < config.num_steps:
         before = step
         state, metrics, step, position = programs.advance(
@@ -360,7 +370,7 @@ def _loop(
             writer.say(f'Compiled in {logged_at - began:.1f} s')
 
         last = step == config.num_steps
-        stop = parallel.agreed_signal(stopper.number, step)
+        stop = agreement.signal(stopper.number)
         log = last or _due(step, config.log_every)
         evaluate = _due(step, config.eval_every)
         save = last or stop or _due(step, config.checkpoint_every)

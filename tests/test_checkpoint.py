@@ -12,6 +12,7 @@ import helpers
 from gan_jax import errors
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import manifest
+from gan_jax.runtime import parallel
 from gan_jax.steps import adversarial
 
 
@@ -244,3 +245,29 @@ def test_failure_while_writing_keeps_the_last_and_is_cleaned(
     with pytest.raises(errors.DiskError, match='step 1 is kept'):
         checkpoints.close()  # a run must not end as if its end were saved
     assert newest(tmp_path, state)[0] == 1
+
+
+def test_hosts_that_see_other_checkpoints_are_told(saved, state, monkeypatch):
+    monkeypatch.setattr(parallel, 'same_on_all_hosts', lambda text: False)
+    with pytest.raises(errors.CheckpointError, match='file system they share'):
+        newest(saved, state)
+
+
+def test_damage_on_another_host_counts_here(saved, state, monkeypatch):
+    answers = iter([False, True, True])
+    monkeypatch.setattr(parallel, 'on_all_hosts', lambda holds: next(answers))
+    assert newest(saved, state) == (
+        2, ['warning: a checkpoint is damaged on another host']
+    )
+
+
+def test_full_disk_of_another_host_counts_here(state, tmp_path, monkeypatch):
+    lines = []
+    checkpoints = checkpoint.Checkpoints(tmp_path, say=lines.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(parallel, 'on_all_hosts', lambda holds: False)
+        checkpoints.save(1, state)
+    assert 'another host sees no room for it' in lines[0]
+    assert checkpoints.steps() == []
+    checkpoints.save(2, state)
+    checkpoints.close()

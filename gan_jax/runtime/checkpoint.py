@@ -11,6 +11,7 @@ import orbax.checkpoint as ocp
 
 from gan_jax import errors
 from gan_jax.runtime import manifest
+from gan_jax.runtime import parallel
 
 MAX_FAILURES = 3  # saves that may fail in a row
 ROOM = 2**20  # bytes that a save takes beside the state's own
@@ -47,7 +48,7 @@ class Checkpoints:
         self._keep, self._keep_every = keep, keep_every
         self._read_only = read_only
         self._about, self._say = about or {}, say
-        self._first = jax.process_index() == 0
+        self._first = parallel.is_first_host()
         self._thread = self._error = None
         self._failures, self._costs = 0, {}
         self._manager = ocp.CheckpointManager(
@@ -58,6 +59,12 @@ class Checkpoints:
                 cleanup_tmp_directories=not read_only,
             ),
         )
+        if not parallel.on_all_hosts(self._folder.exists()):
+            self._manager.close()
+            raise errors.CheckpointError(
+                f'not all hosts see {self._folder}; it must be on a file '
+                'system they share'
+            )
 
     def steps(self):
         """List the saved steps, oldest first.
@@ -120,7 +127,9 @@ class Checkpoints:
         self._join()
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         try:
-            self._check_room(size + ROOM)
+            room = self._lacks_room(size + ROOM)
+            if not parallel.on_all_hosts(not room):
+                raise OSError(room or 'another host sees no room for it')
             self._manager.save(int(step), args=ocp.args.StandardSave(state))
         except (OSError, ValueError) as error:
             self._fail(error)
@@ -130,16 +139,15 @@ class Checkpoints:
         )
         self._thread.start()
 
-    def _check_room(self, size):
-        """Refuse a save that the disk has no room for."""
+    def _lacks_room(self, size):
+        """Say why the disk does not take so many bytes; '' where it does."""
         try:
             free = shutil.disk_usage(self._folder).free
         except OSError:
-            return  # no disk of this machine
-        if free < size:
-            raise OSError(
-                f'{size / 1e6:.1f} MB are needed and {free / 1e6:.1f} MB free'
-            )
+            return ''  # no disk of this machine
+        return '' if free >= size else (
+            f'{size / 1e6:.1f} MB are needed and {free / 1e6:.1f} MB free'
+        )
 
     def _finish(self, step, state_form, cost):
         """Wait for Orbax, vouch for what it wrote, let old steps go."""
@@ -192,8 +200,9 @@ class Checkpoints:
 
     def _fail(self, error):
         self._failures += 1
-        for path in self._folder.glob('*.orbax-checkpoint-tmp*'):
-            path.rmtree()
+        if self._first:
+            for path in self._folder.glob('*.orbax-checkpoint-tmp*'):
+                path.rmtree()
         reason = ' '.join(str(error).split()) or type(error).__name__
         line = f'a checkpoint could not be saved ({reason}); {self._kept()}'
         if self._failures >= MAX_FAILURES:
@@ -273,14 +282,22 @@ class Checkpoints:
         """
         found = self._found()
         whole = [step for step in found if self._is_whole(step)]
+        if not parallel.same_on_all_hosts(f'{found} {whole}'):
+            raise errors.CheckpointError(
+                f'the hosts do not see the same checkpoints in {self._folder} '
+                f'(this one {found}); it must be on a file system they share'
+            )
         for step in reversed(found):
             if whole and step not in whole:
                 self._warn(f'{self._folder / str(step)} lacks {manifest.NAME}')
                 continue
+            state, damage = None, 'a checkpoint is damaged on another host'
             try:
                 state = self.restore(step, abstract_state)
             except errors.DamagedError as error:
-                self._warn(error)
+                damage = error
+            if not parallel.on_all_hosts(state is not None):
+                self._warn(damage)
                 continue
             if not whole:
                 self._warn(f'{self._folder} has no manifests, so is unchecked')
@@ -297,11 +314,13 @@ class Checkpoints:
         self._say(f'warning: {what}')
 
     def _forget_after(self, step):
-        if self._read_only or not self._first:
+        """Remove later steps; Orbax on every host must know that they went."""
+        if self._read_only:
             return
-        for other in self._found():
+        for other in self._found() if self._first else ():
             if other > step:
                 self._remove(other)
+        parallel.on_all_hosts(True)  # none looks before they are gone
         self._manager.reload()
 
     def close(self):

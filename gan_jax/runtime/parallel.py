@@ -7,15 +7,20 @@ device's share of the batch, with the mean over devices as a function.
 import math
 import os
 import pathlib
-import signal
 from typing import Any, Callable, NamedTuple
+import zlib
 
 from flax import jax_utils
 import jax
 from jax.experimental import multihost_utils
+import jax.numpy as jnp
 import numpy as np
 
+from gan_jax import errors
+
 AXIS = 'devices'
+HEARTBEAT = 30  # seconds without a sign of life after which a host is lost
+PARTING = 60  # seconds that a host which ends waits for the others
 CONTAINER_LIMIT = pathlib.Path('/sys/fs/cgroup/memory.max')
 MAX_STEPS_PER_CALL = 64
 MAX_BYTES_PER_CALL = 64 * 2**20  # of what a call is fed
@@ -59,8 +64,29 @@ ACROSS = Across(
 
 
 def initialize_hosts(**kwargs):
-    """Join the processes of a multi-host run; call before any other jax."""
-    jax.distributed.initialize(**kwargs)
+    """Join the processes of a multi-host run; call before any other jax.
+
+    JAX finds the cluster where no arguments name it. A process that is lost
+    ends the others: JAX ends them when it has not heard of it for `HEARTBEAT`
+    seconds, or at once where it was the first. One that fails alone waits
+    `PARTING` seconds for them, and then they end too.
+
+    Raises:
+        errors.ConfigError: where there is no cluster.
+    """
+    # Its agreement on SIGTERM is by steps that follow one another, and a call
+    # may make many; `Agreement` takes its place.
+    jax.config.update('jax_enable_preemption_service', False)
+    try:
+        jax.distributed.initialize(
+            heartbeat_timeout_seconds=HEARTBEAT,
+            shutdown_timeout_seconds=PARTING,
+            **kwargs,
+        )
+    except ValueError as error:
+        raise errors.ConfigError(
+            f'--multihost finds no cluster: {error}'
+        ) from error
 
 
 def is_first_host():
@@ -68,29 +94,63 @@ def is_first_host():
     return jax.process_index() == 0
 
 
-def signals():
-    """Name the signals that this process is to handle.
+class Agreement:
+    """Lets all hosts stop after the same call, whichever a signal came to."""
 
-    Of several hosts, JAX itself hears SIGTERM and tells the others; SIGINT ends
-    a process there as it does without us.
-    """
-    if jax.process_count() > 1:
-        return ()
-    return (signal.SIGTERM, signal.SIGINT)
+    def __init__(self):
+        """Begin with nothing asked."""
+        self._asked = None
+
+    def signal(self, number):
+        """Give the signal at which all hosts stop after this call, or None.
+
+        To be asked once after each call, by all hosts. Of several, each learns
+        what any of them was told one call before, so that no call waits.
+
+        Args:
+            number: the signal that reached this process, or None.
+        """
+        if jax.process_count() == 1:
+            return number
+        before, self._asked = self._asked, _largest(number or 0)
+        if must_block():
+            jax.block_until_ready(self._asked)
+        return None if before is None else int(before) or None
 
 
-def agreed_signal(number, step):
-    """Give the signal at which all hosts stop after this step, or None.
+def _largest(number):
+    """Begin to find the largest of a number over all hosts."""
+    mesh = jax.sharding.Mesh(np.array(jax.devices()), (AXIS,))
+    numbers = jax.make_array_from_process_local_data(
+        jax.NamedSharding(mesh, jax.P(AXIS)),
+        np.full(jax.local_device_count(), number, np.int32),
+    )
+    everywhere = jax.NamedSharding(mesh, jax.P())
+    return jax.jit(jnp.max, out_shardings=everywhere)(numbers)
 
-    Args:
-        number: the signal that reached this process, or None.
-        step: the same on every host.
+
+def on_all_hosts(holds):
+    """Say whether something holds on every host; each asks at the same time.
+
+    It is a barrier too: none goes on before all have come.
     """
     if jax.process_count() == 1:
-        return number
-    if multihost_utils.reached_preemption_sync_point(step):
-        return signal.SIGTERM
-    return None
+        return holds
+    return bool(multihost_utils.process_allgather(np.bool_(holds)).all())
+
+
+def same_on_all_hosts(text):
+    """Say whether a text is the same on every host, as `on_all_hosts`."""
+    if jax.process_count() == 1:
+        return True
+    digest = np.uint32(zlib.crc32(text.encode()))
+    return bool(np.ptp(multihost_utils.process_allgather(digest)) == 0)
+
+
+def is_parting(error):
+    """Say whether a JAX error tells that another process cannot be reached."""
+    told = ('Gloo', 'NCCL', 'UNAVAILABLE', 'DEADLINE_EXCEEDED', 'Barrier')
+    return jax.process_count() > 1 and any(word in str(error) for word in told)
 
 
 def device_count():
