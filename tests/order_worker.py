@@ -5,6 +5,7 @@
 With whatever devices there are. Every image's pixels are its number.
 """
 
+import contextlib
 import pathlib
 import sys
 
@@ -32,11 +33,15 @@ def dealt(fed):
     return images.reshape(images.shape[0] * images.shape[1], -1)
 
 
-def run(folder, kind, stop_at=None):
-    """Train; returns the numbers of the images of each batch."""
-    config = helpers.tiny_mlp()
-    config.data.feed, config.d_steps, config.num_steps = kind, 2, STEPS
-    config.checkpoint_every = SAVED
+def numbered(side=2):
+    """Give square images whose pixels are their number."""
+    images = np.arange(SIZE, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    return np.tile(images, (1, side, side, 1))
+
+
+@contextlib.contextmanager
+def watched():
+    """Yield a list that gets the numbers of the images of each call."""
     log, split = [], parallel.split
 
     def logged(fed):
@@ -44,20 +49,25 @@ def run(folder, kind, stop_at=None):
         log.append(dealt(shared))
         return shared
 
+    parallel.split = logged
+    try:
+        yield log
+    finally:
+        parallel.split = split
+
+
+def run(folder, kind, stop_at=None):
+    """Train; returns the numbers of the images of each batch."""
+    config = helpers.tiny_mlp()
+    config.data.feed, config.d_steps, config.num_steps = kind, 2, STEPS
+    config.checkpoint_every = SAVED
+
     def stop(step, metrics):
         if step == stop_at:
             raise Interrupted
 
-    parallel.split = logged
-    images = np.arange(SIZE, dtype=np.uint8).reshape(-1, 1, 1, 1)
-    try:
-        train.train(
-            config, folder, images=np.tile(images, (1, 2, 2, 1)), callback=stop
-        )
-    except Interrupted:
-        pass
-    finally:
-        parallel.split = split
+    with watched() as log, contextlib.suppress(Interrupted):
+        train.train(config, folder, images=numbered(), callback=stop)
     return np.concatenate(log)
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import helpers
+from survival_damage import DAMAGES
+from survival_damage import files_of
 from gan_jax import errors
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import manifest
@@ -101,34 +103,12 @@ def newest(folder, state, **options):
     return None if restored is None else int(restored.step), lines
 
 
-def files_of(folder):
-    return sorted(path for path in folder.rglob('*') if path.is_file())
-
-
 def test_newest_is_restored_without_a_word(saved, state):
     assert newest(saved, state) == (3, [])
 
 
 def test_folder_without_checkpoints_gives_none(tmp_path, state):
     assert newest(tmp_path / 'new', state) == (None, [])
-
-
-def flip(path, draw):
-    content = bytearray(path.read_bytes())
-    content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
-    path.write_bytes(content)
-
-
-def cut(path, draw):
-    content = path.read_bytes()
-    path.write_bytes(content[:draw.randrange(len(content))])
-
-
-DAMAGES = {
-    'flip': flip, 'cut': cut,
-    'delete': lambda path, draw: path.unlink(),
-    'empty': lambda path, draw: path.write_bytes(b''),
-}
 
 
 @pytest.mark.parametrize('number', range(12))

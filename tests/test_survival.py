@@ -1,6 +1,5 @@
 """Signals, two runs in one folder, damage: a run loses nothing."""
 
-import json
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 import helpers
+import survival_tools as tools
 from conftest import ROOT
 from gan_jax import config as config_lib
 from gan_jax import errors
@@ -30,12 +30,6 @@ TINY = (
 )
 
 
-def lines_of(workdir):
-    path = workdir / 'metrics.jsonl'
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith('}')]
-
-
 def start(workdir, *flags):
     return subprocess.Popen(
         [sys.executable, '-m', *MAIN, *TINY, f'--workdir={workdir}', *flags],
@@ -46,7 +40,9 @@ def start(workdir, *flags):
 
 def wait_for_step(process, workdir, step):
     deadline = time.monotonic() + 120
-    while not [line for line in lines_of(workdir) if line['step'] >= step]:
+    while not any(
+        line['step'] >= step for line in tools.lines_of(workdir)
+    ):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
 
@@ -78,18 +74,7 @@ def test_signal_saves_and_the_same_command_goes_on(number, whole, tmp_path):
     out, err = again.communicate(timeout=300)
     assert again.returncode == 0, err
     assert f'Going on from step {step}' in out
-    same_run(tmp_path, whole)
-
-
-def same_run(folder, other):
-    """Assert equal states and metrics without gap or double."""
-    states = [sampling.load(place)[1] for place in (folder, other)]
-    assert helpers.leaves_equal(*states)
-    found, expected = (
-        [{k: v for k, v in line.items() if not k.startswith('perf/')}
-         for line in lines_of(place)] for place in (folder, other)
-    )
-    assert found == expected
+    assert tools.difference(tmp_path, whole) == ''
 
 
 def test_second_run_in_a_folder_exits_with_75(tmp_path):

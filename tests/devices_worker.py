@@ -1,0 +1,48 @@
+"""Train, or go on, with whatever devices there are; save what was dealt.
+
+    python tests/devices_worker.py FOLDER NETWORK FEED
+
+Every image's pixels are its number. SGD and no BatchNorm, so that the number of
+devices must change nothing.
+"""
+
+import pathlib
+import sys
+
+import jax
+import numpy as np
+
+import helpers
+import order_worker
+from gan_jax import train
+
+STEPS, SAVED, BATCH, D_STEPS = 12, 6, 16, 2
+
+
+def config_of(network, feed):
+    """Give the config of a run whose samples devices do not change."""
+    config = helpers.tiny_mlp()
+    for player in (config.generator, config.discriminator):
+        player.name = network
+    for optimizer in (config.g_optimizer, config.d_optimizer):
+        optimizer.name, optimizer.learning_rate = 'sgd', 0.1
+    config.num_steps, config.checkpoint_every = STEPS, SAVED
+    config.batch_size, config.d_steps = BATCH, D_STEPS
+    config.data.feed, config.sample_every = feed, 0
+    return config
+
+
+def main(folder, network, feed):
+    folder = pathlib.Path(folder)
+    with order_worker.watched() as log:
+        run = train.train(
+            config_of(network, feed), folder, images=order_worker.numbered(8)
+        )
+    np.savez(
+        folder / 'dealt.npz', dealt=np.concatenate(log),
+        devices=jax.device_count(), position=int(run.state.position),
+    )
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])

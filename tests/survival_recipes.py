@@ -1,0 +1,167 @@
+"""Each recipe, shrunk, ended at each step and gone on with, to the bit.
+
+Every recipe gets what recipes leave out, so that something is due at nearly
+each step: lazy penalties, snapshots, rates that rise and fall, an EMA whose
+warm-up ends, epochs that end with a step and within one.
+"""
+
+import concurrent.futures
+import multiprocessing
+import pathlib
+import tempfile
+
+import jax
+
+import survival_tools as tools
+import test_recipes
+from gan_jax import config as config_lib
+from gan_jax import errors
+from gan_jax import recipe
+from gan_jax import train
+from gan_jax.runtime import checkpoint
+
+STEPS = 12
+LAZY, SNAPSHOT, BURST, EVAL = 4, 3, 6, 4  # cadences
+WARM, EMA, NOISE, FALL = 2, 5, 8, 10  # steps at which a schedule ends
+# An EMA warms up while (1 + step) / (10 + step) is below its decay.
+EMA_DECAY = (1 + EMA) / (10 + EMA)
+
+
+def prepared(path):
+    """Give a shrunk recipe in which much is due within `STEPS`."""
+    config = test_recipes.shrink(recipe.load(path))
+    config.num_steps = config.keep_checkpoints = STEPS
+    config.log_every = config.checkpoint_every = 1
+    config.sample_every = 0
+    config.ema_decay = EMA_DECAY
+    config.snapshots.count, config.snapshots.every = 2, SNAPSHOT
+    config.schedule.burst_every = BURST
+    for name in config_lib.active_regularizers(config):
+        config.regularizers[name].every = LAZY
+    for optimizer, kind in (
+        (config.g_optimizer, 'linear'), (config.d_optimizer, 'cosine')
+    ):
+        optimizer.schedule, optimizer.schedule_steps = kind, FALL
+        optimizer.warmup_steps = WARM
+    if config.instance_noise.std:
+        config.instance_noise.decay_steps = NOISE
+    if config.eval_every:
+        config.eval_every = EVAL
+    if not config_lib.has_mixture(config):
+        draws = max(config.d_steps, config.g_steps)
+        # Two and a half steps, but where there are bursts.
+        config.data.limit = (
+            config_lib.images_per_batch(config) * draws * 5 // 2
+        )
+    return config
+
+
+def events(config, positions):
+    """Say what happens around each step at which a run may end.
+
+    Args:
+        config: of `prepared`.
+        positions: {step: batches drawn until then}.
+
+    Returns:
+        {step: [what, ...]} of the steps 1 to `STEPS` - 1.
+    """
+    happens = {
+        'the EMA is warm': [EMA], 'rates are warm': [WARM],
+        'rates are 0': [FALL], 'a snapshot': range(SNAPSHOT, STEPS, SNAPSHOT),
+    }
+    if config_lib.active_regularizers(config):
+        happens['a lazy penalty'] = range(LAZY, STEPS, LAZY)
+    if config.schedule.name == 'wgan':
+        happens['a burst'] = [config.schedule.burst_first - 1, BURST]
+    if config.instance_noise.std:
+        happens['noise is 0'] = [NOISE]
+    if config.eval_every:
+        happens['measured'] = range(EVAL, STEPS, EVAL)
+    found = {1: ['first step']}
+    for what, steps in happens.items():
+        for step in steps:
+            for place, word in ((-1, 'before'), (0, 'at'), (1, 'after')):
+                if 0 < step + place < STEPS:
+                    found.setdefault(step + place, []).append(f'{word} {what}')
+    if not config_lib.has_mixture(config):
+        batch = config_lib.images_per_batch(config)
+        for step in range(1, STEPS):
+            inside = positions[step] * batch % config.data.limit
+            found.setdefault(step, []).append(
+                'mid-epoch' if inside else 'end of an epoch'
+            )
+    return dict(sorted(found.items()))
+
+
+def states_of(folder, like):
+    """Read every saved state of a run, {step: state}."""
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like
+    )
+    checkpoints = checkpoint.Checkpoints(folder / 'checkpoints', read_only=True)
+    try:
+        return {
+            step: checkpoints.restore(step, abstract)
+            for step in checkpoints.steps()
+        }
+    finally:
+        checkpoints.close()
+
+
+def trained(config, folder, steps):
+    """Train up to a step; returns the state."""
+    config = config.copy_and_resolve_references()
+    config.num_steps = steps
+    with tools.quiet():
+        return train.train(config, folder).state
+
+
+def check(path, folder, steps=None):
+    """Train a recipe at once and in two parts; returns a list of `tools.Case`.
+
+    Args:
+        path: of the recipe.
+        folder: an empty one.
+        steps: those at which the first part ends; by default all of `events`.
+    """
+    config = prepared(path)
+    try:
+        end = trained(config, folder / 'whole', STEPS)
+    except errors.DataError as error:
+        return [tools.Case(path.stem, skipped=str(error))]
+    states = states_of(folder / 'whole', end)
+    lines = tools.lines_of(folder / 'whole')
+    due = events(config, {k: int(s.position) for k, s in states.items()})
+    found = []
+    for step in steps or due:
+        part = folder / str(step)
+        ended = trained(config, part, step)
+        resumed = trained(config, part, STEPS)
+        found.append(tools.Case(
+            f'{path.stem} at {step}: {", ".join(due[step])}',
+            tools.states_difference(ended, states[step])
+            or tools.states_difference(resumed, end)
+            or tools.metrics_difference(tools.lines_of(part), lines),
+        ))
+        if step % 4 == 0:
+            jax.clear_caches()
+    jax.clear_caches()
+    return found
+
+
+def check_apart(path):
+    """Check a recipe in a folder that goes with it, for a process pool."""
+    with tempfile.TemporaryDirectory() as folder:
+        return check(path, pathlib.Path(folder))
+
+
+def cases(options, folder):
+    """Yield a `tools.Case` for each recipe and step."""
+    del folder
+    with concurrent.futures.ProcessPoolExecutor(
+        options.jobs, mp_context=multiprocessing.get_context('spawn'),
+        initializer=tools.hush,
+    ) as pool:
+        for found in pool.map(check_apart, test_recipes.RECIPES):
+            yield from found
