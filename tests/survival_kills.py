@@ -91,7 +91,8 @@ class Whole(NamedTuple):
 
     Attributes:
         folder: of the run.
-        seconds: of its process, from start to end.
+        seconds: of its process, from start to end, compilation left out, as
+            those to be killed find its programs in the cache.
         until_step: seconds from its start until its first logged step.
     """
 
@@ -129,6 +130,11 @@ class Process:
         """Give the last step that it logged, 0 before any."""
         steps = re.findall(r'^step (\d+) ', self.said(), re.MULTILINE)
         return int(steps[-1]) if steps else 0
+
+    def compiled(self):
+        """Give the seconds that it compiled for, 0 while it does."""
+        seconds = re.search(r'^Compiled in (\S+) s', self.said(), re.MULTILINE)
+        return float(seconds[1]) if seconds else 0.0
 
     def until(self, happens, timeout=TIMEOUT):
         """Wait until something happens, it ends, or time is over."""
@@ -262,7 +268,8 @@ def train_whole(game, folder, data):
     problem = process.problem()
     if problem:
         raise RuntimeError(f'{game} without a kill: {problem}')
-    return Whole(folder, time.monotonic() - began, until_step)
+    seconds = time.monotonic() - began - process.compiled()
+    return Whole(folder, seconds, until_step)
 
 
 def make_data(folder):
