@@ -29,41 +29,6 @@ DISCRIMINATOR = 'discriminator'
 ALL_STEPS = 'all'
 
 
-class Watch:
-    """Numbers about a run while it trains, by few samples."""
-
-    def __init__(self, config, dataset):
-        """Prepare; a classifier is trained when it is first asked.
-
-        Args:
-            config: with eval_metrics, eval_features and eval_samples.
-            dataset: `sources.Dataset` that is trained on.
-        """
-        self._config, self._dataset = config, dataset
-        self._extractor = self._real = None
-
-    def numbers(self, gan, state, weights='ema'):
-        """Measure samples of a state; returns {'eval/name': float}."""
-        config = self._config
-        if not config.eval_metrics:
-            return {}
-        if self._real is None:
-            self._extractor = _extractor(
-                config.eval_features, config, self._dataset,
-                _held_out(config, config.data.split), print,
-            )
-            places = _some(len(self._dataset.images), config.eval_samples)
-            self._real = _view(self._dataset, places, self._extractor, 'real')
-        fake = measures.View(
-            _sample(gan, state, config.eval_samples, weights), None,
-            self._extractor,
-        )
-        found = {}
-        for name in config_lib.eval_metrics(config):
-            found |= measures.measure(name, self._real, fake)
-        return {f'eval/{key}': n.value for key, n in found.items()}
-
-
 class Asked(NamedTuple):
     """What a person asks for.
 
@@ -106,21 +71,23 @@ def of_run(workdir, step, asked, say):
         sampling.parse_step(step)
     ]
     training = _dataset(config, asked.split)
-    held_out = _held_out(config, asked.split)
-    places = _some(len(training.images), asked.num_real)
+    held_out = held_out_of(config, asked.split)
+    places = some_places(len(training.images), asked.num_real)
     extractor = None
     if asked.features != DISCRIMINATOR:
-        extractor = _extractor(asked.features, config, training, held_out, say)
+        extractor = extractor_of(
+            asked.features, config, training, held_out, say
+        )
     results, real = [], None
     for number in steps:
         gan, state = sampling.load(workdir, number)
         if asked.features == DISCRIMINATOR:
             extractor = discriminators.of_discriminator(gan, state)
         if real is None or asked.features == DISCRIMINATOR:
-            real = _view(training, places, extractor, 'real')
+            real = view_of(training, places, extractor, 'real')
         count = asked.num_fake or len(real)
         fake = measures.View(
-            _sample(gan, state, count, asked.weights), None, extractor,
+            sample(gan, state, count, asked.weights), None, extractor,
             progress=_progress('fake'),
         )
         about = {
@@ -175,9 +142,9 @@ def of_sources(real, fake, asked, say):
         held_out = None
     config = config_lib.default_config()
     config.data.name = real.name
-    extractor = _extractor(asked.features, config, sets[0], held_out, say)
+    extractor = extractor_of(asked.features, config, sets[0], held_out, say)
     views = [
-        _view(data, _some(len(data.images), count), extractor, label)
+        view_of(data, some_places(len(data.images), count), extractor, label)
         for data, count, label in (
             (sets[0], asked.num_real, 'real'),
             (sets[1], asked.num_fake or asked.num_real, 'fake'),
@@ -242,7 +209,7 @@ def _dataset(config, split):
     return sources.load(build.request(config)._replace(split=split))
 
 
-def _held_out(config, split):
+def held_out_of(config, split='train'):
     """Load what was not trained on; None where there is nothing such."""
     if config_lib.has_mixture(config) or split == 'test':
         return None
@@ -252,14 +219,22 @@ def _held_out(config, split):
         return None
 
 
-def _some(count, most):
-    """Choose places of images by chance, in order."""
+def some_places(count, most):
+    """Choose at most so many places of images, by chance, in order."""
     if count <= most:
         return np.arange(count)
     return np.sort(np.random.RandomState(0).permutation(count)[:most])
 
 
-def _view(dataset, places, extractor, label):
+def view_of(dataset, places, extractor, label):
+    """Give the `measures.View` of some of a data set, seen once for all runs.
+
+    Args:
+        dataset: `sources.Dataset`.
+        places: int [n].
+        extractor: `extractors.Extractor`.
+        label: what the progress bar calls them.
+    """
     labels = None if dataset.labels is None else dataset.labels[places]
     cache = pathlib.Path(platformdirs.user_cache_dir('gan_jax')) / 'features'
     return measures.View(
@@ -268,7 +243,8 @@ def _view(dataset, places, extractor, label):
     )
 
 
-def _sample(gan, state, count, weights):
+def sample(gan, state, count, weights='ema'):
+    """Sample seeds 0 to count - 1: uint8 images, or points as they are."""
     samples = []
     chunk = 16 * sampling.BATCH
     for first in _shown(range(0, count, chunk), 'sampling'):
@@ -278,8 +254,15 @@ def _sample(gan, state, count, weights):
     return np.concatenate(samples)
 
 
-def _extractor(name, config, training, held_out, say):
-    """Make the extractor; points have no classifier and no networks."""
+def extractor_of(name, config, training, held_out, say):
+    """Make an extractor by name; points have no classifier and no networks.
+
+    Args:
+        name: of `extractors.EXTRACTORS`.
+        config: of the data.
+        training, held_out: `sources.Dataset`, the second or None.
+        say: function of a line.
+    """
     if training.images.ndim == 2 and name != 'pixels':
         say(f'note: points are compared as they are, not by {name!r}')
         name = 'pixels'
@@ -417,7 +400,7 @@ def _memorized(workdir, training, held_out, extractor, fake, say):
             'data.test_share in training, gives some'
         )
     views = [
-        _view(data, np.arange(len(data.images)), extractor, label)
+        view_of(data, np.arange(len(data.images)), extractor, label)
         for data, label in ((held_out, 'held out'), (training, 'training'))
     ]
     found = measures.memorized(fake, *views)

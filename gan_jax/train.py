@@ -6,7 +6,6 @@ Public: `train` and the `Run` that it returns.
 import contextlib
 import errno
 import functools
-import math
 import signal
 import time
 from typing import NamedTuple
@@ -19,15 +18,12 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
-from gan_jax import evaluating
-from gan_jax import evaluation
-from gan_jax import measures
 from gan_jax import non_finite
 from gan_jax import programs as programs_lib
 from gan_jax import run_folder
 from gan_jax import sampling
+from gan_jax import watch as watch_lib
 from gan_jax.data import sources
-from gan_jax.metrics import costs
 from gan_jax.runtime import environment
 from gan_jax.runtime import lock
 from gan_jax.runtime import parallel
@@ -40,7 +36,6 @@ from gan_jax.steps import game
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 MAX_ROLLBACKS = 3  # in a run, before a number that is not finite stops it
 NUM_IMAGES, NUM_POINTS = 100, 2500  # samples in a picture
-POINTS_PER_MODE = 26  # measured at least, as 26,000 of 1,000 in VEEGAN's paper
 
 
 class Run(NamedTuple):
@@ -133,7 +128,7 @@ def _train(config, workdir, images, labels, callback, override, stopper):
         )
     points = dataset.images.ndim == 2
     checks.validate(config, parallel.device_count(), points)
-    _check_keep_best(config)
+    watch_lib.check(config)
     image_shape = dataset.images.shape[1:]
     gan = build.gan(config, image_shape, len(dataset.classes))
 
@@ -183,19 +178,6 @@ def _train(config, workdir, images, labels, callback, override, stopper):
         checkpoints.close()
         writer.close()
     return Run(workdir, gan, state)
-
-
-def _check_keep_best(config):
-    names = [
-        *evaluation.names(build.mixture(config)),
-        *(f'eval/{name}' for metric in config_lib.eval_metrics(config)
-          for name in measures.MEASURES[metric].better),
-    ]
-    if config.keep_best and config.keep_best not in names:
-        raise errors.ConfigError(
-            f'keep_best={config.keep_best!r} is not measured; {names} are, and '
-            'eval_metrics measures more'
-        )
 
 
 def _initial_state(gan, config, image_shape):
@@ -346,7 +328,7 @@ def _loop(
         keep=config.on_nan == 'stop',
     )
     _, best = checkpoints.best()
-    watch = evaluating.Watch(config, dataset)
+    watch = watch_lib.Watch(config, dataset)
     if start == 0:
         _sample(config, gan, state, dataset, writer, 0)
     state = parallel.replicate(state)
@@ -393,13 +375,12 @@ def _loop(
         if draw:
             _sample(config, gan, host_state, dataset, writer, step)
         if evaluate:
-            record |= _evaluate(config, gan, host_state, dataset)
             record |= watch.numbers(gan, host_state)
         if log or evaluate:
             writer.scalars(step, record, _line(record))
             if callback is not None:
                 callback(step, record)
-        cost = _cost(config, record)
+        cost = watch.cost(record)
         if save or cost < best:
             non_finite.check_state(host_state, checkpoints)
             checkpoints.save(step, host_state, cost)
@@ -427,13 +408,6 @@ def _fetch(metrics):
         for name, value in sorted(parallel.unreplicate(metrics).items())
         if name != adversarial.ALIVE
     }
-
-
-def _cost(config, record):
-    """Give what the measured samples cost, inf where none are measured."""
-    if config.keep_best not in record:
-        return math.inf
-    return costs.COSTS[config.keep_best](record[config.keep_best])
 
 
 LINE = {
@@ -474,18 +448,6 @@ def _sample(config, gan, state, dataset, writer, step):
         writer.picture(
             f'{step:06d}', writer_lib.picture(samples, real), step=step
         )
-
-
-def _evaluate(config, gan, state, dataset):
-    mixture = build.mixture(config)
-    if mixture is not None:
-        modes = 0 if mixture.means is None else len(mixture.means)
-        count = max(NUM_POINTS, POINTS_PER_MODE * modes)
-        points = sampling.sample(gan, state, range(count))
-        return evaluation.against_mixture(points, mixture, dataset.images)
-    count = min(evaluation.NUM_SAMPLES, len(dataset.images) // 2)
-    images = sampling.sample(gan, state, range(count))
-    return evaluation.against_real(images, dataset.images)
 
 
 def _summarize(writer, workdir, start, config, seconds, images):

@@ -22,6 +22,7 @@ FLOORS = {
     'build': 5, 'recipe': 5,
     'sampling': 6, 'evaluation': 6, 'programs': 6,
     'evaluating': 6.5, 'non_finite': 6.5, 'run_folder': 6.5,
+    'watch': 6.7,
     'train': 7,
     'command': 8,
     'check_data': 9, 'convert_inception': 9, 'doctor': 9, 'evaluate': 9,

@@ -1,0 +1,104 @@
+"""What a run measures of its own samples while it trains."""
+
+import math
+
+from gan_jax import build
+from gan_jax import config as config_lib
+from gan_jax import errors
+from gan_jax import evaluating
+from gan_jax import evaluation
+from gan_jax import measures
+from gan_jax import sampling
+from gan_jax.metrics import costs
+
+NUM_POINTS = 2500
+POINTS_PER_MODE = 26  # at least, as 26,000 of 1,000 in VEEGAN's paper
+
+
+def check(config):
+    """Refuse to keep the best by a number that is not measured.
+
+    Raises:
+        errors.ConfigError: naming those that are.
+    """
+    names = [
+        *evaluation.names(build.mixture(config)),
+        *(f'eval/{name}' for metric in config_lib.eval_metrics(config)
+          for name in measures.MEASURES[metric].better),
+    ]
+    if config.keep_best and config.keep_best not in names:
+        raise errors.ConfigError(
+            f'keep_best={config.keep_best!r} is not measured; {names} are, and '
+            'eval_metrics measures more'
+        )
+
+
+class Watch:
+    """Numbers about the states of one run."""
+
+    def __init__(self, config, dataset):
+        """Prepare; a classifier is trained when it is first asked.
+
+        Args:
+            config: with eval_metrics, eval_features and eval_samples.
+            dataset: `sources.Dataset` that is trained on.
+        """
+        self._config, self._dataset = config, dataset
+        self._metrics = config_lib.eval_metrics(config)
+        self._extractor = self._real = None
+
+    def numbers(self, gan, state):
+        """Measure samples of the averaged generator.
+
+        Args:
+            gan: `game.GAN`.
+            state: `game.GANState` of NumPy arrays.
+
+        Returns:
+            {'eval/name': float}.
+        """
+        found = self._always(gan, state)
+        if not self._metrics:
+            return found
+        self._prepare()
+        fake = measures.View(
+            evaluating.sample(gan, state, self._config.eval_samples), None,
+            self._extractor,
+        )
+        for name in self._metrics:
+            numbers = measures.measure(name, self._real, fake)
+            found |= {f'eval/{k}': n.value for k, n in numbers.items()}
+        return found
+
+    def cost(self, record):
+        """Give what these numbers cost; inf where the one that counts lacks."""
+        name = self._config.keep_best
+        return costs.COSTS[name](record[name]) if name in record else math.inf
+
+    def _always(self, gan, state):
+        """Give what needs no labels and no features."""
+        real = self._dataset.images
+        mixture = build.mixture(self._config)
+        if mixture is not None:
+            modes = 0 if mixture.means is None else len(mixture.means)
+            count = max(NUM_POINTS, POINTS_PER_MODE * modes)
+            points = sampling.sample(gan, state, range(count))
+            return evaluation.against_mixture(points, mixture, real)
+        count = min(evaluation.NUM_SAMPLES, len(real) // 2)
+        images = sampling.sample(gan, state, range(count))
+        return evaluation.against_real(images, real)
+
+    def _prepare(self):
+        if self._real is not None:
+            return
+        config, dataset = self._config, self._dataset
+        self._extractor = evaluating.extractor_of(
+            config.eval_features, config, dataset,
+            evaluating.held_out_of(config, config.data.split), print,
+        )
+        places = evaluating.some_places(
+            len(dataset.images), config.eval_samples
+        )
+        self._real = evaluating.view_of(
+            dataset, places, self._extractor, 'real'
+        )
