@@ -87,6 +87,16 @@ def test_blurred_samples_are_nearer_and_not_to_training_images_alone():
     )
 
 
+def test_as_few_near_samples_as_held_out_images_are_not_called_copies():
+    def sampler(random, training, count):
+        return np.r_[training[:40], 9 + draw(random, count - 40)]
+
+    found = judge(sampler)
+    assert found['in_training'] == 1 and found['in_training_p'] < 0.01
+    assert found['nearer'] == 0.04 and found['nearer_p'] > 0.5
+    assert found['verdict'] == 'no sign of copying'
+
+
 def test_collapsed_samples_are_counted_by_the_images_they_lie_near():
     random = np.random.default_rng(0)
     training, held_out = draw(random, 400), draw(random, 400)
