@@ -16,6 +16,7 @@ from gan_jax import schedules
 from gan_jax.data import packs
 from gan_jax.data import pictures
 from gan_jax.data import sources
+from gan_jax.features import extractors
 from gan_jax.networks import activations
 from gan_jax.networks import autoencoder
 from gan_jax.networks import conditioning
@@ -30,6 +31,7 @@ DATA_NAMES = [
     *sources.DATASETS, *pictures.CROPS, *packs.FORMS, *checks.FEEDS,
     *config_lib.default_config().data,
 ]
+FEATURES = (ROOT / 'gan_jax' / 'features' / 'README.md').read_text()
 OBJECTIVES = (ROOT / 'configs' / 'OBJECTIVES.md').read_text()
 NAMES = [
     *losses.LOSSES, *regularizers.REGULARIZERS, *schedules.SCHEDULES,
@@ -50,6 +52,11 @@ def test_every_name_stands_in_the_table(name):
 @pytest.mark.parametrize('name', DATA_NAMES)
 def test_every_name_of_data_stands_on_its_page(name):
     assert f'`{name}`' in DATA or f'={name}`' in DATA
+
+
+@pytest.mark.parametrize('name', [*extractors.EXTRACTORS, 'discriminator'])
+def test_every_extractor_stands_on_the_page_of_features(name):
+    assert f'| `{name}` | ' in FEATURES
 
 
 @pytest.mark.parametrize('scheme', sources.SCHEMES)

@@ -21,7 +21,7 @@ from gan_jax.features import values
 from gan_jax.steps import game
 
 VERSION = 1  # raise it where equal settings and data give another network
-BATCH = 256  # images at a time where nothing is learned
+BATCH = 128  # images at a time where nothing is learned
 WAIT_EVERY = 16  # steps; so that batches do not pile up
 
 

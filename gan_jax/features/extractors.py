@@ -105,7 +105,7 @@ def pixels(dataset=None, test=None, *, seed=0, progress=None):
     del dataset, test, seed, progress
     return Extractor(
         'pixels', fingerprint('pixels', PIXELS_VERSION), 'raw pixels', 0,
-        _flat, 1024,
+        _flat,
     )
 
 
@@ -131,7 +131,7 @@ def random(dataset=None, test=None, *, seed=0, progress=None):
     return Extractor(
         'random', fingerprint('random', random_cnn.VERSION, seed),
         f'untrained network of seed {seed}', 0,
-        lambda images: (features(game.to_unit_range(images)), None), 256,
+        lambda images: (features(game.to_unit_range(images)), None),
     )
 
 

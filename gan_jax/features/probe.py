@@ -71,7 +71,7 @@ def probe(features, labels, test_features, test_labels, *, weight=WEIGHT):
 def _scale(rows):
     """Give mean and standard deviation of columns, 1 where one is constant."""
     std = rows.std(0)
-    return rows.mean(0), np.where(std > 1e-8 * abs(rows).max(), std, 1)
+    return rows.mean(0), np.where(std > 1e-8 * abs(rows).max(0), std, 1)
 
 
 def _labels(labels, count):

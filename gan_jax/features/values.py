@@ -21,8 +21,8 @@ def checked(inputs):
     inputs = np.asarray(inputs)
     if inputs.ndim not in (2, 4) or 0 in inputs.shape[1:]:
         raise errors.DataError(
-            f'data have shape {list(inputs.shape)}; images [N, H, W, C] or '
-            'points [N, D] are asked'
+            f'each of the data has shape {list(inputs.shape[1:])}; images '
+            '[N, H, W, C] or points [N, D] are asked'
         )
     points = inputs.ndim == 2
     if inputs.dtype == np.uint8 and not points:
