@@ -17,7 +17,7 @@ from ml_collections import config_flags
 from gan_jax import command
 from gan_jax import config as config_lib
 
-ALL = 'fid,kid,is,prdc,modes,ms_ssim,swd,support,memorization,probe'
+ALL = 'fid,kid,is,prdc,modes,ms_ssim,swd,support,cas,memorization,probe'
 
 WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.')
 METRICS = flags.DEFINE_string(

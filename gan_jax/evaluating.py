@@ -17,13 +17,14 @@ from gan_jax import errors
 from gan_jax import measures
 from gan_jax import sampling
 from gan_jax.data import sources
+from gan_jax.features import classifier
 from gan_jax.features import discriminators
 from gan_jax.features import extractors
 from gan_jax.features import probe as probe_lib
 from gan_jax.metrics import frechet
 from gan_jax.runtime import writer
 
-OF_RUNS = ('memorization', 'probe')  # beside MEASURES
+OF_RUNS = ('cas', 'memorization', 'probe')  # beside MEASURES
 DEFAULT = ('fid', 'kid', 'is', 'prdc', 'modes', 'ms_ssim', 'swd', 'support')
 DISCRIMINATOR = 'discriminator'
 ALL_STEPS = 'all'
@@ -96,6 +97,7 @@ def of_run(workdir, step, asked, say):
             **_about(training, asked.split, real, fake, extractor),
         }
         results.append(_measure(asked, real, fake, about, say, {
+            'cas': lambda: _classified(gan, real, fake, held_out),
             'memorization': lambda: _memorized(
                 workdir, training, held_out, extractor, fake, say
             ),
@@ -359,6 +361,12 @@ def _lines(name, found, count):
 
 
 def _told(name, found):
+    if name == 'cas':
+        yield (
+            f'cas {100 * found["value"]:.1f} % (trained on real: '
+            f'{100 * found["floor"]:.1f} %, higher is better)'
+        )
+        return
     if name == 'probe':
         yield 'probe ' + ', '.join(
             f'{key} {100 * value:.1f} %' for key, value in found.items()
@@ -410,6 +418,22 @@ def _memorized(workdir, training, held_out, extractor, fake, say):
         writer.save_png(path, writer.grid(rows, len(rows) // 10))
         say(f'Samples nearest to training images, and these: {path}')
     return found
+
+
+def _classified(gan, real, fake, held_out):
+    """Score classes by a classifier that is trained on samples alone."""
+    if not gan.num_classes:
+        raise errors.DataError('its samples have no class that was asked for')
+    if held_out is None or held_out.labels is None:
+        raise errors.DataError('no labelled images were held out')
+    others = np.asarray(held_out.images), held_out.labels
+    asked = np.arange(len(fake)) % gan.num_classes  # as `sampling.sample`
+    return {
+        'value': classifier.classifier_accuracy(fake.images, asked, *others),
+        'floor': classifier.classifier_accuracy(
+            real.images, real.labels, *others
+        ),
+    }
 
 
 def _probe(gan, state, training, places, held_out):

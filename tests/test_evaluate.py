@@ -87,6 +87,38 @@ def test_what_is_asked_by_name_and_cannot_be_given_is_an_error(folder):
         evaluating.of_run(folder, '3', RANDOM, print)
 
 
+def test_conditional_run_is_scored_by_a_classifier_of_its_samples(
+    tmp_path, monkeypatch
+):
+    config = helpers.tiny_mlp()
+    config.data.test_share, config.data.limit = 0.2, 200
+    config.generator.condition = 'concat'
+    config.discriminator.condition = 'concat'
+    train.train(config, tmp_path)
+    seen = []
+
+    def accuracy(images, labels, others, other_labels):
+        seen.append((images, labels))
+        assert len(others) == len(other_labels) > 0
+        return len(seen) / 10
+
+    monkeypatch.setattr(
+        evaluating.classifier, 'classifier_accuracy', accuracy
+    )
+    lines = []
+    asked = RANDOM._replace(metrics=('cas',), num_fake=25)
+    (result,) = evaluating.of_run(tmp_path, None, asked, lines.append)
+    assert result['values']['cas'] == {'value': 0.1, 'floor': 0.2}
+    assert lines[0].startswith('cas 10.0 % (trained on real: 20.0 %')
+    images, labels = seen[0]
+    gan, state = sampling.load(tmp_path)
+    sevens = sampling.sample(gan, state, [17], labels=[7])
+    assert labels[17] == 7
+    np.testing.assert_array_equal(
+        images[17], evaluating.writer.to_uint8(sevens)[0]
+    )
+
+
 def saved_images(path, images):
     np.save(path, images)
     return sources.Request(f'npy:{path}')
