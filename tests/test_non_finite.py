@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import helpers
+from conftest import ROOT
 from gan_jax import errors
 from gan_jax import losses
 from gan_jax import non_finite
@@ -190,3 +191,16 @@ def test_broken_list_of_rollbacks_is_told(tmp_path):
     (tmp_path / 'rollbacks.json').write_text('[{')
     with pytest.raises(errors.CheckpointError, match='rollbacks.json cannot'):
         run(tmp_path, config_of(4))
+
+
+def test_command_ends_with_3_on_several_devices(tmp_path):
+    done = helpers.run(
+        'gan_jax.main', f'--config={ROOT}/configs/mixtures.py',
+        f'--workdir={tmp_path}', '--config.num_steps=64',
+        '--config.d_optimizer.learning_rate=1e38', '--config.batch_size=8',
+        '--config.sample_every=0', devices=2,
+    )
+    assert done.returncode == 3, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith('error: ') and ' at step ' in line
+    assert 'with it parameter generator/' in line
