@@ -143,7 +143,7 @@ def of_sources(real, fake, asked, say):
     except errors.DataError:
         held_out = None
     config = config_lib.default_config()
-    config.data.name = real.name
+    config.data.name, config.data.data_dir = real.name, real.data_dir
     extractor = extractor_of(asked.features, config, sets[0], held_out, say)
     views = [
         view_of(data, some_places(len(data.images), count), extractor, label)
