@@ -8,7 +8,9 @@ from conftest import ROOT
 from gan_jax import augment
 from gan_jax import checks
 from gan_jax import config as config_lib
+from gan_jax import evaluating
 from gan_jax import losses
+from gan_jax import measures
 from gan_jax import mixtures
 from gan_jax import networks
 from gan_jax import regularizers
@@ -17,6 +19,7 @@ from gan_jax.data import packs
 from gan_jax.data import pictures
 from gan_jax.data import sources
 from gan_jax.features import extractors
+from gan_jax.metrics import costs
 from gan_jax.networks import activations
 from gan_jax.networks import autoencoder
 from gan_jax.networks import conditioning
@@ -32,6 +35,12 @@ DATA_NAMES = [
     *config_lib.default_config().data,
 ]
 FEATURES = (ROOT / 'gan_jax' / 'features' / 'README.md').read_text()
+MEASURING = (ROOT / 'gan_jax' / 'metrics' / 'README.md').read_text()
+NUMBERS = [
+    *(name for kind in measures.MEASURES.values() for name in kind.better),
+    *(name.removeprefix('eval/') for name in costs.COSTS),
+    *evaluating.OF_RUNS,
+]
 OBJECTIVES = (ROOT / 'configs' / 'OBJECTIVES.md').read_text()
 NAMES = [
     *losses.LOSSES, *regularizers.REGULARIZERS, *schedules.SCHEDULES,
@@ -57,6 +66,18 @@ def test_every_name_of_data_stands_on_its_page(name):
 @pytest.mark.parametrize('name', [*extractors.EXTRACTORS, 'discriminator'])
 def test_every_extractor_stands_on_the_page_of_features(name):
     assert f'| `{name}` | ' in FEATURES
+@pytest.mark.parametrize('name', sorted(set(NUMBERS)))
+def test_every_number_has_a_row_on_the_page_of_measuring(name):
+    assert f'\n| `{name}` | ' in MEASURING
+
+
+@pytest.mark.parametrize('name, way', [
+    row for kind in measures.MEASURES.values() for row in kind.better.items()
+])
+def test_page_of_measuring_says_which_way_is_better(name, way):
+    table = MEASURING.partition('## Conventions')[0]
+    (row,) = re.findall(rf'\n\| `{name}` \| (.*)', table)
+    assert row.split(' | ')[3] == (way or 'near its floor')
 
 
 @pytest.mark.parametrize('scheme', sources.SCHEMES)
@@ -91,5 +112,5 @@ def test_readme_stays_short_and_every_key_in_its_commands_exists():
     readme = (ROOT / 'README.md').read_text()
     assert len(readme.splitlines()) <= 250
     keys = config_lib.flatten(config_lib.default_config())
-    for key in re.findall(r'--config\.([a-z0-9_.]+)', readme):
+    for key in re.findall(r'--config\.([a-z0-9_.]+)', readme + MEASURING):
         assert key in keys, key
