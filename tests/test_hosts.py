@@ -3,6 +3,7 @@
 They run `gan_jax.main --multihost` as SLURM would start it, on CPU over gloo.
 """
 
+from concurrent import futures
 import contextlib
 import shutil
 import signal
@@ -49,7 +50,10 @@ def start(workdir, *flags, of_second=()):
 def finish(processes, timeout=300):
     """Give (code, out, err) of each."""
     try:
-        told = [process.communicate(timeout=timeout) for process in processes]
+        with futures.ThreadPoolExecutor(len(processes)) as pool:
+            told = list(pool.map(
+                lambda process: process.communicate(timeout=timeout), processes
+            ))
     finally:
         for process in processes:
             process.kill()

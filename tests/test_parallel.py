@@ -1,5 +1,6 @@
 """Devices and hosts change nothing but speed."""
 
+from concurrent import futures
 import pathlib
 import socket
 import subprocess
@@ -28,9 +29,12 @@ def start(game, out, devices, *cluster):
     )
 
 
-def finish(process):
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output[-3000:]
+def finish(*processes):
+    """Read all at once: one whose pipe is full would keep the others."""
+    with futures.ThreadPoolExecutor(len(processes)) as pool:
+        told = list(pool.map(lambda p: p.communicate(timeout=300), processes))
+    for process, (output, _) in zip(processes, told):
+        assert process.returncode == 0, output[-3000:]
 
 
 def load(path):
@@ -83,8 +87,7 @@ def test_two_processes_train_as_one_device_and_save_once(
         start(game, out, 1, coordinator, index, 2)
         for index, out in enumerate(outs)
     ]
-    for process in processes:
-        finish(process)
+    finish(*processes)
     state = load(outs[0])
     assert state['devices'] == 2
     assert state.pop('compilations') == 1
