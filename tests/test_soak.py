@@ -1,0 +1,62 @@
+"""A long run holds no more at its end than near its start.
+
+Each save leaves some 20 KiB behind in TensorStore 0.1.86, whose
+`KvStore.Spec.to_json` keeps its strings and which Orbax calls for each array;
+so memory is measured where saves are as often as they are by default.
+"""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import helpers
+from conftest import ROOT
+
+
+def soak(num_steps, every, folder):
+    """Run `soak.py`; returns its records, as columns, and its programs."""
+    done = subprocess.run(
+        [sys.executable, ROOT / 'tests' / 'soak.py',
+         *map(str, (num_steps, every, folder))],
+        env=helpers.environment(), capture_output=True, text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads((folder / 'soak.json').read_text())
+    records = told['records']
+    assert [record['step'] for record in records] == list(
+        range(100, num_steps + 1, 100)
+    )
+    columns = {
+        key: np.array([record[key] for record in records])
+        for key in records[0]
+    }
+    return columns, told['programs']
+
+
+def assert_flat(columns, programs, warm):
+    """Assert that files, threads and programs do not grow after `warm`."""
+    assert programs.pop('jit(_fun)') == 1  # the train step
+    late = columns['step'] > warm
+    assert late.sum() >= 10
+    for key in ('files', 'threads'):
+        # A save under way holds some for a moment, so the least are compared.
+        first, second = np.array_split(columns[key][late], 2)
+        assert second.min() <= first.min() + 2, columns[key]
+        assert second.max() <= first.max() + 4, columns[key]
+    assert np.ptp(columns['compiled'][late]) == 0
+
+
+def test_files_threads_and_programs_stay(tmp_path):
+    assert_flat(*soak(2000, 100, tmp_path), warm=500)
+
+
+@pytest.mark.slow
+def test_memory_grows_by_no_more_than_a_megabyte_in_10000_steps(tmp_path):
+    columns, programs = soak(50_000, 500, tmp_path)
+    assert_flat(columns, programs, warm=10_000)
+    late = columns['step'] > 10_000
+    slope, _ = np.polyfit(columns['step'][late], columns['memory'][late], 1)
+    assert slope * 10_000 <= 1024, f'{slope * 10_000:.0f} KiB'
