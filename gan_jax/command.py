@@ -1,7 +1,9 @@
 """Run a command line: mistakes end in one line and an exit code."""
 
 import contextlib
+import re
 import sys
+import traceback
 
 from absl import app
 from absl import flags
@@ -9,11 +11,10 @@ from absl import logging
 
 from gan_jax import errors
 
-
-# What a recipe or an override may raise while flags are parsed.
-RECIPE_ERRORS = (
-    AttributeError, ImportError, KeyError, NameError, SyntaxError, TypeError,
-    ValueError,
+# Of what is raised while flags are parsed, that whose words say enough.
+CLEAR = (
+    errors.UserError, flags.Error, AttributeError, ImportError, KeyError,
+    NameError, SyntaxError, TypeError, ValueError,
 )
 
 
@@ -32,25 +33,36 @@ def run(main):
 
 
 def _guard(main, argv):
-    if not flags.FLAGS['verbosity'].present:
-        # Orbax and TFDS tell absl's log of every file, and of each error that
-        # is told in one line here; --verbosity=0 shows it.
-        logging.set_verbosity(logging.FATAL)
+    _be_quiet()
     try:
         return main(argv)
     except errors.UserError as error:
         return _fail(error, error.exit_code)
 
 
+def _be_quiet():
+    """Shut absl's log, unless --verbosity=0 or the like opens it.
+
+    Orbax and TFDS tell it of every file, and of each error that is told in one
+    line here.
+    """
+    if not flags.FLAGS['verbosity'].present:
+        logging.set_verbosity(logging.FATAL)
+
+
 def _parse(argv):
-    """Parse absl flags, with --config.* checked for one-line messages."""
+    """Parse absl flags, with --config.* checked for one-line messages.
+
+    Recipes run here, so that any exception may come.
+    """
+    _be_quiet()
     try:
         return app.parse_flags_with_usage(argv) if _asks_help(argv) else (
             flags.FLAGS(argv)
         )
     except errors.UserError as error:
         sys.exit(_fail(error, error.exit_code))
-    except (flags.Error, *RECIPE_ERRORS) as error:
+    except Exception as error:
         sys.exit(_fail(error, errors.ConfigError.exit_code))
 
 
@@ -62,11 +74,11 @@ def _asks_help(argv):
 def mistakes_told():
     """Exit as `run` does where a flag is parsed when it is defined.
 
-    Those of `DEFINE_config_dict` are.
+    Those of `DEFINE_config_dict` are, and a --flagfile is read then.
     """
     try:
         yield
-    except RECIPE_ERRORS as error:
+    except Exception as error:
         sys.exit(_fail(error, errors.ConfigError.exit_code))
 
 
@@ -121,10 +133,31 @@ def save_png(flag, path, image):
 
 def _fail(error, code):
     """Print an exception as one line; returns the exit code."""
+    print(f'error: {" ".join(_told(error).split())}', file=sys.stderr)
+    return code
+
+
+def _told(error):
+    """Give the words of an exception; with its place where a recipe failed."""
     text = str(error)
+    group = re.match(r'flag (\S+?)=.* as a ConfigDict', text)
+    if group:
+        return f'{group[1]} is a group of keys; set one as {group[1]}.KEY=VALUE'
+    if 'Traceback (most recent call last)' in text:  # in ml_collections' words
+        places = re.findall(r'File "(.+)", line (\d+)', text)
+        return f'{text.strip().splitlines()[-1]} {_last(places)}'
+    if not isinstance(error, CLEAR):
+        places = traceback.extract_tb(error.__traceback__)
+        places = [(place.filename, place.lineno) for place in places]
+        return f'{type(error).__name__}: {text} {_last(places)}'
     while isinstance(error, (AttributeError, KeyError)) and error.args:
         if isinstance(error, KeyError):  # ml_collections' missing key
             text = f'unknown config key {error.args[0]}'
         error = error.args[0]
-    print(f'error: {" ".join(text.split())}', file=sys.stderr)
-    return code
+    return text
+
+
+def _last(places):
+    """Show the last of some (file, line) that is not of a library."""
+    own = [place for place in places if 'site-packages' not in place[0]]
+    return '({}, line {})'.format(*(own or places)[-1])

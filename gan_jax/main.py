@@ -11,9 +11,11 @@ from ml_collections import config_flags
 
 from gan_jax import command
 
-CONFIG = config_flags.DEFINE_config_file(
-    'config', None, 'Recipe: a file of configs/, with :argument if it has one.'
-)
+with command.mistakes_told():  # of a --flagfile
+    CONFIG = config_flags.DEFINE_config_file(
+        'config', None,
+        'Recipe: a file of configs/, with :argument if it has one.',
+    )
 WORKDIR = flags.DEFINE_string(
     'workdir', '', 'Folder of the run; runs/<recipe and changes> by default.'
 )
@@ -38,6 +40,11 @@ def main(argv):
     from gan_jax import train
     from gan_jax.runtime import parallel
 
+    if CONFIG.value is None and flags.FLAGS['config'].present:
+        raise errors.ConfigError(
+            f'{flags.FLAGS["config"].serialize()} has a get_config that '
+            'returns nothing'
+        )
     if CONFIG.value is None:
         raise errors.ConfigError(
             'name a recipe, such as --config=configs/dcgan.py'

@@ -6,6 +6,8 @@ import json
 import os
 import sys
 
+from etils import epath
+
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import sampling
@@ -18,13 +20,23 @@ from gan_jax.runtime import writer as writer_lib
 ROLLBACKS = 'rollbacks.json'
 
 
+def at(workdir):
+    """Give the path of a folder, local or of a file system of etils.epath."""
+    try:
+        return epath.Path(workdir).expanduser()
+    except KeyError as error:
+        raise errors.ConfigError(
+            f'--workdir={workdir} is on no file system that is known here'
+        ) from error
+
+
 @contextlib.contextmanager
 def made(workdir):
     """Make a folder that can be written; what stays empty goes again."""
-    missing = [
-        path for path in (workdir, *workdir.parents) if not path.exists()
-    ]
     try:
+        missing = [
+            path for path in (workdir, *workdir.parents) if not path.exists()
+        ]
         workdir.mkdir(parents=True, exist_ok=True)
         probe = workdir / f'.probe-{os.getpid()}'
         probe.write_text('')
@@ -32,6 +44,10 @@ def made(workdir):
     except OSError as error:
         raise errors.ConfigError(
             f'--workdir={workdir} cannot be written: {error.strerror or error}'
+        ) from error
+    except ImportError as error:  # of fsspec, for what it needs there
+        raise errors.ConfigError(
+            f'--workdir={workdir} cannot be reached: {error}'
         ) from error
     try:
         yield

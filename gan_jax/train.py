@@ -90,7 +90,7 @@ def train(
         errors.UserError: one line that says what to mend.
     """
     checks.validate(config, parallel.device_count())
-    workdir = epath.Path(workdir).expanduser()
+    workdir = run_folder.at(workdir)
     first = parallel.is_first_host()
     try:
         with run_folder.made(workdir), lock.held(workdir, first), (

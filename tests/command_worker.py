@@ -1,0 +1,59 @@
+"""Run command lines of `python -m gan_jax.main`, each in a fork of its own.
+
+    python tests/command_worker.py < lists.json
+
+Reads a JSON list of argument lists and writes one of [exit code, stdout,
+stderr]. The imports are made once, so that a command takes a moment.
+"""
+
+import json
+import os
+import runpy
+import signal
+import sys
+import tempfile
+import traceback
+import warnings
+
+from gan_jax import train  # noqa: F401  imported before the forks
+
+SECONDS = 60  # that a command may take; mistakes are told at once
+
+
+def _be_main(arguments):
+    """Run the command, and end without the seconds of unloading it all."""
+    sys.argv, code = ['gan_jax.main', *arguments], 0
+    try:
+        runpy.run_module('gan_jax.main', run_name='__main__')
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def run(arguments):
+    """Give [exit code, stdout, stderr] of one command."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        with warnings.catch_warnings():
+            # Of threads that JAX may have; it has no devices before the fork.
+            warnings.simplefilter('ignore')
+            child = os.fork()
+        if not child:
+            signal.alarm(SECONDS)
+            os.dup2(out.fileno(), 1)
+            os.dup2(err.fileno(), 2)
+            _be_main(arguments)
+        _, status = os.waitpid(child, 0)
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode())
+        return [os.waitstatus_to_exitcode(status), *texts]
+
+
+if __name__ == '__main__':
+    print(json.dumps([run(arguments) for arguments in json.load(sys.stdin)]))
