@@ -10,6 +10,7 @@ from absl import flags
 from absl import logging
 
 from gan_jax import errors
+from gan_jax import masking
 
 # Of what is raised while flags are parsed, that whose words say enough.
 CLEAR = (
@@ -133,7 +134,8 @@ def save_png(flag, path, image):
 
 def _fail(error, code):
     """Print an exception as one line; returns the exit code."""
-    print(f'error: {" ".join(_told(error).split())}', file=sys.stderr)
+    line = masking.mask(' '.join(_told(error).split()))
+    print(f'error: {line}', file=sys.stderr)
     return code
 
 

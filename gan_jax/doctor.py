@@ -19,6 +19,7 @@ WORKDIR = flags.DEFINE_string(
 def main(argv):
     """Print what there is; the exit code is 1 where a device fails."""
     from gan_jax import errors
+    from gan_jax import masking
     from gan_jax.data import tfds_source
     from gan_jax.runtime import environment
 
@@ -32,9 +33,11 @@ def main(argv):
         print(f'{"device":10}{device}: {found}')
         healthy = healthy and not found.startswith('FAILED')
     print(f'{"cache":10}{environment.cache_folder()}')
-    print(f'{"disk":10}{environment.free_space(WORKDIR.value)}')
+    space = environment.free_space(WORKDIR.value)
     folder, names = tfds_source.prepared(DATA_DIR.value)
-    print(f'{"data":10}{folder}: {", ".join(names) or "no prepared set"}')
+    sets = ', '.join(names) or 'no prepared set'
+    print(masking.mask(f'{"disk":10}{space}'))
+    print(masking.mask(f'{"data":10}{folder}: {sets}'))
     return 0 if healthy else 1
 
 

@@ -7,9 +7,11 @@ import os
 import sys
 
 from etils import epath
+from ml_collections import ConfigDict
 
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax import masking
 from gan_jax import sampling
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import environment
@@ -81,7 +83,7 @@ def open_checkpoints(workdir, config, dataset, override):
         workdir / 'checkpoints', keep=config.keep_checkpoints,
         keep_every=config.keep_every, say=_warn,
         about={
-            'config': config_lib.flatten(config),
+            'config': masking.mask_values(config_lib.flatten(config)),
             'devices': parallel.device_count(),
             'versions': environment.versions(),
         },
@@ -98,14 +100,17 @@ def open_checkpoints(workdir, config, dataset, override):
             checkpoints.close()
             raise
     if parallel.is_first_host():
-        writer_lib.write_json(workdir / 'config.json', config.to_dict())
+        shown = masking.mask_values(config.to_dict())
+        writer_lib.write_json(workdir / 'config.json', shown)
         writer_lib.write_json(workdir / 'data.json', described)
     return checkpoints
 
 
 def _compare(workdir, config, described, override):
     """Refuse a config or data of a form that a run did not begin with."""
-    changed = config_lib.differences(sampling.load_config(workdir), config)
+    # The stored one shows no secret, so that masked ones are compared.
+    shown = ConfigDict(masking.mask_values(config.to_dict()))
+    changed = config_lib.differences(sampling.load_config(workdir), shown)
     if changed and not override:
         raise errors.CheckpointError(
             f'{workdir} holds a run with another config '
@@ -149,4 +154,4 @@ def note_rollback(workdir, **what):
 
 def _warn(line):
     if parallel.is_first_host():
-        print(line, file=sys.stderr, flush=True)
+        print(masking.mask(line), file=sys.stderr, flush=True)

@@ -16,6 +16,7 @@ import numpy as np
 import platformdirs
 
 import gan_jax
+from gan_jax import masking
 from gan_jax.runtime import parallel
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
@@ -98,7 +99,9 @@ def describe(seed):
     python = os.path.basename(sys.executable)
     return {
         'started': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
-        'command': shlex.join([python, *sys.orig_argv[1:]]),
+        'command': shlex.join(
+            masking.mask_arguments([python, *sys.orig_argv[1:]])
+        ),
         'seed': seed,
         'backend': jax.default_backend(),
         'devices': [str(device) for device in devices],

@@ -10,6 +10,8 @@ from PIL import Image
 import tensorboardX
 from tqdm import tqdm
 
+from gan_jax import masking
+
 METRICS = 'metrics.jsonl'
 
 
@@ -208,7 +210,7 @@ class Writer:
     def say(self, text=''):
         """Print a line, above the bar where there is one."""
         if self._enabled:
-            tqdm.write(text, file=sys.stdout)
+            tqdm.write(masking.mask(text), file=sys.stdout)
             sys.stdout.flush()
 
     def advance(self, steps):
