@@ -142,3 +142,42 @@ def test_nothing_that_is_read_can_run(path):
 ])
 def test_dangers_are_found(code, found):
     assert dangers(code) == found
+
+
+# Modules whose files may lie on a store that only etils.epath knows.
+OF_RUNS = [
+    PACKAGE / f'{name}.py' for name in ('train', 'run_folder', 'sampling')
+] + sorted((PACKAGE / 'runtime').glob('*.py'))
+LOCAL = {  # calls that know of local files alone, and have a reason to
+    'os.link', 'pathlib.Path', 'platformdirs.user_cache_dir',
+    'shutil.disk_usage',
+}
+
+
+def local_calls(code):
+    """List the calls in a file that would open or change local files."""
+    calls = [
+        ast.unparse(node.func) for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Call)
+        and not any(isinstance(n, ast.Call) for n in ast.walk(node.func))
+    ]
+    harmless = ('os.cpu_count', 'os.getpid', 'os.kill', 'os.sysconf',
+                'os._exit', 'os.path.basename')
+    return [
+        call for call in calls if call == 'open' or call not in harmless
+        and call.split('.')[0] in ('os', 'shutil', 'tempfile', 'pathlib', 'io')
+    ]
+
+
+@pytest.mark.parametrize('path', OF_RUNS, ids=lambda p: str(p.name))
+def test_files_of_a_run_are_opened_by_epath_alone(path):
+    assert set(local_calls(path.read_text())) <= LOCAL
+
+
+@pytest.mark.parametrize('code', [
+    'open(path)', 'os.rename(a, b)', 'shutil.rmtree(a)', 'os.listdir(a)',
+    'tempfile.mkdtemp()', 'pathlib.Path(a)',
+])
+def test_local_calls_are_found(code):
+    assert local_calls(code)
+    assert not local_calls('epath.Path(a).open()')

@@ -42,7 +42,9 @@ class Checkpoints:
             about: dict of what manifests are to tell, of types of JSON.
             say: function of one line, for warnings.
         """
-        self._folder = epath.Path(folder).absolute()
+        self._folder = epath.Path(folder)
+        if '://' not in str(self._folder):  # which `absolute` makes local
+            self._folder = self._folder.absolute()
         if read_only and not self._folder.exists():
             raise errors.CheckpointError(f'no checkpoints in {self._folder}')
         self._keep, self._keep_every = keep, keep_every

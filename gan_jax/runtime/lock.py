@@ -57,7 +57,7 @@ def _take(path, mine):
         whole.write_text(json.dumps(mine))
         for _ in range(2):
             try:
-                os.link(whole, path)
+                _move(whole, path)
                 return
             except FileExistsError:
                 owner = _read(path)
@@ -71,6 +71,23 @@ def _take(path, mine):
         f'{owner.get("host")} since {owner.get("time")}; choose another '
         f'--workdir, or remove {path} if that run has ended'
     )
+
+
+def _move(whole, path):
+    """Give a file another name; fails where there is one of that name.
+
+    Object stores have no such step: there two runs that begin within the same
+    moment may both believe that they hold the lock.
+
+    Raises:
+        FileExistsError: where the name is taken.
+    """
+    if '://' not in str(path):
+        os.link(whole, path)
+        return
+    if path.exists():
+        raise FileExistsError(str(path))
+    path.write_text(whole.read_text())
 
 
 def _read(path):

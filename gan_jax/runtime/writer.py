@@ -1,5 +1,6 @@
 """What a run leaves and shows: scalars, grids, JSON files, terminal lines."""
 
+import importlib
 import json
 import math
 import sys
@@ -13,6 +14,8 @@ from tqdm import tqdm
 from gan_jax import masking
 
 METRICS = 'metrics.jsonl'
+# What tensorboardX imports for a store.
+TENSORBOARD_NEEDS = {'gs': 'google.cloud.storage', 's3': 'boto3'}
 
 
 def grid(images, columns=None, *, tile=64, gap=2):
@@ -170,27 +173,38 @@ class Writer:
         self._workdir = epath.Path(workdir)
         if not enabled:
             return
-        self._open(start)
+        self._keep_metrics(start)
         self._bar = None
+        self._events = self._open_events(start)
         if sys.stderr.isatty():
             self._bar = tqdm(
                 total=total, initial=start, unit='step', dynamic_ncols=True
             )
 
-    def _open(self, start):
-        self._keep_metrics(start)
-        self._events = tensorboardX.SummaryWriter(
-            str(self._workdir / 'tensorboard'), purge_step=start + 1
-        )
+    def _open_events(self, start):
+        """Open TensorBoard's file; None where a remote one cannot be."""
+        folder = str(self._workdir / 'tensorboard')
+        scheme, remote, _ = folder.partition('://')
+        try:
+            if remote:
+                importlib.import_module(TENSORBOARD_NEEDS[scheme])
+        except (KeyError, ImportError):
+            needed = TENSORBOARD_NEEDS.get(scheme, 'a local folder')
+            self.say(f'warning: no TensorBoard in {folder}: needs {needed}')
+            return None
+        return tensorboardX.SummaryWriter(folder, purge_step=start + 1)
 
     def rewind(self, step):
         """Forget what was written of later steps: they are made again."""
-        if self._enabled:
+        if not self._enabled:
+            return
+        if self._events is not None:
             self._events.close()
-            self._open(step)
-            if self._bar is not None:
-                self._bar.n = step
-                self._bar.refresh()
+        self._keep_metrics(step)
+        self._events = self._open_events(step)
+        if self._bar is not None:
+            self._bar.n = step
+            self._bar.refresh()
 
     def _keep_metrics(self, start):
         path = self._workdir / METRICS
@@ -225,7 +239,8 @@ class Writer:
         record = {'step': step}
         for name, value in metrics.items():
             record[name] = value if math.isfinite(value) else None
-            self._events.add_scalar(name, value, step)
+            if self._events is not None and math.isfinite(value):
+                self._events.add_scalar(name, value, step)
         with (self._workdir / METRICS).open('a') as file:
             file.write(json.dumps(record) + '\n')
         if self._bar is not None:
@@ -238,13 +253,14 @@ class Writer:
         if not self._enabled:
             return
         save_png(self._workdir / 'samples' / f'{name}.png', image)
-        if step is not None:
+        if step is not None and self._events is not None:
             self._events.add_image('samples', image, step, dataformats='HWC')
             self._events.flush()
 
     def close(self):
         """Close the files and the bar."""
         if self._enabled:
-            self._events.close()
+            if self._events is not None:
+                self._events.close()
             if self._bar is not None:
                 self._bar.close()

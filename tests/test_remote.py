@@ -1,0 +1,94 @@
+"""A run folder on a store that is no disk: fsspec's memory, called s3://.
+
+Arrays are not tried: Orbax hands them to TensorStore, which speaks with stores
+itself and knows nothing of fsspec.
+"""
+
+import fsspec
+from fsspec.implementations import memory
+import numpy as np
+import pytest
+
+import helpers
+from gan_jax import errors
+from gan_jax import run_folder
+from gan_jax.runtime import checkpoint
+from gan_jax.runtime import lock
+from gan_jax.runtime import manifest
+from gan_jax.runtime import writer
+
+
+class Memory(memory.MemoryFileSystem):
+    """Files of this process, under s3://."""
+
+    protocol = 's3'
+    store = {}
+    pseudo_dirs = ['']
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(str(path).removeprefix('s3:/'))
+
+
+@pytest.fixture
+def workdir(tmp_path, monkeypatch):
+    """A folder on the store; nothing may come to lie on the disk."""
+    from etils.epath import backend
+
+    monkeypatch.chdir(tmp_path)
+    fsspec.register_implementation('s3', Memory, clobber=True)
+    backend.fsspec_backend._get_filesystem.cache_clear()
+    yield run_folder.at('s3://bucket/runs/mine')
+    assert list(tmp_path.iterdir()) == []
+    Memory.store.clear()
+
+
+def test_folder_is_made_held_and_set_aside(workdir):
+    with run_folder.made(workdir), lock.held(workdir):
+        (workdir / 'old').write_text('x')
+        with pytest.raises(errors.LockedError, match='in use by process'):
+            with lock.held(workdir):
+                raise AssertionError('the lock was given twice')
+        run_folder.set_aside(workdir)
+        assert (workdir / 'before-1' / 'old').read_text() == 'x'
+        assert [path.name for path in workdir.iterdir()] == [
+            'before-1', lock.NAME
+        ]
+    assert not (workdir / lock.NAME).exists()
+
+
+def test_metrics_pictures_and_json_are_left_and_go_on(
+    workdir, capsys, monkeypatch
+):
+    monkeypatch.setitem(writer.TENSORBOARD_NEEDS, 's3', 'no_such_module')
+    for start in (0, 2):
+        made = writer.Writer(workdir, enabled=True, start=start, total=4)
+        for step in (start + 1, start + 2, start + 3):
+            made.scalars(step, {'d/loss': 1.0}, 'line')
+        made.picture('x', helpers.random_images(1)[0], step=start + 2)
+        made.close()
+    text = (workdir / writer.METRICS).read_text()
+    assert text.count('{"step": 3') == 1 and len(text.splitlines()) == 5
+    assert (workdir / 'samples' / 'x.png').stat().length > 50
+    writer.append_json(workdir / 'a.json', 1)
+    writer.append_json(workdir / 'a.json', 2)
+    assert (workdir / 'a.json').read_text().split() == ['[', '1,', '2', ']']
+    assert 'warning: no TensorBoard in s3:' in capsys.readouterr().out
+
+
+def test_manifest_vouches_and_finds_damage(workdir):
+    (workdir / 'a').mkdir(parents=True)
+    (workdir / 'a' / 'deep').write_bytes(b'text')
+    manifest.write(workdir, step=3)
+    assert manifest.verify(workdir)['step'] == 3
+    (workdir / 'a' / 'deep').write_bytes(b'tent')
+    with pytest.raises(ValueError, match='of other content'):
+        manifest.verify(workdir)
+
+
+def test_checkpoints_are_looked_for_there_and_not_here(workdir):
+    checkpoints = checkpoint.Checkpoints(workdir / 'checkpoints')
+    assert checkpoints.steps() == []
+    assert checkpoints.restore_newest({'a': np.zeros(3)}) is None
+    checkpoints.close()
+    assert (workdir / 'checkpoints').exists()
