@@ -66,6 +66,8 @@ def test_every_name_of_data_stands_on_its_page(name):
 @pytest.mark.parametrize('name', [*extractors.EXTRACTORS, 'discriminator'])
 def test_every_extractor_stands_on_the_page_of_features(name):
     assert f'| `{name}` | ' in FEATURES
+
+
 @pytest.mark.parametrize('name', sorted(set(NUMBERS)))
 def test_every_number_has_a_row_on_the_page_of_measuring(name):
     assert f'\n| `{name}` | ' in MEASURING
