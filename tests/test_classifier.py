@@ -119,10 +119,10 @@ def test_equal_seeds_give_equal_bits_and_others_do_not():
 
 
 def test_only_the_places_that_are_given_are_seen():
-    kept = np.arange(20)
+    kept = np.arange(1, 40, 2)
     network = classifier.Network(3, 4, 6)
     changed = IMAGES.copy()
-    changed[20:] = 0
+    changed[::2] = 0
     assert helpers.leaves_equal(*(
         classifier.train(
             network, classifier.labelled(images, LABELS), TINY, kept

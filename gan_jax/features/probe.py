@@ -50,8 +50,6 @@ def probe(features, labels, test_features, test_labels, *, weight=WEIGHT):
         Convolutional Generative Adversarial Networks,
         https://arxiv.org/abs/1511.06434, 2015, section 5.1.
     """
-    from sklearn.linear_model import LogisticRegression  # takes seconds
-
     names = ('features', 'test features')
     rows, test_rows = features_lib.pair(features, test_features, names)
     labels = _labels(labels, len(rows))
@@ -60,12 +58,18 @@ def probe(features, labels, test_features, test_labels, *, weight=WEIGHT):
         raise errors.DataError('a probe needs labels of 2 classes or more')
     rows, test_rows = rows.astype(np.float64), test_rows.astype(np.float64)
     mean, std = _scale(rows)
-    # scikit-learn's C weighs the sum of the losses, not the penalty.
-    model = LogisticRegression(
-        C=1 / (weight * len(rows)), max_iter=MAX_STEPS
-    ).fit((rows - mean) / std, labels)
+    model = _fit((rows - mean) / std, labels, weight)
     found = model.predict((test_rows - mean) / std)
     return float((found == test_labels).mean())
+
+
+def _fit(rows, labels, weight):
+    """Fit scikit-learn's model to rows as they are."""
+    from sklearn.linear_model import LogisticRegression  # takes seconds
+
+    # Its C weighs the sum of the losses, not the penalty.
+    model = LogisticRegression(C=1 / (weight * len(rows)), max_iter=MAX_STEPS)
+    return model.fit(rows, labels)
 
 
 def _scale(rows):
