@@ -3,9 +3,9 @@
 import contextlib
 import io
 import json
+import logging
 from typing import NamedTuple
 
-from absl import logging
 import jax
 import numpy as np
 
@@ -112,7 +112,8 @@ def metrics_difference(lines, others):
 
 def hush():
     """Keep libraries' notices from the terminal."""
-    logging.set_verbosity(logging.ERROR)
+    for name in ('absl', 'tensorboardX'):
+        logging.getLogger(name).setLevel(logging.FATAL)
 
 
 @contextlib.contextmanager
