@@ -234,7 +234,7 @@ def test_hosts_that_see_other_checkpoints_are_told(saved, state, monkeypatch):
 
 
 def test_damage_on_another_host_counts_here(saved, state, monkeypatch):
-    answers = iter([False, True, True])
+    answers = iter([True, False, True, True])  # the first of the folder
     monkeypatch.setattr(parallel, 'on_all_hosts', lambda holds: next(answers))
     assert newest(saved, state) == (
         2, ['warning: a checkpoint is damaged on another host']
