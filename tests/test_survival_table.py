@@ -32,7 +32,9 @@ def failures(cases):
     return [case for case in found if case.failure or case.skipped]
 
 
-def test_killed_run_goes_on_to_the_same_bits(tmp_path):
+def test_killed_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr(survival_kills, 'STEPS', 120)
+    monkeypatch.setitem(survival_kills.COMMON, 'num_steps', 120)
     options = tools.Options(runs=1, seed=SEED)
     (case,) = survival_kills.cases(options, tmp_path, games=[KILLED])
     assert not case.failure, case
