@@ -155,6 +155,14 @@ def test_step_without_a_manifest_was_interrupted(saved, state):
     assert 'lacks manifest.json' in lines[0]
 
 
+def test_step_whose_removal_was_interrupted_goes(saved, state):
+    (saved / '1' / manifest.NAME).unlink()
+    assert newest(saved, state, read_only=True) == (3, [])
+    assert (saved / '1').exists()
+    assert newest(saved, state) == (3, [])
+    assert not (saved / '1').exists() and (saved / '2').exists()
+
+
 def test_run_of_before_manifests_is_restored_unchecked(saved, state):
     for step in (1, 2, 3):
         (saved / str(step) / manifest.NAME).unlink()

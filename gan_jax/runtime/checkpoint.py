@@ -303,7 +303,7 @@ class Checkpoints:
                 continue
             if not whole:
                 self._warn(f'{self._folder} has no manifests, so is unchecked')
-            self._forget_after(step)
+            self._forget_others(step, whole)
             return state
         if not found:
             return None
@@ -315,12 +315,15 @@ class Checkpoints:
     def _warn(self, what):
         self._say(f'warning: {what}')
 
-    def _forget_after(self, step):
-        """Remove later steps; Orbax on every host must know that they went."""
+    def _forget_others(self, step, whole):
+        """Remove later steps, and what a kill left of the removal of old ones.
+
+        Orbax on every host must know that they went.
+        """
         if self._read_only:
             return
         for other in self._found() if self._first else ():
-            if other > step:
+            if other > step or whole and other not in whole:
                 self._remove(other)
         parallel.on_all_hosts(True)  # none looks before they are gone
         self._manager.reload()
