@@ -18,9 +18,9 @@ import helpers
 from gan_jax.runtime import lock
 from gan_jax.runtime import manifest
 from gan_jax.runtime import parallel
+import survival_tools
 from test_survival import MAIN
 from test_survival import TINY
-from test_survival import same_run
 from test_survival import wait_for_step
 
 STEPS = 600
@@ -65,7 +65,7 @@ def go_on(workdir, step, whole):
     (code, out, err), (other, *_) = finish(start(workdir))
     assert (code, other) == (0, 0), out + err
     assert f'Going on from step {step}' in out
-    same_run(workdir, whole)
+    assert survival_tools.difference(workdir, whole) == ''
 
 
 def saved(workdir):

@@ -330,7 +330,7 @@ def test_streaming_a_small_pack_holds_little(form, tmp_path):
     packing, used = memory_of(form, tmp_path / 'packed', 6000, 200)
     # 6,000 images are 70 MiB, 200 batches 150 MiB; 16 batches, 12 MiB, wait.
     assert packing[1] - packing[0] < 35
-    assert min(used[-5:]) - min(used[5:10]) < 10
+    assert min(used[-5:]) - min(used[5:10]) < 25
 
 
 @pytest.mark.slow
