@@ -10,7 +10,10 @@ from gan_jax import errors
 script, parse = helpers.load_script('metric_cost')
 
 
-@pytest.mark.parametrize('name', script.METRICS)
+@pytest.mark.parametrize('name', [
+    name if name == 'frechet' else pytest.param(name, marks=pytest.mark.slow)
+    for name in script.METRICS
+])
 def test_every_metric_runs_and_is_measured(name):
     row = script.measure(name, 1e-3)
     counts, shape, _ = script.METRICS[name]
