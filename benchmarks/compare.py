@@ -4,9 +4,14 @@
 
 Trains the recipes for images on the embedded digits, each for as many updates
 of G, and prints a table: the digits score (digits_score.py) of 1,000 samples of
-the averaged generator, the share of them that is of the class asked for, D's
-real images seen, seconds of training without compilation. Needs the `test`
-extra.
+the averaged generator, the share of them that is of the class asked for; IS,
+FID, KID, precision, recall and coverage against all the digits, by the features
+of a classifier of them; memorisation, the share of samples nearer to the
+training images than 5 % of held-out digits are; D's real images seen, seconds
+of training without compilation. Needs the `test` extra.
+
+A fifth of the digits is held out. Runs in --out that were made when nothing was
+are kept as they are, and have no memorisation.
 
 Every row has DCGAN's generator of widths 24 to 96, whatever its recipe has, and
 its own discriminator, loss, optimizers and schedule; rows that say "own G" have
@@ -17,6 +22,7 @@ table goes on. A run that fails stays in the table with its reason; to try
 again, move its folder away.
 """
 
+import functools
 import json
 import pathlib
 import re
@@ -26,12 +32,19 @@ from absl import flags
 import numpy as np
 
 import digits_metrics
+from gan_jax import build
 from gan_jax import command
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax import evaluating
+from gan_jax import measures
 from gan_jax import recipe
 from gan_jax import sampling
 from gan_jax import train
+from gan_jax.data import sources
+from gan_jax.features import classifier
+from gan_jax.features import extractors
+from gan_jax.metrics import memorization
 from gan_jax.runtime import writer
 
 OUT = flags.DEFINE_string('out', 'runs/compare', 'Folder of the runs.')
@@ -45,6 +58,8 @@ PICTURE = flags.DEFINE_string('picture', '', 'PNG of all grids to write.')
 
 CONFIGS = pathlib.Path(__file__).parent.parent / 'configs'
 NUM_SAMPLES = 1000  # that the score is of
+TEST_SHARE = 0.2  # of the digits, which no row trains on
+SETTINGS = classifier.Settings()
 SHOWN = (4, 10)  # rows and columns of samples of each run in the picture
 
 
@@ -113,6 +128,7 @@ def configure(row):
     if config.instance_noise.std:
         config.instance_noise.decay_steps = NUM_STEPS.value
     config.log_every, config.sample_every = 20, 0
+    config.data.test_share = TEST_SHARE
     return config
 
 
@@ -159,8 +175,53 @@ def classes(run):
     return {'agreement': digits_metrics.agreement(run.samples, asked)}
 
 
+@functools.lru_cache(maxsize=1)
+def reference():
+    """Give all digits and the classifier of them, the same for all rows.
+
+    Returns:
+        (`measures.View`, `extractors.Extractor`).
+    """
+    digits = sources.load(sources.Request('digits'))
+    extractor = extractors.make('classifier', digits, settings=SETTINGS)
+    return measures.View(digits.images, digits.labels, extractor), extractor
+
+
+def quality(run):
+    """Compare samples with all digits by the classifier's features."""
+    real, extractor = reference()
+    fake = measures.View(writer.to_uint8(run.samples), None, extractor)
+    found = {}
+    for name in ('is', 'fid', 'kid', 'prdc'):
+        found |= measures.measure(name, real, fake)
+    names = 'is', 'fid', 'kid', 'precision', 'recall', 'coverage'
+    return {name: found[name].value for name in names}
+
+
+def copying(run):
+    """Ask whether samples copy training images; None where none are held out.
+
+    Returns:
+        {'memorisation': share of near samples, 'copies': bool}.
+    """
+    held_out = evaluating.held_out_of(run.config)
+    if held_out is None:
+        return {'memorisation': None, 'copies': None}
+    training = sources.load(build.request(run.config))
+    found = memorization.verdict(
+        writer.to_uint8(run.samples), held_out.images, training.images
+    )
+    return {
+        'memorisation': found['nearer'],
+        'copies': found['verdict'] == memorization.COPIES,
+    }
+
+
 # Groups of cells; a new one is filled in for finished runs.
-MEASURES = {'training': training, 'score': score, 'classes': classes}
+MEASURES = {
+    'training': training, 'score': score, 'classes': classes,
+    'quality': quality, 'copying': copying,
+}
 
 COLUMNS = {
     'confidence': '{:.3f}',
@@ -168,9 +229,18 @@ COLUMNS = {
     'nearest': '{:.3f}',
     'spread': '{:.3f}',
     'agreement': '{:.1%}',
+    'is': '{:.2f}',
+    'fid': '{:.3g}',
+    'kid': '{:.3g}',
+    'precision': '{:.2f}',
+    'recall': '{:.2f}',
+    'coverage': '{:.2f}',
+    'memorisation': '{:.1%}',
     'real_images': '{:,}',
     'seconds': '{:.0f}',
 }
+TITLES = {'is': 'IS', 'fid': 'FID', 'kid': 'KID'}
+EMPTY = {'memorisation': '–'}  # what stands for None
 
 
 def measure(name):
@@ -186,7 +256,10 @@ def measure(name):
     path = workdir / 'cells.json'
     cells = json.loads(path.read_text()) if path.exists() else {}
     if (workdir / 'config.json').exists():
-        changed = config_lib.differences(sampling.load_config(workdir), config)
+        found = sampling.load_config(workdir)
+        if not found.data.test_share:  # of the time when nothing was held out
+            config.data.test_share = 0.0
+        changed = config_lib.differences(found, config)
         if changed:
             raise errors.CheckpointError(
                 f'{workdir} holds a run of another config '
@@ -223,6 +296,8 @@ def verdict(cells):
         wrong.append('far from digits')
     if found['spread'] < 0.6:
         wrong.append('samples of a class are alike')
+    if cells.get('copying', {}).get('copies'):
+        wrong.append('copies training images')
     return '; '.join(wrong)
 
 
@@ -235,14 +310,16 @@ def table(rows):
     Returns:
         list of lines.
     """
-    head = ['row', *(name.replace('_', ' ') for name in COLUMNS), '']
+    titles = (TITLES.get(name, name).replace('_', ' ') for name in COLUMNS)
+    head = ['row', *titles, '']
     lines = [f'| {" | ".join(head)} |', '|---' * len(head) + '|']
     for name, cells in rows.items():
         values = {}
         for group in MEASURES:
             values |= cells.get(group, {})
         shown = [
-            '' if values.get(column) is None else form.format(values[column])
+            EMPTY.get(column, '') if values.get(column) is None
+            else form.format(values[column])
             for column, form in COLUMNS.items()
         ]
         lines.append(f'| {" | ".join([name, *shown, verdict(cells)])} |')

@@ -12,6 +12,8 @@ from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import recipe
+from gan_jax.data import sources
+from gan_jax.features import classifier
 
 script, parse = helpers.load_script('compare')
 
@@ -21,6 +23,11 @@ CELLS = {
         'confidence': 0.95, 'rarest_class': 0.08, 'nearest': 1.4, 'spread': 0.9,
     },
     'classes': {'agreement': None},
+    'quality': {
+        'is': 9.123, 'fid': 12.345, 'kid': 0.0123, 'precision': 0.9,
+        'recall': 0.456, 'coverage': 0.789,
+    },
+    'copying': {'memorisation': 0.052, 'copies': False},
 }
 
 
@@ -31,7 +38,11 @@ def command(monkeypatch, tmp_path):
         'generator.width': 2, 'discriminator.width': 2, 'batch_size': 8,
         'latent_size': 4,
     }
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     monkeypatch.setattr(script, 'NUM_SAMPLES', 40)
+    monkeypatch.setattr(
+        script, 'SETTINGS', classifier.Settings(steps=40, width=4)
+    )
     monkeypatch.setattr(script, 'ROWS', {
         'gan': script.Row('gan', {**tiny, 'seed': 3}, own=True),
         'cgan': script.Row('cgan', tiny, own=True),
@@ -166,5 +177,76 @@ def test_verdict_says_what_is_plainly_wrong(column, value, words):
 
 def test_table_leaves_empty_what_a_row_does_not_have():
     head, rule, row = script.table({'x': CELLS})
-    assert row == '| x | 0.950 | 8.0% | 1.400 | 0.900 |  | 128,000 | 61 |  |'
+    assert row == (
+        '| x | 0.950 | 8.0% | 1.400 | 0.900 |  | 9.12 | 12.3 | 0.0123 | 0.90 '
+        '| 0.46 | 0.79 | 5.2% | 128,000 | 61 |  |'
+    )
     assert head.count('|') == row.count('|') == rule.count('|')
+    nothing_held_out = {'memorisation': None, 'copies': None}
+    *_, row = script.table({'x': {**CELLS, 'copying': nothing_held_out}})
+    assert '| 0.79 | – | 128,000 |' in row
+
+
+def of_samples(samples, test_share):
+    config = config_lib.default_config()
+    config.data.test_share = test_share
+    return script.Trained(config, None, None, None, samples)
+
+
+def test_copies_are_told_where_digits_were_held_out():
+    request = sources.Request('digits', test_share=0.2)
+    copies = sources.load(request).images[:200]
+    others = sources.load(request._replace(split='test')).images[:200]
+    found = script.copying(of_samples(copies, 0.2))
+    assert found == {'memorisation': 1.0, 'copies': True}
+    assert 'copies training images' in script.verdict(
+        {**CELLS, 'copying': found}
+    )
+    assert not script.copying(of_samples(others, 0.2))['copies']
+    assert script.copying(of_samples(copies, 0.0))['copies'] is None
+
+
+def test_quality_knows_digits_from_noise_and_all_from_one(command):
+    digits = sources.load(sources.Request('digits')).images
+    sets = {
+        'digits': digits[::6], 'one': np.tile(digits[:1], (300, 1, 1, 1)),
+        'noise': helpers.random_images(300, (32, 32, 1)),
+    }
+    found = {
+        name: script.quality(of_samples(images, 0.0))
+        for name, images in sets.items()
+    }
+    for name in ('one', 'noise'):
+        assert found[name]['fid'] > 10 * found['digits']['fid']
+        assert found[name]['kid'] > 10 * abs(found['digits']['kid'])
+        assert found[name]['coverage'] < found['digits']['coverage'] / 2
+    assert found['one']['is'] == pytest.approx(1)
+    assert found['digits']['is'] > 1.3
+    assert found['one']['precision'] > found['noise']['precision']
+    assert found['digits']['recall'] > 0.5 > found['one']['recall']
+
+
+def test_a_run_of_the_time_when_nothing_was_held_out_is_kept(
+    command, monkeypatch, capsys
+):
+    monkeypatch.setattr(script, 'TEST_SHARE', 0.0)
+    command('--only=gan')
+    path = script.folder('gan') / 'cells.json'
+    cells = json.loads(path.read_text())
+    for group in ('quality', 'copying'):
+        del cells[group]
+    path.write_text(json.dumps(cells))
+    monkeypatch.setattr(script, 'TEST_SHARE', 0.2)
+    capsys.readouterr()
+    command('--only=gan')
+    after = json.loads(path.read_text())
+    assert after['training'] == cells['training']
+    assert after['quality']['fid'] > 0
+    assert after['copying'] == {'memorisation': None, 'copies': None}
+    assert '| – |' in capsys.readouterr().out
+    command('--only=cgan')
+    (line,) = [
+        line for line in capsys.readouterr().out.splitlines()
+        if line.startswith('| cgan |')
+    ]
+    assert '–' not in line
