@@ -1,0 +1,383 @@
+"""Which damage does each number about samples see?
+
+    python benchmarks/metric_reactions.py --out=runs/metric_reactions.png
+    python benchmarks/metric_reactions.py --data=mnist --num=5000
+
+Compares real images with other real images, as many, that are damaged more and
+more, or chosen badly:
+
+  noise       (1 - a) x + a n, n Gaussian of mean 127.5 and deviation 64
+  blur        a Gaussian kernel of deviation a pixels
+  salt        a share a of pixels becomes black or white, evenly
+  swirl       turned about the middle by a exp(-5 r / (ln 2 s)) radians at
+              distance r, s the longer side
+  kept        a classes of the data are left: dropped modes
+  each        a images of each class are left, and come again and again
+
+The first four are those of Heusel et al., GANs trained by a two time-scale
+update rule converge to a local Nash equilibrium,
+https://arxiv.org/abs/1706.08500, 2017, figure 3, with their levels; of theirs
+the noise and the extent of the swirl have other scales. Features are those of a
+classifier that was trained on all the images, so both sets are equally known to
+it. The row `real` is other real images as they are.
+"""
+
+from typing import Any, Callable, NamedTuple, Tuple
+
+from absl import flags
+import numpy as np
+from scipy import ndimage
+
+from gan_jax import command
+from gan_jax import errors
+from gan_jax import measures
+from gan_jax.data import sources
+from gan_jax.features import classifier
+from gan_jax.features import extractors
+from gan_jax.runtime import environment
+from gan_jax.runtime import writer
+
+DATA = flags.DEFINE_string('data', 'digits', 'Labelled images, by name.')
+DATA_DIR = flags.DEFINE_string('data_dir', '', 'Folder of prepared TFDS sets.')
+FEATURES = flags.DEFINE_string('features', 'classifier', 'Of `extractors`.')
+NUM = flags.DEFINE_integer(
+    'num', 0, 'Images of either set; 0 is a seventh of the data, at most 5,000.'
+)
+OUT = flags.DEFINE_string('out', 'runs/metric_reactions.png', 'PNG to write.')
+JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
+DPI = flags.DEFINE_integer('dpi', 80, 'Pixels per inch of 15.', lower_bound=20)
+
+MOST = 5000
+SETTINGS = classifier.Settings()
+SHOWN = 4  # images of each level in the picture
+REAL = 'real'
+COLUMNS = {
+    'fid': ('FID', '{:.4g}'),
+    'kid': ('KID', '{:.3g}'),
+    'precision': ('precision', '{:.3f}'),
+    'recall': ('recall', '{:.3f}'),
+    'coverage': ('coverage', '{:.3f}'),
+    'is': ('IS', '{:.2f}'),
+    'ms_ssim': ('MS-SSIM', '{:.3f}'),
+}
+# Okabe and Ito's colours, apart for the colour-blind too.
+STYLES = {
+    'fid': {'color': '#0072b2', 'marker': 'o'},
+    'kid': {'color': '#d55e00', 'marker': 's', 'linestyle': '--'},
+    'precision': {'color': '#e69f00', 'marker': '^'},
+    'recall': {'color': '#009e73', 'marker': 'v'},
+    'coverage': {'color': '#000000', 'marker': 's', 'linestyle': '--'},
+    'is': {'color': '#cc79a7', 'marker': 'D'},
+    'ms_ssim': {'color': '#56b4e9', 'marker': 'x', 'linestyle': '--'},
+}
+
+
+def noise(images, level, random):
+    """Mix images with Gaussian noise."""
+    drawn = random.normal(127.5, 64, images.shape)
+    return _to_uint8((1 - level) * images + level * drawn)
+
+
+def blur(images, level, random):
+    """Blur images."""
+    del random
+    return _to_uint8(ndimage.gaussian_filter(
+        images.astype(np.float32), (0, level, level, 0)
+    ))
+
+
+def salt(images, level, random):
+    """Put salt and pepper: all channels of a pixel become black or white."""
+    drawn = random.uniform(size=(*images.shape[:3], 1))
+    images = np.where(drawn < level, np.uint8(255), images)
+    return np.where(drawn < level / 2, np.uint8(0), images)
+
+
+def swirl(images, level, random):
+    """Turn images about their middle, less and less from there."""
+    del random
+    height, width = images.shape[1:3]
+    rows, columns = np.indices((height, width), np.float64)
+    middle = (height - 1) / 2, (width - 1) / 2
+    down, right = rows - middle[0], columns - middle[1]
+    apart = np.hypot(down, right)
+    angle = np.arctan2(down, right) + level * np.exp(
+        -5 * apart / (np.log(2) * max(height, width))
+    )
+    places = (
+        middle[0] + apart * np.sin(angle), middle[1] + apart * np.cos(angle)
+    )
+    return np.stack([
+        np.stack([
+            _to_uint8(ndimage.map_coordinates(
+                image[..., channel].astype(np.float32), places, order=1,
+                mode='nearest',
+            )) for channel in range(images.shape[3])
+        ], -1) for image in images
+    ])
+
+
+def _to_uint8(values):
+    return np.clip(np.round(values), 0, 255).astype(np.uint8)
+
+
+def kept(labels, level, count):
+    """Choose places of images of the first classes alone."""
+    places = np.flatnonzero(labels < level)[:count]
+    if len(places) < count:
+        raise errors.DataError(
+            f'{level} classes have {len(places)} images, not {count}; a '
+            'smaller --num needs fewer'
+        )
+    return places
+
+
+def each(labels, level, count):
+    """Choose places of so many images of each class, over and over."""
+    chosen = [
+        np.flatnonzero(labels == label)[:level] for label in np.unique(labels)
+    ]
+    return np.resize(np.stack(chosen, 1), count)
+
+
+class Family(NamedTuple):
+    """One way to spoil images.
+
+    Attributes:
+        title: of its panels.
+        levels: least harm first.
+        change: function of (images, level, random) to images; None where
+            images are chosen.
+        choose: function of (labels, level, count) to places, or None.
+    """
+
+    title: str
+    levels: Tuple
+    change: Callable = None
+    choose: Callable = None
+
+
+FAMILIES = {
+    'noise': Family('Gaussian noise', (0.25, 0.5, 0.75), noise),
+    'blur': Family('Gaussian blur', (1, 2, 4), blur),
+    'salt': Family('salt and pepper', (0.1, 0.2, 0.3), salt),
+    'swirl': Family('swirl', (1, 2, 4), swirl),
+    'kept': Family('classes kept of 10', (9, 7, 5, 2), choose=kept),
+    'each': Family('images of each class', (100, 10, 1), choose=each),
+}
+
+
+class Row(NamedTuple):
+    """What was found of one set.
+
+    Attributes:
+        family: of `FAMILIES`, or `REAL`.
+        level: of the family; None of real images.
+        values: {name: float}.
+        shown: uint8 [SHOWN, H, W, C], some of the images.
+    """
+
+    family: str
+    level: Any
+    values: dict
+    shown: np.ndarray
+
+
+def split(dataset, count):
+    """Part images by chance into a set to compare with, and the others."""
+    order = np.random.RandomState(0).permutation(len(dataset.images))
+    real, others = np.sort(order[:count]), order[count:]
+    if not 1 < count <= len(others):
+        raise errors.DataError(
+            f'--num={count} is not within 2 and half of {len(order)} images'
+        )
+    images = np.asarray(dataset.images)
+    return (
+        images[real], dataset.labels[real], images[others],
+        dataset.labels[others],
+    )
+
+
+def sets(images, labels, count):
+    """Yield the sets that are compared with real images.
+
+    Args:
+        images: uint8 [M, H, W, C], in random order.
+        labels: int [M].
+        count: N, images of a set, at most M.
+
+    Yields:
+        (family, level, uint8 [N, H, W, C]); a level that leaves nothing out
+        at this N is passed over.
+    """
+    yield REAL, None, images[:count]
+    for name, family in FAMILIES.items():
+        for level in family.levels:
+            if family.change is not None:
+                yield name, level, family.change(
+                    images[:count], level, np.random.RandomState(0)
+                )
+            elif family.choose is kept or level * 10 < count:
+                yield name, level, images[family.choose(labels, level, count)]
+
+
+def measure(real, fake):
+    """Give all numbers that the features can tell, {name: float}."""
+    found = {}
+    for name in ('fid', 'kid', 'prdc', 'is', 'ms_ssim'):
+        try:
+            found |= measures.measure(name, real, fake)
+        except errors.ConfigError:
+            pass  # features that tell no classes have no Inception Score
+    return {name: number.value for name, number in found.items()}
+
+
+def load():
+    """Load the images; train the extractor on them, or recall it."""
+    request = sources.Request(DATA.value, data_dir=DATA_DIR.value)
+    dataset = sources.load(request)
+    if dataset.labels is None or len(dataset.classes) != 10:
+        raise errors.DataError(f'{DATA.value} has no 10 classes')
+    more = {}
+    if FEATURES.value == 'classifier':
+        more['settings'] = SETTINGS
+    try:
+        held_out = sources.load(request._replace(split='test'))
+    except errors.DataError:
+        held_out = None
+    return dataset, extractors.make(
+        FEATURES.value, dataset, held_out, **more
+    )
+
+
+def table_row(row):
+    """Lay a row out as Markdown."""
+    shown = [
+        form.format(row.values[name]) if name in row.values else ''
+        for name, (_, form) in COLUMNS.items()
+    ]
+    level = '' if row.level is None else f'{row.level:g}'
+    return f'| {" | ".join([row.family, level, *shown])} |'
+
+
+def head():
+    """Lay out the head of the table, two lines."""
+    titles = ['set', 'level', *(title for title, _ in COLUMNS.values())]
+    return f'| {" | ".join(titles)} |\n' + '|---' * len(titles) + '|'
+
+
+def draw(rows, dpi):
+    """Draw images and numbers over the levels of each family.
+
+    Args:
+        rows: list of `Row`, the real one first.
+        dpi: pixels per inch of 15 by 9.
+
+    Returns:
+        uint8 [9 dpi, 15 dpi, 3] of 16 levels, which make a small file.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    figure = Figure(figsize=(15, 9), dpi=dpi, layout='constrained')
+    panels = figure.subplots(
+        4, len(FAMILIES), sharex='col', height_ratios=(5, 4, 4, 4)
+    )
+    for column, (name, family) in zip(panels.T, FAMILIES.items()):
+        found = [rows[0], *(row for row in rows if row.family == name)]
+        _show(column[0], found)
+        column[0].set_title(family.title)
+        _plot(column[1], found, ('fid', 'kid'))
+        _plot(column[2], found, ('precision', 'recall', 'coverage'))
+        _plot(column[3], found, ('is', 'ms_ssim'), rows[0].values.get('is'))
+        column[3].set_xticks(range(len(found)), [
+            REAL, *(f'{row.level:g}' for row in found[1:])
+        ])
+        column[1].set_yscale('log')
+        for axes in column[2:]:
+            axes.set_ylim(-0.05, 1.1)
+    titles = (
+        '', 'distance (log)', 'share',
+        'IS over that of real,\nMS-SSIM of a class',
+    )
+    for row, title in zip(panels, titles):
+        row[0].set_ylabel(title)
+        for axes in row[1:]:
+            axes.tick_params(labelleft=False)
+    _level(panels[1])
+    names = [name for name in COLUMNS if name in rows[0].values]
+    figure.legend(handles=[
+        Line2D([], [], label=COLUMNS[name][0], **STYLES[name])
+        for name in names
+    ], loc='outside lower center', ncols=len(names))
+    return writer.rasterize(figure) // 17 * 17
+
+
+def _level(row):
+    """Give panels of one kind the same limits."""
+    lows, highs = zip(*(axes.get_ylim() for axes in row))
+    for axes in row:
+        axes.set_ylim(min(lows), max(highs))
+
+
+def _show(axes, found):
+    """Lay images out in a column for each level."""
+    grid = np.concatenate([
+        np.concatenate(row.shown, 0) for row in found
+    ], 1).squeeze()
+    axes.imshow(
+        grid, cmap='gray', vmin=0, vmax=255, aspect='auto',
+        extent=(-0.5, len(found) - 0.5, 0, 1),
+    )
+    axes.set_yticks([])
+
+
+def _plot(axes, found, names, unit=1.0):
+    """Draw numbers over levels; the Inception Score in units of a unit."""
+    for name in names:
+        if name not in found[0].values:
+            continue
+        values = [row.values[name] for row in found]
+        if name == 'is':
+            values = np.divide(values, unit)
+        if name == 'kid':  # without bias, so below 0 by chance
+            values = [value if value > 0 else np.nan for value in values]
+        axes.plot(range(len(found)), values, markersize=5, **STYLES[name])
+    axes.grid(alpha=0.3)
+
+
+def main(argv):
+    """Measure, print a row for each set, and write the picture."""
+    del argv
+    dataset, extractor = load()
+    count = NUM.value or min(MOST, len(dataset.images) // 7)
+    images, labels, others, other_labels = split(dataset, count)
+    real = measures.View(images, labels, extractor)
+    print(
+        f'{dataset.name}, {count:,} against {count:,} images, {extractor.note}'
+        f', {extractor.fingerprint}\n\n{head()}', flush=True,
+    )
+    rows = []
+    for family, level, fake in sets(others, other_labels, count):
+        values = measure(real, measures.View(fake, None, extractor))
+        rows.append(Row(family, level, values, fake[:SHOWN]))
+        print(table_row(rows[-1]), flush=True)
+    if JSON.value:
+        writer.write_json(JSON.value, {
+            'versions': environment.describe(0)['versions'],
+            'data': dataset.name, 'num': count,
+            'features': {
+                'name': extractor.name, 'note': extractor.note,
+                'fingerprint': extractor.fingerprint,
+            },
+            'rows': [
+                {'set': row.family, 'level': row.level, **row.values}
+                for row in rows
+            ],
+        })
+    writer.save_png(OUT.value, draw(rows, DPI.value))
+    print(f'\nwrote {OUT.value}')
+
+
+if __name__ == '__main__':
+    command.run(main)
