@@ -3,11 +3,14 @@
     python tests/soak.py 50000 500 folder
 
 It logs all the way, samples and saves at every 500 steps, and leaves
-`folder/soak.json`: at every 100 steps the anonymous memory in KiB, open files,
-threads and programs compiled so far, and each program with how often it was.
+`folder/soak.json`: at every 100 steps the anonymous memory and, of that, what
+is in use by blocks of the C library, both in KiB, open files, threads and
+programs compiled so far, and each program with how often it was. Where
+PYTHONMALLOC is malloc, Python's own blocks are among those in use.
 """
 
 import collections
+import ctypes
 import json
 import logging
 import os
@@ -21,6 +24,15 @@ import helpers
 from gan_jax import train
 
 MEMORY = re.compile(r'RssAnon:\s+(\d+) kB')
+
+
+class MallInfo(ctypes.Structure):
+    """What glibc's mallinfo2 gives, in bytes; see its manual page."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        'arena', 'ordblks', 'smblks', 'hblks', 'hblkhd', 'usmblks', 'fsmblks',
+        'uordblks', 'fordblks', 'keepcost',
+    )]
 
 
 class CountCompilations(logging.Handler):
@@ -40,10 +52,14 @@ class CountCompilations(logging.Handler):
 
 
 def held():
-    """Give anonymous memory in KiB, open files and threads of this process."""
+    """Give memory in KiB, open files and threads of this process."""
     status = pathlib.Path('/proc/self/status').read_text()
+    mallinfo = ctypes.CDLL(None).mallinfo2
+    mallinfo.restype = MallInfo
+    info = mallinfo()
     return {
         'memory': int(MEMORY.search(status)[1]),
+        'in_use': (info.uordblks + info.hblkhd) / 1024,
         'files': len(os.listdir('/proc/self/fd')),
         'threads': len(os.listdir('/proc/self/task')),
     }
