@@ -18,6 +18,7 @@ from gan_jax.data import feed as feed_lib
 from gan_jax.data import on_demand
 from gan_jax.data import pictures
 from gan_jax.data import sources
+from gan_jax.networks import encoders
 from gan_jax.runtime import parallel
 from gan_jax.steps import adversarial
 from gan_jax.steps import game
@@ -138,16 +139,23 @@ def feed(config, dataset):
     )
     if fits and on_demand.in_memory(dataset.images):
         return feed_lib.ResidentFeed(dataset, **options)
+    if config.baseline.name == 'glo':
+        raise errors.ConfigError(
+            "baseline.name='glo' has a code for each image of a resident set, "
+            f'and {config_lib.source(config)!r} does not fit in '
+            f'data.resident_share={config.data.resident_share} of memory'
+        )
     return feed_lib.StreamingFeed(dataset, **options)
 
 
-def gan(config, image_shape, num_classes=0):
+def gan(config, image_shape, num_classes=0, num_images=0):
     """Make the static parts of a training step.
 
     Args:
         config: a validated ConfigDict.
         image_shape: (height, width, channels) of the data.
         num_classes: of its labels; 0 where it has none.
+        num_images: in it; needed where each has a code of its own.
 
     Returns:
         `game.GAN`.
@@ -166,12 +174,11 @@ def gan(config, image_shape, num_classes=0):
         classes['num_classes'] = num_classes
     made = game.GAN(
         generator=_network(
-            config, config.generator, 'generator', image_shape=image_shape,
-            **classes,
+            config, config.generator,
+            networks.NETWORKS[config.generator.name].generator,
+            image_shape=image_shape, **classes,
         ),
-        discriminator=_network(
-            config, config.discriminator, 'discriminator', **classes
-        ),
+        discriminator=_partner(config, num_images, **classes),
         **classes,
         g_dropout=config.generator.dropout > 0,
         d_dropout=config.discriminator.dropout > 0,
@@ -211,6 +218,8 @@ def gan(config, image_shape, num_classes=0):
             for name in config_lib.active_regularizers(config)
             if config.regularizers[name].every > 1
         ),
+        baseline=config.baseline.name,
+        reconstruction=config.baseline.reconstruction,
     )
     _check_sizes(config, made, image_shape)
     return made
@@ -235,6 +244,8 @@ def _check_sizes(config, gan, image_shape):
             f'makes {len(samples)} samples of {count} latents; one of each is '
             'asked',
         )
+    if gan.baseline:
+        return
     *sides, channels = image_shape
     judged = (*sides, channels * gan.packing)
     logits = _trace(
@@ -279,14 +290,24 @@ def _size(shape):
     return 'x'.join(map(str, shape)) if len(shape) > 1 else str(list(shape))
 
 
-def _network(config, options, player, **fields):
-    name = options.name
-    if player == 'discriminator':
+def _partner(config, num_images, **classes):
+    """Make the discriminator, or what gives a baseline its codes."""
+    if config.baseline.name == 'glo':
+        return encoders.Codes(num_images, config.latent_size)
+    module = config_lib.encoder(config)
+    if module is None:
         name = config_lib.discriminator_name(config)
-    module = getattr(networks.NETWORKS[name], player)
+        module, fields = networks.NETWORKS[name].discriminator, classes
+    else:
+        outputs = 2 if config.baseline.name == 'vae' else 1
+        fields = {'code_size': outputs * config.latent_size}
+    return _network(config, config.discriminator, module, **fields)
+
+
+def _network(config, options, module, **fields):
     for key, value in options.items():
         if key in module.__dataclass_fields__ and key != 'name':
-            fields[key] = value
+            fields.setdefault(key, value)
     return module(dtype=jnp.dtype(config.dtype), **fields)
 
 
@@ -357,6 +378,9 @@ def hyperparams(config):
         history_share=jnp.float32(config.history.share),
         d_threshold=jnp.float32(config.schedule.d_threshold),
         g_threshold=jnp.float32(config.schedule.g_threshold),
+        huber_delta=jnp.float32(config.baseline.delta),
+        beta=jnp.float32(config.baseline.beta),
+        decoder_std=jnp.float32(config.baseline.std),
     )
 
 
@@ -416,4 +440,5 @@ def part_of_step(part, gan, feed, **options):
 def _batch(gan, feed, constants, fed):
     images, labels = feed.select(constants.resident, fed)
     labels = labels if gan.num_classes else None
-    return game.Batch(images, labels, constants.slots)
+    numbers = fed if gan.baseline == 'glo' else None  # of a resident feed
+    return game.Batch(images, labels, constants.slots, numbers)

@@ -11,6 +11,7 @@ from gan_jax import losses
 from gan_jax import measures
 from gan_jax import mixtures
 from gan_jax import networks
+from gan_jax import reconstructions
 from gan_jax import regularizers
 from gan_jax import schedules
 from gan_jax.data import pictures
@@ -23,6 +24,7 @@ from gan_jax.networks import conditioning
 from gan_jax.networks import layers
 from gan_jax.networks import resampling
 from gan_jax.steps import adversarial
+from gan_jax.steps import baselines
 from gan_jax.steps import latents
 
 DTYPES = ('bfloat16', 'float32')
@@ -251,6 +253,9 @@ def _check_numbers(config):
             f'at least labels.{side}_low={low}',
         )
     need('loss.margin', lambda v: v > 0, 'positive')
+    need('baseline.beta', lambda v: 0 <= v < float('inf'), '0 or positive')
+    for key in ('baseline.delta', 'baseline.std'):
+        need(key, lambda v: 0 < v < float('inf'), 'positive')
     need('loss.k_rate', lambda v: v > 0, 'positive')
     need('ema_decay', lambda v: 0 <= v <= 1, 'in [0, 1]')
     need('seed', lambda v: 0 <= v < 2**63, 'in [0, 2^63)')
@@ -259,6 +264,8 @@ def _check_numbers(config):
 def _check_names(config):
     choices = {
         'dtype': DTYPES,
+        'baseline.name': ('', *baselines.BASELINES),
+        'baseline.reconstruction': reconstructions.RECONSTRUCTIONS,
         'latent': latents.LATENTS,
         'loss.name': losses.LOSSES,
         'schedule.name': adversarial.SCHEDULES,
@@ -336,6 +343,7 @@ def _check_game(config, points):
             f'discriminator.name={config.discriminator.name!r} is none'
         )
     _check_options(config)
+    _check_baseline(config, points)
     _check_schedule(config)
     _check_sights(config, points)
     _check_condition(config)
@@ -381,6 +389,77 @@ def _check_options(config):
                 )
 
 
+# What a baseline has no use for: there is no judge, and one update a step.
+OF_A_GAME = (
+    'augment.', 'clip_weights', 'd_steps', 'discriminator.condition', 'g_steps',
+    'generator.condition', 'history.size', 'instance_noise.std', 'labels.',
+    'loss.', 'packing', 'regularizers.', 'schedule.name', 'together',
+)
+
+
+def _check_baseline(config, points):
+    """Refuse what belongs to a game beside a baseline, and the reverse."""
+    baseline = config.baseline
+    defaults = config_lib.flatten(config_lib.default_config())
+    values = config_lib.flatten(config)
+    if not baseline.name:
+        for key in [k for k in values if k.startswith('baseline.')]:
+            if values[key] != defaults[key]:
+                raise errors.ConfigError(
+                    f'{key}={values[key]} needs baseline.name, one of '
+                    f'{sorted(baselines.BASELINES)}'
+                )
+        if config.latent == 'fitted':
+            raise errors.ConfigError(
+                "latent='fitted' is to the codes of a baseline, and "
+                "baseline.name='' is a GAN"
+            )
+        return
+    for key, value in values.items():
+        if key.startswith(OF_A_GAME) and value != defaults[key]:
+            raise errors.ConfigError(
+                f'{key}={value} belongs to a game, and baseline.name='
+                f'{baseline.name!r} has none; {defaults[key]!r} leaves it out'
+            )
+    if config.latent not in ('fitted', 'gaussian'):
+        raise errors.ConfigError(
+            f'latent={config.latent!r} has no meaning with baseline.name='
+            f"{baseline.name!r}: 'fitted' or 'gaussian'"
+        )
+    owners = {'delta': ('reconstruction', 'huber'), 'beta': ('name', 'vae'),
+              'std': ('name', 'vae')}
+    for key, (owner, name) in owners.items():
+        if (baseline[key] != defaults[f'baseline.{key}']
+                and baseline[owner] != name):
+            raise errors.ConfigError(
+                f'baseline.{key}={baseline[key]} is an option of '
+                f'baseline.{owner}={name!r}, not of {baseline[owner]!r}'
+            )
+    if baseline.name == 'vae' and baseline.reconstruction != 'l2':
+        raise errors.ConfigError(
+            f'baseline.reconstruction={baseline.reconstruction!r} is no '
+            "Gaussian likelihood, which baseline.name='vae' has; 'l2' is"
+        )
+    if baseline.name == 'glo' and (
+            config_lib.has_mixture(config) or config.data.feed == 'streaming'):
+        raise errors.ConfigError(
+            "baseline.name='glo' has a code for each image of a resident set; "
+            f'data.name={config.data.name!r} with data.feed='
+            f'{config.data.feed!r} is none'
+        )
+    if baseline.name == 'glo' and config.data.flip:
+        raise errors.ConfigError(
+            "data.flip=True would give an image and its mirror image one code "
+            "of baseline.name='glo'; False"
+        )
+    if baseline.name != 'glo' and config_lib.encoder(config) is None:
+        fits = [n for n, pair in networks.NETWORKS.items() if pair.encoder]
+        raise errors.ConfigError(
+            f'discriminator.name={config.discriminator.name!r} has no encoder '
+            f'for baseline.name={baseline.name!r}; {sorted(fits)} have'
+        )
+
+
 def _check_sights(config, points):
     """Refuse what D cannot be shown."""
     augmentations = config_lib.active_augmentations(config)
@@ -421,6 +500,8 @@ def _check_networks(config):
         if player == 'discriminator':
             name = config_lib.discriminator_name(config)
         module = getattr(networks.NETWORKS[name], player)
+        if player == 'discriminator' and config.baseline.name:
+            module = config_lib.encoder(config) or module
         for key, value in config[player].items():
             everywhere = key in ('name', 'width', 'depth', 'kernel_size')
             if (key not in module.__dataclass_fields__ and not everywhere

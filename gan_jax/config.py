@@ -92,6 +92,13 @@ def default_config():
     config.loss.gamma = 0.5  # boundary_equilibrium: diversity ratio
     config.loss.k_rate = 1e-3  # boundary_equilibrium: step size of k
 
+    config.baseline = ConfigDict()  # what is trained in place of the game
+    config.baseline.name = ''  # one of baselines.BASELINES; '' is a GAN
+    config.baseline.reconstruction = 'l2'  # reconstructions.RECONSTRUCTIONS
+    config.baseline.delta = 0.1  # huber: error above which it is linear
+    config.baseline.beta = 1.0  # vae: weight of the KL divergence
+    config.baseline.std = 0.5  # vae: deviation of the decoder's Gaussian
+
     config.labels = ConfigDict()  # D's targets; the defaults are hard labels
     config.labels.real_low = 1.0  # real targets are uniform from here ...
     config.labels.real_high = 1.0  # ... to here: 0.9 and 0.9 smooth one side
@@ -213,6 +220,16 @@ def discriminator_name(config):
     if losses.LOSSES[config.loss.name].energies:
         return networks.NETWORKS[name].autoencoder or name
     return name
+
+
+def encoder(config):
+    """Give the module class that encodes for a baseline.
+
+    None for a GAN, and for codes that are a table.
+    """
+    if config.baseline.name in ('', 'glo'):
+        return None
+    return networks.NETWORKS[config.discriminator.name].encoder
 
 
 def is_conditional(config):

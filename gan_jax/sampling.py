@@ -14,6 +14,7 @@ from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax.runtime import checkpoint
+from gan_jax.steps import baselines
 from gan_jax.steps import game
 from gan_jax.steps import latents
 
@@ -127,6 +128,38 @@ def between(
     return _sample(gan, state, np.concatenate(ways), labels, weights)
 
 
+def reconstruct(gan, state, images):
+    """Bring images to their codes and back.
+
+    Args:
+        gan: `game.GAN` of a baseline with an encoder.
+        state: `game.GANState`, on one device or as NumPy arrays.
+        images: [N, H, W, C] uint8, or points [N, D].
+
+    Returns:
+        float32 [N, H, W, C] in [-1, 1], or [N, D].
+
+    Raises:
+        errors.ConfigError: where there is no encoder.
+    """
+    if not encodes(gan):
+        raise errors.ConfigError(
+            f'baseline.name={gan.baseline!r} has no encoder to reconstruct by'
+        )
+    return np.concatenate([
+        np.asarray(_reconstruct(gan, state, images[start:start + BATCH]))
+        for start in range(0, len(images), BATCH)
+    ])
+
+
+def encodes(gan):
+    """Say whether any image can be brought to a code."""
+    return gan.baseline not in ('', 'glo')
+
+
+_reconstruct = jax.jit(baselines.reconstruct, static_argnums=0)
+
+
 def _labels_of(gan, seeds, labels):
     """Give the class of each seed, None where the GAN has no condition."""
     if not gan.num_classes:
@@ -185,6 +218,7 @@ def _sample(gan, state, z, labels, weights):
     chunks = np.minimum(places, len(z) - 1).reshape(-1, BATCH)
     # The rest of the state stays behind: it is not needed to sample.
     params, stats = jax.tree.map(jnp.asarray, game.WEIGHTS[weights](state))
+    z = game.like_codes(gan, state, z)
     images = [
         np.asarray(_generate(
             gan, params, stats, z[chunk],
@@ -265,7 +299,9 @@ def load(workdir, step=None):
     data = load_data(workdir)
     image_shape = tuple(data['image_shape'])
     checks.validate(config, points=len(image_shape) == 1)
-    gan = build.gan(config, image_shape, len(data.get('classes', ())))
+    gan = build.gan(
+        config, image_shape, len(data.get('classes', ())), data.get('count', 0)
+    )
     checkpoints = _checkpoints(workdir)
     abstract = build.abstract_state(gan, image_shape)
     try:

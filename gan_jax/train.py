@@ -6,6 +6,7 @@ Public: `train` and the `Run` that it returns.
 import contextlib
 import errno
 import functools
+import math
 import signal
 import time
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax import evaluating
 from gan_jax import non_finite
 from gan_jax import programs as programs_lib
 from gan_jax import run_folder
@@ -130,7 +132,9 @@ def _train(config, workdir, images, labels, callback, override, stopper):
     checks.validate(config, parallel.device_count(), points)
     watch_lib.check(config)
     image_shape = dataset.images.shape[1:]
-    gan = build.gan(config, image_shape, len(dataset.classes))
+    gan = build.gan(
+        config, image_shape, len(dataset.classes), len(dataset.images)
+    )
 
     checkpoints = run_folder.open_checkpoints(
         workdir, config, dataset, override
@@ -228,12 +232,11 @@ def _describe(writer, workdir, config, dataset, feed, state, complaints):
         f'Data      {dataset.name}: {size} ({feed.kind})\n'
         f'G         {parameters(state.generator):,} parameters '
         f'({config.generator.name})\n'
-        f'D         {parameters(state.discriminator):,} parameters '
-        f'({config_lib.discriminator_name(config)})\n'
+        f'{_partner(config):<10}{parameters(state.discriminator):,} '
+        f'parameters ({config_lib.discriminator_name(config)})\n'
         f'Batch     {config.batch_size}{_packed(config)}, '
         f'{config.batch_size // devices} per '
-        f'device; {config.num_steps} steps, each {config.d_steps} of D and '
-        f'{config.g_steps} of G ({config.schedule.name})'
+        f'device; {config.num_steps} steps, each {_moves(config)}'
     )
     for complaint in complaints:
         writer.say(f'warning: {complaint}')
@@ -251,6 +254,19 @@ def _describe(writer, workdir, config, dataset, feed, state, complaints):
         writer.say(f'Going on from step {int(state.step)}')
     else:
         writer.picture('reals', writer_lib.picture(_some(dataset)))
+
+
+def _partner(config):
+    return {'': 'D', 'glo': 'Codes'}.get(config.baseline.name, 'Encoder')
+
+
+def _moves(config):
+    if config.baseline.name:
+        return f'of both ({config.baseline.name})'
+    return (
+        f'{config.d_steps} of D and {config.g_steps} of G '
+        f'({config.schedule.name})'
+    )
 
 
 def _packed(config):
@@ -329,8 +345,11 @@ def _loop(
     )
     _, best = checkpoints.best()
     watch = watch_lib.Watch(config, dataset)
+    pictures = functools.partial(
+        _sample, config, gan, dataset, _unseen(config, gan, dataset), writer
+    )
     if start == 0:
-        _sample(config, gan, state, dataset, writer, 0)
+        pictures(state, 0)
     state = parallel.replicate(state)
 
     writer.say('Compiling (once) ...')
@@ -373,7 +392,7 @@ def _loop(
             if not config_lib.has_mixture(config):  # which never ends
                 record['data/epoch'] = images / len(dataset.images)
         if draw:
-            _sample(config, gan, host_state, dataset, writer, step)
+            pictures(host_state, step)
         if evaluate:
             record |= watch.numbers(gan, host_state)
         if log or evaluate:
@@ -413,6 +432,8 @@ def _fetch(metrics):
 LINE = {
     'd/loss': 'd {:.3f}',
     'g/loss': 'g {:.3f}',
+    'g/reconstruction': 'error {:.4f}',
+    'd/kl': 'KL {:.2f}',
     'd/real_logits': 'D(real) {:+.2f}',
     'd/fake_logits': 'D(fake) {:+.2f}',
     'perf/images_per_sec': '{:.0f} images/s',
@@ -440,14 +461,43 @@ def _some(dataset):
     return dataset.images[np.arange(wanted) * count // wanted]
 
 
-def _sample(config, gan, state, dataset, writer, step):
-    """Leave the picture of fixed z; every host makes it, the first writes."""
+def _unseen(config, gan, dataset):
+    """Give images to reconstruct, held out ones where there are; or None."""
+    if not sampling.encodes(gan) or dataset.images.ndim == 2:
+        return None
+    held_out = None
+    if dataset.name == build.request(config).name:  # not of arrays
+        held_out = evaluating.held_out_of(config, config.data.split)
+    return _some(held_out or dataset)
+
+
+def _sample(config, gan, dataset, unseen, writer, state, step):
+    """Leave the pictures of a step; every host makes them, the first writes.
+
+    They are of fixed z and, where there is an encoder, of fixed images.
+    """
     if config.sample_every:
         real = _some(dataset)
         samples = sampling.sample(gan, state, range(len(real)))
         writer.picture(
             f'{step:06d}', writer_lib.picture(samples, real), step=step
         )
+        if unseen is not None:
+            writer.picture(
+                f'reconstructed-{step:06d}', _pairs(gan, state, unseen)
+            )
+
+
+def _pairs(gan, state, images):
+    """Draw images in odd rows, and under each what is made of its code."""
+    columns = math.isqrt(len(images))
+    images = images[:len(images) // columns * columns]
+    made = writer_lib.to_uint8(sampling.reconstruct(gan, state, images))
+    rows = np.stack([
+        array.reshape(-1, columns, *images.shape[1:])
+        for array in (images, made)
+    ], axis=1)
+    return writer_lib.grid(rows.reshape(-1, *images.shape[1:]), columns)
 
 
 def _summarize(writer, workdir, start, config, seconds, images):

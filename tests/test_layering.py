@@ -11,8 +11,8 @@ PACKAGE = pathlib.Path(__file__).parent.parent / 'gan_jax'
 # imports from lower floors, or from its own room.
 FLOORS = {
     'augment': 0, 'errors': 0, 'labels': 0, 'masking': 0, 'transforms': 0,
-    'losses': 0.5, 'metrics': 0.5, 'mixtures': 0, 'regularizers': 0.5,
-    'schedules': 0,
+    'losses': 0.5, 'metrics': 0.5, 'mixtures': 0, 'reconstructions': 0,
+    'regularizers': 0.5, 'schedules': 0,
     'networks': 1,
     'data': 2,
     'steps': 3,

@@ -13,6 +13,7 @@ from gan_jax import losses
 from gan_jax import measures
 from gan_jax import mixtures
 from gan_jax import networks
+from gan_jax import reconstructions
 from gan_jax import regularizers
 from gan_jax import schedules
 from gan_jax.data import packs
@@ -26,6 +27,7 @@ from gan_jax.networks import conditioning
 from gan_jax.networks import layers
 from gan_jax.networks import resampling
 from gan_jax.steps import adversarial
+from gan_jax.steps import baselines
 from gan_jax.steps import game
 from gan_jax.steps import latents
 
@@ -49,7 +51,8 @@ NAMES = [
     *conditioning.GENERATOR_CONDITIONS, *conditioning.DISCRIMINATOR_CONDITIONS,
     *adversarial.SCHEDULES, *latents.LATENTS, *latents.PATHS, *game.WEIGHTS,
     *augment.AUGMENTATIONS, *mixtures.MIXTURES, *checks.OPTIMIZERS,
-    *activations.OUTPUTS,
+    *activations.OUTPUTS, *baselines.BASELINES,
+    *reconstructions.RECONSTRUCTIONS,
 ]
 
 

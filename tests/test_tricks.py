@@ -172,18 +172,24 @@ WITHOUT_CLASSES = {'history.size', 'packing'}
 NOT_IN_RESNET = ONLY_DENSE | MIXING | one_key(
     '.upsampling', '.downsampling', '.leak', '.prelu', '.dropout'
 )
+NO_GAME = ONLY_DENSE | MIXING | ONLY_IMAGES | ONLY_TARGETS | {
+    key.removesuffix('.weight') for key, *_ in TRICKS
+    if key.startswith(checks.OF_A_GAME)
+} | {'discriminator.attention', 'latent'}
 NOT_IN_AUTOENCODER = ONLY_DENSE | MIXING | {'discriminator.attention'}
 
 # What a recipe does not admit, and why: its networks do not have it, its loss
 # has no targets, its D mixes images whose gradients a penalty takes.
 REFUSED = {
     'acgan': ONLY_DENSE | AT_SINGLE_IMAGES | WITHOUT_CLASSES,
+    'autoencoder': NO_GAME,
     'began': NOT_IN_AUTOENCODER | ONLY_TARGETS,
     'cgan': ONLY_DENSE | AT_SINGLE_IMAGES | WITHOUT_CLASSES,
     'dcgan': ONLY_DENSE | AT_SINGLE_IMAGES,
     'dragan': ONLY_DENSE | MIXING,
     'ebgan': NOT_IN_AUTOENCODER | ONLY_TARGETS | AT_SINGLE_IMAGES,
     'gan': ONLY_CONVOLUTIONAL,
+    'glo': NO_GAME - MIXING - {'discriminator.attention'},
     'hinge_resnet': NOT_IN_RESNET | ONLY_TARGETS,
     'lsgan': ONLY_DENSE | AT_SINGLE_IMAGES,
     'mixtures': ONLY_CONVOLUTIONAL | ONLY_IMAGES,
@@ -194,6 +200,7 @@ REFUSED = {
     'unrolled': (
         ONLY_CONVOLUTIONAL | ONLY_IMAGES | {'d_optimizer.clip_norm'}
     ),
+    'vae': NO_GAME,
     'wgan': ONLY_DENSE | ONLY_TARGETS | AT_SINGLE_IMAGES,
     'wgan_gp': ONLY_DENSE | MIXING | ONLY_TARGETS,
 }

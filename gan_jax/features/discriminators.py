@@ -33,7 +33,15 @@ def of_discriminator(gan, state):
     Returns:
         `extractors.Extractor`; its features are as of `outputs`, its logits
         those of the classes, of a D that tells them.
+
+    Raises:
+        errors.ConfigError: where the run is a baseline's, without D.
     """
+    if gan.baseline:
+        raise errors.ConfigError(
+            f'baseline.name={gan.baseline!r} has no discriminator to take '
+            'features of'
+        )
     player = state.discriminator
     note = f'discriminator of step {int(state.step)}'
     return _extractor(gan, state, note, Variables(player.params, player.stats))

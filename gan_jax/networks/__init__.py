@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from gan_jax.networks import autoencoder
 from gan_jax.networks import dcgan
+from gan_jax.networks import encoders
 from gan_jax.networks import mlp
 from gan_jax.networks import resnet
 
@@ -20,6 +21,8 @@ class Pair(NamedTuple):
         energies: whether the logits are energies, >= 0 and low where real.
         autoencoder: name of the family whose discriminator is this one as an
             autoencoder; '' where there is none.
+        encoder: module class that gives a baseline's codes; None where there is
+            none.
     """
 
     generator: Any
@@ -27,6 +30,7 @@ class Pair(NamedTuple):
     convolutional: bool
     energies: bool = False
     autoencoder: str = ''
+    encoder: Any = None
 
 
 NETWORKS = {
@@ -35,6 +39,7 @@ NETWORKS = {
         dcgan.Discriminator,
         convolutional=True,
         autoencoder='dcgan_autoencoder',
+        encoder=encoders.DCGANEncoder,
     ),
     'dcgan_autoencoder': Pair(
         None,
@@ -47,6 +52,7 @@ NETWORKS = {
         mlp.Discriminator,
         convolutional=False,
         autoencoder='mlp_autoencoder',
+        encoder=encoders.MLPEncoder,
     ),
     'mlp_autoencoder': Pair(
         None, autoencoder.MLPDiscriminator, convolutional=False, energies=True

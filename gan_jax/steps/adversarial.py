@@ -7,6 +7,7 @@
 import jax
 import jax.numpy as jnp
 
+from gan_jax.steps import baselines
 from gan_jax.steps import game
 from gan_jax.steps import sights
 from gan_jax.steps import updates
@@ -176,6 +177,13 @@ def play(
         (state, metrics); no step is counted.
     """
     turn = _turns(gan, hyperparams, key, **options)
+    if gan.baseline:
+        new, metrics = baselines.update(
+            turn(state, 0), batch.images[0], batch.slots,
+            None if batch.numbers is None else batch.numbers[0],
+        )
+        note('generator', 0, state, new, metrics)
+        return new, metrics
 
     def update_d(state, number):
         new, metrics = updates.discriminator_update(

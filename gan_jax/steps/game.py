@@ -58,6 +58,9 @@ class GAN(NamedTuple):
         regularizers: names of `regularizers.REGULARIZERS`.
         lazy: (regularizer, k) for those that join every k-th step alone, at k
             times their weight.
+        baseline: one of `baselines.BASELINES`, in place of the game: then
+            `discriminator` gives codes and no logits; '' for a GAN.
+        reconstruction: one of `reconstructions.RECONSTRUCTIONS`, of a baseline.
     """
 
     generator: nn.Module
@@ -91,6 +94,8 @@ class GAN(NamedTuple):
     clip_weights: bool = False
     regularizers: Tuple[str, ...] = ()
     lazy: Tuple[Tuple[str, int], ...] = ()
+    baseline: str = ''
+    reconstruction: str = 'l2'
 
 
 class Hyperparams(NamedTuple):
@@ -111,6 +116,9 @@ class Hyperparams(NamedTuple):
         history_share: chance that D sees a past fake in place of a new one.
         d_threshold, g_threshold: losses above which the adaptive schedule
             trains each player.
+        huber_delta: see `reconstructions.huber`.
+        beta: weight of a VAE's KL divergence.
+        decoder_std: standard deviation of a VAE's Gaussian decoder.
     """
 
     g_learning_rate: Any
@@ -128,6 +136,9 @@ class Hyperparams(NamedTuple):
     history_share: Any = 0.5
     d_threshold: Any = 0.0
     g_threshold: Any = 0.0
+    huber_delta: Any = 0.1
+    beta: Any = 1.0
+    decoder_std: Any = 1.0
 
 
 class Batch(NamedTuple):
@@ -140,11 +151,14 @@ class Batch(NamedTuple):
         slots: [b] int32, each sample's place in the global batch; every
             per-sample draw is keyed by it, so the number of devices changes
             nothing.
+        numbers: [K, b] int32, of the images in their data set; None where no
+            code belongs to each.
     """
 
     images: jax.Array
     labels: Optional[jax.Array]
     slots: jax.Array
+    numbers: Optional[jax.Array] = None
 
 
 class NetworkState(struct.PyTreeNode):
@@ -169,7 +183,7 @@ class GANState(struct.PyTreeNode):
             the last values of lazy penalties, under 'augment' the probability
             that adapts, under 'history' past fakes, which are the same on
             every device, under 'snapshots' rings of G's params and stats and
-            the number taken.
+            the number taken, under 'codes' moments of a baseline's codes.
     """
 
     step: jax.Array
@@ -235,9 +249,11 @@ def init(gan, key, image_shape, clip_limit=0.01):
     generator = _init_player(
         gan.generator, gan.g_tx, g_key, jnp.zeros((2, gan.latent_size)), labels
     )
+    judged = pack(jnp.zeros((2 * gan.packing, *image_shape)), gan.packing)
+    if gan.baseline == 'glo':
+        judged = jnp.zeros(2, jnp.int32)  # numbers of images
     discriminator = _init_player(
-        gan.discriminator, gan.d_tx, d_key,
-        pack(jnp.zeros((2 * gan.packing, *image_shape)), gan.packing), labels,
+        gan.discriminator, gan.d_tx, d_key, judged, labels
     )
     if gan.clip_weights:
         # The authors clip before each critic step, the first one included.
@@ -282,6 +298,9 @@ def _init_memory(gan, generator, d_params, image_shape):
             'stats': _ring(gan, generator.stats),
             'taken': jnp.int32(0),
         }
+    if gan.baseline:
+        size = gan.latent_size
+        memory['codes'] = {'mean': jnp.zeros(size), 'second': jnp.eye(size)}
     return memory
 
 
@@ -383,3 +402,28 @@ def generate(gan, params, stats, z, labels=None):
     return gan.generator.apply(
         {'params': params, **stats}, z, train=False, **given
     )
+
+
+def like_codes(gan, state, z):
+    """Give N(0, I) the mean and covariance of a baseline's codes.
+
+    Ghosh et al., From Variational to Deterministic Autoencoders,
+    https://arxiv.org/abs/1903.12436, 2019, sample an autoencoder so. The
+    moments are averages over the last batches. Where the GAN draws from another
+    latent, z stays as it is.
+
+    Args:
+        gan: a `GAN`.
+        state: a `GANState`.
+        z: [B, latent_size].
+
+    Returns:
+        [B, latent_size].
+    """
+    if gan.latent != 'fitted':
+        return z
+    moments = state.memory['codes']
+    mean = moments['mean']
+    covariance = moments['second'] - jnp.outer(mean, mean)
+    values, vectors = jnp.linalg.eigh(covariance)  # some may be 0, or just less
+    return mean + (z * jnp.sqrt(jnp.maximum(values, 0))) @ vectors.T

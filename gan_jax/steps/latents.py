@@ -24,7 +24,12 @@ def sphere(key, size):
     return z * (jnp.sqrt(size) / jnp.linalg.norm(z))
 
 
-LATENTS = {'gaussian': gaussian, 'sphere': sphere, 'uniform': uniform}
+# 'fitted' is moved and scaled like a baseline's codes where it is decoded,
+# by `game.like_codes`.
+LATENTS = {
+    'fitted': gaussian, 'gaussian': gaussian, 'sphere': sphere,
+    'uniform': uniform,
+}
 
 
 def draw(key, slots, latent_size, name='gaussian'):

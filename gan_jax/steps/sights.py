@@ -19,6 +19,7 @@ HISTORY_KEY = 6
 DROPOUT_KEY = 8  # of G, then of D on real and on fake images
 FLIP_KEY = 11
 DEQUANTIZE_KEY = 12
+CODE_KEY = 13
 FIRST_PENALTY_KEY = 16
 
 

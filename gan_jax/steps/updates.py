@@ -58,7 +58,7 @@ def discriminator_update(turn, images, slots, labels=None):
         return jax.grad(objective, has_aux=True)(player.params)
 
     grads, (stats, metrics) = turn.mean(
-        _over_microbatches(
+        over_microbatches(
             turn, gradients, player.stats, (images, slots, labels)
         )
     )
@@ -136,20 +136,28 @@ def generator_update(turn, images, slots, labels=None):
         return jax.grad(loss_fn, has_aux=True)(player.params)
 
     grads, (stats, metrics) = turn.mean(
-        _over_microbatches(
+        over_microbatches(
             turn, gradients, player.stats, (images, slots, labels)
         )
     )
     metrics['g/grad_norm'] = optax.tree.norm(grads)
-    rate = _rate(turn.hyperparams.g_learning_rate, gan.g_schedule, state)
-    player = _descend(player, gan.g_tx, grads, rate, stats)
+    player = descend(
+        player, gan.g_tx, grads,
+        rate(turn.hyperparams.g_learning_rate, gan.g_schedule, state), stats,
+    )
+    return average_generator(turn, state.replace(
+        generator=player, memory=_remember(turn, 'generator', player, metrics)
+    )), metrics
+
+
+def average_generator(turn, state):
+    """Move the EMA towards the generator that an update has just moved."""
     decay = transforms.ema_decay_at(state.step, turn.hyperparams.ema_decay)
+    player = state.generator
     return state.replace(
-        generator=player,
         ema_params=transforms.ema(state.ema_params, player.params, decay),
         ema_stats=_average_stats(state.ema_stats, player.stats, decay),
-        memory=_remember(turn, 'generator', player, metrics),
-    ), metrics
+    )
 
 
 def _average_stats(average, new, decay):
@@ -310,7 +318,7 @@ def _remember(turn, player, network, metrics):
     return memory
 
 
-def _over_microbatches(turn, gradients, stats, batch):
+def over_microbatches(turn, gradients, stats, batch):
     """Average gradients and metrics over the parts of a batch, in turn.
 
     Args:
@@ -343,14 +351,14 @@ def _over_microbatches(turn, gradients, stats, batch):
     return grads, (stats, metrics)
 
 
-def _rate(learning_rate, schedule, state):
+def rate(learning_rate, schedule, state):
     """Give the learning rate of this step."""
     return learning_rate if schedule is None else (
         learning_rate * schedule(state.step)
     )
 
 
-def _descend(player, tx, grads, learning_rate, stats):
+def descend(player, tx, grads, learning_rate, stats):
     """Apply one optax update to a player."""
     direction, opt_state = tx.update(grads, player.opt_state, player.params)
     params = jax.tree.map(
@@ -362,8 +370,10 @@ def _descend(player, tx, grads, learning_rate, stats):
 def _descend_discriminator(turn, player, grads, stats):
     """Apply one optax update to D, and clip its weights where the GAN does."""
     gan, hyperparams = turn.gan, turn.hyperparams
-    rate = _rate(hyperparams.d_learning_rate, gan.d_schedule, turn.state)
-    player = _descend(player, gan.d_tx, grads, rate, stats)
+    player = descend(
+        player, gan.d_tx, grads,
+        rate(hyperparams.d_learning_rate, gan.d_schedule, turn.state), stats,
+    )
     if not gan.clip_weights:
         return player
     return player.replace(params=transforms.clip_weights(

@@ -1,0 +1,172 @@
+"""One update of a baseline: a decoder and its codes move together.
+
+The decoder is a GAN's generator and stands in its place in the state; what
+gives it codes stands in the discriminator's. Loop, sampler and metrics are
+those of a GAN.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gan_jax import reconstructions
+from gan_jax import transforms
+from gan_jax.networks import encoders
+from gan_jax.steps import game
+from gan_jax.steps import sights
+from gan_jax.steps import updates
+
+CODE_DECAY = 0.99  # of the moments of codes, in the long run
+
+
+def autoencoder(turn, outputs, slots):
+    """Take the encoder's outputs as codes.
+
+    Args:
+        turn: a `sights.Turn`.
+        outputs: [b, F], of what stands in the discriminator's place.
+        slots: [b] int32.
+
+    Returns:
+        (codes [b, latent_size], KL [b] from the prior or None).
+    """
+    del turn, slots
+    return outputs, None
+
+
+def vae(turn, outputs, slots):
+    """Draw codes from N(m, s^2), outputs being m and log s^2.
+
+    Kingma and Welling, Auto-Encoding Variational Bayes,
+    https://arxiv.org/abs/1312.6114, 2013. Args, returns: as `autoencoder`.
+    """
+    mean, log_variance = jnp.split(outputs, 2, axis=-1)
+    key = jax.random.fold_in(turn.key, sights.CODE_KEY)
+    noise = jax.vmap(lambda slot: jax.random.normal(
+        jax.random.fold_in(key, slot), mean.shape[1:]
+    ))(slots)
+    codes = mean + jnp.exp(log_variance / 2) * noise
+    return codes, reconstructions.kl_from_standard_normal(mean, log_variance)
+
+
+# 'glo' reads its codes from a table and has nothing to add to them.
+BASELINES = {'autoencoder': autoencoder, 'glo': autoencoder, 'vae': vae}
+
+
+def update(turn, images, slots, numbers=None):
+    """Move decoder and encoder once, down one loss.
+
+    The loss is the mean reconstruction error; for a VAE D / (2 std^2) times the
+    mean square error plus beta times the KL divergence, which is minus the
+    evidence lower bound of a Gaussian decoder, less a constant, where beta is 1
+    (another: Higgins et al., beta-VAE, ICLR 2017).
+
+    Args:
+        turn: a `sights.Turn`.
+        images: [b, H, W, C] uint8, or points [b, D].
+        slots: [b] int32.
+        numbers: [b] int32, of the images in their data set, where codes are a
+            table.
+
+    Returns:
+        (`game.GANState` with both players and the EMA moved, metrics).
+    """
+    gan, state, hyperparams = turn.gan, turn.state, turn.hyperparams
+    decoder, encoder = state.generator, state.discriminator
+
+    def gradients(stats, images, slots, numbers):
+        targets = sights.real_images(turn, images, slots)
+        inputs = targets if numbers is None else numbers
+        objective = functools.partial(
+            _objective, turn, stats, targets, inputs, slots
+        )
+        return jax.grad(objective, has_aux=True)(
+            (decoder.params, encoder.params)
+        )
+
+    grads, (stats, metrics) = turn.mean(updates.over_microbatches(
+        turn, gradients, (decoder.stats, encoder.stats),
+        (images, slots, numbers),
+    ))
+    moments = metrics.pop('moments')
+    metrics['g/grad_norm'] = optax.tree.norm(grads[0])
+    metrics['d/grad_norm'] = optax.tree.norm(grads[1])
+    decoder = updates.descend(
+        decoder, gan.g_tx, grads[0],
+        updates.rate(hyperparams.g_learning_rate, gan.g_schedule, state),
+        stats[0],
+    )
+    encoder = updates.descend(
+        encoder, gan.d_tx, grads[1],
+        updates.rate(hyperparams.d_learning_rate, gan.d_schedule, state),
+        stats[1],
+    )
+    if gan.baseline == 'glo':
+        encoder = encoder.replace(
+            params=jax.tree.map(encoders.into_unit_ball, encoder.params)
+        )
+    decay = transforms.ema_decay_at(state.step, CODE_DECAY)
+    codes = transforms.ema(state.memory['codes'], moments, decay)
+    state = updates.average_generator(turn, state.replace(generator=decoder))
+    return state.replace(
+        discriminator=encoder, memory={**state.memory, 'codes': codes}
+    ), metrics
+
+
+def _objective(turn, stats, targets, inputs, slots, params):
+    """Give (loss, (new stats, metrics)); the moments of the codes are there."""
+    gan, hyperparams = turn.gan, turn.hyperparams
+    keys = sights.sample_keys(turn, 1, slots) if gan.d_dropout else None
+    outputs, encoder_stats = sights.forward(
+        gan.discriminator, params[1], stats[1], inputs, None, keys
+    )
+    codes, kl = BASELINES[gan.baseline](turn, outputs, slots)
+    made, decoder_stats = sights.generate(
+        turn, params[0], stats[0], codes, slots, None
+    )
+    options = {'delta': hyperparams.huber_delta} if (
+        gan.reconstruction == 'huber') else {}
+    error = reconstructions.RECONSTRUCTIONS[gan.reconstruction](
+        targets, made, **options
+    ).mean()
+    metrics = {'g/loss': error, 'g/reconstruction': error}
+    if kl is not None:
+        kl = kl.mean()
+        size = targets[0].size / (2 * jnp.square(hyperparams.decoder_std))
+        metrics['g/loss'] = size * error + hyperparams.beta * kl
+        metrics['d/kl'] = kl
+    return metrics['g/loss'], ((decoder_stats, encoder_stats), {
+        **metrics, 'moments': _moments(jax.lax.stop_gradient(codes)),
+    })
+
+
+def _moments(codes):
+    return {'mean': codes.mean(0), 'second': codes.T @ codes / len(codes)}
+
+
+def reconstruct(gan, state, images):
+    """Decode the codes of images, with the running statistics.
+
+    A VAE's code is its mean. Encoder and decoder are as they are, not averaged.
+
+    Args:
+        gan: a `game.GAN` with a baseline that has an encoder.
+        state: a `game.GANState`.
+        images: [B, H, W, C] uint8, or points [B, D].
+
+    Returns:
+        [B, H, W, C] float32 in [-1, 1], or [B, D].
+    """
+    return game.generate(gan, *game.raw(state), encode(gan, state, images))
+
+
+def encode(gan, state, images):
+    """Give the codes [B, latent_size] of images, as of `reconstruct`."""
+    encoder = state.discriminator
+    outputs = gan.discriminator.apply(
+        {'params': encoder.params, **encoder.stats},
+        game.to_unit_range(images), train=False,
+    )
+    return outputs[:, :gan.latent_size]

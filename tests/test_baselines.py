@@ -1,0 +1,279 @@
+"""Autoencoder, VAE and optimised codes, from the update to the run folder."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import helpers
+from conftest import ROOT
+from gan_jax import build
+from gan_jax import checks
+from gan_jax import config as config_lib
+from gan_jax import errors
+from gan_jax import recipe
+from gan_jax import reconstructions
+from gan_jax import sampling
+from gan_jax import train
+from gan_jax.networks import encoders
+from gan_jax.steps import adversarial
+from gan_jax.steps import game
+
+
+def configure(name, **changes):
+    """Give a config of dense nets for a baseline."""
+    config = helpers.tiny_mlp()
+    config.baseline.name = name
+    config.generator.width = config.discriminator.width = 16
+    config.update_from_flattened_dict(changes)
+    checks.validate(config)
+    return config
+
+
+def start(config, count=8, shape=(4, 4, 1)):
+    """Give (gan, state, batch, step) of a config."""
+    gan = build.gan(config, shape, num_images=40)
+    state = game.init(gan, jax.random.key(0), shape)
+    batch = game.Batch(
+        images=helpers.random_images(count, shape)[None],
+        labels=None, slots=jnp.arange(count),
+        numbers=jnp.arange(3, 3 + count)[None] if (
+            config.baseline.name == 'glo') else None,
+    )
+    step = jax.jit(functools.partial(
+        adversarial.train_step, gan, build.hyperparams(config)
+    ))
+    return gan, state, batch, step
+
+
+@pytest.mark.parametrize('name, options', [
+    ('l1', {}), ('l2', {}), ('huber', {'delta': 0.02}),
+])
+def test_autoencoder_goes_down_its_own_error(name, options):
+    config = configure('autoencoder', **{
+        'baseline.reconstruction': name,
+        **{f'baseline.{k}': v for k, v in options.items()},
+    })
+    gan, state, batch, step = start(config)
+    images = game.to_unit_range(batch.images[0])
+
+    def loss(g_params, d_params):
+        codes = gan.discriminator.apply(
+            {'params': d_params}, images, train=True
+        )
+        made = gan.generator.apply({'params': g_params}, codes, train=True)
+        return reconstructions.RECONSTRUCTIONS[name](
+            images, made, **options
+        ).mean()
+
+    value, grads = jax.value_and_grad(loss, (0, 1))(
+        state.generator.params, state.discriminator.params
+    )
+    new, metrics = step(state, batch, jax.random.key(1))
+    np.testing.assert_allclose(metrics['g/loss'], value, rtol=1e-5)
+    for player, tx, grad in (
+            (new.generator, gan.g_tx, grads[0]),
+            (new.discriminator, gan.d_tx, grads[1])):
+        before = (state.generator if player is new.generator
+                  else state.discriminator)
+        direction, _ = tx.update(grad, before.opt_state, before.params)
+        expected = jax.tree.map(
+            lambda p, d: p - 2e-4 * d, before.params, direction
+        )
+        chex.assert_trees_all_close(player.params, expected, atol=1e-6)
+
+
+def test_vae_minimises_minus_the_evidence_bound_less_a_constant():
+    config = configure('vae', **{'baseline.beta': 3.0, 'baseline.std': 0.7})
+    gan, state, batch, step = start(config)
+    _, metrics = step(state, batch, jax.random.key(1))
+    expected = (
+        16 / (2 * 0.7**2) * metrics['g/reconstruction'] + 3 * metrics['d/kl']
+    )
+    np.testing.assert_allclose(metrics['g/loss'], expected, rtol=1e-6)
+    outputs = gan.discriminator.apply(
+        {'params': state.discriminator.params},
+        game.to_unit_range(batch.images[0]), train=True,
+    )
+    kl = reconstructions.kl_from_standard_normal(
+        outputs[:, :3], outputs[:, 3:]
+    )
+    np.testing.assert_allclose(metrics['d/kl'], kl.mean(), rtol=1e-5)
+
+
+def test_beta_presses_codes_towards_the_prior():
+    kl = {}
+    for beta in (0.01, 10.0):
+        config = configure('vae', **{'baseline.beta': beta})
+        config.g_optimizer.learning_rate = 5e-3
+        config.d_optimizer.learning_rate = 5e-3
+        _, state, batch, step = start(config)
+        for _ in range(150):
+            state, metrics = step(state, batch, jax.random.key(1))
+        kl[beta] = float(metrics['d/kl'])
+    assert kl[10.0] < 0.5 < 2 < kl[0.01]
+
+
+def test_only_the_codes_of_the_batch_move_and_stay_in_the_ball():
+    config = configure('glo', **{
+        'd_optimizer.name': 'sgd', 'd_optimizer.learning_rate': 50.0,
+    })
+    _, state, batch, step = start(config)
+    before = np.asarray(state.discriminator.params['codes'])
+    np.testing.assert_allclose(np.linalg.norm(before, axis=1), 1, rtol=1e-5)
+    for _ in range(20):
+        state, metrics = step(state, batch, jax.random.key(1))
+    after = np.asarray(state.discriminator.params['codes'])
+    moved = np.abs(after - before).max(1) > 1e-6
+    assert moved.tolist() == [3 <= n < 11 for n in range(40)]
+    assert (np.linalg.norm(after, axis=1) <= 1 + 1e-6).all()
+    first = step(start(config)[1], batch, jax.random.key(1))[1]
+    assert metrics['g/loss'] < first['g/loss']
+
+
+def test_into_unit_ball_leaves_what_lies_within():
+    codes = jnp.array([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
+    np.testing.assert_allclose(
+        encoders.into_unit_ball(codes), [[0.6, 0.8], [0.3, 0.4], [0, 0]],
+        rtol=1e-6,
+    )
+
+
+@pytest.mark.parametrize('name', ['autoencoder', 'vae', 'glo'])
+def test_microbatches_change_nothing_but_rounding(name):
+    states = []
+    for parts in (1, 4):
+        config = configure(name, num_microbatches=parts)
+        _, state, batch, step = start(config)
+        states.append(step(state, batch, jax.random.key(1))[0])
+    chex.assert_trees_all_close(
+        states[0].memory, states[1].memory, atol=1e-5
+    )
+    chex.assert_trees_all_close(
+        states[0].generator.params, states[1].generator.params, atol=1e-4
+    )
+
+
+def test_fitted_latents_have_the_moments_of_codes():
+    config = configure('autoencoder', latent='fitted')
+    gan, state, _, _ = start(config)
+    random = np.random.RandomState(0)
+    mean, root = random.randn(3), random.randn(3, 3)
+    root[:, 2] = 0  # codes that lie in a plane
+    covariance = root @ root.T
+    state.memory['codes'] = {
+        'mean': jnp.float32(mean),
+        'second': jnp.float32(covariance + np.outer(mean, mean)),
+    }
+    z = jax.random.normal(jax.random.key(0), (100_000, 3))
+    codes = np.asarray(game.like_codes(gan, state, z))
+    np.testing.assert_allclose(codes.mean(0), mean, atol=0.02)
+    np.testing.assert_allclose(
+        np.cov(codes.T), covariance, atol=0.02, rtol=0.02
+    )
+    plain = gan._replace(latent='gaussian')
+    assert (game.like_codes(plain, state, z) == z).all()
+
+
+def test_moments_are_those_of_the_codes_seen():
+    config = configure('autoencoder')
+    gan, state, batch, step = start(config)
+    images = game.to_unit_range(batch.images[0])
+    codes = np.asarray(gan.discriminator.apply(
+        {'params': state.discriminator.params}, images, train=True
+    ))
+    new, _ = step(state, batch, jax.random.key(1))
+    share = 0.9  # of the new, at the first step
+    np.testing.assert_allclose(
+        new.memory['codes']['mean'], share * codes.mean(0), rtol=1e-4,
+        atol=1e-6,
+    )
+    second = share * codes.T @ codes / 8 + (1 - share) * np.eye(3)
+    np.testing.assert_allclose(
+        new.memory['codes']['second'], second, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_autoencoder_of_points_learns_a_plane(tmp_path):
+    config = configure('autoencoder', latent_size=2, num_steps=400, **{
+        'data.name': 'manifold', 'data.ambient': 6, 'data.dimension': 2,
+        'generator.depth': 1, 'g_optimizer.learning_rate': 1e-2,
+        'd_optimizer.learning_rate': 1e-2,
+        'sample_every': 0, 'checkpoint_every': 0,
+    })
+    config.batch_size = 64
+    run = train.train(config, tmp_path)
+    points = build.dataset(config).images
+    made = sampling.reconstruct(run.gan, run.state, points[:500])
+    assert np.square(made - points[:500]).mean() < 0.05 * points.var()
+
+
+def test_run_leaves_reconstructions_and_samples_from_its_folder(tmp_path):
+    config = configure('vae')
+    images = helpers.random_images(32)
+    run = train.train(config, tmp_path, images=images)
+    assert (tmp_path / 'samples' / 'reconstructed-000004.png').exists()
+    gan, state = sampling.load(tmp_path)
+    assert (sampling.sample(gan, state, range(3)) == run.sample(range(3))).all()
+    made = sampling.reconstruct(gan, state, images[:70])
+    assert made.shape == (32, 8, 8, 1)
+    np.testing.assert_allclose(
+        made[5], sampling.reconstruct(gan, state, images[5:6])[0], atol=1e-6
+    )
+
+
+def test_codes_of_a_run_come_back(tmp_path):
+    config = configure('glo', latent='fitted')
+    run = train.train(config, tmp_path, images=helpers.random_images(32))
+    gan, state = sampling.load(tmp_path)
+    assert state.discriminator.params['codes'].shape == (32, 3)
+    assert (sampling.sample(gan, state, range(3)) == run.sample(range(3))).all()
+    with pytest.raises(errors.ConfigError, match='no encoder'):
+        sampling.reconstruct(gan, state, helpers.random_images(2))
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'baseline.beta': 2.0}, 'baseline.beta=2.0 needs baseline.name'),
+    ({'latent': 'fitted'}, "baseline.name='' is a GAN"),
+    ({'baseline.name': 'ae'}, "baseline.name='ae' is not one of"),
+    ({'baseline.name': 'vae', 'packing': 2}, 'packing=2 belongs to a game'),
+    ({'baseline.name': 'vae', 'regularizers.r1.weight': 1.0},
+     'regularizers.r1.weight=1.0 belongs to a game'),
+    ({'baseline.name': 'vae', 'latent': 'sphere'}, "latent='sphere' has no"),
+    ({'baseline.name': 'autoencoder', 'baseline.beta': 2.0},
+     "baseline.beta=2.0 is an option of baseline.name='vae'"),
+    ({'baseline.name': 'autoencoder', 'baseline.delta': 2.0},
+     "is an option of baseline.reconstruction='huber', not of 'l2'"),
+    ({'baseline.name': 'vae', 'baseline.reconstruction': 'l1'},
+     'is no Gaussian likelihood'),
+    ({'baseline.name': 'vae', 'baseline.std': 0.0},
+     'baseline.std=0.0 is not positive'),
+    ({'baseline.name': 'glo', 'data.name': 'ring'}, 'a code for each image'),
+    ({'baseline.name': 'glo', 'data.feed': 'streaming'}, 'code for each image'),
+    ({'baseline.name': 'glo', 'data.flip': True}, 'one code'),
+    ({'baseline.name': 'vae', 'discriminator.name': 'resnet'},
+     "discriminator.name='resnet' has no encoder"),
+    ({'baseline.name': 'vae', 'discriminator.attention': 8},
+     "discriminator.attention=8 is not for discriminator.name='dcgan'"),
+])
+def test_what_does_not_fit_is_refused(changes, message):
+    config = config_lib.default_config()
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(errors.ConfigError) as told:
+        checks.validate(config)
+    assert message in str(told.value)
+    assert len(str(told.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize('name', ['autoencoder', 'glo', 'vae'])
+def test_decoder_is_the_generator_of_dcgan(name):
+    made = [
+        build.gan(
+            recipe.load(ROOT / 'configs' / f'{stem}.py'), (32, 32, 1),
+            num_images=2,
+        ).generator for stem in (name, 'dcgan')
+    ]
+    assert made[0] == made[1]
