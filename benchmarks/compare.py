@@ -7,8 +7,13 @@ of G, and prints a table: the digits score (digits_score.py) of 1,000 samples of
 the averaged generator, the share of them that is of the class asked for; IS,
 FID, KID, precision, recall and coverage against all the digits, by the features
 of a classifier of them; memorisation, the share of samples nearer to the
-training images than 5 % of held-out digits are; D's real images seen, seconds
-of training without compilation. Needs the `test` extra.
+training images than 5 % of held-out digits are; sharpness, the mean length of
+the gradient at a pixel divided by that of real digits; D's real images seen,
+seconds of training without compilation. Needs the `test` extra.
+
+The baselines have the same generator as decoder: an autoencoder sampled by a
+Gaussian fitted to its codes and by N(0, I), a VAE, optimised codes, and, as the
+linear one of them, as many principal components as the codes have numbers.
 
 A fifth of the digits is held out. Runs in --out that were made when nothing was
 are kept as they are, and have no memorisation.
@@ -45,6 +50,7 @@ from gan_jax.data import sources
 from gan_jax.features import classifier
 from gan_jax.features import extractors
 from gan_jax.metrics import memorization
+from gan_jax.metrics import principal
 from gan_jax.runtime import writer
 
 OUT = flags.DEFINE_string('out', 'runs/compare', 'Folder of the runs.')
@@ -77,7 +83,13 @@ class Row(NamedTuple):
     own: bool = False
 
 
+LINEAR = 'pca'
 ROWS = {
+    LINEAR: Row('autoencoder'),
+    'autoencoder': Row('autoencoder'),
+    'autoencoder, N(0, I)': Row('autoencoder', {'latent': 'gaussian'}),
+    'vae': Row('vae'),
+    'glo': Row('glo'),
     'gan': Row('gan'),
     'gan (own G)': Row('gan', own=True),
     'dcgan': Row('dcgan', {'instance_noise.std': 0.0}),
@@ -137,7 +149,7 @@ class Trained(NamedTuple):
 
     Attributes:
         config, workdir: of the run.
-        gan, state: its end.
+        gan, state: its end; None of the linear row.
         samples: [NUM_SAMPLES, 32, 32, 1] of seeds 0 and up.
     """
 
@@ -150,6 +162,9 @@ class Trained(NamedTuple):
 
 def training(run):
     """Count D's real images, and the seconds between the logged steps."""
+    if run.state is None:
+        training = sources.load(build.request(run.config))
+        return {'real_images': len(training.images), 'seconds': None}
     step, seconds = 0, 0.0
     for line in (run.workdir / 'metrics.jsonl').read_text().splitlines():
         record = json.loads(line)
@@ -169,7 +184,7 @@ def score(run):
 
 def classes(run):
     """Give the share of the samples that is of the class asked for."""
-    if not run.gan.num_classes:
+    if run.gan is None or not run.gan.num_classes:
         return {'agreement': None}
     asked = np.arange(len(run.samples)) % run.gan.num_classes
     return {'agreement': digits_metrics.agreement(run.samples, asked)}
@@ -217,10 +232,19 @@ def copying(run):
     }
 
 
+def edges(run):
+    """Compare the samples' mean gradient with that of all digits."""
+    real, _ = reference()
+    return {'sharpness': float(
+        digits_metrics.sharpness(writer.to_uint8(run.samples))
+        / digits_metrics.sharpness(real.images)
+    )}
+
+
 # Groups of cells; a new one is filled in for finished runs.
 MEASURES = {
     'training': training, 'score': score, 'classes': classes,
-    'quality': quality, 'copying': copying,
+    'quality': quality, 'copying': copying, 'edges': edges,
 }
 
 COLUMNS = {
@@ -236,11 +260,32 @@ COLUMNS = {
     'recall': '{:.2f}',
     'coverage': '{:.2f}',
     'memorisation': '{:.1%}',
+    'sharpness': '{:.2f}',
     'real_images': '{:,}',
     'seconds': '{:.0f}',
 }
 TITLES = {'is': 'IS', 'fid': 'FID', 'kid': 'KID'}
 EMPTY = {'memorisation': '–'}  # what stands for None
+
+
+def make(name, config, workdir):
+    """Train a row and sample it; returns `Trained`."""
+    if name == LINEAR:
+        workdir.mkdir(parents=True, exist_ok=True)
+        return Trained(config, workdir, None, None, linear(config))
+    run = train.train(config, workdir)
+    samples = sampling.sample(run.gan, run.state, range(NUM_SAMPLES))
+    return Trained(config, workdir, run.gan, run.state, samples)
+
+
+def linear(config):
+    """Give samples of the Gaussian of the training images' components."""
+    images = sources.load(build.request(config)).images
+    flat = images.reshape(len(images), -1) / 127.5 - 1
+    components = principal.fit(flat, config.latent_size)
+    random = np.random.RandomState(config.seed)
+    drawn = components.sample(random, NUM_SAMPLES)
+    return drawn.clip(-1, 1).reshape(-1, *images.shape[1:])
 
 
 def measure(name):
@@ -269,13 +314,11 @@ def measure(name):
         return cells
     print(f'\n{name}', flush=True)
     try:
-        run = train.train(config, workdir)
+        run = make(name, config, workdir)
     except errors.NonFiniteError as error:
         cells = {'failed': str(error)}
         writer.write_json(path, cells)
         return cells
-    samples = sampling.sample(run.gan, run.state, range(NUM_SAMPLES))
-    run = Trained(config, workdir, run.gan, run.state, samples)
     for group in MEASURES:
         if group not in cells:
             cells[group] = MEASURES[group](run)
@@ -357,9 +400,12 @@ def picture(rows):
     for name, cells in rows.items():
         if 'failed' in cells:
             continue
-        gan, state = sampling.load(folder(name))
-        seeds = range(SHOWN[0] * SHOWN[1])
-        samples = sampling.sample(gan, state, seeds)
+        count = SHOWN[0] * SHOWN[1]
+        if name == LINEAR:
+            samples = linear(configure(ROWS[name]))[:count]
+        else:
+            gan, state = sampling.load(folder(name))
+            samples = sampling.sample(gan, state, range(count))
         panels.append((name, writer.grid(samples, SHOWN[1])))
     return draw(panels)
 

@@ -124,3 +124,18 @@ def agreement(samples, asked):
     samples = reduce(writer.to_uint8(samples))
     told = reference().classifier.predict_proba(samples).argmax(1)
     return float((told == np.asarray(asked)).mean())
+
+
+def sharpness(images):
+    """Measure the mean length of the gradient over pixels and images.
+
+    Args:
+        images: [N, H, W, 1] uint8; differences are of neighbouring pixels.
+
+    Returns:
+        float, grey levels a pixel.
+    """
+    values = np.asarray(images[..., 0], np.float64)
+    down = np.diff(values, axis=1)[:, :, :-1]
+    across = np.diff(values, axis=2)[:, :-1]
+    return float(np.hypot(down, across).mean())

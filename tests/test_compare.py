@@ -28,6 +28,7 @@ CELLS = {
         'recall': 0.456, 'coverage': 0.789,
     },
     'copying': {'memorisation': 0.052, 'copies': False},
+    'edges': {'sharpness': 0.876},
 }
 
 
@@ -119,6 +120,24 @@ def test_finished_runs_are_kept_and_missing_cells_filled(
     monkeypatch.undo()
 
 
+def test_the_linear_row_needs_no_training(command, monkeypatch, tmp_path):
+    monkeypatch.setitem(
+        script.ROWS, 'pca', script.Row('autoencoder', {'latent_size': 4})
+    )
+    command('--only=pca', f'--json={tmp_path}/x.json',
+            f'--picture={tmp_path}/x.png')
+    cells = json.loads((tmp_path / 'x.json').read_text())['pca']
+    assert cells['training'] == {'real_images': 1438, 'seconds': None}
+    assert 0 < cells['edges']['sharpness'] < 1.2
+
+
+def test_sharpness_by_hand():
+    ramp = np.zeros((2, 6, 7, 1), np.uint8)
+    ramp[0] = 3 * np.arange(6)[:, None, None] + 4 * np.arange(7)[:, None]
+    found = script.digits_metrics.sharpness(ramp)
+    np.testing.assert_allclose(found, 5 / 2)  # of the two, one is flat
+
+
 def test_a_new_column_is_filled_in_for_a_finished_run(
     command, monkeypatch, tmp_path
 ):
@@ -179,12 +198,12 @@ def test_table_leaves_empty_what_a_row_does_not_have():
     head, rule, row = script.table({'x': CELLS})
     assert row == (
         '| x | 0.950 | 8.0% | 1.400 | 0.900 |  | 9.12 | 12.3 | 0.0123 | 0.90 '
-        '| 0.46 | 0.79 | 5.2% | 128,000 | 61 |  |'
+        '| 0.46 | 0.79 | 5.2% | 0.88 | 128,000 | 61 |  |'
     )
     assert head.count('|') == row.count('|') == rule.count('|')
     nothing_held_out = {'memorisation': None, 'copies': None}
     *_, row = script.table({'x': {**CELLS, 'copying': nothing_held_out}})
-    assert '| 0.79 | – | 128,000 |' in row
+    assert '| 0.79 | – | 0.88 | 128,000 |' in row
 
 
 def of_samples(samples, test_share):
