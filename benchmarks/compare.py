@@ -87,7 +87,7 @@ LINEAR = 'pca'
 ROWS = {
     LINEAR: Row('autoencoder'),
     'autoencoder': Row('autoencoder'),
-    'autoencoder, N(0, I)': Row('autoencoder', {'latent': 'gaussian'}),
+    'autoencoder (gaussian)': Row('autoencoder', {'latent': 'gaussian'}),
     'vae': Row('vae'),
     'glo': Row('glo'),
     'gan': Row('gan'),
