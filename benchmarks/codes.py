@@ -1,0 +1,214 @@
+"""What do the codes of the baselines keep, and what lies between two of them?
+
+    python benchmarks/codes.py --autoencoder=runs/autoencoder --vae=runs/vae \
+        --gan=runs/dcgan --picture=runs/codes.png
+
+Takes three runs on the same images with the same generator; data.test_share
+must hold some out. Prints the root mean square error of reconstructions, images
+in [-1, 1], of held-out and of training images: of the autoencoder, of the VAE,
+and of as many principal components as their codes have numbers.
+
+Draws held-out images and their reconstructions; the codes of training images
+along their two principal axes, coloured by class; and the ways from one sample
+to another, of neighbouring seeds, on an arc in the space of latents.
+"""
+
+from typing import Any, NamedTuple
+
+from absl import flags
+import numpy as np
+
+from gan_jax import build
+from gan_jax import command
+from gan_jax import errors
+from gan_jax import evaluating
+from gan_jax import sampling
+from gan_jax.data import sources
+from gan_jax.metrics import principal
+from gan_jax.runtime import writer
+from gan_jax.steps import baselines
+
+RUNS = {
+    'autoencoder': flags.DEFINE_string(
+        'autoencoder', 'runs/autoencoder', 'Folder of a run with an encoder.'
+    ),
+    'vae': flags.DEFINE_string(
+        'vae', 'runs/vae', 'Folder of another one.'
+    ),
+    'gan': flags.DEFINE_string('gan', 'runs/dcgan', 'Folder of a GAN.'),
+}
+PICTURE = flags.DEFINE_string('picture', '', 'PNG to write.')
+JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
+
+LINEAR = 'pca'
+SHOWN = 12  # held-out images
+WAYS, STAGES = 3, 12  # of samples
+
+
+class Codes(NamedTuple):
+    """One way to bring images to codes and back.
+
+    Attributes:
+        of_training: [N, k], codes of the training images.
+        reconstruct: uint8 images -> float images in [-1, 1].
+    """
+
+    of_training: np.ndarray
+    reconstruct: Any
+
+
+def load(name):
+    """Load a run; returns (config, gan, state)."""
+    workdir = RUNS[name].value
+    config = sampling.load_config(workdir)
+    gan, state = sampling.load(workdir)
+    if (name == 'gan') != (gan.baseline == ''):
+        raise errors.ConfigError(
+            f'--{name}={workdir} has baseline.name={gan.baseline!r}'
+        )
+    return config, gan, state
+
+
+def of_run(name, images):
+    """Give the `Codes` of a run with an encoder."""
+    _, gan, state = load(name)
+    if not sampling.encodes(gan):
+        raise errors.ConfigError(
+            f'--{name}={RUNS[name].value} has no encoder: baseline.name='
+            f'{gan.baseline!r}'
+        )
+    return Codes(
+        np.asarray(baselines.encode(gan, state, images)),
+        lambda images: sampling.reconstruct(gan, state, images),
+    )
+
+
+def linear(images, size):
+    """Give the `Codes` of principal components."""
+    components = principal.fit(flatten(images), size)
+
+    def reconstruct(others):
+        made = components.decode(components.encode(flatten(others)))
+        return made.reshape(others.shape)
+
+    return Codes(components.encode(flatten(images)), reconstruct)
+
+
+def flatten(images):
+    """Map uint8 images to rows in [-1, 1]."""
+    return images.reshape(len(images), -1) / 127.5 - 1
+
+
+def error(codes, images):
+    """Measure the root mean square error over all pixels."""
+    made = codes.reconstruct(images).reshape(len(images), -1)
+    return float(np.sqrt(np.square(made - flatten(images)).mean()))
+
+
+def draw(codes, held_out, labels, ways):
+    """Draw reconstructions, codes and ways.
+
+    Args:
+        codes: {name: `Codes`}.
+        held_out: [n, H, W, C] uint8.
+        labels: [N], classes of the training images.
+        ways: {name: [WAYS, STAGES, H, W, C] in [-1, 1]}.
+
+    Returns:
+        uint8 [H, W, 3].
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 9.5), dpi=90, layout='constrained')
+    lines = figure.subfigures(3, 1, height_ratios=(3.2, 4, 3.2))
+    rows = {'real': held_out / 127.5 - 1} | {
+        name: one.reconstruct(held_out) for name, one in codes.items()
+    }
+    _rows(lines[0], rows, 'Held-out images and their reconstructions')
+    lines[1].suptitle('Codes of training images along their principal axes')
+    for axes, (name, one) in zip(lines[1].subplots(1, len(codes)),
+                                 codes.items()):
+        found = principal.fit(one.of_training, 2)
+        share = np.square(found.std).sum() / one.of_training.var(
+            axis=0, ddof=1
+        ).sum()
+        x, y = found.encode(one.of_training).T
+        points = axes.scatter(x, y, c=labels, cmap='tab10', s=4)
+        axes.set_title(f'{name}: {share:.0%} of the variance', fontsize=9)
+        axes.tick_params(labelsize=7)
+    lines[1].colorbar(points, ax=axes, label='class')
+    panels = lines[2].subplots(1, len(ways))
+    lines[2].suptitle('From one sample to another')
+    for axes, (name, images) in zip(panels, ways.items()):
+        _grid(axes, images.reshape(-1, *images.shape[2:]), STAGES)
+        axes.set_title(name, fontsize=9)
+    return writer.rasterize(figure)
+
+
+def _rows(figure, rows, title):
+    """Lay images out, a named row for each."""
+    figure.suptitle(title)
+    for axes, (name, images) in zip(
+            figure.subplots(len(rows), 1), rows.items()):
+        _grid(axes, images, len(images))
+        axes.set_ylabel(name, rotation=0, ha='right', va='center')
+
+
+def _grid(axes, images, columns):
+    grid = writer.grid(np.asarray(images, np.float32), columns, tile=32)
+    if grid.shape[-1] == 1:
+        grid = np.repeat(grid, 3, axis=-1)
+    axes.imshow(grid)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for side in axes.spines.values():
+        side.set_visible(False)
+
+
+def ways(gan, state):
+    """Sample the ways between neighbouring seeds."""
+    return np.stack([
+        sampling.between(gan, state, (2 * way, 2 * way + 1), STAGES)
+        for way in range(WAYS)
+    ])
+
+
+def main(argv):
+    """Print the errors; draw and write where it is asked for."""
+    del argv
+    config, gan, state = load('autoencoder')
+    training = sources.load(build.request(config))
+    held_out = evaluating.held_out_of(config)
+    if held_out is None or training.labels is None:
+        raise errors.DataError(
+            f'--autoencoder={RUNS["autoencoder"].value} has no labelled images '
+            'or holds none out; train it with --config.data.test_share=0.2'
+        )
+    codes = {
+        LINEAR: linear(training.images, gan.latent_size),
+        'autoencoder': of_run('autoencoder', training.images),
+        'vae': of_run('vae', training.images),
+    }
+    found = {
+        name: {'held_out': error(one, held_out.images),
+               'training': error(one, training.images)}
+        for name, one in codes.items()
+    }
+    print(f'\n{gan.latent_size} numbers a code, {len(training.images)} images '
+          f'and {len(held_out.images)} held out\n')
+    print('| codes | error, held out | error, training |\n|---|---|---|')
+    for name, row in found.items():
+        print(f'| {name} | {row["held_out"]:.3f} | {row["training"]:.3f} |')
+    if JSON.value:
+        writer.write_json(JSON.value, found)
+    if PICTURE.value:
+        places = np.arange(SHOWN) * len(held_out.images) // SHOWN
+        between = {name: ways(*load(name)[1:]) for name in RUNS}
+        writer.save_png(PICTURE.value, draw(
+            codes, held_out.images[places], training.labels, between
+        ))
+        print(f'wrote {PICTURE.value}')
+
+
+if __name__ == '__main__':
+    command.run(main)

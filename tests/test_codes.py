@@ -1,0 +1,60 @@
+"""The benchmark of codes: errors by hand, the picture, what is refused."""
+
+import json
+
+import numpy as np
+from PIL import Image
+import pytest
+
+import helpers
+from gan_jax import errors
+from gan_jax import train
+
+script, parse = helpers.load_script('codes')
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Train tiny runs on digits; returns flags that name them."""
+    given = []
+    for name, baseline in (
+            ('autoencoder', 'autoencoder'), ('vae', 'vae'), ('gan', '')):
+        config = helpers.tiny_mlp()
+        config.baseline.name = baseline
+        config.data.test_share, config.data.image_size = 0.2, '8'
+        config.num_steps, config.sample_every = 2, 0
+        train.train(config, tmp_path / name)
+        given.append(f'--{name}={tmp_path / name}')
+    return given
+
+
+def test_table_and_picture(runs, tmp_path, capsys):
+    parse(*runs, f'--json={tmp_path}/x.json', f'--picture={tmp_path}/x.png')
+    script.main([])
+    found = json.loads((tmp_path / 'x.json').read_text())
+    assert list(found) == ['pca', 'autoencoder', 'vae']
+    assert found['pca']['held_out'] < found['autoencoder']['held_out']
+    told = capsys.readouterr().out
+    assert f'| pca | {found["pca"]["held_out"]:.3f} |' in told
+    assert '3 numbers a code, 1438 images and 359 held out' in told
+    with Image.open(tmp_path / 'x.png') as picture:
+        assert picture.width > 900
+
+
+def test_another_kind_of_run_is_refused(runs, tmp_path):
+    parse(*runs[:1], f'--vae={tmp_path}/gan', runs[2])
+    with pytest.raises(errors.ConfigError, match="has baseline.name=''"):
+        script.main([])
+
+
+def test_error_by_hand():
+    images = np.full((2, 2, 2, 1), 255, np.uint8)
+    codes = script.Codes(None, lambda images: np.full(images.shape, 0.5))
+    assert script.error(codes, images) == 0.5
+
+
+def test_as_many_components_as_pixels_lose_nothing():
+    images = helpers.random_images(30, (3, 3, 1))
+    codes = script.linear(images, 9)
+    assert script.error(codes, images) < 1e-9
+    assert script.error(script.linear(images, 3), images) > 0.1
