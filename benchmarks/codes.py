@@ -10,7 +10,9 @@ and of as many principal components as their codes have numbers.
 
 Draws held-out images and their reconstructions; the codes of training images
 along their two principal axes, coloured by class; and the ways from one sample
-to another, of neighbouring seeds, on an arc in the space of latents.
+to another, of neighbouring seeds, on an arc in the space of latents. With
+--given, a run of configs/given.py, it draws what that makes of codes between
+two classes, and of one class turned and scaled.
 """
 
 from typing import Any, NamedTuple
@@ -27,6 +29,7 @@ from gan_jax.data import sources
 from gan_jax.metrics import principal
 from gan_jax.runtime import writer
 from gan_jax.steps import baselines
+from gan_jax.steps import game
 
 RUNS = {
     'autoencoder': flags.DEFINE_string(
@@ -37,6 +40,7 @@ RUNS = {
     ),
     'gan': flags.DEFINE_string('gan', 'runs/dcgan', 'Folder of a GAN.'),
 }
+GIVEN = flags.DEFINE_string('given', '', 'Folder of a run of given.py.')
 PICTURE = flags.DEFINE_string('picture', '', 'PNG to write.')
 JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
 
@@ -105,7 +109,48 @@ def error(codes, images):
     return float(np.sqrt(np.square(made - flatten(images)).mean()))
 
 
-def draw(codes, held_out, labels, ways):
+def morphs(workdir):
+    """Decode codes between given ones.
+
+    Args:
+        workdir: of a run whose codes are given.
+
+    Returns:
+        {title: [n, STAGES, H, W, C] in [-1, 1]}.
+    """
+    gan, state = sampling.load(workdir)
+    if gan.baseline != 'given':
+        raise errors.ConfigError(
+            f'--given={workdir} has baseline.name={gan.baseline!r}'
+        )
+    share, still = np.linspace(0, 1, STAGES), np.zeros(STAGES)
+    count = gan.latent_size - 2
+
+    def between(first, last):
+        ends = np.eye(count, dtype=np.float32)[[first % count, last % count]]
+        weights = np.stack([1 - share, share, still, still], 1)
+        return weights[:, :2] @ ends, weights[:, 2:]
+
+    def decode(classes, pose):
+        codes = np.concatenate([classes, pose], 1).astype(np.float32)
+        return np.asarray(game.generate(gan, *game.ema(state), codes))
+
+    def moved(column, label):
+        classes = np.tile(np.eye(count)[label % count], (STAGES, 1))
+        pose = np.zeros((STAGES, 2))
+        pose[:, column] = np.linspace(-1, 1, STAGES)
+        return decode(classes, pose)
+
+    return {
+        'from class to class': np.stack([
+            decode(*between(2 * way, 2 * way + 1)) for way in range(WAYS)
+        ]),
+        'turned': np.stack([moved(0, 3 * way) for way in range(WAYS)]),
+        'scaled': np.stack([moved(1, 3 * way + 1) for way in range(WAYS)]),
+    }
+
+
+def draw(codes, held_out, labels, ways, morphs=None):
     """Draw reconstructions, codes and ways.
 
     Args:
@@ -113,14 +158,18 @@ def draw(codes, held_out, labels, ways):
         held_out: [n, H, W, C] uint8.
         labels: [N], classes of the training images.
         ways: {name: [WAYS, STAGES, H, W, C] in [-1, 1]}.
+        morphs: of the same form, or None.
 
     Returns:
         uint8 [H, W, 3].
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 9.5), dpi=90, layout='constrained')
-    lines = figure.subfigures(3, 1, height_ratios=(3.2, 4, 3.2))
+    heights = [3.2, 4, 2.2] + [2.2] * bool(morphs)
+    figure = Figure(
+        figsize=(11, sum(heights)), dpi=80, layout='constrained'
+    )
+    lines = figure.subfigures(len(heights), 1, height_ratios=heights)
     rows = {'real': held_out / 127.5 - 1} | {
         name: one.reconstruct(held_out) for name, one in codes.items()
     }
@@ -137,12 +186,19 @@ def draw(codes, held_out, labels, ways):
         axes.set_title(f'{name}: {share:.0%} of the variance', fontsize=9)
         axes.tick_params(labelsize=7)
     lines[1].colorbar(points, ax=axes, label='class')
-    panels = lines[2].subplots(1, len(ways))
-    lines[2].suptitle('From one sample to another')
-    for axes, (name, images) in zip(panels, ways.items()):
+    _panels(lines[2], ways, 'From one sample to another')
+    if morphs:
+        _panels(lines[3], morphs, 'From codes that are given')
+    return writer.rasterize(figure) // 17 * 17
+
+
+def _panels(figure, ways, title):
+    """Lay ways out side by side."""
+    figure.suptitle(title)
+    for axes, (name, images) in zip(
+            figure.subplots(1, len(ways)), ways.items()):
         _grid(axes, images.reshape(-1, *images.shape[2:]), STAGES)
         axes.set_title(name, fontsize=9)
-    return writer.rasterize(figure)
 
 
 def _rows(figure, rows, title):
@@ -205,7 +261,8 @@ def main(argv):
         places = np.arange(SHOWN) * len(held_out.images) // SHOWN
         between = {name: ways(*load(name)[1:]) for name in RUNS}
         writer.save_png(PICTURE.value, draw(
-            codes, held_out.images[places], training.labels, between
+            codes, held_out.images[places], training.labels, between,
+            morphs(GIVEN.value) if GIVEN.value else None,
         ))
         print(f'wrote {PICTURE.value}')
 

@@ -13,7 +13,8 @@ seconds of training without compilation. Needs the `test` extra.
 
 The baselines have the same generator as decoder: an autoencoder sampled by a
 Gaussian fitted to its codes and by N(0, I), a VAE, optimised codes, and, as the
-linear one of them, as many principal components as the codes have numbers.
+linear one of them, as many principal components as the codes have numbers; and
+one that is given class, angle and scale.
 
 A fifth of the digits is held out. Runs in --out that were made when nothing was
 are kept as they are, and have no memorisation.
@@ -90,6 +91,7 @@ ROWS = {
     'autoencoder (gaussian)': Row('autoencoder', {'latent': 'gaussian'}),
     'vae': Row('vae'),
     'glo': Row('glo'),
+    'given': Row('given'),
     'gan': Row('gan'),
     'gan (own G)': Row('gan', own=True),
     'dcgan': Row('dcgan', {'instance_noise.std': 0.0}),

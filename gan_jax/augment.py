@@ -286,3 +286,38 @@ def adapt(probability, signs, target, speed):
         more than these.
     """
     return jnp.clip(probability + jnp.sign(signs - target) * speed, 0, 1)
+
+
+def pose(images, angles, scales):
+    """Turn and scale images about their centre.
+
+    Bilinear, and where an image does not reach, the value of its nearest edge.
+
+    Args:
+        images: [B, H, W, C] float32.
+        angles: [B], radians, anticlockwise.
+        scales: [B] > 0; above 1 what is shown becomes larger.
+
+    Returns:
+        [B, H, W, C] float32.
+    """
+    _, height, width, _ = images.shape
+    center = jnp.array([(height - 1) / 2, (width - 1) / 2])
+    places = jnp.stack(jnp.meshgrid(
+        jnp.arange(height), jnp.arange(width), indexing='ij'
+    ))
+
+    def one(image, angle, scale):
+        cosine, sine = jnp.cos(angle), jnp.sin(angle)
+        # Rows go down, so this matrix brings each place back to its source.
+        back = jnp.array([[cosine, sine], [-sine, cosine]]) / scale
+        sources = jnp.einsum(
+            'ij,jhw->ihw', back, places - center[:, None, None]
+        ) + center[:, None, None]
+        return jax.vmap(
+            lambda channel: jax.scipy.ndimage.map_coordinates(
+                channel, list(sources), order=1, mode='nearest'
+            ), in_axes=2, out_axes=2,
+        )(image)
+
+    return jax.vmap(one)(images, angles, scales)

@@ -190,7 +190,7 @@ def gan(config, image_shape, num_classes=0, num_images=0):
         g_schedule=_schedule(config.g_optimizer),
         d_schedule=_schedule(config.d_optimizer),
         loss=losses.LOSSES[config.loss.name],
-        latent_size=config.latent_size,
+        latent_size=_latent_size(config, num_classes),
         latent=config.latent,
         schedule=config.schedule.name,
         d_steps=config.d_steps,
@@ -223,6 +223,17 @@ def gan(config, image_shape, num_classes=0, num_images=0):
     )
     _check_sizes(config, made, image_shape)
     return made
+
+
+def _latent_size(config, num_classes):
+    """Give the length of z; codes that are given have one of their own."""
+    if config.baseline.name != 'given':
+        return config.latent_size
+    if not num_classes:
+        raise errors.ConfigError(
+            "baseline.name='given' needs labels, and the data have none"
+        )
+    return num_classes + 2
 
 
 def _check_sizes(config, gan, image_shape):
@@ -294,6 +305,8 @@ def _partner(config, num_images, **classes):
     """Make the discriminator, or what gives a baseline its codes."""
     if config.baseline.name == 'glo':
         return encoders.Codes(num_images, config.latent_size)
+    if config.baseline.name == 'given':
+        return encoders.Given()
     module = config_lib.encoder(config)
     if module is None:
         name = config_lib.discriminator_name(config)
@@ -381,6 +394,8 @@ def hyperparams(config):
         huber_delta=jnp.float32(config.baseline.delta),
         beta=jnp.float32(config.baseline.beta),
         decoder_std=jnp.float32(config.baseline.std),
+        most_turned=jnp.float32(config.baseline.angle),
+        most_scaled=jnp.float32(config.baseline.scale),
     )
 
 
@@ -439,6 +454,7 @@ def part_of_step(part, gan, feed, **options):
 
 def _batch(gan, feed, constants, fed):
     images, labels = feed.select(constants.resident, fed)
-    labels = labels if gan.num_classes else None
+    told = gan.num_classes or gan.baseline == 'given'
+    labels = labels if told else None
     numbers = fed if gan.baseline == 'glo' else None  # of a resident feed
     return game.Batch(images, labels, constants.slots, numbers)

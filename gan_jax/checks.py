@@ -254,6 +254,8 @@ def _check_numbers(config):
         )
     need('loss.margin', lambda v: v > 0, 'positive')
     need('baseline.beta', lambda v: 0 <= v < float('inf'), '0 or positive')
+    need('baseline.angle', lambda v: 0 <= v <= math.pi, 'in [0, pi]')
+    need('baseline.scale', lambda v: 0 <= v < 1, 'in [0, 1)')
     for key in ('baseline.delta', 'baseline.std'):
         need(key, lambda v: 0 < v < float('inf'), 'positive')
     need('loss.k_rate', lambda v: v > 0, 'positive')
@@ -421,13 +423,17 @@ def _check_baseline(config, points):
                 f'{key}={value} belongs to a game, and baseline.name='
                 f'{baseline.name!r} has none; {defaults[key]!r} leaves it out'
             )
-    if config.latent not in ('fitted', 'gaussian'):
+    latents_of = ['gaussian']
+    if baseline.name != 'given':
+        latents_of.append('fitted')
+    if config.latent not in latents_of:
         raise errors.ConfigError(
             f'latent={config.latent!r} has no meaning with baseline.name='
-            f"{baseline.name!r}: 'fitted' or 'gaussian'"
+            f'{baseline.name!r}; {latents_of} have'
         )
     owners = {'delta': ('reconstruction', 'huber'), 'beta': ('name', 'vae'),
-              'std': ('name', 'vae')}
+              'std': ('name', 'vae'), 'angle': ('name', 'given'),
+              'scale': ('name', 'given')}
     for key, (owner, name) in owners.items():
         if (baseline[key] != defaults[f'baseline.{key}']
                 and baseline[owner] != name):
@@ -452,7 +458,13 @@ def _check_baseline(config, points):
             "data.flip=True would give an image and its mirror image one code "
             "of baseline.name='glo'; False"
         )
-    if baseline.name != 'glo' and config_lib.encoder(config) is None:
+    if baseline.name == 'given' and points:
+        raise errors.ConfigError(
+            "baseline.name='given' turns images, and "
+            f'{config_lib.source(config)!r} has points'
+        )
+    encodes = baseline.name in ('autoencoder', 'vae')
+    if encodes and config_lib.encoder(config) is None:
         fits = [n for n, pair in networks.NETWORKS.items() if pair.encoder]
         raise errors.ConfigError(
             f'discriminator.name={config.discriminator.name!r} has no encoder '

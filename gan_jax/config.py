@@ -98,6 +98,8 @@ def default_config():
     config.baseline.delta = 0.1  # huber: error above which it is linear
     config.baseline.beta = 1.0  # vae: weight of the KL divergence
     config.baseline.std = 0.5  # vae: deviation of the decoder's Gaussian
+    config.baseline.angle = 0.5  # given: most radians that images are turned by
+    config.baseline.scale = 0.25  # given: most that their scale differs from 1
 
     config.labels = ConfigDict()  # D's targets; the defaults are hard labels
     config.labels.real_low = 1.0  # real targets are uniform from here ...
@@ -225,9 +227,9 @@ def discriminator_name(config):
 def encoder(config):
     """Give the module class that encodes for a baseline.
 
-    None for a GAN, and for codes that are a table.
+    None for a GAN, and for codes that are a table or given.
     """
-    if config.baseline.name in ('', 'glo'):
+    if config.baseline.name in ('', 'given', 'glo'):
         return None
     return networks.NETWORKS[config.discriminator.name].encoder
 

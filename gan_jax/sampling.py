@@ -154,7 +154,7 @@ def reconstruct(gan, state, images):
 
 def encodes(gan):
     """Say whether any image can be brought to a code."""
-    return gan.baseline not in ('', 'glo')
+    return gan.baseline in ('autoencoder', 'vae')
 
 
 _reconstruct = jax.jit(baselines.reconstruct, static_argnums=0)

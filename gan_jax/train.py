@@ -230,10 +230,9 @@ def _describe(writer, workdir, config, dataset, feed, state, complaints):
         f'Device    {devices} x {jax.devices()[0].device_kind} '
         f'({jax.default_backend()}), {jax.process_count()} process(es)\n'
         f'Data      {dataset.name}: {size} ({feed.kind})\n'
-        f'G         {parameters(state.generator):,} parameters '
-        f'({config.generator.name})\n'
-        f'{_partner(config):<10}{parameters(state.discriminator):,} '
-        f'parameters ({config_lib.discriminator_name(config)})\n'
+        f'G         {config.generator.name}, '
+        f'{parameters(state.generator):,} parameters\n'
+        f'{_partner(config)}, {parameters(state.discriminator):,} parameters\n'
         f'Batch     {config.batch_size}{_packed(config)}, '
         f'{config.batch_size // devices} per '
         f'device; {config.num_steps} steps, each {_moves(config)}'
@@ -257,7 +256,11 @@ def _describe(writer, workdir, config, dataset, feed, state, complaints):
 
 
 def _partner(config):
-    return {'': 'D', 'glo': 'Codes'}.get(config.baseline.name, 'Encoder')
+    network = config_lib.discriminator_name(config)
+    return {
+        '': f'D         {network}', 'given': 'Codes     given',
+        'glo': 'Codes     one for each image',
+    }.get(config.baseline.name, f'Encoder   {network}')
 
 
 def _moves(config):

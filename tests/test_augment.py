@@ -165,3 +165,24 @@ def test_dequantized_levels_round_back_and_fill_their_width():
         # Of a uniform width: mean 0, variance 1/12.
         np.testing.assert_allclose(offset.mean(), 0, atol=0.01)
         np.testing.assert_allclose(offset.var(), 1 / 12, rtol=0.03)
+
+
+def test_pose_of_nothing_is_the_image_itself():
+    images = np.random.RandomState(0).rand(2, 6, 5, 3).astype(np.float32)
+    posed = augment.pose(images, jnp.zeros(2), jnp.ones(2))
+    np.testing.assert_allclose(posed, images, atol=1e-6)
+
+
+def test_pose_turns_anticlockwise():
+    images = np.random.RandomState(0).rand(1, 7, 7, 2).astype(np.float32)
+    posed = augment.pose(images, jnp.array([np.pi / 2]), jnp.ones(1))
+    np.testing.assert_allclose(posed[0], np.rot90(images[0]), atol=1e-5)
+
+
+def test_pose_scales_about_the_centre():
+    images = np.zeros((1, 9, 9, 1), np.float32)
+    images[0, 3:6, 3:6] = 1
+    larger = np.asarray(augment.pose(images, jnp.zeros(1), jnp.array([2.0])))
+    expected = np.zeros(9)
+    expected[2:7], expected[[1, 7]] = 1, 0.5
+    np.testing.assert_allclose(larger[0, 4, :, 0], expected, atol=1e-6)

@@ -10,6 +10,7 @@ import pytest
 
 import helpers
 from conftest import ROOT
+from gan_jax import augment
 from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
@@ -20,7 +21,9 @@ from gan_jax import sampling
 from gan_jax import train
 from gan_jax.networks import encoders
 from gan_jax.steps import adversarial
+from gan_jax.steps import baselines
 from gan_jax.steps import game
+from gan_jax.steps import sights
 
 
 def configure(name, **changes):
@@ -35,7 +38,7 @@ def configure(name, **changes):
 
 def start(config, count=8, shape=(4, 4, 1)):
     """Give (gan, state, batch, step) of a config."""
-    gan = build.gan(config, shape, num_images=40)
+    gan = build.gan(config, shape, num_classes=5, num_images=40)
     state = game.init(gan, jax.random.key(0), shape)
     batch = game.Batch(
         images=helpers.random_images(count, shape)[None],
@@ -235,7 +238,51 @@ def test_codes_of_a_run_come_back(tmp_path):
         sampling.reconstruct(gan, state, helpers.random_images(2))
 
 
+def test_given_codes_say_class_angle_and_scale():
+    config = configure('given', **{'baseline.angle': 1.0})
+    gan, state, batch, _ = start(config)
+    turn = sights.Turn(
+        gan, build.hyperparams(config), state, jax.random.key(0)
+    )
+    images = game.to_unit_range(batch.images[0])
+    labels = jnp.arange(8) % 5
+    posed, codes = baselines.pose(turn, images, batch.slots, labels)
+    assert codes.shape == (8, 7)
+    assert (codes[:, :5].argmax(1) == labels).all()
+    np.testing.assert_allclose(codes[:, :5].sum(1), 1)
+    expected = augment.pose(images, codes[:, 5], 1 + 0.25 * codes[:, 6])
+    np.testing.assert_allclose(posed, expected, atol=1e-6)
+    assert np.ptp(codes[:, 5:], axis=0).min() > 0.5
+    reverse = jnp.arange(8)[::-1]  # whatever the place in the batch
+    again, _ = baselines.pose(
+        turn, images[reverse], batch.slots[reverse], labels[reverse]
+    )
+    np.testing.assert_allclose(again[reverse], posed, atol=1e-6)
+
+
+def test_seeds_sample_given_codes_evenly():
+    gan, state, _, _ = start(configure('given'))
+    z = jax.random.normal(jax.random.key(0), (20_000, 7))
+    codes = np.asarray(game.like_codes(gan, state, z))
+    np.testing.assert_allclose(codes[:, :5].mean(0), 0.2, atol=0.02)
+    for pose in codes[:, 5:].T:
+        np.testing.assert_allclose(
+            np.quantile(pose, [0.25, 0.5, 0.75]), [-0.5, 0, 0.5], atol=0.03
+        )
+
+
+def test_given_needs_labels(tmp_path):
+    with pytest.raises(errors.ConfigError, match='the data have none'):
+        train.train(
+            configure('given'), tmp_path, images=helpers.random_images(32)
+        )
+
+
 @pytest.mark.parametrize('changes, message', [
+    ({'baseline.name': 'given', 'latent': 'fitted'}, "['gaussian'] have"),
+    ({'baseline.name': 'given', 'data.name': 'ring'}, "'ring' has points"),
+    ({'baseline.name': 'vae', 'baseline.angle': 1.0},
+     "is an option of baseline.name='given'"),
     ({'baseline.beta': 2.0}, 'baseline.beta=2.0 needs baseline.name'),
     ({'latent': 'fitted'}, "baseline.name='' is a GAN"),
     ({'baseline.name': 'ae'}, "baseline.name='ae' is not one of"),
@@ -268,12 +315,12 @@ def test_what_does_not_fit_is_refused(changes, message):
     assert len(str(told.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize('name', ['autoencoder', 'glo', 'vae'])
+@pytest.mark.parametrize('name', ['autoencoder', 'given', 'glo', 'vae'])
 def test_decoder_is_the_generator_of_dcgan(name):
     made = [
         build.gan(
             recipe.load(ROOT / 'configs' / f'{stem}.py'), (32, 32, 1),
-            num_images=2,
+            num_classes=10, num_images=2,
         ).generator for stem in (name, 'dcgan')
     ]
     assert made[0] == made[1]

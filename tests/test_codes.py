@@ -8,7 +8,9 @@ import pytest
 
 import helpers
 from gan_jax import errors
+from gan_jax import sampling
 from gan_jax import train
+from gan_jax.steps import game
 
 script, parse = helpers.load_script('codes')
 
@@ -18,7 +20,8 @@ def runs(tmp_path):
     """Train tiny runs on digits; returns flags that name them."""
     given = []
     for name, baseline in (
-            ('autoencoder', 'autoencoder'), ('vae', 'vae'), ('gan', '')):
+            ('autoencoder', 'autoencoder'), ('vae', 'vae'), ('gan', ''),
+            ('given', 'given')):
         config = helpers.tiny_mlp()
         config.baseline.name = baseline
         config.data.test_share, config.data.image_size = 0.2, '8'
@@ -38,13 +41,25 @@ def test_table_and_picture(runs, tmp_path, capsys):
     assert f'| pca | {found["pca"]["held_out"]:.3f} |' in told
     assert '3 numbers a code, 1438 images and 359 held out' in told
     with Image.open(tmp_path / 'x.png') as picture:
-        assert picture.width > 900
+        assert picture.width > 800
 
 
 def test_another_kind_of_run_is_refused(runs, tmp_path):
     parse(*runs[:1], f'--vae={tmp_path}/gan', runs[2])
     with pytest.raises(errors.ConfigError, match="has baseline.name=''"):
         script.main([])
+    with pytest.raises(errors.ConfigError, match="has baseline.name='vae'"):
+        script.morphs(tmp_path / 'vae')
+
+
+def test_morphs_end_in_what_the_codes_alone_make(runs, tmp_path):
+    gan, state = sampling.load(tmp_path / 'given')
+    found = script.morphs(tmp_path / 'given')
+    codes = np.eye(12, dtype=np.float32)[:2]  # classes 0 and 1, not moved
+    ends = game.generate(gan, *game.ema(state), codes)
+    np.testing.assert_allclose(
+        found['from class to class'][0][[0, -1]], ends, atol=1e-5
+    )
 
 
 def test_error_by_hand():

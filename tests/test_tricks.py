@@ -189,6 +189,7 @@ REFUSED = {
     'dragan': ONLY_DENSE | MIXING,
     'ebgan': NOT_IN_AUTOENCODER | ONLY_TARGETS | AT_SINGLE_IMAGES,
     'gan': ONLY_CONVOLUTIONAL,
+    'given': NO_GAME - MIXING - {'discriminator.attention'},
     'glo': NO_GAME - MIXING - {'discriminator.attention'},
     'hinge_resnet': NOT_IN_RESNET | ONLY_TARGETS,
     'lsgan': ONLY_DENSE | AT_SINGLE_IMAGES,

@@ -137,6 +137,15 @@ class Codes(nn.Module):
         return codes[inputs]
 
 
+class Given(nn.Module):
+    """Codes that are given: nothing is learnt."""
+
+    def __call__(self, inputs, *, train, keys=None):
+        """Give the inputs [B, code_size] as they are."""
+        del train, keys
+        return inputs
+
+
 def _unit_vectors(key, shape):
     return into_unit_ball(nn.initializers.normal(1.0)(key, shape), least=0.0)
 

@@ -180,6 +180,7 @@ def play(
     if gan.baseline:
         new, metrics = baselines.update(
             turn(state, 0), batch.images[0], batch.slots,
+            None if batch.labels is None else batch.labels[0],
             None if batch.numbers is None else batch.numbers[0],
         )
         note('generator', 0, state, new, metrics)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gan_jax import augment
 from gan_jax import reconstructions
 from gan_jax import transforms
 from gan_jax.networks import encoders
@@ -51,11 +52,41 @@ def vae(turn, outputs, slots):
     return codes, reconstructions.kl_from_standard_normal(mean, log_variance)
 
 
-# 'glo' reads its codes from a table and has nothing to add to them.
-BASELINES = {'autoencoder': autoencoder, 'glo': autoencoder, 'vae': vae}
+# 'given' and 'glo' come with their codes and have nothing to add to them.
+BASELINES = {
+    'autoencoder': autoencoder, 'given': autoencoder, 'glo': autoencoder,
+    'vae': vae,
+}
 
 
-def update(turn, images, slots, numbers=None):
+def pose(turn, images, slots, labels):
+    """Turn and scale images at random, and give the codes that say how.
+
+    Dosovitskiy et al., Learning to Generate Chairs with Convolutional Neural
+    Networks, https://arxiv.org/abs/1411.5928, 2014, whose codes are the kind of
+    chair, the view and such changes of the image.
+
+    Args:
+        turn: a `sights.Turn`.
+        images: [b, H, W, C] float32 in [-1, 1].
+        slots: [b] int32.
+        labels: [b] int32.
+
+    Returns:
+        (images [b, H, W, C], codes [b, latent_size], as of `game.given_codes`).
+    """
+    key = jax.random.fold_in(turn.key, sights.POSE_KEY)
+    turned, scaled = jax.vmap(lambda slot: jax.random.uniform(
+        jax.random.fold_in(key, slot), (2,), minval=-1
+    ))(slots).T
+    codes = game.given_codes(turn.gan, labels, turned, scaled)
+    return augment.pose(
+        images, turned * turn.hyperparams.most_turned,
+        1 + scaled * turn.hyperparams.most_scaled,
+    ), codes
+
+
+def update(turn, images, slots, labels=None, numbers=None):
     """Move decoder and encoder once, down one loss.
 
     The loss is the mean reconstruction error; for a VAE D / (2 std^2) times the
@@ -67,6 +98,7 @@ def update(turn, images, slots, numbers=None):
         turn: a `sights.Turn`.
         images: [b, H, W, C] uint8, or points [b, D].
         slots: [b] int32.
+        labels: [b] int32, where codes are given.
         numbers: [b] int32, of the images in their data set, where codes are a
             table.
 
@@ -76,9 +108,11 @@ def update(turn, images, slots, numbers=None):
     gan, state, hyperparams = turn.gan, turn.state, turn.hyperparams
     decoder, encoder = state.generator, state.discriminator
 
-    def gradients(stats, images, slots, numbers):
+    def gradients(stats, images, slots, labels, numbers):
         targets = sights.real_images(turn, images, slots)
         inputs = targets if numbers is None else numbers
+        if gan.baseline == 'given':
+            targets, inputs = pose(turn, targets, slots, labels)
         objective = functools.partial(
             _objective, turn, stats, targets, inputs, slots
         )
@@ -88,7 +122,7 @@ def update(turn, images, slots, numbers=None):
 
     grads, (stats, metrics) = turn.mean(updates.over_microbatches(
         turn, gradients, (decoder.stats, encoder.stats),
-        (images, slots, numbers),
+        (images, slots, labels, numbers),
     ))
     moments = metrics.pop('moments')
     metrics['g/grad_norm'] = optax.tree.norm(grads[0])

@@ -119,6 +119,8 @@ class Hyperparams(NamedTuple):
         huber_delta: see `reconstructions.huber`.
         beta: weight of a VAE's KL divergence.
         decoder_std: standard deviation of a VAE's Gaussian decoder.
+        most_turned, most_scaled: of images whose codes are given: angle in
+            radians, difference of the scale from 1.
     """
 
     g_learning_rate: Any
@@ -139,6 +141,8 @@ class Hyperparams(NamedTuple):
     huber_delta: Any = 0.1
     beta: Any = 1.0
     decoder_std: Any = 1.0
+    most_turned: Any = 0.0
+    most_scaled: Any = 0.0
 
 
 class Batch(NamedTuple):
@@ -252,6 +256,8 @@ def init(gan, key, image_shape, clip_limit=0.01):
     judged = pack(jnp.zeros((2 * gan.packing, *image_shape)), gan.packing)
     if gan.baseline == 'glo':
         judged = jnp.zeros(2, jnp.int32)  # numbers of images
+    elif gan.baseline == 'given':
+        judged = jnp.zeros((2, gan.latent_size))
     discriminator = _init_player(
         gan.discriminator, gan.d_tx, d_key, judged, labels
     )
@@ -336,7 +342,7 @@ def take_snapshot(gan, state):
 def _init_player(module, tx, key, inputs, labels):
     given = {} if labels is None else {'labels': labels}
     variables = dict(module.init(key, inputs, train=False, **given))
-    params = variables.pop('params')
+    params = variables.pop('params', {})
     return NetworkState(
         params=params, stats=variables, opt_state=tx.init(params)
     )
@@ -410,7 +416,8 @@ def like_codes(gan, state, z):
     Ghosh et al., From Variational to Deterministic Autoencoders,
     https://arxiv.org/abs/1903.12436, 2019, sample an autoencoder so. The
     moments are averages over the last batches. Where the GAN draws from another
-    latent, z stays as it is.
+    latent, z stays as it is. Where codes are given, z gives one: the class of
+    its largest of the first values, and an even angle and scale from the rest.
 
     Args:
         gan: a `GAN`.
@@ -420,6 +427,9 @@ def like_codes(gan, state, z):
     Returns:
         [B, latent_size].
     """
+    if gan.baseline == 'given':
+        even = 2 * jax.scipy.stats.norm.cdf(z[:, -2:]) - 1
+        return given_codes(gan, z[:, :-2].argmax(1), *even.T)
     if gan.latent != 'fitted':
         return z
     moments = state.memory['codes']
@@ -427,3 +437,19 @@ def like_codes(gan, state, z):
     covariance = moments['second'] - jnp.outer(mean, mean)
     values, vectors = jnp.linalg.eigh(covariance)  # some may be 0, or just less
     return mean + (z * jnp.sqrt(jnp.maximum(values, 0))) @ vectors.T
+
+
+def given_codes(gan, labels, turned, scaled):
+    """Make the codes of images of a class, turned and scaled.
+
+    Args:
+        gan: a `GAN` with the baseline 'given'.
+        labels: [B] int32.
+        turned, scaled: [B] in [-1, 1], shares of the most.
+
+    Returns:
+        [B, latent_size]: one for the class and 0 for the others, then both
+        shares.
+    """
+    classes = jax.nn.one_hot(labels, gan.latent_size - 2)
+    return jnp.concatenate([classes, jnp.stack([turned, scaled], 1)], 1)

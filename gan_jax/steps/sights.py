@@ -20,6 +20,7 @@ DROPOUT_KEY = 8  # of G, then of D on real and on fake images
 FLIP_KEY = 11
 DEQUANTIZE_KEY = 12
 CODE_KEY = 13
+POSE_KEY = 14
 FIRST_PENALTY_KEY = 16
 
 
