@@ -198,6 +198,9 @@ def _check_numbers(config):
         need(f'{player}.attention', lambda v: v >= 0, 'a side (0 is off)')
         need(f'{player}.dropout', lambda v: 0 <= v < 1, 'in [0, 1)')
         need(f'{player}.leak', lambda v: 0 <= v <= 1, 'in [0, 1]')
+        key = f'{player}.init_std'
+        need(key, lambda v: 0 <= v < float('inf'), '0 (off) or positive')
+        need(f'{player}.norm_momentum', lambda v: 0 <= v < 1, 'in [0, 1)')
         need(
             f'{player}.maxout', lambda v: v == 0 or v >= 2,
             '0 (off) or at least 2, as one piece is linear',

@@ -179,6 +179,8 @@ def _network_config():
     network.attention = 0  # dcgan, resnet: side of the map with it; 0 is off
     network.prelu = False  # learn that slope, one for each channel
     network.maxout = 0  # mlp: linear pieces whose maximum a unit is; 0 is off
+    network.init_std = 0.0  # mlp: of its first weights; 0: 1 / sqrt(inputs)
+    network.norm_momentum = 0.9  # mlp: share of the past in BatchNorm's average
     network.dropout = 0.0  # chance of a hidden unit to be dropped in training
     return network
 

@@ -37,6 +37,8 @@ BAD = [
     ('discriminator.leak', -0.2, r'\[0, 1\]'),
     ('discriminator.maxout', 1, r'0 \(off\) or at least 2, as one piece is'),
     ('generator.maxout', -2, r'0 \(off\) or at least 2'),
+    ('generator.init_std', -0.1, r'0 \(off\) or positive'),
+    ('discriminator.norm_momentum', 1.0, r'\[0, 1\)'),
     ('generator.condition', 'projection', "'batch_norm'"),
     ('discriminator.condition', 'project', "did you mean 'projection'"),
     ('generator.output', 'tan', "did you mean 'tanh'"),

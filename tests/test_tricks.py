@@ -27,7 +27,7 @@ PARTS = {
     'A': lambda state: (state.ema_params, state.ema_stats),
     'M': lambda state: state.memory,
 }
-DENSE, IMAGES = 'dense', 'images'
+DENSE, IMAGES, NORMED = 'dense', 'images', 'dense with BatchNorm'
 SHAPE = (16, 16, 1)
 
 # Penalties that are 0 at the start, where weights equal their average.
@@ -59,6 +59,10 @@ TRICKS = [
     ('discriminator.prelu', True, DENSE, 'D', 'GDA'),
     ('generator.maxout', 2, DENSE, 'GA', 'GDA'),
     ('discriminator.maxout', 2, DENSE, 'D', 'GDA'),
+    ('generator.init_std', 0.02, DENSE, 'GA', 'GDA'),
+    ('discriminator.init_std', 0.02, DENSE, 'D', 'GDA'),
+    ('generator.norm_momentum', 0.5, NORMED, '', 'GA'),
+    ('discriminator.norm_momentum', 0.5, NORMED, '', 'D'),
     ('generator.output', 'linear', DENSE, '', 'GDA'),
     ('generator.spectral_norm', True, DENSE, 'GA', 'GDA'),
     ('discriminator.spectral_norm', True, DENSE, 'D', 'GDA'),
@@ -99,6 +103,10 @@ def base_config(base):
     """Give a config of dense nets, or of convolutions with BatchNorm."""
     if base == DENSE:
         config = helpers.tiny_mlp()
+    elif base == NORMED:
+        config = helpers.tiny_mlp()
+        for player in (config.generator, config.discriminator):
+            player.norm, player.depth = 'batch', 2
     else:
         config = helpers.tiny(config_lib.default_config())
     config.schedule.name = 'simultaneous'
@@ -155,7 +163,7 @@ def one_key(*suffixes):
     return {name for name in names if name.endswith(suffixes)}
 
 
-ONLY_DENSE = one_key('.maxout')
+ONLY_DENSE = one_key('.maxout', '.init_std', '.norm_momentum')
 ONLY_CONVOLUTIONAL = one_key(
     '.attention', '.upsampling', '.downsampling', '.minibatch_stddev'
 )

@@ -121,6 +121,8 @@ class MLPDiscriminator(nn.Module):
         prelu: whether both learn that slope for each channel instead.
         maxout: linear functions, each with its norm, of which a hidden unit of
             both is the maximum, in place of a slope; 0 is off.
+        init_std: deviation of the normal first weights; 0 is LeCun's.
+        norm_momentum: share of the past in BatchNorm's running averages.
         dropout: probability of a hidden unit to be dropped in training.
         dtype: dtype of the computation; parameters and energies are float32.
     """
@@ -136,6 +138,8 @@ class MLPDiscriminator(nn.Module):
     leak: float = 0.2
     prelu: bool = False
     maxout: int = 0
+    init_std: float = 0.0
+    norm_momentum: float = 0.9
     dropout: float = 0.0
     dtype: Any = jnp.float32
 
@@ -165,7 +169,8 @@ class MLPDiscriminator(nn.Module):
             ),
         )
         wrap = layers.wrapper(self.spectral_norm, train=train)
-        code = wrap(nn.Dense(self.code_size, dtype=self.dtype))(x)
+        given = mlp.first_weights(self)
+        code = wrap(nn.Dense(self.code_size, dtype=self.dtype, **given))(x)
         flat = inputs.reshape(inputs.shape[0], -1)
         reconstruction = mlp.decode(
             self, code, flat.shape[1], train=train,
@@ -174,7 +179,7 @@ class MLPDiscriminator(nn.Module):
                 pieces=self.maxout,
             ),
         )
-        class_logits = conditioning.classify(self, code, train=train)
+        class_logits = conditioning.classify(self, code, train=train, **given)
         return _output(self.energy, flat, reconstruction, code, class_logits)
 
 

@@ -122,6 +122,7 @@ class ConditionalBatchNorm(nn.Module):
     Attributes:
         num_classes: rows of the scale and of the bias.
         dtype: dtype of the result; parameters and statistics are float32.
+        momentum: share of the past in the running averages.
 
     References:
         Dumoulin et al., A Learned Representation For Artistic Style,
@@ -132,6 +133,7 @@ class ConditionalBatchNorm(nn.Module):
 
     num_classes: int
     dtype: Any = jnp.float32
+    momentum: float = 0.9
 
     @nn.compact
     def __call__(self, x, labels, *, train):
@@ -140,7 +142,8 @@ class ConditionalBatchNorm(nn.Module):
         scale = self.param('scale', nn.initializers.ones, shape, jnp.float32)
         bias = self.param('bias', nn.initializers.zeros, shape, jnp.float32)
         x = layers.batch_norm(
-            train=train, use_scale=False, use_bias=False, dtype=jnp.float32
+            train=train, momentum=self.momentum, use_scale=False,
+            use_bias=False, dtype=jnp.float32,
         )(x)
         rows = (-1, *[1] * (x.ndim - 2), x.shape[-1])  # [B, 1, ..., C]
         # `take` gives NaN for a label that is none, where [] takes another's.
@@ -149,24 +152,25 @@ class ConditionalBatchNorm(nn.Module):
         return (x * scale + bias).astype(self.dtype)
 
 
-def norm(network, labels, *, train):
+def norm(network, labels, *, train, momentum=0.9):
     """Give the norm of a network's hidden layers, for 'batch_norm' by class.
 
     Args:
         network: module with the fields condition, num_classes, norm and dtype.
         labels: [B] int32, or None for another condition.
         train: whether norms take the batch's statistics.
+        momentum: share of the past in BatchNorm's running averages.
 
     Returns:
         Function of x: [B, ..., C] to the same shape; each call is a layer of
         its own.
     """
     if network.condition != 'batch_norm':
-        return lambda x: layers.Norm(network.norm, dtype=network.dtype)(
-            x, train=train
-        )
+        return lambda x: layers.Norm(
+            network.norm, dtype=network.dtype, momentum=momentum
+        )(x, train=train)
     return lambda x: ConditionalBatchNorm(
-        network.num_classes, dtype=network.dtype
+        network.num_classes, dtype=network.dtype, momentum=momentum
     )(x, labels, train=train)
 
 

@@ -131,10 +131,11 @@ class ConvTranspose(nn.Module):
         return images
 
 
-def batch_norm(*, train, **fields):
+def batch_norm(*, train, momentum=0.9, **fields):
     """Make the BatchNorm of all networks: momentum 0.9, epsilon 1e-5."""
     return nn.BatchNorm(
-        use_running_average=not train, momentum=0.9, epsilon=1e-5, **fields
+        use_running_average=not train, momentum=momentum, epsilon=1e-5,
+        **fields,
     )
 
 
@@ -146,10 +147,12 @@ class Norm(nn.Module):
     Attributes:
         kind: one of `NORMS`; 'none' returns the input.
         dtype: dtype of the result; statistics are float32.
+        momentum: share of the past in the running averages of 'batch'.
     """
 
     kind: str
     dtype: Any = jnp.float32
+    momentum: float = 0.9
 
     @nn.compact
     def __call__(self, x, *, train):
@@ -157,7 +160,9 @@ class Norm(nn.Module):
         if self.kind == 'none':
             return x
         if self.kind == 'batch':
-            return batch_norm(train=train, dtype=self.dtype)(x)
+            return batch_norm(
+                train=train, momentum=self.momentum, dtype=self.dtype
+            )(x)
         if self.kind == 'layer':  # over height, width and channels
             axes = tuple(range(1, x.ndim))
             return nn.LayerNorm(reduction_axes=axes, dtype=self.dtype)(x)

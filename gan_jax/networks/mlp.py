@@ -21,6 +21,13 @@ def _outputs(network):
     return network.width * (network.maxout or 1)
 
 
+def first_weights(network):
+    """Give the field of dense layers that `init_std` asks for; else none."""
+    if not network.init_std:
+        return {}
+    return {'kernel_init': nn.initializers.normal(network.init_std)}
+
+
 def decode(network, z, size, *, train, activate, labels=None):
     """Apply dense layers with norm and activation, then a linear one.
 
@@ -31,8 +38,8 @@ def decode(network, z, size, *, train, activate, labels=None):
     For a compact method: the layers become part of the module that calls.
 
     Args:
-        network: module with the fields width, depth, maxout, norm, dtype,
-            spectral_norm, condition and num_classes.
+        network: module with the fields width, depth, maxout, init_std, norm,
+            norm_momentum, dtype, spectral_norm, condition and num_classes.
         z: [B, F].
         size: length of each output.
         train: whether norms take the batch's statistics.
@@ -43,12 +50,15 @@ def decode(network, z, size, *, train, activate, labels=None):
         [B, size] float32.
     """
     wrap = layers.wrapper(network.spectral_norm, train=train)
-    norm = conditioning.norm(network, labels, train=train)
+    norm = conditioning.norm(
+        network, labels, train=train, momentum=network.norm_momentum
+    )
+    fields = {'dtype': network.dtype, **first_weights(network)}
     x = z
     for layer in range(network.depth):
-        x = wrap(nn.Dense(_outputs(network), dtype=network.dtype))(x)
+        x = wrap(nn.Dense(_outputs(network), **fields))(x)
         x = activate(norm(x), layer)
-    x = wrap(nn.Dense(size, dtype=network.dtype))(x)
+    x = wrap(nn.Dense(size, **fields))(x)
     return x.astype(jnp.float32)
 
 
@@ -59,8 +69,8 @@ def encode(network, images, *, train, activate):
     compact method: the layers become part of the module that calls.
 
     Args:
-        network: module with the fields width, depth, maxout, norm, dtype and
-            spectral_norm.
+        network: module with the fields width, depth, maxout, init_std, norm,
+            norm_momentum, dtype and spectral_norm.
         images: [B, ...].
         train: whether norms take the batch's statistics.
         activate: function of (x, number), as of `activations.activation`.
@@ -69,11 +79,15 @@ def encode(network, images, *, train, activate):
         [B, F] in the dtype of the computation.
     """
     wrap = layers.wrapper(network.spectral_norm, train=train)
+    fields = {'dtype': network.dtype, **first_weights(network)}
     x = images.reshape(images.shape[0], -1)
     for layer in range(network.depth):
-        x = wrap(nn.Dense(_outputs(network), dtype=network.dtype))(x)
+        x = wrap(nn.Dense(_outputs(network), **fields))(x)
         if layer:
-            x = layers.Norm(network.norm, dtype=network.dtype)(x, train=train)
+            x = layers.Norm(
+                network.norm, dtype=network.dtype,
+                momentum=network.norm_momentum,
+            )(x, train=train)
         x = activate(x, layer)
     return x
 
@@ -100,6 +114,8 @@ class Generator(nn.Module):
         prelu: whether that slope is learned for each channel instead.
         maxout: linear functions, each with its norm, of which a hidden unit is
             the maximum, in place of a slope; 0 is off.
+        init_std: deviation of the normal first weights; 0 is LeCun's.
+        norm_momentum: share of the past in BatchNorm's running averages.
         dropout: probability of a hidden unit to be dropped in training.
         output: one of `activations.OUTPUTS`: what the last layer ends in.
         dtype: dtype of the computation; parameters and output are float32.
@@ -115,6 +131,8 @@ class Generator(nn.Module):
     leak: float = 0.0
     prelu: bool = False
     maxout: int = 0
+    init_std: float = 0.0
+    norm_momentum: float = 0.9
     dropout: float = 0.0
     output: str = 'auto'
     dtype: Any = jnp.float32
@@ -173,6 +191,8 @@ class Discriminator(nn.Module):
         prelu: whether that slope is learned for each channel instead.
         maxout: linear functions, each with its norm, of which a hidden unit is
             the maximum, in place of a slope; 0 is off.
+        init_std: deviation of the normal first weights; 0 is LeCun's.
+        norm_momentum: share of the past in BatchNorm's running averages.
         dropout: probability of a hidden unit to be dropped in training.
         dtype: dtype of the computation; parameters and logits are float32.
     """
@@ -187,6 +207,8 @@ class Discriminator(nn.Module):
     leak: float = 0.2
     prelu: bool = False
     maxout: int = 0
+    init_std: float = 0.0
+    norm_momentum: float = 0.9
     dropout: float = 0.0
     dtype: Any = jnp.float32
 
@@ -215,4 +237,6 @@ class Discriminator(nn.Module):
             ),
         )
         features = minibatch.discriminate(self, features, train=train)
-        return conditioning.head(self, features, labels, train=train)
+        return conditioning.head(
+            self, features, labels, train=train, **first_weights(self)
+        )
