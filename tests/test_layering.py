@@ -20,7 +20,7 @@ FLOORS = {
     'config': 4, 'measures': 4, 'runtime': 4,
     'checks': 4.5,
     'build': 5, 'recipe': 5,
-    'sampling': 6, 'evaluation': 6, 'programs': 6,
+    'sampling': 6, 'evaluation': 6, 'population': 6, 'programs': 6,
     'evaluating': 6.5, 'non_finite': 6.5, 'run_folder': 6.5,
     'watch': 6.7,
     'train': 7,

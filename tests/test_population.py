@@ -1,0 +1,143 @@
+"""Seeds side by side: each as alone, interrupted or not, whatever the game."""
+
+import jax
+import numpy as np
+import pytest
+
+import helpers
+from conftest import ROOT
+from gan_jax import errors
+from gan_jax import population
+from gan_jax import recipe
+from gan_jax import sampling
+from gan_jax import train
+from gan_jax.steps import adversarial
+
+RECIPE = ROOT / 'configs' / 'mixtures.py'
+GAMES = {
+    'adam': {},
+    'wgan with bursts': {
+        'loss.name': 'wasserstein', 'schedule.name': 'wgan', 'd_steps': 2,
+        'schedule.burst_steps': 6, 'schedule.burst_first': 0,
+        'schedule.burst_every': 2, 'clip_weights': 0.01,
+        'g_optimizer.name': 'rmsprop', 'd_optimizer.name': 'rmsprop',
+    },
+    'unrolled, packed': {
+        'loss.name': 'minimax', 'schedule.name': 'unrolled', 'packing': 2,
+        'schedule.unroll_steps': 2,
+    },
+    # SGD: BatchNorm leaves biases before it gradients of rounding alone,
+    # which Adam would make steps of.
+    'hinge, spectral norm, BatchNorm, lazy penalties': {
+        'g_optimizer.name': 'sgd', 'd_optimizer.name': 'sgd',
+        'loss.name': 'hinge', 'discriminator.spectral_norm': True,
+        'generator.norm': 'batch', 'schedule.name': 'simultaneous',
+        'regularizers.r1.weight': 0.1, 'regularizers.r1.every': 2,
+        'regularizers.r2.weight': 0.1,
+    },
+}
+
+
+def configure(changes, source='ring'):
+    config = helpers.tiny(recipe.load(RECIPE, source))
+    config.log_every = config.sample_every = config.eval_every = 0
+    config.checkpoint_every = 0
+    for optimizer in (config.g_optimizer, config.d_optimizer):
+        optimizer.learning_rate = 1e-2
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def close(actual, expected):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(
+        a, b, rtol=1e-4, atol=1e-5
+    ), actual, expected)
+
+
+def row(states, index):
+    return jax.tree.map(lambda leaf: np.asarray(leaf[index]), states)
+
+
+def learnt(state):
+    """Give what training changes; Adam's tiny moments are left out."""
+    return (
+        state.step, state.position, state.generator.params,
+        state.generator.stats, state.discriminator.params, state.ema_params,
+        state.memory,
+    )
+
+
+@pytest.mark.parametrize('changes', GAMES.values(), ids=GAMES)
+def test_each_seed_is_the_run_of_train(changes, tmp_path):
+    config = configure(changes)
+    together = population.Population(config, (3, 5))
+    states, _ = together.advance(together.init(), config.num_steps)
+    config.seed = 5
+    alone = train.train(config, tmp_path)
+    assert int(alone.state.step) == config.num_steps
+    close(learnt(row(states, 1)), learnt(alone.state))
+    assert not helpers.leaves_equal(
+        row(states, 0).generator.params, row(states, 1).generator.params
+    )
+
+
+@pytest.mark.parametrize('name', ['adam', 'wgan with bursts'])
+def test_parts_of_a_run_make_the_whole_to_the_bit(name):
+    config = configure(GAMES[name])
+    together = population.Population(config, (0, 1))
+    states = together.init()
+    first = jax.tree.map(np.array, states)
+    whole, metrics = together.advance(states, 4)
+    states = first
+    for _ in range(2):
+        states, last = together.advance(states, 2)
+        states = jax.tree.map(np.array, states)  # as a save brings it back
+    assert helpers.leaves_equal(whole, states)
+    assert helpers.leaves_equal(metrics, last)
+    assert metrics['d/loss'].shape == (2,)
+
+
+def test_a_seed_that_fails_stands_still_alone():
+    config = configure({})
+    together = population.Population(config, (0, 1))
+    states, _ = together.advance(together.init(), 2)
+    states = jax.tree.map(np.array, states)
+    states.generator.params['Dense_0']['kernel'][1] = np.nan
+    before = row(states, 1)
+    states, metrics = together.advance(states, 2)
+    assert np.asarray(states.alive).tolist() == [True, False]
+    assert np.asarray(states.step).tolist() == [4, 2]
+    assert np.asarray(metrics[adversarial.ALIVE]).tolist() == [1, 0]
+    for name in ('params', 'opt_state'):
+        np.testing.assert_equal(
+            jax.tree.leaves(getattr(row(states, 1).generator, name)),
+            jax.tree.leaves(getattr(before.generator, name)),
+        )
+
+
+@pytest.mark.parametrize('weights', ['raw', 'ema'])
+def test_samples_are_those_of_sampling(weights):
+    together = population.Population(configure({}), (0, 7))
+    states, _ = together.advance(together.init(), 2)
+    points = together.sample(states, range(5), weights)
+    assert points.shape == (2, 5, 2)
+    for index in range(2):
+        np.testing.assert_allclose(points[index], sampling.sample(
+            together.gan, row(states, index), range(5), weights=weights
+        ), rtol=1e-5, atol=1e-6)
+
+
+def test_a_manifold_has_its_own_dimensions():
+    config = configure({'data.ambient': 5}, 'manifold')
+    together = population.Population(config, (0,))
+    states, _ = together.advance(together.init(), 1)
+    assert together.sample(states, range(3)).shape == (1, 3, 5)
+
+
+@pytest.mark.parametrize('changes', [
+    {'data.name': 'digits'},
+    {'generator.name': 'dcgan'},
+])
+def test_images_and_convolutions_are_refused(changes):
+    with pytest.raises(errors.ConfigError, match='dense networks and points'):
+        population.Population(configure(changes), (0,))
