@@ -1,0 +1,214 @@
+"""How fast is the 2-D benchmark's compiled scan?
+
+    python benchmarks/mode_recovery_speed.py
+
+The plain GAN of `mode_recovery.py --table=wide` on the ring (two hidden layers
+of 128, batch 512, Adam, an update of D and one of G, fresh points and z for
+each), trained
+
+  one    by `gan_jax/population.py`, one seed
+  many   the same with --seeds of them in the same call
+  torch  in plain PyTorch as one writes it: nn.Sequential, optim.Adam, a loop
+  fused  the same with Adam's update as one kernel (fused=True)
+
+in turns within one process: a round has --steps of each. Ratios are those of
+the medians; the quartiles beside them are of the ratios within a round. torch
+averages no weights and measures no norms of gradients, which ours does.
+Compilation is not counted. Wants a quiet machine; both use all cores.
+
+Needs the `bench` extra, for PyTorch; --notorch leaves it out.
+"""
+
+import pathlib
+import statistics
+import time
+
+from absl import flags
+import jax
+
+from gan_jax import command
+from gan_jax import errors
+from gan_jax import mixtures
+from gan_jax import population as population_lib
+from gan_jax import recipe
+from gan_jax.runtime import environment
+from gan_jax.runtime import writer
+
+SEEDS = flags.DEFINE_integer('seeds', 5, 'Seeds at once.', lower_bound=2)
+STEPS = flags.DEFINE_integer('steps', 200, 'Steps a turn.', lower_bound=1)
+ROUNDS = flags.DEFINE_integer('rounds', 15, 'Turns of each.', lower_bound=2)
+BATCH_SIZE = flags.DEFINE_integer('batch_size', 512, 'Of both.', lower_bound=1)
+TORCH = flags.DEFINE_bool('torch', True, 'Whether PyTorch takes turns.')
+JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
+
+RECIPE = pathlib.Path(__file__).parent.parent / 'configs' / 'mixtures.py'
+
+
+def configure():
+    """Give the config of the plain GAN on the ring."""
+    config = recipe.load(RECIPE, 'ring')
+    config.batch_size = BATCH_SIZE.value
+    return config
+
+
+class Ours:
+    """A population and the states that its next turn goes on from."""
+
+    def __init__(self, config, num_seeds):
+        """Draw the states."""
+        self._population = population_lib.Population(config, range(num_seeds))
+        self._states = self._population.init()
+
+    def turn(self, num_steps):
+        """Train on, and wait for the end."""
+        self._states, metrics = self._population.advance(
+            self._states, num_steps
+        )
+        jax.block_until_ready((self._states, metrics))
+
+
+class Torch:
+    """The same networks, losses and optimizers in plain PyTorch."""
+
+    def __init__(self, config, fused=False):
+        """Make both players.
+
+        Raises:
+            errors.ConfigError: where PyTorch is not installed.
+        """
+        try:
+            import torch
+        except ImportError as error:
+            raise errors.ConfigError(
+                "PyTorch is not installed: pip install -e '.[bench]', or "
+                'leave it out with --notorch'
+            ) from error
+        self._torch, self._config = torch, config
+        self._generator = self._network(
+            config.generator, config.latent_size, 2, torch.nn.ReLU
+        )
+        self._discriminator = self._network(
+            config.discriminator, 2, 1,
+            lambda: torch.nn.LeakyReLU(config.discriminator.leak),
+        )
+        self._g_optimizer, self._d_optimizer = (
+            torch.optim.Adam(
+                network.parameters(), options.learning_rate,
+                (options.b1, options.b2), fused=fused,
+            ) for network, options in (
+                (self._generator, config.g_optimizer),
+                (self._discriminator, config.d_optimizer),
+            )
+        )
+        ring = mixtures.ring()
+        self._means, self._std = torch.from_numpy(ring.means), ring.std
+
+    def _network(self, options, inputs, outputs, activation):
+        nn, layers = self._torch.nn, []
+        for _ in range(options.depth):
+            layers += [nn.Linear(inputs, options.width), activation()]
+            inputs = options.width
+        return nn.Sequential(*layers, nn.Linear(inputs, outputs))
+
+    def _points(self):
+        torch, size = self._torch, self._config.batch_size
+        modes = torch.randint(len(self._means), (size,))
+        return self._means[modes] + self._std * torch.randn(size, 2)
+
+    def _fakes(self):
+        size = self._config.batch_size, self._config.latent_size
+        return self._generator(self._torch.randn(size))
+
+    def parameters(self):
+        """List the parameters of both players."""
+        return [
+            *self._generator.parameters(), *self._discriminator.parameters()
+        ]
+
+    def turn(self, num_steps):
+        """Train on."""
+        softplus = self._torch.nn.functional.softplus
+        for _ in range(num_steps):
+            with self._torch.no_grad():
+                fakes = self._fakes()
+            self._d_optimizer.zero_grad()
+            loss = (
+                softplus(-self._discriminator(self._points())).mean()
+                + softplus(self._discriminator(fakes)).mean()
+            )
+            loss.backward()
+            self._d_optimizer.step()
+
+            self._g_optimizer.zero_grad()
+            loss = softplus(-self._discriminator(self._fakes())).mean()
+            loss.backward()
+            self._g_optimizer.step()
+
+
+def take_turns(variants):
+    """Time each variant once a round, after a turn to warm up.
+
+    Args:
+        variants: {name: object with `turn`}.
+
+    Returns:
+        {name: [milliseconds a step, by round]}.
+    """
+    times = {name: [] for name in variants}
+    for number in range(-1, ROUNDS.value):
+        for name, variant in variants.items():
+            began = time.perf_counter()
+            variant.turn(STEPS.value)
+            taken = 1e3 * (time.perf_counter() - began) / STEPS.value
+            if number >= 0:
+                times[name].append(taken)
+    return times
+
+
+def ratio(above, below, scale=1.0):
+    """Give {'ratio' of the medians, 'quartiles' of the ratios by round}."""
+    rounds = [scale * a / b for a, b in zip(above, below)]
+    medians = statistics.median(above) / statistics.median(below)
+    return {
+        'ratio': scale * medians,
+        'quartiles': statistics.quantiles(rounds, n=4)[::2],
+    }
+
+
+def main(argv):
+    """Print, and write as JSON, milliseconds a step and their ratios."""
+    del argv
+    config = configure()
+    variants = {'one': Ours(config, 1), 'many': Ours(config, SEEDS.value)}
+    if TORCH.value:
+        variants['torch'] = Torch(config)
+        variants['fused'] = Torch(config, fused=True)
+    times = take_turns(variants)
+    ratios = {f'a seed of {SEEDS.value} / one': ratio(
+        times['many'], times['one'], 1 / SEEDS.value
+    )}
+    for name in ('torch', 'fused'):
+        if name in times:
+            ratios[f'{name} / one'] = ratio(times[name], times['one'])
+    for name, taken in times.items():
+        low, _, high = statistics.quantiles(taken, n=4)
+        print(
+            f'{name:8}{statistics.median(taken):8.3f} ms a step '
+            f'({low:.3f} to {high:.3f})'
+        )
+    for name, found in ratios.items():
+        low, high = found['quartiles']
+        print(f'{name:20}{found["ratio"]:6.2f} ({low:.2f} to {high:.2f})')
+    if JSON.value:
+        described = environment.describe(0)
+        writer.write_json(JSON.value, {
+            'date': described['started'], 'command': described['command'],
+            'device': described['device_kind'],
+            'versions': described['versions'],
+            'batch_size': BATCH_SIZE.value, 'seeds': SEEDS.value,
+            'steps': STEPS.value, 'milliseconds': times, 'ratios': ratios,
+        })
+
+
+if __name__ == '__main__':
+    command.run(main)
