@@ -65,7 +65,8 @@ BAD = [
     ('g_steps', 0, 'positive'),
     ('num_microbatches', 0, 'positive'),
     ('regularizers.r1.every', 0, 'positive'),
-    ('generator.name', 'mlp_autoencoder', r"\['dcgan', 'mlp', 'resnet'\]"),
+    ('generator.name', 'mlp_autoencoder',
+     r"\['dcgan', 'mlp', 'resnet', 'tiny'\]"),
     ('discriminator.energy', 'euclidian', "did you mean 'euclidean'"),
     ('g_optimizer.schedule', 'cosin', "did you mean 'cosine'"),
     ('regularizers.r1.weight', -1.0, '0 or positive'),
@@ -124,7 +125,7 @@ BAD_GAMES = [
     ),
     (
         {'discriminator.name': 'mlp_autoencoder'},
-        r"needs logits .*\['dcgan', 'mlp', 'resnet'\]",
+        r"needs logits .*\['dcgan', 'mlp', 'resnet', 'tiny'\]",
     ),
     (
         {'schedule.name': 'unrolled', 'num_microbatches': 2},

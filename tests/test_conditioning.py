@@ -15,7 +15,9 @@ from gan_jax.networks import dcgan
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
 
-NAMES = ['dcgan', 'dcgan_autoencoder', 'mlp', 'mlp_autoencoder', 'resnet']
+NAMES = [
+    'dcgan', 'dcgan_autoencoder', 'mlp', 'mlp_autoencoder', 'resnet', 'tiny'
+]
 CLASSES = 3
 LABELS = np.array([0, 2, 1, 2], np.int32)
 

@@ -17,7 +17,7 @@ from gan_jax.networks import layers
 
 KERNELS = [(2, 2), (3, 3), (4, 4), (5, 5), (4, 3)]
 SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3), (48, 80, 4), (64, 64, 3)]
-SLOW = ('resnet',)  # one case of second order below will do
+SLOW = ('resnet', 'tiny')  # one case of second order below will do
 GENERATORS = [
     name for name, pair in networks.NETWORKS.items()
     if pair.generator is not None
@@ -284,6 +284,7 @@ def test_second_order_through_every_generator(name, spectral_norm, monkeypatch):
     ('dcgan', 'discriminator', {'condition': 'projection', 'dropout': 0.3}),
     ('mlp_autoencoder', 'discriminator', {'condition': 'auxiliary'}),
     ('resnet', 'discriminator', {'condition': 'projection'}),
+    ('tiny', 'generator', {'condition': 'concat'}),
     ('dcgan', 'discriminator', {
         'downsampling': 'average_pool', 'minibatch_stddev': True,
         'minibatch_features': 2,

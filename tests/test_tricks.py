@@ -184,6 +184,9 @@ NO_GAME = ONLY_DENSE | MIXING | ONLY_IMAGES | ONLY_TARGETS | {
     key.removesuffix('.weight') for key, *_ in TRICKS
     if key.startswith(checks.OF_A_GAME)
 } | {'discriminator.attention', 'latent'}
+NOT_IN_TINY = ONLY_DENSE | MIXING | one_key(
+    '.attention', '.upsampling', '.downsampling'
+)
 NOT_IN_AUTOENCODER = ONLY_DENSE | MIXING | {'discriminator.attention'}
 
 # What a recipe does not admit, and why: its networks do not have it, its loss
@@ -206,6 +209,7 @@ REFUSED = {
     'relativistic': ONLY_DENSE | MIXING | ONLY_TARGETS,
     'sagan': NOT_IN_RESNET | ONLY_TARGETS,
     'sngan': ONLY_DENSE | ONLY_TARGETS,
+    'stacked_mnist': NOT_IN_TINY | AT_SINGLE_IMAGES,
     'unrolled': (
         ONLY_CONVOLUTIONAL | ONLY_IMAGES | {'d_optimizer.clip_norm'}
     ),

@@ -7,6 +7,7 @@ from gan_jax.networks import dcgan
 from gan_jax.networks import encoders
 from gan_jax.networks import mlp
 from gan_jax.networks import resnet
+from gan_jax.networks import tiny
 
 
 class Pair(NamedTuple):
@@ -58,4 +59,5 @@ NETWORKS = {
         None, autoencoder.MLPDiscriminator, convolutional=False, energies=True
     ),
     'resnet': Pair(resnet.Generator, resnet.Discriminator, convolutional=True),
+    'tiny': Pair(tiny.Generator, tiny.Discriminator, convolutional=True),
 }
