@@ -27,6 +27,8 @@ class MLPEncoder(nn.Module):
         prelu: whether that slope is learned for each channel instead.
         maxout: linear functions of which a hidden unit is the maximum, in place
             of a slope; 0 is off.
+        init_std: deviation of the normal first weights; 0 is LeCun's.
+        norm_momentum: share of the past in BatchNorm's running averages.
         dropout: probability of a hidden unit to be dropped in training.
         dtype: dtype of the computation; parameters and codes are float32.
     """
@@ -39,6 +41,8 @@ class MLPEncoder(nn.Module):
     leak: float = 0.2
     prelu: bool = False
     maxout: int = 0
+    init_std: float = 0.0
+    norm_momentum: float = 0.9
     dropout: float = 0.0
     dtype: Any = jnp.float32
 
@@ -61,7 +65,8 @@ class MLPEncoder(nn.Module):
         )
         wrap = layers.wrapper(self.spectral_norm, train=train)
         return wrap(
-            nn.Dense(self.code_size, dtype=self.dtype)
+            nn.Dense(self.code_size, dtype=self.dtype,
+                     **mlp.first_weights(self))
         )(x).astype(jnp.float32)
 
 
