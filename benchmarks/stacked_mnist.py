@@ -1,0 +1,356 @@
+"""How many of stacked MNIST's 1,000 modes do tiny networks recover?
+
+    python benchmarks/stacked_mnist.py --out=runs/stacked_mnist_table
+    python benchmarks/stacked_mnist.py --minutes=30 --only=gan,pacgan2
+
+The table of Lin et al., PacGAN: The power of two samples in generative
+adversarial networks, https://arxiv.org/abs/1712.04086, 2017, in the setting of
+Metz et al., Unrolled Generative Adversarial Networks,
+https://arxiv.org/abs/1611.02163, 2016: configs/stacked_mnist.py with packing or
+with unrolling, D of 1/4 and of 1/2 of G. All rows have the same networks,
+optimizers, batches, steps and samples.
+
+Each run is of the full length, --num_steps, or of the steps that it makes in
+--minutes of training, compilation not counted. What is left of a stopped
+command goes on by the same one, and a longer length goes on from a shorter one.
+To try a failed run again, move its folder away.
+
+25,600 samples of G itself, as in the papers, and of its moving average; each
+channel is classed by the package's own classifier of MNIST. The last row has as
+many real triples: what samples can reach. Several --seeds give mean and
+standard error.
+"""
+
+import json
+import pathlib
+import signal
+
+from absl import flags
+import numpy as np
+
+from gan_jax import command
+from gan_jax import config as config_lib
+from gan_jax import errors
+from gan_jax import evaluating
+from gan_jax import recipe
+from gan_jax import sampling
+from gan_jax import train
+from gan_jax.runtime import writer
+
+FULL = 500_000  # steps of the papers
+
+OUT = flags.DEFINE_string('out', 'runs/stacked_mnist_table', 'Their folder.')
+NUM_STEPS = flags.DEFINE_integer(
+    'num_steps', FULL, 'Generator updates, at most.', lower_bound=1
+)
+MINUTES = flags.DEFINE_float(
+    'minutes', 0.0, 'Of training, for each run, at most; 0 is no limit.',
+    lower_bound=0.0,
+)
+SEEDS = flags.DEFINE_integer('seeds', 1, 'Seeds 0 to this.', lower_bound=1)
+ONLY = flags.DEFINE_list('only', [], 'Rows, as gan,pacgan2; all by default.')
+SIZES = flags.DEFINE_list('sizes', ['quarter', 'half'], 'Of D, against G.')
+DATA_DIR = flags.DEFINE_string('data_dir', '', 'Of the prepared TFDS sets.')
+JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
+PICTURE = flags.DEFINE_string('picture', '', 'PNG of samples to write.')
+
+RECIPE = pathlib.Path(__file__).parent.parent / 'configs' / 'stacked_mnist.py'
+NUM_SAMPLES = 25_600
+LOG_EVERY = 100  # steps between looks at the clock
+SHOWN = (4, 8)  # rows and columns of samples of each run in the picture
+SHARES = {'quarter': '1/4', 'half': '1/2'}
+NUMBERS = ('modes', 'reverse_kl', 'confident')
+ROWS = {
+    'gan': {},
+    'pacgan2': {'packing': 2},
+    'pacgan3': {'packing': 3},
+    'pacgan4': {'packing': 4},
+    **{
+        f'unrolled{steps}': {
+            'schedule.name': 'unrolled', 'schedule.unroll_steps': steps
+        } for steps in (1, 5, 10)
+    },
+}
+# Modes ± standard error and KL: PacGAN's table 3, which quotes Metz et al.
+PUBLISHED = {
+    'quarter': {
+        'gan': '78.5 ± 17.6, 5.21 (Metz 30.6 ± 20.7, 5.99)',
+        'pacgan2': '484.5 ± 33, 2.61',
+        'pacgan3': '601.3 ± 32, 2.00',
+        'pacgan4': '667.4 ± 29, 1.81',
+        'unrolled1': '65.4 ± 34.8, 5.91',
+        'unrolled5': '236.4 ± 63.3, 4.67',
+        'unrolled10': '327.2 ± 74.7, 4.66',
+    },
+    'half': {
+        'gan': '487.7 ± 35, 2.24 (Metz 628 ± 141, 2.58)',
+        'pacgan2': '840.7 ± 16, 1.00',
+        'pacgan3': '866.6 ± 12, 0.90',
+        'pacgan4': '820.2 ± 26, 1.15',
+        'unrolled1': '523.6 ± 56, 2.44',
+        'unrolled5': '732 ± 45, 1.66',
+        'unrolled10': '817.4 ± 38, 1.43',
+    },
+}
+
+
+def configure(row, size, seed):
+    """Give the config of a run."""
+    config = recipe.load(RECIPE, size)
+    config.update_from_flattened_dict(ROWS[row])
+    config.seed, config.num_steps = seed, NUM_STEPS.value
+    config.data.data_dir = DATA_DIR.value
+    config.log_every, config.sample_every = LOG_EVERY, 0
+    return config
+
+
+def folder(row, size, seed):
+    """Give the folder of a run, whatever its length."""
+    return pathlib.Path(OUT.value) / f'{row}-{size}-seed{seed}'
+
+
+class Clock:
+    """Counts the seconds that a run's steps have taken, over all its starts."""
+
+    def __init__(self, workdir):
+        """Go on from what its metrics tell."""
+        self._speeds = {}
+        path = workdir / 'metrics.jsonl'
+        for line in path.read_text().splitlines() if path.exists() else ():
+            record = json.loads(line)
+            self.look(record['step'], record)
+
+    def look(self, step, metrics):
+        """Take note of the speed of the steps up to this one."""
+        # A run that was killed makes some steps again: the later speed counts.
+        self._speeds[step] = metrics['perf/steps_per_sec']
+
+    def seconds(self):
+        """Give the sum; the first call's compilation is in no speed."""
+        total, before = 0.0, 0
+        for step, speed in sorted(self._speeds.items()):
+            total += (step - before) / speed if speed else 0.0
+            before = step
+        return total
+
+    def is_over(self):
+        """Say whether the minutes that are asked for have gone."""
+        return 0 < 60 * MINUTES.value <= self.seconds()
+
+
+def newest(workdir):
+    """Give the newest saved step of a run, 0 where there is none."""
+    try:
+        return sampling.saved_steps(workdir)[-1]
+    except errors.CheckpointError:
+        return 0
+
+
+def run(config, workdir, clock):
+    """Train to the end, or till the time is over; the end is saved."""
+
+    def look(step, metrics):
+        told = clock.is_over()
+        clock.look(step, metrics)
+        if clock.is_over() and not told:  # a second one would end all at once
+            signal.raise_signal(signal.SIGTERM)  # which saves and stops
+
+    if newest(workdir) >= config.num_steps or clock.is_over():
+        return
+    try:
+        train.train(config, workdir, callback=look)
+    except errors.StoppedError:
+        if not clock.is_over():
+            raise
+
+
+def numbers(workdir, weights):
+    """Count the modes of samples, and of as many real triples."""
+    (found,) = evaluating.of_run(workdir, None, evaluating.Asked(
+        ('modes',), weights=weights, num_fake=NUM_SAMPLES,
+        num_real=NUM_SAMPLES,
+    ), print)
+    values = found['values']
+    return {
+        'samples': {name: values[name]['value'] for name in NUMBERS},
+        'real': {name: values[name]['floor'] for name in NUMBERS},
+        'features': found['features'],
+    }
+
+
+def measure(row, size, seed):
+    """Train a run, or go on with it, and count its modes.
+
+    Returns:
+        {'step', 'seconds' of training, 'raw' and 'ema': as `numbers`}, or
+        {'failed': reason}.
+
+    Raises:
+        errors.CheckpointError: where its folder holds another run.
+    """
+    config, workdir = configure(row, size, seed), folder(row, size, seed)
+    path = workdir / 'result.json'
+    result = json.loads(path.read_text()) if path.exists() else {}
+    if (workdir / 'config.json').exists():
+        changed = config_lib.differences(sampling.load_config(workdir), config)
+        if changed:
+            raise errors.CheckpointError(
+                f'{workdir} holds a run of another config '
+                f'({"; ".join(changed)}); move it away'
+            )
+    if 'failed' in result:
+        return result
+    clock = Clock(workdir)
+    print(f'\n{row}, D of {SHARES[size]} of G, seed {seed}', flush=True)
+    try:
+        run(config, workdir, clock)
+    except errors.NonFiniteError as error:
+        result = {'failed': str(error)}
+        writer.write_json(path, result)
+        return result
+    step = newest(workdir)
+    if (result.get('step'), result.get('num_samples')) != (step, NUM_SAMPLES):
+        result = {
+            'step': step, 'seconds': clock.seconds(),
+            'num_samples': NUM_SAMPLES, 'raw': numbers(workdir, 'raw'),
+            'ema': numbers(workdir, 'ema'),
+        }
+        writer.write_json(path, result)
+    return result
+
+
+def spread(values, form):
+    """Show a mean, with its standard error where there are several values."""
+    shown = form.format(np.mean(values))
+    if len(values) == 1:
+        return shown
+    error = np.std(values, ddof=1) / np.sqrt(len(values))
+    return f'{shown} ± {form.format(error)}'
+
+
+def cells(runs):
+    """Format the measured cells of a row, of its runs that did not fail."""
+    good = [run for run in runs if 'failed' not in run]
+    if not good:
+        return [''] * 6 + [f'failed: {runs[0]["failed"]}']
+    steps = [run['step'] for run in good]
+
+    def of(weights, name):
+        return [run[weights]['samples'][name] for run in good]
+
+    failed = len(runs) - len(good)
+    return [
+        spread(steps, '{:,.0f}'),
+        spread([run['seconds'] / 60 for run in good], '{:.1f}'),
+        spread(of('raw', 'modes'), '{:.1f}'),
+        spread(of('raw', 'reverse_kl'), '{:.2f}'),
+        spread(of('ema', 'modes'), '{:.1f}'),
+        spread(of('ema', 'reverse_kl'), '{:.2f}'),
+        f'{failed} of {len(runs)} failed' if failed else '',
+    ]
+
+
+def table(found):
+    """Format runs as Markdown.
+
+    Args:
+        found: {size: {row: list of what `measure` gave}}.
+
+    Returns:
+        list of lines, the last of real triples where any run did not fail.
+    """
+    head = [
+        'D', 'row', 'steps', 'minutes', 'modes', 'KL', 'modes (EMA)',
+        'KL (EMA)', '', f'published, {FULL:,} steps: modes, KL',
+    ]
+    lines = [f'| {" | ".join(head)} |', '|---' * len(head) + '|']
+    for size, rows in found.items():
+        for row, runs in rows.items():
+            shown = [SHARES[size], row, *cells(runs), PUBLISHED[size][row]]
+            lines.append(f'| {" | ".join(shown)} |')
+    real = [
+        run['raw']['real'] for rows in found.values() for runs in rows.values()
+        for run in runs if 'failed' not in run
+    ]
+    if real:
+        shown = [
+            '', 'real triples', '', '', f'{real[0]["modes"]:.1f}',
+            f'{real[0]["reverse_kl"]:.3f}', '', '', '', '',
+        ]
+        lines.append(f'| {" | ".join(shown)} |')
+    return lines
+
+
+def draw(panels, columns=4):
+    """Draw a titled grid of color for each run.
+
+    Args:
+        panels: list of (title, uint8 [H, W, 3] grid).
+        columns: panels side by side.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    from matplotlib.figure import Figure
+
+    lines = -(-len(panels) // columns)
+    figure = Figure(
+        figsize=(2.6 * columns, 1.6 * lines), dpi=100, layout='constrained'
+    )
+    places = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes in places:
+        axes.axis('off')
+    for axes, (title, grid) in zip(places, panels):
+        axes.imshow(grid)
+        axes.set_title(title, fontsize=8, pad=2)
+    return writer.rasterize(figure)
+
+
+def picture(found):
+    """Draw samples of G itself, of the first seed of every row."""
+    panels = []
+    for size, rows in found.items():
+        for row, (run, *_) in rows.items():
+            if 'failed' in run:
+                continue
+            gan, state = sampling.load(folder(row, size, 0))
+            samples = sampling.sample(
+                gan, state, range(SHOWN[0] * SHOWN[1]), weights='raw'
+            )
+            modes = run['raw']['samples']['modes']
+            title = f'{row}, D {SHARES[size]}: {modes:.0f} modes'
+            panels.append((title, writer.grid(samples, SHOWN[1])))
+    return draw(panels)
+
+
+def main(argv):
+    """Print the table; draw and write where it is asked for."""
+    del argv
+    for flag, names, known in (
+        ('--only', ONLY.value, ROWS), ('--sizes', SIZES.value, SHARES)
+    ):
+        for name in names:
+            if name not in known:
+                raise errors.ConfigError(
+                    errors.unknown_name(flag, name, known)
+                )
+    found = {
+        size: {
+            row: [measure(row, size, seed) for seed in range(SEEDS.value)]
+            for row in ONLY.value or ROWS
+        } for size in SIZES.value
+    }
+    print(
+        f'\nstacked MNIST, batch 128, {NUM_SAMPLES:,} samples, seeds 0 to '
+        f'{SEEDS.value - 1}, the full length is {FULL:,} steps\n'
+    )
+    print('\n'.join(table(found)))
+    if JSON.value:
+        writer.write_json(JSON.value, found)
+    if PICTURE.value:
+        writer.save_png(PICTURE.value, picture(found))
+        print(f'wrote {PICTURE.value}')
+
+
+if __name__ == '__main__':
+    command.run(main)
