@@ -165,7 +165,7 @@ def draw(codes, held_out, labels, ways, morphs=None):
     """
     from matplotlib.figure import Figure
 
-    heights = [3.2, 4, 2.2] + [2.2] * bool(morphs)
+    heights = [3.2, 4, 1.5] + [1.5] * bool(morphs)
     figure = Figure(
         figsize=(11, sum(heights)), dpi=80, layout='constrained'
     )
