@@ -167,7 +167,7 @@ class Place(NamedTuple):
     ambient: int
 
 
-MODES = (4, 8, 16, 32, 64, 128, 256)
+MODES = (4, 16, 64, 256)
 DIMENSIONS = (2, 8, 32, 128)
 AMBIENTS = (32, 128, 512)
 AMBIENT, MANY = 128, 64  # what does not vary in the other panel
@@ -185,6 +185,6 @@ def at(place, std):
         f'{place.modes}-{place.dimension}-{place.ambient}', 'manifold', {
             'data.modes': place.modes, 'data.dimension': place.dimension,
             'data.ambient': place.ambient, 'data.std': std,
-            'latent_size': 128,
+            'latent_size': 64, 'batch_size': 256,
         },
     )

@@ -236,14 +236,15 @@ def test_the_figure_is_drawn_of_the_points_that_are_there(
         '--num_steps=2', f'--picture={drawn}',
     )
     said = capsys.readouterr().out
-    assert '| 64 | 2 | 128 | 0.00 ± 0.00 |' in said
+    assert '| 64 | 2 | 128 | 0.00 ± 0.00 | 0.0 ± 0.0 |' in said
     with Image.open(drawn) as image:
         assert image.size == (1000, 400)
 
 
 def test_shares_are_of_all_modes():
     place = mode_settings.Place(8, 2, 128)
-    assert script.shares(place, runs((8, 2), (1, 1), (0, 0))) == [1, 0.25]
+    measured = runs((8, 2), (1, 1), (0, 0))
+    assert script.shares(place, measured, 'raw') == [1, 0.25]
 
 
 def test_speed_takes_turns_and_tells_ratios(monkeypatch, tmp_path, capsys):
