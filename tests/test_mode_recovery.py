@@ -190,6 +190,10 @@ def test_an_interrupted_setting_ends_as_one_that_was_not(
     with pytest.raises(Killed):
         command(*asked)
     assert not (folder / 'result.json').exists()
+    # As though the kill had come after a look and before its save.
+    path = folder / 'looks.json'
+    looks = json.loads(path.read_text())
+    path.write_text(json.dumps([*looks, {**looks[-1], 'step': 6}]))
     command(*asked)
     assert Fragile.calls == 4  # two before, one that was lost, one after
     again = json.loads((folder / 'result.json').read_text())
