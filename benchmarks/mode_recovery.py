@@ -33,8 +33,8 @@ points are endless where they have 100,000; G and D see other z in a step, and
 BatchNorm normalises the fakes of a whole batch of tuples, each 100 of theirs
 apart; G's hidden layers have biases, which BatchNorm undoes. Their loss of G
 holds softplus(D(x)) too, which does not depend on G: it is the non-saturating
-one. Their beta1 of 0.8 is read as the decay of the first moment; releases of
-their library before 2017 meant one minus it.
+one. Their beta1 of 0.8 is read as the decay of the first moment; older versions
+of their library meant one minus it, and which one they had is not said.
 """
 
 import json
