@@ -24,8 +24,12 @@ def make_folder(folder, mode, size):
         Image.fromarray(squeezed).save(folder / f'{place:02d}.png')
 
 
-@pytest.mark.parametrize('feed', ['resident', 'streaming'])
-@pytest.mark.parametrize('form', FORMS)
+@pytest.mark.parametrize('form, feed', [
+    ('RGBA', 'resident'), ('grey', 'streaming'), ('oblong', 'streaming'),
+    pytest.param('grey', 'resident', marks=pytest.mark.slow),
+    pytest.param('oblong', 'resident', marks=pytest.mark.slow),
+    pytest.param('RGBA', 'streaming', marks=pytest.mark.slow),
+])
 def test_folder_trains_and_samples_back_in_its_form(form, feed, tmp_path):
     mode, size, keys = FORMS[form]
     (tmp_path / 'images').mkdir()

@@ -46,7 +46,10 @@ def conditional(name):
     return config
 
 
-@pytest.mark.parametrize('name', GAMES)
+@pytest.mark.parametrize('name', [
+    pytest.param(name, marks=[pytest.mark.slow] * (name == 'unrolled'))
+    for name in GAMES
+])
 def test_conditional_run_trains_samples_and_resumes_bit_for_bit(
     name, tmp_path
 ):

@@ -11,7 +11,9 @@ import order_worker
 from gan_jax.data import order
 
 
-@pytest.mark.parametrize('devices', [1, 2, 4])
+@pytest.mark.parametrize('devices', [
+    4, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))
+])
 def test_order_survives_interruption_feeds_and_devices(devices, tmp_path):
     script = order_worker.__file__
     subprocess.run(

@@ -55,7 +55,9 @@ def test_train_go_on_and_sample(tmp_path):
         assert picture.size[0] > picture.size[1]  # two rows of four
 
 
-@pytest.mark.parametrize('network', ['dcgan', 'mlp'])
+@pytest.mark.parametrize(
+    'network', ['dcgan', pytest.param('mlp', marks=pytest.mark.slow)]
+)
 def test_kill_loses_nothing(network, tmp_path):
     command = [
         *MAIN, *TINY, '--config.d_steps=2', '--config.num_steps=100',

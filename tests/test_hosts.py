@@ -111,7 +111,8 @@ def test_signal_to_one_saves_the_same_step_on_both(
     go_on(tmp_path, step, whole)
 
 
-@pytest.mark.parametrize('lost', [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('lost', [0, 1])
 def test_killed_one_is_named_and_ends_the_other(lost, whole, tmp_path):
     flags = ('--config.checkpoint_every=50', '--config.keep_checkpoints=9')
     processes = start(tmp_path, *flags)

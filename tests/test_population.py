@@ -38,6 +38,9 @@ GAMES = {
 }
 
 
+SLOW = ('adam', 'unrolled, packed')
+
+
 def configure(changes, source='ring'):
     config = helpers.tiny(recipe.load(RECIPE, source))
     config.log_every = config.sample_every = config.eval_every = 0
@@ -67,7 +70,10 @@ def learnt(state):
     )
 
 
-@pytest.mark.parametrize('changes', GAMES.values(), ids=GAMES)
+@pytest.mark.parametrize('changes', [
+    pytest.param(changes, id=name, marks=[pytest.mark.slow] * (name in SLOW))
+    for name, changes in GAMES.items()
+])
 def test_each_seed_is_the_run_of_train(changes, tmp_path):
     config = configure(changes)
     together = population.Population(config, (3, 5))

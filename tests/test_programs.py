@@ -52,6 +52,9 @@ GAMES = {
 }
 
 
+SLOW = ('spectral', 'wgan-lazy')
+
+
 def trained(config, folder, **kwargs):
     return train.train(config.copy_and_resolve_references(), folder,
                        images=IMAGES, **kwargs).state
@@ -64,7 +67,10 @@ def assert_close(a, b):
     )
 
 
-@pytest.mark.parametrize('name', GAMES)
+@pytest.mark.parametrize('name', [
+    pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW))
+    for name in GAMES
+])
 def test_host_and_device_decide_alike(name, tmp_path, monkeypatch):
     seen = {}
 
