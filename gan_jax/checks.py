@@ -25,6 +25,7 @@ from gan_jax.networks import layers
 from gan_jax.networks import resampling
 from gan_jax.steps import adversarial
 from gan_jax.steps import baselines
+from gan_jax.steps import game
 from gan_jax.steps import latents
 
 DTYPES = ('bfloat16', 'float32')
@@ -376,10 +377,11 @@ def _check_game(config, points):
 
 
 def _check_options(config):
-    """Refuse an option that the loss or the data of this name do not have."""
+    """Refuse an option that the thing of this name does not have."""
     options = {
         'loss': {name: loss.options for name, loss in losses.LOSSES.items()},
         'data': mixtures.OPTIONS,
+        'baseline': baselines.OPTIONS,
     }
     defaults = config_lib.default_config()
     for group, by_name in options.items():
@@ -408,12 +410,6 @@ def _check_baseline(config, points):
     defaults = config_lib.flatten(config_lib.default_config())
     values = config_lib.flatten(config)
     if not baseline.name:
-        for key in [k for k in values if k.startswith('baseline.')]:
-            if values[key] != defaults[key]:
-                raise errors.ConfigError(
-                    f'{key}={values[key]} needs baseline.name, one of '
-                    f'{sorted(baselines.BASELINES)}'
-                )
         if config.latent == 'fitted':
             raise errors.ConfigError(
                 "latent='fitted' is to the codes of a baseline, and "
@@ -434,20 +430,12 @@ def _check_baseline(config, points):
             f'latent={config.latent!r} has no meaning with baseline.name='
             f'{baseline.name!r}; {latents_of} have'
         )
-    owners = {'delta': ('reconstruction', 'huber'), 'beta': ('name', 'vae'),
-              'std': ('name', 'vae'), 'angle': ('name', 'given'),
-              'scale': ('name', 'given')}
-    for key, (owner, name) in owners.items():
-        if (baseline[key] != defaults[f'baseline.{key}']
-                and baseline[owner] != name):
-            raise errors.ConfigError(
-                f'baseline.{key}={baseline[key]} is an option of '
-                f'baseline.{owner}={name!r}, not of {baseline[owner]!r}'
-            )
-    if baseline.name == 'vae' and baseline.reconstruction != 'l2':
+    if (baseline.delta != defaults['baseline.delta']
+            and baseline.reconstruction != 'huber'):
         raise errors.ConfigError(
-            f'baseline.reconstruction={baseline.reconstruction!r} is no '
-            "Gaussian likelihood, which baseline.name='vae' has; 'l2' is"
+            f'baseline.delta={baseline.delta} is an option of '
+            "baseline.reconstruction='huber', not of "
+            f'{baseline.reconstruction!r}'
         )
     if baseline.name == 'glo' and (
             config_lib.has_mixture(config) or config.data.feed == 'streaming'):
@@ -466,8 +454,7 @@ def _check_baseline(config, points):
             "baseline.name='given' turns images, and "
             f'{config_lib.source(config)!r} has points'
         )
-    encodes = baseline.name in ('autoencoder', 'vae')
-    if encodes and config_lib.encoder(config) is None:
+    if baseline.name in game.ENCODED and config_lib.encoder(config) is None:
         fits = [n for n, pair in networks.NETWORKS.items() if pair.encoder]
         raise errors.ConfigError(
             f'discriminator.name={config.discriminator.name!r} has no encoder '

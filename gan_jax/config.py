@@ -13,6 +13,7 @@ from gan_jax import networks
 from gan_jax import regularizers
 from gan_jax.data import arrays
 from gan_jax.data import sources
+from gan_jax.steps import game
 
 # Keys that do not change what is learnt: they may change when a run goes on,
 # and are no part of the name of its folder.
@@ -231,7 +232,7 @@ def encoder(config):
 
     None for a GAN, and for codes that are a table or given.
     """
-    if config.baseline.name in ('', 'given', 'glo'):
+    if config.baseline.name not in game.ENCODED:
         return None
     return networks.NETWORKS[config.discriminator.name].encoder
 

@@ -138,8 +138,9 @@ class Population:
             return []
         return [
             step for step in range(first, first + count)
-            if step < schedule.burst_first
-            or (schedule.burst_every and step % schedule.burst_every == 0)
+            if adversarial.is_burst(
+                step, schedule.burst_first, schedule.burst_every
+            )
         ]
 
     def _sizes(self, step, num_steps):

@@ -102,9 +102,8 @@ class Programs:
     def _is_burst(self, step):
         """Say whether WGAN's schedule gives this step more critic updates."""
         schedule = self._schedule
-        return self._gan.schedule == 'wgan' and (
-            step < schedule.burst_first
-            or (schedule.burst_every > 0 and step % schedule.burst_every == 0)
+        return self._gan.schedule == 'wgan' and adversarial.is_burst(
+            step, schedule.burst_first, schedule.burst_every
         )
 
     def _burst(self, state, step, position):

@@ -154,7 +154,7 @@ def reconstruct(gan, state, images):
 
 def encodes(gan):
     """Say whether any image can be brought to a code."""
-    return gan.baseline in ('autoencoder', 'vae')
+    return gan.baseline in game.ENCODED
 
 
 _reconstruct = jax.jit(baselines.reconstruct, static_argnums=0)

@@ -466,7 +466,8 @@ def _some(dataset):
 
 def _unseen(config, gan, dataset):
     """Give images to reconstruct, held out ones where there are; or None."""
-    if not sampling.encodes(gan) or dataset.images.ndim == 2:
+    encoded = sampling.encodes(gan) and dataset.images.ndim > 2
+    if not (encoded and config.sample_every):
         return None
     held_out = None
     if dataset.name == build.request(config).name:  # not of arrays

@@ -19,6 +19,7 @@ from gan_jax import recipe
 from gan_jax import reconstructions
 from gan_jax import sampling
 from gan_jax import train
+from gan_jax.data import sources
 from gan_jax.networks import encoders
 from gan_jax.steps import adversarial
 from gan_jax.steps import baselines
@@ -77,6 +78,11 @@ def test_autoencoder_goes_down_its_own_error(name, options):
     )
     new, metrics = step(state, batch, jax.random.key(1))
     np.testing.assert_allclose(metrics['g/loss'], value, rtol=1e-5)
+    decay = 0.1  # of the EMA at the first step
+    chex.assert_trees_all_close(new.ema_params, jax.tree.map(
+        lambda old, moved: decay * old + (1 - decay) * moved,
+        state.ema_params, new.generator.params,
+    ), atol=1e-7)
     for player, tx, grad in (
             (new.generator, gan.g_tx, grads[0]),
             (new.discriminator, gan.d_tx, grads[1])):
@@ -105,6 +111,30 @@ def test_vae_minimises_minus_the_evidence_bound_less_a_constant():
         outputs[:, :3], outputs[:, 3:]
     )
     np.testing.assert_allclose(metrics['d/kl'], kl.mean(), rtol=1e-5)
+
+
+def test_codes_of_a_vae_have_its_mean_and_deviation():
+    config = configure('vae')
+    gan, state, batch, _ = start(config)
+    mean, deviation = jnp.array([1.0, -2.0, 0.0]), jnp.array([0.5, 1.0, 3.0])
+    outputs = jnp.tile(
+        jnp.concatenate([mean, 2 * jnp.log(deviation)]), (20_000, 1)
+    )
+    turn = sights.Turn(
+        gan, build.hyperparams(config), state, jax.random.key(0)
+    )
+    codes, kl = baselines.vae(turn, outputs, jnp.arange(20_000))
+    np.testing.assert_allclose(codes.mean(0), mean, atol=0.08)
+    np.testing.assert_allclose(codes.std(0), deviation, rtol=0.03)
+    assert kl.shape == (20_000,)
+    images = batch.images[0]
+    whole = gan.discriminator.apply(
+        {'params': state.discriminator.params}, game.to_unit_range(images),
+        train=False,
+    )
+    np.testing.assert_array_equal(
+        baselines.encode(gan, state, images), whole[:, :3]
+    )
 
 
 def test_beta_presses_codes_towards_the_prior():
@@ -214,6 +244,19 @@ def test_autoencoder_of_points_learns_a_plane(tmp_path):
     assert np.square(made - points[:500]).mean() < 0.05 * points.var()
 
 
+def test_pictures_are_of_held_out_images():
+    config = configure('vae', **{'data.test_share': 0.2})
+    dataset = build.dataset(config)
+    gan = build.gan(config, dataset.images.shape[1:])
+    shown = train._unseen(config, gan, dataset)
+    held_out = sources.load(build.request(config)._replace(split='test'))
+    rows = {image.tobytes() for image in held_out.images}
+    assert len(shown) == 100
+    assert all(image.tobytes() in rows for image in shown)
+    config.sample_every = 0
+    assert train._unseen(config, gan, dataset) is None
+
+
 def test_run_leaves_reconstructions_and_samples_from_its_folder(tmp_path):
     config = configure('vae')
     images = helpers.random_images(32)
@@ -283,7 +326,7 @@ def test_given_needs_labels(tmp_path):
     ({'baseline.name': 'given', 'data.name': 'ring'}, "'ring' has points"),
     ({'baseline.name': 'vae', 'baseline.angle': 1.0},
      "is an option of baseline.name='given'"),
-    ({'baseline.beta': 2.0}, 'baseline.beta=2.0 needs baseline.name'),
+    ({'baseline.beta': 2.0}, "is an option of baseline.name='vae', not of ''"),
     ({'latent': 'fitted'}, "baseline.name='' is a GAN"),
     ({'baseline.name': 'ae'}, "baseline.name='ae' is not one of"),
     ({'baseline.name': 'vae', 'packing': 2}, 'packing=2 belongs to a game'),
@@ -295,7 +338,7 @@ def test_given_needs_labels(tmp_path):
     ({'baseline.name': 'autoencoder', 'baseline.delta': 2.0},
      "is an option of baseline.reconstruction='huber', not of 'l2'"),
     ({'baseline.name': 'vae', 'baseline.reconstruction': 'l1'},
-     'is no Gaussian likelihood'),
+     "baseline.name='autoencoder' or 'given' or 'glo', not of 'vae'"),
     ({'baseline.name': 'vae', 'baseline.std': 0.0},
      'baseline.std=0.0 is not positive'),
     ({'baseline.name': 'glo', 'data.name': 'ring'}, 'a code for each image'),

@@ -131,6 +131,17 @@ SCHEDULES = {
 }
 
 
+def is_burst(step, first, every):
+    """Say whether D makes more updates before a step of the schedule 'wgan'.
+
+    Args:
+        step: int, steps made.
+        first: steps at the start that all have them.
+        every: steps between later ones; 0 for none.
+    """
+    return step < first or (every > 0 and step % every == 0)
+
+
 def train_step(
     gan, hyperparams, state, batch, key, *,
     mean=lambda tree: tree, gather=lambda array: array,

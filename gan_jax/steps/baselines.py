@@ -57,6 +57,13 @@ BASELINES = {
     'autoencoder': autoencoder, 'given': autoencoder, 'glo': autoencoder,
     'vae': vae,
 }
+# The keys of a config that each has, beside its name.
+OPTIONS = {
+    'autoencoder': ('delta', 'reconstruction'),
+    'given': ('angle', 'delta', 'reconstruction', 'scale'),
+    'glo': ('delta', 'reconstruction'),
+    'vae': ('beta', 'std'),  # its reconstruction is 'l2', of a Gaussian
+}
 
 
 def pose(turn, images, slots, labels):

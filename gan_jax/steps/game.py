@@ -21,6 +21,8 @@ from gan_jax import transforms
 # vectors would not stay so in between.
 AVERAGED_STATS = ('batch_stats',)
 
+ENCODED = ('autoencoder', 'vae')  # baselines that bring any image to a code
+
 
 class GAN(NamedTuple):
     """What a training step is made of; static, hashable by identity.
@@ -253,13 +255,8 @@ def init(gan, key, image_shape, clip_limit=0.01):
     generator = _init_player(
         gan.generator, gan.g_tx, g_key, jnp.zeros((2, gan.latent_size)), labels
     )
-    judged = pack(jnp.zeros((2 * gan.packing, *image_shape)), gan.packing)
-    if gan.baseline == 'glo':
-        judged = jnp.zeros(2, jnp.int32)  # numbers of images
-    elif gan.baseline == 'given':
-        judged = jnp.zeros((2, gan.latent_size))
     discriminator = _init_player(
-        gan.discriminator, gan.d_tx, d_key, judged, labels
+        gan.discriminator, gan.d_tx, d_key, _judged(gan, image_shape), labels
     )
     if gan.clip_weights:
         # The authors clip before each critic step, the first one included.
@@ -278,6 +275,15 @@ def init(gan, key, image_shape, clip_limit=0.01):
             gan, generator, discriminator.params, image_shape
         ),
     )
+
+
+def _judged(gan, image_shape):
+    """Give two inputs of what stands in the discriminator's place."""
+    if gan.baseline == 'glo':
+        return jnp.zeros(2, jnp.int32)  # numbers of images
+    if gan.baseline == 'given':
+        return jnp.zeros((2, gan.latent_size))
+    return pack(jnp.zeros((2 * gan.packing, *image_shape)), gan.packing)
 
 
 def _init_memory(gan, generator, d_params, image_shape):
