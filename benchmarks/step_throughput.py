@@ -77,7 +77,10 @@ class Variant:
             sources.from_arrays(noise.astype(np.uint8)),
             seed=config.seed, batch_size=config_lib.images_per_batch(config),
         )
-        call = parallel.train_call(build.step(gan, feed), num_steps)
+        convolutional = build.convolutional(config)
+        call = parallel.train_call(
+            build.step(gan, feed), num_steps, convolutional
+        )
         self.state = parallel.replicate(
             game.init(gan, jax.random.key(config.seed), shape)
         )
@@ -90,7 +93,9 @@ class Variant:
         fed = fed.reshape(num_steps, draws, -1)
         self.fed = parallel.split(fed)
         began = time.perf_counter()
-        self.call = call.lower(self.state, self.constants, self.fed).compile()
+        self.call = parallel.compile_call(
+            call, convolutional, self.state, self.constants, self.fed
+        )
         self.compile_seconds = time.perf_counter() - began
 
     def seconds(self):

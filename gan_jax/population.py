@@ -60,12 +60,15 @@ class Population:
         self._init = jax.jit(jax.vmap(lambda key: adversarial.init(
             self.gan, key, (self.mixture.ambient,), config.clip_weights
         )))
+        options = {
+            'donate_argnums': 0, 'compiler_options': parallel.compiler_options()
+        }
         self._play = jax.jit(functools.partial(
             _play, self.gan, self.mixture, batch_size
-        ), static_argnames='num_steps', donate_argnums=0)
+        ), static_argnames='num_steps', **options)
         self._burst = jax.jit(functools.partial(
             _burst, self.gan, self.mixture, batch_size,
-        ), donate_argnums=0)
+        ), **options)
         self._generate = jax.jit(jax.vmap(
             functools.partial(game.generate, self.gan),
             in_axes=(0, 0, None),
@@ -181,6 +184,7 @@ def _play(
 ):
     """Make whole steps; returns (states, metrics of the last one)."""
     draws = game.draws_per_step(gan)
+    keys = parallel.quick(keys[1]), parallel.quick(keys[2])
 
     def one(state, key, point_key):
         batch = _batch(mixture, batch_size, state, point_key, draws)
@@ -191,7 +195,7 @@ def _play(
 
     def body(carry, _):
         states, _ = carry
-        return jax.vmap(one)(states, keys[1], keys[2]), None
+        return jax.vmap(one)(states, *keys), None
 
     metrics = jax.eval_shape(lambda s: body((s, None), None)[0][1], states)
     start = jax.tree.map(lambda form: jnp.zeros(form.shape), metrics)
@@ -200,6 +204,7 @@ def _play(
 
 def _burst(gan, mixture, batch_size, states, hyperparams, keys, numbers):
     """Move every D alone, `d_steps` updates for each of the numbers."""
+    keys = parallel.quick(keys[1]), parallel.quick(keys[2])
 
     def one(state, key, point_key, number):
         batch = _batch(mixture, batch_size, state, point_key, gan.d_steps)
@@ -209,7 +214,7 @@ def _burst(gan, mixture, batch_size, states, hyperparams, keys, numbers):
 
     def body(states, number):
         return jax.vmap(one, (0, 0, 0, None))(
-            states, keys[1], keys[2], number
+            states, *keys, number
         ), None
 
     loop = parallel.loop(convolutional=False)

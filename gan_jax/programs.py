@@ -34,7 +34,7 @@ class Programs:
         """
         self._gan, self._feed, self._constants = gan, feed, constants
         self._schedule = config.schedule
-        convolutional = build.convolutional(config)
+        self._convolutional = convolutional = build.convolutional(config)
         self._device_decides = parallel.bears_control_flow(convolutional)
         loop = parallel.loop(convolutional)
         self._options = {'loop': loop} if loop else {}
@@ -202,12 +202,14 @@ class Programs:
 
     def _call(self, name, make, state, fed, constants=None):
         """Call a program by name; compile it where it is new."""
+        args = state, constants or self._constants, fed
         if name not in self._compiled:
             size = name[0] if isinstance(name[0], int) else 1
-            self._compiled[name] = parallel.train_call(make(), size)
-        state, metrics = self._compiled[name](
-            state, constants or self._constants, fed
-        )
+            call = parallel.train_call(make(), size, self._convolutional)
+            self._compiled[name] = parallel.compile_call(
+                call, self._convolutional, *args
+            )
+        state, metrics = self._compiled[name](*args)
         if parallel.must_block():
             jax.block_until_ready(state)
         return state, metrics

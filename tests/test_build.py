@@ -15,6 +15,8 @@ from gan_jax import networks
 from gan_jax.data import feed
 from gan_jax.data import order
 from gan_jax.data import sources
+from gan_jax.steps import adversarial
+from gan_jax.steps import game
 
 GRADS = [np.array([3.0, -4.0]), np.array([0.5, 2.0])]
 
@@ -179,3 +181,51 @@ def test_request_holds_what_the_keys_say(tmp_path):
     assert request.classes == ('cat', 'dog')
     assert (request.limit, request.test_share) == (7, 0.25)
     assert request.memory == build.resident_bytes(config) > 2**20
+
+
+def dense_config(**options):
+    config = config_lib.default_config()
+    config.data.name, config.batch_size = 'ring', 16
+    for player in (config.generator, config.discriminator):
+        player.name, player.width, player.norm = 'mlp', 8, 'none'
+    for name, value in options.items():
+        group, key = name.split('__')
+        config[group][key] = value
+    return config
+
+
+@pytest.mark.parametrize('options', [
+    {'discriminator__norm': 'batch'},
+    {'discriminator__minibatch_features': 4},
+    {'discriminator__spectral_norm': True},
+    {'discriminator__name': 'dcgan'},
+])
+def test_d_judges_in_two_passes_where_that_is_not_the_same(options):
+    assert build.gan(dense_config(), (2,)).together
+    shape = (32, 32, 1) if 'discriminator__name' in options else (2,)
+    assert not build.gan(dense_config(**options), shape).together
+
+
+@pytest.mark.parametrize('norm', ['none', 'layer', 'group'])
+def test_one_pass_of_a_dense_d_gives_what_two_give(norm):
+    config = dense_config(discriminator__norm=norm)
+    config.regularizers.r1.weight = 1.0
+    gan = build.gan(config, (2,))
+    key = jax.random.key(0)
+    points = jax.random.normal(jax.random.key(1), (1, 16, 2))
+    batch = game.Batch(points, None, jnp.arange(16, dtype=jnp.int32))
+
+    def step(gan):
+        state = adversarial.init(gan, key, (2,))
+        state, metrics = jax.jit(lambda state: adversarial.train_step(
+            gan, build.hyperparams(config), state, batch, key
+        ))(state)
+        # What G learns comes after Adam, which turns rounding into steps.
+        mine = {name: metrics[name] for name in metrics if name[0] == 'd'}
+        return state.discriminator.opt_state, mine
+
+    found, expected = step(gan), step(gan._replace(together=False))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        found, expected,
+    )

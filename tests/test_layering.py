@@ -10,9 +10,9 @@ PACKAGE = pathlib.Path(__file__).parent.parent / 'gan_jax'
 # The floor of each module or folder; a folder counts as one room. A module
 # imports from lower floors, or from its own room.
 FLOORS = {
-    'augment': 0, 'errors': 0, 'labels': 0, 'masking': 0, 'transforms': 0,
+    'augment': 0, 'errors': 0, 'keys': 0, 'labels': 0, 'masking': 0,
     'losses': 0.5, 'metrics': 0.5, 'mixtures': 0, 'reconstructions': 0,
-    'regularizers': 0.5, 'schedules': 0,
+    'regularizers': 0.5, 'schedules': 0, 'transforms': 0,
     'networks': 1,
     'data': 2,
     'steps': 3,

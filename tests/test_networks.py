@@ -474,3 +474,25 @@ def test_evaluation_does_not_touch_the_statistics_and_training_does():
             np.array_equal, changed['batch_stats'], variables['batch_stats']
         )
         assert all(jax.tree.leaves(same)) != train
+
+
+@pytest.mark.parametrize('sizes', [(2, 16), (16, 2), (1, 16), (16, 1), (2, 2)])
+def test_narrow_products_and_their_gradients_are_the_plain_ones(sizes):
+    inputs, features = sizes
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (8, inputs))
+    kernel = jax.random.normal(keys[1], sizes)
+    cotangent = jax.random.normal(keys[2], (8, features))
+    assert layers.dense_options(*sizes) == {'dot_general': layers.narrow_dot}
+
+    def pull(product):
+        value, back = jax.vjp(product, x, kernel)
+        return value, *back(cotangent)
+
+    for found, expected in zip(pull(layers.narrow_dot), pull(jnp.matmul)):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    check_grads(layers.narrow_dot, (x, kernel), 2, rtol=1e-2)
+
+
+def test_wide_products_are_left_alone():
+    assert not layers.dense_options(16, 16)

@@ -15,6 +15,7 @@ dcgan_init = nn.initializers.normal(0.02)
 
 DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
 NORMS = ('batch', 'group', 'instance', 'layer', 'none')
+NARROW = 4  # longest short side that is taken apart
 EPSILON = 1e-12  # a vector shorter than this has no direction
 
 
@@ -129,6 +130,39 @@ class ConvTranspose(nn.Module):
             )
             images = images + bias.astype(self.dtype)
         return images
+
+
+def narrow_dot(x, kernel, *args, **kwargs):
+    """Multiply by a matrix with a short side, piece by piece along that side.
+
+    A `dot_general` for `flax.linen.Dense`. On CPU the gradients of a product
+    with a side of 2 miss XLA's fast path: in a step on points, that of
+    [1024, 2] by [2, 128] takes a tenth of the time.
+
+    Args:
+        x: [B, F].
+        kernel: [F, n]; F or n is small.
+        args, kwargs: of `jax.lax.dot_general`, as `Dense` gives them; not used.
+
+    Returns:
+        [B, n].
+    """
+    del args, kwargs
+    inputs, features = kernel.shape
+    if features <= inputs:
+        columns = [x @ kernel[:, column] for column in range(features)]
+        return jnp.stack(columns, -1)
+    return sum(
+        x[:, row:row + 1] @ kernel[row:row + 1] for row in range(inputs)
+    )
+
+
+def dense_options(inputs, features):
+    """Give the options of a dense layer of these sizes on this backend."""
+    narrow = min(inputs, features) <= NARROW
+    if narrow and jax.default_backend() == 'cpu':
+        return {'dot_general': narrow_dot}
+    return {}
 
 
 def batch_norm(*, train, momentum=0.9, **fields):

@@ -28,6 +28,12 @@ def first_weights(network):
     return {'kernel_init': nn.initializers.normal(network.init_std)}
 
 
+def _dense(wrap, x, features, **fields):
+    """Apply a dense layer in the form that is fast at its sizes."""
+    options = layers.dense_options(x.shape[-1], features)
+    return wrap(nn.Dense(features, **fields, **options))(x)
+
+
 def decode(network, z, size, *, train, activate, labels=None):
     """Apply dense layers with norm and activation, then a linear one.
 
@@ -56,9 +62,9 @@ def decode(network, z, size, *, train, activate, labels=None):
     fields = {'dtype': network.dtype, **first_weights(network)}
     x = z
     for layer in range(network.depth):
-        x = wrap(nn.Dense(_outputs(network), **fields))(x)
+        x = _dense(wrap, x, _outputs(network), **fields)
         x = activate(norm(x), layer)
-    x = wrap(nn.Dense(size, **fields))(x)
+    x = _dense(wrap, x, size, **fields)
     return x.astype(jnp.float32)
 
 
@@ -82,7 +88,7 @@ def encode(network, images, *, train, activate):
     fields = {'dtype': network.dtype, **first_weights(network)}
     x = images.reshape(images.shape[0], -1)
     for layer in range(network.depth):
-        x = wrap(nn.Dense(_outputs(network), **fields))(x)
+        x = _dense(wrap, x, _outputs(network), **fields)
         if layer:
             x = layers.Norm(
                 network.norm, dtype=network.dtype,

@@ -49,7 +49,8 @@ class GAN(NamedTuple):
         num_classes: classes that G is asked for and D may tell; 0 where the
             GAN has no condition.
         g_dropout, d_dropout: whether units of a player are dropped.
-        together: whether real and fake images pass through D as one batch.
+        together: whether real and fake images pass through D as one batch:
+            asked for, or because it changes nothing but the time.
         packing: samples that D judges as one, side by side in its channels.
         history: number of past fakes that D is reminded of; 0 is none.
         snapshots: number of the last snapshots of G that are kept; 0 is none.
