@@ -26,6 +26,7 @@ import time
 from absl import flags
 import jax
 
+import turns
 from gan_jax import command
 from gan_jax import errors
 from gan_jax import mixtures
@@ -165,16 +166,6 @@ def take_turns(variants):
     return times
 
 
-def ratio(above, below, scale=1.0):
-    """Give {'ratio' of the medians, 'quartiles' of the ratios by round}."""
-    rounds = [scale * a / b for a, b in zip(above, below)]
-    medians = statistics.median(above) / statistics.median(below)
-    return {
-        'ratio': scale * medians,
-        'quartiles': statistics.quantiles(rounds, n=4)[::2],
-    }
-
-
 def main(argv):
     """Print, and write as JSON, milliseconds a step and their ratios."""
     del argv
@@ -184,12 +175,12 @@ def main(argv):
         variants['torch'] = Torch(config)
         variants['fused'] = Torch(config, fused=True)
     times = take_turns(variants)
-    ratios = {f'a seed of {SEEDS.value} / one': ratio(
+    ratios = {f'a seed of {SEEDS.value} / one': turns.ratio(
         times['many'], times['one'], 1 / SEEDS.value
     )}
     for name in ('torch', 'fused'):
         if name in times:
-            ratios[f'{name} / one'] = ratio(times[name], times['one'])
+            ratios[f'{name} / one'] = turns.ratio(times[name], times['one'])
     for name, taken in times.items():
         low, _, high = statistics.quantiles(taken, n=4)
         print(

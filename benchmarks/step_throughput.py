@@ -5,13 +5,25 @@
         --config.dtype=bfloat16 --json=out.json
     python benchmarks/step_throughput.py --config=configs/dcgan.py:cifar10 \
         --against=linen_conv_transpose
+    python benchmarks/step_throughput.py --config=configs/dcgan.py:cifar10 \
+        --against=torch --torch=plain,channels_last
+    python benchmarks/step_throughput.py --table --json=out.json
 
 Runs on CPU, GPU and TPU. The data are uint8 noise of the recipe's shape, so
-none need be prepared. With --against, both variants run in turns in one
-process and the ratio of their medians is printed.
+none need be prepared. With --against, both run in turns and the ratio of their
+medians is printed; linen_conv_transpose in one process, torch (torch_step.py,
+the `bench` extra) in processes of their own, each turn with about --seconds of
+steps. --table does so for a list of recipes. Useful FLOPs are counted from the
+layers (useful_flops.py), and the rate stands beside that of a product of
+float32 matrices of --product, asked of both in each round.
+
+Peak memory is the device's; on CPU it is that of the whole process, with what
+the libraries take, before and after.
 """
 
+import functools
 import statistics
+import sys
 import time
 from unittest import mock
 
@@ -21,6 +33,8 @@ import jax.numpy as jnp
 from ml_collections import config_flags
 import numpy as np
 
+import beside_torch
+import turns
 from gan_jax import build
 from gan_jax import checks
 from gan_jax import command
@@ -43,11 +57,28 @@ STEPS_PER_CALL = flags.DEFINE_integer(
 )
 CALLS = flags.DEFINE_integer('calls', 30, 'Timed calls of each variant.')
 AGAINST = flags.DEFINE_enum(
-    'against', None, ['linen_conv_transpose'],
+    'against', None, ['linen_conv_transpose', 'torch'],
     'Variant to compare with: the transposed convolution as XLA '
-    'differentiates it, which is that of flax.linen.ConvTranspose.',
+    'differentiates it, which is that of flax.linen.ConvTranspose, or the '
+    'same step in PyTorch.',
 )
+TORCH = flags.DEFINE_list(
+    'torch', ['channels_last'], "Variants of PyTorch's step, see torch_step.py."
+)
+TABLE = flags.DEFINE_bool(
+    'table', False, 'Compare all recipes of beside_torch.py.'
+)
+ONLY = flags.DEFINE_list('only', [], 'Cases of the table; all by default.')
+ROUNDS = flags.DEFINE_integer(
+    'rounds', 12, 'Turns against torch.', lower_bound=2
+)
+SECONDS = flags.DEFINE_float('seconds', 1.0, 'Of a turn, about.')
+PRODUCT = flags.DEFINE_integer(
+    'product', 4096, 'Side of the matrices whose product is the measure.'
+)
+SERVE = flags.DEFINE_bool('serve', False, 'Answer questions, see turns.py.')
 JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
+
 
 SHAPES = {
     'celeb_a': (64, 64, 3), 'cifar10': (32, 32, 3), 'digits': (32, 32, 1),
@@ -58,7 +89,7 @@ SHAPES = {
 def image_shape(config):
     """Give --shape, or the shape of the data that a config names."""
     if SHAPE.value:
-        return tuple(int(side) for side in SHAPE.value.split('x'))
+        return beside_torch.shape_of(SHAPE.value)
     if config.data.name not in SHAPES:
         raise errors.ConfigError(
             f'--shape, such as 32x32x3, is asked for {config.data.name!r}'
@@ -71,12 +102,9 @@ class Variant:
     """A compiled training call with the state that it goes on from."""
 
     def __init__(self, config, shape, num_steps):
+        self._config, self._num_steps = config, num_steps
         gan = build.gan(config, shape)
-        noise = np.random.RandomState(0).randint(0, 256, (512, *shape))
-        feed = feed_lib.ResidentFeed(
-            sources.from_arrays(noise.astype(np.uint8)),
-            seed=config.seed, batch_size=config_lib.images_per_batch(config),
-        )
+        feed = _feed(config, shape)
         convolutional = build.convolutional(config)
         call = parallel.train_call(
             build.step(gan, feed), num_steps, convolutional
@@ -97,6 +125,7 @@ class Variant:
             call, convolutional, self.state, self.constants, self.fed
         )
         self.compile_seconds = time.perf_counter() - began
+        self._sample = jax.jit(functools.partial(game.sample, gan))
 
     def seconds(self):
         """Time one call from dispatch to the end of its work."""
@@ -105,11 +134,69 @@ class Variant:
         jax.block_until_ready((self.state, metrics))
         return time.perf_counter() - began
 
+    def train(self, count):
+        """Time steps, in seconds; whole calls, at least one."""
+        calls = max(1, round(count / self._num_steps))
+        began = time.perf_counter()
+        for _ in range(calls):
+            self.state, metrics = self.call(
+                self.state, self.constants, self.fed
+            )
+            if parallel.must_block():
+                jax.block_until_ready(metrics)
+        jax.block_until_ready((self.state, metrics))
+        taken = time.perf_counter() - began
+        return taken * count / (calls * self._num_steps)
+
+    def generate(self, count):
+        """Time batches of samples on one device, in seconds."""
+        state = jax.tree.map(lambda leaf: leaf[0], self.state)
+        z = jax.random.normal(jax.random.key(2), (
+            self._config.batch_size, self._config.latent_size
+        ))
+        jax.block_until_ready(self._sample(state, z))
+        began = time.perf_counter()
+        for _ in range(count):
+            images = self._sample(state, z)
+        jax.block_until_ready(images)
+        return time.perf_counter() - began
+
+    def memory(self):
+        """Give the peak in bytes."""
+        return peak_memory()
+
+    def product_rate(self, size):
+        """Give FLOP/s of a product of float32 matrices, median of 5."""
+        return matmul_rate(size)
+
+    def about(self):
+        """Tell the version, and how many parameters each network has."""
+        return {
+            'version': jax.__version__,
+            'parameters': [
+                sum(leaf.size // len(leaf) for leaf in jax.tree.leaves(params))
+                for params in (
+                    self.state.generator.params, self.state.discriminator.params
+                )
+            ],
+        }
+
     def flops(self):
         """Give FLOPs of one call on one device, as XLA counts them."""
         costs = self.call.cost_analysis()
         costs = costs[0] if isinstance(costs, (list, tuple)) else costs
         return float((costs or {}).get('flops', float('nan')))
+
+
+def _feed(config, shape):
+    """Feed noise, or points that are made on the device."""
+    if len(shape) == 1:
+        return build.feed(config, None)
+    noise = np.random.RandomState(0).randint(0, 256, (512, *shape))
+    return feed_lib.ResidentFeed(
+        sources.from_arrays(noise.astype(np.uint8)),
+        seed=config.seed, batch_size=config_lib.images_per_batch(config),
+    )
 
 
 def plain_conv_transpose(images, kernel):
@@ -149,9 +236,27 @@ def measure(variants, calls):
     return list(zip(*rounds))
 
 
+def compare_with_torch():
+    """Print, and write as JSON, one case or the table."""
+    if TABLE.value:
+        cases = beside_torch.cases(ONLY.value)
+    else:
+        arguments = tuple(a for a in sys.argv if a.startswith('--config'))
+        config = CONFIG.value
+        cases = [beside_torch.Case(
+            'this config', arguments, config, image_shape(config)
+        )]
+    options = beside_torch.Options(
+        tuple(TORCH.value), ROUNDS.value, SECONDS.value, PRODUCT.value
+    )
+    beside_torch.compare(cases, options, JSON.value)
+
+
 def main(argv):
     """Print, and write as JSON, the throughput of --config."""
     del argv
+    if TABLE.value or AGAINST.value == 'torch':
+        return compare_with_torch()
     config = CONFIG.value
     checks.validate(config, parallel.device_count())
     environment.use_compilation_cache()
@@ -160,6 +265,8 @@ def main(argv):
         [64], build.convolutional(config)
     )
     variants = [Variant(config, shape, num_steps)]
+    if SERVE.value:
+        return turns.serve(variants[0])
     memory = peak_memory()
     if AGAINST.value:
         with mock.patch.object(

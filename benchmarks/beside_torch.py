@@ -1,0 +1,208 @@
+"""Our training step and PyTorch's, in turns; for `step_throughput.py`."""
+
+import contextlib
+import math
+import pathlib
+import statistics
+from typing import Any, NamedTuple
+
+import turns
+import useful_flops
+from gan_jax import errors
+from gan_jax import recipe
+from gan_jax.runtime import environment
+from gan_jax.runtime import writer
+
+HERE = pathlib.Path(__file__).parent
+RECIPES = HERE.parent / 'configs'
+# {name: (recipe, changes of its config, shape)}; of images width 64, batch 64.
+CASES = {
+    'mlp 512': ('mixtures.py', {}, '2'),
+    'mlp 64': ('mixtures.py', {'batch_size': 64}, '2'),
+    'dcgan 28': ('dcgan.py:mnist', {}, '28x28x1'),
+    'dcgan 32': ('dcgan.py:cifar10', {}, '32x32x3'),
+    'dcgan 64': ('dcgan.py:cifar10', {}, '64x64x3'),
+    'dcgan 32 r1': (
+        'dcgan.py:cifar10', {'regularizers.r1.weight': 1.0}, '32x32x3'
+    ),
+    'sngan resnet 32': ('sngan.py:cifar10', {
+        'generator.name': 'resnet', 'discriminator.name': 'resnet',
+    }, '32x32x3'),
+    'wgan_gp 32': ('wgan_gp.py:cifar10', {}, '32x32x3'),
+}
+WARM_STEPS = 4
+SAMPLES = 4  # batches of a turn
+PRODUCTS = 4  # rounds of 5 products
+HEAD = (
+    "| case | step of | ms (quartiles) | useful GFLOP/s | of the product's | "
+    'samples/s | peak MiB | ours / this one |\n' + '|---' * 8 + '|'
+)
+
+
+class Case(NamedTuple):
+    """What is compared: its name, the flags that give its config, and that."""
+
+    name: str
+    arguments: tuple
+    config: Any
+    shape: tuple
+
+
+class Options(NamedTuple):
+    """How.
+
+    Attributes:
+        variants: of PyTorch's step, see torch_step.py.
+        rounds: turns of each.
+        seconds: of a turn, about.
+        product: side of the matrices whose product is the measure.
+    """
+
+    variants: tuple
+    rounds: int
+    seconds: float
+    product: int
+
+
+def shape_of(text):
+    """Read '32x32x3', or '2' for points."""
+    return tuple(int(side) for side in text.split('x'))
+
+
+def cases(only=()):
+    """List the `CASES` of these names, or all.
+
+    Raises:
+        errors.ConfigError: for an unknown name.
+    """
+    unknown = sorted(set(only) - set(CASES))
+    if unknown:
+        raise errors.ConfigError(f'--only={unknown}: one of {list(CASES)}')
+    return [_case(name) for name in only or CASES]
+
+
+def _case(name):
+    path, changes, shape = CASES[name]
+    path, _, argument = path.partition(':')
+    config = recipe.load(RECIPES / path, argument)
+    config.update_from_flattened_dict(changes)
+    where = f'{RECIPES / path}:{argument}'.rstrip(':')
+    changed = [f'--config.{key}={value}' for key, value in changes.items()]
+    return Case(name, (f'--config={where}', *changed), config, shape_of(shape))
+
+
+def compare(compared, options, path=''):
+    """Measure each case; print a table and write the numbers to `path`.
+
+    Args:
+        compared: list of `Case`.
+        options: `Options`.
+        path: of a JSON file, written anew after each case; '' for none.
+    """
+    described = environment.describe(0)
+    result = {
+        name: described[key] for name, key in (
+            ('date', 'started'), ('command', 'command'), ('backend', 'backend'),
+            ('device', 'device_kind'), ('versions', 'versions'),
+        )
+    } | {'product': options.product, 'cases': {}}
+    print(HEAD, flush=True)
+    for case in compared:
+        found = result['cases'][case.name] = measure(case, options)
+        for line in rows(case.name, found):
+            print(line, flush=True)
+        if path:
+            writer.write_json(path, result)
+    rates = [
+        f"{case['product_gflops']:.0f}" for case in result['cases'].values()
+    ]
+    print(
+        f'\nA product of {options.product} x {options.product} matrices in '
+        f'float32: {", ".join(rates)} GFLOP/s, by case.'
+    )
+
+
+def measure(case, options):
+    """Time our step and PyTorch's in turns, each in a process of its own.
+
+    Returns:
+        dict of numbers, for JSON.
+    """
+    sides = 'x'.join(map(str, case.shape))
+    common = [*case.arguments, f'--shape={sides}']
+    scripts = {'ours': [HERE / 'step_throughput.py', '--serve']} | {
+        name: [HERE / 'torch_step.py', f'--variant={name}']
+        for name in options.variants
+    }
+    with contextlib.ExitStack() as stack:
+        workers = {
+            name: stack.enter_context(turns.Worker(*map(str, script), *common))
+            for name, script in scripts.items()
+        }
+        counts = {
+            name: _count(worker, options.seconds)
+            for name, worker in workers.items()
+        }
+        times = turns.alternate(
+            workers, {name: ('train', counts[name]) for name in workers},
+            options.rounds,
+        )
+        memory = {name: w.ask('memory') for name, w in workers.items()}
+        about = {name: w.ask('about') for name, w in workers.items()}
+        samples = turns.alternate(
+            workers, ('generate', SAMPLES), options.rounds
+        )
+        products = turns.alternate(
+            workers, ('product_rate', options.product), PRODUCTS
+        )
+    steps = {
+        name: [1e3 * seconds / counts[name] for seconds in found]
+        for name, found in times.items()
+    }
+    images = SAMPLES * case.config.batch_size
+    return {
+        'shape': case.shape, 'batch_size': case.config.batch_size,
+        'about': about,
+        'useful_gflop': useful_flops.step(case.config, case.shape) / 1e9,
+        'product_gflops': 1e-9 * max(
+            statistics.median(found) for found in products.values()
+        ),
+        'ms_per_step': steps,
+        'samples_per_second': {
+            name: images / statistics.median(found)
+            for name, found in samples.items()
+        },
+        'peak_memory_mib': {
+            name: found / 2**20 for name, found in memory.items()
+        },
+        'ours / torch': {
+            name: turns.ratio(steps['ours'], steps[name])
+            for name in options.variants
+        },
+    }
+
+
+def _count(worker, seconds):
+    """Choose the steps of a turn, after some to warm up."""
+    worker.ask('train', WARM_STEPS)
+    taken = worker.ask('train', WARM_STEPS)
+    return max(1, math.ceil(seconds * WARM_STEPS / taken))
+
+
+def rows(name, found):
+    """Give the lines of one case, ours first."""
+    peak = found['product_gflops']
+    for side, taken in found['ms_per_step'].items():
+        low, middle, high = statistics.quantiles(taken, n=4)
+        rate = found['useful_gflop'] / middle * 1e3
+        cells = [
+            name, side, f'{middle:.3g} ({low:.3g} to {high:.3g})',
+            f'{rate:.0f}', f'{rate / peak:.0%}',
+            f"{found['samples_per_second'][side]:,.0f}",
+            f"{found['peak_memory_mib'][side]:,.0f}", '',
+        ]
+        if side in found['ours / torch']:
+            compared = found['ours / torch'][side]
+            low, high = compared['quartiles']
+            cells[-1] = f"{compared['ratio']:.2f} ({low:.2f} to {high:.2f})"
+        yield f"| {' | '.join(cells)} |"

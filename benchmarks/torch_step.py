@@ -1,0 +1,519 @@
+"""A training step in PyTorch, for `step_throughput.py --against=torch`.
+
+Written as its best users write it: channels_last, gradients set to None, D's
+parameters without gradients in G's step, Adam and the average of weights as
+fused operations over all parameters, data resident on the device. The networks
+are those of `gan_jax/networks/` layer by layer, so both have the same number
+of parameters, which the tests compare.
+
+    python benchmarks/torch_step.py --config=configs/dcgan.py:cifar10 \
+        --shape=32x32x3 --variant=channels_last
+
+answers questions on standard input (`turns.py`). A variant is `plain`, or some
+of these with plus signs between:
+
+  channels_last  images lie in memory as NHWC
+  bfloat16       forward and backward under autocast
+  compile        torch.compile, on CUDA with graphs (reduce-overhead)
+  joined         real and fake through D in one pass, where it has no BatchNorm
+"""
+
+import functools
+import math
+import resource
+import statistics
+import time
+
+from absl import flags
+from ml_collections import config_flags
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+import turns
+from gan_jax import command
+from gan_jax import config as config_lib
+from gan_jax import errors
+from gan_jax.networks import dcgan
+from gan_jax.networks import resnet
+
+KNOWN = ('bfloat16', 'channels_last', 'compile', 'joined', 'plain')
+
+# {name: (loss of D, loss of G)} of logits.
+LOSSES = {
+    'hinge': (
+        lambda real, fake: (
+            functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
+        ),
+        lambda fake: -fake.mean(),
+    ),
+    'least_squares': (
+        lambda real, fake: (
+            (real - 1).square().mean() + fake.square().mean()
+        ) / 2,
+        lambda fake: (fake - 1).square().mean() / 2,
+    ),
+    'non_saturating': (
+        lambda real, fake: (
+            functional.softplus(-real).mean() + functional.softplus(fake).mean()
+        ),
+        lambda fake: functional.softplus(-fake).mean(),
+    ),
+    'wasserstein': (
+        lambda real, fake: fake.mean() - real.mean(),
+        lambda fake: -fake.mean(),
+    ),
+}
+
+
+def _refuse(reason):
+    raise errors.ConfigError(f'no PyTorch step is written for {reason}')
+
+
+def _norm(options, channels, flat=False):
+    if options.norm == 'none':
+        return nn.Identity()
+    if options.norm == 'batch':
+        return (nn.BatchNorm1d if flat else nn.BatchNorm2d)(channels)
+    if options.norm == 'layer':
+        return nn.LayerNorm(channels) if flat else nn.GroupNorm(1, channels)
+    _refuse(f'norm={options.norm!r}')
+
+
+def _bend(options):
+    return nn.LeakyReLU(options.leak) if options.leak else nn.ReLU()
+
+
+def _wrap(options):
+    if not options.spectral_norm:
+        return lambda layer: layer
+    return nn.utils.parametrizations.spectral_norm
+
+
+class _Shape(nn.Module):
+    """Bring a vector into the form of a feature map."""
+
+    def __init__(self, *shape):
+        super().__init__()
+        self._shape = shape
+
+    def forward(self, x):
+        """Map [B, F] to [B, *shape]."""
+        return x.view(-1, *self._shape)
+
+
+def mlp_generator(options, latent_size, shape):
+    """Give the layers of `networks.mlp.Generator`."""
+    wrap, layers, inputs = _wrap(options), [], latent_size
+    for _ in range(options.depth):
+        layers += [
+            wrap(nn.Linear(inputs, options.width)),
+            _norm(options, options.width, flat=True), _bend(options),
+        ]
+        inputs = options.width
+    layers.append(wrap(nn.Linear(inputs, math.prod(shape))))
+    if len(shape) == 1:
+        return nn.Sequential(*layers)
+    height, width, channels = shape
+    return nn.Sequential(*layers, nn.Tanh(), _Shape(channels, height, width))
+
+
+def mlp_discriminator(options, shape):
+    """Give the layers of `networks.mlp.Discriminator`."""
+    wrap, inputs = _wrap(options), math.prod(shape)
+    layers = [] if len(shape) == 1 else [nn.Flatten()]
+    for layer in range(options.depth):
+        layers.append(wrap(nn.Linear(inputs, options.width)))
+        if layer:
+            layers.append(_norm(options, options.width, flat=True))
+        layers.append(_bend(options))
+        inputs = options.width
+    return nn.Sequential(*layers, wrap(nn.Linear(inputs, 1)))
+
+
+def dcgan_generator(options, latent_size, shape):
+    """Give the layers of `networks.dcgan.Generator`."""
+    if options.kernel_size != 4 or options.upsampling != 'transposed':
+        _refuse('other kernels than 4 or other upsampling')
+    blocks, wrap = dcgan.num_blocks(shape), _wrap(options)
+    height, width, channels = shape
+    start = height // 2**blocks, width // 2**blocks
+    features = options.width * 2 ** (blocks - 1)
+    bias = options.norm == 'none'
+    layers = [
+        wrap(nn.Linear(latent_size, math.prod(start) * features, bias=bias)),
+        _Shape(features, *start),
+    ]
+    for block in range(blocks):
+        layers += [_norm(options, features), _bend(options)]
+        last = block == blocks - 1
+        after = channels if last else features // 2
+        layers.append(wrap(nn.ConvTranspose2d(
+            features, after, 4, 2, 1, bias=bias or last
+        )))
+        features = after
+    return nn.Sequential(*layers, nn.Tanh())
+
+
+def dcgan_discriminator(options, shape):
+    """Give the layers of `networks.dcgan.Discriminator`."""
+    if options.kernel_size != 4 or options.downsampling != 'strided':
+        _refuse('other kernels than 4 or other downsampling')
+    blocks, wrap = dcgan.num_blocks(shape), _wrap(options)
+    height, width, inputs = shape
+    layers = []
+    for block in range(blocks):
+        features = options.width * 2**block
+        normed = block > 0 and options.norm != 'none'
+        layers.append(wrap(nn.Conv2d(
+            inputs, features, 4, 2, 1, bias=not normed
+        )))
+        if normed:
+            layers.append(_norm(options, features))
+        layers.append(_bend(options))
+        inputs = features
+    pixels = height * width // 4**blocks
+    return nn.Sequential(
+        *layers, nn.Flatten(), wrap(nn.Linear(pixels * inputs, 1))
+    )
+
+
+class _Up(nn.Module):
+    """The block of `networks.resnet.Generator`."""
+
+    def __init__(self, options, inputs, features):
+        super().__init__()
+        wrap = _wrap(options)
+        self._norms = nn.ModuleList(
+            [_norm(options, inputs), _norm(options, features)]
+        )
+        self._first = wrap(nn.Conv2d(inputs, features, 3, padding=1))
+        self._second = wrap(nn.Conv2d(features, features, 3, padding=1))
+        self._short = wrap(nn.Conv2d(inputs, features, 1))
+
+    def forward(self, x):
+        """Double the side."""
+        double = functools.partial(functional.interpolate, scale_factor=2)
+        y = self._first(double(functional.relu(self._norms[0](x))))
+        y = self._second(functional.relu(self._norms[1](y)))
+        return double(self._short(x)) + y
+
+
+class _Down(nn.Module):
+    """The block of `networks.resnet.Discriminator`."""
+
+    def __init__(self, options, inputs, features, halves, first):
+        super().__init__()
+        wrap = _wrap(options)
+        hidden = features if first else inputs
+        self._norms = nn.ModuleList([
+            nn.Identity() if first else _norm(options, inputs),
+            nn.Identity() if first else _norm(options, hidden),
+        ])
+        self._first = wrap(nn.Conv2d(inputs, hidden, 3, padding=1))
+        self._second = wrap(nn.Conv2d(hidden, features, 3, padding=1))
+        short = halves or inputs != features
+        self._short = wrap(nn.Conv2d(inputs, features, 1)) if short else None
+        self._halves, self._is_first = halves, first
+
+    def forward(self, x):
+        """Halve the side, or keep it."""
+        y = x if self._is_first else functional.relu(self._norms[0](x))
+        y = functional.relu(self._norms[1](self._first(y)))
+        y = self._second(y)
+        if self._halves:
+            x, y = functional.avg_pool2d(x, 2), functional.avg_pool2d(y, 2)
+        return (x if self._short is None else self._short(x)) + y
+
+
+class _SumOfPixels(nn.Module):
+    """The end of `networks.resnet.Discriminator`."""
+
+    def forward(self, x):
+        """Map [B, C, H, W] to [B, C]."""
+        return functional.relu(x).sum((2, 3))
+
+
+def resnet_generator(options, latent_size, shape):
+    """Give the layers of `networks.resnet.Generator`."""
+    wrap = _wrap(options)
+    first, *rest = resnet.generator_channels(shape, options.width)
+    start = shape[0] // 2 ** len(rest), shape[1] // 2 ** len(rest)
+    layers = [
+        wrap(nn.Linear(latent_size, math.prod(start) * first)),
+        _Shape(first, *start),
+    ]
+    for features in rest:
+        layers.append(_Up(options, first, features))
+        first = features
+    return nn.Sequential(
+        *layers, _norm(options, first), nn.ReLU(),
+        wrap(nn.Conv2d(first, shape[2], 3, padding=1)), nn.Tanh(),
+    )
+
+
+def resnet_discriminator(options, shape):
+    """Give the layers of `networks.resnet.Discriminator`."""
+    layers, inputs = [], shape[2]
+    for block, (features, halves) in enumerate(
+        resnet.discriminator_channels(shape, options.width)
+    ):
+        layers.append(_Down(options, inputs, features, halves, not block))
+        inputs = features
+    return nn.Sequential(
+        *layers, _SumOfPixels(), _wrap(options)(nn.Linear(inputs, 1))
+    )
+
+
+NETWORKS = {
+    'dcgan': (dcgan_generator, dcgan_discriminator),
+    'mlp': (mlp_generator, mlp_discriminator),
+    'resnet': (resnet_generator, resnet_discriminator),
+}
+
+
+def _check(config):
+    """Refuse what the step below does not do."""
+    if config.generator.name != config.discriminator.name or (
+        config.generator.name not in NETWORKS
+    ):
+        _refuse(f'generator.name={config.generator.name!r} with '
+                f'discriminator.name={config.discriminator.name!r}')
+    if config.loss.name not in LOSSES:
+        _refuse(f'loss.name={config.loss.name!r}')
+    penalties = set(config_lib.active_regularizers(config))
+    if penalties - {'gradient_penalty', 'r1'}:
+        _refuse(f'the penalties {sorted(penalties)}')
+    for holds, what in (
+        (config.schedule.name == 'alternating', 'other schedules'),
+        (config.g_steps == 1, 'g_steps'),
+        (config.g_optimizer.name == config.d_optimizer.name == 'adam',
+         'other optimizers than adam'),
+        (config.generator.condition == 'none', 'conditions'),
+        (not config.baseline.name, 'baselines'),
+        (config.packing == 1, 'packing'),
+        (not config_lib.active_augmentations(config), 'augmentation'),
+    ):
+        if not holds:
+            _refuse(what)
+
+
+class Step:
+    """Both players, their optimizers, resident data and the step itself.
+
+    Attributes:
+        generator, discriminator: the networks.
+    """
+
+    def __init__(self, config, shape, variant):
+        """Make all that a step needs, on CUDA where there is one.
+
+        Args:
+            config: validated ConfigDict.
+            shape: (H, W, C) of images, or (D,) of points.
+            variant: see above.
+
+        Raises:
+            errors.ConfigError: for what is not written here.
+        """
+        _check(config)
+        words = set(variant.split('+'))
+        if words - set(KNOWN):
+            raise errors.ConfigError(
+                f'--torch={variant!r}: a variant is made of {list(KNOWN)}'
+            )
+        self._config, self._words, self._shape = config, words, shape
+        self._cuda = torch.cuda.is_available()
+        self._device = torch.device('cuda' if self._cuda else 'cpu')
+        if self._cuda:
+            torch.backends.cuda.matmul.allow_tf32 = True
+            torch.backends.cudnn.allow_tf32 = True
+            torch.backends.cudnn.benchmark = True
+        make_g, make_d = NETWORKS[config.generator.name]
+        self.generator = self._place(make_g(
+            config.generator, config.latent_size, shape
+        ))
+        self.discriminator = self._place(make_d(config.discriminator, shape))
+        self._average = [
+            p.detach().clone() for p in self.generator.parameters()
+        ]
+        self._g_optimizer, self._d_optimizer = (
+            torch.optim.Adam(
+                network.parameters(), options.learning_rate,
+                (options.b1, options.b2), fused=True,
+            ) for network, options in (
+                (self.generator, config.g_optimizer),
+                (self.discriminator, config.d_optimizer),
+            )
+        )
+        self._d_loss, self._g_loss = LOSSES[config.loss.name]
+        self._real = self._place_data()
+        self._joined = 'joined' in words and (
+            config.discriminator.norm != 'batch'
+        )
+        self._update_d, self._update_g = self._d_gradients, self._g_gradients
+        if 'compile' in words:
+            mode = 'reduce-overhead' if self._cuda else 'default'
+            self._update_d = torch.compile(self._d_gradients, mode=mode)
+            self._update_g = torch.compile(self._g_gradients, mode=mode)
+
+    def _place(self, network):
+        network = network.to(self._device)
+        if 'channels_last' in self._words and len(self._shape) == 3:
+            network = network.to(memory_format=torch.channels_last)
+        return network
+
+    def _place_data(self):
+        """Give 512 images of noise as uint8, or points."""
+        if len(self._shape) == 1:
+            return torch.randn(512, *self._shape, device=self._device)
+        height, width, channels = self._shape
+        noise = np.random.RandomState(0).randint(
+            0, 256, (512, channels, height, width)
+        )
+        images = torch.from_numpy(noise.astype(np.uint8)).to(self._device)
+        if 'channels_last' in self._words:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return images
+
+    def _reals(self):
+        places = torch.randint(
+            512, (self._config.batch_size,), device=self._device
+        )
+        images = self._real[places]
+        return images if len(self._shape) == 1 else images.float() / 127.5 - 1
+
+    def _latents(self):
+        return torch.randn(
+            self._config.batch_size, self._config.latent_size,
+            device=self._device,
+        )
+
+    def _autocast(self):
+        return torch.autocast(
+            self._device.type, torch.bfloat16, 'bfloat16' in self._words
+        )
+
+    def _d_gradients(self, real, z):
+        """Leave gradients of D's loss in its parameters."""
+        config, weight = self._config, self._config.regularizers.r1.weight
+        with torch.no_grad(), self._autocast():
+            fake = self.generator(z)
+        fake = fake.float()
+        real.requires_grad_(bool(weight))
+        with self._autocast():
+            if self._joined:
+                both = self.discriminator(torch.cat([real, fake])).float()
+                real_logits, fake_logits = both.chunk(2)
+            else:
+                real_logits = self.discriminator(real).float()
+                fake_logits = self.discriminator(fake).float()
+        loss = self._d_loss(real_logits, fake_logits)
+        if weight:
+            loss = loss + weight * self._squares(real_logits, real).mean() / 2
+        weight = config.regularizers.gradient_penalty.weight
+        if weight:
+            shares = torch.rand(
+                len(real), *[1] * len(self._shape), device=self._device
+            )
+            between = torch.lerp(fake, real, shares).requires_grad_()
+            with self._autocast():
+                logits = self.discriminator(between).float()
+            slopes = self._squares(logits, between).sqrt()
+            loss = loss + weight * (slopes - 1).square().mean()
+        loss.backward()
+
+    def _squares(self, logits, inputs):
+        """Give each sample's squared gradient norm."""
+        gradient, = torch.autograd.grad(
+            logits.sum(), inputs, create_graph=True
+        )
+        return gradient.flatten(1).square().sum(1)
+
+    def _g_gradients(self, z):
+        """Leave gradients of G's loss in its parameters."""
+        with self._autocast():
+            logits = self.discriminator(self.generator(z))
+        self._g_loss(logits.float()).backward()
+
+    def step(self):
+        """Make `d_steps` updates of D and one of G."""
+        for _ in range(self._config.d_steps):
+            self._d_optimizer.zero_grad(set_to_none=True)
+            self._update_d(self._reals(), self._latents())
+            self._d_optimizer.step()
+        self.discriminator.requires_grad_(False)
+        self._g_optimizer.zero_grad(set_to_none=True)
+        self._update_g(self._latents())
+        self._g_optimizer.step()
+        self.discriminator.requires_grad_(True)
+        torch._foreach_lerp_(
+            self._average, list(self.generator.parameters()),
+            1 - self._config.ema_decay,
+        )
+
+    @torch.no_grad()
+    def sample(self):
+        """Generate a batch with the running statistics."""
+        self.generator.eval()
+        with self._autocast():
+            images = self.generator(self._latents())
+        self.generator.train()
+        return images
+
+    def _timed(self, make, count):
+        self._wait()
+        began = time.perf_counter()
+        for _ in range(count):
+            make()
+        self._wait()
+        return time.perf_counter() - began
+
+    def _wait(self):
+        if self._cuda:
+            torch.cuda.synchronize()
+
+    def train(self, count):
+        """Time steps, in seconds."""
+        return self._timed(self.step, count)
+
+    def generate(self, count):
+        """Time batches of samples, in seconds."""
+        return self._timed(self.sample, count)
+
+    def memory(self):
+        """Give the peak in bytes, of the device or of the process."""
+        if self._cuda:
+            return torch.cuda.max_memory_allocated()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def product_rate(self, size):
+        """Give FLOP/s of a product of float32 matrices, median of 5."""
+        a = torch.ones(size, size, device=self._device)
+        times = [self._timed(lambda: a @ a, 1) for _ in range(6)][1:]
+        return 2 * size**3 / statistics.median(times)
+
+    def about(self):
+        """Tell the version, and how many parameters each network has."""
+        return {
+            'version': torch.__version__,
+            'parameters': [
+                sum(p.numel() for p in network.parameters())
+                for network in (self.generator, self.discriminator)
+            ],
+        }
+
+
+def main(argv):
+    """Answer on standard input until it ends."""
+    del argv
+    shape = tuple(int(side) for side in SHAPE.value.split('x'))
+    turns.serve(Step(CONFIG.value, shape, VARIANT.value))
+
+
+if __name__ == '__main__':
+    CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
+    SHAPE = flags.DEFINE_string('shape', None, 'Such as 32x32x3, or 2.')
+    VARIANT = flags.DEFINE_string('variant', 'channels_last', 'See above.')
+    command.run(main)

@@ -1,0 +1,161 @@
+"""The step beside PyTorch's: same networks, FLOPs by hand, turns, its table."""
+
+import importlib
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from gan_jax import build
+from gan_jax.steps import game
+
+BENCHMARKS = pathlib.Path(__file__).parent.parent / 'benchmarks'
+
+
+@pytest.fixture(name='script')
+def fixture_script(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
+
+
+def parameters(config, shape):
+    gan = build.gan(config, shape)
+    state = jax.eval_shape(
+        lambda key: game.init(gan, key, shape), jax.random.key(0)
+    )
+    return [
+        sum(leaf.size for leaf in jax.tree.leaves(player.params))
+        for player in (state.generator, state.discriminator)
+    ]
+
+
+def test_flops_of_a_dcgan_step_are_those_counted_by_hand(script):
+    case, = script('beside_torch').cases(['dcgan 32'])
+    count = script('useful_flops').step
+    # G: 100 to 4x4x256, then 4x4 kernels 256-128-64-3 at 4, 8 and 16 pixels a
+    # side; D: 3-64-128-256 at 16, 8 and 4, then 4,096 to 1.
+    g = 2 * (100 * 4096 + 16 * (
+        256 * 128 * 16 + 128 * 64 * 64 + 64 * 3 * 256
+    ))
+    first = 2 * 16 * 3 * 64 * 256
+    d = first + 2 * (16 * (64 * 128 * 64 + 128 * 256 * 16) + 4096)
+    expected = 64 * (
+        g + 2 * (3 * d - first) + g + 2 * d + 2 * g - 2 * 100 * 4096
+    )
+    assert count(case.config, case.shape) == expected
+    assert expected == pytest.approx(27.0e9, rel=5e-3)
+
+
+def test_flops_of_points_are_those_counted_by_hand(script):
+    case, = script('beside_torch').cases(['mlp 512'])
+    g = 2 * (32 * 128 + 128 * 128 + 128 * 2)
+    first, d = 2 * 2 * 128, 2 * (2 * 128 + 128 * 128 + 128)
+    expected = 512 * (
+        g + 2 * (3 * d - first) + 3 * g - 2 * 32 * 128 + 2 * d
+    )
+    assert script('useful_flops').step(case.config, case.shape) == expected
+
+
+def test_penalties_and_critic_updates_count(script):
+    cases = script('beside_torch').cases
+    count = script('useful_flops').step
+    plain, r1, gp = (
+        case for case in cases(['dcgan 32', 'dcgan 32 r1', 'wgan_gp 32'])
+    )
+    assert count(r1.config, r1.shape) > count(plain.config, plain.shape)
+    gp.config.d_steps, five = 1, count(gp.config, gp.shape)
+    # All but G's update is there five times.
+    assert 3 < five / count(gp.config, gp.shape) < 5
+
+
+@pytest.mark.parametrize('name', [
+    'mlp 512', 'dcgan 28', 'dcgan 64', 'sngan resnet 32', 'wgan_gp 32',
+])
+def test_pytorchs_networks_have_as_many_parameters(script, name):
+    pytest.importorskip('torch')
+    case, = script('beside_torch').cases([name])
+    case.config.batch_size = 2
+    for player in (case.config.generator, case.config.discriminator):
+        player.width = 8
+    step = script('torch_step').Step(case.config, case.shape, 'channels_last')
+    assert step.about()['parameters'] == parameters(case.config, case.shape)
+    assert step.train(2) > 0 and step.generate(1) > 0 and step.memory() > 0
+
+
+@pytest.mark.parametrize('changes, named', [
+    ({'loss.name': 'relativistic'}, 'relativistic'),
+    ({'regularizers.r2.weight': 1.0}, 'r2'),
+    ({'discriminator.kernel_size': 5}, 'kernels'),
+    ({'packing': 2}, 'packing'),
+])
+def test_what_is_not_written_in_pytorch_is_refused(script, changes, named):
+    pytest.importorskip('torch')
+    case, = script('beside_torch').cases(['dcgan 32'])
+    case.config.update_from_flattened_dict(changes)
+    errors = importlib.import_module('gan_jax.errors')
+    with pytest.raises(errors.ConfigError, match=named):
+        script('torch_step').Step(case.config, case.shape, 'plain')
+
+
+def test_unknown_cases_and_variants_are_refused(script):
+    errors = importlib.import_module('gan_jax.errors')
+    with pytest.raises(errors.ConfigError, match='dcgan 33'):
+        script('beside_torch').cases(['dcgan 33'])
+    pytest.importorskip('torch')
+    case, = script('beside_torch').cases(['mlp 64'])
+    with pytest.raises(errors.ConfigError, match='channels_first'):
+        script('torch_step').Step(case.config, case.shape, 'channels_first')
+
+
+def test_workers_answer_in_turn_and_tell_of_their_end(script, tmp_path):
+    turns = script('turns')
+    echo = tmp_path / 'echo.py'
+    echo.write_text(
+        f'import sys\nsys.path.insert(0, {str(BENCHMARKS)!r})\nimport turns\n'
+        'class Subject:\n'
+        '    def twice(self, number):\n'
+        '        print("a line of a library")\n'
+        '        return 2 * number\n'
+        'turns.serve(Subject())\n'
+    )
+    with turns.Worker(str(echo)) as first, turns.Worker(str(echo)) as second:
+        workers = {'first': first, 'second': second}
+        assert turns.alternate(workers, ('twice', 4), 2) == {
+            'first': [8, 8], 'second': [8, 8]
+        }
+        asked = {'first': ('twice', 1), 'second': ('twice', 2)}
+        assert turns.alternate(workers, asked, 1) == {
+            'first': [2], 'second': [4]
+        }
+        with pytest.raises(RuntimeError, match='echo.py ended with 1'):
+            first.ask('thrice', 1)
+
+
+def test_ratios_are_of_medians_and_quartiles_of_rounds(script):
+    found = script('turns').ratio([1, 2, 4], [2, 2, 2])
+    assert found['ratio'] == 1
+    assert found['quartiles'] == [0.5, 2]
+
+
+@pytest.mark.slow
+def test_one_command_compares_and_writes(script, tmp_path):
+    pytest.importorskip('torch')
+    path = tmp_path / 'out.json'
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / 'step_throughput.py', '--table',
+         '--only=mlp 64', '--rounds=2', '--seconds=0.05', '--product=64',
+         f'--json={path}'],
+        capture_output=True, text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[2].startswith('| mlp 64 | ours |')
+    assert lines[3].startswith('| mlp 64 | channels_last |')
+    case = json.loads(path.read_text())['cases']['mlp 64']
+    assert case['about']['ours']['parameters'] == (
+        case['about']['channels_last']['parameters']
+    )
+    assert case['ours / torch']['channels_last']['ratio'] > 0
