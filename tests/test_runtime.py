@@ -1,6 +1,8 @@
 """The writer and the environment."""
 
 import json
+import subprocess
+import sys
 
 from etils import epath
 import jax
@@ -153,3 +155,17 @@ def test_environment_says_what_one_needs_to_repeat_a_run():
     assert described['versions']['jax'] == jax.__version__
     assert described['devices'] and described['command']
     json.dumps(described)
+
+
+def test_tensorboard_does_not_load_pytorch(tmp_path):
+    (tmp_path / 'torch.py').write_text('print("loaded")\nTensor = object\n')
+    done = subprocess.run(
+        [sys.executable, '-c',
+         'import sys\nsys.path.insert(0, ".")\n'
+         'from gan_jax.runtime import writer\n'
+         'writer.Writer(".", enabled=True, start=0, total=1).close()\n'
+         'print("written")\nimport torch'],
+        capture_output=True, text=True, cwd=tmp_path,
+    )
+    assert done.stdout.split() == ['written', 'loaded'], done.stderr
+    assert list((tmp_path / 'tensorboard').iterdir())

@@ -8,7 +8,6 @@ import sys
 from etils import epath
 import numpy as np
 from PIL import Image
-import tensorboardX
 from tqdm import tqdm
 
 from gan_jax import masking
@@ -16,6 +15,22 @@ from gan_jax import masking
 METRICS = 'metrics.jsonl'
 # What tensorboardX imports for a store.
 TENSORBOARD_NEEDS = {'gs': 'google.cloud.storage', 's3': 'boto3'}
+
+
+def _tensorboard():
+    """Import tensorboardX, but not PyTorch with it.
+
+    Where PyTorch is installed it would be loaded, in a second, for types that
+    are not written here.
+    """
+    hides = 'torch' not in sys.modules
+    if hides:
+        sys.modules['torch'] = None  # what makes an import fail
+    try:
+        return importlib.import_module('tensorboardX')
+    finally:
+        if hides:
+            del sys.modules['torch']
 
 
 def grid(images, columns=None, *, tile=64, gap=2):
@@ -192,7 +207,7 @@ class Writer:
             needed = TENSORBOARD_NEEDS.get(scheme, 'a local folder')
             self.say(f'warning: no TensorBoard in {folder}: needs {needed}')
             return None
-        return tensorboardX.SummaryWriter(folder, purge_step=start + 1)
+        return _tensorboard().SummaryWriter(folder, purge_step=start + 1)
 
     def rewind(self, step):
         """Forget what was written of later steps: they are made again."""
