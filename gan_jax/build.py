@@ -441,9 +441,9 @@ def step(gan, feed, **options):
     """
 
     def run(state, constants, fed, key, across):
-        batch = _batch(gan, feed, constants, fed)
+        real = batch(gan, feed, constants, fed)
         return adversarial.train_step(
-            gan, constants.hyperparams, state, batch, key,
+            gan, constants.hyperparams, state, real, key,
             mean=across.mean, gather=across.gather, **options,
         )
 
@@ -457,16 +457,17 @@ def part_of_step(part, gan, feed, **options):
     """
 
     def run(state, constants, fed, key, across):
-        batch = _batch(gan, feed, constants, fed)
+        real = batch(gan, feed, constants, fed)
         return part(
-            gan, constants.hyperparams, state, batch, key, constants.number,
+            gan, constants.hyperparams, state, real, key, constants.number,
             mean=across.mean, gather=across.gather, **options,
         )
 
     return run
 
 
-def _batch(gan, feed, constants, fed):
+def batch(gan, feed, constants, fed):
+    """Give the `game.Batch` of what a feed was fed."""
     images, labels = feed.select(constants.resident, fed)
     told = gan.num_classes or gan.baseline == 'given'
     labels = labels if told else None

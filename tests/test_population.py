@@ -1,16 +1,19 @@
 """Seeds side by side: each as alone, interrupted or not, whatever the game."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import helpers
 from conftest import ROOT
+from gan_jax import build
 from gan_jax import errors
 from gan_jax import population
 from gan_jax import recipe
 from gan_jax import sampling
 from gan_jax import train
+from gan_jax.data import sources
 from gan_jax.steps import adversarial
 
 RECIPE = ROOT / 'configs' / 'mixtures.py'
@@ -140,10 +143,50 @@ def test_a_manifold_has_its_own_dimensions():
     assert together.sample(states, range(3)).shape == (1, 3, 5)
 
 
+def images_config():
+    config = configure({'data.name': 'digits'})
+    config.generator.norm, config.d_steps = 'batch', 2
+    return config
+
+
+def test_images_come_to_each_seed_as_to_a_run_of_its_own(tmp_path):
+    config, images = images_config(), helpers.random_images()
+    for optimizer in (config.g_optimizer, config.d_optimizer):
+        optimizer.name = 'sgd'
+    together = population.Population(
+        config, (3, 5), dataset=sources.from_arrays(images)
+    )
+    states = together.init()
+    for _ in range(2):
+        states, _ = together.advance(states, config.num_steps // 2)
+    config.seed = 5
+    alone = train.train(config, tmp_path, images=images)
+    close(learnt(row(states, 1)), learnt(alone.state))
+    points = together.sample(states, range(3))
+    assert points.shape == (2, 3, *alone.sample(range(3)).shape[1:])
+
+
+def test_hyperparameters_of_each_are_its_own():
+    config = configure({'regularizers.r1.weight': 0.1})
+    other = config.copy_and_resolve_references()
+    other.g_optimizer.learning_rate, other.regularizers.r1.weight = 1e-3, 1.0
+    rows = [build.hyperparams(each) for each in (config, other)]
+    together = population.Population(
+        config, (4, 4), hyperparams=jax.tree.map(
+            lambda *leaves: jnp.stack(leaves), *rows
+        )
+    )
+    states, _ = together.advance(together.init(), 3)
+    for index, each in enumerate((config, other)):
+        apart = population.Population(each, (4,))
+        alone, _ = apart.advance(apart.init(), 3)
+        close(learnt(row(states, index)), learnt(row(alone, 0)))
+
+
 @pytest.mark.parametrize('changes', [
     {'data.name': 'digits'},
     {'generator.name': 'dcgan'},
 ])
-def test_images_and_convolutions_are_refused(changes):
-    with pytest.raises(errors.ConfigError, match='dense networks and points'):
+def test_images_that_are_not_there_and_convolutions_are_refused(changes):
+    with pytest.raises(errors.ConfigError, match='on CPU dense networks'):
         population.Population(configure(changes), (0,))
