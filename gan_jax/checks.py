@@ -190,7 +190,7 @@ def _check_numbers(config):
 
     counts = ['num_steps', 'batch_size', 'num_microbatches', 'latent_size']
     counts += ['d_steps', 'g_steps', 'keep_checkpoints']
-    counts += ['packing', 'augment.adaptive_images']
+    counts += ['packing', 'population', 'augment.adaptive_images']
     counts += ['discriminator.code_size', 'data.modes', 'data.dimension']
     counts += [f'schedule.{n}' for n in ('unroll_steps', 'burst_steps')]
     counts += [key for key in values if key.endswith('.every')]

@@ -37,6 +37,7 @@ def main(argv):
     from gan_jax import checks
     from gan_jax import config as config_lib
     from gan_jax import errors
+    from gan_jax import sweeping
     from gan_jax import train
     from gan_jax.runtime import parallel
 
@@ -64,6 +65,9 @@ def main(argv):
     workdir = WORKDIR.value or f'runs/{config_lib.run_name(recipe, overrides)}'
     if MULTIHOST.value:
         parallel.initialize_hosts()
+    if CONFIG.value.population > 1:
+        told = sweeping.train(CONFIG.value, workdir, restart=RESTART.value)
+        return sweeping.show(CONFIG.value, workdir, told)
     train.train(
         CONFIG.value, workdir, restart=RESTART.value,
         override_config=OVERRIDE_CONFIG.value,

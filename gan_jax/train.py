@@ -92,6 +92,11 @@ def train(
         errors.UserError: one line that says what to mend.
     """
     checks.validate(config, parallel.device_count())
+    if config.population > 1:
+        raise errors.ConfigError(
+            f'population={config.population} is of sweeping.train; train.train '
+            'makes one GAN'
+        )
     workdir = run_folder.at(workdir)
     first = parallel.is_first_host()
     try:

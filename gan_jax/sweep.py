@@ -1,0 +1,50 @@
+"""Train many GANs at once: several seeds, and a grid of numbers.
+
+    python -m gan_jax.sweep --config=configs/mixtures.py \
+        --config.population=5 --grid=d_optimizer.learning_rate=1e-3,1e-4
+
+All combinations, each with `population` seeds, are rows of one compiled step.
+Each leaves a run folder below --workdir, for `gan_jax.sample` and the others;
+sweep.json and the table printed have their numbers, the best first. The same
+command goes on after a kill. Networks are dense on CPU; data are points made on
+the fly, or images in memory.
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from gan_jax import command
+
+with command.mistakes_told():  # of a --flagfile
+    CONFIG = config_flags.DEFINE_config_file(
+        'config', None,
+        'Recipe: a file of configs/, with :argument if it has one.',
+    )
+WORKDIR = flags.DEFINE_string('workdir', 'runs/sweep', 'Folder of the sweep.')
+RESTART = flags.DEFINE_bool(
+    'restart', False, 'Begin anew; what --workdir holds is set aside in it.'
+)
+GRID = flags.DEFINE_multi_string(
+    'grid', [], 'key=value,value; may be given several times.'
+)
+
+
+def main(argv):
+    """Train what --config and --grid say, in --workdir."""
+    del argv
+    from gan_jax import errors
+    from gan_jax import sweeping
+
+    if CONFIG.value is None:
+        raise errors.ConfigError(
+            'name a recipe, such as --config=configs/mixtures.py'
+        )
+    grid = sweeping.parse_grid(GRID.value, CONFIG.value)
+    told = sweeping.train(
+        CONFIG.value, WORKDIR.value, grid, restart=RESTART.value
+    )
+    sweeping.show(CONFIG.value, WORKDIR.value, told)
+
+
+if __name__ == '__main__':
+    command.run(main)
