@@ -25,11 +25,11 @@ def serve(subject):
 class Worker:
     """A process that `serve`s, to be used as a context."""
 
-    def __init__(self, *command):
-        """Start `python command`."""
+    def __init__(self, *command, env=None):
+        """Start `python command`, with these environment variables."""
         self._process = subprocess.Popen(
             [sys.executable, *command], text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env,
         )
 
     def __enter__(self):

@@ -9,7 +9,9 @@ import sys
 import jax
 import pytest
 
+import helpers
 from gan_jax import build
+from gan_jax import errors
 from gan_jax.steps import game
 
 BENCHMARKS = pathlib.Path(__file__).parent.parent / 'benchmarks'
@@ -95,13 +97,11 @@ def test_what_is_not_written_in_pytorch_is_refused(script, changes, named):
     pytest.importorskip('torch')
     case, = script('beside_torch').cases(['dcgan 32'])
     case.config.update_from_flattened_dict(changes)
-    errors = importlib.import_module('gan_jax.errors')
     with pytest.raises(errors.ConfigError, match=named):
         script('torch_step').Step(case.config, case.shape, 'plain')
 
 
 def test_unknown_cases_and_variants_are_refused(script):
-    errors = importlib.import_module('gan_jax.errors')
     with pytest.raises(errors.ConfigError, match='dcgan 33'):
         script('beside_torch').cases(['dcgan 33'])
     pytest.importorskip('torch')
@@ -132,6 +132,37 @@ def test_workers_answer_in_turn_and_tell_of_their_end(script, tmp_path):
         }
         with pytest.raises(RuntimeError, match='echo.py ended with 1'):
             first.ask('thrice', 1)
+
+
+def test_scaling_tells_each_value_beside_the_first():
+    script, parse = helpers.load_script('scaling')
+    parse()
+    found = [
+        {'value': value, 'ms_per_step': [1, taken, 90],
+         'images_per_second': 10, 'peak_memory_mib': 5}
+        for value, taken in ((8, 2), (16, 5))
+    ]
+    assert list(script.rows('batch', found))[2:] == [
+        '| 8 | 2.0 | 1.00 | 10 | 5 |', '| 16 | 5.0 | 2.50 | 10 | 5 |'
+    ]
+    parse('--axes=depth')
+    with pytest.raises(errors.ConfigError, match='depth'):
+        script.main([])
+
+
+@pytest.mark.slow
+def test_scaling_trains_on_virtual_devices(tmp_path):
+    path = tmp_path / 'out.json'
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / 'scaling.py', '--axes=devices',
+         '--rounds=2', '--steps=1', '--config_path=configs/dcgan.py',
+         '--shape=16x16x1', f'--json={path}'],
+        capture_output=True, text=True, cwd=BENCHMARKS.parent,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(path.read_text())['axes']['devices']
+    assert [one['value'] for one in found] == [1, 2, 4, 8]
+    assert all(one['images_per_second'] > 0 for one in found)
 
 
 def test_ratios_are_of_medians_and_quartiles_of_rounds(script):
