@@ -52,7 +52,7 @@ def test_recipe_validates_and_fits_its_data(path, argument):
     assert f'--config=configs/{path.name}' in path.read_text()
 
 
-@pytest.mark.parametrize('path', RECIPES)
+@pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
 def test_recipe_refuses_an_unknown_argument_in_one_line(path):
     with pytest.raises(errors.ConfigError, match='did you mean'):
         recipe.load(path, arguments(path)[0] + 'x')
@@ -76,7 +76,7 @@ def shrink(config):
     return config
 
 
-@pytest.mark.parametrize('path', RECIPES)
+@pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
 def test_shrunk_recipe_trains(path, tmp_path):
     config = shrink(recipe.load(path))
     result = train.train(config, tmp_path)
@@ -100,13 +100,13 @@ def check_resume(path, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('path', RECIPES)
+@pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
 def test_shrunk_recipe_resumes_bit_for_bit(path, tmp_path):
     check_resume(path, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('path', RECIPES)
+@pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
 def test_shrunk_recipe_resumes_bit_for_bit_on_four_devices(path, tmp_path):
     process = subprocess.run(
         [sys.executable, ROOT / 'tests' / 'resume_worker.py', path, tmp_path,
