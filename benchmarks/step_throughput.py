@@ -42,7 +42,7 @@ from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax.data import feed as feed_lib
 from gan_jax.data import sources
-from gan_jax.networks import layers
+from gan_jax.networks import convolutions
 from gan_jax.runtime import environment
 from gan_jax.runtime import parallel
 from gan_jax.runtime import writer
@@ -200,9 +200,10 @@ def _feed(config, shape):
 
 
 def plain_conv_transpose(images, kernel):
-    """Give `layers.conv_transpose` without its own gradient."""
+    """Give `convolutions.conv_transpose` without its own gradient."""
     return jax.lax.conv_transpose(
-        images, kernel, (2, 2), 'SAME', dimension_numbers=layers.DIMENSIONS
+        images, kernel, (2, 2), 'SAME',
+        dimension_numbers=convolutions.DIMENSIONS,
     )
 
 
@@ -270,7 +271,7 @@ def main(argv):
     memory = peak_memory()
     if AGAINST.value:
         with mock.patch.object(
-            layers, 'conv_transpose', plain_conv_transpose
+            convolutions, 'conv_transpose', plain_conv_transpose
         ):
             variants.append(Variant(config, shape, num_steps))
     times = measure(variants, CALLS.value)

@@ -12,6 +12,7 @@ import pytest
 
 from gan_jax import networks
 from gan_jax.networks import autoencoder
+from gan_jax.networks import convolutions
 from gan_jax.networks import dcgan
 from gan_jax.networks import layers
 
@@ -26,7 +27,8 @@ GENERATORS = [
 
 def plain_conv_transpose(images, kernel):
     return lax.conv_transpose(
-        images, kernel, (2, 2), 'SAME', dimension_numbers=layers.DIMENSIONS
+        images, kernel, (2, 2), 'SAME',
+        dimension_numbers=convolutions.DIMENSIONS,
     )
 
 
@@ -50,7 +52,7 @@ def test_conv_transpose_has_the_value_and_gradients_of_the_plain_one(
 
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4),
-        through(layers.conv_transpose),
+        through(convolutions.conv_transpose),
         through(plain_conv_transpose),
     )
 
@@ -70,14 +72,15 @@ def test_conv_transpose_has_the_second_order_of_the_plain_one(kernel_size):
 
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-3),
-        penalty(layers.conv_transpose),
+        penalty(convolutions.conv_transpose),
         penalty(plain_conv_transpose),
     )
 
 
 def test_conv_transpose_agrees_with_finite_differences():
     check_grads(
-        layers.conv_transpose, draw((4, 4)), order=2, modes=['rev'], rtol=0.05
+        convolutions.conv_transpose, draw((4, 4)), order=2, modes=['rev'],
+        rtol=0.05,
     )
 
 

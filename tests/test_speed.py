@@ -10,7 +10,7 @@ import helpers
 from conftest import ROOT
 from gan_jax import population
 from gan_jax import recipe
-from gan_jax.networks import layers
+from gan_jax.networks import convolutions
 
 
 def fastest(function, repeats):
@@ -31,7 +31,8 @@ def test_our_transposed_convolution_is_faster_than_linens_on_cpu():
 
     def plain(images, kernel):  # what flax.linen.ConvTranspose calls
         return lax.conv_transpose(
-            images, kernel, (2, 2), 'SAME', dimension_numbers=layers.DIMENSIONS
+            images, kernel, (2, 2), 'SAME',
+            dimension_numbers=convolutions.DIMENSIONS,
         )
 
     def gradients(convolution):
@@ -40,7 +41,7 @@ def test_our_transposed_convolution_is_faster_than_linens_on_cpu():
         ))
         return lambda: both(images, kernel)
 
-    ours = fastest(gradients(layers.conv_transpose), 10)
+    ours = fastest(gradients(convolutions.conv_transpose), 10)
     assert fastest(gradients(plain), 4) / ours > 1.5  # about 6
 
 

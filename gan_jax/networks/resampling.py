@@ -6,6 +6,7 @@ All of it is linear or a maximum, so penalties of second order pass through.
 import flax.linen as nn
 import jax.numpy as jnp
 
+from gan_jax.networks import convolutions
 from gan_jax.networks import layers
 
 
@@ -118,7 +119,10 @@ def max_pool(x):
 
 
 def _conv(features, kernel_size, kernel_init=layers.dcgan_init, **fields):
-    return nn.Conv(features, kernel_size, kernel_init=kernel_init, **fields)
+    return nn.Conv(
+        features, kernel_size, kernel_init=kernel_init,
+        conv_general_dilated=convolutions.conv_general_dilated, **fields,
+    )
 
 
 def transposed(x, features, kernel_size, *, wrap, **fields):

@@ -1,0 +1,154 @@
+"""Convolutions of stride 2: values and gradients of every order, parts."""
+
+import flax.linen as nn
+import jax
+from jax import lax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gan_jax.networks import convolutions
+
+SIZES = [(2, 2), (3, 3), (4, 4), (5, 5), (4, 3)]
+
+
+def plain(x, kernel):
+    return lax.conv_general_dilated(
+        x, kernel, (2, 2), 'SAME', dimension_numbers=convolutions.DIMENSIONS
+    )
+
+
+def draw(*shapes):
+    keys = jax.random.split(jax.random.key(0), len(shapes))
+    return [jax.random.normal(k, s) for k, s in zip(keys, shapes)]
+
+
+def close(found, expected):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(
+        a, b, rtol=1e-4, atol=1e-4 * float(jnp.abs(b).max())
+    ), found, expected)
+
+
+@pytest.fixture(name='always_sub_pixel')
+def fixture_always_sub_pixel(monkeypatch):
+    monkeypatch.setattr(convolutions, 'LARGE', 1)
+
+
+def gradients(convolve, x, kernel, dy):
+    value, back = jax.vjp(convolve, x, kernel)
+    return value, back(dy)
+
+
+@pytest.mark.parametrize('size', SIZES)
+@pytest.mark.parametrize('sides', [(8, 8), (6, 10)])
+def test_strided_has_the_value_and_gradients_of_xlas(
+    size, sides, always_sub_pixel
+):
+    x, kernel, dy = draw(
+        (4, *sides, 3), (*size, 3, 5), (4, sides[0] // 2, sides[1] // 2, 5)
+    )
+    close(
+        gradients(convolutions.strided, x, kernel, dy),
+        gradients(plain, x, kernel, dy),
+    )
+
+
+@pytest.mark.parametrize('size', [(4, 4), (3, 3)])
+def test_second_and_third_order_are_those_of_xlas(size, always_sub_pixel):
+    x, kernel = draw((4, 8, 8, 2), (*size, 2, 3))
+
+    def third(convolve):
+        def score(x, kernel):
+            return jnp.sum(jnp.tanh(convolve(x, kernel)))
+
+        def slope(x, kernel):
+            return jnp.sum(jnp.sin(jax.grad(score)(x, kernel)))
+
+        def bend(x, kernel):
+            return sum(
+                jnp.sum(jnp.cos(g))
+                for g in jax.grad(slope, (0, 1))(x, kernel)
+            )
+
+        return (
+            jax.grad(slope, (0, 1))(x, kernel),
+            jax.grad(bend, (0, 1))(x, kernel),
+        )
+
+    close(third(convolutions.strided), third(plain))
+
+
+@pytest.mark.parametrize('which', ['transposed', 'kernel_gradient'])
+def test_the_transposes_have_gradients_of_their_own(which):
+    x, kernel, y = draw((4, 8, 8, 2), (4, 4, 2, 3), (4, 4, 4, 3))
+    through = {
+        'transposed': (
+            lambda y, kernel: convolutions.transposed(y, kernel),
+            lambda y, kernel: jax.vjp(lambda x: plain(x, kernel), x)[1](y)[0],
+            (y, kernel),
+        ),
+        'kernel_gradient': (
+            lambda x, y: convolutions.kernel_gradient(x, y, (4, 4)),
+            lambda x, y: jax.vjp(lambda w: plain(x, w), kernel)[1](y)[0],
+            (x, y),
+        ),
+    }
+    ours, xlas, arguments = through[which]
+
+    def penalty(function):
+        return jax.grad(
+            lambda *given: jnp.sum(jnp.sin(function(*given))), (0, 1)
+        )(*arguments)
+
+    close(ours(*arguments), xlas(*arguments))
+    close(penalty(ours), penalty(xlas))
+
+
+def test_a_batch_is_cut_until_its_windows_fit_a_cache():
+    def parts(batch, side, channels):
+        return convolutions._parts((batch, side, side, channels), (4, 4))
+
+    assert parts(64, 16, 64) == 1  # 16 MiB
+    assert parts(64, 32, 64) == 16  # 64 MiB
+    assert parts(64, 64, 64) == 16  # at most
+    assert parts(34, 64, 64) == 2  # parts of one size
+    assert parts(35, 64, 64) == 1
+
+
+def test_parts_of_a_batch_sum_to_the_whole(monkeypatch):
+    x, y = draw((8, 8, 8, 3), (8, 4, 4, 5))
+    whole = convolutions.kernel_gradient(x, y, (4, 4))
+    monkeypatch.setattr(convolutions, 'MANY_BYTES', 1)
+    monkeypatch.setattr(convolutions, 'WINDOW_BYTES', 1)
+    parts = jax.jit(
+        lambda x, y: convolutions.kernel_gradient(x, y, (4, 4))
+    ).lower(x, y).as_text().count('stablehlo.convolution')
+    assert parts == 8
+    close(convolutions.kernel_gradient(x, y, (4, 4)), whole)
+
+
+@pytest.mark.parametrize('fields', [
+    {'strides': 2}, {'strides': 1}, {'strides': 2, 'padding': 'VALID'},
+    {'strides': 2, 'kernel_size': (1, 1)},
+    {'strides': 2, 'feature_group_count': 2},
+    {'strides': 1, 'kernel_dilation': 2},
+])
+@pytest.mark.parametrize('side', [8, 7])
+def test_linens_convolution_is_the_same_through_it(fields, side):
+    fields = {'features': 4, 'kernel_size': (4, 4), **fields}
+    ours = nn.Conv(
+        **fields, conv_general_dilated=convolutions.conv_general_dilated
+    )
+    x, = draw((2, side, side, 2))
+    variables = nn.Conv(**fields).init(jax.random.key(1), x)
+    close(ours.apply(variables, x), nn.Conv(**fields).apply(variables, x))
+
+
+def test_bfloat16_stays():
+    x, kernel, dy = (
+        a.astype(jnp.bfloat16)
+        for a in draw((4, 8, 8, 3), (4, 4, 3, 5), (4, 4, 4, 5))
+    )
+    value, back = jax.vjp(convolutions.strided, x, kernel)
+    found = {value.dtype, *(gradient.dtype for gradient in back(dy))}
+    assert found == {jnp.dtype('bfloat16')}
