@@ -34,6 +34,7 @@ FREE_KEYS = (
     'log_every',
     'num_steps',
     'on_nan',
+    'report',
     'sample_every',
 )
 
@@ -166,6 +167,7 @@ def default_config():
     config.keep_every = 0  # steps of which multiples are kept too; 0 is none
     config.keep_best = ''  # metric whose best step is kept, of costs.COSTS
     config.on_nan = 'stop'  # one of checks.ON_NAN; rollback is bounded
+    config.report = True  # leave report.html when the training ends
     config.allow_bad_setup = False  # only warn where a setup cannot work
     return config
 

@@ -22,6 +22,7 @@ from gan_jax import errors
 from gan_jax import evaluating
 from gan_jax import non_finite
 from gan_jax import programs as programs_lib
+from gan_jax import reporting
 from gan_jax import run_folder
 from gan_jax import sampling
 from gan_jax import watch as watch_lib
@@ -183,6 +184,8 @@ def _train(config, workdir, images, labels, callback, override, stopper):
             batches = int(state.position) - position
             images = batches * config_lib.images_per_batch(config)
             _summarize(writer, workdir, start, config, seconds, images)
+            if config.report and parallel.is_first_host():
+                reporting.leave(workdir, gan, state, dataset, writer.say)
     finally:
         checkpoints.close()
         writer.close()

@@ -36,6 +36,7 @@ def tiny(config):
     config.log_every = 2
     config.sample_every = 2
     config.checkpoint_every = 2
+    config.report = False
     return config
 
 

@@ -23,10 +23,11 @@ FLOORS = {
     'sampling': 6, 'evaluation': 6, 'population': 6, 'programs': 6,
     'evaluating': 6.5, 'non_finite': 6.5, 'run_folder': 6.5,
     'watch': 6.7,
+    'reporting': 6.8,
     'sweeping': 7, 'train': 7,
     'command': 8,
     'check_data': 9, 'convert_inception': 9, 'doctor': 9, 'evaluate': 9,
-    'main': 9, 'pack': 9, 'prepare': 9, 'sample': 9, 'sweep': 9,
+    'main': 9, 'pack': 9, 'prepare': 9, 'report': 9, 'sample': 9, 'sweep': 9,
 }
 PURE = {room for room, floor in FLOORS.items() if floor < 1}
 IO = {'absl', 'etils', 'logging', 'pathlib', 'time', 'tensorboardX', 'tqdm'}

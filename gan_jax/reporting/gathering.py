@@ -1,0 +1,349 @@
+"""What a run folder says of its run: files in, one `Run` out.
+
+Every file may be missing, cut short or of other content: what can be read is
+read, and what cannot is left out. Only a folder of no run is refused.
+"""
+
+import json
+import math
+import re
+import shlex
+from typing import Any, NamedTuple, Optional
+
+from etils import epath
+
+from gan_jax import config as config_lib
+from gan_jax import errors
+from gan_jax import masking
+from gan_jax import sampling
+from gan_jax.runtime import writer
+
+DIAGNOSIS = 'diagnosis.jsonl'
+EVALUATION = 'evaluation.json'
+NEIGHBOURS = 'neighbours.png'
+LEVELS = ('alarm', 'warning', 'note')  # gravest first
+
+
+class Picture(NamedTuple):
+    """A picture of a step that lies in the folder."""
+
+    step: int
+    path: Any
+
+
+class Run(NamedTuple):
+    """What a folder holds.
+
+    Attributes:
+        workdir: its path, without secrets.
+        name: short.
+        config: {'loss.name': value, …}, all keys.
+        overrides: keys set on the command line, which differ from the recipe.
+        data: {'image_shape': …, 'classes': …, 'count': …}.
+        starts: dicts of environment.json, one for each start.
+        records: [{'step': int, 'd/loss': float or None, …}], by step.
+        damaged: lines of metrics that could not be read.
+        frames: `Picture` of each sample step, by step.
+        reals: path of the real images, or None.
+        reconstructed: the newest `Picture` of reconstructions, or None.
+        findings: dicts of the diagnosis; None where it was not diagnosed.
+        evaluations: dicts of `gan_jax.evaluate`.
+        neighbours: path of its picture of nearest neighbours, or None.
+    """
+
+    workdir: str
+    name: str
+    config: dict
+    overrides: tuple
+    data: dict
+    starts: list
+    records: list
+    damaged: int
+    frames: list
+    reals: Any
+    reconstructed: Optional[Picture]
+    findings: Optional[list]
+    evaluations: list
+    neighbours: Any
+
+    @property
+    def steps(self):
+        """Give the last step of which there are numbers."""
+        return self.records[-1]['step']
+
+    @property
+    def image_shape(self):
+        """Give (height, width, channels), (dimensions,), or () if unknown."""
+        shape = self.data.get('image_shape')
+        whole = isinstance(shape, list) and all(
+            isinstance(size, int) and size > 0 for size in shape
+        )
+        return tuple(shape) if whole and len(shape) in (1, 3) else ()
+
+    @property
+    def has_points(self):
+        """Say whether the samples are points, or rows of a table."""
+        return len(self.image_shape) == 1
+
+
+def gather(workdir):
+    """Read the folder of a run.
+
+    Args:
+        workdir: the folder, local or of a file system of etils.epath.
+
+    Returns:
+        `Run`.
+
+    Raises:
+        errors.CheckpointError: where it is no run's, or has no numbers yet.
+    """
+    workdir = _at(workdir)
+    try:
+        config = config_lib.flatten(sampling.load_config(workdir))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise errors.CheckpointError(
+            f'{workdir / "config.json"} is not the config of a run: {error}'
+        ) from error
+    records, damaged = _records(_lines(workdir / writer.METRICS))
+    if not records:
+        raise errors.CheckpointError(
+            f'{workdir} has no numbers yet: {writer.METRICS} is not there or '
+            'holds no line that can be read'
+        )
+    starts = [d for d in _json(workdir / 'environment.json', []) if _told(d)]
+    data = _json(workdir / 'data.json', {})
+    samples = _pictures(workdir / 'samples')
+    shown = masking.mask(str(workdir))
+    return Run(
+        workdir=shown,
+        name=shown.rstrip('/').rsplit('/', 1)[-1],
+        config=masking.mask_values(config),
+        overrides=_overrides(starts, config),
+        data=data,
+        starts=starts,
+        records=records,
+        damaged=damaged,
+        frames=_of_steps(samples, r'(\d+)'),
+        reals=samples.get('reals'),
+        reconstructed=(
+            _of_steps(samples, r'reconstructed-(\d+)') or [None]
+        )[-1],
+        findings=_findings(workdir / DIAGNOSIS),
+        evaluations=[
+            d for d in _json(workdir / EVALUATION, []) if _told(d)
+            and isinstance(d.get('values'), dict)
+        ],
+        neighbours=_there(workdir / NEIGHBOURS),
+    )
+
+
+def _at(workdir):
+    try:
+        return epath.Path(workdir).expanduser()
+    except KeyError as error:
+        raise errors.ConfigError(
+            f'--workdir={workdir} is on no file system that is known here'
+        ) from error
+
+
+def _told(item):
+    return isinstance(item, dict)
+
+
+def _text(path):
+    """Give what a file says, '' where it cannot be read."""
+    try:
+        return path.read_bytes().decode('utf-8', 'replace')
+    except OSError:
+        return ''
+
+
+def _lines(path):
+    return _text(path).splitlines()
+
+
+def _json(path, other):
+    """Give the content of a file, `other` where it is of another type."""
+    try:
+        found = json.loads(_text(path))
+    except (ValueError, RecursionError):
+        return other
+    return found if isinstance(found, type(other)) else other
+
+
+def _there(path):
+    return path if path.exists() else None
+
+
+def _dicts(lines):
+    """Give the dicts of JSON lines, and how many others there are."""
+    found = []
+    for line in lines:
+        try:
+            found.append(json.loads(line))
+        except (ValueError, RecursionError):
+            found.append(None)
+    good = [item for item in found if _told(item)]
+    return good, len(found) - len(good)
+
+
+def _records(lines):
+    """Give the numbers of each step, in order; what is none becomes None."""
+    found, damaged = _dicts(lines)
+    records = {}
+    for item in found:
+        step = item.pop('step', None)
+        if type(step) is not int or step < 0:
+            damaged += 1
+            continue
+        record = records.setdefault(step, {'step': step})
+        record |= {name: number(value) for name, value in item.items()}
+    return [records[step] for step in sorted(records)], damaged
+
+
+def number(value):
+    """Give a finite float, None for anything else."""
+    if type(value) not in (int, float):
+        return None
+    try:
+        value = float(value)
+    except OverflowError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _findings(path):
+    """Read the diagnosis: None where there was none."""
+    if not path.exists():
+        return None
+    found, _ = _dicts(_lines(path))
+    return [
+        {
+            'step': item['step'] if type(item.get('step')) is int else None,
+            'level': item['level'] if item.get('level') in LEVELS else 'note',
+            'rule': str(item.get('rule', '')),
+            'text': str(item.get('text', '')),
+            'advice': str(item.get('advice') or ''),
+            'evidence': (
+                item['evidence'] if _told(item.get('evidence')) else {}
+            ),
+        }
+        for item in found
+    ]
+
+
+def _pictures(folder):
+    """Give {name: path} of the PNG files in a folder."""
+    try:
+        paths = list(folder.iterdir())
+    except OSError:
+        return {}
+    return {
+        path.name.removesuffix('.png'): path for path in paths
+        if path.name.endswith('.png')
+    }
+
+
+def _of_steps(pictures, pattern):
+    found = [
+        Picture(int(match[1]), path) for name, path in pictures.items()
+        if (match := re.fullmatch(pattern, name, re.ASCII))
+    ]
+    return sorted(found, key=lambda picture: picture.step)
+
+
+def _overrides(starts, config):
+    """List the keys that the last start's command line sets."""
+    command = str(starts[-1].get('command', '')) if starts else ''
+    keys = re.findall(r'--?(?:no)?config\.([\w.]+)', ' '.join(_words(command)))
+    return tuple(sorted(set(keys) & set(config)))
+
+
+def _words(command):
+    try:
+        return shlex.split(command)
+    except ValueError:  # a quotation without end
+        return command.split()
+
+
+def changed(run):
+    """List the keys of a run that differ from the library's defaults."""
+    defaults = config_lib.flatten(config_lib.default_config())
+    return sorted(
+        key for key, value in run.config.items()
+        if key not in defaults or defaults[key] != value
+    )
+
+
+def differing(runs):
+    """List the keys in which runs differ."""
+    keys = sorted(set().union(*(run.config for run in runs)))
+    return [
+        key for key in keys
+        if len({repr(run.config.get(key)) for run in runs}) > 1
+    ]
+
+
+def names(runs):
+    """List the numbers that some record of some run has, sorted."""
+    found = {name for run in runs for record in run.records for name in record}
+    return sorted(found - {'step'})
+
+
+def series(run, name):
+    """Give (steps, values) of the records that have a number."""
+    pairs = [
+        (record['step'], record[name]) for record in run.records
+        if record.get(name) is not None
+    ]
+    return [step for step, _ in pairs], [value for _, value in pairs]
+
+
+def seconds(run):
+    """Give how long the logged steps took, or None.
+
+    From the speed of each line; the first compilation is not in it, and steps
+    that were lost to a kill are counted once.
+    """
+    steps, speeds = series(run, 'perf/steps_per_sec')
+    starts = [0, *steps]
+    times = [
+        (step - before) / speed
+        for before, step, speed in zip(starts, steps, speeds) if speed > 0
+    ]
+    return sum(times) if times else None
+
+
+def measured(run):
+    """Give the newest value of each number of `evaluate`.
+
+    Returns:
+        {name: (value, floor or None, step or None, what it was seen by)}.
+    """
+    found = {}
+    for told in run.evaluations:
+        step = told.get('step')
+        for name, value in told['values'].items():
+            if _told(value) and 'value' in value:
+                found[name] = (
+                    number(value['value']), number(value.get('floor')),
+                    step if type(step) is int else None, seen_by(told),
+                )
+    return found
+
+
+def seen_by(told):
+    """Name what an evaluation looked by, and at which weights."""
+    features = told.get('features')
+    name = features.get('name', '?') if _told(features) else '?'
+    return f'{name}, {told.get("weights", "?")}, {told.get("split", "?")}'
+
+
+def verdicts(run):
+    """Give the newest verdicts on copying, {'pixels': dict, …}, or {}."""
+    for told in reversed(run.evaluations):
+        found = told['values'].get('memorization')
+        if _told(found):
+            return {key: value for key, value in found.items() if _told(value)}
+    return {}

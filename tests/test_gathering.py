@@ -1,0 +1,178 @@
+"""What is read from a run folder for its report, damaged ones too."""
+
+import json
+
+import numpy as np
+import pytest
+
+import helpers
+from gan_jax import errors
+from gan_jax.reporting import gathering
+from gan_jax.runtime import writer
+
+RECORD = {'step': 2, 'd/loss': 1.5, 'perf/steps_per_sec': 4.0}
+
+
+def folder(path, lines=(RECORD,), config=None):
+    """Make the least that is a run folder."""
+    path.mkdir(parents=True, exist_ok=True)
+    config = (config or helpers.tiny_mlp()).to_dict()
+    writer.write_json(path / 'config.json', config)
+    (path / writer.METRICS).write_text(''.join(
+        (line if isinstance(line, str) else json.dumps(line)) + '\n'
+        for line in lines
+    ))
+    return path
+
+
+def gather(path, *lines):
+    return gathering.gather(folder(path, lines or (RECORD,)))
+
+
+def test_least_folder_is_a_run_in_which_most_is_missing(tmp_path):
+    run = gather(tmp_path / 'mine')
+    assert run.name == 'mine' and run.workdir == str(tmp_path / 'mine')
+    assert run.steps == 2 and run.config['loss.name'] == 'non_saturating'
+    assert run.findings is None and run.reals is None
+    assert (run.frames, run.starts, run.evaluations) == ([], [], [])
+    assert run.image_shape == () and run.overrides == ()
+
+
+def test_folder_of_no_run_is_refused_in_one_line(tmp_path):
+    with pytest.raises(errors.CheckpointError, match='not the folder of a run'):
+        gathering.gather(tmp_path / 'nothing')
+    with pytest.raises(errors.CheckpointError, match='not the config of a run'):
+        (folder(tmp_path) / 'config.json').write_text('{"loss": 3}')
+        gathering.gather(tmp_path)
+
+
+@pytest.mark.parametrize('lines', [(), ('{"step": 1, "d/', '[]')])
+def test_folder_without_numbers_is_refused(lines, tmp_path):
+    folder(tmp_path, lines)
+    with pytest.raises(errors.CheckpointError, match='has no numbers yet'):
+        gathering.gather(tmp_path)
+
+
+def test_damaged_lines_are_counted_and_the_rest_is_read_in_order(tmp_path):
+    run = gather(
+        tmp_path, {'step': 4, 'a': 4.0}, {'step': 2, 'a': float('nan')},
+        '{"step": 3, "a"', '[1]', '{"a": 1}', '{"step": true}', '\0',
+        {'step': 4, 'b': 5}, {'step': 6, 'a': '<b>', 'b': 10 ** 400},
+    )
+    assert run.damaged == 5
+    assert run.records == [
+        {'step': 2, 'a': None}, {'step': 4, 'a': 4.0, 'b': 5.0},
+        {'step': 6, 'a': None, 'b': None},
+    ]
+    assert gathering.series(run, 'a') == ([4], [4.0])
+    assert gathering.names([run]) == ['a', 'b']
+
+
+@pytest.mark.parametrize('content', ['', '{', '[', '3', '"x"', 'null', '[[1]]'])
+def test_other_files_may_hold_anything(content, tmp_path):
+    folder(tmp_path)
+    for name in ('environment.json', 'data.json', 'evaluation.json'):
+        (tmp_path / name).write_text(content)
+    run = gathering.gather(tmp_path)
+    assert (run.starts, run.data, run.evaluations) == ([], {}, [])
+
+
+@pytest.mark.parametrize('shape, found', [
+    ([8, 8, 1], (8, 8, 1)), ([2], (2,)), ([8, 8], ()), ('8x8', ()),
+    ([8, 0, 1], ()), ([8, '8', 1], ()),
+])
+def test_shape_is_taken_where_it_is_one(shape, found, tmp_path):
+    folder(tmp_path)
+    writer.write_json(tmp_path / 'data.json', {'image_shape': shape})
+    run = gathering.gather(tmp_path)
+    assert run.image_shape == found and run.has_points == (found == (2,))
+
+
+def test_pictures_are_found_by_step(tmp_path):
+    samples = folder(tmp_path) / 'samples'
+    for name in ('000010', '000002', 'reals', 'reconstructed-000004', 'x2'):
+        writer.save_png(samples / f'{name}.png', np.zeros((2, 2, 1), np.uint8))
+    run = gathering.gather(tmp_path)
+    assert [frame.step for frame in run.frames] == [2, 10]
+    assert run.reals.name == 'reals.png' and run.reconstructed.step == 4
+
+
+def test_diagnosis_is_read_missing_and_empty_are_two_things(tmp_path):
+    assert gather(tmp_path).findings is None
+    path = tmp_path / gathering.DIAGNOSIS
+    path.write_text('')
+    assert gathering.gather(tmp_path).findings == []
+    path.write_text(
+        '{"step": 5, "rule": "r", "level": "alarm", "text": "t", "advice": "a",'
+        '"evidence": {"x": 1}}\nbroken\n{"level": "odd", "evidence": 3}\n'
+    )
+    assert gathering.gather(tmp_path).findings == [
+        {'step': 5, 'rule': 'r', 'level': 'alarm', 'text': 't', 'advice': 'a',
+         'evidence': {'x': 1}},
+        {'step': None, 'rule': '', 'level': 'note', 'text': '', 'advice': '',
+         'evidence': {}},
+    ]
+
+
+@pytest.mark.parametrize('command, keys', [
+    ('python -m x --config=a.py --config.d_steps=2', ('d_steps',)),
+    ('python -m x -config.loss.name hinge --noconfig.report',
+     ('loss.name', 'report')),
+    ("python -m x --config.no_such=1 --config.seed='2 3", ('seed',)),
+    ('python mine.py', ()),
+])
+def test_keys_of_the_command_line_are_known(command, keys, tmp_path):
+    folder(tmp_path)
+    writer.write_json(
+        tmp_path / 'environment.json', [{'command': 'old'},
+                                        {'command': command}]
+    )
+    assert gathering.gather(tmp_path).overrides == keys
+
+
+def test_changed_and_differing_keys(tmp_path):
+    config = helpers.tiny_mlp()
+    first = gathering.gather(folder(tmp_path / 'a', config=config))
+    config.loss.name = 'hinge'
+    second = gathering.gather(folder(tmp_path / 'b', config=config))
+    assert 'batch_size' in gathering.changed(first)
+    assert 'loss.name' not in gathering.changed(first)
+    assert 'loss.name' in gathering.changed(second)
+    assert gathering.differing([first, second]) == ['loss.name']
+
+
+def test_secrets_are_masked(tmp_path):
+    config = helpers.tiny_mlp()
+    config.data.path = 'https://me:hunter2@host/x'
+    run = gathering.gather(folder(tmp_path, config=config))
+    assert 'hunter2' not in repr(run)
+
+
+def test_time_is_that_of_the_logged_steps(tmp_path):
+    run = gather(
+        tmp_path, {'step': 10, 'perf/steps_per_sec': 2.0}, {'step': 15},
+        {'step': 30, 'perf/steps_per_sec': 4.0},
+        {'step': 30, 'perf/steps_per_sec': 4.0},
+    )
+    assert gathering.seconds(run) == 10 / 2 + 20 / 4
+    assert gathering.seconds(gather(tmp_path, {'step': 3})) is None
+
+
+def test_newest_evaluation_of_each_number_counts(tmp_path):
+    folder(tmp_path)
+    copying = {'pixels': {'verdict': 'copies', 'nearer': 0.5}}
+    writer.write_json(tmp_path / 'evaluation.json', [
+        {'step': 2, 'values': {'fid': {'value': 9.0, 'floor': 1.0},
+                               'is': {'value': 2.0}}},
+        {'step': 4, 'weights': 'ema', 'split': 'train',
+         'features': {'name': 'pixels'},
+         'values': {'fid': {'value': 7.0, 'floor': None},
+                    'memorization': copying}},
+        {'values': 3},
+    ])
+    run = gathering.gather(tmp_path)
+    assert gathering.measured(run) == {
+        'fid': (7.0, None, 4, 'pixels, ema, train'),
+        'is': (2.0, None, 2, '?, ?, ?'),
+    }
+    assert gathering.verdicts(run) == copying
