@@ -208,6 +208,7 @@ class Visit:
         self.page = browser.new_page(
             viewport={'width': width, 'height': 800}, color_scheme=scheme
         )
+        self.page.set_default_timeout(120_000)
         self.told, self.asked = [], []
         self.page.on('console', lambda message: self.told.append(message.text))
         self.page.on('pageerror', lambda error: self.told.append(str(error)))
