@@ -124,11 +124,22 @@ def save_png(flag, path, image):
     """
     from gan_jax.runtime import writer
 
-    try:
+    with written(flag, path):
         writer.save_png(path, image)
+
+
+@contextlib.contextmanager
+def written(flag, path):
+    """Tell in one line what keeps the path of a flag from being written.
+
+    Raises:
+        errors.ConfigError: for an OSError.
+    """
+    try:
+        yield
     except OSError as error:
         raise errors.ConfigError(
-            f'{flag}={path} cannot be written: {error.strerror}'
+            f'{flag}={path} cannot be written: {error.strerror or error}'
         ) from error
 
 

@@ -1,33 +1,29 @@
-"""Write a grid of samples from a run folder.
+"""Write samples from a run folder.
 
     python -m gan_jax.sample --workdir=runs/dcgan --seeds=0-63 --out=grid.png
     python -m gan_jax.sample --workdir=runs/dcgan --seeds=0-8 --between=10
+    python -m gan_jax.sample --workdir=runs/dcgan --truncation=0.7 --out=a.npz
+    python -m gan_jax.sample --workdir=runs/dcgan --seeds=0-999 --out=samples/
 
-The second has a row for each way from one seed to the next.
+The second has a row for each way from one seed to the next. The third keeps
+arrays: samples, z, seeds and labels. The last writes one PNG for each seed.
 """
 
 from absl import flags
 
 from gan_jax import command
+from gan_jax import run_flags
 
-WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.')
 SEEDS = flags.DEFINE_string('seeds', '0-63', "Such as '0-63' or '3,7,10-12'.")
-OUT = flags.DEFINE_string('out', 'grid.png', 'PNG file to write.')
-STEP = flags.DEFINE_string(
-    'step', None, "A saved step, or 'best' of a run with keep_best; newest by "
-    'default.'
-)
-WEIGHTS = flags.DEFINE_enum(
-    'weights', 'ema', ['ema', 'raw', 'snapshots'],
-    "The generator's moving average, itself, or its snapshots' average."
+OUT = flags.DEFINE_string(
+    'out', 'grid.png', 'PNG file to write; an .npz file; or, ending in /, a '
+    'folder of one PNG for each seed.'
 )
 COLUMNS = flags.DEFINE_integer(
     'columns', None, 'Images in a row; a square grid by default.', lower_bound=1
 )
-LABELS = flags.DEFINE_string(
-    'labels', None, "Classes asked for, such as '7' or '0-9', over and over; "
-    'by default seed modulo number of classes.'
-)
+LABELS = run_flags.define_labels()
+TRUNCATION = run_flags.define_truncation()
 BETWEEN = flags.DEFINE_integer(
     'between', None, 'Images of the way from each seed to the next.',
     lower_bound=2,
@@ -39,46 +35,62 @@ PATH = flags.DEFINE_enum(
 
 def main(argv):
     """Sample --seeds from --workdir into --out."""
-    del argv
     from gan_jax import errors
     from gan_jax import sampling
-    from gan_jax.runtime import environment
+
+    seeds = sampling.parse_seeds(SEEDS.value)
+    if BETWEEN.value and len(seeds) < 2:
+        raise errors.ConfigError(
+            f'--between={BETWEEN.value} needs two or more --seeds'
+        )
+    if BETWEEN.value and not _is_grid():
+        raise errors.ConfigError('--between needs an --out that is a PNG file')
+    gan, state = run_flags.open_run(argv)
+    options = {
+        'labels': run_flags.labels(LABELS, len(seeds)),
+        'weights': run_flags.WEIGHTS.value, 'truncation': TRUNCATION.value,
+    }
+    if BETWEEN.value:
+        images = sampling.between(
+            gan, state, seeds, BETWEEN.value, path=PATH.value, **options
+        )
+    else:
+        images = sampling.sample(gan, state, seeds, **options)
+    with command.written('--out', OUT.value):
+        _save(gan, seeds, images, options['labels'])
+    told = run_flags.told(state)
+    print(f'{len(images)} samples of {told} are in {OUT.value}')
+
+
+def _is_grid():
+    return not OUT.value.endswith(('.npz', '/'))
+
+
+def _save(gan, seeds, images, labels):
+    """Write what the ending of --out asks for."""
+    from gan_jax import errors
+    from gan_jax import sampling
     from gan_jax.runtime import writer
 
-    if not WORKDIR.value:
-        raise errors.ConfigError('name a run, such as --workdir=runs/dcgan')
-    seeds = sampling.parse_seeds(SEEDS.value)
-    environment.use_compilation_cache()
-    gan, state = sampling.load(
-        WORKDIR.value, sampling.parse_step(STEP.value)
-    )
-    labels = None
-    if LABELS.value is not None:
-        wanted = sampling.parse_seeds(LABELS.value, '--labels')
-        labels = [wanted[place % len(wanted)] for place in range(len(seeds))]
-    columns = COLUMNS.value
-    if BETWEEN.value:
-        if len(seeds) < 2:
-            raise errors.ConfigError(
-                f'--between={BETWEEN.value} needs two or more --seeds'
-            )
-        images = sampling.between(
-            gan, state, seeds, BETWEEN.value, path=PATH.value, labels=labels,
-            weights=WEIGHTS.value,
+    if OUT.value.endswith('.npz'):
+        labels = sampling.labels_of(gan, seeds, labels)
+        writer.save_arrays(
+            OUT.value, samples=images, seeds=seeds,
+            z=sampling.latents_of(gan, seeds, TRUNCATION.value),
+            **({} if labels is None else {'labels': labels}),
         )
-        columns = columns or BETWEEN.value
+    elif images.ndim == 2 and not _is_grid():
+        raise errors.ConfigError(
+            f'--out={OUT.value} asks for images, and these are points'
+        )
+    elif not _is_grid():
+        for seed, image in zip(seeds, writer.to_uint8(images)):
+            writer.save_png(f'{OUT.value}{seed:06d}.png', image)
+    elif images.ndim == 2:
+        writer.save_png(OUT.value, writer.scatter(images))
     else:
-        images = sampling.sample(
-            gan, state, seeds, labels=labels, weights=WEIGHTS.value
-        )
-    picture = writer.scatter(images) if images.ndim == 2 else (
-        writer.grid(images, columns)
-    )
-    command.save_png('--out', OUT.value, picture)
-    print(
-        f'{len(images)} samples of step {int(state.step)} '
-        f'({WEIGHTS.value}) are in {OUT.value}'
-    )
+        columns = COLUMNS.value or BETWEEN.value
+        writer.save_png(OUT.value, writer.grid(images, columns))
 
 
 if __name__ == '__main__':

@@ -73,7 +73,9 @@ def _latents(gan, seeds):
 _generate = jax.jit(game.generate, static_argnums=0)
 
 
-def sample(gan, state, seeds, *, labels=None, weights='ema'):
+def sample(
+    gan, state, seeds, *, labels=None, weights='ema', truncation=None
+):
     """Generate one image for each seed.
 
     A seed gives the same z in every run of one latent size, alone or among
@@ -87,6 +89,7 @@ def sample(gan, state, seeds, *, labels=None, weights='ema'):
             number of classes. Of a GAN with a condition alone.
         weights: one of `game.WEIGHTS`: the generator's moving average, itself
             as it is, or the plain average of its last snapshots.
+        truncation: as `latents_of`.
 
     Returns:
         float32 [len(seeds), H, W, C] in [-1, 1].
@@ -94,17 +97,19 @@ def sample(gan, state, seeds, *, labels=None, weights='ema'):
     Raises:
         errors.ConfigError: for labels or weights that the GAN does not have.
     """
-    labels = _labels_of(gan, seeds, labels)
-    return _sample(gan, state, _latents_of(gan, seeds), labels, weights)
+    labels = labels_of(gan, seeds, labels)
+    z = latents_of(gan, seeds, truncation)
+    return generate(gan, state, z, labels, weights=weights)
 
 
 def between(
-    gan, state, seeds, count, *, path='slerp', labels=None, weights='ema'
+    gan, state, seeds, count, *, path='slerp', labels=None, weights='ema',
+    truncation=None,
 ):
     """Generate the ways from each seed's image to the next seed's.
 
     Args:
-        gan, state, weights: as `sample`.
+        gan, state, weights, truncation: as `sample`.
         seeds: two or more.
         labels: the class of each way's start, as `sample`; it stays.
         count: images of each way, both ends included, >= 2.
@@ -116,16 +121,18 @@ def between(
     Raises:
         errors.ConfigError: as `sample`.
     """
-    z = _latents_of(gan, seeds)
+    z = latents_of(gan, seeds, truncation)
     shares = jnp.linspace(0, 1, count)
     ways = [
         latents.PATHS[path](first, last, shares)
         for first, last in zip(z, z[1:])
     ]
-    labels = _labels_of(gan, seeds, labels)
+    labels = labels_of(gan, seeds, labels)
     if labels is not None:
         labels = np.repeat(labels[:-1], count)
-    return _sample(gan, state, np.concatenate(ways), labels, weights)
+    return generate(
+        gan, state, np.concatenate(ways), labels, weights=weights
+    )
 
 
 def reconstruct(gan, state, images):
@@ -160,8 +167,19 @@ def encodes(gan):
 _reconstruct = jax.jit(baselines.reconstruct, static_argnums=0)
 
 
-def _labels_of(gan, seeds, labels):
-    """Give the class of each seed, None where the GAN has no condition."""
+def labels_of(gan, seeds, labels=None):
+    """Give the class of each seed, None where the GAN has no condition.
+
+    Args:
+        gan: `game.GAN`.
+        seeds, labels: as `sample`.
+
+    Returns:
+        int32 [len(seeds)], or None.
+
+    Raises:
+        errors.ConfigError: for labels that the GAN does not have.
+    """
     if not gan.num_classes:
         if labels is not None:
             raise errors.ConfigError(
@@ -181,8 +199,33 @@ def _labels_of(gan, seeds, labels):
     return labels
 
 
-def _latents_of(gan, seeds):
-    """Give the z of each seed, [len(seeds), latent_size]."""
+def latents_of(gan, seeds, truncation=None):
+    """Give the z of each seed.
+
+    Args:
+        gan: `game.GAN`.
+        seeds: sequence of ints in [0, 2^31).
+        truncation: largest size of each value, see `latents.TRUNCATIONS`; None
+            for any.
+
+    Returns:
+        float32 [len(seeds), latent_size].
+
+    Raises:
+        errors.ConfigError: where the GAN's latent has no truncation.
+    """
+    if truncation is not None and gan.latent not in latents.TRUNCATIONS:
+        raise errors.ConfigError(
+            f'truncation={truncation} has no meaning: latent={gan.latent!r} '
+            'has one length'
+        )
+    z = _drawn(gan, seeds)
+    if truncation is None:
+        return z
+    return np.asarray(latents.TRUNCATIONS[gan.latent](z, truncation))
+
+
+def _drawn(gan, seeds):
     seeds = np.asarray(seeds, np.int32)
     padded = np.pad(seeds, (0, -len(seeds) % BATCH), mode='edge')
     return np.concatenate([
@@ -190,7 +233,7 @@ def _latents_of(gan, seeds):
     ])[:len(seeds)]
 
 
-def _check_weights(gan, state, weights):
+def check_weights(gan, state, weights):
     """Refuse weights that do not exist, or do not exist yet."""
     if weights not in game.WEIGHTS:
         raise errors.ConfigError(
@@ -211,9 +254,21 @@ def _check_weights(gan, state, weights):
         )
 
 
-def _sample(gan, state, z, labels, weights):
-    """Generate images of latents, in chunks of one size."""
-    _check_weights(gan, state, weights)
+def generate(gan, state, z, labels=None, *, weights='ema'):
+    """Generate images of latents, in chunks of one size.
+
+    Args:
+        gan, state, weights: as `sample`.
+        z: [N, latent_size], as of `latents_of`.
+        labels: int32 [N], as of `labels_of`.
+
+    Returns:
+        float32 [N, H, W, C] in [-1, 1].
+
+    Raises:
+        errors.ConfigError: for weights that the GAN does not have.
+    """
+    check_weights(gan, state, weights)
     places = np.arange(-(-len(z) // BATCH) * BATCH)
     chunks = np.minimum(places, len(z) - 1).reshape(-1, BATCH)
     # The rest of the state stays behind: it is not needed to sample.
@@ -227,6 +282,20 @@ def _sample(gan, state, z, labels, weights):
         for chunk in chunks
     ]
     return np.concatenate(images)[:len(z)]
+
+
+def codes_fn(gan, state):
+    """Give `game.like_codes` as a function of z alone, cheap to call.
+
+    The map is affine but where codes are given; what it takes to find it is
+    done once, here.
+    """
+    if gan.latent != 'fitted' or gan.baseline == 'given':
+        return functools.partial(game.like_codes, gan, state)
+    size = gan.latent_size
+    mean = np.asarray(game.like_codes(gan, state, jnp.zeros((1, size))))
+    matrix = np.asarray(game.like_codes(gan, state, jnp.eye(size))) - mean
+    return lambda z: mean + jnp.matmul(z, matrix, precision='highest')
 
 
 def load_config(workdir):

@@ -3,7 +3,8 @@
     python tests/command_worker.py < lists.json
 
 Reads a JSON list of argument lists and writes one of [exit code, stdout,
-stderr]. The imports are made once, so that a command takes a moment.
+stderr]. A list that begins with a name such as gan_jax.export runs that
+command. The imports are made once, so that a command takes a moment.
 """
 
 import json
@@ -22,9 +23,11 @@ SECONDS = 60  # that a command may take; mistakes are told at once
 
 def _be_main(arguments):
     """Run the command, and end without the seconds of unloading it all."""
-    sys.argv, code = ['gan_jax.main', *arguments], 0
+    if not arguments or not arguments[0].startswith('gan_jax.'):
+        arguments = ['gan_jax.main', *arguments]
+    sys.argv, code = arguments, 0
     try:
-        runpy.run_module('gan_jax.main', run_name='__main__')
+        runpy.run_module(arguments[0], run_name='__main__')
     except SystemExit as end:
         code = end.code or 0
     except BaseException:

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import json
 import os
 import pathlib
 import subprocess
@@ -15,8 +16,12 @@ import numpy as np
 import optax
 import pytest
 
+from gan_jax import build
 from gan_jax import config as config_lib
 from gan_jax import losses
+from gan_jax import run_folder
+from gan_jax import train
+from gan_jax.data import sources
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
 from gan_jax.steps import adversarial
@@ -171,6 +176,76 @@ def load_script(name):
         own([name, *arguments])
 
     return module, parse
+
+
+def commands(lists, cwd=None):
+    """Run command lines by `command_worker.py`, whose imports serve them all.
+
+    Args:
+        lists: of arguments; the first may name the command.
+        cwd: folder to run them in.
+
+    Returns:
+        List of [exit code, stdout, stderr].
+    """
+    worker = pathlib.Path(__file__).parent / 'command_worker.py'
+    done = subprocess.run(
+        [sys.executable, worker],
+        input=json.dumps([list(map(str, line)) for line in lists]),
+        env=environment(), capture_output=True, text=True, cwd=cwd,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def untrained(config, workdir, images=None, labels=None):
+    """Leave a run folder of step 4 that no program was compiled for.
+
+    Its weights are drawn; averages, statistics and moments of codes are unlike
+    those of a start, so that whoever leaves one of them out is found.
+
+    Returns:
+        `train.Run`.
+    """
+    dataset = build.dataset(config) if images is None else (
+        sources.from_arrays(images, labels, request=build.request(config))
+    )
+    shape = dataset.images.shape[1:]
+    gan = build.gan(config, shape, len(dataset.classes), len(dataset.images))
+    state = train._initial_state(gan, config, shape)
+    random = np.random.RandomState(0)
+
+    def draw(leaf):
+        if leaf.dtype != np.float32:
+            return leaf
+        spread = 0.4 if leaf.ndim > 1 else 0.1
+        return leaf + random.uniform(0, spread, leaf.shape).astype(leaf.dtype)
+
+    def player(state):
+        return state.replace(
+            params=jax.tree.map(draw, state.params),
+            stats=jax.tree.map(draw, state.stats),
+        )
+
+    memory = dict(state.memory)
+    if 'codes' in memory:
+        factor = random.normal(size=memory['codes']['second'].shape)
+        memory['codes'] = {
+            'mean': np.full_like(memory['codes']['mean'], 0.3),
+            'second': np.float32(factor @ factor.T) + 1,
+        }
+    state = state.replace(
+        step=np.int32(4), generator=player(state.generator),
+        discriminator=player(state.discriminator), memory=memory,
+        ema_params=jax.tree.map(draw, state.ema_params),
+        ema_stats=jax.tree.map(draw, state.ema_stats),
+    )
+    workdir = run_folder.at(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    checkpoints = run_folder.open_checkpoints(workdir, config, dataset, False)
+    checkpoints.save(4, state)
+    checkpoints.close()
+    return train.Run(workdir, gan, state)
 
 
 def run(*arguments, devices=1, timeout=300, **kwargs):

@@ -1,9 +1,5 @@
 """What people mistype at `gan_jax.main`: one line on stderr, exit code 2."""
 
-import json
-import subprocess
-import sys
-
 import pytest
 
 import helpers
@@ -106,6 +102,36 @@ OTHERS = [
     ([f'{DCGAN}:minst'], "did you mean 'mnist'"),
 ]
 NUMBER = len(OVERRIDES) + len(RECIPES) + len(OTHERS)
+# Of each tool on a run folder: what may follow --workdir, --out or both.
+TOOLS = {
+    'sample': '--out=x.png', 'export': '--out=x',
+}
+OF_ALL_TOOLS = [  # (flags, exit code, words of the line); RUN is one
+    ([], 2, 'name a run'),
+    (['--workdir=nowhere'], 5, 'is not the folder of a run'),
+    (['--workdir=RUN', '--step=3'], 5, 'no checkpoint of step 3'),
+    (['--workdir=RUN', '--step=soon'], 2, "--step='soon'"),
+    (['--workdir=RUN', '--step=best'], 5, 'saved as the best'),
+    (['--workdir=RUN', '--weights=snapshots'], 2, 'snapshots.count=0'),
+    (['--workdir=RUN', '--weights=best'], 2, 'weights'),
+    (['--workdir=RUN', 'surplus'], 2, "'surplus'"),
+    (['--workdir=RUN', '--sed=3'], 2, 'sed'),
+]
+OF_ONE_TOOL = [  # (tool and flags, words of the line); the exit code is 2
+    (['sample', '--seeds=a'], "--seeds='a'"),
+    (['sample', '--seeds=0-4-5'], "--seeds='0-4-5'"),
+    (['sample', '--seeds=-1'], "--seeds='-1'"),
+    (['sample', '--seeds=99999999999'], '2^31'),
+    (['sample', '--labels=3'], 'no condition'),
+    (['sample', '--truncation=0'], 'truncation'),
+    (['sample', '--truncation=-1'], 'truncation'),
+    (['sample', '--between=4', '--seeds=1'], 'two or more'),
+    (['sample', '--between=4', '--out=x.npz'], '--between'),
+    (['sample', '--out=/dev/null/x.png'], 'cannot be written'),
+    (['sample', '--out=/dev/null/x.npz'], 'cannot be written'),
+    (['export', '--out='], 'name a folder'),
+    (['export', '--out=/dev/null/x'], 'cannot be written'),
+]
 
 
 @pytest.fixture(scope='module')
@@ -120,18 +146,46 @@ def told(tmp_path_factory):
         ([f'--config={folder}/{name}.py'], says)
         for name, (_, says) in RECIPES.items()
     ] + OTHERS
-    done = subprocess.run(
-        [sys.executable, ROOT / 'tests' / 'command_worker.py'],
-        input=json.dumps([arguments for arguments, _ in commands]),
-        env=helpers.environment(), capture_output=True, text=True,
-        cwd=folder / 'cwd',
+    results = helpers.commands(
+        [arguments for arguments, _ in commands], folder / 'cwd'
     )
-    assert done.returncode == 0, done.stderr
     assert list((folder / 'cwd').iterdir()) == []  # no folder of a run
-    return [
-        (*command, *result)
-        for command, result in zip(commands, json.loads(done.stdout))
+    return [(*command, *result) for command, result in zip(commands, results)]
+
+
+@pytest.fixture(scope='module')
+def told_by_tools(tmp_path_factory):
+    """Give (arguments, words, expected code, exit code, stdout, stderr)."""
+    folder = tmp_path_factory.mktemp('tools')
+    workdir = folder / 'run'
+    helpers.untrained(
+        helpers.tiny_mlp(), workdir, helpers.random_images()
+    )
+    cases = [
+        ([tool, *flags, out], words, code) for tool, out in TOOLS.items()
+        for flags, code, words in OF_ALL_TOOLS
+    ] + [
+        ([tool, '--workdir=RUN', TOOLS[tool], *flags], words, 2)
+        for (tool, *flags), words in OF_ONE_TOOL
     ]
+    (folder / 'cwd').mkdir()
+    results = helpers.commands([
+        [f'gan_jax.{tool}', *(f.replace('RUN', str(workdir)) for f in flags)]
+        for (tool, *flags), _, _ in cases
+    ], folder / 'cwd')
+    assert list((folder / 'cwd').iterdir()) == []  # nothing is half written
+    return [(*case, *result) for case, result in zip(cases, results)]
+
+
+@pytest.mark.parametrize(
+    'number', range(len(TOOLS) * len(OF_ALL_TOOLS) + len(OF_ONE_TOOL))
+)
+def test_mistake_of_a_tool_is_one_line(number, told_by_tools):
+    arguments, says, expected, code, out, err = told_by_tools[number]
+    assert code == expected, f'{arguments}: {out}{err}'
+    assert len(err.splitlines()) == 1, f'{arguments}: {err}'
+    assert err.startswith('error: ') and says in err, f'{arguments}: {err}'
+    assert len(err) < 500 and out == '', arguments
 
 
 @pytest.mark.parametrize('number', range(NUMBER))

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from gan_jax.steps import latents
 
@@ -51,3 +52,29 @@ def test_ends_and_middles_of_paths_between_latents():
     np.testing.assert_allclose(arc, [first, [root, root, 0], last], atol=1e-6)
     same = latents.slerp(first, first, jnp.array(ends))
     np.testing.assert_allclose(same, [first] * 3, atol=1e-6)
+
+
+def test_truncated_gaussian_has_the_law_cut_off():
+    z = jax.random.normal(jax.random.key(0), (20_000, 1))
+    for limit in (0.5, 1.0, 2.0):
+        cut = np.asarray(latents.truncate_gaussian(z, limit)).ravel()
+        assert np.abs(cut).max() < limit
+        law = scipy.stats.truncnorm(-limit, limit)
+        assert scipy.stats.kstest(cut, law.cdf).pvalue > 0.01
+        order = np.argsort(z.ravel())
+        assert (np.diff(cut[order]) >= 0).all()
+
+
+def test_a_distant_limit_leaves_z_as_it_is():
+    z = np.linspace(-6, 6, 49, dtype=np.float32)
+    np.testing.assert_allclose(
+        latents.truncate_gaussian(z, 9.0), z, rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_array_equal(latents.truncate_uniform(z / 6, 9.0), z / 6)
+
+
+def test_truncated_uniform_is_narrower():
+    z = np.array([-1.0, -0.2, 0.8], np.float32)
+    np.testing.assert_allclose(
+        latents.truncate_uniform(z, 0.5), [-0.5, -0.1, 0.4]
+    )

@@ -11,8 +11,8 @@ PACKAGE = pathlib.Path(__file__).parent.parent / 'gan_jax'
 # imports from lower floors, or from its own room.
 FLOORS = {
     'augment': 0, 'errors': 0, 'keys': 0, 'labels': 0, 'masking': 0,
-    'losses': 0.5, 'metrics': 0.5, 'mixtures': 0, 'reconstructions': 0,
-    'regularizers': 0.5, 'schedules': 0, 'transforms': 0,
+    'mixtures': 0, 'reconstructions': 0, 'schedules': 0, 'transforms': 0,
+    'losses': 0.5, 'metrics': 0.5, 'regularizers': 0.5,
     'networks': 1,
     'data': 2,
     'steps': 3,
@@ -20,14 +20,15 @@ FLOORS = {
     'config': 4, 'measures': 4, 'runtime': 4,
     'checks': 4.5,
     'build': 5, 'recipe': 5,
-    'sampling': 6, 'evaluation': 6, 'population': 6, 'programs': 6,
-    'evaluating': 6.5, 'non_finite': 6.5, 'run_folder': 6.5,
+    'evaluation': 6, 'population': 6, 'programs': 6, 'sampling': 6,
+    'evaluating': 6.5, 'exporting': 6.5, 'non_finite': 6.5, 'run_folder': 6.5,
     'watch': 6.7,
     'reporting': 6.8,
     'sweeping': 7, 'train': 7,
-    'command': 8,
+    'command': 8, 'run_flags': 8,
     'check_data': 9, 'convert_inception': 9, 'doctor': 9, 'evaluate': 9,
-    'main': 9, 'pack': 9, 'prepare': 9, 'report': 9, 'sample': 9, 'sweep': 9,
+    'export': 9, 'main': 9, 'pack': 9, 'prepare': 9, 'report': 9, 'sample': 9,
+    'sweep': 9,
 }
 PURE = {room for room, floor in FLOORS.items() if floor < 1}
 IO = {'absl', 'etils', 'logging', 'pathlib', 'time', 'tensorboardX', 'tqdm'}

@@ -148,6 +148,14 @@ def save_png(path, image):
         Image.fromarray(squeezed).save(file, 'png')
 
 
+def save_arrays(path, **arrays):
+    """Write arrays by name as an .npz file; makes its folder."""
+    path = epath.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open('wb') as file:
+        np.savez(file, **arrays)
+
+
 def write_json(path, content):
     """Write JSON whole: to a neighbour first, then by renaming."""
     path = epath.Path(path)

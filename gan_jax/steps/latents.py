@@ -32,6 +32,39 @@ LATENTS = {
 }
 
 
+def truncate_gaussian(z, limit):
+    """Bring values of N(0, 1) to that law cut off at ±limit, in their order.
+
+    Each keeps its share of what is smaller, so that a seed's z changes little
+    where the limit does. Brock et al., Large Scale GAN Training,
+    https://arxiv.org/abs/1809.11096, 2018, section 3.1, draw again what is
+    outside, which has the same law.
+
+    Args:
+        z: [B, latent_size].
+        limit: > 0.
+
+    Returns:
+        [B, latent_size].
+    """
+    outside = jax.scipy.special.ndtr(-limit)
+    smaller = jax.scipy.special.ndtr(-jnp.abs(z))  # in (0, 1/2], precise
+    inside = outside + (1 - 2 * outside) * smaller
+    return -jnp.sign(z) * jax.scipy.special.ndtri(inside)
+
+
+def truncate_uniform(z, limit):
+    """Bring U[-1, 1) to U[-limit, limit); as `truncate_gaussian`."""
+    return z * jnp.minimum(limit, 1)
+
+
+# A sphere has no values to cut off.
+TRUNCATIONS = {
+    'fitted': truncate_gaussian, 'gaussian': truncate_gaussian,
+    'uniform': truncate_uniform,
+}
+
+
 def draw(key, slots, latent_size, name='gaussian'):
     """Draw one z for each slot, keyed by the slot.
 

@@ -1,0 +1,318 @@
+"""A generator as files that need none of this package.
+
+StableHLO with the weights in it, the weights by name, a model card, and a
+script that samples by the first with JAX, NumPy and Pillow alone.
+"""
+
+import json
+
+from etils import epath
+import jax
+from jax import export as jax_export
+import jax.numpy as jnp
+import numpy as np
+from safetensors import numpy as safetensors
+
+import gan_jax
+from gan_jax import config as config_lib
+from gan_jax import sampling
+from gan_jax.runtime import environment
+from gan_jax.steps import game
+
+PROGRAM = 'generator.stablehlo'
+TENSORS = 'generator.safetensors'
+CARD = 'README.md'
+SCRIPT = 'sample.py'
+PLATFORMS = ('cpu', 'cuda', 'tpu')
+SHOWN = ('d/loss', 'g/loss', 'data/epoch')  # numbers of the card
+
+# How the script draws one z: `latents.LATENTS` in words of JAX alone.
+NORMAL = 'return jax.random.normal(key, ({size},))'
+DRAWS = {
+    'fitted': NORMAL,
+    'gaussian': NORMAL,
+    'sphere': 'z = jax.random.normal(key, ({size},))\n    '
+    'return z * ({size} ** 0.5 / jax.numpy.linalg.norm(z))',
+    'uniform': 'return jax.random.uniform(key, ({size},), minval=-1)',
+}
+SCRIPT_TEXT = '''\
+"""Draw samples by seed: python sample.py 0 1 2 --out=samples.{ending}."""
+import argparse
+import pathlib
+
+import jax
+from jax import export
+import numpy as np
+{pillow}
+
+def draw(seed):
+    key = jax.random.fold_in(jax.random.key(0), seed)
+    {draw}
+
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument('seeds', type=int, nargs='*', default=range({count}))
+{label_flag}parser.add_argument('--out', default='samples.{ending}')
+args = parser.parse_args()
+program = pathlib.Path(__file__).with_name('{program}').read_bytes()
+seeds = np.array(args.seeds, np.int32)
+{labels}inputs = {inputs}
+samples = np.asarray(export.deserialize(bytearray(program)).call(*inputs))
+{save}'''
+LABELS = '''\
+labels = seeds % {classes} if args.label is None else 0 * seeds + args.label
+'''
+SAVE_IMAGES = '''\
+if args.out.endswith('.npy'):
+    np.save(args.out, samples)
+else:
+    row = np.concatenate(samples, 1) * 127.5 + 127.5
+    row = np.clip(np.round(row), 0, 255).astype(np.uint8)
+    Image.fromarray({row}).save(args.out)
+'''
+
+
+def write(folder, workdir, gan, state, weights='ema'):
+    """Write the four files.
+
+    Args:
+        folder: local or of a file system of etils.epath; made if missing.
+        workdir: folder of the run.
+        gan: `game.GAN`.
+        state: `game.GANState`.
+        weights: one of `game.WEIGHTS`.
+
+    Raises:
+        OSError: where a file cannot be written.
+    """
+    folder = epath.Path(folder).expanduser()
+    files = {
+        PROGRAM: program(gan, state, weights),
+        TENSORS: tensors(workdir, gan, state, weights),
+        SCRIPT: script(gan, sampling.load_data(workdir)).encode(),
+        CARD: card(workdir, gan, state, weights).encode(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+def program(gan, state, weights='ema'):
+    """Export z [B, latent_size], and labels, to images, for any B.
+
+    The weights are constants in it. `game.like_codes` is part of it, so that z
+    is what a seed draws, of baselines too.
+
+    Args:
+        gan, state, weights: as `write`.
+
+    Returns:
+        bytes, for `jax.export.deserialize`.
+    """
+    params, stats = jax.tree.map(jnp.asarray, game.WEIGHTS[weights](state))
+    codes = sampling.codes_fn(gan, state)
+
+    def generate(z, labels=None):
+        return game.generate(gan, params, stats, codes(z), labels)
+
+    size, = jax_export.symbolic_shape('batch')
+    inputs = [jax.ShapeDtypeStruct((size, gan.latent_size), jnp.float32)]
+    if gan.num_classes:
+        inputs.append(jax.ShapeDtypeStruct((size,), jnp.int32))
+    exported = jax_export.export(jax.jit(generate), platforms=PLATFORMS)
+    return bytes(exported(*inputs).serialize())
+
+
+def tensors(workdir, gan, state, weights='ema'):
+    """Give the weights by name, float32, as bytes of a safetensors file.
+
+    Args:
+        workdir, gan, state, weights: as `write`.
+    """
+    params, stats = game.WEIGHTS[weights](state)
+    named = {
+        jax.tree_util.keystr(path, simple=True, separator='.'): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(
+            {'params': params, **stats}
+        )
+    }
+    data = sampling.load_data(workdir)
+    return safetensors.save(
+        {name: np.asarray(leaf, np.float32) for name, leaf in named.items()},
+        metadata={
+            'made_by': f'gan_jax {gan_jax.__version__}',
+            'step': str(int(state.step)),
+            'weights': weights,
+            'latent': gan.latent,
+            'latent_size': str(gan.latent_size),
+            'num_classes': str(gan.num_classes),
+            'image_shape': json.dumps(data['image_shape']),
+        },
+    )
+
+
+def script(gan, data):
+    """Write the script that samples.
+
+    Args:
+        gan: `game.GAN`.
+        data: as of `sampling.load_data`.
+
+    Returns:
+        str.
+    """
+    shape = data['image_shape']
+    points = len(shape) == 1
+    classes = gan.num_classes
+    return SCRIPT_TEXT.format(
+        ending='npy' if points else 'png', count=1000 if points else 16,
+        pillow='' if points else 'from PIL import Image\n',
+        program=PROGRAM,
+        draw=DRAWS[gan.latent].format(size=gan.latent_size),
+        label_flag="parser.add_argument('--label', type=int)\n" * bool(classes),
+        labels=LABELS.format(classes=classes) if classes else '',
+        inputs=f'jax.vmap(draw)(seeds){", labels" if classes else ","}',
+        save='np.save(args.out, samples)\n' if points else (
+            SAVE_IMAGES.format(row='row[..., 0]' if shape[2] == 1 else 'row')
+        ),
+    )
+
+
+def card(workdir, gan, state, weights='ema'):
+    """Write the model card, of what the run folder tells.
+
+    Args:
+        workdir, gan, state, weights: as `write`.
+
+    Returns:
+        str, Markdown.
+    """
+    config = sampling.load_config(workdir)
+    data = sampling.load_data(workdir)
+    shape = 'x'.join(map(str, data['image_shape']))
+    kind = 'points' if len(data['image_shape']) == 1 else 'images'
+    classes = ', '.join(data.get('classes', ()))
+    step = int(state.step)
+    inputs = f'`z` float32 [B, {gan.latent_size}] ({gan.latent})'
+    if gan.num_classes:
+        inputs += f', `labels` int32 [B] in [0, {gan.num_classes})'
+    starts = _read(workdir, 'environment.json') or [{}]
+    rows = [
+        ('data', f'{config_lib.source(config)}, {data.get("count", "?"):,} '
+         f'{kind} of {shape}' + (f', classes {classes}' if classes else '')),
+        ('steps', f'{step:,} of {config.num_steps:,}, batches of '
+         f'{config.batch_size}'),
+        ('weights', {'ema': 'moving average of the generator',
+                     'raw': 'the generator as it is',
+                     'snapshots': "average of the generator's last snapshots",
+                     }[weights]),
+        ('trained as', f'baseline `{gan.baseline}`' if gan.baseline else
+         f'GAN, loss `{config.loss.name}`'),
+        ('command', f'`{starts[-1].get("command", "unknown")}`'),
+        ('inputs', inputs),
+        ('output', f'float32 [B, {", ".join(map(str, data["image_shape"]))}]'
+         + ('' if kind == 'points' else ' in [-1, 1]')),
+        ('exported by', ', '.join(f'{name} {version}' for name, version in {
+            'gan_jax': gan_jax.__version__, **environment.versions()
+        }.items() if name in ('gan_jax', 'jax'))),
+    ]
+    metrics = [*_logged(workdir, step), *_evaluated(workdir, step, weights)]
+    if not metrics:
+        metrics = ['The run folder holds none of this step.']
+    return CARD_TEXT.format(
+        name=epath.Path(workdir).name, platforms=', '.join(PLATFORMS),
+        what='\n'.join(f'| {key} | {value} |' for key, value in rows),
+        metrics='\n'.join(metrics),
+        program=PROGRAM, tensors=TENSORS, script=SCRIPT,
+    )
+
+
+def _read(workdir, name):
+    """Read a JSON file of a run folder; None where it is not there."""
+    try:
+        return json.loads((epath.Path(workdir).expanduser() / name).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _logged(workdir, step):
+    """Give lines of what training logged at a step."""
+    path = epath.Path(workdir).expanduser() / 'metrics.jsonl'
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return
+    for line in reversed(lines):
+        try:
+            values = json.loads(line)
+        except ValueError:
+            continue  # cut short by a kill
+        if values.get('step') == step:
+            yield f'Logged at step {step:,}: ' + ', '.join(
+                f'{name} {value:.4g}' for name, value in values.items()
+                if value is not None
+                and (name in SHOWN or name.startswith('eval/'))
+            ) + '.'
+            return
+
+
+def _evaluated(workdir, step, weights):
+    """Give lines of the newest `evaluate` of a step and weights."""
+    for result in reversed(_read(workdir, 'evaluation.json') or []):
+        if (result.get('step'), result.get('weights')) != (step, weights):
+            continue
+        yield (
+            f'\nOf {result["num_fake"]:,} samples, beside '
+            f'{result["num_real"]:,}'
+            f' real ones of {result["data"]} {result["split"]}; features of '
+            f'{result["features"]["note"]}:\n'
+        )
+        yield from ('| metric | value | of real ones |', '|---|---|---|')
+        for name, found in result['values'].items():
+            if found.get('value') is not None:
+                floor = found.get('floor')
+                yield f'| {name} | {found["value"]:.4g} | ' + (
+                    '|' if floor is None else f'{floor:.4g} |'
+                )
+        return
+
+
+CARD_TEXT = '''\
+---
+library_name: jax
+tags:
+- gan
+- stablehlo
+# license: set one; the data that the generator learned from may bind you.
+---
+
+# Generator of {name}
+
+| | |
+|---|---|
+{what}
+
+## Metrics
+
+{metrics}
+
+Each is of this run alone, as it was measured there.
+
+## Sample
+
+    pip install jax flatbuffers numpy pillow
+    python {script} 0 1 2 3
+
+A seed gives the sample that `gan_jax.sample` gives for it. From Python:
+
+    from jax import export
+    generate = export.deserialize(bytearray(open('{program}', 'rb').read()))
+    samples = generate.call(z)  # and labels, where there are classes
+
+`{program}` is StableHLO for {platforms}, for any batch, with the weights in it.
+`{tensors}` holds the same weights by name, for other programs.
+
+## Licence
+
+None is given here: that is for whoever publishes this, with regard to the data.
+'''
