@@ -6,7 +6,9 @@ defined by a function, with the tool's own default.
 
 from absl import flags
 
+from gan_jax import command
 from gan_jax import errors
+from gan_jax import films
 
 WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.')
 STEP = flags.DEFINE_string(
@@ -32,6 +34,22 @@ def define_truncation():
     return flags.DEFINE_float(
         'truncation', None, 'Largest size of each value of z: less variety, '
         'fewer odd samples.', lower_bound=1e-3
+    )
+
+
+def define_film(default):
+    """Define --out of what can be shown as a grid or a film."""
+    return flags.DEFINE_string(
+        'out', default, 'PNG file to write, or a film: .gif, or .mp4 where '
+        'ffmpeg is installed.'
+    )
+
+
+def define_fps():
+    """Define --fps."""
+    return flags.DEFINE_float(
+        'fps', 15, 'Images in a second of a film.', lower_bound=0.1,
+        upper_bound=100,
     )
 
 
@@ -77,3 +95,29 @@ def labels(flag, count):
 def told(state):
     """Say which state of the run something is made of, for a last line."""
     return f'step {int(state.step)} ({WEIGHTS.value})'
+
+
+def save_rows(out, images, fps):
+    """Write images as a grid or, by the ending of --out, as a film.
+
+    Args:
+        out: value of --out.
+        images: float [rows, columns, H, W, C] in [-1, 1]; of a film each row is
+            a frame and its columns are tiles. Or points [rows, columns, D].
+        fps: frames in a second.
+
+    Raises:
+        errors.ConfigError: for a film of points; where it cannot be written.
+    """
+    from gan_jax.runtime import writer
+
+    flat = images.reshape(-1, *images.shape[2:])
+    if flat.ndim == 2 and films.is_film(out):
+        raise errors.ConfigError(f'--out={out}: points are shown as PNG alone')
+    with command.written('--out', out):
+        if films.is_film(out):
+            films.save(out, [writer.grid(frame) for frame in images], fps)
+        elif flat.ndim == 2:
+            writer.save_png(out, writer.scatter(flat))
+        else:
+            writer.save_png(out, writer.grid(flat, images.shape[1]))

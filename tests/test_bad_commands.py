@@ -3,6 +3,7 @@
 import pytest
 
 import helpers
+import image_files
 from conftest import ROOT
 
 DCGAN = f'--config={ROOT}/configs/dcgan.py'
@@ -105,6 +106,8 @@ NUMBER = len(OVERRIDES) + len(RECIPES) + len(OTHERS)
 # Of each tool on a run folder: what may follow --workdir, --out or both.
 TOOLS = {
     'sample': '--out=x.png', 'export': '--out=x',
+    'interpolate': '--out=x.gif', 'walk': '--out=x.png',
+    'arithmetic': '--sum=3+5', 'reconstruct': '--out=x.png',
 }
 OF_ALL_TOOLS = [  # (flags, exit code, words of the line); RUN is one
     ([], 2, 'name a run'),
@@ -129,6 +132,29 @@ OF_ONE_TOOL = [  # (tool and flags, words of the line); the exit code is 2
     (['sample', '--between=4', '--out=x.npz'], '--between'),
     (['sample', '--out=/dev/null/x.png'], 'cannot be written'),
     (['sample', '--out=/dev/null/x.npz'], 'cannot be written'),
+    (['interpolate', '--seeds=1'], 'two or more'),
+    (['interpolate', '--seeds=1,2;3'], 'as many seeds'),
+    (['interpolate', '--seeds=1,2;'], "--seeds=''"),
+    (['interpolate', '--path=arc'], 'path'),
+    (['interpolate', '--frames=1'], 'frames'),
+    (['interpolate', '--fps=0'], 'fps'),
+    (['interpolate', '--labels=1'], 'no condition'),
+    (['interpolate', '--out=/dev/null/x.gif'], 'cannot be written'),
+    (['interpolate', '--out=/dev/null/x.mp4'], '/dev/null/x.mp4'),
+    (['walk', '--coordinates=3'], 'z has those of 0 to 2'),
+    (['walk', '--coordinates=x'], "--coordinates='x'"),
+    (['walk', '--span=0'], 'span'),
+    (['walk', '--out=/dev/null/x.png'], 'cannot be written'),
+    (['arithmetic', '--sum='], 'name a sum'),
+    (['arithmetic', '--sum=3*5'], 'is not a sum'),
+    (['arithmetic', '--sum=3+99999999999'], '2^31'),
+    (['arithmetic', '--out=/dev/null/x.png'], 'cannot be written'),
+    (['reconstruct', '--out=x.jpg'], 'does not end in .png'),
+    (['reconstruct', '--restarts=0'], 'restarts'),
+    (['reconstruct', '--by=encoder', '--images=RUN/samples/a.png'],
+     'has no encoder'),
+    (['reconstruct', '--labels=x', '--images=RUN/samples/a.png'],
+     "--labels='x'"),
     (['export', '--out='], 'name a folder'),
     (['export', '--out=/dev/null/x'], 'cannot be written'),
 ]
@@ -160,6 +186,9 @@ def told_by_tools(tmp_path_factory):
     workdir = folder / 'run'
     helpers.untrained(
         helpers.tiny_mlp(), workdir, helpers.random_images()
+    )
+    image_files.write(
+        workdir / 'samples' / 'a.png', image_files.flat((1, 2, 3))
     )
     cases = [
         ([tool, *flags, out], words, code) for tool, out in TOOLS.items()
