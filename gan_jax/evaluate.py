@@ -1,12 +1,14 @@
-"""Measure the samples of a run, or compare two sets of images.
+"""Measure the samples of a run, compare two sets of images, or count answers.
 
     python -m gan_jax.evaluate --workdir=runs/dcgan
     python -m gan_jax.evaluate --workdir=runs/dcgan --step=all --metrics=fid,kid
     python -m gan_jax.evaluate --real=mnist --fake=my/samples --features=random
+    python -m gan_jax.evaluate --human=answers.csv,others.csv
 
 Each number stands beside its floor: the same of two halves of the real images,
 or of the real images themselves. All that a number depends on is printed with
-it and kept in a JSON file.
+it and kept in a JSON file. The last counts what people answered to a page of
+`gan_jax.quiz`.
 """
 
 import sys
@@ -55,6 +57,10 @@ REAL = flags.DEFINE_string(
     'real', '', 'A source of real images, in place of a run.'
 )
 FAKE = flags.DEFINE_string('fake', '', 'A source of images to compare with it.')
+HUMAN = flags.DEFINE_string(
+    'human', '', 'CSV files that a page of gan_jax.quiz saved, joined by '
+    'commas.'
+)
 with command.mistakes_told():
     DATA = config_flags.DEFINE_config_dict(
         'data', config_lib.default_config().data
@@ -69,6 +75,9 @@ def main(argv):
 
     if len(argv) > 1:
         raise errors.ConfigError(f'unexpected argument {argv[1]!r}')
+    if HUMAN.value:
+        _count_answers()
+        return
     if bool(WORKDIR.value) == bool(REAL.value or FAKE.value) or (
             bool(REAL.value) != bool(FAKE.value)):
         raise errors.ConfigError(
@@ -93,6 +102,28 @@ def main(argv):
     if out:
         evaluating.save(out, results)
         print(f'Kept in {out}')
+
+
+def _count_answers():
+    """Tell how often people took a fake for real."""
+    from gan_jax import errors
+    from gan_jax import evaluating
+    from gan_jax import quizzing
+
+    if WORKDIR.value or REAL.value or FAKE.value:
+        raise errors.ConfigError(
+            '--human counts answers alone: leave out --workdir, --real and '
+            '--fake'
+        )
+    results = quizzing.summarize([
+        answer for path in HUMAN.value.split(',')
+        for answer in quizzing.read_answers(path)
+    ])
+    for line in quizzing.told(results):
+        _say(line)
+    if OUT.value:
+        evaluating.save(OUT.value, results)
+        _say(f'Kept in {OUT.value}')
 
 
 def _copy(data):

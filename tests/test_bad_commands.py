@@ -108,6 +108,7 @@ TOOLS = {
     'sample': '--out=x.png', 'export': '--out=x',
     'interpolate': '--out=x.gif', 'walk': '--out=x.png',
     'arithmetic': '--sum=3+5', 'reconstruct': '--out=x.png',
+    'quiz': '--out=x.html',
 }
 OF_ALL_TOOLS = [  # (flags, exit code, words of the line); RUN is one
     ([], 2, 'name a run'),
@@ -155,6 +156,9 @@ OF_ONE_TOOL = [  # (tool and flags, words of the line); the exit code is 2
      'has no encoder'),
     (['reconstruct', '--labels=x', '--images=RUN/samples/a.png'],
      "--labels='x'"),
+    (['quiz', '--pairs=0'], 'pairs'),
+    (['quiz', '--seed=-1'], 'seed'),
+    (['quiz', '--split=val'], 'split'),
     (['export', '--out='], 'name a folder'),
     (['export', '--out=/dev/null/x'], 'cannot be written'),
 ]

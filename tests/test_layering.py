@@ -23,14 +23,14 @@ FLOORS = {
     'evaluation': 6, 'population': 6, 'programs': 6, 'sampling': 6,
     'evaluating': 6.5, 'exporting': 6.5, 'non_finite': 6.5, 'run_folder': 6.5,
     'ways': 6.5,
-    'inversion': 6.7, 'watch': 6.7,
+    'inversion': 6.7, 'quizzing': 6.7, 'watch': 6.7,
     'reporting': 6.8,
     'sweeping': 7, 'train': 7,
     'command': 8, 'run_flags': 8,
     'arithmetic': 9, 'check_data': 9, 'convert_inception': 9, 'doctor': 9,
     'evaluate': 9, 'export': 9, 'interpolate': 9, 'main': 9, 'pack': 9,
-    'prepare': 9, 'reconstruct': 9, 'report': 9, 'sample': 9, 'sweep': 9,
-    'walk': 9,
+    'prepare': 9, 'quiz': 9, 'reconstruct': 9, 'report': 9, 'sample': 9,
+    'sweep': 9, 'walk': 9,
 }
 PURE = {room for room, floor in FLOORS.items() if floor < 1}
 IO = {'absl', 'etils', 'logging', 'pathlib', 'time', 'tensorboardX', 'tqdm'}

@@ -1,0 +1,48 @@
+"""Write a page that asks people: which one is real?
+
+    python -m gan_jax.quiz --workdir=runs/dcgan --out=quiz.html
+    python -m gan_jax.evaluate --human=answers.csv
+
+One file that asks for nothing from the net: open it in a browser, on a phone
+too, answer, and save the answers; the second command counts them.
+"""
+
+from absl import flags
+
+from gan_jax import command
+from gan_jax import run_flags
+
+OUT = flags.DEFINE_string('out', 'quiz.html', 'HTML file to write.')
+PAIRS = flags.DEFINE_integer(
+    'pairs', 20, 'Questions.', lower_bound=1, upper_bound=1000
+)
+SEED = flags.DEFINE_integer(
+    'seed', 0, 'Draws the images, real and fake, and their sides.',
+    lower_bound=0, upper_bound=2**32 - 1,
+)
+SPLIT = flags.DEFINE_enum(
+    'split', '', ['', 'test', 'train'], 'Of real images; test where there is '
+    'one.'
+)
+
+
+def main(argv):
+    """Write a quiz of --workdir to --out."""
+    from etils import epath
+
+    from gan_jax import quizzing
+
+    gan, state = run_flags.open_run(argv)
+    text = quizzing.page(
+        run_flags.WORKDIR.value, gan, state, count=PAIRS.value,
+        seed=SEED.value, split=SPLIT.value, weights=run_flags.WEIGHTS.value,
+    )
+    with command.written('--out', OUT.value):
+        path = epath.Path(OUT.value).expanduser()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    print(f'{PAIRS.value} pairs of {run_flags.told(state)} are in {OUT.value}')
+
+
+if __name__ == '__main__':
+    command.run(main)
