@@ -119,3 +119,18 @@ def test_readme_stays_short_and_every_key_in_its_commands_exists():
     keys = config_lib.flatten(config_lib.default_config())
     for key in re.findall(r'--config\.([a-z0-9_.]+)', readme + MEASURING):
         assert key in keys, key
+
+
+def test_each_tool_on_a_run_folder_has_its_row():
+    page = (ROOT / 'gan_jax' / 'TOOLS.md').read_text()
+    tools = {
+        path.stem for path in (ROOT / 'gan_jax').glob('*.py')
+        if 'import run_flags' in path.read_text()
+    }
+    assert len(tools) >= 7
+    assert [t for t in tools if f'| `{t}` |' not in page] == []
+    shown = re.findall(r'!\[.*\]\(\.\./(.+)\)', page)
+    assert shown
+    for picture in shown:
+        assert (ROOT / picture).stat().st_size < 200_000
+        assert f'--out={picture}' in page  # the command that made it
