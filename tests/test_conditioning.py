@@ -11,6 +11,7 @@ import pytest
 
 from gan_jax import networks
 from gan_jax.networks import conditioning
+from gan_jax.networks import convolutions
 from gan_jax.networks import dcgan
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
@@ -131,6 +132,7 @@ class FormerDCGANDiscriminator(nn.Module):
         conv = functools.partial(
             nn.Conv, kernel_size=(4, 4), strides=2,
             kernel_init=layers.dcgan_init,
+            conv_general_dilated=convolutions.conv_general_dilated,
         )
         x = conv(2)(images)
         x = nn.leaky_relu(x, 0.2)
@@ -142,14 +144,18 @@ class FormerDCGANDiscriminator(nn.Module):
         return layers.Output(logits[:, 0].astype(jnp.float32), x)
 
 
+def narrow_dense(features):
+    return nn.Dense(features, **layers.dense_options(4, features))
+
+
 class FormerMLPGenerator(nn.Module):
     """As it was before labels, leak and dropout, for points."""
 
     @nn.compact
     def __call__(self, z, *, train):
-        x = nn.Dense(4)(z)
+        x = narrow_dense(4)(z)
         x = nn.relu(layers.Norm('batch')(x, train=train))
-        return nn.Dense(2)(x).reshape(-1, 2)
+        return narrow_dense(2)(x).reshape(-1, 2)
 
 
 class FormerMLPDiscriminator(nn.Module):
@@ -157,8 +163,8 @@ class FormerMLPDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, points, *, train):
-        x = nn.leaky_relu(nn.Dense(4)(points), 0.2)
-        x = layers.Norm('batch')(nn.Dense(4)(x), train=train)
+        x = nn.leaky_relu(narrow_dense(4)(points), 0.2)
+        x = layers.Norm('batch')(narrow_dense(4)(x), train=train)
         x = nn.leaky_relu(x, 0.2)
         return layers.Output(nn.Dense(1)(x)[:, 0], x)
 

@@ -265,9 +265,6 @@ def test_speed_takes_turns_and_tells_ratios(monkeypatch, tmp_path, capsys):
     assert 'a seed of 2 / one' in capsys.readouterr().out
     times = json.loads(numbers.read_text())['milliseconds']
     assert [len(taken) for taken in times.values()] == [2, 2]
-    assert speed.ratio([8.0, 8.0, 4.0], [2.0, 2.0, 2.0], 0.5) == {
-        'ratio': 2.0, 'quartiles': [1.0, 2.0]
-    }
 
 
 def test_speed_tells_the_lack_of_pytorch(monkeypatch):

@@ -169,6 +169,9 @@ def test_ratios_are_of_medians_and_quartiles_of_rounds(script):
     found = script('turns').ratio([1, 2, 4], [2, 2, 2])
     assert found['ratio'] == 1
     assert found['quartiles'] == [0.5, 2]
+    assert script('turns').ratio([8.0, 8.0, 4.0], [2.0, 2.0, 2.0], 0.5) == {
+        'ratio': 2.0, 'quartiles': [1.0, 2.0]
+    }
 
 
 @pytest.mark.slow
