@@ -175,5 +175,5 @@ def test_weights_that_are_not_there_are_told(trained):
 
 
 def test_command_knows_all_weights():
-    code = (ROOT / 'gan_jax' / 'sample.py').read_text()
+    code = (ROOT / 'gan_jax' / 'run_flags.py').read_text()
     assert f"'weights', 'ema', {list(game.WEIGHTS)}" in code

@@ -9,6 +9,7 @@ import pytest
 from conftest import ROOT
 from gan_jax import build
 from gan_jax import recipe
+from gan_jax.networks import convolutions
 from gan_jax.networks import layers
 from gan_jax.networks import tiny
 from gan_jax.steps import adversarial
@@ -34,7 +35,7 @@ def shapes(params):
 def same(images, kernel, stride=2):
     return lax.conv_general_dilated(
         images, kernel, (stride, stride), 'SAME',
-        dimension_numbers=layers.DIMENSIONS,
+        dimension_numbers=convolutions.DIMENSIONS,
     )
 
 
