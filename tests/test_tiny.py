@@ -10,7 +10,6 @@ from conftest import ROOT
 from gan_jax import build
 from gan_jax import recipe
 from gan_jax.networks import convolutions
-from gan_jax.networks import layers
 from gan_jax.networks import tiny
 from gan_jax.steps import adversarial
 from gan_jax.steps import game
