@@ -6,6 +6,7 @@ import numpy as np
 
 from gan_jax import augment
 from gan_jax import config as config_lib
+from gan_jax import diagnose
 from gan_jax import errors
 from gan_jax import losses
 from gan_jax import measures
@@ -30,6 +31,7 @@ from gan_jax.steps import latents
 
 DTYPES = ('bfloat16', 'float32')
 FEEDS = ('auto', 'resident', 'streaming')
+ON_COLLAPSE = ('restart', 'stop', 'warn')
 ON_NAN = ('rollback', 'stop')
 OPTIMIZERS = ('adam', 'rmsprop', 'sgd')
 
@@ -256,6 +258,11 @@ def _check_numbers(config):
             f'labels.{side}_high', lambda v: low <= v,
             f'at least labels.{side}_low={low}',
         )
+    for name in diagnose.THRESHOLDS:
+        key = f'diagnosis.{name}'
+        need(key, lambda v: 0 <= v < float('inf'), '0 or positive')
+    need('diagnosis.window', lambda v: v > 0, 'a positive number')
+    need('max_restarts', lambda v: v >= 0, '0 or positive')
     need('loss.margin', lambda v: v > 0, 'positive')
     need('baseline.beta', lambda v: 0 <= v < float('inf'), '0 or positive')
     need('baseline.angle', lambda v: 0 <= v <= math.pi, 'in [0, pi]')
@@ -279,6 +286,7 @@ def _check_names(config):
         'data.feed': FEEDS,
         'eval_features': extractors.EXTRACTORS,
         'keep_best': ('', *costs.COSTS),
+        'on_collapse': ON_COLLAPSE,
         'on_nan': ON_NAN,
         'generator.name': [
             name for name, pair in networks.NETWORKS.items() if pair.generator

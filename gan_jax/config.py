@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 from PIL import ImageColor
 
 from gan_jax import augment
+from gan_jax import diagnose
 from gan_jax import errors
 from gan_jax import losses
 from gan_jax import mixtures
@@ -32,10 +33,14 @@ FREE_KEYS = (
     'keep_checkpoints',
     'keep_every',
     'log_every',
+    'max_restarts',
     'num_steps',
+    'on_collapse',
     'on_nan',
     'report',
     'sample_every',
+    'diagnosis.on',
+    *(f'diagnosis.{name}' for name in diagnose.THRESHOLDS),
 )
 
 
@@ -168,7 +173,14 @@ def default_config():
     config.keep_best = ''  # metric whose best step is kept, of costs.COSTS
     config.on_nan = 'stop'  # one of checks.ON_NAN; rollback is bounded
     config.report = True  # leave report.html when the training ends
+    config.on_collapse = 'warn'  # one of checks.ON_COLLAPSE, where modes do
+    config.max_restarts = 3  # on_collapse=restart: with other seeds, at most
     config.allow_bad_setup = False  # only warn where a setup cannot work
+
+    config.diagnosis = ConfigDict()  # what goes wrong is named
+    config.diagnosis.on = True  # False: no probes, no findings
+    for name, value in sorted(diagnose.THRESHOLDS.items()):
+        config.diagnosis[name] = value  # configs/DIAGNOSIS.md
     return config
 
 

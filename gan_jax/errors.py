@@ -37,6 +37,18 @@ class DamagedError(CheckpointError):
     """A checkpoint's files are not those that were saved."""
 
 
+class CollapseError(UserError):
+    """The generator's modes have collapsed, and the config stops there."""
+
+    exit_code = 6
+
+
+class SetupError(UserError):
+    """A check of the setup before training failed."""
+
+    exit_code = 7
+
+
 class DiskError(UserError):
     """The disk takes no more saves."""
 

@@ -20,6 +20,7 @@ from gan_jax.runtime import parallel
 from gan_jax.runtime import writer as writer_lib
 
 ROLLBACKS = 'rollbacks.json'
+RESTARTS = 'restarts.json'
 
 
 def at(workdir):
@@ -62,19 +63,59 @@ def made(workdir):
 
 def set_aside(workdir):
     """Move what a run left into a folder of its own, `before-1` and so on."""
-    left = [
+    if any(_left(workdir)):
+        _move(workdir, _next_aside(workdir))
+
+
+def _left(workdir, *kept):
+    """List what a run left, config.json last."""
+    return sorted((
         path for path in workdir.iterdir()
-        if path.name != lock.NAME and not path.name.startswith('before-')
-    ]
-    if left:
-        numbers = itertools.count(1)
-        aside = next(
-            path for path in (workdir / f'before-{n}' for n in numbers)
-            if not path.exists()
-        )
-        aside.mkdir()
-        for path in left:
-            path.rename(aside / path.name)
+        if path.name not in (lock.NAME, *kept)
+        and not path.name.startswith('before-')
+    ), key=lambda path: (path.name == 'config.json', path.name))
+
+
+def _next_aside(workdir):
+    numbers = itertools.count(1)
+    return next(
+        path for path in (workdir / f'before-{n}' for n in numbers)
+        if not path.exists()
+    )
+
+
+def _move(workdir, aside, *kept):
+    aside.mkdir(exist_ok=True)
+    for path in _left(workdir, *kept):
+        path.rename(aside / path.name)
+
+
+def begin_anew(workdir, seed, reason):
+    """Set a run aside and note the seed that the next attempt has.
+
+    The note is made first, and lists all attempts; where a kill comes between,
+    `restarts` moves the rest.
+    """
+    aside = _next_aside(workdir)
+    writer_lib.append_json(workdir / RESTARTS, {
+        'seed': seed, 'reason': reason, 'before': aside.name
+    })
+    _move(workdir, aside, RESTARTS)
+    _warn(f'warning: {reason}. Beginning anew with seed {seed}; what was left '
+          f'is in {aside}')
+
+
+def restarts(workdir):
+    """List how often, and why, this run began anew with another seed."""
+    found = _listed(workdir / RESTARTS, 'seed')
+    if found:
+        try:
+            stored = sampling.load_config(workdir)
+        except errors.CheckpointError:
+            return found
+        if stored.seed != found[-1]['seed']:  # killed while it was moved
+            _move(workdir, workdir / found[-1]['before'], RESTARTS)
+    return found
 
 
 def open_checkpoints(workdir, config, dataset, override):
@@ -135,14 +176,18 @@ def _compare(workdir, config, described, override):
 
 def rollbacks(workdir):
     """List how often, and why, this run went back to an earlier save."""
+    return _listed(workdir / ROLLBACKS, 'noise')
+
+
+def _listed(path, what):
     try:
-        return json.loads((workdir / ROLLBACKS).read_text())
+        return json.loads(path.read_text())
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
         raise errors.CheckpointError(
-            f'{workdir / ROLLBACKS} cannot be read ({error}); the run cannot '
-            'tell what noise it had. --restart begins anew'
+            f'{path} cannot be read ({error}); the run cannot tell what '
+            f'{what} it had. --restart begins anew'
         ) from error
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
+from gan_jax import diagnosing
 from gan_jax import errors
 from gan_jax import evaluating
 from gan_jax import non_finite
@@ -88,6 +89,8 @@ def train(
     Raises:
         errors.StoppedError: after SIGTERM or SIGINT, when the state is saved.
         errors.NonFiniteError: where a number is not finite, naming the first.
+        errors.CollapseError: where modes collapse and config.on_collapse asks
+            to stop, or to restart once too often.
         errors.DiskError: where the disk takes no more.
         errors.HostError: where another of several processes is lost.
         errors.UserError: one line that says what to mend.
@@ -105,9 +108,11 @@ def train(
                 stopping.on_signals()) as stopper:
             if restart and first:
                 run_folder.set_aside(workdir)
-            return _train(
-                config, workdir, images, labels, callback, override_config,
-                stopper,
+            return _beginning_anew(
+                config, workdir, lambda config: _train(
+                    config, workdir, images, labels, callback,
+                    override_config, stopper,
+                )
             )
     except jax.errors.JaxRuntimeError as error:
         if not parallel.is_parting(error):
@@ -124,6 +129,28 @@ def train(
             f'{workdir} takes no more: {error.strerror}; what is saved stays, '
             'and the same command goes on'
         ) from error
+
+
+def _beginning_anew(config, workdir, attempt):
+    """Call attempt(config), with another seed where modes collapsed."""
+    if config.on_collapse == 'restart' and jax.process_count() > 1:
+        raise errors.ConfigError(
+            "on_collapse='restart' is for one process; 'stop' is for several"
+        )
+    while True:
+        past = run_folder.restarts(workdir)
+        seeded = config.copy_and_resolve_references()
+        seeded.seed = past[-1]['seed'] if past else config.seed
+        try:
+            return attempt(seeded)
+        except errors.CollapseError as error:
+            if config.on_collapse != 'restart':
+                raise
+            if len(past) >= config.max_restarts:
+                raise errors.CollapseError(
+                    f'{error}. The run began anew {len(past)} times'
+                ) from error
+            run_folder.begin_anew(workdir, seeded.seed + 1, str(error))
 
 
 def _train(config, workdir, images, labels, callback, override, stopper):
@@ -356,6 +383,9 @@ def _loop(
     )
     _, best = checkpoints.best()
     watch = watch_lib.Watch(config, dataset)
+    diagnosis = diagnosing.Diagnosis(
+        config, gan, state, dataset, writer.past(start)
+    )
     pictures = functools.partial(
         _sample, config, gan, dataset, _unseen(config, gan, dataset), writer
     )
@@ -404,17 +434,27 @@ def _loop(
                 record['data/epoch'] = images / len(dataset.images)
         if draw:
             pictures(host_state, step)
+            record |= diagnosis.probe(gan, host_state)
         if evaluate:
             record |= watch.numbers(gan, host_state)
-        if log or evaluate:
+        if record:
             writer.scalars(step, record, _line(record))
             if callback is not None:
                 callback(step, record)
+        found = diagnosis.observe(step, record)
+        for finding in found:
+            writer.finding(step, finding._asdict())
+        collapsed = diagnosing.collapse(config, found)
         cost = watch.cost(record)
-        if save or cost < best:
+        if save or collapsed or cost < best:
             non_finite.check_state(host_state, checkpoints)
             checkpoints.save(step, host_state, cost)
             best = min(best, cost)
+        if collapsed and not last:
+            raise errors.CollapseError(
+                f'{collapsed} at step {step}, which is saved; the same '
+                'command goes on'
+            )
         if stop and not last:
             raise errors.StoppedError(
                 f'{signal.Signals(stop).name} came: step {step} of '

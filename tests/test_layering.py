@@ -10,7 +10,8 @@ PACKAGE = pathlib.Path(__file__).parent.parent / 'gan_jax'
 # The floor of each module or folder; a folder counts as one room. A module
 # imports from lower floors, or from its own room.
 FLOORS = {
-    'augment': 0, 'errors': 0, 'keys': 0, 'labels': 0, 'masking': 0,
+    'augment': 0, 'diagnose': 0, 'errors': 0, 'keys': 0, 'labels': 0,
+    'masking': 0,
     'mixtures': 0, 'reconstructions': 0, 'schedules': 0, 'transforms': 0,
     'losses': 0.5, 'metrics': 0.5, 'regularizers': 0.5,
     'networks': 1,
@@ -23,11 +24,12 @@ FLOORS = {
     'evaluation': 6, 'population': 6, 'programs': 6, 'sampling': 6,
     'evaluating': 6.5, 'exporting': 6.5, 'non_finite': 6.5, 'run_folder': 6.5,
     'ways': 6.5,
-    'inversion': 6.7, 'quizzing': 6.7, 'watch': 6.7,
-    'reporting': 6.8,
+    'inversion': 6.7, 'probes': 6.7, 'quizzing': 6.7, 'watch': 6.7,
+    'diagnosing': 6.8, 'reporting': 6.8,
+    'preflight': 6.9,
     'sweeping': 7, 'train': 7,
     'command': 8, 'run_flags': 8.5,
-    'arithmetic': 9, 'check_data': 9, 'convert_inception': 9, 'doctor': 9,
+    'arithmetic': 9, 'check_data': 9, 'check_setup': 9, 'convert_inception': 9, 'doctor': 9,
     'evaluate': 9, 'export': 9, 'interpolate': 9, 'main': 9, 'pack': 9,
     'prepare': 9, 'quiz': 9, 'reconstruct': 9, 'report': 9, 'sample': 9,
     'sweep': 9, 'walk': 9,

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from gan_jax import masking
 
 METRICS = 'metrics.jsonl'
+DIAGNOSIS = 'diagnosis.jsonl'
 # What tensorboardX imports for a store.
 TENSORBOARD_NEEDS = {'gs': 'google.cloud.storage', 's3': 'boto3'}
 
@@ -174,6 +175,20 @@ def append_json(path, item):
     write_json(path, [*items, item])
 
 
+def _lines(path, step):
+    """Yield (line, record) of a file of JSON lines, up to a step."""
+    if not path.exists():
+        return
+    for line in path.read_text().splitlines():
+        try:
+            record = json.loads(line)
+            late = record['step'] > step
+        except (ValueError, KeyError, TypeError):
+            continue  # cut short by a kill
+        if not late:
+            yield line + '\n', record
+
+
 class Writer:
     """Everything a run shows and leaves but its checkpoints.
 
@@ -196,7 +211,7 @@ class Writer:
         self._workdir = epath.Path(workdir)
         if not enabled:
             return
-        self._keep_metrics(start)
+        self._keep_lines(start)
         self._bar = None
         self._events = self._open_events(start)
         if sys.stderr.isatty():
@@ -223,26 +238,28 @@ class Writer:
             return
         if self._events is not None:
             self._events.close()
-        self._keep_metrics(step)
+        self._keep_lines(step)
         self._events = self._open_events(step)
         if self._bar is not None:
             self._bar.n = step
             self._bar.refresh()
 
-    def _keep_metrics(self, start):
-        path = self._workdir / METRICS
-        lines = []
-        if path.exists():
-            for line in path.read_text().splitlines():
-                try:
-                    step = json.loads(line)['step']
-                except (ValueError, KeyError, TypeError):
-                    continue  # cut short by a kill
-                if step <= start:
-                    lines.append(line + '\n')
-        partial = self._workdir / f'{METRICS}.partial'
-        partial.write_text(''.join(lines))
-        partial.replace(path)
+    def _keep_lines(self, start):
+        """Drop lines of later steps, which will be written again."""
+        for name in (METRICS, DIAGNOSIS):
+            path = self._workdir / name
+            if name == DIAGNOSIS and not path.exists():
+                continue
+            lines = [line for line, _ in _lines(path, start)]
+            partial = self._workdir / f'{name}.partial'
+            partial.write_text(''.join(lines))
+            partial.replace(path)
+
+    def past(self, step):
+        """List the records of metrics up to a step, oldest first."""
+        return [
+            record for _, record in _lines(self._workdir / METRICS, step)
+        ]
 
     def say(self, text=''):
         """Print a line, above the bar where there is one."""
@@ -270,6 +287,22 @@ class Writer:
             self._bar.set_postfix_str(line)
         else:
             self.say(f'step {step}  {line}')
+
+    def finding(self, step, finding):
+        """Tell a finding of a step, {'rule', 'level', 'text', …}.
+
+        A line goes to the terminal, another to `diagnosis.jsonl`, the same
+        words to TensorBoard.
+        """
+        if not self._enabled:
+            return
+        line = '{level}: {text}. {advice}'.format(**finding)
+        self.say(f'step {step}  {line}')
+        if self._events is not None:
+            name = f'diagnosis/{finding["rule"]}'
+            self._events.add_text(name, line, step)
+        with (self._workdir / DIAGNOSIS).open('a') as file:
+            file.write(json.dumps({'step': step, **finding}) + '\n')
 
     def picture(self, name, image, *, step=None):
         """Save uint8 [H, W, C] as `samples/<name>.png`; TensorBoard at step."""

@@ -1,0 +1,83 @@
+"""Try the players of a config, each alone, before they are trained.
+
+    python -m gan_jax.check_setup --config=configs/dcgan.py
+    python -m gan_jax.check_setup --config=configs/wgan.py --steps=500
+
+D alone must part real images from the fakes of a frozen G; it must learn one
+batch by heart; G alone must fool that D, which gives adversarial noise, shown
+in the third row of the picture; ranges and sizes are compared. Prints green or
+red for each; the exit code is 7 where one is red.
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from gan_jax import command
+
+CONVOLUTIONAL, DENSE = 200, 2000
+
+with command.mistakes_told():
+    CONFIG = config_flags.DEFINE_config_file(
+        'config', None,
+        'Recipe: a file of configs/, with :argument if it has one.',
+    )
+STEPS = flags.DEFINE_integer(
+    'steps', None, 'Updates of each short training; by default '
+    f'{CONVOLUTIONAL} where networks convolve and {DENSE} where not.',
+    lower_bound=2,
+)
+OUT = flags.DEFINE_string(
+    'out', 'check_setup.png', 'Picture to write: real images, samples of the '
+    'first G, and of G after it was trained alone.'
+)
+
+
+def main(argv):
+    """Make the checks and print them; gives the exit code."""
+    import numpy as np
+
+    from gan_jax import build
+    from gan_jax import checks
+    from gan_jax import errors
+    from gan_jax import preflight
+    from gan_jax.runtime import environment
+    from gan_jax.runtime import writer
+
+    if CONFIG.value is None:
+        raise errors.ConfigError(
+            'name a recipe, such as --config=configs/dcgan.py'
+        )
+    if len(argv) > 1:
+        raise errors.ConfigError(f'unexpected argument {argv[1]!r}')
+    config = CONFIG.value
+    try:
+        checks.validate(config)
+    except OSError as error:
+        path = flags.FLAGS['config'].serialize()
+        raise errors.ConfigError(f'{path} is not a readable file') from error
+    environment.use_compilation_cache()
+    dataset = build.dataset(config)
+    checks.validate(config, points=dataset.images.ndim == 2)
+    steps = STEPS.value or (
+        CONVOLUTIONAL if build.convolutional(config) else DENSE
+    )
+    found, rows = preflight.run(config, dataset, steps)
+    for check in found:
+        colour = 'green' if check.passed else 'RED  '
+        print(f'{colour}  {check.name:12}{check.text}')
+        if not check.passed:
+            print(f'{"":19}{preflight.CHECKS[check.name]}. {check.advice}')
+    made = np.concatenate(rows)
+    picture = writer.scatter(rows[-1], rows[0]) if made.ndim == 2 else (
+        writer.grid(made, preflight.SHOWN)
+    )
+    command.save_png('--out', OUT.value, picture)
+    print(f'Picture  {OUT.value}')
+    red = [check.name for check in found if not check.passed]
+    if red:
+        print(f'Red: {", ".join(red)}')
+    return errors.SetupError.exit_code if red else 0
+
+
+if __name__ == '__main__':
+    command.run(main)

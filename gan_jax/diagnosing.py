@@ -1,0 +1,122 @@
+"""The diagnosis of one run: its lines, its probes, and what they say."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from gan_jax import build
+from gan_jax import config as config_lib
+from gan_jax import diagnose
+from gan_jax import evaluating
+from gan_jax import losses
+from gan_jax import probes
+
+
+class Diagnosis:
+    """Findings of one run; silent where the config says so."""
+
+    def __init__(self, config, gan, state, dataset, past):
+        """Prepare, from the lines that the run has left before.
+
+        Args:
+            config: with the group diagnosis.
+            gan: `game.GAN`.
+            state: `game.GANState`.
+            dataset: `sources.Dataset` that is trained on.
+            past: records of metrics, each with its 'step'.
+        """
+        self._config, self._dataset = config, dataset
+        self._on, self._probe = config.diagnosis.on, None
+        limits = config.diagnosis.to_dict()
+        self._diagnosis = diagnose.Diagnosis(
+            game_of(config, gan, state), limits
+        )
+        for record in past:
+            self.observe(record['step'], record)
+
+    def probe(self, gan, state):
+        """Give the numbers of `probes.Probe`; {} while nothing is judged.
+
+        Args:
+            gan: `game.GAN`.
+            state: `game.GANState` of NumPy arrays.
+        """
+        patience = self._config.diagnosis.patience
+        if not self._on or int(state.step) < patience:
+            return {}
+        if self._probe is None:
+            self._probe = probes.Probe(
+                self._config, self._dataset, self._held_out()
+            )
+        return self._probe.numbers(gan, state)
+
+    def observe(self, step, record):
+        """List the `diagnose.Finding`s that set in with a line."""
+        if not self._on or not record:
+            return []
+        return self._diagnosis.observe(step, record)
+
+    def _held_out(self):
+        config = self._config
+        if self._dataset.name != build.request(config).name:  # of arrays
+            return None
+        return evaluating.held_out_of(config, config.data.split)
+
+
+def collapse(config, findings):
+    """Give the words of a collapse that ends the run; '' where none does."""
+    texts = [f.text for f in findings if diagnose.is_collapse(f)]
+    return texts[0] if texts and config.on_collapse != 'warn' else ''
+
+
+def game_of(config, gan, state):
+    """Say what the rules have to know of a run, a `diagnose.Game`."""
+    kind = diagnose.KINDS['' if gan.baseline else config.loss.name]
+    middle, reach = 0.0, 1.0
+    if kind == 'square':
+        a, b = config.loss.a, config.loss.b
+        middle, reach = (a + b) / 2, (b - a) / 2 or 1.0
+    treated = config_lib.treats_labels(config)
+    return diagnose.Game(
+        kind=kind,
+        equilibrium=None if treated else _equilibrium(config, kind, middle),
+        floor=_least(config) if treated and kind == 'probability' else 0.0,
+        middle=middle, reach=reach, clipped=config.clip_weights > 0,
+        g_size=size(state.generator), d_size=size(state.discriminator),
+    )
+
+
+def size(player):
+    """Count the parameters of a `game.NetworkState`."""
+    return sum(leaf.size for leaf in jax.tree.leaves(player.params))
+
+
+def _equilibrium(config, kind, middle):
+    """Give (D's loss, G's loss) where D says neither of all; or None."""
+    if kind not in diagnose.BOUNDED:
+        return None
+    loss = losses.LOSSES[config.loss.name]
+    options = {name: config.loss[name] for name in loss.options}
+    logits = jnp.full(2, middle)
+    return tuple(
+        float(side(logits, logits, **options))
+        for side in (loss.discriminator, loss.generator)
+    )
+
+
+def _least(config):
+    """Give the least cross-entropy that treated labels allow D.
+
+    The sum of the entropies of both sides' mean targets: no D knows which of
+    them are flipped.
+    """
+    labels = config.labels
+    real = (labels.real_low + labels.real_high) / 2
+    fake = (labels.fake_low + labels.fake_high) / 2
+    flip = labels.flip_probability
+    return sum(
+        -p * math.log(p) - (1 - p) * math.log(1 - p)
+        for p in (real + flip * (fake - real), fake + flip * (real - fake))
+        if 0 < p < 1
+    )

@@ -1,0 +1,248 @@
+"""Checks of a setup before training: can each player learn at all?
+
+Short trainings of one player against the other as it stands, on one device.
+What holds D back in the run, penalties, noise and softened targets, is left
+out: it is asked what D could do.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gan_jax import build
+from gan_jax import diagnose
+from gan_jax import diagnosing
+from gan_jax import errors
+from gan_jax import probes
+from gan_jax import sampling
+from gan_jax.steps import game
+from gan_jax.steps import sights
+from gan_jax.steps import updates
+
+MOST = 64  # samples in a batch
+TINY = 16  # of the set that is overfitted
+SHOWN = 10  # in each row of the picture
+PARTED = 0.95  # chance that a D that has learnt ranks a real above a fake
+FALLEN = 0.1  # of D's first loss: as good as zero
+
+
+class Check(NamedTuple):
+    """What came of one check.
+
+    Attributes:
+        name: of `CHECKS`.
+        passed: green, or red.
+        text: its numbers in words.
+        advice: what to do where it is red.
+    """
+
+    name: str
+    passed: bool
+    text: str
+    advice: str = ''
+
+
+CHECKS = {
+    'd_alone': "D alone, against a frozen G: its loss must go to zero",
+    'd_one_batch': 'D on one batch, again and again: it must learn it',
+    'g_alone': 'G alone, against that D, frozen: it must fool it',
+    'ranges': "G's values must be able to reach the data's ends",
+    'capacity': 'G and D should be of like size',
+}
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _move(gan, player, hyperparams, state, images, labels, key):
+    """Update one player once; returns (state, metrics)."""
+    turn = sights.Turn(gan, hyperparams, state, key)
+    update = {
+        'd': updates.discriminator_update, 'g': updates.generator_update
+    }[player]
+    state, metrics = update(turn, images, jnp.arange(len(images)), labels)
+    return state.replace(step=state.step + 1), metrics
+
+
+class Bench:
+    """A config's players and data, to try one against the other."""
+
+    def __init__(self, config, dataset):
+        """Draw the players' first weights.
+
+        Args:
+            config: validated; of a game.
+            dataset: `sources.Dataset`.
+
+        Raises:
+            errors.ConfigError: for a baseline, which has no game.
+        """
+        if config.baseline.name:
+            raise errors.ConfigError(
+                f'baseline.name={config.baseline.name!r} has no game whose '
+                'players could be tried'
+            )
+        self.config, self.dataset = config, dataset
+        self.gan = build.gan(
+            config, dataset.images.shape[1:], len(dataset.classes)
+        )._replace(
+            regularizers=(), lazy=(), treat_labels=False, augmentations=(),
+            adaptive_augmentation=False, instance_noise=False, history=0,
+            snapshots=0, num_microbatches=1,
+        )
+        self.state = game.init(
+            self.gan, jax.random.key(config.seed), dataset.images.shape[1:],
+            config.clip_weights,
+        )
+        self._hyperparams = build.hyperparams(config)
+        self._random = np.random.RandomState(config.seed)
+        self._key = jax.random.fold_in(jax.random.key(config.seed), 1)
+
+    def batch(self, count):
+        """Draw real images and their labels."""
+        places = np.sort(self._random.choice(
+            len(self.dataset.images), count * self.gan.packing
+        ))
+        labels = None
+        if self.gan.num_classes:
+            labels = self.dataset.labels[places].astype(np.int32)
+        return np.asarray(self.dataset.images[places]), labels
+
+    def train(self, player, state, steps, fixed=None):
+        """Train one player; on one batch, z and all, where it is given.
+
+        Returns:
+            (state, metrics of the first step, of the last).
+        """
+        first = None
+        for step in range(steps):
+            images = fixed or self.batch(min(MOST, self.config.batch_size))
+            key = jax.random.fold_in(self._key, 0 if fixed else step)
+            state, metrics = _move(
+                self.gan, player, self._hyperparams, state, *images, key
+            )
+            first = first or jax.device_get(metrics)
+        return state, first, jax.device_get(metrics)
+
+    def told(self, state):
+        """Give the chance that D ranks a real image above a fake."""
+        return probes.Probe(
+            self.config, self.dataset
+        ).of_players(self.gan, state)['d_auc']
+
+
+def run(config, dataset, steps):
+    """Make all checks.
+
+    Args:
+        config: validated ConfigDict of a game.
+        dataset: `sources.Dataset`.
+        steps: of each training.
+
+    Returns:
+        (list of `Check`, rows of samples for a picture: real ones, those of
+        the first G, those of the G that was trained alone).
+
+    Raises:
+        errors.ConfigError: for a baseline.
+    """
+    bench = Bench(config, dataset)
+    kind = diagnose.KINDS[config.loss.name]
+    after, *seen = bench.train('d', bench.state, steps)
+    alone = _d_alone(bench, kind, after, *seen)
+    overfit = _one_batch(bench, kind, steps)
+    moved, *seen = bench.train('g', after, steps)
+    real = probes.in_range(bench.batch(SHOWN)[0])[:SHOWN]
+    rows = [real, *(
+        sampling.sample(bench.gan, state, range(SHOWN), weights='raw')
+        for state in (bench.state, moved)
+    )]
+    return [
+        alone, overfit, _g_alone(*seen), _ranges(bench, moved), _sizes(bench)
+    ], rows
+
+
+def _d_alone(bench, kind, state, first, last):
+    loss, auc = float(last['d/loss']), bench.told(state)
+    text = (
+        f"D's loss {first['d/loss']:.4g} -> {loss:.4g}; it ranks "
+        f'{100 * auc:.1f} % of pairs of a real and a fake rightly'
+    )
+    passed = auc > PARTED
+    # Points of both may lie in one place, so that no D has loss 0.
+    if kind in diagnose.BOUNDED and bench.dataset.images.ndim > 2:
+        passed = loss < FALLEN * first['d/loss']
+    return Check('d_alone', bool(passed), text, (
+        'D cannot even tell untrained samples from the data: another learning '
+        'rate, more width, or a mistake in how images reach it.'
+    ))
+
+
+def _one_batch(bench, kind, steps):
+    count = min(TINY, bench.config.batch_size)
+    state, first, last = bench.train(
+        'd', bench.state, steps, bench.batch(count)
+    )
+    gap = {
+        when: float(seen['d/real_logits'] - seen['d/fake_logits'])
+        for when, seen in (('first', first), ('last', last))
+    }
+    text = (
+        f"D's loss {first['d/loss']:.4g} -> {last['d/loss']:.4g} on "
+        f'{count} images and fakes, D(real) - D(fake) {gap["first"]:+.3g} -> '
+        f'{gap["last"]:+.3g}'
+    )
+    rule = diagnose.RULES['cannot_overfit']
+    if kind not in diagnose.BOUNDED:  # a loss without a least value
+        sign = -1 if bench.gan.loss.energies else 1
+        passed = sign * (gap['last'] - gap['first']) > 0
+        return Check('d_one_batch', passed, text, rule.advice)
+    seen = diagnose.Window(1)
+    seen.add({'probe/one_batch': float(last['d/loss'] / first['d/loss'])})
+    limits = bench.config.diagnosis.to_dict()
+    passed = rule.judge(seen, diagnose.Game(kind), limits) is None
+    return Check('d_one_batch', passed, text, rule.advice)
+
+
+def _g_alone(first, last):
+    text = (
+        f"G's loss {first['g/loss']:.4g} -> {last['g/loss']:.4g}; the picture "
+        'shows the adversarial noise that fools a D which stands still'
+    )
+    return Check('g_alone', bool(last['g/loss'] < first['g/loss']), text, (
+        'G cannot follow the gradient of D: another learning rate, another '
+        'loss, or a last layer that saturates.'
+    ))
+
+
+def _ranges(bench, moved):
+    """Compare the ends of the data with those that G reaches, before, after."""
+    real = probes.in_range(bench.batch(MOST)[0])
+    made = np.concatenate([
+        sampling.sample(bench.gan, state, range(MOST), weights='raw')
+        for state in (bench.state, moved)
+    ])
+    span = float(np.ptp(real)) or 1.0
+    # What G never does though half the data do: a side of zero it cannot have.
+    one_sided = real.min() < 0 <= made.min() or made.max() <= 0 < real.max()
+    bounded = bench.dataset.images.ndim > 2
+    beyond = bounded and max(
+        made.max() - real.max(), real.min() - made.min()
+    ) > bench.config.diagnosis.range_gap * span
+    text = (
+        f'data from {real.min():.3g} to {real.max():.3g}, G from '
+        f'{made.min():.3g} to {made.max():.3g}'
+    )
+    return Check('ranges', not (one_sided or beyond), text, (
+        diagnose.RULES['range_differs'].advice
+    ))
+
+
+def _sizes(bench):
+    found = diagnosing.game_of(bench.config, bench.gan, bench.state)
+    rule = diagnose.RULES['sizes_differ']
+    limits = bench.config.diagnosis.to_dict()
+    differ = rule.judge(diagnose.Window(1), found, limits)
+    text = f'G has {found.g_size:,} parameters and D {found.d_size:,}'
+    return Check('capacity', not differ, text, rule.advice)

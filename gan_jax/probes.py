@@ -1,0 +1,389 @@
+"""What a look at a state tells that the metrics of a step do not.
+
+Cheap numbers about both players, for the rules of `diagnose.py`. They are taken
+from a copy of the state, by seeds of their own: training knows nothing of them.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gan_jax import build
+from gan_jax import sampling
+from gan_jax.data import on_demand
+from gan_jax.metrics import distances
+from gan_jax.steps import game
+from gan_jax.steps import latents
+from gan_jax.steps import sights
+
+NUM_SAMPLES = 256
+BATCH = 64  # that D judges
+NUM_REAL = 16_384  # most that samples are compared with
+NUM_READ = 1_024  # ... where they are read from files
+DIMENSIONS = 64  # to which images are projected
+WAVES = 128  # features of the fresh classifiers beside those
+TWIN = 0.1  # of the distance between real neighbours: nearer is a twin
+MOST_CLASSES = 32  # so that samples would show each
+ACCURACY = 0.8  # of a classifier that is trusted
+RIDGE = 1.0
+EDGE = 0.999  # of the clip limit
+
+
+class Features:
+    """Random features in which distances hold and classes can be parted.
+
+    A projection by random directions keeps distances (Johnson and
+    Lindenstrauss, Extensions of Lipschitz mappings into a Hilbert space, 1984);
+    cosines of random waves make linear classifiers bend (Rahimi, Recht, Random
+    Features for Large-Scale Kernel Machines, NIPS 2007).
+    """
+
+    def __init__(self, images):
+        """Draw the features, fit to images [N, ...] as D sees them."""
+        random = np.random.RandomState(0)
+        size = math.prod(images.shape[1:])
+        self._projection = np.eye(size, dtype=np.float32)
+        if size > DIMENSIONS:
+            self._projection = random.standard_normal(
+                (size, DIMENSIONS)
+            ).astype(np.float32) / np.float32(math.sqrt(DIMENSIONS))
+        points = self.project(images)
+        self._center, self._scale = points.mean(0), points.std() or 1.0
+        size = points.shape[1]
+        self._waves = random.standard_normal((size, WAVES)) / math.sqrt(size)
+        self._shift = random.uniform(0, 2 * math.pi, WAVES)
+
+    def project(self, images):
+        """Bring images [N, ...] to float32 [N, `DIMENSIONS`] or fewer."""
+        images = np.asarray(images).reshape(len(images), -1)
+        return images.astype(np.float32) @ self._projection
+
+    def bend(self, points):
+        """Add waves, and a one, to projected images [N, D]."""
+        points = (points - self._center) / self._scale
+        waves = math.sqrt(2) * np.cos(2 * points @ self._waves + self._shift)
+        return np.concatenate([points, waves, np.ones((len(points), 1))], 1)
+
+
+def fit(features, targets):
+    """Fit a ridge regression, weights [F, K], of targets [N, K]."""
+    gram = features.T @ features + RIDGE * np.eye(features.shape[1])
+    return np.linalg.solve(gram, features.T @ targets)
+
+
+def above(first, second):
+    """Estimate the chance that one of `first` is above one of `second`.
+
+    Ties count half: it is the area under the ROC curve.
+
+    Args:
+        first: [N].
+        second: [M].
+
+    Returns:
+        float in [0, 1]; 1/2 where both come from one law.
+    """
+    first, second = np.asarray(first)[:, None], np.asarray(second)
+    return float(np.mean((first > second) + 0.5 * (first == second)))
+
+
+def told_apart(bent_real, bent_fake):
+    """Train a small classifier on first halves; give its accuracy on second.
+
+    Args:
+        bent_real, bent_fake: [N, F], as of `Features.bend`.
+
+    Returns:
+        float, about 1/2 where nothing parts them.
+    """
+    real, other_real = np.array_split(bent_real, 2)
+    fake, other_fake = np.array_split(bent_fake, 2)
+    signs = np.repeat([1.0, -1.0], [len(real), len(fake)])
+    weights = fit(np.concatenate([real, fake]), signs)
+    return float(np.mean([
+        (other_real @ weights > 0).mean(), (other_fake @ weights < 0).mean()
+    ]))
+
+
+def nearest_other(points):
+    """Find how far each of points [N, D] lies from its nearest other."""
+    found = []
+    for first, squared in distances.squared_blocks(points, points):
+        rows = np.arange(len(squared))
+        squared[rows, first + rows] = np.inf
+        found.append(squared.min(1))
+    return np.sqrt(np.concatenate(found))
+
+
+def layers(grads):
+    """Give the norm and the share of dead units of each kernel's gradient.
+
+    A unit without gradient over a whole batch is dead: nothing that it gives
+    reaches the output, so that it learns nothing.
+
+    Args:
+        grads: pytree of a network's parameters.
+
+    Returns:
+        {name of the layer: (norm, number of units, dead ones)}.
+    """
+    found = {}
+    for path, grad in jax.tree_util.tree_leaves_with_path(grads):
+        *layer, name = (str(getattr(part, 'key', part)) for part in path)
+        if name == 'kernel':
+            units = np.abs(np.asarray(grad)).reshape(-1, grad.shape[-1])
+            found['.'.join(layer)] = (
+                float(np.linalg.norm(units)), units.shape[1],
+                int((units.max(0) == 0).sum()),
+            )
+    return found
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _look(gan, critic, generator, discriminator, labels, real, unseen):
+    """Judge one batch of fakes, reals and unseen reals; give gradients.
+
+    The gradients are of D's mean output, and of the difference of both, so
+    that no loss hides by its own slope what the layers pass on.
+
+    Args:
+        gan: static.
+        critic: whether the slope between real and fake is asked.
+        generator, discriminator: (params, stats).
+        labels: of the fakes, or None.
+        real, unseen: (images, labels); (None, None) where there are none.
+
+    Returns:
+        Dict of arrays.
+    """
+    params, stats = discriminator
+    z = latents.draw(
+        jax.random.key(0), jnp.arange(len(real[0])), gan.latent_size,
+        gan.latent,
+    )
+
+    def judge(params, images, labels):
+        images = game.pack(images, gan.packing)
+        keys = None
+        if gan.d_dropout:
+            keys = jax.random.split(jax.random.key(0), len(images))
+        return sights.forward(
+            gan.discriminator, params, stats, images, labels, keys
+        )[0].logits
+
+    def of_generator(g_params):
+        fakes = game.generate(gan, g_params, generator[1], z, labels)
+        return judge(params, fakes, labels).mean(), fakes
+
+    def of_discriminator(params):
+        outputs = judge(params, *real), judge(params, fakes, labels)
+        return outputs[0].mean() - outputs[1].mean(), outputs
+
+    g_grads, fakes = jax.grad(of_generator, has_aux=True)(generator[0])
+    d_grads, outputs = jax.grad(of_discriminator, has_aux=True)(params)
+    found = {
+        'g_grads': g_grads, 'd_grads': d_grads,
+        'real': outputs[0], 'fake': outputs[1],
+    }
+    if unseen[0] is not None:
+        found['unseen'] = judge(params, *unseen)
+    if critic:
+        shape = (-1,) + (1,) * (fakes.ndim - 1)
+        shares = jnp.linspace(0, 1, len(fakes)).reshape(shape)
+        between = shares * real[0] + (1 - shares) * fakes
+        slopes = jax.grad(lambda x: judge(params, x, labels).sum())(between)
+        found['slope'] = jnp.sqrt(
+            jnp.square(slopes).sum(tuple(range(1, slopes.ndim)))
+        ).mean()
+    return found
+
+
+class Probe:
+    """Numbers about the states of one run."""
+
+    def __init__(self, config, dataset, held_out=None):
+        """Prepare; what is real is looked at when it is first asked.
+
+        Args:
+            config: of the run.
+            dataset: `sources.Dataset` that is trained on.
+            held_out: `sources.Dataset` that is not, or None.
+        """
+        self._config, self._dataset = config, dataset
+        self._held_out = held_out
+        self._real = self._shown = None
+
+    def numbers(self, gan, state):
+        """Look at the generator as it is, and at the discriminator.
+
+        Args:
+            gan: `game.GAN`.
+            state: `game.GANState` of NumPy arrays.
+
+        Returns:
+            {'probe/name': float}.
+        """
+        self._prepare()
+        samples = sampling.sample(
+            gan, state, range(NUM_SAMPLES), weights='raw'
+        )
+        points = self._features.project(samples)
+        found = {**self._of_values(samples), **self._of_points(points)}
+        if not gan.baseline:
+            found |= self.of_players(gan, state)
+            bent = self._features.bend(points)
+            found['judge'] = told_apart(self._real_bent, bent)
+        if self._config.clip_weights:
+            found['clipped'] = clipped(
+                state.discriminator.params, self._config.clip_weights
+            )
+        return {f'probe/{name}': float(v) for name, v in found.items()}
+
+    def _prepare(self):
+        if self._real is not None:
+            return
+        images, labels = self._dataset.images, self._dataset.labels
+        most = NUM_REAL if on_demand.in_memory(images) else NUM_READ
+        order = np.random.RandomState(0).permutation(len(images))
+        places = np.sort(order[:most])
+        some = in_range(images[places])
+        self._features = features = Features(some)
+        points = features.project(some)
+        # Those that stand for samples, and those that they are compared with.
+        mine = np.random.RandomState(1).permutation(len(points))
+        count = min(NUM_SAMPLES, len(points) // 2)
+        mine, rest = mine[:count], mine[count:]
+        self._real, self._reference = points[mine], points[rest]
+        self._real_bent = features.bend(self._real)
+        self._ends = np.quantile(some[mine], (0.01, 0.99))
+        self._apart = max(distances.mean_pairwise(self._real), 1e-12)
+        self._neighbour = np.median(nearest_other(self._real))
+        self._away = None
+        if images.ndim > 2:
+            others = self._real
+            if self._held_out is not None:
+                unseen = _some(self._held_out, NUM_SAMPLES)[0]
+                others = features.project(unseen)
+            away = distances.nearest(others, self._reference).mean()
+            self._away = max(away, 1e-12)
+        self._classify = self._classifier(
+            points, None if labels is None else labels[places], mine, rest
+        )
+
+    def _classifier(self, points, labels, mine, rest):
+        """Make points -> classes and give it with their number; or None."""
+        mixture = build.mixture(self._config)
+        if mixture is not None and mixture.means is not None:
+            means = np.asarray(mixture.means)
+            if len(means) > MOST_CLASSES or means.shape[1] > DIMENSIONS:
+                return None
+            return len(means), lambda points: np.concatenate([
+                squared.argmin(1)
+                for _, squared in distances.squared_blocks(points, means)
+            ])
+        count = len(self._dataset.classes)
+        if labels is None or not 1 < count <= MOST_CLASSES:
+            return None
+        bent = self._features.bend(points[rest])
+        weights = fit(bent, np.eye(count)[labels[rest]])
+
+        def classify(points):
+            return (self._features.bend(points) @ weights).argmax(1)
+
+        right = (classify(points[mine]) == labels[mine]).mean()
+        return (count, classify) if right > ACCURACY else None
+
+    def _of_values(self, samples):
+        low, high = self._ends
+        ends = np.quantile(samples, (0.01, 0.99))
+        span = max(high - low, 1e-12)
+        return {
+            'low_gap': (ends[0] - low) / span,
+            'high_gap': (ends[1] - high) / span,
+        }
+
+    def _of_points(self, points):
+        twins = nearest_other(points) <= TWIN * self._neighbour
+        found = {
+            'distance': distances.mean_pairwise(points) / self._apart,
+            'duplicates': twins.mean(),
+        }
+        if self._away is not None:
+            away = distances.nearest(points, self._reference).mean()
+            found['nearest_real'] = away / self._away
+        if self._classify is not None:
+            count, classify = self._classify
+            found['missing'] = 1 - len(set(classify(points))) / count
+        return found
+
+    def of_players(self, gan, state):
+        """Judge one batch; see `numbers`, of which these are a part."""
+        labels = None
+        if gan.num_classes:
+            labels = np.arange(BATCH, dtype=np.int32) % gan.num_classes
+        told = bool(gan.num_classes)
+        if self._shown is None:
+            self._shown = [
+                (None, None) if dataset is None
+                else _some(dataset, BATCH * gan.packing, told)
+                for dataset in (self._dataset, self._held_out)
+            ]
+        seen = jax.device_get(_look(
+            gan, self._config.loss.name == 'wasserstein',
+            game.raw(state),
+            (state.discriminator.params, state.discriminator.stats),
+            labels, *self._shown,
+        ))
+        sign = -1 if gan.loss.energies else 1  # energies are low where real
+        real, fake = sign * seen['real'], sign * seen['fake']
+        found = {
+            'real': seen['real'].mean(), 'fake': seen['fake'].mean(),
+            'd_auc': above(real, fake),
+        }
+        if 'unseen' in seen:
+            found['held_out'] = seen['unseen'].mean()
+            found['d_memory'] = above(real, sign * seen['unseen'])
+        if 'slope' in seen:
+            found['slope'] = seen['slope']
+        shape = self._dataset.images.shape[1:]
+        last = {'g': (math.prod(shape), shape[-1]), 'd': (1,)}
+        for player in 'gd':
+            told = layers(seen[f'{player}_grads'])
+            for name, (norm, _, _) in told.items():
+                found[f'{player}_grad/{name}'] = norm
+            # The last layer's units are values of images, and may be constant.
+            hidden = [
+                (units, dead) for _, units, dead in told.values()
+                if units not in last[player]
+            ]
+            if hidden:
+                units, dead = np.sum(hidden, 0)
+                found[f'{player}_dead'] = dead / units
+        return found
+
+
+def clipped(params, limit):
+    """Give the share of weights that sit at the clip limit."""
+    leaves = [np.abs(leaf) for leaf in jax.tree.leaves(params)]
+    at_limit = sum((leaf >= EDGE * limit).sum() for leaf in leaves)
+    return at_limit / sum(leaf.size for leaf in leaves)
+
+
+def in_range(images):
+    """Bring uint8 images to [-1, 1]; points stay as they are."""
+    return np.asarray(game.to_unit_range(np.asarray(images)))
+
+
+def _some(dataset, count, told=False):
+    """Take so many by chance, again from the start where there are fewer.
+
+    Returns:
+        (images as D sees them, labels or None).
+    """
+    order = np.random.RandomState(2).permutation(len(dataset.images))
+    places = np.resize(order[:count], count)
+    labels = dataset.labels[places].astype(np.int32) if told else None
+    return in_range(dataset.images[places]), labels

@@ -1,0 +1,94 @@
+"""The check before a run: green where players can learn, red by name."""
+
+import numpy as np
+from PIL import Image
+import pytest
+
+import helpers
+from gan_jax import build
+from gan_jax import errors
+from gan_jax import preflight
+
+
+def config_of(**changes):
+    config = helpers.tiny_mlp()
+    config.generator.width = config.discriminator.width = 32
+    for optimizer in (config.g_optimizer, config.d_optimizer):
+        optimizer.learning_rate = 1e-2
+    config.batch_size = 32
+    config.diagnosis.size_ratio = 100.0
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def checks_of(steps=60, **changes):
+    config = config_of(**changes)
+    found, rows = preflight.run(config, build.dataset(config), steps)
+    assert [check.name for check in found] == list(preflight.CHECKS)
+    return {check.name: check for check in found}, rows
+
+
+def red(found):
+    return [name for name, check in found.items() if not check.passed]
+
+
+def test_setup_that_works_is_green_and_shows_noise():
+    found, rows = checks_of()
+    assert red(found) == []
+    assert [np.shape(row) for row in rows] == [(10, 32, 32, 1)] * 3
+    assert not np.array_equal(rows[1], rows[2])
+    assert all(check.text for check in found.values())
+
+
+@pytest.mark.parametrize('changes, name', [
+    ({'d_optimizer.learning_rate': 1e-9}, 'd_alone'),
+    ({'d_optimizer.learning_rate': 1e-9}, 'd_one_batch'),
+    ({'g_optimizer.learning_rate': 1e-12, 'g_optimizer.name': 'sgd',
+      'd_optimizer.learning_rate': 1e-9}, 'g_alone'),
+    ({'generator.output': 'sigmoid', 'allow_bad_setup': True}, 'ranges'),
+    ({'diagnosis.size_ratio': 1.01}, 'capacity'),
+])
+def test_each_fault_is_red_by_its_name(changes, name):
+    found, _ = checks_of(20, **changes)
+    assert name in red(found)
+    assert found[name].advice
+
+
+@pytest.mark.parametrize('changes', [
+    {'loss.name': 'wasserstein', 'clip_weights': 0.1},
+    {'loss.name': 'energy_based'}, {'loss.name': 'hinge'},
+    {'packing': 2}, {'regularizers.r1.weight': 100.0},
+    {'labels.real_low': 0.8, 'labels.real_high': 0.8},
+])
+def test_other_games_can_be_checked(changes):
+    found, _ = checks_of(**changes)
+    assert 'd_one_batch' not in red(found)
+
+
+def test_baseline_has_no_players_to_try():
+    with pytest.raises(errors.ConfigError, match="'vae' has no game"):
+        checks_of(**{'baseline.name': 'vae'})
+
+
+def test_command_prints_writes_and_exits(tmp_path):
+    options = [
+        'gan_jax.check_setup', '--config=configs/mixtures.py', '--steps=3',
+        '--config.d_optimizer.learning_rate=1e-9',
+        f'--out={tmp_path / "noise.png"}',
+    ]
+    process = helpers.run(*options)
+    assert process.returncode == errors.SetupError.exit_code, process.stderr
+    assert 'RED    d_alone' in process.stdout
+    assert 'Red: d_alone' in process.stdout
+    assert Image.open(tmp_path / 'noise.png').size == (640, 640)
+
+
+@pytest.mark.parametrize('arguments, line', [
+    ([], 'name a recipe'), (['--config=configs/none.py'], 'none.py'),
+    (['--config=configs/dcgan.py', 'more'], "unexpected argument 'more'"),
+    (['--config=configs/dcgan.py', '--steps=1'], 'steps'),
+])
+def test_mistakes_are_told_in_one_line(arguments, line):
+    process = helpers.run('gan_jax.check_setup', *arguments)
+    assert process.returncode == 2
+    assert line in process.stderr and len(process.stderr.splitlines()) == 1

@@ -1,0 +1,304 @@
+"""Rules over curves: each fires where it must, and nowhere else."""
+
+import itertools
+import math
+import re
+
+import numpy as np
+import pytest
+
+from conftest import ROOT
+from gan_jax import diagnose
+from gan_jax import losses
+
+LIMITS = {**diagnose.THRESHOLDS, 'patience': 0}
+EQUILIBRIUM = 2 * math.log(2), math.log(2)
+HEALTHY = {
+    'd/loss': 1.1, 'g/loss': 1.0, 'd/real_logits': 0.4, 'd/fake_logits': -0.4,
+    'g/grad_norm': 1.0, 'd/grad_norm': 1.0,
+}
+PROBED = {
+    'probe/d_auc': 0.8, 'probe/judge': 0.7, 'probe/d_memory': 0.55,
+    'probe/low_gap': 0.02, 'probe/high_gap': -0.1, 'probe/distance': 0.9,
+    'probe/duplicates': 0.01, 'probe/missing': 0.1, 'probe/nearest_real': 1.1,
+    'probe/g_dead': 0.1, 'probe/d_dead': 0.0, 'probe/slope': 1.1,
+    'probe/clipped': 0.5, 'probe/g_grad/a': 0.1, 'probe/g_grad/b': 0.01,
+    'probe/d_grad/a': 0.3,
+}
+GAME = diagnose.Game(equilibrium=EQUILIBRIUM, g_size=1000, d_size=700)
+
+
+def lines(count=30, **changes):
+    """Give healthy lines, with curves (functions of the place) changed."""
+    changes = {name.replace('__', '/'): c for name, c in changes.items()}
+    return [
+        {**HEALTHY, **{
+            name: curve(place) if callable(curve) else curve
+            for name, curve in changes.items()
+        }} for place in range(count)
+    ]
+
+
+def probed(*values, **changes):
+    """Give healthy lines with probes, of which the last ones are changed."""
+    told = [{**PROBED}] * 2 + [
+        {**PROBED, **{f'probe/{k}': v for k, v in changes.items()}}
+    ] * diagnose.PROBES
+    return [{**HEALTHY, **probe} for probe in told]
+
+
+def found(given, game=GAME, limits=LIMITS):
+    """Give the findings that hold after the lines."""
+    seen = diagnose.Window(int(limits['window']))
+    for record in given:
+        seen.add(record)
+    return {f.rule: f for f in diagnose.judge(seen, game, limits)}
+
+
+def swings(growth):
+    return lambda place: 1 + 0.4 * (-1) ** place * growth ** (place / 10)
+
+
+def kind(name, **changes):
+    return GAME._replace(kind=name, **changes)
+
+
+# rule: (lines, game) where it must fire, and where it must not though near.
+CASES = {
+    'all_fake': (
+        (lines(d__real_logits=-2.0, d__fake_logits=-3.0), GAME),
+        (lines(d__real_logits=2.0, d__fake_logits=-3.0), GAME),
+    ),
+    'all_real': (
+        (lines(d__real_logits=2.0, d__fake_logits=1.5), GAME),
+        (lines(d__real_logits=2.0, d__fake_logits=1.0), GAME),
+    ),
+    'cannot_overfit': (
+        ([{'probe/one_batch': 0.4}], GAME), ([{'probe/one_batch': 0.01}], GAME),
+    ),
+    'discriminator_diverges': (
+        (lines(d__loss=lambda place: 1.3**place), GAME),
+        (lines(d__loss=lambda place: 30 * 0.9**place), GAME),
+    ),
+    'discriminator_overfits': (
+        (probed(d_memory=0.9), GAME), (probed(d_memory=0.6), GAME),
+    ),
+    'discriminator_weak': (
+        (probed(d_auc=0.52, judge=0.95), GAME),
+        (probed(d_auc=0.52, judge=0.6), GAME),
+    ),
+    'discriminator_won': (
+        (lines(d__loss=lambda place: 0.5**place), GAME),
+        (lines(d__loss=lambda place: max(0.5**place, 0.1)), GAME),
+    ),
+    'equilibrium': (
+        (lines(d__loss=1.38, g__loss=0.70), GAME),
+        (lines(d__loss=1.38, g__loss=1.1), GAME),
+    ),
+    'gradient_vanishes': (
+        (lines(g__grad_norm=lambda place: 0.7**place), GAME),
+        (lines(g__grad_norm=lambda place: 0.95**place), GAME),
+    ),
+    'memorisation': (
+        (probed(nearest_real=0.2), GAME), (probed(nearest_real=0.8), GAME),
+    ),
+    'mode_collapse': (
+        (probed(distance=0.05), GAME), (probed(distance=0.5), GAME),
+    ),
+    'modes_missing': (
+        (probed(missing=0.7), GAME), (probed(missing=0.2), GAME),
+    ),
+    'not_lipschitz': (
+        (probed(slope=30.0), kind('critic')),
+        (probed(slope=1.5), kind('critic')),
+    ),
+    'oscillation_grows': (
+        (lines(g__loss=swings(3.0)), GAME), (lines(g__loss=swings(1.0)), GAME),
+    ),
+    'range_differs': (
+        (probed(low_gap=0.5), GAME), (probed(low_gap=-0.2), GAME),
+    ),
+    'sizes_differ': (
+        (lines(1), GAME._replace(g_size=50_000)),
+        (lines(1), GAME._replace(g_size=5_000)),
+    ),
+    'sparse_gradients': (
+        (probed(g_dead=0.8), GAME), (probed(g_dead=0.3), GAME),
+    ),
+    'weights_clipped': (
+        (probed(clipped=0.99), kind('critic', clipped=True)),
+        (probed(clipped=0.8), kind('critic', clipped=True)),
+    ),
+}
+
+
+def test_every_rule_has_its_two_cases():
+    assert set(CASES) == set(diagnose.RULES)
+
+
+@pytest.mark.parametrize('rule', sorted(CASES))
+def test_rule_fires_by_name(rule):
+    finding = found(*CASES[rule][0])[rule]
+    assert finding.level in diagnose.LEVELS
+    assert finding.advice.endswith('.') and finding.evidence
+    assert all(isinstance(v, (int, float)) for v in finding.evidence.values())
+
+
+@pytest.mark.parametrize('rule', sorted(CASES))
+def test_rule_is_silent_where_it_must_be(rule):
+    assert rule not in found(*CASES[rule][1])
+
+
+@pytest.mark.parametrize('more, rule', [
+    ({'duplicates': 0.9}, 'mode_collapse'),
+    ({'high_gap': 0.5}, 'range_differs'),
+    ({'d_dead': 0.9}, 'sparse_gradients'),
+    ({'g_grad/b': 1e-7}, 'sparse_gradients'),
+])
+def test_rule_fires_by_each_of_its_numbers(more, rule):
+    assert list(found(probed(**more))) == [rule]
+
+
+def test_healthy_run_is_called_nothing():
+    assert found(lines(40) + probed()) == {}
+    for name in set(diagnose.KINDS.values()):
+        assert found(lines(40) + probed(), kind(name)) == {}
+
+
+def test_flat_slope_of_a_critic_is_named_and_a_clipped_one_is_not():
+    game = kind('critic')
+    assert 'not_lipschitz' in found(probed(slope=0.01), game)
+    assert found(probed(slope=0.01), game._replace(clipped=True)) == {}
+
+
+def test_critic_may_have_large_losses_and_both_signs():
+    game = kind('critic', equilibrium=None)
+    assert found(lines(d__loss=-300.0), game) == {}
+    assert found(lines(d__loss=0.0), game) == {}
+    growing = lines(d__loss=lambda place: -(2.0**place))
+    assert 'discriminator_diverges' in found(growing, game)
+
+
+def test_smoothed_targets_have_a_floor():
+    given = lines(d__loss=0.33)
+    assert 'discriminator_won' not in found(given)
+    assert 'discriminator_won' in found(given, GAME._replace(floor=0.325))
+
+
+@pytest.mark.parametrize('name', sorted(diagnose.KINDS))
+def test_no_rule_speaks_where_it_has_no_meaning(name):
+    of = diagnose.KINDS[name]
+    everything = [
+        line for first, _ in CASES.values() for line in first[0]
+    ]
+    for rule in found(everything, kind(of)):
+        assert of in diagnose.RULES[rule].kinds
+
+
+def test_every_loss_has_a_kind():
+    assert set(diagnose.KINDS) == {'', *losses.LOSSES}
+
+
+def test_one_bad_probe_is_not_enough():
+    given = probed() + probed(distance=0.01)[-1:]
+    assert found(given) == {}
+
+
+def test_values_that_are_none_or_not_finite_are_passed_over():
+    given = lines(d__loss=lambda place: None if place % 2 else float('nan'))
+    assert found(given) == {}
+
+
+@pytest.mark.parametrize('rule', sorted(diagnose.RULES))
+def test_threshold_is_a_key_that_moves_the_rule(rule):
+    told = diagnose.RULES[rule]
+    (first, _) = CASES[rule]
+    assert set(told.limits) <= set(diagnose.THRESHOLDS)
+    moved = [
+        {n: LIMITS[n] * f for n, f in zip(told.limits, factors)}
+        for factors in itertools.product((0.0, 1e9), repeat=len(told.limits))
+    ]
+    assert any(
+        rule not in found(*first, limits={**LIMITS, **some}) for some in moved
+    )
+
+
+def test_every_rule_names_its_source():
+    for rule in diagnose.RULES.values():
+        source = rule.judge.__doc__
+        assert re.search(r'\b(19|20)\d\d\b', source), source
+        assert 'https://arxiv.org/abs/' in source, source
+
+
+def told(diagnosis, given, first=0):
+    return [
+        (step, finding.rule)
+        for step, record in enumerate(given, first)
+        for finding in diagnosis.observe(step, record)
+    ]
+
+
+def waves():
+    """Give lines of a loss that is at zero, then not, then again."""
+    return (
+        lines(10) + lines(12, d__loss=0.001) + lines(12)
+        + lines(12, d__loss=0.001)
+    )
+
+
+def test_a_finding_is_told_once_for_each_onset():
+    diagnosis = diagnose.Diagnosis(GAME, LIMITS)
+    assert told(diagnosis, waves()) == [
+        (12, 'discriminator_won'), (36, 'discriminator_won')
+    ]
+
+
+def test_short_breaks_begin_nothing_anew():
+    flicker = lines(40, d__loss=lambda place: 0.001 if place % 7 else 1.0)
+    diagnosis = diagnose.Diagnosis(GAME, LIMITS)
+    assert len(told(diagnosis, flicker)) == 1
+
+
+@pytest.mark.parametrize('cut', [5, 13, 20, 30, 40])
+def test_run_that_goes_on_says_what_it_would_have_said(cut):
+    whole = told(diagnose.Diagnosis(GAME, LIMITS), waves())
+    first = told(diagnose.Diagnosis(GAME, LIMITS), waves()[:cut])
+    resumed = diagnose.Diagnosis(GAME, LIMITS)
+    told(resumed, waves()[:cut])
+    assert first + told(resumed, waves()[cut:], cut) == whole
+
+
+def test_first_steps_are_not_judged():
+    diagnosis = diagnose.Diagnosis(GAME, {**LIMITS, 'patience': 20})
+    assert told(diagnosis, lines(30, d__loss=0.001)) == [
+        (20, 'discriminator_won')
+    ]
+
+
+def test_random_losses_are_called_no_growing_oscillation():
+    random = np.random.RandomState(0)
+    for _ in range(20):
+        given = lines(40, g__loss=lambda place: random.normal(1, 1))
+        assert 'oscillation_grows' not in found(given)
+
+
+PAGE = (ROOT / 'configs' / 'DIAGNOSIS.md').read_text()
+
+
+@pytest.mark.parametrize('name', sorted(diagnose.RULES))
+def test_page_has_a_row_for_each_rule_with_its_thresholds(name):
+    (row,) = re.findall(rf'\n\| `{name}` \| (.*)', PAGE)
+    told = diagnose.RULES[name]
+    for limit in told.limits:
+        assert f'`{limit}` {diagnose.THRESHOLDS[limit]:g}' in row
+    for number in re.findall(r'arxiv.org/abs/([\d.]+)', told.judge.__doc__):
+        assert number in row
+    for kind in diagnose.ALL:
+        assert (f'{kind}' in row.split(' | ')[1].split(', ')) == (
+            kind in told.kinds
+        )
+
+
+@pytest.mark.parametrize('name', sorted(diagnose.THRESHOLDS))
+def test_page_names_each_threshold(name):
+    assert f'`{name}`' in PAGE
