@@ -38,8 +38,8 @@ THRESHOLDS = {
     'window': 5,  # lines of metrics that a curve is judged by
     'patience': 250,  # first steps, of which nothing is said
     'd_loss_zero': 0.02,  # D's loss above its least
-    'weak_auc': 0.6,  # chance that D ranks a real above a fake
-    'weak_judge': 0.8,  # accuracy of a fresh classifier that shows D weak
+    'weak_auc': 0.75,  # chance that D ranks a real above a fake
+    'weak_judge': 0.9,  # accuracy of a fresh classifier that shows D weak
     'overfit_auc': 0.75,  # chance that D ranks a seen real above an unseen one
     'vanishing_share': 0.01,  # of the largest norm of G's gradient so far
     'vanishing_norm': 1e-6,  # of G's gradient
@@ -76,6 +76,7 @@ class Game(NamedTuple):
         middle, reach: D's output that says neither, and how far from there
             it says real.
         clipped: whether D's weights are clipped.
+        bounded: whether the data have bounds, as images have and points not.
         g_size, d_size: parameters.
     """
 
@@ -85,6 +86,7 @@ class Game(NamedTuple):
     middle: float = 0.0
     reach: float = 1.0
     clipped: bool = False
+    bounded: bool = True
     g_size: int = 0
     d_size: int = 0
 
@@ -305,7 +307,8 @@ def range_differs(seen, game, limits):
     for end in ('low', 'high'):
         gaps = seen.probed(f'probe/{end}_gap')
         if gaps and min(map(abs, gaps)) > limits['range_gap']:
-            return 'warning', {f'probe/{end}_gap': gaps[-1]}
+            level = 'warning' if game.bounded else 'note'
+            return level, {f'probe/{end}_gap': gaps[-1]}
 
 
 def mode_collapse(seen, game, limits):

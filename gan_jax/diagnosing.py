@@ -83,6 +83,7 @@ def game_of(config, gan, state):
         equilibrium=None if treated else _equilibrium(config, kind, middle),
         floor=_least(config) if treated and kind == 'probability' else 0.0,
         middle=middle, reach=reach, clipped=config.clip_weights > 0,
+        bounded=not config_lib.has_points(config),
         g_size=size(state.generator), d_size=size(state.discriminator),
     )
 

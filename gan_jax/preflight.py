@@ -26,7 +26,7 @@ MOST = 64  # samples in a batch
 TINY = 16  # of the set that is overfitted
 SHOWN = 10  # in each row of the picture
 PARTED = 0.95  # chance that a D that has learnt ranks a real above a fake
-FALLEN = 0.1  # of D's first loss: as good as zero
+FALLEN = 0.1  # of D's first loss: as good as zero; of G's: a fall
 
 
 class Check(NamedTuple):
@@ -210,7 +210,9 @@ def _g_alone(first, last):
         f"G's loss {first['g/loss']:.4g} -> {last['g/loss']:.4g}; the picture "
         'shows the adversarial noise that fools a D which stands still'
     )
-    return Check('g_alone', bool(last['g/loss'] < first['g/loss']), text, (
+    fall = first['g/loss'] - last['g/loss']
+    passed = bool(fall > FALLEN * abs(first['g/loss']))
+    return Check('g_alone', passed, text, (
         'G cannot follow the gradient of D: another learning rate, another '
         'loss, or a last layer that saturates.'
     ))

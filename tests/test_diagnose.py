@@ -85,7 +85,7 @@ CASES = {
     ),
     'discriminator_weak': (
         (probed(d_auc=0.52, judge=0.95), GAME),
-        (probed(d_auc=0.52, judge=0.6), GAME),
+        (probed(d_auc=0.52, judge=0.85), GAME),
     ),
     'discriminator_won': (
         (lines(d__loss=lambda place: 0.5**place), GAME),
@@ -177,6 +177,13 @@ def test_critic_may_have_large_losses_and_both_signs():
     assert found(lines(d__loss=0.0), game) == {}
     growing = lines(d__loss=lambda place: -(2.0**place))
     assert 'discriminator_diverges' in found(growing, game)
+
+
+def test_range_of_points_is_but_noted():
+    given = probed(low_gap=0.5)
+    assert found(given)['range_differs'].level == 'warning'
+    game = GAME._replace(bounded=False)
+    assert found(given, game)['range_differs'].level == 'note'
 
 
 def test_smoothed_targets_have_a_floor():

@@ -1,0 +1,142 @@
+"""Are runs that fail on purpose named, and healthy ones left alone?
+
+    python benchmarks/diagnoses.py --out=runs/diagnoses
+
+Eight tiny runs, each with one mistake, and three without. The expected rule
+must be told within 500 steps of its onset, which is taken to be the first step:
+each mistake is there from the start. Of the healthy ones nothing above a note
+may be told. Prints a Markdown table; the exit code is 1 where a row does not
+hold.
+"""
+
+import json
+import pathlib
+import time
+
+from absl import flags
+
+from gan_jax import command
+
+OUT = flags.DEFINE_string('out', 'runs/diagnoses', 'Folder of the runs.')
+ONLY = flags.DEFINE_list('only', [], 'Names of runs; all by default.')
+STEPS = flags.DEFINE_integer('steps', 1000, 'Steps of a healthy run.')
+
+WITHIN = 500  # steps from the onset
+FAST, SLOW = 1e-2, 1e-7  # learning rates
+
+# name: (changes, rule that must be told; '' for nothing above a note)
+RUNS = {
+    'D far too fast': ({
+        'data.name': 'digits', 'd_optimizer.learning_rate': 1e-3,
+        'g_optimizer.learning_rate': 1e-6,
+    }, 'discriminator_won'),
+    'minimax, D far too fast': ({
+        'data.name': 'digits', 'loss.name': 'minimax', 'log_every': 5,
+        'd_optimizer.learning_rate': 2e-3, 'g_optimizer.learning_rate': 1e-6,
+    }, 'gradient_vanishes'),
+    'D far too slow': ({
+        'd_optimizer.learning_rate': SLOW, 'g_optimizer.learning_rate': SLOW,
+    }, 'discriminator_weak'),
+    'sigmoid output': ({
+        'data.name': 'digits', 'generator.output': 'sigmoid',
+        'allow_bad_setup': True,
+    }, 'range_differs'),
+    'both far too fast': ({
+        'd_optimizer.learning_rate': 1.0, 'g_optimizer.learning_rate': 1.0,
+    }, 'discriminator_diverges'),
+    'clipped to nothing': ({
+        'loss.name': 'wasserstein', 'clip_weights': 1e-4,
+        'd_optimizer.learning_rate': 1e-3,
+    }, 'gradient_vanishes'),
+    'critic without a bound': ({
+        'loss.name': 'wasserstein', 'd_optimizer.learning_rate': FAST,
+    }, 'not_lipschitz'),
+    'G far too fast': ({
+        'data.name': 'digits', 'g_optimizer.learning_rate': 3e-2,
+        'd_optimizer.learning_rate': 1e-4,
+    }, 'mode_collapse'),
+    'ring, healthy': ({'regularizers.r1.weight': 1.0}, ''),
+    'moons, hinge, healthy': ({
+        'data.name': 'moons', 'loss.name': 'hinge',
+        'regularizers.r1.weight': 1.0,
+    }, ''),
+    'grid, gradient penalty, healthy': ({
+        'data.name': 'grid', 'loss.name': 'wasserstein',
+        'regularizers.gradient_penalty.weight': 1.0, 'd_steps': 2,
+    }, ''),
+}
+
+
+def config_of(name, steps):
+    """Give the config of a run: dense nets of 64, lines at each 25 steps."""
+    from gan_jax import config as config_lib
+
+    config = config_lib.default_config()
+    for player in (config.generator, config.discriminator):
+        player.name, player.norm, player.width = 'mlp', 'none', 64
+    for optimizer in (config.g_optimizer, config.d_optimizer):
+        optimizer.learning_rate = 1e-3
+    config.data.name, config.batch_size, config.latent_size = 'ring', 128, 16
+    config.log_every, config.sample_every = 25, 100
+    config.checkpoint_every = 0
+    config.num_steps = steps
+    config.diagnosis.patience = 100
+    config.update_from_flattened_dict(RUNS[name][0])
+    return config
+
+
+def findings(folder):
+    """Read what a run told of itself."""
+    path = pathlib.Path(folder) / 'diagnosis.jsonl'
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def holds(expected, told):
+    """Say whether a run was told what it had to be, in time."""
+    if not expected:
+        return all(finding['level'] == 'note' for finding in told)
+    return any(
+        finding['rule'] == expected and finding['step'] <= WITHIN
+        for finding in told
+    )
+
+
+def row(name, told, seconds):
+    """Make a row of the table: what was told, with steps, in order."""
+    expected = RUNS[name][1]
+    words = ', '.join(
+        f'{"**" * (f["rule"] == expected)}`{f["rule"]}`'
+        f'{"**" * (f["rule"] == expected)} {f["step"]} ({f["level"]})'
+        for f in told
+    )
+    asked = f'`{expected}`' if expected else 'no more than notes'
+    held = 'yes' if holds(expected, told) else 'NO'
+    words = words or 'nothing'
+    return f'| {name} | {asked} | {words} | {held} | {seconds:.0f} s |'
+
+
+def main(argv):
+    """Train all runs, print the table; gives the exit code."""
+    del argv
+    from gan_jax import train
+
+    rows, failed = [], False
+    for name in ONLY.value or RUNS:
+        folder = pathlib.Path(OUT.value) / name.replace(' ', '-')
+        expected = RUNS[name][1]
+        config = config_of(name, WITHIN if expected else STEPS.value)
+        began = time.monotonic()
+        train.train(config, folder, restart=True)
+        told = findings(folder)
+        rows.append(row(name, told, time.monotonic() - began))
+        failed |= not holds(expected, told)
+    print('\n| run | must be told | told, with step (level) | held | took |')
+    print('|---|---|---|---|---|')
+    print('\n'.join(rows))
+    return int(failed)
+
+
+if __name__ == '__main__':
+    command.run(main)

@@ -1,0 +1,112 @@
+"""What does the diagnosis cost, beside a training step?
+
+    python benchmarks/diagnosis_cost.py --config=configs/dcgan.py
+    python benchmarks/diagnosis_cost.py --config=configs/dcgan.py:cifar10
+
+Times training calls and probes by turns in one process, on random images of the
+config's size, and prints the medians' ratio: probe / (step x sample_every), the
+share that probes add. Compilation and the first look at the data are apart.
+Rules over a line of metrics are timed too.
+"""
+
+import statistics
+import time
+
+from absl import flags
+from ml_collections import config_flags
+
+from gan_jax import command
+
+with command.mistakes_told():
+    CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
+ROUNDS = flags.DEFINE_integer('rounds', 10, 'Turns.', lower_bound=1)
+SIZE = flags.DEFINE_string('size', '32x32x3', 'Of the images, as 32x32x3.')
+
+
+def timed(function, *args):
+    """Give (what it gives, seconds)."""
+    began = time.perf_counter()
+    found = function(*args)
+    return found, time.perf_counter() - began
+
+
+def main(argv):
+    """Print the shares."""
+    del argv
+    import jax
+    import numpy as np
+
+    from gan_jax import build
+    from gan_jax import config as config_lib
+    from gan_jax import diagnose
+    from gan_jax import diagnosing
+    from gan_jax import errors
+    from gan_jax import probes
+    from gan_jax import programs as programs_lib
+    from gan_jax.data import sources
+    from gan_jax.runtime import environment
+    from gan_jax.runtime import parallel
+    from gan_jax.steps import adversarial
+
+    config = CONFIG.value
+    if config is None:
+        raise errors.ConfigError('name a recipe: --config=configs/dcgan.py')
+    environment.use_compilation_cache()
+    shape = tuple(map(int, SIZE.value.split('x')))
+    images = np.random.RandomState(0).randint(
+        0, 256, (10_000, *shape), np.uint8
+    )
+    labels = np.arange(len(images), dtype=np.int32) % 10
+    dataset = sources.Dataset('random', images, labels, tuple('0123456789'))
+    gan = build.gan(config, shape, 10, len(images))
+    feed = build.feed(config, dataset)
+    constants = parallel.constants(
+        feed.resident, build.hyperparams(config), jax.random.key(0),
+        config_lib.images_per_batch(config),
+    )
+    cadences = [config.log_every, config.sample_every]
+    programs = programs_lib.Programs(config, gan, feed, constants, cadences)
+    state = parallel.replicate(adversarial.init(
+        gan, jax.random.key(0), shape, config.clip_weights
+    ))
+    host = parallel.unreplicate(state)
+    probe = probes.Probe(config, dataset, dataset)
+    _, first = timed(probe.numbers, gan, host)
+    step = position = 0
+    state, metrics, step, position = programs.advance(state, step, position)
+    jax.block_until_ready(metrics)
+    steps, looks, rules = [], [], []
+    limits = config.diagnosis.to_dict()
+    game = diagnosing.game_of(config, gan, host)
+    diagnosis = diagnose.Diagnosis(game, limits)
+    for _ in range(ROUNDS.value):
+        def advance():
+            result = programs.advance(state, step, position)
+            jax.block_until_ready(result[1])
+            return result
+
+        before = step
+        (state, metrics, step, position), seconds = timed(advance)
+        steps.append(seconds / (step - before))
+        numbers, seconds = timed(probe.numbers, gan, host)
+        looks.append(seconds)
+        line = {name: float(np.ravel(v)[0]) for name, v in metrics.items()}
+        for extra in range(50):
+            _, seconds = timed(
+                diagnosis.observe, 1000 + extra, {**line, **numbers}
+            )
+            rules.append(seconds)
+    a_step, a_look, a_rule = map(statistics.median, (steps, looks, rules))
+    share = a_look / (a_step * (config.sample_every or float('inf')))
+    rules_share = a_rule / (a_step * (config.log_every or float('inf')))
+    print(
+        f'step {1e3 * a_step:.2f} ms, probe {1e3 * a_look:.1f} ms each '
+        f'{config.sample_every} steps: {100 * share:.2f} % of the steps; '
+        f'rules {1e3 * a_rule:.2f} ms each {config.log_every}: '
+        f'{100 * rules_share:.3f} %; first probe with compilation {first:.1f} s'
+    )
+    return 0
+
+
+if __name__ == '__main__':
+    command.run(main)
