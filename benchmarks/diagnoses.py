@@ -18,7 +18,7 @@ from absl import flags
 from gan_jax import command
 
 OUT = flags.DEFINE_string('out', 'runs/diagnoses', 'Folder of the runs.')
-ONLY = flags.DEFINE_list('only', [], 'Names of runs; all by default.')
+ONLY = flags.DEFINE_multi_string('only', [], 'Name of a run.')
 STEPS = flags.DEFINE_integer('steps', 1000, 'Steps of a healthy run.')
 
 WITHIN = 500  # steps from the onset
@@ -31,8 +31,8 @@ RUNS = {
         'g_optimizer.learning_rate': 1e-6,
     }, 'discriminator_won'),
     'minimax, D far too fast': ({
-        'data.name': 'digits', 'loss.name': 'minimax', 'log_every': 5,
-        'd_optimizer.learning_rate': 2e-3, 'g_optimizer.learning_rate': 1e-6,
+        'data.name': 'digits', 'loss.name': 'minimax', 'log_every': 10,
+        'd_optimizer.learning_rate': 3e-3, 'g_optimizer.learning_rate': 1e-6,
     }, 'gradient_vanishes'),
     'D far too slow': ({
         'd_optimizer.learning_rate': SLOW, 'g_optimizer.learning_rate': SLOW,
