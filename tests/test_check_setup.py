@@ -80,7 +80,8 @@ def test_command_prints_writes_and_exits(tmp_path):
     assert process.returncode == errors.SetupError.exit_code, process.stderr
     assert 'RED    d_alone' in process.stdout
     assert 'Red: d_alone' in process.stdout
-    assert Image.open(tmp_path / 'noise.png').size == (640, 640)
+    with Image.open(tmp_path / 'noise.png') as image:
+        assert image.size == (640, 640)
 
 
 @pytest.mark.parametrize('arguments, line', [
