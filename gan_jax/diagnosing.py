@@ -3,14 +3,22 @@
 import math
 
 import jax
-import jax.numpy as jnp
 
 from gan_jax import build
 from gan_jax import config as config_lib
 from gan_jax import diagnose
 from gan_jax import evaluating
-from gan_jax import losses
 from gan_jax import probes
+
+LOG2 = math.log(2)
+# (D's loss, G's loss) where all logits are 0.
+EQUILIBRIA = {
+    'hinge': (2.0, 0.0),
+    'minimax': (2 * LOG2, -LOG2),
+    'non_saturating': (2 * LOG2, LOG2),
+    'relativistic': (LOG2, LOG2),
+    'relativistic_average': (2 * LOG2, 2 * LOG2),
+}
 
 
 class Diagnosis:
@@ -95,15 +103,12 @@ def size(player):
 
 def _equilibrium(config, kind, middle):
     """Give (D's loss, G's loss) where D says neither of all; or None."""
-    if kind not in diagnose.BOUNDED:
-        return None
-    loss = losses.LOSSES[config.loss.name]
-    options = {name: config.loss[name] for name in loss.options}
-    logits = jnp.full(2, middle)
-    return tuple(
-        float(side(logits, logits, **options))
-        for side in (loss.discriminator, loss.generator)
-    )
+    if kind == 'square':
+        a, b, c = (config.loss[name] for name in 'abc')
+        return (
+            ((middle - a)**2 + (middle - b)**2) / 2, (middle - c)**2 / 2
+        )
+    return EQUILIBRIA.get(config.loss.name)
 
 
 def _least(config):

@@ -10,6 +10,7 @@ from gan_jax import checks
 from gan_jax import diagnose
 from gan_jax import diagnosing
 from gan_jax import errors
+from gan_jax import losses
 from gan_jax import run_folder
 from gan_jax import sampling
 from gan_jax import train
@@ -198,11 +199,17 @@ def game_of(**changes):
     ('non_saturating', 2 * np.log(2), np.log(2)),
     ('minimax', 2 * np.log(2), -np.log(2)),
     ('relativistic', np.log(2), np.log(2)), ('hinge', 2, 0),
+    ('relativistic_average', 2 * np.log(2), 2 * np.log(2)),
     ('least_squares', 0.25, 0.125),
 ])
 def test_equilibrium_is_that_of_the_loss(loss, d, g):
     found = game_of(**{'loss.name': loss})
     np.testing.assert_allclose(found.equilibrium, (d, g), rtol=1e-6)
+    logits = np.full(2, found.middle, np.float32)
+    sides = losses.LOSSES[loss]
+    np.testing.assert_allclose(found.equilibrium, [
+        side(logits, logits) for side in (sides.discriminator, sides.generator)
+    ], rtol=1e-6, atol=1e-7)
     assert found.kind == diagnose.KINDS[loss]
 
 
