@@ -142,24 +142,26 @@ def mlp_gan(**changes):
     })
 
 
-def load_script(name):
-    """Import a script of benchmarks/; give it with a parser of its flags.
+def load_script(name, folder='benchmarks'):
+    """Import a script of a folder; give it with a parser of its flags.
 
     Its flags stay apart from those of other commands.
 
     Args:
         name: file name without its ending.
+        folder: from the root of the repository.
 
     Returns:
         (module, parse), parse(*arguments) sets the flags named and all others
-        to their defaults.
+        to their defaults, and gives what is left.
     """
-    path = pathlib.Path(__file__).parent.parent / 'benchmarks' / f'{name}.py'
+    path = pathlib.Path(__file__).parent.parent / folder / f'{name}.py'
     own = flags.FlagValues()
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(path.parent)  # scripts import their neighbours
         for kind in (
-            'bool', 'enum', 'float', 'integer', 'list', 'multi_enum', 'string'
+            'bool', 'enum', 'float', 'integer', 'list', 'multi_enum',
+            'multi_string', 'string',
         ):
             define = getattr(flags, f'DEFINE_{kind}')
             patch.setattr(flags, f'DEFINE_{kind}', functools.partial(
@@ -173,7 +175,7 @@ def load_script(name):
         own.unparse_flags()
         for flag in own:
             own[flag].unparse()
-        own([name, *arguments])
+        return own([name, *arguments])
 
     return module, parse
 

@@ -11,8 +11,8 @@ PACKAGE = pathlib.Path(__file__).parent.parent / 'gan_jax'
 # imports from lower floors, or from its own room.
 FLOORS = {
     'augment': 0, 'diagnose': 0, 'errors': 0, 'keys': 0, 'labels': 0,
-    'masking': 0,
-    'mixtures': 0, 'reconstructions': 0, 'schedules': 0, 'transforms': 0,
+    'masking': 0, 'mixtures': 0, 'reconstructions': 0, 'schedules': 0,
+    'transforms': 0,
     'losses': 0.5, 'metrics': 0.5, 'regularizers': 0.5,
     'networks': 1,
     'data': 2,
@@ -29,10 +29,10 @@ FLOORS = {
     'preflight': 6.9,
     'sweeping': 7, 'train': 7,
     'command': 8, 'run_flags': 8.5,
-    'arithmetic': 9, 'check_data': 9, 'check_setup': 9, 'convert_inception': 9, 'doctor': 9,
-    'evaluate': 9, 'export': 9, 'interpolate': 9, 'main': 9, 'pack': 9,
-    'prepare': 9, 'quiz': 9, 'reconstruct': 9, 'report': 9, 'sample': 9,
-    'sweep': 9, 'walk': 9,
+    'arithmetic': 9, 'check_data': 9, 'check_setup': 9,
+    'convert_inception': 9, 'doctor': 9, 'evaluate': 9, 'export': 9,
+    'interpolate': 9, 'main': 9, 'pack': 9, 'prepare': 9, 'quiz': 9,
+    'reconstruct': 9, 'report': 9, 'sample': 9, 'sweep': 9, 'walk': 9,
 }
 PURE = {room for room, floor in FLOORS.items() if floor < 1}
 IO = {'absl', 'etils', 'logging', 'pathlib', 'time', 'tensorboardX', 'tqdm'}

@@ -3,14 +3,11 @@
 import re
 import shutil
 
-from absl import flags
-from absl.testing import flagsaver
 import numpy as np
 import pytest
 
 import helpers
 from gan_jax import errors
-from gan_jax import report
 from gan_jax import reporting
 from gan_jax import train
 from gan_jax.reporting import gathering
@@ -30,15 +27,8 @@ def run(tmp_path_factory):
 
 def call(*arguments):
     """Run the command in this process; raises what it tells a person."""
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS(['report'])
-    saved = flagsaver.save_flag_values()
-    try:
-        flags.FLAGS['workdir'].unparse()
-        rest = flags.FLAGS(['report', *map(str, arguments)])
-        report.main(rest)
-    finally:
-        flagsaver.restore_flag_values(saved)
+    report, parse = helpers.load_script('report', 'gan_jax')
+    report.main(parse(*map(str, arguments)))
 
 
 def test_training_leaves_a_report_with_all_that_is_at_hand(run):
