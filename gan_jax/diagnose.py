@@ -14,6 +14,7 @@ import numpy as np
 LEVELS = ('note', 'warning', 'alarm')
 PROBES = 3  # probes in a row that must agree
 MEMORY = 8  # windows that are remembered
+CURVES = {'d/loss', 'g/grad_norm'}  # whose extremes are remembered
 CHUNK = 2  # windows in which the size of an oscillation is measured
 
 # What D's outputs mean, for each loss; '' is a baseline, which has no game.
@@ -37,7 +38,7 @@ BOUNDED = frozenset({'margin', 'probability', 'relative', 'square'})
 THRESHOLDS = {
     'window': 5,  # lines of metrics that a curve is judged by
     'patience': 250,  # first steps, of which nothing is said
-    'd_loss_zero': 0.02,  # D's loss above its least
+    'd_loss_zero': 0.015,  # D's loss above its least, over the equilibrium's
     'weak_auc': 0.75,  # chance that D ranks a real above a fake
     'weak_judge': 0.9,  # accuracy of a fresh classifier that shows D weak
     'overfit_auc': 0.75,  # chance that D ranks a seen real above an unseen one
@@ -73,6 +74,7 @@ class Game(NamedTuple):
         equilibrium: (D's loss, G's loss) where real and fake cannot be told
             apart; None where the loss has no such value.
         floor: D's least loss, 0 for hard targets.
+        unit: D's loss where it says neither of all.
         middle, reach: D's output that says neither, and how far from there
             it says real.
         clipped: whether D's weights are clipped.
@@ -83,6 +85,7 @@ class Game(NamedTuple):
     kind: str = 'probability'
     equilibrium: Optional[Tuple[float, float]] = None
     floor: float = 0.0
+    unit: float = 2 * math.log(2)
     middle: float = 0.0
     reach: float = 1.0
     clipped: bool = False
@@ -110,13 +113,14 @@ class Finding(NamedTuple):
 
 
 class Window:
-    """The last lines of a run's metrics."""
+    """The last lines of a run's metrics, and how far its curves ever went."""
 
     def __init__(self, size):
         """Remember some windows of `size` lines."""
         self.size = size
         self._lines = collections.deque(maxlen=MEMORY * size)
         self._probes = collections.deque(maxlen=PROBES)
+        self._extremes = {}
 
     def add(self, record):
         """Take a line, {'group/name': number or None}."""
@@ -128,6 +132,18 @@ class Window:
             self._probes.append(known)
         if any(not name.startswith('probe/') for name in known):
             self._lines.append(known)
+            for name in CURVES & known.keys():
+                self._extend(name, self.typical(name))
+
+    def _extend(self, name, value):
+        if value is not None:
+            low, high = self._extremes.get(name, (math.inf, 0.0))
+            value = abs(value)
+            self._extremes[name] = min(low, value), max(high, value)
+
+    def extremes(self, name):
+        """Give the (least, largest) size of `typical` of one of `CURVES`."""
+        return self._extremes[name]
 
     def all(self, name):
         """Give all remembered values of a curve, oldest first."""
@@ -166,7 +182,8 @@ def discriminator_won(seen, game, limits):
     Adversarial Networks, https://arxiv.org/abs/1701.04862, 2017.
     """
     loss = seen.typical('d/loss')
-    if loss is not None and loss - game.floor < limits['d_loss_zero']:
+    if loss is not None and (
+            loss - game.floor < limits['d_loss_zero'] * game.unit):
         return 'alarm', {'d/loss': loss, 'least': game.floor}
 
 
@@ -202,7 +219,7 @@ def gradient_vanishes(seen, game, limits):
     norm = seen.typical('g/grad_norm')
     if norm is None:
         return None
-    largest = float(seen.medians('g/grad_norm').max())
+    _, largest = seen.extremes('g/grad_norm')
     if norm < limits['vanishing_norm'] or (
             norm < limits['vanishing_share'] * largest):
         return 'alarm', {'g/grad_norm': norm, 'largest': largest}
@@ -218,7 +235,7 @@ def discriminator_diverges(seen, game, limits):
     if len(losses) < 2:
         return None
     bound = limits['d_loss_bound'] * (1 if game.kind in BOUNDED else 100)
-    least = float(losses.min())
+    least, _ = seen.extremes('d/loss')
     if losses[-1] > bound and losses[-1] >= losses[-2] and (
             game.kind in BOUNDED
             or losses[-1] > limits['d_loss_growth'] * least):

@@ -86,10 +86,12 @@ def game_of(config, gan, state):
         a, b = config.loss.a, config.loss.b
         middle, reach = (a + b) / 2, (b - a) / 2 or 1.0
     treated = config_lib.treats_labels(config)
+    balanced = _equilibrium(config, kind, middle)
     return diagnose.Game(
         kind=kind,
-        equilibrium=None if treated else _equilibrium(config, kind, middle),
+        equilibrium=None if treated else balanced,
         floor=_least(config) if treated and kind == 'probability' else 0.0,
+        unit=balanced[0] if balanced else config.loss.margin,
         middle=middle, reach=reach, clipped=config.clip_weights > 0,
         bounded=not config_lib.has_points(config),
         g_size=size(state.generator), d_size=size(state.discriminator),

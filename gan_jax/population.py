@@ -90,10 +90,8 @@ class Population:
             self.mixture, batch_size,
         )
         options = {
-            'donate_argnums': 0, 'compiler_options': (
-                None if build.convolutional(config)
-                else parallel.compiler_options()
-            ),
+            'donate_argnums': 0, 'compiler_options':
+            parallel.compiler_options(build.convolutional(config)),
         }
         self._play = jax.jit(functools.partial(
             _play, self.gan, draw, axis

@@ -104,29 +104,6 @@ def test_the_transposes_have_gradients_of_their_own(which):
     close(penalty(ours), penalty(xlas))
 
 
-def test_a_batch_is_cut_until_its_windows_fit_a_cache():
-    def parts(batch, side, channels):
-        return convolutions._parts((batch, side, side, channels), (4, 4))
-
-    assert parts(64, 16, 64) == 1  # 16 MiB
-    assert parts(64, 32, 64) == 16  # 64 MiB
-    assert parts(64, 64, 64) == 16  # at most
-    assert parts(34, 64, 64) == 2  # parts of one size
-    assert parts(35, 64, 64) == 1
-
-
-def test_parts_of_a_batch_sum_to_the_whole(monkeypatch):
-    x, y = draw((8, 8, 8, 3), (8, 4, 4, 5))
-    whole = convolutions.kernel_gradient(x, y, (4, 4))
-    monkeypatch.setattr(convolutions, 'MANY_BYTES', 1)
-    monkeypatch.setattr(convolutions, 'WINDOW_BYTES', 1)
-    parts = jax.jit(
-        lambda x, y: convolutions.kernel_gradient(x, y, (4, 4))
-    ).lower(x, y).as_text().count('stablehlo.convolution')
-    assert parts == 8
-    close(convolutions.kernel_gradient(x, y, (4, 4)), whole)
-
-
 @pytest.mark.parametrize('fields', [
     {'strides': 2}, {'strides': 1}, {'strides': 2, 'padding': 'VALID'},
     {'strides': 2, 'kernel_size': (1, 1)},

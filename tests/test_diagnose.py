@@ -192,6 +192,21 @@ def test_smoothed_targets_have_a_floor():
     assert 'discriminator_won' in found(given, GAME._replace(floor=0.325))
 
 
+def test_zero_is_measured_by_the_equilibrium():
+    given = lines(d__loss=0.012)
+    assert 'discriminator_won' in found(given)
+    least_squares = kind('square', unit=0.25)
+    assert 'discriminator_won' not in found(given, least_squares)
+    assert 'discriminator_won' in found(lines(d__loss=0.003), least_squares)
+
+
+def test_slow_fall_is_measured_by_the_whole_run():
+    given = lines(300, g__grad_norm=lambda place: 0.98**place)
+    assert 0.98**(diagnose.MEMORY * LIMITS['window']) > 0.1  # what is at hand
+    assert 'gradient_vanishes' in found(given)
+    assert 'gradient_vanishes' not in found(given[:200])
+
+
 @pytest.mark.parametrize('name', sorted(diagnose.KINDS))
 def test_no_rule_speaks_where_it_has_no_meaning(name):
     of = diagnose.KINDS[name]

@@ -205,6 +205,7 @@ def game_of(**changes):
 def test_equilibrium_is_that_of_the_loss(loss, d, g):
     found = game_of(**{'loss.name': loss})
     np.testing.assert_allclose(found.equilibrium, (d, g), rtol=1e-6)
+    assert found.unit == found.equilibrium[0]
     logits = np.full(2, found.middle, np.float32)
     sides = losses.LOSSES[loss]
     np.testing.assert_allclose(found.equilibrium, [
@@ -220,4 +221,5 @@ def test_game_is_told_its_sizes_its_floor_and_what_it_lacks():
     assert found.equilibrium is None
     assert (found.g_size, found.d_size) == (3 * 4 + 4, 4 + 1)
     assert game_of(**{'loss.name': 'wasserstein'}).equilibrium is None
+    assert game_of(**{'loss.name': 'energy_based'}).unit == 10
     assert game_of(**{'baseline.name': 'vae'}).kind == 'none'

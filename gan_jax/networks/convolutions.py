@@ -9,26 +9,18 @@ differentiated, so that every order of gradient has the fast form:
 
 p = (size - 2) // 2, the padding SAME of an even side. All equal what XLA makes
 of `jax.lax.conv_general_dilated` up to rounding; what differs is the time on
-CPU: XLA's weight gradient copies the windows of the whole batch to memory, and
-its transposed convolution multiplies by the zeros between pixels.
+CPU: XLA's own weight gradient of a transposed convolution misses its fast path,
+and its transposed convolution multiplies by the zeros between pixels.
 """
 
 import functools
-import math
 
 import jax
 from jax import lax
 import jax.numpy as jnp
 
 DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
-# Windows that XLA copies: beyond the first a batch is cut into parts of the
-# second, as they run from a core's cache. Of a DCGAN at 64x64 that is the layer
-# from 32 to 16 pixels (119 ms whole, 50 in parts); cutting smaller ones made
-# the step at 32x32 slower, though each alone was faster.
-MANY_BYTES = 32 * 2**20
-WINDOW_BYTES = 4 * 2**20
-MOST_PARTS = 16
-LARGE = 16
+LARGE = 8  # sides from which multiplying by zeros costs more than moving pixels
 
 
 def _plain(x, kernel):
@@ -136,31 +128,7 @@ def kernel_gradient(x, y, size):
         (*size, x.shape[-1], y.shape[-1]), jnp.result_type(x, y)
     )
 
-    def part(x, y):
-        return jax.linear_transpose(lambda w: _plain(x, w), kernel)(y)[0]
-
-    count = len(x) // _parts(x.shape, size)
-    return sum(
-        part(x[first:first + count], y[first:first + count])
-        for first in range(0, len(x), count)
-    )
-
-
-def _parts(shape, size):
-    """Choose into how many parts of one size a batch is cut."""
-    if not _on_cpu():
-        return 1
-    batch, height, width, channels = shape
-    windows = batch * (height // 2) * (width // 2) * math.prod(size) * channels
-    parts = 1
-    if 4 * windows <= MANY_BYTES:
-        return parts
-    while (
-        parts < MOST_PARTS and batch % (2 * parts) == 0
-        and 4 * windows / parts > WINDOW_BYTES
-    ):
-        parts *= 2
-    return parts
+    return jax.linear_transpose(lambda w: _plain(x, w), kernel)(y)[0]
 
 
 def _kernel_gradient_forward(x, y, size):
