@@ -42,7 +42,8 @@ THRESHOLDS = {
     'weak_auc': 0.75,  # chance that D ranks a real above a fake
     'weak_judge': 0.9,  # accuracy of a fresh classifier that shows D weak
     'overfit_auc': 0.75,  # chance that D ranks a seen real above an unseen one
-    'vanishing_share': 0.01,  # of the largest norm of G's gradient so far
+    'vanishing_share': 0.01,  # of the largest norm of G's gradient so far,
+    # and of D's slope with minimax
     'vanishing_norm': 1e-6,  # of G's gradient
     'd_loss_growth': 10.0,  # D's loss, over its least median so far
     'd_loss_bound': 10.0,  # D's loss; of a critic 100 times as much
@@ -77,6 +78,7 @@ class Game(NamedTuple):
         unit: D's loss where it says neither of all.
         middle, reach: D's output that says neither, and how far from there
             it says real.
+        saturates: whether G's loss is flat where D is sure of fakes.
         clipped: whether D's weights are clipped.
         bounded: whether the data have bounds, as images have and points not.
         g_size, d_size: parameters.
@@ -88,6 +90,7 @@ class Game(NamedTuple):
     unit: float = 2 * math.log(2)
     middle: float = 0.0
     reach: float = 1.0
+    saturates: bool = False
     clipped: bool = False
     bounded: bool = True
     g_size: int = 0
@@ -213,9 +216,15 @@ def discriminator_overfits(seen, game, limits):
 def gradient_vanishes(seen, game, limits):
     """G's gradient is small beside what it was, or next to nothing.
 
+    With minimax its loss passes on the share D(G(z)) of D's slope.
     Goodfellow et al., Generative Adversarial Networks,
     https://arxiv.org/abs/1406.2661, 2014, section 3.
     """
+    fake = seen.typical('d/fake_logits')
+    if game.saturates and fake is not None:
+        share = 1 / (1 + math.exp(min(-fake, 700.0)))
+        if share < limits['vanishing_share']:
+            return 'alarm', {'D(G(z))': share}
     norm = seen.typical('g/grad_norm')
     if norm is None:
         return None

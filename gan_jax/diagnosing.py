@@ -92,7 +92,9 @@ def game_of(config, gan, state):
         equilibrium=None if treated else balanced,
         floor=_least(config) if treated and kind == 'probability' else 0.0,
         unit=balanced[0] if balanced else config.loss.margin,
-        middle=middle, reach=reach, clipped=config.clip_weights > 0,
+        middle=middle, reach=reach,
+        saturates=kind != 'none' and config.loss.name == 'minimax',
+        clipped=config.clip_weights > 0,
         bounded=not config_lib.has_points(config),
         g_size=size(state.generator), d_size=size(state.discriminator),
     )

@@ -200,6 +200,15 @@ def test_zero_is_measured_by_the_equilibrium():
     assert 'discriminator_won' in found(lines(d__loss=0.003), least_squares)
 
 
+def test_minimax_vanishes_where_d_is_sure_of_fakes():
+    game = GAME._replace(saturates=True)
+    sure = lines(d__fake_logits=-9.0)
+    assert 'gradient_vanishes' in found(sure, game)
+    assert 'gradient_vanishes' not in found(sure)
+    assert 'gradient_vanishes' not in found(lines(d__fake_logits=-3.0), game)
+    assert 'gradient_vanishes' in found(lines(d__fake_logits=-1e6), game)
+
+
 def test_slow_fall_is_measured_by_the_whole_run():
     given = lines(300, g__grad_norm=lambda place: 0.98**place)
     assert 0.98**(diagnose.MEMORY * LIMITS['window']) > 0.1  # what is at hand

@@ -212,6 +212,7 @@ def test_equilibrium_is_that_of_the_loss(loss, d, g):
         side(logits, logits) for side in (sides.discriminator, sides.generator)
     ], rtol=1e-6, atol=1e-7)
     assert found.kind == diagnose.KINDS[loss]
+    assert found.saturates == (loss == 'minimax')
 
 
 def test_game_is_told_its_sizes_its_floor_and_what_it_lacks():
