@@ -101,6 +101,7 @@ def test_seconds_are_those_between_the_logged_steps(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_finished_runs_are_kept_and_missing_cells_filled(
     command, monkeypatch, tmp_path, capsys
 ):

@@ -118,6 +118,7 @@ def test_collapse_stops_a_run_once_and_it_goes_on_when_asked(tmp_path):
     assert named(tmp_path).count((12, 'mode_collapse')) == 1
 
 
+@pytest.mark.slow
 def test_collapse_restarts_with_other_seeds_and_keeps_each_attempt(
     tmp_path, capsys
 ):

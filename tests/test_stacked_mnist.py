@@ -104,6 +104,7 @@ def test_rows_differ_in_packing_and_unrolling_alone(row, size):
     }[kind]
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_kept_and_a_longer_one_goes_on_from_it(
     command, monkeypatch, tmp_path, capsys
 ):

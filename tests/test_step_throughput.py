@@ -74,7 +74,10 @@ def test_penalties_and_critic_updates_count(script):
 
 
 @pytest.mark.parametrize('name', [
-    'mlp 512', 'dcgan 28', 'dcgan 64', 'sngan resnet 32', 'wgan_gp 32',
+    'mlp 512', 'dcgan 28', *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ('dcgan 64', 'sngan resnet 32', 'wgan_gp 32')
+    ),
 ])
 def test_pytorchs_networks_have_as_many_parameters(script, name):
     pytest.importorskip('torch')

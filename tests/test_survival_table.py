@@ -32,6 +32,7 @@ def failures(cases):
     return [case for case in found if case.failure or case.skipped]
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setattr(survival_kills, 'STEPS', 120)
     monkeypatch.setitem(survival_kills.COMMON, 'num_steps', 120)
@@ -41,6 +42,7 @@ def test_killed_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     assert set(case.marks) - {'too late'}
 
 
+@pytest.mark.slow
 def test_recipe_resumes_from_any_step(tmp_path):
     path = ROOT / 'configs' / 'gan.py'
     assert not failures(survival_recipes.check(path, tmp_path, steps=[4]))
@@ -57,6 +59,7 @@ def test_recipes_are_due_something_at_nearly_each_step():
     assert 'at a burst' in due[6] and 'after a burst' in due[7]
 
 
+@pytest.mark.slow
 def test_eight_devices_go_on_as_four(tmp_path):
     cases = survival_devices.check(('mlp', 'resident'), tmp_path, devices=[8])
     assert not failures(cases)
