@@ -11,6 +11,7 @@ import pytest
 
 import helpers
 from gan_jax import build
+from gan_jax import checks
 from gan_jax import errors
 from gan_jax.steps import game
 
@@ -71,6 +72,11 @@ def test_penalties_and_critic_updates_count(script):
     gp.config.d_steps, five = 1, count(gp.config, gp.shape)
     # All but G's update is there five times.
     assert 3 < five / count(gp.config, gp.shape) < 5
+
+
+def test_every_case_can_be_trained(script):
+    for case in script('beside_torch').cases():
+        checks.validate(case.config)
 
 
 @pytest.mark.parametrize('name', [
