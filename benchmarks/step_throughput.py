@@ -109,9 +109,9 @@ class Variant:
         call = parallel.train_call(
             build.step(gan, feed), num_steps, convolutional
         )
-        self.state = parallel.replicate(
-            game.init(gan, jax.random.key(config.seed), shape)
-        )
+        self.state = parallel.replicate(jax.jit(
+            lambda key: game.init(gan, key, shape)
+        )(jax.random.key(config.seed)))
         self.constants = parallel.constants(
             feed.resident, build.hyperparams(config), jax.random.key(1),
             config_lib.images_per_batch(config),
