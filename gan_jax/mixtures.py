@@ -1,8 +1,8 @@
 """Points made on the fly: key and sample number -> point, exact, endless.
 
-In 2-D, or on a flat manifold of any dimension in a space of any other. Sources
-with modes tell where they are, so that what a generator recovers can be
-counted (`metrics/modes.py`).
+On a line, in 2-D, or on a flat manifold of any dimension in a space of any
+other. Sources with modes tell where they are, so that what a generator recovers
+can be counted (`metrics/modes.py`).
 """
 
 from typing import Callable, NamedTuple, Optional
@@ -55,22 +55,34 @@ def gaussians(means, std):
     """Mix Gaussians of one deviation with equal weights.
 
     Args:
-        means: [modes, 2].
+        means: [modes, D].
         std: scalar > 0, along each axis.
 
     Returns:
         `Mixture`.
     """
     means = np.asarray(means, np.float32)
+    size = means.shape[1]
 
     def draw(key):
         mode_key, noise_key = jax.random.split(key)
         mode = jax.random.randint(mode_key, (), 0, len(means))
         return jnp.asarray(means)[mode] + std * jax.random.normal(
-            noise_key, (2,)
+            noise_key, (size,)
         )
 
-    return Mixture(draw, means, std)
+    return Mixture(draw, means, std, size, size)
+
+
+def line():
+    """Put 2 modes on a line, at -1 and 1, deviation 0.4.
+
+    Points of one coordinate, so that densities and D can be drawn over them, as
+    in figure 1 of Goodfellow et al., Generative Adversarial Networks,
+    https://arxiv.org/abs/1406.2661, 2014. Between the modes the density falls
+    to 9 % of what it is at them. Ours.
+    """
+    return gaussians([[-1], [1]], 0.4)
 
 
 def ring():
@@ -241,6 +253,7 @@ def _centres(modes, dimension):
 MIXTURES = {
     'circles': circles,
     'grid': grid,
+    'line': line,
     'manifold': manifold,
     'moons': moons,
     'ring': ring,

@@ -36,7 +36,7 @@ SHAPES = {
     'digits': (32, 32, 1), 'mnist': (28, 28, 1), 'fashion_mnist': (28, 28, 1),
     'cifar10': (32, 32, 3), 'celeb_a': (64, 64, 3), '': (64, 64, 3),
     'stacked_mnist': (28, 28, 3),
-    **dict.fromkeys(mixtures.MIXTURES, (2,)), 'manifold': (16,),
+    **dict.fromkeys(mixtures.MIXTURES, (2,)), 'line': (1,), 'manifold': (16,),
 }
 
 

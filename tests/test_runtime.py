@@ -68,6 +68,20 @@ def test_scatter_shows_many_dimensions_along_the_main_axes_of_the_real():
     assert np.ptp(columns) > 2 * np.ptp(rows) > 0
 
 
+def test_points_on_a_line_are_shown_as_densities():
+    random = np.random.RandomState(0)
+    real, fake = random.uniform(0.2, 0.8, (2, 5000, 1)) * [[[1]], [[-1]]]
+    for image in (writer.picture(fake, real), writer.picture(fake)):
+        image = image.astype(int)
+        assert image.shape == (640, 640, 3)
+        columns = np.nonzero((image[..., 0] - image[..., 2] > 60)[60:])[1]
+        assert np.median(columns) < 320
+    rows, columns = np.nonzero(
+        (writer.picture(fake, real).astype(int) @ [-1, 0, 1] > 60)[60:]
+    )
+    assert columns.min() > 320 and np.ptp(rows) > 300
+
+
 def test_main_axes_are_principal_and_know_their_sign():
     random = np.random.RandomState(0)
     basis = np.linalg.qr(random.randn(6, 6))[0]

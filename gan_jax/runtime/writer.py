@@ -67,6 +67,7 @@ def scatter(points, real=None):
 
     Points of more than two coordinates are shown along the two `main_axes` of
     the real ones, seen from their mean; of the generated where real is None.
+    Of one coordinate, as the densities of histograms.
 
     Args:
         points: [N, D] generated.
@@ -79,7 +80,11 @@ def scatter(points, real=None):
 
     figure = Figure(figsize=(6.4, 6.4), dpi=100, layout='constrained')
     axes = figure.add_subplot()
-    if points.shape[1] != 2:
+    if points.shape[1] == 1:
+        _histograms(axes, points, real)
+        figure.legend(loc='outside upper center', ncols=2)
+        return rasterize(figure)
+    if points.shape[1] > 2:
         center, plane = main_axes(points if real is None else real)
         points = (points - center) @ plane
         real = None if real is None else (real - center) @ plane
@@ -96,6 +101,19 @@ def scatter(points, real=None):
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect='equal')
     figure.legend(loc='outside upper center', ncols=2, markerscale=3)
     return rasterize(figure)
+
+
+def _histograms(axes, points, real):
+    """Draw densities of points on a line over those of the real ones."""
+    reach = 1.25 * np.abs(points if real is None else real).max() or 1.0
+    style = {'bins': np.linspace(-reach, reach, 101), 'density': True}
+    if real is not None:
+        axes.hist(real[:, 0], label='real', color='#0072b2', **style)
+    axes.hist(
+        np.clip(points[:, 0], -reach, reach), label='generated',
+        color='#d55e00', histtype='step', linewidth=2, **style,
+    )
+    axes.set(xlim=(-reach, reach), ylabel='density')
 
 
 def rasterize(figure):
