@@ -5,9 +5,9 @@
         --config.loss.name=relativistic --config.regularizers.r1.weight=1
 
 Sources: ring (8 modes on a circle, deviation 0.01, the default), grid (25
-modes, deviation 0.05), spirals, moons, circles; line: 2 modes of one coordinate;
-manifold: data.modes modes in a plane of data.dimension dimensions in
-data.ambient of them.
+modes, deviation 0.05), spirals, moons, circles; line: 2 modes of one coordinate
+(configs/one_dimension.py); manifold: data.modes modes in a plane of
+data.dimension dimensions in data.ambient of them.
 
 Networks: two hidden layers of 128 for each player, as in the demo of Metz et
 al., Unrolled Generative Adversarial Networks,

@@ -18,7 +18,8 @@ from gan_jax import train
 
 RECIPES = sorted((ROOT / 'configs').glob('*.py'))
 POINTS = ('mixtures', 'unrolled')
-OWN = {'stacked_mnist': ('half', 'quarter')}  # the others are for images
+# The others are for images.
+OWN = {'one_dimension': ('line',), 'stacked_mnist': ('half', 'quarter')}
 
 
 def arguments(path):

@@ -205,6 +205,7 @@ REFUSED = {
     'hinge_resnet': NOT_IN_RESNET | ONLY_TARGETS,
     'lsgan': ONLY_DENSE | AT_SINGLE_IMAGES,
     'mixtures': ONLY_CONVOLUTIONAL | ONLY_IMAGES,
+    'one_dimension': ONLY_CONVOLUTIONAL | ONLY_IMAGES | MIXING,
     'pacgan': ONLY_DENSE | AT_SINGLE_IMAGES,
     'relativistic': ONLY_DENSE | MIXING | ONLY_TARGETS,
     'sagan': NOT_IN_RESNET | ONLY_TARGETS,
