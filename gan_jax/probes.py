@@ -146,8 +146,9 @@ def layers(grads):
 def _look(gan, critic, generator, discriminator, labels, real, unseen):
     """Judge one batch of fakes, reals and unseen reals; give gradients.
 
-    The gradients are of D's mean output, and of the difference of both, so
-    that no loss hides by its own slope what the layers pass on.
+    The gradients are of D's mean outputs, logit and logits of classes, and of
+    the difference of both, so that no loss hides by its own slope what the
+    layers pass on.
 
     Args:
         gan: static.
@@ -172,29 +173,37 @@ def _look(gan, critic, generator, discriminator, labels, real, unseen):
             keys = jax.random.split(jax.random.key(0), len(images))
         return sights.forward(
             gan.discriminator, params, stats, images, labels, keys
-        )[0].logits
+        )[0]
+
+    def mean(output):
+        """Reach the head of classes too, where D has one."""
+        if output.class_logits is None:
+            return output.logits.mean()
+        return output.logits.mean() + output.class_logits.mean()
 
     def of_generator(g_params):
         fakes = game.generate(gan, g_params, generator[1], z, labels)
-        return judge(params, fakes, labels).mean(), fakes
+        return mean(judge(params, fakes, labels)), fakes
 
     def of_discriminator(params):
         outputs = judge(params, *real), judge(params, fakes, labels)
-        return outputs[0].mean() - outputs[1].mean(), outputs
+        return mean(outputs[0]) - mean(outputs[1]), outputs
 
     g_grads, fakes = jax.grad(of_generator, has_aux=True)(generator[0])
     d_grads, outputs = jax.grad(of_discriminator, has_aux=True)(params)
     found = {
         'g_grads': g_grads, 'd_grads': d_grads,
-        'real': outputs[0], 'fake': outputs[1],
+        'real': outputs[0].logits, 'fake': outputs[1].logits,
     }
     if unseen[0] is not None:
-        found['unseen'] = judge(params, *unseen)
+        found['unseen'] = judge(params, *unseen).logits
     if critic:
         shape = (-1,) + (1,) * (fakes.ndim - 1)
         shares = jnp.linspace(0, 1, len(fakes)).reshape(shape)
         between = shares * real[0] + (1 - shares) * fakes
-        slopes = jax.grad(lambda x: judge(params, x, labels).sum())(between)
+        slopes = jax.grad(
+            lambda x: judge(params, x, labels).logits.sum()
+        )(between)
         found['slope'] = jnp.sqrt(
             jnp.square(slopes).sum(tuple(range(1, slopes.ndim)))
         ).mean()

@@ -154,6 +154,21 @@ def test_every_kind_of_game_is_probed(changes):
     assert ('probe/clipped' in found) == (changes.get('clip_weights', 0) > 0)
 
 
+def test_no_layer_of_a_player_is_out_of_reach():
+    config, dataset = helpers.tiny_mlp(), blobs(64)
+    config.generator.condition = 'concat'
+    config.discriminator.condition = 'auxiliary'
+    gan, state = start(config, dataset)
+    found = probes.Probe(config, dataset).numbers(gan, state)
+    norms = {k: v for k, v in found.items() if '_grad/' in k}
+    kernels = [
+        leaf for player in (state.generator, state.discriminator)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(player.params)
+        if 'kernel' in str(path[-1])
+    ]
+    assert len(norms) == len(kernels) and min(norms.values()) > 0
+
+
 def test_gradients_of_layers_are_those_of_jax():
     config, dataset = helpers.tiny_mlp(), blobs(64)
     gan, state = start(config, dataset)
