@@ -1,0 +1,101 @@
+"""Draw a distribution in the browser and watch real training steps learn it.
+
+    python -m gan_jax.lab
+    python -m gan_jax.lab --record=page.html --link='data=ring&0.loss=hinge'
+
+The first serves one page on 127.0.0.1 and opens it; Ctrl-C ends it. Every step
+that it shows is a compiled step of the library. The second plays a setting, as
+the page's link holds it, and writes one page that needs no server.
+
+`pip install -e '.[lab]'` brings the one library that it needs besides.
+"""
+
+from absl import flags
+
+from gan_jax import command
+
+HOST = flags.DEFINE_string(
+    'host', '127.0.0.1', 'Address to listen on, as people would type it. Who '
+    'reaches it may use the lab: there is no password.'
+)
+PORT = flags.DEFINE_integer(
+    'port', 0, 'Port to listen on; 0 takes a free one.', lower_bound=0,
+    upper_bound=65535,
+)
+BROWSER = flags.DEFINE_boolean('browser', True, 'Open the page in a browser.')
+LINK = flags.DEFINE_string(
+    'link', '', "Settings to begin with: a link of the page, or what is behind "
+    'its #.'
+)
+RECORD = flags.DEFINE_string(
+    'record', '', 'HTML file to write in place of serving.'
+)
+STEPS = flags.DEFINE_integer(
+    'steps', 3000, 'Steps to record.', lower_bound=1, upper_bound=1_000_000
+)
+PICTURES = flags.DEFINE_integer(
+    'pictures', 100, 'Pictures to record.', lower_bound=2, upper_bound=1000
+)
+
+
+def main(argv):
+    """Serve the page, or record one."""
+    import asyncio
+
+    from gan_jax import errors
+    from gan_jax.lab import settings as settings_lib
+    from gan_jax.runtime import environment
+
+    if len(argv) > 1:
+        raise errors.ConfigError(f'unexpected argument {argv[1]!r}')
+    link = LINK.value.rpartition('#')[2]
+    settings = settings_lib.from_link(link)
+    environment.use_compilation_cache()
+    if RECORD.value:
+        _record(settings)
+        return
+    if HOST.value in ('', '0.0.0.0', '::', '*'):
+        raise errors.ConfigError(
+            f'--host={HOST.value!r} is no address that people would type; '
+            "name one of this machine's"
+        )
+    asyncio.run(_serve(link))
+
+
+async def _serve(link):
+    import asyncio
+    import signal
+    import webbrowser
+
+    from gan_jax import errors
+
+    try:
+        from gan_jax.lab import server
+    except ModuleNotFoundError as error:
+        raise errors.ConfigError(
+            f"the lab needs {error.name}: pip install -e '.[lab]'"
+        ) from error
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with server.Lab(HOST.value).serving(PORT.value) as address:
+        address += f'#{link}' if link else ''
+        print(f'The lab is at {address} (Ctrl-C ends it)', flush=True)
+        if BROWSER.value:
+            await asyncio.to_thread(webbrowser.open, address)
+        await stop.wait()
+
+
+def _record(settings):
+    from gan_jax.lab import recording
+
+    with command.written('--record', RECORD.value):
+        size = recording.record(
+            RECORD.value, settings, STEPS.value, PICTURES.value
+        )
+    print(f'{PICTURES.value} pictures of {STEPS.value} steps are in '
+          f'{RECORD.value} ({size / 1e6:.1f} MB)')
+
+
+if __name__ == '__main__':
+    command.run(main)
