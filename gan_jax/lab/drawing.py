@@ -53,7 +53,7 @@ SOURCES = {
     'drawn': Source('Your drawing', 2, 1.2, std=0.03),
     'bell': Source('On a line: one bell', 1, 4.0, centres=(0.0,), std=1.0),
     'two_bells': Source(
-        'On a line: two bells', 1, 4.0, centres=(-1.5, 1.5), std=0.5,
+        'On a line: two bells', 1, 3.0, centres=(-1.0, 1.0), std=0.4,
     ),
     'drawn_line': Source('On a line: your drawing', 1, 1.2, std=0.03),
 }

@@ -234,10 +234,10 @@ const Pictures = (() => {
       this.history = [];
       this.element = document.createElement('article');
       this.element.className = 'card';
-      this.element.innerHTML = `<h2><span class="title"></span></h2>
+      this.element.innerHTML = `<div class="seen"><h2><span class="title"></span></h2>
         <figure><canvas class="plot" role="img"></canvas><figcaption></figcaption></figure>
         <dl class="numbers"></dl>
-        <figure><canvas class="curves" role="img" aria-label="The losses of D and G over the steps"></canvas><figcaption></figcaption></figure>`;
+        <figure><canvas class="curves" role="img" aria-label="The losses of D and G over the steps"></canvas><figcaption></figcaption></figure></div>`;
       [this.plot, this.losses] = this.element.querySelectorAll('canvas');
       [this.caption, this.below] = this.element.querySelectorAll('figcaption');
       this.below.append(legend([['judge', "D's loss"], ['dashed', "G's loss"]]));

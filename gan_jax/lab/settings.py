@@ -141,6 +141,14 @@ class Gan:
         0.5, 0.0, 0.99, 'Momentum', "Adam's b1, or SGD's: how much of the "
         'last moves goes on. RMSProp has none.',
     )
+    fade: int = _number(
+        0, 0, 1_000_000, 'Rates fade in', 'Steps until both learning rates '
+        'have fallen to 0, and the game stands still; 0 leaves them.',
+    )
+    warmup: int = _number(
+        0, 0, 100_000, 'G starts slowly', "Steps over which G's learning rate "
+        'rises; D gets ahead. 0 is off.',
+    )
     regularizers: dict = dataclasses.field(default_factory=dict, metadata={
         'label': 'Regularizers', 'live': False, 'regularizers': True,
         'words': 'Penalties that join a player\'s loss. Weights move live.',
@@ -315,6 +323,10 @@ def config(settings, gan):
     ):
         optimizer.name, optimizer.learning_rate = gan.optimizer, learning_rate
         optimizer.b1 = optimizer.momentum = gan.b1
+        if gan.fade:
+            optimizer.schedule = 'linear'
+            optimizer.schedule_steps = gan.fade
+    made.g_optimizer.warmup_steps = gan.warmup
     return made
 
 
@@ -531,12 +543,10 @@ def schema():
 
 
 # The game on a line that Figure 1 of Goodfellow et al. draws.
-ONE_DIMENSION = Settings(
-    data='bell', batch_size=150, speed=10, gans=(Gan(
-        latent='uniform', latent_size=1, g_width=32, d_width=32,
-        g_rate=1e-3, d_rate=1e-3,
-    ),),
-)
+ONE_DIMENSION = Settings(data='two_bells', batch_size=128, speed=10, gans=(Gan(
+    g_rate=1e-3, d_rate=2e-3, fade=4000, warmup=500, regularizers={'r1': 0.02},
+    latent_size=1, g_width=32, d_width=32,
+),))
 
 PRESETS = {
     'plane': ('A GAN on points of the plane', Settings()),
