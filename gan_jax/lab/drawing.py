@@ -51,11 +51,11 @@ SOURCES = {
     'moons': Source('Two moons', 2, 2.2, 'moons'),
     'spiral': Source('Spiral of two arms', 2, 2.6, 'spirals'),
     'drawn': Source('Your drawing', 2, 1.2, std=0.03),
-    'bell': Source('On a line: one bell', 1, 4.0, centres=(0.0,), std=1.0),
+    'bell': Source('Line: one bell', 1, 4.0, centres=(0.0,), std=1.0),
     'two_bells': Source(
-        'On a line: two bells', 1, 3.0, centres=(-1.0, 1.0), std=0.4,
+        'Line: two bells', 1, 3.0, centres=(-1.0, 1.0), std=0.4,
     ),
-    'drawn_line': Source('On a line: your drawing', 1, 1.2, std=0.03),
+    'drawn_line': Source('Line: your drawing', 1, 1.2, std=0.03),
 }
 
 

@@ -88,11 +88,13 @@
   }
 
   function sharedFields() {
-    byId('shared-fields').replaceChildren(...schema.settings.map((about) => field(
-      about, settings[about.name], (value, soon) => {
-        if (about.name === 'data') chooseData(value);
-        else { settings[about.name] = value; change(soon); }
-      })));
+    const made = schema.settings.map((about) => field(about, settings[about.name], (value, soon) => {
+      if (about.name === 'data') chooseData(value);
+      else { settings[about.name] = value; change(soon); }
+    }));
+    const first = schema.settings.findIndex((about) => about.name === 'data');
+    byId('data-field').replaceChildren(...made.splice(first, 1));
+    byId('shared-fields').replaceChildren(...made);
   }
 
   function chooseData(name) {
@@ -114,9 +116,10 @@
   }
 
   function ganFields(gan, place) {
-    const box = make('div', { className: 'fields' });
+    const boxes = {};
     for (const about of schema.gan) {
-      box.append(field(about, gan[about.name], (value, soon) => { gan[about.name] = value; change(soon); }));
+      boxes[about.group] = boxes[about.group] || make('div', { className: 'fields' });
+      boxes[about.group].append(field(about, gan[about.name], (value, soon) => { gan[about.name] = value; change(soon); }));
     }
     const added = make('div', { className: 'fields' });
     for (const one of schema.regularizers) {
@@ -135,12 +138,12 @@
     }
     const remove = make('button', { textContent: `Remove GAN ${'ABCD'[place]}`, disabled: settings.gans.length < 2 });
     remove.addEventListener('click', () => { settings.gans.splice(place, 1); change(); });
-    return [
-      make('details', { open: true, className: 'rules' }, make('summary', { textContent: `Rules of GAN ${'ABCD'[place]}` }), box),
-      make('details', { className: 'penalties', open: Object.keys(gan.regularizers).length > 0 },
-        make('summary', { textContent: 'Regularizers' }), added),
-      make('p', {}, remove),
-    ];
+    const fold = (words, open, inside) => make('details', { open },
+      make('summary', { textContent: `${words} of GAN ${'ABCD'[place]}` }), inside);
+    const groups = Object.entries(schema.groups).map(
+      ([name, words]) => fold(words, name === 'rules', boxes[name]));
+    groups.splice(1, 0, fold('Regularizers', Object.keys(gan.regularizers).length > 0, added));
+    return [...groups, make('p', {}, remove)];
   }
 
   // Which controls there are: they are made anew where that changes alone.
@@ -171,7 +174,7 @@
       });
     });
     if (name) {
-      const root = place >= 0 && cards[place] ? cards[place].element : byId('shared-fields');
+      const root = place >= 0 && cards[place] ? cards[place].element : document;
       const again = root.querySelector(`[name="${name}"]`);
       if (again) again.focus({ preventScroll: true });
     }

@@ -72,7 +72,7 @@ const Pictures = (() => {
     for (let i = 0; i < points.length; i += 2) {
       context.beginPath();
       context.arc(half + points[i] / reach * half, half - points[i + 1] / reach * half,
-        width > 300 ? 2.4 : 1.9, 0, 7);
+        width > 300 ? 2.2 : 1.8, 0, 7);
       context.fill(); context.stroke();
     }
   }
@@ -114,8 +114,8 @@ const Pictures = (() => {
     const { context, width, height } = sharp(canvas);
     heat(context, look.surface, width, height);
     net(context, look.manifold, width);
-    dots(context, real.points, width, real.reach);
     crosses(context, look.points, width);
+    dots(context, real.points, width, real.reach);
   }
 
   function trace(context, values, place, style, width, dash = []) {

@@ -47,7 +47,7 @@ MOST_BYTES = 64 * 2**10  # of a message from a page
 MOST_WAITING = 100  # single steps that were asked for and not made
 UNSEEN = 2  # pictures that a page may be behind
 FASTEST = 1 / 40  # seconds between pictures
-LONGEST = 0.2  # seconds that a picture's steps should take
+LONGEST = 0.04  # seconds that a picture's steps should take
 
 
 class Limits(NamedTuple):

@@ -216,7 +216,7 @@ class Session:
         data = drawing_lib.density(self.table, x)
         fake = np.interp(x, centres(reach), generated)
         best = data / np.maximum(data + fake, 1e-12)
-        best[data + fake < 1e-4] = np.nan  # neither is there
+        best[data + fake < 0.01] = np.nan  # neither is there
         below = drawing_lib.cumulative(self.table, x)
         inside = (below >= 0.05) & (below <= 0.95)
         gap = np.abs(surface - 0.5)[inside]

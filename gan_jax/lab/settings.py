@@ -17,8 +17,8 @@ MOST_GANS = 4
 MOST_LINK = 8192  # characters
 
 LOSSES = {
-    'non_saturating': 'Non-saturating (the usual GAN)',
-    'minimax': 'Minimax (the first GAN)',
+    'non_saturating': 'Non-saturating (usual)',
+    'minimax': 'Minimax (the first)',
     'least_squares': 'Least squares (LSGAN)',
     'hinge': 'Hinge',
     'wasserstein': 'Wasserstein (WGAN)',
@@ -85,9 +85,18 @@ REGULARIZERS_LEFT_OUT = (
 )
 MOST_WEIGHT = 1000.0
 
+# Under what heading the page puts a control of a GAN.
+GROUPS = {
+    'rules': 'Rules', 'moves': 'How they move', 'sizes': 'Networks and z',
+    'shown': 'What is shown',
+}
+
 
 def _field(default, label, words, **about):
-    about = {'label': label, 'words': words, 'live': False, **about}
+    about = {
+        'label': label, 'words': words, 'live': False, 'group': 'rules',
+        **about,
+    }
     return dataclasses.field(default=default, metadata=about)
 
 
@@ -125,29 +134,32 @@ class Gan:
     )
     g_steps: int = _number(
         1, 1, 5, 'Updates of G', 'So many in the same step of the game.',
+        group='moves',
     )
     schedule: str = _choice(
         'alternating', {
             'alternating': 'In turns', 'simultaneous': 'At once',
             'unrolled': 'G looks 5 updates of D ahead',
         }, 'Order of moves', 'Who moves when, and what G sees of D.',
+        group='moves',
     )
     optimizer: str = _choice(
         'adam', {
             'adam': 'Adam', 'rmsprop': 'RMSProp', 'sgd': 'Plain gradient (SGD)',
-        }, 'Optimizer', 'How gradients become moves.',
+        }, 'Optimizer', 'How gradients become moves.', group='moves',
     )
     b1: float = _number(
         0.5, 0.0, 0.99, 'Momentum', "Adam's b1, or SGD's: how much of the "
-        'last moves goes on. RMSProp has none.',
+        'last moves goes on. RMSProp has none.', group='moves',
     )
     fade: int = _number(
         0, 0, 1_000_000, 'Rates fade in', 'Steps until both learning rates '
         'have fallen to 0, and the game stands still; 0 leaves them.',
+        group='moves',
     )
     warmup: int = _number(
         0, 0, 100_000, 'G starts slowly', "Steps over which G's learning rate "
-        'rises; D gets ahead. 0 is off.',
+        'rises; D gets ahead. 0 is off.', group='moves',
     )
     regularizers: dict = dataclasses.field(default_factory=dict, metadata={
         'label': 'Regularizers', 'live': False, 'regularizers': True,
@@ -155,41 +167,50 @@ class Gan:
     })
     clip: float = _number(
         0.0, 0.0, 10.0, 'Weight clipping', "Holds D's weights in [-c, c], as "
-        'the first WGAN; 0 is off.', live=True, zero=True,
+        'the first WGAN; 0 is off.', live=True, zero=True, group='moves',
     )
     noise: float = _number(
         0.0, 0.0, 2.0, 'Noise on what D sees', 'Deviation, on real and '
         'generated points alike; 0 is off.', live=True, zero=True,
+        group='moves',
     )
     noise_steps: int = _number(
         0, 0, 1_000_000, 'Noise fades in', 'Steps until it has faded to '
-        'nothing; 0 lets it stay.', live=True,
+        'nothing; 0 lets it stay.', live=True, group='moves',
     )
     latent: str = _choice(
         'gaussian', {'gaussian': 'Bell curve', 'uniform': 'Even in [-1, 1)'},
-        'Kind of z', 'What the random input of G is drawn from.',
+        'Kind of z', 'What the random input of G is drawn from.', group='sizes',
     )
     latent_size: int = _number(
         2, 1, 32, 'Length of z', 'Random numbers that G starts from.',
+        group='sizes',
     )
     g_width: int = _number(
         64, 1, 256, "G's width", 'Units in each hidden layer of G.',
+        group='sizes',
     )
-    g_depth: int = _number(2, 1, 4, "G's depth", 'Hidden layers of G.')
+    g_depth: int = _number(
+        2, 1, 4, "G's depth", 'Hidden layers of G.', group='sizes',
+    )
     d_width: int = _number(
         64, 1, 256, "D's width", 'Units in each hidden layer of D.',
+        group='sizes',
     )
-    d_depth: int = _number(2, 1, 4, "D's depth", 'Hidden layers of D.')
+    d_depth: int = _number(
+        2, 1, 4, "D's depth", 'Hidden layers of D.', group='sizes',
+    )
     spectral_norm: bool = _field(
         False, 'Spectral norm', 'Holds the steepness of each layer of D to 1.',
+        group='sizes',
     )
     shown: str = _choice(
         'raw', {'raw': 'As it is', 'ema': 'Moving average'}, 'G that is shown',
-        'An average over the last steps is calmer.', live=True,
+        'An average over the last steps is calmer.', live=True, group='shown',
     )
     ema_decay: float = _number(
         0.99, 0.0, 0.9999, 'Decay of the average', 'Nearer to 1: over more '
-        'steps.', live=True,
+        'steps.', live=True, group='shown',
     )
 
 
@@ -214,7 +235,8 @@ class Settings:
         150, 8, 1024, 'Batch', 'Real and generated points in each update.',
     )
     speed: int = _number(
-        4, 1, 200, 'Steps a picture', 'Steps of the game between two pictures.',
+        4, 1, 200, 'Steps a picture', 'At most so many between two pictures; '
+        'fewer where they are slow.',
         live=True,
     )
     gans: tuple = (Gan(),)
@@ -534,7 +556,7 @@ def schema():
             name: {'dimension': source.dimension, 'drawn': source.drawn}
             for name, source in drawing_lib.SOURCES.items()
         },
-        'most_gans': MOST_GANS, 'most_weight': MOST_WEIGHT,
+        'groups': GROUPS, 'most_gans': MOST_GANS, 'most_weight': MOST_WEIGHT,
         'presets': {
             name: {'label': label, 'settings': to_json(settings)}
             for name, (label, settings) in PRESETS.items()
