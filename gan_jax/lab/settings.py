@@ -477,7 +477,7 @@ def from_link(link):
     try:
         pairs = urllib.parse.parse_qsl(
             link.removeprefix('#'), strict_parsing=bool(link.strip('#')),
-            max_num_fields=200, errors='strict',
+            keep_blank_values=True, max_num_fields=200, errors='strict',
         )
     except ValueError as error:
         raise errors.ConfigError(f'the link cannot be read: {error}') from error
@@ -565,9 +565,9 @@ def schema():
 
 
 # The game on a line that Figure 1 of Goodfellow et al. draws.
-ONE_DIMENSION = Settings(data='two_bells', batch_size=128, speed=10, gans=(Gan(
-    g_rate=1e-3, d_rate=2e-3, fade=4000, warmup=500, regularizers={'r1': 0.02},
-    latent_size=1, g_width=32, d_width=32,
+ONE_DIMENSION = Settings(data='two_bells', batch_size=256, speed=10, gans=(Gan(
+    g_rate=5e-4, d_rate=4e-3, fade=6000, warmup=500, regularizers={'r1': 0.02},
+    latent_size=1, g_width=32, d_width=64,
 ),))
 
 PRESETS = {

@@ -1,0 +1,386 @@
+"""The lab's server: who may come in, what it refuses, what it survives."""
+
+import asyncio
+import contextlib
+import json
+import random
+import socket as sockets
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+
+from gan_jax import errors
+from gan_jax.lab import __main__ as command
+from gan_jax.lab import programs
+from gan_jax.lab import session as session_lib
+from gan_jax.lab import settings as settings_lib
+import helpers
+import test_lab
+
+pytest.importorskip('websockets', reason="pip install -e '.[lab]'")
+from gan_jax.lab import server as server_lib  # noqa: E402
+from websockets import exceptions  # noqa: E402
+from websockets.sync import client  # noqa: E402
+
+TINY = settings_lib.to_link(test_lab.tiny())
+MEGABYTE = 2**20
+
+
+@contextlib.contextmanager
+def serving(**limits):
+    """Run a lab in a thread; gives (address, `server.Lab`)."""
+    lab = server_lib.Lab(limits=server_lib.Limits(**limits))
+    ready, told = threading.Event(), {}
+
+    async def run():
+        told['stop'], told['loop'] = asyncio.Event(), asyncio.get_event_loop()
+        async with lab.serving() as told['address']:
+            ready.set()
+            await told['stop'].wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    ready.wait(30)
+    try:
+        yield told['address'], lab
+    finally:
+        told['loop'].call_soon_threadsafe(told['stop'].set)
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope='module')
+def lab():
+    with serving() as (address, lab):
+        yield address, lab
+
+
+class Page:
+    """A page's side of the socket."""
+
+    def __init__(self, address, link=TINY):
+        """Come in and open a link; None sends nothing."""
+        self.socket = client.connect(
+            address.replace('http', 'ws') + 'socket', compression=None,
+            origin=address.rstrip('/'),
+        )
+        self.hello = self.word()
+        if link is not None:
+            self.say('open', link=link)
+            self.settings = self.word('settings')
+
+    def say(self, kind, **content):
+        self.socket.send(json.dumps({'type': kind, **content}))
+
+    def next(self):
+        """Give the next message, a picture as `test_lab.unpack` reads it."""
+        message = self.socket.recv(timeout=120)
+        if isinstance(message, str):
+            return json.loads(message)
+        picture = test_lab.unpack(message)
+        self.say('seen', number=picture['number'])
+        return picture
+
+    def word(self, kind=None):
+        """Skip to the next message of words, or of a kind."""
+        while True:
+            said = self.next()
+            if said['type'] != 'picture' and kind in (None, said['type']):
+                return said
+
+    def picture(self):
+        while True:
+            said = self.next()
+            if said['type'] == 'picture':
+                return said
+
+    def __enter__(self):
+        """Be a page for a block."""
+        return self
+
+    def __exit__(self, *error):
+        """Leave."""
+        self.socket.close()
+
+
+def ask(address, path='', **headers):
+    """Ask for a file; returns (status, headers, text)."""
+    request = urllib.request.Request(address + path, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.headers, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read().decode()
+
+
+def test_page_and_its_files_are_served(lab):
+    address, _ = lab
+    for path in ('', 'page.css', 'pictures.js', 'page.js'):
+        status, headers, text = ask(address, path)
+        assert status == 200 and len(text) > 1000
+        assert "default-src 'none'" in headers['Content-Security-Policy']
+        assert 'http://' not in text and 'https://' not in text.replace(
+            'https://arxiv.org/abs/1406.2661', ''
+        )
+    assert ask(address, 'socket.py')[0] == 404
+    assert ask(address, '../settings.py')[0] == 404
+
+
+@pytest.mark.parametrize('host', [
+    'evil.example', 'evil.example:{}', '127.0.0.1', '127.0.0.1:1', '',
+    '127.0.0.1:{}.evil.example', '10.0.0.1:{}',
+])
+def test_other_hosts_are_refused(lab, host):
+    address, _ = lab
+    host = host.format(address.rpartition(':')[2].rstrip('/'))
+    assert ask(address, Host=host)[0] == 403
+
+
+@pytest.mark.parametrize('origin', [
+    None, 'null', 'http://evil.example', 'https://{}', 'http://127.0.0.1:1',
+])
+def test_pages_of_others_open_no_socket(lab, origin):
+    address, _ = lab
+    own = address.removeprefix('http://').rstrip('/')
+    with pytest.raises(exceptions.InvalidStatus, match='403'):
+        client.connect(
+            f'ws://{own}/socket', origin=origin and origin.format(own)
+        )
+
+
+def test_port_is_closed_on_other_addresses(lab):
+    address, _ = lab
+    port = int(address.rpartition(':')[2].rstrip('/'))
+    own = sockets.gethostbyname_ex(sockets.gethostname())[2]
+    for other in {'127.0.0.2', '::1', *own} - {'127.0.0.1'}:
+        with pytest.raises(OSError):
+            sockets.create_connection((other, port), timeout=5)
+    sockets.create_connection(('127.0.0.1', port), timeout=5).close()
+
+
+def test_tab_plays_pauses_steps_and_resets(lab):
+    with Page(lab[0]) as page:
+        assert page.picture()['gans'][0]['step'] == 0
+        page.say('step')
+        page.say('step')
+        assert [page.picture()['gans'][0]['step'] for _ in '12'] == [1, 2]
+        page.say('play')
+        steps = [page.picture()['gans'][0]['step'] for _ in range(6)]
+        assert steps == sorted(set(steps)) and steps[-1] > 6
+        page.say('pause')
+        page.say('step')
+        told = [page.picture() for _ in range(2)]
+        page.say('reset')
+        told += [page.picture() for _ in range(2)]
+        assert 0 in [picture['gans'][0]['step'] for picture in told]
+
+
+def test_stepped_game_is_the_session_of_these_settings(lab):
+    expected = session_lib.Session(test_lab.tiny())
+    expected.advance(3)
+    with Page(lab[0]) as page:
+        for _ in range(3):
+            page.say('step')
+        seen = [page.picture() for _ in range(4)][-1]['gans'][0]
+    assert seen['step'] == 3
+    np.testing.assert_array_equal(
+        seen['points'], expected.looks()[0]['points']
+    )
+
+
+def test_page_is_told_what_compiles_and_numbers_compile_nothing(lab):
+    settings = settings_lib.to_json(test_lab.tiny(b1=0.25))
+    with Page(lab[0]) as page:
+        page.say('play')
+        page.say('set', settings=settings)
+        assert page.word()['type'] == 'compiling'
+        assert page.word('settings')['settings'] == settings
+        count = programs.compiled_count()
+        settings['gans'][0]['g_rate'] = 0.5
+        page.say('set', settings=settings)
+        said = page.word()  # no 'compiling' in between
+        assert said['type'] == 'settings' and said['compiled'] == count
+        assert '0.g_rate=0.5' in said['link']
+        assert page.picture()['compiled'] == count
+
+
+def test_page_that_looks_at_nothing_is_sent_no_more(lab):
+    with Page(lab[0]) as page:
+        page.say('play')
+        page.next = lambda: page.socket.recv(timeout=1)
+        got = []
+        with pytest.raises(TimeoutError):
+            while len(got) < 20:
+                got.append(page.next())
+        assert 1 <= len(got) <= server_lib.UNSEEN + 1
+
+
+@pytest.mark.parametrize('message, words', [
+    ('', 'JSON'), ('x', 'JSON'), (b'{}', 'text'), ('[]', 'object'),
+    ('{"type": "hack"}', 'of type'), ('{"type": ["play"]}', 'of type'),
+    ('{}', 'of type'), ('{"type": "play", "x": 1}', 'takes nothing'),
+    ('{"type": "set"}', "takes ['settings']"), ('NaN', 'JSON'),
+    ('{"type": "seen", "number": 1e9}', 'no such picture'),
+    ('{"type": "seen", "number": 999}', 'no such picture'),
+    ('{"type": "seen", "number": NaN}', 'JSON'), ('[' * 60_000, 'JSON'),
+    ('{"type": "set", "settings": {"gans": 1}}', 'gans'),
+    ('{"type": "open", "link": "0.loss=\\ud800"}', 'loss'),
+    ('{"type": "open", "link": 7}', 'link'), ('9' * 9999, 'JSON'),
+])
+def test_malformed_messages_are_refused_in_words(lab, message, words):
+    with Page(lab[0]) as page:
+        page.socket.send(message)
+        said = page.word()
+        assert said['type'] == 'refused' and words in said['reason']
+        page.say('step')
+        while page.picture()['gans'][0]['step'] != 1:
+            pass
+
+
+def test_message_that_is_too_long_ends_its_own_tab_alone(lab):
+    with Page(lab[0]) as other, Page(lab[0]) as page:
+        page.socket.send('x' * (server_lib.MOST_BYTES + 1))
+        with pytest.raises(exceptions.ConnectionClosed) as caught:
+            while True:
+                page.next()
+        assert caught.value.rcvd.code == 1009
+        other.say('step')
+        while other.picture()['gans'][0]['step'] != 1:
+            pass
+
+
+def test_tabs_are_bounded_and_room_comes_back():
+    with serving(tabs=2) as (address, lab):
+        with Page(address, None), Page(address, None):
+            with Page(address, None) as third:
+                assert third.hello['type'] == 'ended'
+                assert '2 tabs of the lab are open' in third.hello['reason']
+        wait_until(lambda: not lab.tabs)
+        with Page(address, None) as again:
+            assert again.hello['type'] == 'hello'
+
+
+def test_tab_that_nobody_touches_ends():
+    with serving(idle=1.0) as (address, lab):
+        with Page(address) as page:
+            page.say('play')
+            began = time.monotonic()
+            assert 'Nobody touched' in page.word('ended')['reason']
+            assert time.monotonic() - began >= 0.9
+        wait_until(lambda: not lab.tabs)
+
+
+def test_fault_ends_its_own_tab_alone(lab, monkeypatch, capsys):
+    with Page(lab[0]) as other, Page(lab[0]) as page:
+        with monkeypatch.context() as patch:
+            patch.setattr(session_lib.Session, 'reset', fail)
+            page.say('reset')
+            assert 'no luck' in page.word('ended')['reason']
+        other.say('step')
+        while other.picture()['gans'][0]['step'] != 1:
+            pass
+    assert 'no luck' in capsys.readouterr().err
+
+
+def fail(session):
+    raise RuntimeError('no luck')
+
+
+def wait_until(holds):
+    for _ in range(300):
+        if holds():
+            return
+        time.sleep(0.1)
+    raise AssertionError('it never held')
+
+
+def resident():
+    """Give the bytes of memory that this process holds."""
+    with open('/proc/self/statm') as file:
+        return int(file.read().split()[1]) * 4096
+
+
+def garbage(draw):
+    """Make a message that no page sends."""
+    kind = draw.choice(sorted(server_lib.HEARD))
+    whole = json.dumps({'type': 'set', 'settings': settings_lib.to_json(
+        test_lab.tiny()
+    )})
+    return draw.choice([
+        lambda: draw.randbytes(draw.randrange(2000)),
+        lambda: ''.join(chr(draw.randrange(32, 1000)) for _ in range(99)),
+        lambda: whole[:draw.randrange(len(whole) - 1)],
+        lambda: whole.replace('0', draw.choice(['-1', '1e999', '""', '[]'])),
+        lambda: json.dumps({'type': kind, 'junk': draw.random()}),
+        lambda: '[' * draw.randrange(1, 50_000),
+        lambda: json.dumps({'type': 'open', 'link': 'x' * 9000}),
+        lambda: json.dumps({'type': 'seen', 'number': -draw.randrange(1, 9)}),
+    ])()
+
+
+def batter(address, count, draw):
+    """Send garbage by many sockets, and leave most of them rudely."""
+    sent = 0
+    while sent < count:
+        page = Page(address, draw.choice([TINY, None]))
+        for _ in range(min(10, count - sent)):
+            page.socket.send(garbage(draw))
+            sent += 1
+        if draw.random() < 0.5:  # without a parting word
+            page.socket.socket.shutdown(sockets.SHUT_RDWR)
+        page.socket.close()
+
+
+@pytest.mark.parametrize('count', [
+    100, pytest.param(1000, marks=pytest.mark.slow),
+])
+def test_garbage_and_rude_partings_harm_nobody(count):
+    draw = random.Random(0)
+    with serving() as (address, lab):
+        with Page(address) as other:
+            other.say('play')
+            batter(address, count, draw)  # to warm up
+            other.picture()
+            wait_until(lambda: len(lab.tabs) == 1)
+            before, compiled = resident(), programs.compiled_count()
+            batter(address, count, draw)
+            wait_until(lambda: len(lab.tabs) == 1)
+            grown = resident() - before
+            first = other.picture()['gans'][0]['step']
+            assert other.picture()['gans'][0]['step'] > first
+            assert other.picture()['gans'][0]['alive']
+            assert programs.compiled_count() == compiled
+        assert grown < 8 * MEGABYTE, f'{grown / MEGABYTE:.1f} MB'
+        with Page(address) as page:
+            assert page.hello['type'] == 'hello'
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (('--host=0.0.0.0',), 'no address that people would type'),
+    (('--host=',), 'no address'), (('x',), "unexpected argument 'x'"),
+    (('--link=seed=-1',), 'seed of settings is -1'),
+    (('--host=203.0.113.7',), 'cannot be listened on'),
+    (('--record=/proc/none/x.html', '--steps=1', '--pictures=2',
+      f'--link={TINY}'), 'cannot be written'),
+])
+def test_mistakes_are_told_in_one_line(arguments, words):
+    done = helpers.run('gan_jax.lab', '--nobrowser', *arguments)
+    assert done.returncode == 2 and done.stdout == ''
+    (told,) = done.stderr.splitlines()
+    assert told.startswith('error: ') and words in told
+
+
+def test_port_that_is_taken_is_told(lab):
+    port = lab[0].rpartition(':')[2].rstrip('/')
+    with pytest.raises(errors.ConfigError, match='cannot be listened on'):
+        asyncio.run(_serve_on(int(port)))
+    assert command.PORT.default == 0
+
+
+async def _serve_on(port):
+    async with server_lib.Lab().serving(port):
+        pass
