@@ -1,0 +1,237 @@
+"""The lab as a person meets it, in Chromium."""
+
+import re
+import shutil
+import time
+
+import pytest
+
+from gan_jax.lab import recording
+from gan_jax.lab import settings as settings_lib
+
+pytest.importorskip('websockets', reason="pip install -e '.[lab]'")
+import test_lab_server  # noqa: E402
+
+pytestmark = pytest.mark.slow
+WIDE = 'document.documentElement.scrollWidth - innerWidth'
+MOST = 300_000  # milliseconds that anything may take on a busy machine
+
+
+@pytest.fixture(scope='module')
+def address():
+    with test_lab_server.serving() as (address, _):
+        yield address
+
+
+@pytest.fixture(scope='module')
+def browser():
+    """Give Chromium without a head; skips where it or playwright is not."""
+    playwright = pytest.importorskip(
+        'playwright.sync_api', reason="pip install -e '.[test]'"
+    )
+    path = shutil.which('chromium')
+    if path is None:
+        pytest.skip('no chromium on the path')
+    with playwright.sync_playwright() as play:
+        opened = play.chromium.launch(
+            executable_path=path, args=['--no-sandbox']
+        )
+        yield opened
+        opened.close()
+
+
+class Visit:
+    """A tab, with what it asked and complained of."""
+
+    def __init__(self, browser, url, width=1440, scheme='light'):
+        """Open a page at a width."""
+        self.page = browser.new_page(
+            viewport={'width': width, 'height': 900}, color_scheme=scheme
+        )
+        self.page.set_default_timeout(MOST)
+        self.told, self.asked = [], []
+        self.page.on('console', lambda message: self.told.append(message.text))
+        self.page.on('pageerror', lambda error: self.told.append(str(error)))
+        self.page.on('request', lambda asked: self.asked.append(asked.url))
+        self.page.goto(url)
+        self.page.wait_for_selector('#play:enabled')
+        self.page.wait_for_selector('.numbers dd')
+        self.own = url.partition('#')[0]
+
+    def number(self, term, place=0):
+        """Read a number below a GAN's picture."""
+        numbers = self.page.locator('.numbers').nth(place)
+        row = numbers.locator('div', has=self.page.get_by_text(
+            term, exact=True
+        )).locator('dd')
+        return float(re.sub('[ ,%]|of.*', '', row.inner_text()))
+
+    def drawn(self):
+        return int(self.page.get_attribute('body', 'data-drawn') or 0)
+
+    def wait_for_step(self, least):
+        while self.number('Step') < least:
+            self.page.wait_for_timeout(50)
+
+    def __enter__(self):
+        """Be a tab for a block."""
+        return self
+
+    def __exit__(self, *error):
+        """Hold that nothing was complained of and no other host was asked."""
+        self.page.close()
+        if error[0] is None:
+            assert self.told == []
+            assert all(url.startswith((self.own, 'data:', 'blob:'))
+                       for url in self.asked), self.asked
+
+
+def stroke(page, canvas, places):
+    """Draw through shares of a canvas's box with the mouse."""
+    box = page.locator(canvas).bounding_box()
+    for number, (x, y) in enumerate(places):
+        page.mouse.move(
+            box['x'] + x * box['width'], box['y'] + y * box['height'], steps=8
+        )
+        if not number:
+            page.mouse.down()
+    page.mouse.up()
+
+
+def test_draw_play_change_the_loss_step_and_reset(browser, address):
+    with Visit(browser, address) as visit, Visit(browser, address) as second:
+        page = visit.page
+        page.bring_to_front()
+        stroke(page, '#board', [(0.2, 0.2), (0.8, 0.2), (0.5, 0.8)])
+        page.wait_for_function("location.hash.includes('drawing=')")
+        page.click('#play')
+        visit.wait_for_step(30)
+        began, first = time.monotonic(), visit.drawn()
+        page.wait_for_timeout(3000)
+        rate = (visit.drawn() - first) / (time.monotonic() - began)
+        page.select_option('[name=loss]', 'hinge')
+        page.wait_for_function("location.hash.includes('0.loss=hinge')")
+        assert page.inner_text('.title') == 'GAN A: Hinge'
+        reached = visit.number('Step')
+        assert reached >= 30  # the networks went on
+        visit.wait_for_step(reached + 10)
+        page.click('#play')
+        page.wait_for_timeout(1500)
+        still = visit.number('Step')
+        page.click('#step')
+        visit.wait_for_step(still + 1)
+        assert visit.number('Step') == still + 1
+        page.click('#reset')
+        while visit.number('Step'):
+            page.wait_for_timeout(50)
+        assert second.number('Step') == 0
+        assert 'drawing' not in second.page.url
+        second.page.click('#step')
+        second.wait_for_step(1)
+        assert rate >= 20, f'{rate:.1f} pictures a second'
+
+
+def test_numbers_move_live_while_it_plays(browser, address):
+    with Visit(browser, address) as visit:
+        page = visit.page
+        page.click('#play')
+        visit.wait_for_step(5)
+        count = page.get_attribute('body', 'data-compiled')
+        page.focus('[name=g_rate] + input[type=range]')
+        for _ in range(5):
+            page.keyboard.press('ArrowRight')
+        page.wait_for_function("location.hash.includes('0.g_rate=')")
+        visit.wait_for_step(visit.number('Step') + 10)
+        assert page.get_attribute('body', 'data-compiled') == count
+        page.fill('[name=seed]', '5')
+        page.keyboard.press('Tab')
+        page.wait_for_function("location.hash.includes('seed=5')")
+
+
+def test_keys_and_focus(browser, address):
+    with Visit(browser, address) as visit:
+        page = visit.page
+        page.keyboard.press('s')
+        visit.wait_for_step(1)
+        page.keyboard.press('p')
+        page.get_by_text('Pause').wait_for()
+        visit.wait_for_step(9)
+        page.keyboard.press('p')
+        page.get_by_text('▶ Play').wait_for()
+        page.focus('[name=seed]')
+        page.keyboard.press('p')  # typing, not playing
+        assert '▶' in page.inner_text('#play')
+        page.evaluate('document.activeElement.blur()')
+        page.keyboard.press('r')
+        while visit.number('Step'):
+            page.wait_for_timeout(50)
+        unnamed = page.evaluate("""[...document.querySelectorAll(
+            'button, input, select')].filter((one) => !one.innerText
+            && !one.ariaLabel && !(one.labels && one.labels.length)).length""")
+        assert unnamed == 0
+
+
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+@pytest.mark.parametrize('width', [390, 1440])
+@pytest.mark.parametrize('preset', settings_lib.PRESETS)
+def test_page_fits(browser, address, preset, width, scheme):
+    link = settings_lib.to_link(settings_lib.PRESETS[preset][1])
+    with Visit(browser, f'{address}#{link}', width, scheme) as visit:
+        page = visit.page
+        for summary in page.locator('details:not([open]) > summary').all():
+            summary.click()
+        assert page.evaluate(WIDE) <= 0
+        page.click('#step')
+        visit.wait_for_step(1)
+        ground = page.evaluate('getComputedStyle(document.body).background')
+        dark = sum(map(int, re.findall(r'\d+', ground)[:3])) < 200
+        assert dark == (scheme == 'dark')
+
+
+def test_curve_drawn_on_a_line_is_learnt(browser, address):
+    with Visit(browser, address) as visit:
+        page = visit.page
+        page.select_option('#preset', 'line')
+        page.get_by_text('Mean |D − ½|').wait_for()
+        stroke(page, '#board', [(0.1, 0.95), (0.3, 0.1), (0.9, 0.95)])
+        page.wait_for_function("location.hash.includes('data=drawn_line')")
+        page.click('#step')
+        visit.wait_for_step(1)
+
+
+def test_gans_are_added_and_removed(browser, address):
+    with Visit(browser, address) as visit:
+        page = visit.page
+        page.click('#add')
+        page.locator('.card').nth(1).wait_for()
+        page.locator('.card').nth(1).locator('[name=loss]').select_option(
+            'wasserstein'
+        )
+        page.wait_for_function("location.hash.includes('1.loss=wasserstein')")
+        page.click('#step')
+        visit.wait_for_step(1)
+        page.locator('.card').nth(0).get_by_text('Remove').click()
+        page.get_by_text('GAN A: Wasserstein').wait_for()
+        assert page.locator('.card').count() == 1
+
+
+def test_recorded_page_opens_from_disk(browser, tmp_path):
+    path = tmp_path / 'page.html'
+    recording.record(path, settings_lib.PRESETS['beside'][1], 40, 5)
+    for width, scheme in ((390, 'dark'), (1440, 'light')):
+        with Visit(browser, path.as_uri(), width, scheme) as visit:
+            page = visit.page
+            assert page.evaluate(WIDE) <= 0
+            assert [visit.number('Step', place) for place in (0, 1)] == [40] * 2
+            assert visit.number('Modes found', 1) <= 8
+            page.focus('#slider')
+            page.keyboard.press('Home')
+            assert visit.number('Step') == 0
+            page.keyboard.press('s')
+            assert visit.number('Step') == 10
+            page.keyboard.press('p')
+            visit.wait_for_step(40)
+            titles = page.locator('.title').all_inner_texts()
+            assert titles == [
+                'GAN A: Wasserstein + Gradient penalty', 'GAN B: Non-saturating'
+            ]
