@@ -88,7 +88,7 @@ def compiled(key):
     config = settings_lib.config(settings, mine)
     shape = (source.dimension,)
     gan = build.gan(config, shape)
-    options = parallel.compiler_options()
+    options = parallel.compiler_options(convolutional=False)
     base, limit = jax.random.key(0), jnp.float32(0)
     init = _compile(
         functools.partial(_init, gan, shape), (base, limit), options
