@@ -419,3 +419,20 @@ def test_recorded_page_holds_every_picture(tmp_path):
     assert len(json.loads(data)['pictures']) == 4
     assert '$' not in text.partition('<script')[0]
     assert "default-src 'none'" in text and 'http:' not in text
+
+
+@pytest.mark.slow
+def test_line_comes_to_one_half_on_four_of_five_seeds():
+    settings = settings_lib.ONE_DIMENSION
+    steps, passed = settings.gans[0].fade, []
+    for seed in range(5):
+        game = session_lib.Session(dataclasses.replace(settings, seed=seed))
+        early, late = [], []
+        for step in range(20, steps + 1, 20):
+            game.advance(20)
+            if step <= 1000:
+                early.append(np.abs(game.looks()[0]['curve'] - 0.5).max())
+            if step > steps - 500:
+                late.append([game.looks()[0][n] for n in ('gap', 'distance')])
+        passed.append(max(early) > 0.3 and (np.mean(late, 0) <= 0.05).all())
+    assert sum(passed) >= 4

@@ -163,6 +163,7 @@ def one_key(*suffixes):
     return {name for name in names if name.endswith(suffixes)}
 
 
+QUICK = ('cgan', 'dcgan', 'mixtures', 'vae', 'wgan_gp')  # recipes; others slow
 ONLY_DENSE = one_key('.maxout', '.init_std', '.norm_momentum')
 ONLY_CONVOLUTIONAL = one_key(
     '.attention', '.upsampling', '.downsampling', '.minibatch_stddev'
@@ -247,7 +248,10 @@ def admitted(path, use):
     return refused
 
 
-@pytest.mark.parametrize('path', test_recipes.RECIPES)
+@pytest.mark.parametrize('path', [
+    path if path.stem in QUICK else pytest.param(path, marks=pytest.mark.slow)
+    for path in test_recipes.RECIPES
+], ids=lambda path: path.stem)
 def test_recipes_admit_every_trick_but_those_with_a_reason(path):
     def use(config, shape):
         build.gan(config, shape, num_classes=10)
