@@ -1,7 +1,8 @@
-"""Shared by all tests: a compilation cache, and where real data may lie."""
+"""Shared by all tests: a compilation cache, real data, a browser."""
 
 import os
 import pathlib
+import shutil
 
 import jax
 import pytest
@@ -37,3 +38,20 @@ def data_dir():
             f'real MNIST is not in {folder}/tfds; set GAN_JAX_TEST_DATA'
         )
     return folder
+
+
+@pytest.fixture(scope='module')
+def browser():
+    """Give Chromium without a head; skips where it or playwright is not."""
+    playwright = pytest.importorskip(
+        'playwright.sync_api', reason="pip install -e '.[test]'"
+    )
+    path = shutil.which('chromium')
+    if path is None:
+        pytest.skip('no chromium on the path')
+    with playwright.sync_playwright() as play:
+        opened = play.chromium.launch(
+            executable_path=path, args=['--no-sandbox']
+        )
+        yield opened
+        opened.close()

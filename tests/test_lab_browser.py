@@ -1,7 +1,6 @@
 """The lab as a person meets it, in Chromium."""
 
 import re
-import shutil
 import time
 
 import pytest
@@ -21,23 +20,6 @@ MOST = 60_000  # milliseconds that anything may take on a busy machine
 def address():
     with test_lab_server.serving() as (address, _):
         yield address
-
-
-@pytest.fixture(scope='module')
-def browser():
-    """Give Chromium without a head; skips where it or playwright is not."""
-    playwright = pytest.importorskip(
-        'playwright.sync_api', reason="pip install -e '.[test]'"
-    )
-    path = shutil.which('chromium')
-    if path is None:
-        pytest.skip('no chromium on the path')
-    with playwright.sync_playwright() as play:
-        opened = play.chromium.launch(
-            executable_path=path, args=['--no-sandbox']
-        )
-        yield opened
-        opened.close()
 
 
 class Visit:

@@ -173,23 +173,6 @@ def test_folder_without_numbers_is_told_by_the_command(tmp_path):
     assert line.startswith(f'error: --workdir={tmp_path} is not the folder')
 
 
-@pytest.fixture(scope='module')
-def browser():
-    """Give Chromium without a head; skips where it or playwright is not."""
-    playwright = pytest.importorskip(
-        'playwright.sync_api', reason="pip install -e '.[test]'"
-    )
-    path = shutil.which('chromium')
-    if path is None:
-        pytest.skip('no chromium on the path')
-    with playwright.sync_playwright() as play:
-        opened = play.chromium.launch(
-            executable_path=path, args=['--no-sandbox']
-        )
-        yield opened
-        opened.close()
-
-
 class Visit:
     """A page that was opened, with what it asked and complained of."""
 
