@@ -127,7 +127,10 @@ def test_steps_of_one_call_leave_the_same_snapshots(trained, tmp_path):
     assert_close(run(tmp_path, config).state, trained.state)
 
 
-@pytest.mark.parametrize('stop', [3, 4, 8])
+@pytest.mark.parametrize('stop', [
+    pytest.param(3, marks=pytest.mark.slow),
+    pytest.param(4, marks=pytest.mark.slow), 8,
+])
 def test_interrupted_run_has_the_snapshots_of_the_whole(
     stop, trained, tmp_path
 ):

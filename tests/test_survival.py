@@ -57,7 +57,11 @@ def whole(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize('number', stopping.SIGNALS)
+@pytest.mark.parametrize('number', [
+    pytest.param(
+        number, marks=[] if number == signal.SIGTERM else [pytest.mark.slow]
+    ) for number in stopping.SIGNALS
+])
 def test_signal_saves_and_the_same_command_goes_on(number, whole, tmp_path):
     process = start(tmp_path)
     wait_for_step(process, tmp_path, 50)

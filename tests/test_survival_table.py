@@ -191,6 +191,7 @@ def test_command_line_is_read_and_refused(capsys):
     assert 'is not one of' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_command_runs_from_the_root_and_tells_by_its_exit_code():
     done = helpers.run('tests.survival', '--only=damage', cwd=ROOT)
     assert done.returncode == 0, done.stdout[-2000:]

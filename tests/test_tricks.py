@@ -145,7 +145,11 @@ def changed(state, other):
 IDS = [f'{key}={value}' for key, value, *_ in TRICKS]
 
 
-@pytest.mark.parametrize('key, value, base, first, then', TRICKS, ids=IDS)
+@pytest.mark.parametrize('key, value, base, first, then', [
+    pytest.param(*trick, marks=pytest.mark.slow)
+    if trick[2] == IMAGES and trick[0] != 'together' else trick
+    for trick in TRICKS  # convolutions take long to compile
+], ids=IDS)
 def test_a_trick_changes_what_it_should_and_nothing_else(
     key, value, base, first, then
 ):
