@@ -22,6 +22,7 @@ CASES = {
     'dcgan 28': ('dcgan.py:mnist', {}, '28x28x1'),
     'dcgan 32': ('dcgan.py:cifar10', {}, '32x32x3'),
     'dcgan 64': ('dcgan.py:cifar10', {}, '64x64x3'),
+    'dcgan 32 shared': ('dcgan.py:cifar10', {'share_fakes': True}, '32x32x3'),
     'dcgan 32 r1': ('dcgan.py:cifar10', {
         'regularizers.r1.weight': 1.0, 'discriminator.norm': 'none',
     }, '32x32x3'),

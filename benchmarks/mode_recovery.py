@@ -319,8 +319,9 @@ def verdicts(table):
 
     Returns:
         [{'row', 'number', 'ours', 'error', 'published', 'published_error',
-        'difference', 'bound', 'hit'}]; hit is whether the difference is below
-        2 sqrt(ours^2 + theirs^2) of the standard errors.
+        'difference', 'bound', 'hit'}]; hit is whether every seed's number is
+        finite and the difference is below 2 sqrt(ours^2 + theirs^2) of the
+        standard errors.
     """
     found = []
     for setting in settings().values():
@@ -337,7 +338,8 @@ def verdicts(table):
                 'ours': ours, 'error': error, 'infinite': infinite,
                 'published': theirs.mean, 'published_error': theirs.error,
                 'difference': difference, 'bound': bound,
-                'hit': difference < bound,  # never with a NaN
+                # Never with a NaN, nor without the worst seeds.
+                'hit': not infinite and difference < bound,
             })
     return found
 

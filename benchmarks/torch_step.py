@@ -353,6 +353,8 @@ class Step:
             config.discriminator.norm != 'batch'
         )
         self._update_d, self._update_g = self._d_gradients, self._g_gradients
+        if 'compile' in words and config.share_fakes:
+            _refuse('shared fakes compiled: their graph spans both updates')
         if 'compile' in words:
             mode = 'reduce-overhead' if self._cuda else 'default'
             self._update_d = torch.compile(self._d_gradients, mode=mode)
@@ -396,11 +398,11 @@ class Step:
         )
 
     def _d_gradients(self, real, z):
-        """Leave gradients of D's loss in its parameters."""
+        """Leave gradients of D's loss in its parameters; returns the fakes."""
         config, weight = self._config, self._config.regularizers.r1.weight
-        with torch.no_grad(), self._autocast():
-            fake = self.generator(z)
-        fake = fake.float()
+        with torch.set_grad_enabled(config.share_fakes), self._autocast():
+            made = self.generator(z)
+        fake = made.detach().float()
         real.requires_grad_(bool(weight))
         with self._autocast():
             if self._joined:
@@ -423,6 +425,7 @@ class Step:
             slopes = self._squares(logits, between).sqrt()
             loss = loss + weight * (slopes - 1).square().mean()
         loss.backward()
+        return made
 
     def _squares(self, logits, inputs):
         """Give each sample's squared gradient norm."""
@@ -431,21 +434,26 @@ class Step:
         )
         return gradient.flatten(1).square().sum(1)
 
-    def _g_gradients(self, z):
+    def _g_gradients(self, z, made=None):
         """Leave gradients of G's loss in its parameters."""
         with self._autocast():
-            logits = self.discriminator(self.generator(z))
+            logits = self.discriminator(
+                self.generator(z) if made is None else made
+            )
         self._g_loss(logits.float()).backward()
 
     def step(self):
         """Make `d_steps` updates of D and one of G."""
         for _ in range(self._config.d_steps):
             self._d_optimizer.zero_grad(set_to_none=True)
-            self._update_d(self._reals(), self._latents())
+            made = self._update_d(self._reals(), self._latents())
             self._d_optimizer.step()
         self.discriminator.requires_grad_(False)
         self._g_optimizer.zero_grad(set_to_none=True)
-        self._update_g(self._latents())
+        if self._config.share_fakes:
+            self._update_g(None, made)
+        else:
+            self._update_g(self._latents())
         self._g_optimizer.step()
         self.discriminator.requires_grad_(True)
         torch._foreach_lerp_(

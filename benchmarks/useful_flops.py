@@ -11,7 +11,7 @@ optimizers, a few in a hundred, count as nothing. For each sample:
               G's inputs but the first
 
 Each gradient of a layer costs what its forward does. The fakes of the two are
-not the same ones.
+not the same ones, but where the config says so (`share_fakes`).
 """
 
 from typing import NamedTuple
@@ -146,5 +146,7 @@ def step(config, shape):
     if config.regularizers.gradient_penalty.weight:
         # The same at images between, whose forward is not there yet.
         d_update += 6 * d.total - d.first
+    if config.share_fakes:
+        d_update -= g.total  # a forward of G serves both
     g_update = 3 * g.total - g.first + 2 * d.total
     return config.batch_size * (config.d_steps * d_update + g_update)

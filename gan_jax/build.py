@@ -207,6 +207,7 @@ def gan(config, image_shape, num_classes=0, num_images=0):
         augmentations=config_lib.active_augmentations(config),
         adaptive_augmentation=config.augment.adaptive,
         together=config.together or _judges_alone(config),
+        share_fakes=config.share_fakes,
         packing=config.packing,
         history=config.history.size,
         snapshots=config.snapshots.count,

@@ -408,7 +408,8 @@ def _check_options(config):
 OF_A_GAME = (
     'augment.', 'clip_weights', 'd_steps', 'discriminator.condition', 'g_steps',
     'generator.condition', 'history.size', 'instance_noise.std', 'labels.',
-    'loss.', 'packing', 'regularizers.', 'schedule.name', 'together',
+    'loss.', 'packing', 'regularizers.', 'schedule.name', 'share_fakes',
+    'together',
 )
 
 
@@ -579,6 +580,25 @@ def _check_condition(config):
                 )
 
 
+def _check_shared(config):
+    """Refuse fakes for both players where one of them needs others."""
+    values = config_lib.flatten(config)
+    for key, asked in (
+        ('d_steps', 1), ('g_steps', 1), ('num_microbatches', 1),
+        ('generator.dropout', 0),
+    ):
+        if values[key] != asked:
+            raise errors.ConfigError(
+                'share_fakes=True is for one batch of fakes in a step; with it '
+                f'{key}={values[key]} must be {asked}'
+            )
+    if config.schedule.name == 'adaptive':
+        raise errors.ConfigError(
+            'share_fakes=True is for steps in which both players move, and '
+            "with schedule.name='adaptive' either may not"
+        )
+
+
 def _check_schedule(config):
     """Refuse a schedule that the other keys contradict."""
     schedule = config.schedule
@@ -594,6 +614,8 @@ def _check_schedule(config):
             'and the norm that d_optimizer.clip_norm divides by has no '
             'gradient at 0; set it to 0'
         )
+    if config.share_fakes:
+        _check_shared(config)
     if schedule.name == 'wgan' and schedule.burst_steps % config.d_steps:
         raise errors.ConfigError(
             f'schedule.burst_steps={schedule.burst_steps} is not a multiple of '

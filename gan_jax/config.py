@@ -59,6 +59,7 @@ def default_config():
     config.ema_decay = 0.999  # of the averaged generator that samples
     config.ema_half_life = 0  # ... as images till the half is new; 0: as above
     config.together = False  # D sees real and fake as one batch (BatchNorm!)
+    config.share_fakes = False  # G learns by the fakes that D was just shown
     config.population = 1  # GANs of seeds from `seed` on, trained at once
     config.packing = 1  # samples that D judges as one (PacGAN)
 

@@ -180,7 +180,7 @@ def train(config, workdir, grid=None, *, restart=False, say=print):
                 'seed': member.config.seed, 'alive': bool(state.alive),
                 'numbers': looks[-1]['members'][index] if looks else {},
             })
-        told.sort(key=lambda one: cost(one, ranked_by(config, told)))
+        told = ranked(config, told)
         writer_lib.write_json(workdir / SWEEP, told)
         return told
 
@@ -348,6 +348,12 @@ def ranked_by(config, told):
         if name in names:
             return name
     return None
+
+
+def ranked(config, told):
+    """Sort members by that number, the best first."""
+    name = ranked_by(config, told)
+    return sorted(told, key=lambda one: cost(one, name))
 
 
 def cost(one, name):

@@ -214,6 +214,19 @@ BAD_GAMES = [
          'discriminator.condition': 'concat'},
         'packing=2 has no classes',
     ),
+    (
+        {'share_fakes': True, 'd_steps': 2},
+        'share_fakes=True is for one batch of fakes in a step; with it '
+        'd_steps=2 must be 1',
+    ),
+    (
+        {'share_fakes': True, 'generator.dropout': 0.5},
+        'generator.dropout=0.5 must be 0',
+    ),
+    (
+        {'share_fakes': True, 'schedule.name': 'adaptive'},
+        "with schedule.name='adaptive' either may not",
+    ),
     ({'schedule.name': 'wgan', 'd_steps': 3}, 'not a multiple of d_steps=3'),
     (
         {'batch_size': 6, 'num_microbatches': 4},

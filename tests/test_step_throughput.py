@@ -74,13 +74,22 @@ def test_penalties_and_critic_updates_count(script):
     assert 3 < five / count(gp.config, gp.shape) < 5
 
 
+def test_shared_fakes_save_a_forward_of_g(script):
+    plain, shared = script('beside_torch').cases(['dcgan 32', 'dcgan 32 shared'])
+    flops = script('useful_flops')
+    g, _ = flops.dcgan_pair(plain.config, plain.shape)
+    assert flops.step(plain.config, plain.shape) - flops.step(
+        shared.config, shared.shape
+    ) == 64 * g.total
+
+
 def test_every_case_can_be_trained(script):
     for case in script('beside_torch').cases():
         checks.validate(case.config)
 
 
 @pytest.mark.parametrize('name', [
-    'mlp 512', 'dcgan 28', *(
+    'mlp 512', 'dcgan 28', 'dcgan 32 shared', *(
         pytest.param(name, marks=pytest.mark.slow)
         for name in ('dcgan 64', 'sngan resnet 32', 'wgan_gp 32')
     ),

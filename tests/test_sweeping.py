@@ -115,7 +115,7 @@ def test_each_member_is_a_run_of_its_own_config(tmp_path):
     assert (folder / 'samples' / '000004.png').exists()
     assert sampling.sample(gan, state, range(3)).shape == (3, 2)
     stored = json.loads((tmp_path / 'sweep' / 'sweep.json').read_text())
-    assert stored == told
+    assert stored == told == sweeping.ranked(configure(), told)
 
 
 def test_a_sweep_goes_on_to_the_bit_and_refuses_another(tmp_path):
@@ -150,6 +150,18 @@ def test_a_population_of_images_and_no_training_of_one(tmp_path):
     assert sampling.sample(gan, state, range(2)).shape == (2, 32, 32, 1)
     with pytest.raises(errors.ConfigError, match='population=2'):
         train.train(config, tmp_path / 'one')
+
+
+def test_the_best_member_comes_first_and_failures_last():
+    def one(name, modes, alive=True):
+        numbers = {} if modes is None else {'eval/modes': modes}
+        return {'name': name, 'alive': alive, 'numbers': numbers}
+
+    told = [one('few', 1), one('dead', 9, False), one('all', 8),
+            one('unmeasured', None), one('some', 5)]
+    assert [one['name'] for one in sweeping.ranked(configure(), told)] == [
+        'all', 'some', 'few', 'dead', 'unmeasured'
+    ]
 
 
 def test_the_table_ranks_combinations_and_names_failures():

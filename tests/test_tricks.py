@@ -47,6 +47,7 @@ TRICKS = [
     ('packing', 2, DENSE, 'D', 'GDA'),
     ('history.size', 16, DENSE, 'M', 'M'),
     ('together', True, IMAGES, '', 'D'),
+    ('share_fakes', True, DENSE, '', 'GA'),
     ('clip_weights', 0.01, DENSE, 'D', 'GDA'),
     ('ema_decay', 0.0, DENSE, '', 'A'),
     ('ema_half_life', 1, DENSE, '', 'A'),
@@ -181,6 +182,7 @@ AT_SINGLE_IMAGES = {
     if regularizer.input_gradient
 }
 MIXING = one_key('.minibatch_features', '.minibatch_stddev')
+SEVERAL_UPDATES = {'share_fakes'}
 WITHOUT_CLASSES = {'history.size', 'packing'}
 NOT_IN_RESNET = ONLY_DENSE | MIXING | one_key(
     '.upsampling', '.downsampling', '.leak', '.prelu', '.dropout'
@@ -207,7 +209,7 @@ REFUSED = {
     'gan': ONLY_CONVOLUTIONAL,
     'given': NO_GAME - MIXING - {'discriminator.attention'},
     'glo': NO_GAME - MIXING - {'discriminator.attention'},
-    'hinge_resnet': NOT_IN_RESNET | ONLY_TARGETS,
+    'hinge_resnet': NOT_IN_RESNET | ONLY_TARGETS | SEVERAL_UPDATES,
     'lsgan': ONLY_DENSE | AT_SINGLE_IMAGES,
     'mixtures': ONLY_CONVOLUTIONAL | ONLY_IMAGES,
     'one_dimension': ONLY_CONVOLUTIONAL | ONLY_IMAGES | MIXING,
@@ -220,8 +222,10 @@ REFUSED = {
         ONLY_CONVOLUTIONAL | ONLY_IMAGES | {'d_optimizer.clip_norm'}
     ),
     'vae': NO_GAME,
-    'wgan': ONLY_DENSE | ONLY_TARGETS | AT_SINGLE_IMAGES,
-    'wgan_gp': ONLY_DENSE | MIXING | ONLY_TARGETS,
+    'wgan': (
+        ONLY_DENSE | ONLY_TARGETS | AT_SINGLE_IMAGES | SEVERAL_UPDATES
+    ),
+    'wgan_gp': ONLY_DENSE | MIXING | ONLY_TARGETS | SEVERAL_UPDATES,
 }
 
 

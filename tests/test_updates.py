@@ -76,6 +76,57 @@ def test_g_update_is_gradient_descent_through_d_and_leaves_d():
     assert leaves_equal(after.discriminator, state.discriminator)
 
 
+def with_batch_norm(**changes):
+    return mlp_gan(
+        generator=mlp.Generator(SHAPE, width=4, depth=2, norm='batch'),
+        **changes,
+    )
+
+
+def with_penalties(**changes):
+    return mlp_gan(
+        regularizers=('feature_matching', 'g_orthogonal'), **changes
+    )
+
+
+@pytest.mark.parametrize('make', [mlp_gan, with_batch_norm, with_penalties])
+@pytest.mark.parametrize('schedule', ['alternating', 'simultaneous'])
+def test_shared_fakes_are_those_of_d_for_g_too(make, schedule):
+    gan = make(schedule=schedule)
+    state, given, key = start(gan), batch(), jax.random.key(5)
+    hyperparams = helpers.hyperparams(penalty_weights={
+        name: jnp.float32(2.0) for name in gan.regularizers
+    })
+
+    def turn(state):  # of one number: the same z for both updates
+        update_key = jax.random.fold_in(jax.random.fold_in(key, 0), 0)
+        return sights.Turn(gan, hyperparams, state, update_key)
+
+    images, slots = given.images[0], given.slots
+    moved, d_metrics = updates.discriminator_update(turn(state), images, slots)
+    opponent = moved if schedule == 'alternating' else state
+    expected, g_metrics = updates.generator_update(
+        turn(opponent), images, slots
+    )
+    after, metrics = adversarial.train_step(
+        gan._replace(share_fakes=True), hyperparams, state, given, key
+    )
+    for name, value in {**d_metrics, **g_metrics}.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-5)
+    for found, own in (
+        (after.discriminator, moved.discriminator),
+        (after.generator, expected.generator),
+        (after.ema_params, expected.ema_params),
+        (after.ema_stats, expected.ema_stats),
+    ):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(
+            a, b, rtol=1e-4, atol=1e-6
+        ), found, own)
+    apart, _ = adversarial.train_step(gan, hyperparams, state, given, key)
+    assert leaves_equal(apart.discriminator, after.discriminator)
+    assert not leaves_equal(apart.generator, after.generator)
+
+
 def test_ema_starts_as_a_copy_and_follows_g():
     gan = helpers.linear_gan()
     state = start(gan)

@@ -196,6 +196,10 @@ def play(
         )
         note('generator', 0, state, new, metrics)
         return new, metrics
+    if gan.share_fakes:
+        _, slots, labels = _real(batch, 0)
+        fakes = sights.make_fakes(turn(state, 0), slots, labels)
+        turn = _turns(gan, hyperparams, key, fakes=fakes, **options)
 
     def update_d(state, number):
         new, metrics = updates.discriminator_update(

@@ -51,6 +51,7 @@ class GAN(NamedTuple):
         g_dropout, d_dropout: whether units of a player are dropped.
         together: whether real and fake images pass through D as one batch:
             asked for, or because it changes nothing but the time.
+        share_fakes: whether both updates of a step learn by the same fakes.
         packing: samples that D judges as one, side by side in its channels.
         history: number of past fakes that D is reminded of; 0 is none.
         snapshots: number of the last snapshots of G that are kept; 0 is none.
@@ -89,6 +90,7 @@ class GAN(NamedTuple):
     g_dropout: bool = False
     d_dropout: bool = False
     together: bool = False
+    share_fakes: bool = False
     packing: int = 1
     history: int = 0
     snapshots: int = 0

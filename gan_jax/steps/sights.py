@@ -3,7 +3,7 @@
 Pure, like all of steps/; every draw belongs to a sample's slot.
 """
 
-from typing import Callable, FrozenSet, NamedTuple, Optional
+from typing import Any, Callable, FrozenSet, NamedTuple, Optional
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,22 @@ def one_by_one(body, carry, parts):
     return carry, None
 
 
+class Fakes(NamedTuple):
+    """Fakes that both players of a step learn by.
+
+    Attributes:
+        z: [b, latent_size].
+        images: [b, ...] float32, of G as it is before the step.
+        stats: G's, as generating them left it.
+        pullback: gradient by the images -> (gradient by G's params,).
+    """
+
+    z: jax.Array
+    images: jax.Array
+    stats: Any
+    pullback: Callable
+
+
 class Turn(NamedTuple):
     """What is fixed during one update of one player.
 
@@ -45,6 +61,8 @@ class Turn(NamedTuple):
             `one_by_one` or `jax.lax.scan`.
         due: names of the lazy penalties that join this update, chosen by the
             host; None where the step's number decides on the device.
+        fakes: `Fakes` that are already there; None where this update makes
+            its own.
     """
 
     gan: game.GAN
@@ -55,6 +73,7 @@ class Turn(NamedTuple):
     gather: Callable = lambda array: array
     loop: Callable = one_by_one
     due: Optional[FrozenSet[str]] = None
+    fakes: Optional[Fakes] = None
 
 
 class Sides(NamedTuple):
@@ -95,6 +114,17 @@ def generate(turn, params, stats, z, slots, labels):
     """Apply G in training mode; returns (images, new stats)."""
     keys = sample_keys(turn, 0, slots) if turn.gan.g_dropout else None
     return forward(turn.gan.generator, params, stats, z, labels, keys)
+
+
+def make_fakes(turn, slots, labels):
+    """Generate, and keep what G's gradient will need; returns `Fakes`."""
+    player, z = turn.state.generator, draw_latents(turn, slots)
+    images, pullback, stats = jax.vjp(
+        lambda params: generate(
+            turn, params, player.stats, z, slots, labels
+        ), player.params, has_aux=True,
+    )
+    return Fakes(z, images, stats, pullback)
 
 
 def sides_of(turn, g_params, g_stats, images, slots, labels, z, fakes):

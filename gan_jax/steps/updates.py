@@ -36,6 +36,8 @@ def discriminator_update(turn, images, slots, labels=None):
     player, generator = state.discriminator, state.generator
 
     def make(slots, labels):
+        if turn.fakes is not None:
+            return turn.fakes.z, turn.fakes.images
         z = sights.draw_latents(turn, slots)
         fakes, _ = sights.generate(
             turn, generator.params, generator.stats, z, slots, labels
@@ -101,11 +103,7 @@ def generator_update(turn, images, slots, labels=None):
     player = state.generator
 
     def gradients(stats, images, slots, labels):
-        def loss_fn(params):
-            z = sights.draw_latents(turn, slots)
-            fakes, new_stats = sights.generate(
-                turn, params, stats, z, slots, labels
-            )
+        def objective(params, fakes, z):
             sides = sights.sides_of(
                 turn, params, stats, images, slots, labels, z, fakes
             )
@@ -129,11 +127,26 @@ def generator_update(turn, images, slots, labels=None):
                 labels=labels,
             )
             total, penalties = _penalties(turn, 'generator', context)
-            return loss + total if penalties else loss, (
-                new_stats, {'g/loss': loss, **penalties}
-            )
+            return loss + total if penalties else loss, {
+                'g/loss': loss, **penalties
+            }
 
-        return jax.grad(loss_fn, has_aux=True)(player.params)
+        def loss_fn(params):
+            z = sights.draw_latents(turn, slots)
+            fakes, new_stats = sights.generate(
+                turn, params, stats, z, slots, labels
+            )
+            loss, metrics = objective(params, fakes, z)
+            return loss, (new_stats, metrics)
+
+        if turn.fakes is None:
+            return jax.grad(loss_fn, has_aux=True)(player.params)
+        z, fakes, new_stats, pullback = turn.fakes
+        (own, slopes), metrics = jax.grad(
+            objective, argnums=(0, 1), has_aux=True
+        )(player.params, fakes, z)
+        through, = pullback(slopes)
+        return jax.tree.map(jnp.add, own, through), (new_stats, metrics)
 
     grads, (stats, metrics) = turn.mean(
         over_microbatches(
