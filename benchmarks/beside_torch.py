@@ -70,8 +70,8 @@ def shape_of(text):
     return tuple(int(side) for side in text.split('x'))
 
 
-def cases(only=()):
-    """List the `CASES` of these names, or all.
+def cases(only=(), dtype='float32'):
+    """List the `CASES` of these names, or all, with this dtype.
 
     Raises:
         errors.ConfigError: for an unknown name.
@@ -79,17 +79,32 @@ def cases(only=()):
     unknown = sorted(set(only) - set(CASES))
     if unknown:
         raise errors.ConfigError(f'--only={unknown}: one of {list(CASES)}')
-    return [_case(name) for name in only or CASES]
+    return [_case(name, dtype) for name in only or CASES]
 
 
-def _case(name):
+def _case(name, dtype):
     path, changes, shape = CASES[name]
+    changes = {'dtype': dtype, **changes}
     path, _, argument = path.partition(':')
     config = recipe.load(RECIPES / path, argument)
     config.update_from_flattened_dict(changes)
     where = f'{RECIPES / path}:{argument}'.rstrip(':')
     changed = [f'--config.{key}={value}' for key, value in changes.items()]
     return Case(name, (f'--config={where}', *changed), config, shape_of(shape))
+
+
+def suits(config, variant):
+    """Say whether a variant does the same as others for this config.
+
+    One pass over both sides mixes BatchNorm's statistics and turns spectral
+    normalisation's vectors once where two passes turn them twice; fakes that
+    both updates share have a graph that spans two compiled functions.
+    """
+    options, words = config.discriminator, variant.split('+')
+    joins = options.norm != 'batch' and not options.spectral_norm
+    return ('joined' not in words or joins) and not (
+        'compile' in words and config.share_fakes
+    )
 
 
 def compare(compared, options, path=''):
@@ -100,6 +115,7 @@ def compare(compared, options, path=''):
         options: `Options`.
         path: of a JSON file, written anew after each case; '' for none.
     """
+    turns.share_memory()
     described = environment.describe(0)
     result = {
         name: described[key] for name, key in (
@@ -130,10 +146,11 @@ def measure(case, options):
         dict of numbers, for JSON.
     """
     sides = 'x'.join(map(str, case.shape))
+    variants = [v for v in options.variants if suits(case.config, v)]
     common = [*case.arguments, f'--shape={sides}']
     scripts = {'ours': [HERE / 'step_throughput.py', '--serve']} | {
         name: [HERE / 'torch_step.py', f'--variant={name}']
-        for name in options.variants
+        for name in variants
     }
     with contextlib.ExitStack() as stack:
         workers = {
@@ -178,7 +195,7 @@ def measure(case, options):
         },
         'ours / torch': {
             name: turns.ratio(steps['ours'], steps[name])
-            for name in options.variants
+            for name in variants
         },
     }
 

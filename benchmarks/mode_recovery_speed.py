@@ -9,7 +9,9 @@ each), trained
   one    by `gan_jax/population.py`, one seed
   many   the same with --seeds of them in the same call
   torch  in plain PyTorch as one writes it: nn.Sequential, optim.Adam, a loop
-  fused  the same with Adam's update as one kernel (fused=True)
+  best   the same by all that helps: Adam's update as one kernel (fused=True),
+         real and fake points through D in one pass, as ours has them, and no
+         gradients of D's parameters in G's step
 
 in turns within one process: a round has --steps of each. Ratios are those of
 the medians; the quartiles beside them are of the ratios within a round. torch
@@ -71,8 +73,8 @@ class Ours:
 class Torch:
     """The same networks, losses and optimizers in plain PyTorch."""
 
-    def __init__(self, config, fused=False):
-        """Make both players.
+    def __init__(self, config, best=False):
+        """Make both players; `best` is told above.
 
         Raises:
             errors.ConfigError: where PyTorch is not installed.
@@ -84,7 +86,7 @@ class Torch:
                 "PyTorch is not installed: pip install -e '.[bench]', or "
                 'leave it out with --notorch'
             ) from error
-        self._torch, self._config = torch, config
+        self._torch, self._config, self._best = torch, config, best
         self._generator = self._network(
             config.generator, config.latent_size, 2, torch.nn.ReLU
         )
@@ -95,7 +97,7 @@ class Torch:
         self._g_optimizer, self._d_optimizer = (
             torch.optim.Adam(
                 network.parameters(), options.learning_rate,
-                (options.b1, options.b2), fused=fused,
+                (options.b1, options.b2), fused=best,
             ) for network, options in (
                 (self._generator, config.g_optimizer),
                 (self._discriminator, config.d_optimizer),
@@ -133,17 +135,22 @@ class Torch:
             with self._torch.no_grad():
                 fakes = self._fakes()
             self._d_optimizer.zero_grad()
-            loss = (
-                softplus(-self._discriminator(self._points())).mean()
-                + softplus(self._discriminator(fakes)).mean()
-            )
+            real, fake = self._judge(self._points(), fakes)
+            loss = softplus(-real).mean() + softplus(fake).mean()
             loss.backward()
             self._d_optimizer.step()
 
+            self._discriminator.requires_grad_(not self._best)
             self._g_optimizer.zero_grad()
             loss = softplus(-self._discriminator(self._fakes())).mean()
             loss.backward()
             self._g_optimizer.step()
+            self._discriminator.requires_grad_(True)
+
+    def _judge(self, points, fakes):
+        if not self._best:
+            return self._discriminator(points), self._discriminator(fakes)
+        return self._discriminator(self._torch.cat([points, fakes])).chunk(2)
 
 
 def take_turns(variants):
@@ -173,12 +180,12 @@ def main(argv):
     variants = {'one': Ours(config, 1), 'many': Ours(config, SEEDS.value)}
     if TORCH.value:
         variants['torch'] = Torch(config)
-        variants['fused'] = Torch(config, fused=True)
+        variants['best'] = Torch(config, best=True)
     times = take_turns(variants)
     ratios = {f'a seed of {SEEDS.value} / one': turns.ratio(
         times['many'], times['one'], 1 / SEEDS.value
     )}
-    for name in ('torch', 'fused'):
+    for name in ('torch', 'best'):
         if name in times:
             ratios[f'{name} / one'] = turns.ratio(times[name], times['one'])
     for name, taken in times.items():

@@ -8,8 +8,8 @@ device. Each value has a process of its own (`step_throughput.py --serve`), so
 that memory is its own; they take turns. `devices` are virtual ones on CPU,
 which share its cores: with the same global batch the work is the same, so what
 is more than the first row is what pmap, the mean over devices and smaller parts
-cost. Real devices are taken where there are several; this checks the form of
-the curve, not its speed.
+cost: the form of the curve, not its speed. On other backends that axis is left
+out, and the others have the first device.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ def start(change):
     changes = {**BASE, **change}
     shape = changes.pop('shape', SHAPE.value)
     devices = changes.pop('devices', None)
-    variables = dict(os.environ)
+    variables = {'CUDA_VISIBLE_DEVICES': '0', **os.environ}
     if devices:
         variables['XLA_FLAGS'] = (
             f'--xla_force_host_platform_device_count={devices}'
@@ -124,6 +124,7 @@ def main(argv):
     path, _, argument = CONFIG_PATH.value.partition(':')
     recipe.load(path, argument)  # a mistake is told before anything starts
     beside_torch.shape_of(SHAPE.value)
+    turns.share_memory()
     described = environment.describe(0)
     result = {
         'date': described['started'], 'command': described['command'],
@@ -131,6 +132,9 @@ def main(argv):
         'base': BASE, 'axes': {},
     }
     for axis in ONLY.value:
+        if axis == 'devices' and described['backend'] != 'cpu':
+            print('\ndevices: virtual ones are of the CPU; left out')
+            continue
         result['axes'][axis] = measure(axis)
         print('\n'.join(['', *rows(axis, result['axes'][axis])]), flush=True)
         if JSON.value:

@@ -21,7 +21,6 @@ Peak memory is the device's; on CPU it is that of the whole process, with what
 the libraries take, before and after.
 """
 
-import functools
 import statistics
 import sys
 import time
@@ -63,10 +62,14 @@ AGAINST = flags.DEFINE_enum(
     'same step in PyTorch.',
 )
 TORCH = flags.DEFINE_list(
-    'torch', ['channels_last'], "Variants of PyTorch's step, see torch_step.py."
+    'torch', ['channels_last', 'channels_last+joined'],
+    "Variants of PyTorch's step, see torch_step.py; those that suit a config."
 )
 TABLE = flags.DEFINE_bool(
     'table', False, 'Compare all recipes of beside_torch.py.'
+)
+DTYPE = flags.DEFINE_enum(
+    'dtype', 'float32', ['bfloat16', 'float32'], 'Of the table, on both sides.'
 )
 ONLY = flags.DEFINE_list('only', [], 'Cases of the table; all by default.')
 ROUNDS = flags.DEFINE_integer(
@@ -102,7 +105,7 @@ class Variant:
     """A compiled training call with the state that it goes on from."""
 
     def __init__(self, config, shape, num_steps):
-        self._config, self._num_steps = config, num_steps
+        self._num_steps = num_steps
         gan = build.gan(config, shape)
         feed = _feed(config, shape)
         convolutional = build.convolutional(config)
@@ -125,7 +128,14 @@ class Variant:
             call, convolutional, self.state, self.constants, self.fed
         )
         self.compile_seconds = time.perf_counter() - began
-        self._sample = jax.jit(functools.partial(game.sample, gan))
+
+        @jax.jit
+        def sample(state, number):
+            key = jax.random.fold_in(jax.random.key(2), number)
+            size = config.batch_size, config.latent_size
+            return game.sample(gan, state, jax.random.normal(key, size))
+
+        self._sample = sample
 
     def seconds(self):
         """Time one call from dispatch to the end of its work."""
@@ -151,13 +161,10 @@ class Variant:
     def generate(self, count):
         """Time batches of samples on one device, in seconds."""
         state = jax.tree.map(lambda leaf: leaf[0], self.state)
-        z = jax.random.normal(jax.random.key(2), (
-            self._config.batch_size, self._config.latent_size
-        ))
-        jax.block_until_ready(self._sample(state, z))
+        jax.block_until_ready(self._sample(state, count))
         began = time.perf_counter()
-        for _ in range(count):
-            images = self._sample(state, z)
+        for number in range(count):
+            images = self._sample(state, number)
         jax.block_until_ready(images)
         return time.perf_counter() - began
 
@@ -240,7 +247,7 @@ def measure(variants, calls):
 def compare_with_torch():
     """Print, and write as JSON, one case or the table."""
     if TABLE.value:
-        cases = beside_torch.cases(ONLY.value)
+        cases = beside_torch.cases(ONLY.value, DTYPE.value)
     else:
         arguments = tuple(a for a in sys.argv if a.startswith('--config'))
         config = CONFIG.value

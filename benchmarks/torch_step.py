@@ -9,17 +9,19 @@ of parameters, which the tests compare.
     python benchmarks/torch_step.py --config=configs/dcgan.py:cifar10 \
         --shape=32x32x3 --variant=channels_last
 
-answers questions on standard input (`turns.py`). A variant is `plain`, or some
-of these with plus signs between:
+answers questions on standard input (`turns.py`). With config.dtype='bfloat16'
+forward and backward are under autocast. A variant is `plain`, or some of these
+with plus signs between:
 
   channels_last  images lie in memory as NHWC
-  bfloat16       forward and backward under autocast
   compile        torch.compile, on CUDA with graphs (reduce-overhead)
-  joined         real and fake through D in one pass, where it has no BatchNorm
+  joined         real and fake through D in one pass, where it has neither
+                 BatchNorm nor spectral normalisation
 """
 
 import functools
 import math
+import re
 import resource
 import statistics
 import time
@@ -31,6 +33,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import beside_torch
 import turns
 from gan_jax import command
 from gan_jax import config as config_lib
@@ -38,7 +41,15 @@ from gan_jax import errors
 from gan_jax.networks import dcgan
 from gan_jax.networks import resnet
 
-KNOWN = ('bfloat16', 'channels_last', 'compile', 'joined', 'plain')
+KNOWN = ('channels_last', 'compile', 'joined', 'plain')
+# Keys that the step below follows, or that change nothing in it; of all others
+# it does what the default says.
+FOLLOWED = re.compile(
+    r'batch_size|d_steps|dtype|ema_decay|latent_size|loss\.name|seed'
+    r'|share_fakes|data\.(?!flip|dequantize).*|[gd]_optimizer\.(b1|b2'
+    r'|learning_rate)|(generator|discriminator)\.(depth|kernel_size|leak|name'
+    r'|norm|spectral_norm|width)|regularizers\.(gradient_penalty|r1)\.weight'
+)
 
 # {name: (loss of D, loss of G)} of logits.
 LOSSES = {
@@ -282,21 +293,12 @@ def _check(config):
                 f'discriminator.name={config.discriminator.name!r}')
     if config.loss.name not in LOSSES:
         _refuse(f'loss.name={config.loss.name!r}')
-    penalties = set(config_lib.active_regularizers(config))
-    if penalties - {'gradient_penalty', 'r1'}:
-        _refuse(f'the penalties {sorted(penalties)}')
-    for holds, what in (
-        (config.schedule.name == 'alternating', 'other schedules'),
-        (config.g_steps == 1, 'g_steps'),
-        (config.g_optimizer.name == config.d_optimizer.name == 'adam',
-         'other optimizers than adam'),
-        (config.generator.condition == 'none', 'conditions'),
-        (not config.baseline.name, 'baselines'),
-        (config.packing == 1, 'packing'),
-        (not config_lib.active_augmentations(config), 'augmentation'),
-    ):
-        if not holds:
-            _refuse(what)
+    defaults = config_lib.flatten(config_lib.default_config())
+    for key, value in config_lib.flatten(config).items():
+        if value != defaults[key] and not FOLLOWED.fullmatch(key) and (
+            key not in config_lib.FREE_KEYS
+        ):
+            _refuse(f'{key}={value!r}, only for {defaults[key]!r}')
 
 
 class Step:
@@ -323,6 +325,8 @@ class Step:
             raise errors.ConfigError(
                 f'--torch={variant!r}: a variant is made of {list(KNOWN)}'
             )
+        if not beside_torch.suits(config, variant):
+            _refuse(f'--variant={variant!r} of such a config')
         self._config, self._words, self._shape = config, words, shape
         self._cuda = torch.cuda.is_available()
         self._device = torch.device('cuda' if self._cuda else 'cpu')
@@ -349,12 +353,8 @@ class Step:
         )
         self._d_loss, self._g_loss = LOSSES[config.loss.name]
         self._real = self._place_data()
-        self._joined = 'joined' in words and (
-            config.discriminator.norm != 'batch'
-        )
+        self._joined = 'joined' in words
         self._update_d, self._update_g = self._d_gradients, self._g_gradients
-        if 'compile' in words and config.share_fakes:
-            _refuse('shared fakes compiled: their graph spans both updates')
         if 'compile' in words:
             mode = 'reduce-overhead' if self._cuda else 'default'
             self._update_d = torch.compile(self._d_gradients, mode=mode)
@@ -394,7 +394,7 @@ class Step:
 
     def _autocast(self):
         return torch.autocast(
-            self._device.type, torch.bfloat16, 'bfloat16' in self._words
+            self._device.type, torch.bfloat16, self._config.dtype == 'bfloat16'
         )
 
     def _d_gradients(self, real, z):
@@ -463,12 +463,9 @@ class Step:
 
     @torch.no_grad()
     def sample(self):
-        """Generate a batch with the running statistics."""
-        self.generator.eval()
+        """Generate a batch."""
         with self._autocast():
-            images = self.generator(self._latents())
-        self.generator.train()
-        return images
+            return self.generator(self._latents())
 
     def _timed(self, make, count):
         self._wait()
@@ -487,8 +484,12 @@ class Step:
         return self._timed(self.step, count)
 
     def generate(self, count):
-        """Time batches of samples, in seconds."""
-        return self._timed(self.sample, count)
+        """Time batches of samples with the running statistics, in seconds."""
+        self.generator.eval()
+        self.sample()
+        taken = self._timed(self.sample, count)
+        self.generator.train()
+        return taken
 
     def memory(self):
         """Give the peak in bytes, of the device or of the process."""

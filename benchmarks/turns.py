@@ -6,6 +6,7 @@ uses no core.
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,15 @@ def serve(subject):
         name, *arguments = line.split()
         answer = getattr(subject, name)(*map(int, arguments))
         print(json.dumps({'answer': answer}), flush=True)
+
+
+def share_memory():
+    """Let this process and its workers take memory of a GPU as they need it.
+
+    By default JAX reserves three quarters of it when it first sees the device,
+    and none would be left for the others. To be called before that.
+    """
+    os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
 
 
 class Worker:

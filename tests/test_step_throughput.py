@@ -75,7 +75,9 @@ def test_penalties_and_critic_updates_count(script):
 
 
 def test_shared_fakes_save_a_forward_of_g(script):
-    plain, shared = script('beside_torch').cases(['dcgan 32', 'dcgan 32 shared'])
+    plain, shared = script('beside_torch').cases(
+        ['dcgan 32', 'dcgan 32 shared']
+    )
     flops = script('useful_flops')
     g, _ = flops.dcgan_pair(plain.config, plain.shape)
     assert flops.step(plain.config, plain.shape) - flops.step(
@@ -110,6 +112,10 @@ def test_pytorchs_networks_have_as_many_parameters(script, name):
     ({'regularizers.r2.weight': 1.0}, 'r2'),
     ({'discriminator.kernel_size': 5}, 'kernels'),
     ({'packing': 2}, 'packing'),
+    ({'instance_noise.std': 0.1}, 'instance_noise'),
+    ({'discriminator.attention': 8}, 'attention'),
+    ({'g_optimizer.clip_norm': 1.0}, 'clip_norm'),
+    ({'data.flip': True}, 'flip'),
 ])
 def test_what_is_not_written_in_pytorch_is_refused(script, changes, named):
     pytest.importorskip('torch')
@@ -126,6 +132,39 @@ def test_unknown_cases_and_variants_are_refused(script):
     case, = script('beside_torch').cases(['mlp 64'])
     with pytest.raises(errors.ConfigError, match='channels_first'):
         script('torch_step').Step(case.config, case.shape, 'channels_first')
+
+
+def test_variants_are_those_that_do_the_same(script):
+    plain, shared, gp = script('beside_torch').cases(
+        ['dcgan 32', 'dcgan 32 shared', 'wgan_gp 32']
+    )
+    suits = script('beside_torch').suits
+    assert suits(gp.config, 'channels_last+joined+compile')
+    assert not suits(plain.config, 'joined')  # BatchNorm
+    assert suits(plain.config, 'compile')
+    assert not suits(shared.config, 'channels_last+compile')
+    gp.config.discriminator.spectral_norm = True
+    assert not suits(gp.config, 'joined')
+
+
+def test_both_sides_have_one_dtype(script):
+    case, = script('beside_torch').cases(['mlp 64'], 'bfloat16')
+    assert case.config.dtype == 'bfloat16'
+    assert '--config.dtype=bfloat16' in case.arguments
+
+
+def test_one_pass_gives_the_gradients_of_two(script):
+    torch = pytest.importorskip('torch')
+    case, = script('beside_torch').cases(['mlp 64'])
+
+    def gradients(variant):
+        torch.manual_seed(0)
+        step = script('torch_step').Step(case.config, case.shape, variant)
+        step.step()
+        return [p.detach() for p in step.discriminator.parameters()]
+
+    for one, two in zip(gradients('plain+joined'), gradients('plain')):
+        torch.testing.assert_close(one, two)
 
 
 def test_workers_answer_in_turn_and_tell_of_their_end(script, tmp_path):
@@ -168,6 +207,20 @@ def test_scaling_tells_each_value_beside_the_first():
         script.main([])
 
 
+def test_virtual_devices_are_of_the_cpu_alone(monkeypatch, capsys):
+    script, parse = helpers.load_script('scaling')
+    parse('--axes=devices,batch')
+    described = {**script.environment.describe(0), 'backend': 'gpu'}
+    monkeypatch.setattr(script.environment, 'describe', lambda _: described)
+    monkeypatch.setattr(script, 'measure', lambda axis: [
+        {'value': 1, 'ms_per_step': [1.0], 'images_per_second': 2,
+         'peak_memory_mib': 3}
+    ])
+    script.main([])
+    said = capsys.readouterr().out
+    assert 'devices: virtual ones' in said and '| batch |' in said
+
+
 @pytest.mark.slow
 def test_scaling_trains_on_virtual_devices(tmp_path):
     path = tmp_path / 'out.json'
@@ -206,6 +259,7 @@ def test_one_command_compares_and_writes(script, tmp_path):
     lines = done.stdout.splitlines()
     assert lines[2].startswith('| mlp 64 | ours |')
     assert lines[3].startswith('| mlp 64 | channels_last |')
+    assert lines[4].startswith('| mlp 64 | channels_last+joined |')
     case = json.loads(path.read_text())['cases']['mlp 64']
     assert case['about']['ours']['parameters'] == (
         case['about']['channels_last']['parameters']
