@@ -11,6 +11,7 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax.networks import autoencoder
+from gan_jax.networks import convolutions
 from gan_jax.networks import dcgan
 from gan_jax.networks import layers
 from gan_jax.networks import resampling
@@ -22,6 +23,43 @@ REGISTERED = [
 
 def draw(*shape):
     return np.random.RandomState(0).randn(*shape).astype(np.float32)
+
+
+FUSED = {
+    'nearest': (resampling.after_nearest, (2, 4, 6, 3)),
+    'average_pool': (resampling.before_average_pool, (2, 8, 6, 3)),
+}
+
+
+@pytest.mark.parametrize('name', FUSED)
+@pytest.mark.parametrize('size', [(3, 3), (1, 1), (5, 3), (4, 4)])
+def test_resampling_with_a_convolution_is_one_after_the_other(
+    name, size, monkeypatch
+):
+    convolve, shape = FUSED[name]
+    x, kernel = draw(*shape), draw(*size, 3, 4)
+
+    def apply(x, kernel):
+        return convolve(
+            x, kernel, (1, 1), 'SAME',
+            dimension_numbers=convolutions.DIMENSIONS,
+        )
+
+    def slope(x, kernel):
+        score = jax.grad(lambda x: jnp.tanh(apply(x, kernel)).sum())(x)
+        return jnp.sin(score).sum()
+
+    def all_orders():
+        return (
+            apply(x, kernel), jax.grad(slope, (0, 1))(x, kernel),
+            jax.vjp(apply, x, kernel)[1](apply(x, kernel)),
+        )
+
+    found = all_orders()
+    monkeypatch.setattr(convolutions, 'on_cpu', lambda: False)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(
+        a, b, rtol=1e-4, atol=1e-5 * float(jnp.abs(b).max())
+    ), found, all_orders())
 
 
 @pytest.mark.parametrize('factor', [2, 3])

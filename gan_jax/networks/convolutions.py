@@ -29,7 +29,8 @@ def _plain(x, kernel):
     )
 
 
-def _on_cpu():
+def on_cpu():
+    """Say whether convolutions run on a CPU."""
     return jax.default_backend() == 'cpu'
 
 
@@ -70,7 +71,7 @@ def transposed(y, kernel):
     Returns:
         [B, 2H, 2W, C].
     """
-    if _on_cpu() and kernel.shape[:2] == (4, 4) and min(y.shape[1:3]) >= LARGE:
+    if on_cpu() and kernel.shape[:2] == (4, 4) and min(y.shape[1:3]) >= LARGE:
         return _sub_pixel(y, kernel)
     return lax.conv_transpose(
         y, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), (2, 2), 'SAME',
@@ -142,6 +143,29 @@ def _kernel_gradient_backward(size, residuals, kernel):
 
 
 kernel_gradient.defvjp(_kernel_gradient_forward, _kernel_gradient_backward)
+
+
+def spread(kernel):
+    """Sum a kernel over the four places of a square of 2 x 2.
+
+    Means of squares after a convolution are one convolution of stride 2 by this
+    kernel, over 4; a convolution after pixels are doubled is a transposed one.
+    Each pixel then needs 16 products in place of 36, where the kernel is of 3.
+
+    Args:
+        kernel: [k, k, C, F].
+
+    Returns:
+        [k + 1, k + 1, C, F], summed in float32.
+    """
+    height, width = kernel.shape[:2]
+    wide = jnp.pad(
+        kernel.astype(jnp.float32), ((1, 1), (1, 1), (0, 0), (0, 0))
+    )
+    return sum(
+        wide[i:i + height + 1, j:j + width + 1]
+        for i in range(2) for j in range(2)
+    ).astype(kernel.dtype)
 
 
 def conv_general_dilated(x, kernel, window_strides, padding, **options):

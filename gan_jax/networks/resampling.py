@@ -118,10 +118,54 @@ def max_pool(x):
     return _quarters(jnp.pad(x, [(0, 0), *sides, (0, 0)], 'edge')).max((2, 4))
 
 
-def _conv(features, kernel_size, kernel_init=layers.dcgan_init, **fields):
+def after_nearest(x, kernel, window_strides, padding, **options):
+    """Convolve `nearest(x)`, by fewer products on CPU.
+
+    As `before_average_pool`, for the field `conv_general_dilated` of
+    `flax.linen.Conv`, with stride 1 and padding 'SAME'.
+
+    Args:
+        x: [B, H, W, C].
+        kernel: [kh, kw, C, F].
+        window_strides, padding, options: as flax gives them.
+
+    Returns:
+        [B, 2H, 2W, F].
+    """
+    if convolutions.on_cpu() and kernel.shape[0] % 2 and kernel.shape[1] % 2:
+        return convolutions.conv_transpose(x, convolutions.spread(kernel))
+    return convolutions.conv_general_dilated(
+        nearest(x), kernel, window_strides, padding, **options
+    )
+
+
+def before_average_pool(x, kernel, window_strides, padding, **options):
+    """Give `average_pool` of a convolution, by fewer products on CPU.
+
+    Arguments as of `after_nearest`. A bias that is added after it is the same
+    as one before it.
+
+    Args:
+        x: [B, 2H, 2W, C].
+
+    Returns:
+        [B, H, W, F].
+    """
+    if convolutions.on_cpu():
+        _quarters(x)  # refuses odd sides
+        return convolutions.strided(x, convolutions.spread(kernel) / 4)
+    return average_pool(convolutions.conv_general_dilated(
+        x, kernel, window_strides, padding, **options
+    ))
+
+
+def _conv(
+    features, kernel_size, kernel_init=layers.dcgan_init,
+    convolve=convolutions.conv_general_dilated, **fields,
+):
     return nn.Conv(
         features, kernel_size, kernel_init=kernel_init,
-        conv_general_dilated=convolutions.conv_general_dilated, **fields,
+        conv_general_dilated=convolve, **fields,
     )
 
 
@@ -172,7 +216,9 @@ def nearest_conv(x, features, kernel_size, *, wrap, **fields):
         Odena et al., Deconvolution and Checkerboard Artifacts,
         https://distill.pub/2016/deconv-checkerboard, 2016.
     """
-    return wrap(_conv(features, kernel_size, **fields))(nearest(x))
+    return wrap(_conv(
+        features, kernel_size, convolve=after_nearest, **fields
+    ))(x)
 
 
 def strided(x, features, kernel_size, *, wrap, **fields):
@@ -205,7 +251,9 @@ def average_pool_conv(x, features, kernel_size, *, wrap, **fields):
         Gulrajani et al., Improved Training of Wasserstein GANs,
         https://arxiv.org/abs/1704.00028, 2017, appendix.
     """
-    return average_pool(wrap(_conv(features, kernel_size, **fields))(x))
+    return wrap(_conv(
+        features, kernel_size, convolve=before_average_pool, **fields
+    ))(x)
 
 
 UPSAMPLINGS = {

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from gan_jax.networks import activations
 from gan_jax.networks import attention
 from gan_jax.networks import conditioning
+from gan_jax.networks import convolutions
 from gan_jax.networks import dcgan
 from gan_jax.networks import layers
 from gan_jax.networks import resampling
@@ -73,7 +74,10 @@ def _initializer(gain):
     return nn.initializers.variance_scaling(gain**2, 'fan_avg', 'uniform')
 
 
-def _conv(network, x, features, size=3, *, gain=1.0, train):
+def _conv(
+    network, x, features, size=3, *, gain=1.0, train,
+    convolve=convolutions.conv_general_dilated,
+):
     """Apply a convolution of size x size, wrapped."""
     wrap = layers.wrapper(network.spectral_norm, train=train)
     return wrap(nn.Conv(
@@ -81,13 +85,16 @@ def _conv(network, x, features, size=3, *, gain=1.0, train):
         (size, size),
         dtype=network.dtype,
         kernel_init=_initializer(gain),
+        conv_general_dilated=convolve,
     ))(x)
 
 
 def _up_block(network, x, features, *, norm, train):
     """Double the side: [B, H, W, C] to [B, 2H, 2W, features]."""
-    y = resampling.nearest(nn.relu(norm(x)))
-    y = _conv(network, y, features, gain=2**0.5, train=train)
+    y = _conv(
+        network, nn.relu(norm(x)), features, gain=2**0.5, train=train,
+        convolve=resampling.after_nearest,
+    )
     y = nn.relu(norm(y))
     y = _conv(network, y, features, gain=2**0.5, train=train)
     # A convolution of size 1 gives the same after `nearest`, at 4 times the
@@ -109,10 +116,11 @@ def _down_block(network, x, features, *, halves, first, norm, train):
     )
     # WGAN-GP has no norm in the first block, which sees single images.
     y = nn.relu(y if first else norm(y))
-    y = _conv(network, y, features, gain=2**0.5, train=train)
+    options = {'convolve': resampling.before_average_pool} if halves else {}
+    y = _conv(network, y, features, gain=2**0.5, train=train, **options)
     if halves:
         # The means and a convolution of size 1 may change places.
-        x, y = resampling.average_pool(x), resampling.average_pool(y)
+        x = resampling.average_pool(x)
     if halves or channels != features:
         x = _conv(network, x, features, 1, train=train)
     return x + y
