@@ -90,18 +90,35 @@ def main(argv):
         features=FEATURES.value, weights=WEIGHTS.value,
         num_fake=NUM_FAKE.value, num_real=NUM_REAL.value, split=SPLIT.value,
     )
+    out = OUT.value or evaluating.default_out(WORKDIR.value)
+
+    def keep(result):
+        if out:
+            evaluating.save(out, [result])
+            _say(f'Kept in {out}')
+
     if WORKDIR.value:
-        results = evaluating.of_run(WORKDIR.value, STEP.value, asked, _say)
+        _refuse_data()
+        evaluating.of_run(WORKDIR.value, STEP.value, asked, _say, keep)
     else:
         real, fake = (
             command.request([argv[0], name], _copy(DATA.value))
             for name in (REAL.value, FAKE.value)
         )
-        results = evaluating.of_sources(real, fake, asked, _say)
-    out = OUT.value or evaluating.default_out(WORKDIR.value)
-    if out:
-        evaluating.save(out, results)
-        print(f'Kept in {out}')
+        keep(*evaluating.of_sources(real, fake, asked, _say))
+
+
+def _refuse_data():
+    """Refuse keys of data beside a run, which has its own."""
+    from gan_jax import errors
+
+    default = config_lib.default_config().data
+    for key, value in DATA.value.items():
+        if value != default[key]:
+            raise errors.ConfigError(
+                f'--data.{key}={value!r} is for --real and --fake; the data of '
+                f'--workdir={WORKDIR.value} are those that it trained on'
+            )
 
 
 def _count_answers():

@@ -51,7 +51,7 @@ class Asked(NamedTuple):
     split: str = 'train'
 
 
-def of_run(workdir, step, asked, say):
+def of_run(workdir, step, asked, say, keep=lambda result: None):
     """Measure samples of a run's steps.
 
     Args:
@@ -59,9 +59,11 @@ def of_run(workdir, step, asked, say):
         step: None for the newest, text of a number, 'best' or 'all'.
         asked: `Asked`.
         say: function of a line.
+        keep: called with each result when it is there.
 
     Returns:
-        List of dicts of types of JSON, one for each step.
+        List of dicts of types of JSON, one for each step; of all steps those
+        that can be read.
 
     Raises:
         errors.UserError: one line that says what to mend.
@@ -81,7 +83,13 @@ def of_run(workdir, step, asked, say):
         )
     results, real = [], None
     for number in steps:
-        gan, state = sampling.load(workdir, number)
+        try:
+            gan, state = sampling.load(workdir, number)
+        except errors.CheckpointError as error:
+            if step != ALL_STEPS:
+                raise
+            say(f'Left out: {error}')
+            continue
         if asked.features == DISCRIMINATOR:
             extractor = discriminators.of_discriminator(gan, state)
         if real is None or asked.features == DISCRIMINATOR:
@@ -105,6 +113,7 @@ def of_run(workdir, step, asked, say):
                 gan, state, training, places, held_out
             ),
         }))
+        keep(results[-1])
     return results
 
 
@@ -128,7 +137,7 @@ def of_sources(real, fake, asked, say):
             "--features='discriminator' is of a run; --workdir names one"
         )
     sets = [
-        sources.load(request._replace(split=split, memory=None))
+        sources.load(request._replace(split=split))
         for request, split in ((real, asked.split), (fake, 'train'))
     ]
     shapes = [tuple(data.images.shape[1:]) for data in sets]
@@ -139,7 +148,7 @@ def of_sources(real, fake, asked, say):
             'them alike'
         )
     try:
-        held_out = sources.load(real._replace(split='test', memory=None))
+        held_out = sources.load(real._replace(split='test'))
     except errors.DataError:
         held_out = None
     config = config_lib.default_config()
@@ -189,7 +198,9 @@ def _finite(told):
 
 def default_out(workdir):
     """Name the file of results of a run; '' without one."""
-    return str(epath.Path(workdir) / 'evaluation.json') if workdir else ''
+    if not workdir:
+        return ''
+    return str(epath.Path(workdir).expanduser() / 'evaluation.json')
 
 
 def _check(asked, known):
@@ -413,9 +424,9 @@ def _memorized(workdir, training, held_out, extractor, fake, say):
     ]
     found = measures.memorized(fake, *views)
     if fake.images.ndim == 4 and workdir:
-        rows, _ = measures.closest(fake, views[1])
-        path = epath.Path(workdir) / 'neighbours.png'
-        writer.save_png(path, writer.grid(rows, len(rows) // 10))
+        rows, apart = measures.closest(fake, views[1])
+        path = epath.Path(workdir).expanduser() / 'neighbours.png'
+        writer.save_png(path, writer.grid(rows, len(rows) // len(apart)))
         say(f'Samples nearest to training images, and these: {path}')
     return found
 

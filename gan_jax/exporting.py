@@ -196,10 +196,11 @@ def card(workdir, gan, state, weights='ema'):
     inputs = f'`z` float32 [B, {gan.latent_size}] ({gan.latent})'
     if gan.num_classes:
         inputs += f', `labels` int32 [B] in [0, {gan.num_classes})'
+    images = f'{data["count"]:,} {kind}' if 'count' in data else kind
     starts = _read(workdir, 'environment.json') or [{}]
     rows = [
-        ('data', f'{config_lib.source(config)}, {data.get("count", "?"):,} '
-         f'{kind} of {shape}' + (f', classes {classes}' if classes else '')),
+        ('data', f'{config_lib.source(config)}, {images} of {shape}'
+         + (f', classes {classes}' if classes else '')),
         ('steps', f'{step:,} of {config.num_steps:,}, batches of '
          f'{config.batch_size}'),
         ('weights', {'ema': 'moving average of the generator',

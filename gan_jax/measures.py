@@ -92,7 +92,7 @@ class View:
                 found = Seen(kept['features'], kept.get('logits'))
             if len(found.features) == len(self):
                 return found
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile):
             pass  # not there, or damaged: it is made again
         seen = self._extractor(self.images, self._progress)
         kept = {k: v for k, v in seen._asdict().items() if v is not None}

@@ -91,6 +91,17 @@ def test_images_to_show_are_spread_over_all(count, shown, tmp_path):
     assert len(levels) == shown and levels == expected.tolist()
 
 
+def test_images_to_show_are_found_between_bad_ones(tmp_path):
+    for place in range(70):  # every second one, and the first, is none
+        pixels = helpers.random_images(1, (4, 4, 3), place)[0]
+        path = tmp_path / f'{place:03d}.png'
+        if place % 2:
+            Image.fromarray(pixels).save(path)
+        else:
+            path.write_bytes(b'no image')
+    assert len(inspect(tmp_path).shown) == 18
+
+
 def test_arrays_are_inspected_without_a_file_name(tmp_path):
     images = helpers.random_images(5, (4, 4, 3))
     images[4] = images[1]

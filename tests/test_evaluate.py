@@ -10,6 +10,7 @@ import helpers
 from conftest import ROOT
 from gan_jax import errors
 from gan_jax import evaluating
+from gan_jax import measures
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.data import sources
@@ -65,6 +66,37 @@ def test_number_is_that_of_the_samples_of_the_step(folder):
     assert len(values) == 3
     again = evaluating.of_run(folder, '2', raw, print)
     assert again == [one]
+
+
+def test_each_step_is_kept_and_one_that_is_lost_left_out(
+    folder, monkeypatch
+):
+    load, kept, lines = sampling.load, [], []
+
+    def pruned(workdir, step=None):
+        if step == 2:
+            raise errors.CheckpointError('step 2 is gone')
+        return load(workdir, step)
+
+    monkeypatch.setattr(sampling, 'load', pruned)
+    asked = RANDOM._replace(metrics=('fid',), num_real=50, features='pixels')
+    found = evaluating.of_run(folder, 'all', asked, lines.append, kept.append)
+    assert [result['step'] for result in found] == [4]
+    assert kept == found and 'Left out: step 2 is gone' in lines
+    with pytest.raises(errors.CheckpointError, match='gone'):
+        evaluating.of_run(folder, '2', asked, lines.append)
+
+
+def test_neighbours_stand_in_rows_of_their_own(folder, monkeypatch):
+    monkeypatch.setattr(measures, 'closest', lambda *views: (
+        np.zeros((4 * 8, 8, 8, 1), np.uint8), np.zeros((4, 7))
+    ))
+    asked = RANDOM._replace(
+        metrics=('memorization',), num_real=50, num_fake=4, features='pixels'
+    )
+    evaluating.of_run(folder, '4', asked, print)
+    with Image.open(folder / 'neighbours.png') as picture:
+        assert picture.size[0] > 1.5 * picture.size[1]  # 8 in each of 4 rows
 
 
 def test_discriminator_is_an_extractor_of_its_own_step(folder):
@@ -195,6 +227,7 @@ def test_training_measures_itself_and_keeps_the_best(tmp_path):
     ((), 'name a run'),
     (('--workdir=x', '--real=digits', '--fake=digits'), 'name a run'),
     (('--real=digits',), 'by --real and --fake'),
+    (('--workdir=none', '--data.limit=5'), '--data.limit=5 is for --real'),
     (('--workdir=none',), 'is not the folder of a run'),
     (('--real=digits', '--fake=digitz'), 'digitz'),
     (('x',), "unexpected argument 'x'"),

@@ -1,5 +1,6 @@
 """A run folder is one process's; a dead one gives it up."""
 
+import errno
 import json
 import os
 import subprocess
@@ -58,6 +59,38 @@ def test_lock_whose_owner_may_live_is_not_taken(content, tmp_path):
         with lock.held(tmp_path):
             pass
     assert (tmp_path / lock.NAME).read_text() == content
+
+
+def test_of_two_that_take_over_one_gets_the_lock(tmp_path, monkeypatch):
+    path = tmp_path / lock.NAME
+    path.write_text(json.dumps(own() | {'began': 1}))
+    quicker = own() | {'pid': os.getppid(), 'began': lock._began(os.getppid())}
+    judge = lock._has_ended
+
+    def slowly(owner):
+        ended = judge(owner)
+        if ended:  # meanwhile another takes it over
+            path.write_text(json.dumps(quicker))
+        return ended
+
+    monkeypatch.setattr(lock, '_has_ended', slowly)
+    with pytest.raises(errors.LockedError, match=str(os.getppid())):
+        with lock.held(tmp_path):
+            raise AssertionError('the lock was given twice')
+    assert json.loads(path.read_text()) == quicker
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_system_without_hard_links_has_locks(tmp_path, monkeypatch):
+    def link(*paths):
+        raise OSError(errno.EPERM, 'no links here')
+
+    monkeypatch.setattr(os, 'link', link)
+    with lock.held(tmp_path):
+        with pytest.raises(errors.LockedError):
+            with lock.held(tmp_path):
+                raise AssertionError('the lock was given twice')
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_lock_taken_by_another_is_not_removed(tmp_path):

@@ -40,8 +40,10 @@ def test_images_are_seen_once():
     assert extractor.calls == 1
 
 
-@pytest.mark.parametrize('classes', [True, False])
-def test_reference_is_kept_between_processes(classes, tmp_path):
+@pytest.mark.parametrize('classes, left', [
+    (True, 100), (False, 100), (False, 0),
+])
+def test_reference_is_kept_between_processes(classes, left, tmp_path):
     extractor = Counting(classes)
     first = view(extractor=extractor, cache=tmp_path).features
     again = view(extractor=extractor, cache=tmp_path)
@@ -56,7 +58,7 @@ def test_reference_is_kept_between_processes(classes, tmp_path):
     assert extractor.calls == 3
     (path, *_) = sorted(tmp_path.iterdir())
     for path in tmp_path.iterdir():
-        path.write_bytes(path.read_bytes()[:100])
+        path.write_bytes(path.read_bytes()[:left])
     again = view(extractor=extractor, cache=tmp_path).features
     np.testing.assert_array_equal(again, first)
     assert extractor.calls == 4

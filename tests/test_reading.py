@@ -237,6 +237,11 @@ def test_image_that_cannot_be_read_is_bad(root):
         ('memory.png', 'cannot be read: Input/output error'),
     )
     assert len(survey.good) == 20
+    # It may be readable the next time, without a change of the file.
+    assert not list((root.parent / 'cache').rglob('*.json'))
+    (root / 'memory.png').unlink()
+    listing_lib.survey(folder.listing(root), pictures.Preparation())
+    assert len(list((root.parent / 'cache').rglob('*.json'))) == 1
 
 
 def test_survey_counts_what_it_saw(root):

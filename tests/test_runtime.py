@@ -40,6 +40,18 @@ def test_png_reads_back(channels, tmp_path):
     np.testing.assert_array_equal(read.reshape(image.shape), image)
 
 
+def test_files_at_home_are_written_there(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    writer.save_png('~/x.png', np.zeros((2, 2, 1), np.uint8))
+    writer.save_arrays('~/x.npz', x=np.zeros(2))
+    writer.append_json('~/x.json', 1)
+    writer.append_json('~/x.json', 2)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        'x.png', 'x.npz', 'x.json'
+    }
+    assert json.loads((tmp_path / 'x.json').read_text()) == [1, 2]
+
+
 def test_scatter_shows_real_and_generated_points_apart():
     real, fake = np.full((50, 2), 0.9), np.full((50, 2), -0.9)
     image = writer.picture(fake, real).astype(int)

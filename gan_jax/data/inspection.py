@@ -54,7 +54,7 @@ class _Album:
         self._seen, self._shown = collections.defaultdict(list), []
         self._count = 0
 
-    def add(self, place, name, pixels):
+    def add(self, name, pixels):
         self._count += 1
         content = repr(pixels.shape).encode() + pixels.tobytes()
         self._seen[hashlib.sha256(content).digest()].append(name)
@@ -66,7 +66,8 @@ class _Album:
             self._sum = np.zeros((*size, 3))
         small = pictures.fit_array(pixels, self._preparation)
         self._sum += small
-        if place % self._every == 0 and len(self._shown) < NUM_SHOWN:
+        due = (self._count - 1) % self._every == 0
+        if due and len(self._shown) < NUM_SHOWN:
             self._shown.append(small)
 
     def found(self):
@@ -100,7 +101,7 @@ def inspect(request):
     album = _Album(len(listed.files))
     survey = listing_lib.survey(
         listed, request.preparation, visit=lambda place, _, picture: album.add(
-            place, listed.files[place], picture.pixels
+            listed.files[place], picture.pixels
         ),
     )
     reading.check(listed.name, survey.skipped, len(survey.good), 1)
@@ -122,7 +123,7 @@ def _of_dataset(dataset):
         )
     album = _Album(len(images))
     for place in range(len(images)):
-        album.add(place, f'image {place}', images[place])
+        album.add(f'image {place}', images[place])
     count, *shape = images.shape
     return Report(
         count=count, sizes={tuple(shape[:2]): count},

@@ -247,14 +247,19 @@ def survey(listing, preparation, *, keep=False, visit=None):
         known = _recall(cache, listing)
         if known is not None:
             return known
-    made = _look(listing, preparation, keep, visit)
-    if cache is not None:
+    made, passing = _look(listing, preparation, keep, visit)
+    if cache is not None and not passing:
         _remember(cache, made, len(listing.files))
     return made
 
 
 def _look(listing, preparation, keep, visit):
+    """Give (`Survey`, whether a file was there and could not be read).
+
+    Rights and file servers come back without a change of the file.
+    """
     good, images, skipped = [], [], list(listing.skipped)
+    passing = False
     sizes, modes, shapes = (collections.Counter() for _ in range(3))
     count = len(listing.files)
     bar = {'delay': 1, 'leave': False, 'disable': None}  # terminals alone
@@ -266,6 +271,7 @@ def _look(listing, preparation, keep, visit):
             for place, content, found in chunk:
                 if isinstance(found, Exception):
                     skipped.append((listing.files[place], str(found)))
+                    passing |= isinstance(found, OSError)
                     continue
                 good.append(place)
                 sizes[found.size] += 1
@@ -279,7 +285,7 @@ def _look(listing, preparation, keep, visit):
     return Survey(
         np.array(good, np.int64), tuple(skipped), dict(sizes), dict(modes),
         dict(shapes), images if keep else (),
-    )
+    ), passing
 
 
 def _chunks(listing, preparation, lean):
@@ -326,9 +332,7 @@ def contents(listing, places):
 def decoded(content, preparation):
     """Decode bytes; gives a `Picture`, or an exception with the reason."""
     if isinstance(content, OSError):
-        return ValueError(
-            f'cannot be read: {content.strerror or content}'
-        )
+        return OSError(f'cannot be read: {content.strerror or content}')
     if isinstance(content, ValueError):
         return content
     try:

@@ -1,6 +1,7 @@
 """One run in one folder at a time."""
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -12,6 +13,8 @@ from etils import epath
 from gan_jax import errors
 
 NAME = 'lock.json'
+# What a file system without hard links answers.
+NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
@@ -63,7 +66,7 @@ def _take(path, mine):
                 owner = _read(path)
                 if not _has_ended(owner):
                     break
-                path.unlink(missing_ok=True)
+                _clear(path, owner, whole.with_name(f'{whole.name}.old'))
     finally:
         whole.unlink(missing_ok=True)
     raise errors.LockedError(
@@ -83,11 +86,36 @@ def _move(whole, path):
         FileExistsError: where the name is taken.
     """
     if '://' not in str(path):
-        os.link(whole, path)
+        try:
+            os.link(whole, path)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            with open(path, 'x', encoding='utf-8') as file:
+                file.write(whole.read_text())
         return
     if path.exists():
         raise FileExistsError(str(path))
     path.write_text(whole.read_text())
+
+
+def _clear(path, owner, spare):
+    """Remove the lock of an owner that has ended, and nobody else's.
+
+    Two processes may judge it at once; then the slower one finds the lock of
+    the quicker, and gives it back.
+    """
+    if '://' in str(path):
+        path.unlink(missing_ok=True)
+        return
+    try:
+        os.rename(path, spare)
+    except FileNotFoundError:
+        return
+    if _read(spare) != owner:
+        with contextlib.suppress(FileExistsError):
+            _move(spare, path)
+    spare.unlink()
 
 
 def _read(path):

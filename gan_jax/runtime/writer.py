@@ -160,7 +160,7 @@ def to_uint8(images):
 
 def save_png(path, image):
     """Write a uint8 image [H, W, C] as PNG; folders are made."""
-    path = epath.Path(path)
+    path = epath.Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     squeezed = image[..., 0] if image.shape[-1] == 1 else image
     with path.open('wb') as file:
@@ -169,7 +169,7 @@ def save_png(path, image):
 
 def save_arrays(path, **arrays):
     """Write arrays by name as an .npz file; makes its folder."""
-    path = epath.Path(path)
+    path = epath.Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open('wb') as file:
         np.savez(file, **arrays)
@@ -177,7 +177,7 @@ def save_arrays(path, **arrays):
 
 def write_json(path, content):
     """Write JSON whole: to a neighbour first, then by renaming."""
-    path = epath.Path(path)
+    path = epath.Path(path).expanduser()
     partial = path.parent / f'{path.name}.partial'
     partial.write_text(json.dumps(content, indent=2) + '\n')
     partial.replace(path)
@@ -185,7 +185,7 @@ def write_json(path, content):
 
 def append_json(path, item):
     """Add an item to a JSON list; a missing or broken file starts anew."""
-    path = epath.Path(path)
+    path = epath.Path(path).expanduser()
     try:
         items = json.loads(path.read_text())
     except (OSError, ValueError):
