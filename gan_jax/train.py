@@ -420,6 +420,7 @@ def _loop(
         record = {}
         if log or save or draw or evaluate:
             check(metrics, state)
+        host_state = None
         if draw or evaluate or save:
             host_state = parallel.unreplicate(state)
         if log:
@@ -447,6 +448,8 @@ def _loop(
         collapsed = diagnosing.collapse(config, found)
         cost = watch.cost(record)
         if save or collapsed or cost < best:
+            if host_state is None:  # a line alone tells of a collapse
+                host_state = parallel.unreplicate(state)
             non_finite.check_state(host_state, checkpoints)
             checkpoints.save(step, host_state, cost)
             best = min(best, cost)

@@ -118,6 +118,15 @@ def test_collapse_stops_a_run_once_and_it_goes_on_when_asked(tmp_path):
     assert named(tmp_path).count((12, 'mode_collapse')) == 1
 
 
+def test_collapse_at_a_step_that_is_only_logged_is_saved(tmp_path):
+    run(tmp_path, collapsing())
+    config = collapsing(num_steps=20, on_collapse='stop')
+    config.diagnosis.patience = 13  # past the three probes
+    with pytest.raises(errors.CollapseError, match='step 13, which is saved'):
+        run(tmp_path, config)
+    assert int(sampling.load(tmp_path)[1].step) == 13
+
+
 @pytest.mark.slow
 def test_collapse_restarts_with_other_seeds_and_keeps_each_attempt(
     tmp_path, capsys
