@@ -77,8 +77,9 @@ def train(
         images: [N, H, W] or [N, H, W, C] uint8, or rows of a table [N, D],
             used in place of config.data.name and .path.
         labels: [N] integers, or None.
-        callback: called as callback(step, metrics) at each logged step, with
-            {'group/name': float}.
+        callback: called as callback(step, metrics) at the steps of log_every
+            and the last, with {'group/name': float}; not at others, though
+            sample_every or eval_every may leave numbers of theirs.
         restart: begin anew; what the folder holds is set aside in it.
         override_config: go on though keys differ from those that the run began
             with.
@@ -440,7 +441,7 @@ def _loop(
             record |= watch.numbers(gan, host_state)
         if record:
             writer.scalars(step, record, _line(record))
-            if callback is not None:
+            if log and callback is not None:
                 callback(step, record)
         found = diagnosis.observe(step, record)
         for finding in found:
