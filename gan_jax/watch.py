@@ -76,7 +76,7 @@ class Watch:
         return costs.COSTS[name](record[name]) if name in record else math.inf
 
     def _always(self, gan, state):
-        """Give what needs no labels and no features."""
+        """Give what needs no labels and no features, but 4 real images."""
         real = self._dataset.images
         mixture = build.mixture(self._config)
         if mixture is not None:
@@ -85,6 +85,8 @@ class Watch:
             points = sampling.sample(gan, state, range(count))
             return evaluation.against_mixture(points, mixture, real)
         count = min(evaluation.NUM_SAMPLES, len(real) // 2)
+        if count < 2:  # one is no pair to compare samples with
+            return {}
         images = sampling.sample(gan, state, range(count))
         return evaluation.against_real(images, real)
 
