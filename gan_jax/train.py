@@ -521,9 +521,7 @@ def _unseen(config, gan, dataset):
     encoded = sampling.encodes(gan) and dataset.images.ndim > 2
     if not (encoded and config.sample_every):
         return None
-    held_out = None
-    if dataset.name == build.request(config).name:  # not of arrays
-        held_out = evaluating.held_out_of(config, config.data.split)
+    held_out = evaluating.held_out_of(config, config.data.split, dataset)
     return _some(held_out or dataset)
 
 

@@ -96,7 +96,7 @@ class Watch:
         config, dataset = self._config, self._dataset
         self._extractor = evaluating.extractor_of(
             config.eval_features, config, dataset,
-            evaluating.held_out_of(config, config.data.split), print,
+            evaluating.held_out_of(config, config.data.split, dataset), print,
         )
         places = evaluating.some_places(
             len(dataset.images), config.eval_samples

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import helpers
+import image_files
+from gan_jax import build
 from gan_jax import checks
 from gan_jax import diagnose
 from gan_jax import diagnosing
@@ -70,6 +72,22 @@ def test_probes_stand_in_the_metrics_of_their_step(tmp_path):
     metrics = {x['step']: x for x in lines(tmp_path, 'metrics.jsonl')}
     assert [s for s in metrics if 'probe/judge' in metrics[s]] == [4, 8, 12]
     assert 'd/loss' not in metrics[4] and 'd/loss' in metrics[12]
+
+
+def test_held_out_images_of_another_size_are_probed(tmp_path):
+    for split, shape in ('train', (8, 8, 1)), ('test', (12, 10, 3)):
+        (tmp_path / split).mkdir()
+        for number, image in enumerate(helpers.random_images(8, shape)):
+            content = image_files.encoded(image)
+            (tmp_path / split / f'{number}.png').write_bytes(content)
+    config = config_of(**{'data.path': str(tmp_path)})
+    dataset = build.dataset(config)
+    gan = build.gan(config, dataset.images.shape[1:], 0)
+    state = train._initial_state(gan, config, dataset.images.shape[1:])
+    found = diagnosing.Diagnosis(config, gan, state, dataset, []).probe(
+        gan, state.replace(step=np.int32(2))
+    )
+    assert 'probe/d_memory' in found
 
 
 @pytest.mark.parametrize('off', [
