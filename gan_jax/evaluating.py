@@ -138,7 +138,9 @@ def of_sources(real, fake, asked, say):
             f'{_size(shapes[1])}; --data.image_size and --data.channels make '
             'them alike'
         )
-    held_out = _held_out(real._replace(memory=None), sets[0])
+    held_out = _held_out(
+        real._replace(memory=None), (asked.split,), sets[0]
+    )
     config = config_lib.default_config()
     config.data.name, config.data.data_dir = real.name, real.data_dir
     extractor = extractor_of(asked.features, config, sets[0], held_out, say)
@@ -213,19 +215,25 @@ def held_out_of(config, split='train', like=None):
 
     Args:
         config: of the run.
-        split: what they are compared with.
+        split: what they are compared with; config.data.split was trained on.
         like: `sources.Dataset` whose name, size, channels and classes they must
             have, or None.
     """
-    if config_lib.has_mixture(config) or split == 'test':
+    if config_lib.has_mixture(config):
         return None
     request = build.request(config)
     if like is not None and like.name != request.name:  # of arrays
         return None
-    return _held_out(request, like)
+    return _held_out(request, (split, config.data.split), like)
 
 
-def _held_out(request, like):
+def _held_out(request, splits, like):
+    # As TFDS writes them: 'train[:80%]+test[:1000]'.
+    known = {
+        part.partition('[')[0].strip() for part in '+'.join(splits).split('+')
+    }
+    if known & {'all', 'test'}:
+        return None
     request = request._replace(split='test')
     if like is not None and like.images.ndim == 4:
         *size, channels = like.images.shape[1:]

@@ -194,6 +194,23 @@ def test_held_out_images_of_other_classes_and_of_arrays_are_not_taken(
     assert evaluating.held_out_of(config, like=arrays) is None
 
 
+@pytest.mark.parametrize('split, held_out', [
+    ('train', True), ('train[:1000]', True), ('train[:50%]+train[60%:]', True),
+    ('train + test_images', True), ('test', False), ('test[:1000]', False),
+    ('train+test', False), ('train[:10%] + test[:10]', False), ('all', False),
+    ('all[:5]+train', False),
+])
+def test_what_was_trained_on_or_looked_at_is_not_held_out(
+    split, held_out, monkeypatch
+):
+    found = sources.from_arrays(helpers.random_images(4))
+    monkeypatch.setattr(evaluating.sources, 'load', lambda request: found)
+    config = helpers.tiny_mlp()
+    assert (evaluating.held_out_of(config, split) is found) == held_out
+    config.data.split = split
+    assert (evaluating.held_out_of(config) is found) == held_out
+
+
 def test_points_are_compared_as_they_are(tmp_path):
     config = helpers.tiny_mlp()
     config.data.name = 'ring'
