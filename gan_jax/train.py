@@ -164,7 +164,7 @@ def _train(config, workdir, images, labels, callback, override, stopper):
         )
     points = dataset.images.ndim == 2
     checks.validate(config, parallel.device_count(), points)
-    watch_lib.check(config)
+    watch_lib.check(config, dataset)
     image_shape = dataset.images.shape[1:]
     gan = build.gan(
         config, image_shape, len(dataset.classes), len(dataset.images)
