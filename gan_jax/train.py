@@ -138,6 +138,7 @@ def _beginning_anew(config, workdir, attempt):
         raise errors.ConfigError(
             "on_collapse='restart' is for one process; 'stop' is for several"
         )
+    _check_seed(config, workdir, run_folder.restarts(workdir))
     while True:
         past = run_folder.restarts(workdir)
         seeded = config.copy_and_resolve_references()
@@ -152,6 +153,17 @@ def _beginning_anew(config, workdir, attempt):
                     f'{error}. The run began anew {len(past)} times'
                 ) from error
             run_folder.begin_anew(workdir, seeded.seed + 1, str(error))
+
+
+def _check_seed(config, workdir, past):
+    """Refuse a seed that none of the attempts in the folder had."""
+    had = [note['seed'] for note in past]
+    if had and config.seed not in (had[0] - 1, *had):  # each is one more
+        raise errors.ConfigError(
+            f'seed={config.seed}: the run in {workdir} began with seed '
+            f'{had[0] - 1} and, after collapses, goes on with {had[-1]}. Give '
+            'one of these, --restart to begin anew, or another --workdir'
+        )
 
 
 def _train(config, workdir, images, labels, callback, override, stopper):

@@ -201,6 +201,25 @@ def test_kill_while_an_attempt_is_moved_loses_nothing(
     assert sampling.load_config(tmp_path).seed == 1
 
 
+@pytest.mark.parametrize('override', [False, True])
+def test_seed_that_no_attempt_had_is_told(override, tmp_path):
+    folder = run_folder.at(tmp_path)
+    for seed in (4, 5):
+        run_folder.begin_anew(folder, seed, 'collapsed')
+    config = config_of(seed=0)
+    with pytest.raises(
+        errors.ConfigError, match='seed=0: .* began with seed 3 .* with 5'
+    ):
+        train.train(
+            config, tmp_path, images=helpers.random_images(),
+            override_config=override,
+        )
+    for config.seed in (3, 4, 5):  # so that the same command goes on
+        assert train._beginning_anew(
+            config, folder, lambda config: config.seed
+        ) == 5
+
+
 @pytest.mark.parametrize('key, value, allowed', [
     ('on_collapse', 'halt', "'restart', 'stop', 'warn'"),
     ('max_restarts', -1, '0 or positive'),
