@@ -85,8 +85,8 @@ def measure(changes, seed, workdir):
     config = recipe.load(RECIPE, 'ring')
     config.update_from_flattened_dict(changes)
     config.seed, config.num_steps = seed, NUM_STEPS.value
-    config.eval_every = NUM_STEPS.value // LOOKS
-    config.log_every = config.sample_every = config.checkpoint_every = 0
+    config.eval_every = config.log_every = NUM_STEPS.value // LOOKS
+    config.sample_every = config.checkpoint_every = 0
     curve = []
 
     def look(step, metrics):

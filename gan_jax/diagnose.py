@@ -126,10 +126,11 @@ class Window:
         self._extremes = {}
 
     def add(self, record):
-        """Take a line, {'group/name': number or None}."""
+        """Take a line, {'group/name': number or None}, 'step' passed over."""
         known = {
             name: value for name, value in record.items()
-            if isinstance(value, (int, float)) and math.isfinite(value)
+            if '/' in name and isinstance(value, (int, float))
+            and math.isfinite(value)
         }
         if any(name.startswith('probe/') for name in known):
             self._probes.append(known)

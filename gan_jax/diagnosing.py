@@ -4,7 +4,6 @@ import math
 
 import jax
 
-from gan_jax import build
 from gan_jax import config as config_lib
 from gan_jax import diagnose
 from gan_jax import evaluating
@@ -54,8 +53,10 @@ class Diagnosis:
         if not self._on or int(state.step) < patience:
             return {}
         if self._probe is None:
+            config, dataset = self._config, self._dataset
             self._probe = probes.Probe(
-                self._config, self._dataset, self._held_out()
+                config, dataset,
+                evaluating.held_out_of(config, config.data.split, dataset),
             )
         return self._probe.numbers(gan, state)
 
@@ -64,12 +65,6 @@ class Diagnosis:
         if not self._on or not record:
             return []
         return self._diagnosis.observe(step, record)
-
-    def _held_out(self):
-        config = self._config
-        if self._dataset.name != build.request(config).name:  # of arrays
-            return None
-        return evaluating.held_out_of(config, config.data.split)
 
 
 def collapse(config, findings):

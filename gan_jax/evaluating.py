@@ -74,7 +74,7 @@ def of_run(workdir, step, asked, say, keep=lambda result: None):
         sampling.parse_step(step)
     ]
     training = _dataset(config, asked.split)
-    held_out = held_out_of(config, asked.split)
+    held_out = held_out_of(config, asked.split, training)
     places = some_places(len(training.images), asked.num_real)
     extractor = None
     if asked.features != DISCRIMINATOR:
@@ -147,10 +147,7 @@ def of_sources(real, fake, asked, say):
             f'{_size(shapes[1])}; --data.image_size and --data.channels make '
             'them alike'
         )
-    try:
-        held_out = sources.load(real._replace(split='test'))
-    except errors.DataError:
-        held_out = None
+    held_out = _held_out(real, (asked.split,), sets[0])
     config = config_lib.default_config()
     config.data.name, config.data.data_dir = real.name, real.data_dir
     extractor = extractor_of(asked.features, config, sets[0], held_out, say)
@@ -222,14 +219,45 @@ def _dataset(config, split):
     return sources.load(build.request(config)._replace(split=split))
 
 
-def held_out_of(config, split='train'):
-    """Load what was not trained on; None where there is nothing such."""
-    if config_lib.has_mixture(config) or split == 'test':
+def held_out_of(config, split='train', like=None):
+    """Load what was not trained on; None where there is nothing such.
+
+    Args:
+        config: of the run.
+        split: what they are compared with; config.data.split was trained on.
+        like: `sources.Dataset` whose name, size, channels and classes they must
+            have, or None.
+    """
+    if config_lib.has_mixture(config):
         return None
+    request = build.request(config)
+    if like is not None and like.name != request.name:  # of arrays
+        return None
+    return _held_out(request, (split, config.data.split), like)
+
+
+def _held_out(request, splits, like):
+    # As TFDS writes them: 'train[:80%]+test[:1000]'.
+    known = {
+        part.partition('[')[0].strip() for part in '+'.join(splits).split('+')
+    }
+    if known & {'all', 'test'}:
+        return None
+    request = request._replace(split='test')
+    if like is not None and like.images.ndim == 4:
+        *size, channels = like.images.shape[1:]
+        request = request._replace(preparation=request.preparation._replace(
+            image_size=tuple(size), channels=channels
+        ))
     try:
-        return _dataset(config, 'test')
+        found = sources.load(request)
     except errors.DataError:
         return None
+    return found if like is None or _form(found) == _form(like) else None
+
+
+def _form(dataset):
+    return tuple(dataset.images.shape[1:]), tuple(dataset.classes)
 
 
 def some_places(count, most):

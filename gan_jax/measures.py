@@ -196,22 +196,26 @@ class Measure(NamedTuple):
         better: name -> 'lower', 'higher' or '', which way samples are better.
         alone: whether it is of one set of images.
         images: whether it looks at pixels laid out as images.
+        classes: whether it asks features that tell classes.
     """
 
     function: Callable
     better: dict
     alone: bool = False
     images: bool = False
+    classes: bool = False
 
 
 MEASURES = {
     'fid': Measure(_fid, {'fid': 'lower'}),
-    'is': Measure(_inception_score, {'is': 'higher'}, alone=True),
+    'is': Measure(
+        _inception_score, {'is': 'higher'}, alone=True, classes=True
+    ),
     'kid': Measure(_kid, {'kid': 'lower'}),
     'modes': Measure(_modes, {
         'modes': 'higher', 'smallest_mode': 'higher', 'reverse_kl': 'lower',
         'confident': 'higher',
-    }, alone=True),
+    }, alone=True, classes=True),
     'ms_ssim': Measure(_ms_ssim, {'ms_ssim': ''}, alone=True, images=True),
     'prdc': Measure(_prdc, {
         'precision': 'higher', 'recall': 'higher', 'density': 'higher',

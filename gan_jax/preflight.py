@@ -163,6 +163,11 @@ def run(config, dataset, steps):
     ], rows
 
 
+def _finite(*values):
+    """Say whether all are; no comparison with NaN would tell."""
+    return all(np.isfinite(value).all() for value in values)
+
+
 def _d_alone(bench, kind, state, first, last):
     loss, auc = float(last['d/loss']), bench.told(state)
     text = (
@@ -173,7 +178,7 @@ def _d_alone(bench, kind, state, first, last):
     # Points of both may lie in one place, so that no D has loss 0.
     if kind in diagnose.BOUNDED and bench.dataset.images.ndim > 2:
         passed = loss < FALLEN * first['d/loss']
-    return Check('d_alone', bool(passed), text, (
+    return Check('d_alone', bool(passed) and _finite(loss), text, (
         'D cannot even tell untrained samples from the data: another learning '
         'rate, more width, or a mistake in how images reach it.'
     ))
@@ -197,11 +202,12 @@ def _one_batch(bench, kind, steps):
     if kind not in diagnose.BOUNDED:  # a loss without a least value
         sign = -1 if bench.gan.loss.energies else 1
         passed = sign * (gap['last'] - gap['first']) > 0
-        return Check('d_one_batch', passed, text, rule.advice)
-    seen = diagnose.Window(1)
-    seen.add({'probe/one_batch': float(last['d/loss'] / first['d/loss'])})
-    limits = bench.config.diagnosis.to_dict()
-    passed = rule.judge(seen, diagnose.Game(kind), limits) is None
+    else:
+        seen = diagnose.Window(1)
+        seen.add({'probe/one_batch': float(last['d/loss'] / first['d/loss'])})
+        limits = bench.config.diagnosis.to_dict()
+        passed = rule.judge(seen, diagnose.Game(kind), limits) is None
+    passed = passed and _finite(last['d/loss'], *gap.values())
     return Check('d_one_batch', passed, text, rule.advice)
 
 
@@ -211,8 +217,8 @@ def _g_alone(first, last):
         'shows the adversarial noise that fools a D which stands still'
     )
     fall = first['g/loss'] - last['g/loss']
-    passed = bool(fall > FALLEN * abs(first['g/loss']))
-    return Check('g_alone', passed, text, (
+    passed = fall > FALLEN * abs(first['g/loss']) and _finite(fall)
+    return Check('g_alone', bool(passed), text, (
         'G cannot follow the gradient of D: another learning rate, another '
         'loss, or a last layer that saturates.'
     ))
@@ -236,7 +242,8 @@ def _ranges(bench, moved):
         f'data from {real.min():.3g} to {real.max():.3g}, G from '
         f'{made.min():.3g} to {made.max():.3g}'
     )
-    return Check('ranges', not (one_sided or beyond), text, (
+    passed = _finite(made) and not (one_sided or beyond)
+    return Check('ranges', passed, text, (
         diagnose.RULES['range_differs'].advice
     ))
 

@@ -233,16 +233,20 @@ class Probe:
             state: `game.GANState` of NumPy arrays.
 
         Returns:
-            {'probe/name': float}.
+            {'probe/name': float}; without what takes pairs of real ones where
+            they are fewer than 4.
         """
         self._prepare()
         samples = sampling.sample(
             gan, state, range(NUM_SAMPLES), weights='raw'
         )
         points = self._features.project(samples)
-        found = {**self._of_values(samples), **self._of_points(points)}
+        found = self._of_values(samples)
+        if self._paired:
+            found |= self._of_points(points)
         if not gan.baseline:
             found |= self.of_players(gan, state)
+        if self._paired and not gan.baseline:
             bent = self._features.bend(points)
             found['judge'] = told_apart(self._real_bent, bent)
         if self._config.clip_weights:
@@ -266,8 +270,13 @@ class Probe:
         count = min(NUM_SAMPLES, len(points) // 2)
         mine, rest = mine[:count], mine[count:]
         self._real, self._reference = points[mine], points[rest]
+        self._paired = count > 1
+        self._ends = np.quantile(
+            some[mine] if self._paired else some, (0.01, 0.99)
+        )
+        if not self._paired:  # one is no pair to compare samples with
+            return
         self._real_bent = features.bend(self._real)
-        self._ends = np.quantile(some[mine], (0.01, 0.99))
         self._apart = max(distances.mean_pairwise(self._real), 1e-12)
         self._neighbour = np.median(nearest_other(self._real))
         self._away = None

@@ -163,6 +163,7 @@ def train(config, workdir, grid=None, *, restart=False, say=print):
         environment.use_compilation_cache()
         _keep(workdir, everyone)
         dataset = build.dataset(config)
+        watch_lib.check(config, dataset)
         population = _population(config, everyone, dataset)
         began = time.monotonic()
         states, looks = _advance(

@@ -77,8 +77,9 @@ def train(
         images: [N, H, W] or [N, H, W, C] uint8, or rows of a table [N, D],
             used in place of config.data.name and .path.
         labels: [N] integers, or None.
-        callback: called as callback(step, metrics) at each logged step, with
-            {'group/name': float}.
+        callback: called as callback(step, metrics) at the steps of log_every
+            and the last, with {'group/name': float}; not at others, though
+            sample_every or eval_every may leave numbers of theirs.
         restart: begin anew; what the folder holds is set aside in it.
         override_config: go on though keys differ from those that the run began
             with.
@@ -137,6 +138,7 @@ def _beginning_anew(config, workdir, attempt):
         raise errors.ConfigError(
             "on_collapse='restart' is for one process; 'stop' is for several"
         )
+    _check_seed(config, workdir, run_folder.restarts(workdir))
     while True:
         past = run_folder.restarts(workdir)
         seeded = config.copy_and_resolve_references()
@@ -153,6 +155,17 @@ def _beginning_anew(config, workdir, attempt):
             run_folder.begin_anew(workdir, seeded.seed + 1, str(error))
 
 
+def _check_seed(config, workdir, past):
+    """Refuse a seed that none of the attempts in the folder had."""
+    had = [note['seed'] for note in past]
+    if had and config.seed not in (had[0] - 1, *had):  # each is one more
+        raise errors.ConfigError(
+            f'seed={config.seed}: the run in {workdir} began with seed '
+            f'{had[0] - 1} and, after collapses, goes on with {had[-1]}. Give '
+            'one of these, --restart to begin anew, or another --workdir'
+        )
+
+
 def _train(config, workdir, images, labels, callback, override, stopper):
     environment.use_compilation_cache()
     if images is None:
@@ -163,7 +176,7 @@ def _train(config, workdir, images, labels, callback, override, stopper):
         )
     points = dataset.images.ndim == 2
     checks.validate(config, parallel.device_count(), points)
-    watch_lib.check(config)
+    watch_lib.check(config, dataset)
     image_shape = dataset.images.shape[1:]
     gan = build.gan(
         config, image_shape, len(dataset.classes), len(dataset.images)
@@ -420,6 +433,7 @@ def _loop(
         record = {}
         if log or save or draw or evaluate:
             check(metrics, state)
+        host_state = None
         if draw or evaluate or save:
             host_state = parallel.unreplicate(state)
         if log:
@@ -439,7 +453,7 @@ def _loop(
             record |= watch.numbers(gan, host_state)
         if record:
             writer.scalars(step, record, _line(record))
-            if callback is not None:
+            if log and callback is not None:
                 callback(step, record)
         found = diagnosis.observe(step, record)
         for finding in found:
@@ -447,6 +461,8 @@ def _loop(
         collapsed = diagnosing.collapse(config, found)
         cost = watch.cost(record)
         if save or collapsed or cost < best:
+            if host_state is None:  # a line alone tells of a collapse
+                host_state = parallel.unreplicate(state)
             non_finite.check_state(host_state, checkpoints)
             checkpoints.save(step, host_state, cost)
             best = min(best, cost)
@@ -517,9 +533,7 @@ def _unseen(config, gan, dataset):
     encoded = sampling.encodes(gan) and dataset.images.ndim > 2
     if not (encoded and config.sample_every):
         return None
-    held_out = None
-    if dataset.name == build.request(config).name:  # not of arrays
-        held_out = evaluating.held_out_of(config, config.data.split)
+    held_out = evaluating.held_out_of(config, config.data.split, dataset)
     return _some(held_out or dataset)
 
 

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from gan_jax import build
 from gan_jax import config as config_lib
 from gan_jax import errors
@@ -9,28 +11,78 @@ from gan_jax import evaluating
 from gan_jax import evaluation
 from gan_jax import measures
 from gan_jax import sampling
+from gan_jax.features import extractors
 from gan_jax.metrics import costs
 
 NUM_POINTS = 2500
+PAIRED = 4  # images at least, two of them to compare the others with
 POINTS_PER_MODE = 26  # at least, as 26,000 of 1,000 in VEEGAN's paper
 
 
-def check(config):
-    """Refuse to keep the best by a number that is not measured.
+def check(config, dataset):
+    """Refuse what cannot be measured, and to keep the best by what is not.
+
+    Args:
+        config: with eval_metrics, eval_features and keep_best.
+        dataset: `sources.Dataset` that is trained on.
 
     Raises:
-        errors.ConfigError: naming those that are.
+        errors.ConfigError: naming what can be.
+        errors.CheckpointError: where the weights of Inception are not there.
     """
+    metrics, mixture = config_lib.eval_metrics(config), build.mixture(config)
+    if metrics:
+        _check_features(config, dataset)
+    can = _measurable(config, dataset)
+    for name in metrics:
+        if name not in can:
+            raise errors.ConfigError(
+                f'eval_metrics={name!r} cannot be measured of '
+                f'{_described(config, dataset)}; {can} can'
+            )
     names = [
-        *evaluation.names(build.mixture(config)),
-        *(f'eval/{name}' for metric in config_lib.eval_metrics(config)
-          for name in measures.MEASURES[metric].better),
+        f'eval/{name}' for metric in metrics
+        for name in measures.MEASURES[metric].better
     ]
+    if mixture is not None or len(dataset.images) >= PAIRED:
+        names = [*evaluation.names(mixture), *names]
     if config.keep_best and config.keep_best not in names:
         raise errors.ConfigError(
             f'keep_best={config.keep_best!r} is not measured; {names} are, and '
             'eval_metrics measures more'
         )
+
+
+def _check_features(config, dataset):
+    """Refuse features that the data, or the cache, cannot give."""
+    if dataset.images.ndim == 2:  # compared as they are
+        return
+    if config.eval_features == 'inception':
+        extractors.make('inception')  # whose weights may not be there
+    labels = () if dataset.labels is None else dataset.labels
+    classes = len(np.unique(labels))
+    if config.eval_features == 'classifier' and classes < 2:
+        others = sorted(extractors.EXTRACTORS.keys() - {'classifier'})
+        raise errors.ConfigError(
+            "eval_features='classifier' is trained on labels of 2 classes or "
+            f'more, and {dataset.name} has {classes}; {others} need none'
+        )
+
+
+def _measurable(config, dataset):
+    """List the names of `measures.MEASURES` that features and data allow."""
+    points = dataset.images.ndim == 2
+    told = config.eval_features in extractors.TELLING_CLASSES and not points
+    return [
+        name for name, kind in measures.MEASURES.items()
+        if not (kind.images and points or kind.classes and not told)
+    ]
+
+
+def _described(config, dataset):
+    if dataset.images.ndim == 2:
+        return 'points'
+    return f'eval_features={config.eval_features!r}, which tell no classes'
 
 
 class Watch:
@@ -76,7 +128,7 @@ class Watch:
         return costs.COSTS[name](record[name]) if name in record else math.inf
 
     def _always(self, gan, state):
-        """Give what needs no labels and no features."""
+        """Give what needs no labels and no features, but 4 real images."""
         real = self._dataset.images
         mixture = build.mixture(self._config)
         if mixture is not None:
@@ -84,6 +136,8 @@ class Watch:
             count = max(NUM_POINTS, POINTS_PER_MODE * modes)
             points = sampling.sample(gan, state, range(count))
             return evaluation.against_mixture(points, mixture, real)
+        if len(real) < PAIRED:
+            return {}
         count = min(evaluation.NUM_SAMPLES, len(real) // 2)
         images = sampling.sample(gan, state, range(count))
         return evaluation.against_real(images, real)
@@ -94,7 +148,7 @@ class Watch:
         config, dataset = self._config, self._dataset
         self._extractor = evaluating.extractor_of(
             config.eval_features, config, dataset,
-            evaluating.held_out_of(config, config.data.split), print,
+            evaluating.held_out_of(config, config.data.split, dataset), print,
         )
         places = evaluating.some_places(
             len(dataset.images), config.eval_samples

@@ -1,13 +1,18 @@
 """The check before a run: green where players can learn, red by name."""
 
+import types
+
 import numpy as np
 from PIL import Image
 import pytest
 
 import helpers
 from gan_jax import build
+from gan_jax import diagnose
 from gan_jax import errors
+from gan_jax import losses
 from gan_jax import preflight
+from gan_jax.data import sources
 
 
 def config_of(**changes):
@@ -52,6 +57,32 @@ def test_each_fault_is_red_by_its_name(changes, name):
     found, _ = checks_of(20, **changes)
     assert name in red(found)
     assert found[name].advice
+
+
+@pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize('loss', ['non_saturating', 'wasserstein'])
+def test_what_is_not_finite_is_red(loss, bad, monkeypatch):
+    config, images = config_of(), helpers.random_images(64)
+    first = {name: np.float32(1.0) for name in (
+        'd/loss', 'g/loss', 'd/real_logits', 'd/fake_logits'
+    )}
+    last = {**first, 'd/loss': bad, 'g/loss': bad, 'd/real_logits': bad}
+    bench = types.SimpleNamespace(
+        config=config, gan=helpers.linear_gan(loss=losses.LOSSES[loss]),
+        dataset=sources.from_arrays(images), state=None,
+        batch=lambda count: (images, None), told=lambda state: 1.0,
+        train=lambda *_: (None, first, last),
+    )
+    made = np.linspace(-1, 1, images.size).reshape(images.shape)
+    monkeypatch.setattr(preflight.sampling, 'sample', lambda *_, **__: made)
+    kind = diagnose.KINDS[loss]
+    assert preflight._ranges(bench, None).passed
+    made[3, 0, 0, 0] = bad
+    assert not any(check.passed for check in (
+        preflight._d_alone(bench, kind, None, first, last),
+        preflight._one_batch(bench, kind, 1), preflight._g_alone(first, last),
+        preflight._ranges(bench, None),
+    ))
 
 
 @pytest.mark.parametrize('changes', [

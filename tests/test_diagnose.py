@@ -299,6 +299,23 @@ def test_run_that_goes_on_says_what_it_would_have_said(cut):
     assert first + told(resumed, waves()[cut:], cut) == whole
 
 
+def test_past_lines_of_probes_alone_push_no_losses_out():
+    # As with log_every=500 and sample_every=100; past lines name their step.
+    given = [
+        PROBED if place % 5 else {**PROBED, **line}
+        for place, line in enumerate(
+            line for line in lines(40, g__loss=swings(3.0)) for _ in range(5)
+        )
+    ]
+    whole = told(diagnose.Diagnosis(GAME, LIMITS), given)
+    onset = {rule: step for step, rule in whole}['oscillation_grows']
+    resumed, cut = diagnose.Diagnosis(GAME, LIMITS), 100
+    first = told(resumed, [
+        {'step': step, **record} for step, record in enumerate(given[:cut])
+    ])
+    assert first + told(resumed, given[cut:], cut) == whole and onset > cut
+
+
 def test_first_steps_are_not_judged():
     diagnosis = diagnose.Diagnosis(GAME, {**LIMITS, 'patience': 20})
     assert told(diagnosis, lines(30, d__loss=0.001)) == [

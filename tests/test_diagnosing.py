@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import helpers
+import image_files
+from gan_jax import build
 from gan_jax import checks
 from gan_jax import diagnose
 from gan_jax import diagnosing
@@ -72,6 +74,22 @@ def test_probes_stand_in_the_metrics_of_their_step(tmp_path):
     assert 'd/loss' not in metrics[4] and 'd/loss' in metrics[12]
 
 
+def test_held_out_images_of_another_size_are_probed(tmp_path):
+    for split, shape in ('train', (8, 8, 1)), ('test', (12, 10, 3)):
+        (tmp_path / split).mkdir()
+        for number, image in enumerate(helpers.random_images(8, shape)):
+            content = image_files.encoded(image)
+            (tmp_path / split / f'{number}.png').write_bytes(content)
+    config = config_of(**{'data.path': str(tmp_path)})
+    dataset = build.dataset(config)
+    gan = build.gan(config, dataset.images.shape[1:], 0)
+    state = train._initial_state(gan, config, dataset.images.shape[1:])
+    found = diagnosing.Diagnosis(config, gan, state, dataset, []).probe(
+        gan, state.replace(step=np.int32(2))
+    )
+    assert 'probe/d_memory' in found
+
+
 @pytest.mark.parametrize('off', [
     {'diagnosis.on': False}, {'diagnosis.patience': 99},
 ])
@@ -116,6 +134,15 @@ def test_collapse_stops_a_run_once_and_it_goes_on_when_asked(tmp_path):
     assert errors.CollapseError.exit_code == 6
     assert int(run(tmp_path, config).state.step) == 20
     assert named(tmp_path).count((12, 'mode_collapse')) == 1
+
+
+def test_collapse_at_a_step_that_is_only_logged_is_saved(tmp_path):
+    run(tmp_path, collapsing())
+    config = collapsing(num_steps=20, on_collapse='stop')
+    config.diagnosis.patience = 13  # past the three probes
+    with pytest.raises(errors.CollapseError, match='step 13, which is saved'):
+        run(tmp_path, config)
+    assert int(sampling.load(tmp_path)[1].step) == 13
 
 
 @pytest.mark.slow
@@ -172,6 +199,25 @@ def test_kill_while_an_attempt_is_moved_loses_nothing(
     config = config_of(num_steps=4)
     run(tmp_path, config)
     assert sampling.load_config(tmp_path).seed == 1
+
+
+@pytest.mark.parametrize('override', [False, True])
+def test_seed_that_no_attempt_had_is_told(override, tmp_path):
+    folder = run_folder.at(tmp_path)
+    for seed in (4, 5):
+        run_folder.begin_anew(folder, seed, 'collapsed')
+    config = config_of(seed=0)
+    with pytest.raises(
+        errors.ConfigError, match='seed=0: .* began with seed 3 .* with 5'
+    ):
+        train.train(
+            config, tmp_path, images=helpers.random_images(),
+            override_config=override,
+        )
+    for config.seed in (3, 4, 5):  # so that the same command goes on
+        assert train._beginning_anew(
+            config, folder, lambda config: config.seed
+        ) == 5
 
 
 @pytest.mark.parametrize('key, value, allowed', [

@@ -7,7 +7,9 @@ from PIL import Image
 import pytest
 
 import helpers
+import image_files
 from conftest import ROOT
+from gan_jax import build
 from gan_jax import errors
 from gan_jax import evaluating
 from gan_jax import measures
@@ -183,6 +185,62 @@ def test_images_of_two_sizes_are_told(tmp_path):
     fake = saved_images(tmp_path / 'a.npy', helpers.random_images())
     with pytest.raises(errors.DataError, match='32x32x1 and npy:.* of 8x8x1'):
         evaluating.of_sources(sources.Request('digits'), fake, RANDOM, print)
+
+
+def folder_of(path, **splits):
+    """Leave images as <split>/<class>/<number>.png."""
+    for split, classes in splits.items():
+        for name, images in classes.items():
+            (path / split / name).mkdir(parents=True)
+            for number, image in enumerate(images):
+                content = image_files.encoded(image)
+                (path / split / name / f'{number}.png').write_bytes(content)
+    config = helpers.tiny_mlp()
+    config.data.path = str(path)
+    return config
+
+
+def test_held_out_images_are_brought_to_the_form_of_the_others(tmp_path):
+    config = folder_of(
+        tmp_path, train={'a': helpers.random_images(5)},
+        test={'a': helpers.random_images(3, (12, 10, 3))},
+    )
+    training = build.dataset(config)
+    assert evaluating.held_out_of(config).images.shape == (3, 12, 10, 3)
+    held_out = evaluating.held_out_of(config, like=training)
+    assert held_out.images.shape == (3, 8, 8, 1)
+
+
+def test_held_out_images_of_other_classes_and_of_arrays_are_not_taken(
+    tmp_path
+):
+    images = helpers.random_images(4)
+    config = folder_of(
+        tmp_path, train={'a': images, 'b': images}, test={'b': images},
+    )
+    training = build.dataset(config)
+    assert training.classes == ('a', 'b')
+    assert evaluating.held_out_of(config).classes != training.classes
+    assert evaluating.held_out_of(config, like=training) is None
+    arrays = sources.from_arrays(images)
+    assert evaluating.held_out_of(config, like=arrays) is None
+
+
+@pytest.mark.parametrize('split, held_out', [
+    ('train', True), ('train[:1000]', True), ('train[:50%]+train[60%:]', True),
+    ('train + test_images', True), ('test', False), ('test[:1000]', False),
+    ('train+test', False), ('train[:10%] + test[:10]', False), ('all', False),
+    ('all[:5]+train', False),
+])
+def test_what_was_trained_on_or_looked_at_is_not_held_out(
+    split, held_out, monkeypatch
+):
+    found = sources.from_arrays(helpers.random_images(4))
+    monkeypatch.setattr(evaluating.sources, 'load', lambda request: found)
+    config = helpers.tiny_mlp()
+    assert (evaluating.held_out_of(config, split) is found) == held_out
+    config.data.split = split
+    assert (evaluating.held_out_of(config) is found) == held_out
 
 
 def test_points_are_compared_as_they_are(tmp_path):

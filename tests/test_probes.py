@@ -154,6 +154,19 @@ def test_every_kind_of_game_is_probed(changes):
     assert ('probe/clipped' in found) == (changes.get('clip_weights', 0) > 0)
 
 
+@pytest.mark.parametrize('count', [1, 2, 3, 4])
+def test_few_images_leave_out_what_takes_pairs(count, monkeypatch):
+    samples = probes.in_range(helpers.random_images(256))
+    monkeypatch.setattr(
+        probes.Probe, 'of_players', lambda *_: {'d_auc': 0.5}
+    )
+    found = numbers(monkeypatch, samples, blobs(count), blobs(count))
+    assert all(np.isfinite(list(found.values())))
+    assert {'probe/low_gap', 'probe/high_gap', 'probe/d_auc'} <= set(found)
+    paired = {'distance', 'duplicates', 'judge', 'nearest_real'}
+    assert {f'probe/{name}' in found for name in paired} == {count > 3}
+
+
 def test_no_layer_of_a_player_is_out_of_reach():
     config, dataset = helpers.tiny_mlp(), blobs(64)
     config.generator.condition = 'concat'

@@ -46,6 +46,18 @@ def test_run_leaves_everything_and_tells_the_callback(tmp_path):
     assert result.sample(range(3)).shape == (3, 8, 8, 1)
 
 
+def test_callback_has_the_losses_whenever_it_is_called(tmp_path):
+    config = helpers.tiny_mlp()
+    config.log_every, config.sample_every, config.eval_every = 3, 2, 1
+    config.diagnosis.patience, seen = 1, []
+    run(tmp_path, config, callback=lambda step, metrics: seen.append(
+        (step, metrics['g/loss'])
+    ))
+    assert [step for step, _ in seen] == [3, 4]
+    lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
+    assert [json.loads(line)['step'] for line in lines] == [1, 2, 3, 4]
+
+
 def assert_same_state(a, b):
     jax.tree.map(np.testing.assert_array_equal, a.state, b.state)
 

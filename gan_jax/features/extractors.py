@@ -196,6 +196,7 @@ EXTRACTORS = {
     'pixels': pixels,
     'random': random,
 }
+TELLING_CLASSES = ('classifier', 'inception')
 
 
 def make(name, dataset=None, test=None, **options):
