@@ -278,6 +278,36 @@ def test_a_second_gan_leaves_the_first_as_it_is():
     ]
 
 
+def test_gans_that_are_left_play_on_where_others_go():
+    four = tuple(tiny(g_rate=rate).gans[0] for rate in (1e-3, 2e-3, 3e-3, 4e-3))
+    live = dataclasses.replace(four[2], d_rate=0.5)
+    session = session_lib.Session(dataclasses.replace(tiny(), gans=four[:1]))
+    for count in range(2, 5):
+        session.advance(1)
+        session.change(dataclasses.replace(tiny(), gans=four[:count]))
+    assert [int(state.step) for state in session.states] == [3, 2, 1, 0]
+    looks = session.looks()
+    for gans, steps in (
+        (four[1:], [2, 1, 0]), ((four[1], live), [2, 1]), ((live,), [1]),
+    ):
+        session.change(dataclasses.replace(tiny(), gans=gans))
+        assert [int(state.step) for state in session.states] == steps
+    (look,) = session.looks()
+    np.testing.assert_array_equal(look['points'], looks[2]['points'])
+    assert look['metrics'] == looks[2]['metrics']
+
+
+def test_of_several_places_the_one_most_alike_is_left():
+    a, b, c = (tiny(g_width=width).gans[0] for width in (4, 5, 6))
+    moved = dataclasses.replace(b, g_rate=0.5)
+    assert session_lib.left((a, b), (a, c)) == (0, 1)
+    assert session_lib.left((a,), (b, a, c)) == (0,)
+    assert session_lib.left((a, b, c), (c,)) == (2,)
+    assert session_lib.left((a, b, c), (moved, c)) == (1, 2)
+    assert session_lib.left((a, b), (moved,)) == (1,)
+    assert session_lib.left((a, a), (a,)) == (0,)
+
+
 def test_new_drawings_compile_nothing_and_are_what_is_learnt():
     settings = dataclasses.replace(tiny(), data='drawn', drawing=DRAWING)
     session = session_lib.Session(settings)

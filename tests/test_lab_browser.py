@@ -250,6 +250,9 @@ def test_curve_drawn_on_a_line_is_learnt(browser, address):
 def test_gans_are_added_and_removed(browser, address):
     with Visit(browser, address) as visit:
         page = visit.page
+        for _ in range(2):
+            page.click('#step')
+        visit.wait_for_step(2)
         page.click('#add')
         page.locator('.card').nth(1).wait_for()
         page.locator('.card').nth(1).locator('[name=loss]').select_option(
@@ -257,10 +260,15 @@ def test_gans_are_added_and_removed(browser, address):
         )
         visit.wait_for_link('1.loss=wasserstein')
         page.click('#step')
-        visit.wait_for_step(1)
+        visit.wait_for_step(3)
         page.locator('.card').nth(0).get_by_text('Remove GAN').click()
         page.get_by_text('GAN A: Wasserstein').wait_for()
         assert page.locator('.card').count() == 1
+        visit.wait_until(lambda: 'gans=' not in page.url)
+        page.locator('.card [name=g_rate]').fill('0.25')
+        page.keyboard.press('Tab')
+        visit.wait_for_link('0.g_rate=0.25')
+        visit.wait_until(lambda: visit.number('Step') == 1)
 
 
 def test_recorded_page_opens_from_disk(browser, tmp_path):

@@ -52,6 +52,7 @@
   function openLink(link) {
     clearTimeout(waiting);
     waiting = 0; asked = shown = form = '';
+    cards.forEach((card) => card.forget());
     send('open', { link });
   }
 
@@ -113,14 +114,14 @@
       settings = copy(schema.presets[source.dimension === 1 ? 'line' : 'plane'].settings);
       Object.assign(settings, { seed, drawing });
     }
+    settings.data = name;
+    showControls();
     if (source.drawn && !settings.drawing) {
-      settings.data = name;
       real = { ...real, points: [], density: new Array(BINS).fill(0), dimension: source.dimension, reach: 1.2, modes: 0 };
       drawn = []; drawBoard();
       say('draw in the picture of what is real');
       return;
     }
-    settings.data = name;
     change();
   }
 
@@ -147,7 +148,13 @@
       added.append(toggle);
     }
     const remove = make('button', { textContent: `Remove GAN ${'ABCD'[place]}`, disabled: settings.gans.length < 2 });
-    remove.addEventListener('click', () => { settings.gans.splice(place, 1); change(); });
+    remove.addEventListener('click', () => {
+      let last = place;  // of neighbours that are set alike the first play on
+      while (JSON.stringify(settings.gans[last + 1]) === JSON.stringify(settings.gans[place])) last++;
+      settings.gans.splice(last, 1);
+      cards.splice(last, 1)[0].element.remove();
+      showControls(); change();
+    });
     const fold = (words, open, inside) => make('details', { open },
       make('summary', { textContent: `${words} of GAN ${'ABCD'[place]}` }), inside);
     const groups = Object.entries(schema.groups).map(
@@ -177,6 +184,7 @@
         cards[at].controls = cards[at].element.appendChild(make('div'));
       }
       const card = cards[at];
+      card.place = at;
       card.name(Pictures.title(schema, gan));
       card.controls.replaceChildren(...ganFields(gan, at));
       [...card.element.querySelectorAll('details')].forEach((one, i) => {
@@ -377,7 +385,11 @@
   });
   byId('preset').addEventListener('change', (event) => {
     const preset = schema.presets[event.target.value];
-    if (preset) { settings = copy(preset.settings); change(); }
+    if (preset) {
+      settings = copy(preset.settings);
+      cards.forEach((card) => card.forget());
+      showControls(); change();
+    }
     event.target.value = '';
   });
   byId('add').addEventListener('click', () => { settings.gans.push(copy(settings.gans[settings.gans.length - 1])); change(); });

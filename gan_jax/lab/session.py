@@ -3,6 +3,8 @@
 No thread and no network here; `server.py` calls this from its workers.
 """
 
+import dataclasses
+import itertools
 import json
 import math
 import struct
@@ -73,7 +75,8 @@ class Session:
     def change(self, settings):
         """Go on with other settings; what fits of each state is kept.
 
-        A new seed begins anew, and so does data of another dimension.
+        A new seed begins anew, and so does data of another dimension. Where
+        fewer GANs come, those that are left play on.
         """
         before, states, metrics = self.settings, self._states, self._metrics
         kept = [player.key for player in self._players]
@@ -83,14 +86,12 @@ class Session:
             self.reset()
             return
         self.reset()
-        for place, fresh in enumerate(list(self._states)):
-            if place >= len(states):
-                break
-            same = self._players[place].key == kept[place]
-            self._states[place] = states[place] if same else carry(
-                states[place], fresh
+        for place, old in enumerate(left(before.gans, settings.gans)):
+            same = self._players[place].key == kept[old]
+            self._states[place] = states[old] if same else carry(
+                states[old], self._states[place]
             )
-            self._metrics[place] = metrics[place]
+            self._metrics[place] = metrics[old]
 
     def _prepare(self, settings):
         """Take programs and numbers of settings."""
@@ -224,6 +225,31 @@ class Session:
             'best': np.float32(best),
             'gap': float(gap.mean()) if gap.size else 0.0,
         }
+
+
+def left(before, now):
+    """Say which GANs go on where others come.
+
+    Of fewer the order tells: those are left that have most in common with
+    what comes.
+
+    Args:
+        before, now: tuples of `settings.Gan`.
+
+    Returns:
+        Places in `before`, rising, of the first GANs of `now`.
+    """
+    def in_common(places):
+        return sum(
+            getattr(before[place], field.name) == getattr(gan, field.name)
+            for place, gan in zip(places, now)
+            for field in dataclasses.fields(gan)
+        )
+
+    count = min(len(before), len(now))
+    return max(
+        itertools.combinations(range(len(before)), count), key=in_common
+    )
 
 
 def carry(old, fresh):
