@@ -87,6 +87,8 @@ def test_link_of_the_defaults_is_empty_and_a_drawing_takes_little():
     ({'gans': [{'g_rate': '1'}]}, 'not a float'),
     ({'gans': [{'g_rate': float('nan')}]}, 'g_rate of GAN 1 is nan'),
     ({'gans': [{'g_rate': 10**400}]}, 'not a float'),
+    ({'seed': 10**400}, 'seed of settings is a number of more than 308'),
+    ({'gans': [{'fade': -10**400}]}, 'fade of GAN 1 is a number of more'),
     ({'gans': [{'loss': 'energy_based'}]}, 'is not one of'),
     ({'gans': [{}, {'regularizers': {'x': 1.0}}]}, 'regularizers of GAN 2'),
     ({'gans': [{'regularizers': {'r1': 0}}]}, 'weight of r1'),
@@ -106,7 +108,9 @@ def test_what_is_no_setting_is_refused_in_one_line(value, words):
     ('gans=1e99', '1 to 4'), ('a=b&' * 300, 'cannot be read'),
     ('0.regularizers=r1', 'no setting of a link'), ('%ff=1', 'cannot be read'),
     ('0.spectral_norm=yes', 'not a bool'), ('x' * 9999, 'characters'),
-    (None, 'characters'), ('0.loss.x=1', 'regularizers|not a str'),
+    (None, 'characters'), ('0.loss.x=1', 'no setting of a link'),
+    ('0.loss=hinge&0.loss.x=1', "'0.loss.x' is no setting of a link"),
+    ('0.loss.x=1&0.loss=hinge', "'0.loss.x' is no setting of a link"),
 ])
 def test_bad_links_are_refused_in_one_line(link, words):
     with pytest.raises(errors.ConfigError, match=words) as caught:

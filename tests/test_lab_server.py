@@ -234,6 +234,8 @@ def test_page_that_looks_at_nothing_is_sent_no_more(lab):
     ('{"type": "seen", "number": NaN}', 'JSON'), ('[' * 60_000, 'JSON'),
     ('{"type": "set", "settings": {"gans": 1}}', 'gans'),
     ('{"type": "open", "link": "0.loss=\\ud800"}', 'loss'),
+    ('{"type": "open", "link": "0.loss=hinge&0.loss.x=1"}', 'no setting'),
+    ('{"type": "set", "settings": {"seed": ' + '9' * 400 + '}}', 'digits'),
     ('{"type": "open", "link": 7}', 'link'), ('9' * 9999, 'JSON'),
 ])
 def test_malformed_messages_are_refused_in_words(lab, message, words):
