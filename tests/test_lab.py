@@ -244,6 +244,18 @@ def test_other_changes_compile_once(change):
     assert not session.needs_compiling(tiny(**change))
 
 
+def test_tab_keeps_its_program_where_it_is_kept_no_more(monkeypatch):
+    session = session_lib.Session(tiny())
+    (player,) = session._players
+    monkeypatch.setattr(programs, 'compiled', {}.__getitem__)
+    live = tiny(g_rate=0.5)
+    assert not session.needs_compiling(live)
+    session.change(live)
+    assert session._players[0].program is player.program
+    with pytest.raises(KeyError):
+        session.change(tiny(b1=0.75))
+
+
 def test_what_fits_is_carried_over_a_change():
     session = session_lib.Session(tiny())
     session.advance(4)

@@ -51,7 +51,7 @@ class Session:
 
     def __init__(self, settings):
         """Compile what is not yet compiled, and begin at step 0."""
-        self._states, self._metrics = [], []
+        self._players, self._states, self._metrics = [], [], []
         self._prepare(settings)
         self.reset()
 
@@ -94,7 +94,11 @@ class Session:
             self._metrics[place] = metrics[old]
 
     def _prepare(self, settings):
-        """Take programs and numbers of settings."""
+        """Take programs and numbers of settings.
+
+        A program that the tab has may be among the kept ones no more.
+        """
+        have = {player.key: player.program for player in self._players}
         self.settings = settings
         self.table = drawing_lib.table(settings.source, settings.drawing)
         self._players = []
@@ -102,8 +106,8 @@ class Session:
             key = programs.key_of(settings, gan)
             config = settings_lib.config(settings, gan)
             self._players.append(Player(
-                key, programs.compiled(key), build.hyperparams(config),
-                gan.shown,
+                key, have.get(key) or programs.compiled(key),
+                build.hyperparams(config), gan.shown,
             ))
 
     def advance(self, num_steps):
