@@ -271,8 +271,10 @@ def test_what_fits_is_carried_over_a_change():
         np.testing.assert_array_equal, session.states[0].generator.params,
         old.generator.params,
     )
+    assert session.looks()[0]['metrics']
     session.change(tiny(g_width=5))
     assert int(session.states[0].step) == 0
+    assert session.looks()[0]['metrics'] == {}
     session.advance(1)
     session.change(dataclasses.replace(tiny(g_width=5), seed=9))
     assert int(session.states[0].step) == 0
@@ -413,7 +415,9 @@ def test_numbers_that_are_not_finite_stop_the_game():
         session.advance(50)
     assert not session.alive
     (look,) = session.looks()
-    assert not look['alive'] and look['step'] < 1000
+    assert not look['alive'] and look['step'] < 1000 and look['metrics']
+    session.change(tiny(loss='hinge'))
+    assert session.alive and session.looks()[0]['metrics'] == {}
     json.loads(session_lib.to_text(
         {'metrics': look['metrics'], 'nan': float('nan')}
     ))

@@ -87,11 +87,11 @@ class Session:
             return
         self.reset()
         for place, old in enumerate(left(before.gans, settings.gans)):
+            fresh = self._states[place]
             same = self._players[place].key == kept[old]
-            self._states[place] = states[old] if same else carry(
-                states[old], self._states[place]
-            )
-            self._metrics[place] = metrics[old]
+            state = states[old] if same else carry(states[old], fresh)
+            if state is not fresh:
+                self._states[place], self._metrics[place] = state, metrics[old]
 
     def _prepare(self, settings):
         """Take programs and numbers of settings.
