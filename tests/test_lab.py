@@ -87,6 +87,8 @@ def test_link_of_the_defaults_is_empty_and_a_drawing_takes_little():
     ({'gans': [{'g_rate': '1'}]}, 'not a float'),
     ({'gans': [{'g_rate': float('nan')}]}, 'g_rate of GAN 1 is nan'),
     ({'gans': [{'g_rate': 10**400}]}, 'not a float'),
+    ({'seed': 10**400}, 'seed of settings is a number of more than 308'),
+    ({'gans': [{'fade': -10**400}]}, 'fade of GAN 1 is a number of more'),
     ({'gans': [{'loss': 'energy_based'}]}, 'is not one of'),
     ({'gans': [{}, {'regularizers': {'x': 1.0}}]}, 'regularizers of GAN 2'),
     ({'gans': [{'regularizers': {'r1': 0}}]}, 'weight of r1'),
@@ -106,7 +108,9 @@ def test_what_is_no_setting_is_refused_in_one_line(value, words):
     ('gans=1e99', '1 to 4'), ('a=b&' * 300, 'cannot be read'),
     ('0.regularizers=r1', 'no setting of a link'), ('%ff=1', 'cannot be read'),
     ('0.spectral_norm=yes', 'not a bool'), ('x' * 9999, 'characters'),
-    (None, 'characters'), ('0.loss.x=1', 'regularizers|not a str'),
+    (None, 'characters'), ('0.loss.x=1', 'no setting of a link'),
+    ('0.loss=hinge&0.loss.x=1', "'0.loss.x' is no setting of a link"),
+    ('0.loss.x=1&0.loss=hinge', "'0.loss.x' is no setting of a link"),
 ])
 def test_bad_links_are_refused_in_one_line(link, words):
     with pytest.raises(errors.ConfigError, match=words) as caught:
@@ -240,6 +244,18 @@ def test_other_changes_compile_once(change):
     assert not session.needs_compiling(tiny(**change))
 
 
+def test_tab_keeps_its_program_where_it_is_kept_no_more(monkeypatch):
+    session = session_lib.Session(tiny())
+    (player,) = session._players
+    monkeypatch.setattr(programs, 'compiled', {}.__getitem__)
+    live = tiny(g_rate=0.5)
+    assert not session.needs_compiling(live)
+    session.change(live)
+    assert session._players[0].program is player.program
+    with pytest.raises(KeyError):
+        session.change(tiny(b1=0.75))
+
+
 def test_what_fits_is_carried_over_a_change():
     session = session_lib.Session(tiny())
     session.advance(4)
@@ -255,8 +271,10 @@ def test_what_fits_is_carried_over_a_change():
         np.testing.assert_array_equal, session.states[0].generator.params,
         old.generator.params,
     )
+    assert session.looks()[0]['metrics']
     session.change(tiny(g_width=5))
     assert int(session.states[0].step) == 0
+    assert session.looks()[0]['metrics'] == {}
     session.advance(1)
     session.change(dataclasses.replace(tiny(g_width=5), seed=9))
     assert int(session.states[0].step) == 0
@@ -276,6 +294,36 @@ def test_a_second_gan_leaves_the_first_as_it_is():
     assert [look['tells'] for look in session.looks()] == [
         'probability', 'score'
     ]
+
+
+def test_gans_that_are_left_play_on_where_others_go():
+    four = tuple(tiny(g_rate=rate).gans[0] for rate in (1e-3, 2e-3, 3e-3, 4e-3))
+    live = dataclasses.replace(four[2], d_rate=0.5)
+    session = session_lib.Session(dataclasses.replace(tiny(), gans=four[:1]))
+    for count in range(2, 5):
+        session.advance(1)
+        session.change(dataclasses.replace(tiny(), gans=four[:count]))
+    assert [int(state.step) for state in session.states] == [3, 2, 1, 0]
+    looks = session.looks()
+    for gans, steps in (
+        (four[1:], [2, 1, 0]), ((four[1], live), [2, 1]), ((live,), [1]),
+    ):
+        session.change(dataclasses.replace(tiny(), gans=gans))
+        assert [int(state.step) for state in session.states] == steps
+    (look,) = session.looks()
+    np.testing.assert_array_equal(look['points'], looks[2]['points'])
+    assert look['metrics'] == looks[2]['metrics']
+
+
+def test_of_several_places_the_one_most_alike_is_left():
+    a, b, c = (tiny(g_width=width).gans[0] for width in (4, 5, 6))
+    moved = dataclasses.replace(b, g_rate=0.5)
+    assert session_lib.left((a, b), (a, c)) == (0, 1)
+    assert session_lib.left((a,), (b, a, c)) == (0,)
+    assert session_lib.left((a, b, c), (c,)) == (2,)
+    assert session_lib.left((a, b, c), (moved, c)) == (1, 2)
+    assert session_lib.left((a, b), (moved,)) == (1,)
+    assert session_lib.left((a, a), (a,)) == (0,)
 
 
 def test_new_drawings_compile_nothing_and_are_what_is_learnt():
@@ -367,7 +415,9 @@ def test_numbers_that_are_not_finite_stop_the_game():
         session.advance(50)
     assert not session.alive
     (look,) = session.looks()
-    assert not look['alive'] and look['step'] < 1000
+    assert not look['alive'] and look['step'] < 1000 and look['metrics']
+    session.change(tiny(loss='hinge'))
+    assert session.alive and session.looks()[0]['metrics'] == {}
     json.loads(session_lib.to_text(
         {'metrics': look['metrics'], 'nan': float('nan')}
     ))

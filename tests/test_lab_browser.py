@@ -6,6 +6,7 @@ import time
 import pytest
 
 from gan_jax.lab import recording
+from gan_jax.lab import session as session_lib
 from gan_jax.lab import settings as settings_lib
 
 pytest.importorskip('websockets', reason="pip install -e '.[lab]'")
@@ -138,6 +139,62 @@ def test_numbers_move_live_while_it_plays(browser, address):
         visit.wait_for_link('seed=5')
 
 
+def slider(page, name, share):
+    """Drag the slider of a GAN's number to a share of its way."""
+    track = page.locator(f'[name={name}] + input[type=range]')
+    track.scroll_into_view_if_needed()
+    box = track.bounding_box()
+    y = box['y'] + box['height'] / 2
+    page.mouse.move(box['x'] + box['width'] / 2, y)
+    page.mouse.down()
+    page.mouse.move(box['x'] + share * box['width'], y, steps=4)
+    page.mouse.up()
+
+
+def test_slider_after_slider_moves_its_number(browser, address):
+    with Visit(browser, address) as visit:
+        page, values = visit.page, {}
+        for name, share in (('g_rate', 0.3), ('d_rate', 0.7), ('g_rate', 0.9)):
+            slider(page, name, share)
+            values[name] = float(page.input_value(f'[name={name}]'))
+            visit.wait_until(lambda: all(
+                f'0.{name}={value}&' in f'{page.url}&'
+                for name, value in values.items()
+            ))
+            page.wait_for_timeout(300)
+        page.fill('[name=g_rate]', '0.25')
+        page.keyboard.press('Tab')
+        visit.wait_for_link('0.g_rate=0.25')
+        assert f'0.d_rate={values["d_rate"]}' in page.url
+
+
+@pytest.mark.parametrize('patience', [60, 1500])
+def test_what_is_set_before_the_answer_is_kept(
+    browser, address, monkeypatch, patience
+):
+    change = session_lib.Session.change
+
+    def slowly(session, settings):
+        time.sleep(0.5)
+        change(session, settings)
+
+    with Visit(browser, address) as visit:
+        page = visit.page
+        monkeypatch.setattr(session_lib.Session, 'change', slowly)
+        page.evaluate("""patience => {
+            const later = setTimeout;
+            setTimeout = (call, time) => later(call, time && patience);
+        }""", patience)
+        page.fill('[name=seed]', '5')
+        page.keyboard.press('Tab')
+        for wait, name in ((100, 'g_rate'), (600, 'd_rate')):
+            page.wait_for_timeout(wait)
+            page.focus(f'[name={name}] + input[type=range]')
+            page.keyboard.press('ArrowRight')
+        for part in ('seed=5', '0.g_rate=0.00112', '0.d_rate=0.00112'):
+            visit.wait_for_link(part)
+
+
 def test_keys_and_focus(browser, address):
     with Visit(browser, address) as visit:
         page = visit.page
@@ -193,6 +250,9 @@ def test_curve_drawn_on_a_line_is_learnt(browser, address):
 def test_gans_are_added_and_removed(browser, address):
     with Visit(browser, address) as visit:
         page = visit.page
+        for _ in range(2):
+            page.click('#step')
+        visit.wait_for_step(2)
         page.click('#add')
         page.locator('.card').nth(1).wait_for()
         page.locator('.card').nth(1).locator('[name=loss]').select_option(
@@ -200,10 +260,15 @@ def test_gans_are_added_and_removed(browser, address):
         )
         visit.wait_for_link('1.loss=wasserstein')
         page.click('#step')
-        visit.wait_for_step(1)
+        visit.wait_for_step(3)
         page.locator('.card').nth(0).get_by_text('Remove GAN').click()
         page.get_by_text('GAN A: Wasserstein').wait_for()
         assert page.locator('.card').count() == 1
+        visit.wait_until(lambda: 'gans=' not in page.url)
+        page.locator('.card [name=g_rate]').fill('0.25')
+        page.keyboard.press('Tab')
+        visit.wait_for_link('0.g_rate=0.25')
+        visit.wait_until(lambda: visit.number('Step') == 1)
 
 
 def test_recorded_page_opens_from_disk(browser, tmp_path):

@@ -31,9 +31,9 @@ MEGABYTE = 2**20
 
 
 @contextlib.contextmanager
-def serving(**limits):
+def serving(host='127.0.0.1', **limits):
     """Run a lab in a thread; gives (address, `server.Lab`)."""
-    lab = server_lib.Lab(limits=server_lib.Limits(**limits))
+    lab = server_lib.Lab(host, server_lib.Limits(**limits))
     ready, told = threading.Event(), {}
 
     async def run():
@@ -144,6 +144,43 @@ def test_other_hosts_are_refused(lab, host):
     assert ask(address, Host=host)[0] == 403
 
 
+@pytest.mark.parametrize('host, port, expected', [
+    ('127.0.0.1', 81, ['127.0.0.1:81', 'localhost:81']),
+    ('127.0.0.1', 80, [
+        '127.0.0.1:80', 'localhost:80', '127.0.0.1', 'localhost',
+    ]),
+    ('::1', 81, ['[::1]:81']),
+    ('0:0:0:0:0:0:0:1', 80, ['[::1]:80', '[::1]']),
+    ('FD00::A', 81, ['[fd00::a]:81']), ('MyBox', 81, ['mybox:81']),
+])
+def test_hosts_are_those_that_browsers_say(host, port, expected):
+    assert server_lib.hosts(host, port) == expected
+
+
+@pytest.mark.parametrize('host, own', [
+    ('::1', 'http://[::1]:'), ('LocalHost', 'http://localhost:'),
+])
+def test_page_is_served_on_addresses_of_other_forms(host, own):
+    if ':' in host and not ipv6():
+        pytest.skip('this machine has no IPv6')
+    with serving(host) as (address, _):
+        assert address.startswith(own)
+        said = address.removeprefix('http://').rstrip('/')
+        for name in (said, said.upper()):
+            assert ask(address, Host=name)[0] == 200
+        with Page(address, None) as page:
+            assert page.hello['type'] == 'hello'
+
+
+def ipv6():
+    """Say whether the machine listens on ::1."""
+    try:
+        sockets.create_server(('::1', 0), family=sockets.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize('origin', [
     None, 'null', 'http://evil.example', 'https://{}', 'http://127.0.0.1:1',
 ])
@@ -234,6 +271,8 @@ def test_page_that_looks_at_nothing_is_sent_no_more(lab):
     ('{"type": "seen", "number": NaN}', 'JSON'), ('[' * 60_000, 'JSON'),
     ('{"type": "set", "settings": {"gans": 1}}', 'gans'),
     ('{"type": "open", "link": "0.loss=\\ud800"}', 'loss'),
+    ('{"type": "open", "link": "0.loss=hinge&0.loss.x=1"}', 'no setting'),
+    ('{"type": "set", "settings": {"seed": ' + '9' * 400 + '}}', 'digits'),
     ('{"type": "open", "link": 7}', 'link'), ('9' * 9999, 'JSON'),
 ])
 def test_malformed_messages_are_refused_in_words(lab, message, words):

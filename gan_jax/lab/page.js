@@ -39,11 +39,21 @@
     sayHow();
   }
 
-  // Settings go to the server; what it takes comes back by 'settings'.
-  let waiting = 0;
+  // Settings go to the server; what it takes comes back by 'settings'. Its
+  // answers to what is older than the page's last change change nothing here.
+  let waiting = 0, asked = '', held = '';
   function change(soon = false) {
     clearTimeout(waiting);
-    waiting = setTimeout(() => send('set', { settings }), soon ? 60 : 0);
+    waiting = setTimeout(() => {
+      waiting = 0; asked = JSON.stringify(settings);
+      send('set', { settings });
+    }, soon ? 60 : 0);
+  }
+  function openLink(link) {
+    clearTimeout(waiting);
+    waiting = 0; asked = shown = form = '';
+    cards.forEach((card) => card.forget());
+    send('open', { link });
   }
 
   // Controls
@@ -104,14 +114,14 @@
       settings = copy(schema.presets[source.dimension === 1 ? 'line' : 'plane'].settings);
       Object.assign(settings, { seed, drawing });
     }
+    settings.data = name;
+    showControls();
     if (source.drawn && !settings.drawing) {
-      settings.data = name;
       real = { ...real, points: [], density: new Array(BINS).fill(0), dimension: source.dimension, reach: 1.2, modes: 0 };
       drawn = []; drawBoard();
       say('draw in the picture of what is real');
       return;
     }
-    settings.data = name;
     change();
   }
 
@@ -119,25 +129,32 @@
     const boxes = {};
     for (const about of schema.gan) {
       boxes[about.group] = boxes[about.group] || make('div', { className: 'fields' });
-      boxes[about.group].append(field(about, gan[about.name], (value, soon) => { gan[about.name] = value; change(soon); }));
+      boxes[about.group].append(field(about, gan[about.name], (value, soon) => { settings.gans[place][about.name] = value; change(soon); }));
     }
     const added = make('div', { className: 'fields' });
     for (const one of schema.regularizers) {
       const on = one.name in gan.regularizers;
       const toggle = field({ ...one, kind: 'bool' }, on, (value) => {
-        if (value) gan.regularizers[one.name] = one.weight; else delete gan.regularizers[one.name];
+        const weights = settings.gans[place].regularizers;
+        if (value) weights[one.name] = one.weight; else delete weights[one.name];
         change();
       });
       if (on) {
         toggle.append(field({
           name: `weight-${one.name}`, label: 'weight', words: '', kind: 'float', low: 1e-4, high: schema.most_weight, live: true, log: true,
-        }, gan.regularizers[one.name], (value, soon) => { gan.regularizers[one.name] = value; change(soon); }));
+        }, gan.regularizers[one.name], (value, soon) => { settings.gans[place].regularizers[one.name] = value; change(soon); }));
         toggle.lastChild.classList.add('weight');
       }
       added.append(toggle);
     }
     const remove = make('button', { textContent: `Remove GAN ${'ABCD'[place]}`, disabled: settings.gans.length < 2 });
-    remove.addEventListener('click', () => { settings.gans.splice(place, 1); change(); });
+    remove.addEventListener('click', () => {
+      let last = place;  // of neighbours that are set alike the first play on
+      while (JSON.stringify(settings.gans[last + 1]) === JSON.stringify(settings.gans[place])) last++;
+      settings.gans.splice(last, 1);
+      cards.splice(last, 1)[0].element.remove();
+      showControls(); change();
+    });
     const fold = (words, open, inside) => make('details', { open },
       make('summary', { textContent: `${words} of GAN ${'ABCD'[place]}` }), inside);
     const groups = Object.entries(schema.groups).map(
@@ -167,6 +184,7 @@
         cards[at].controls = cards[at].element.appendChild(make('div'));
       }
       const card = cards[at];
+      card.place = at;
       card.name(Pictures.title(schema, gan));
       card.controls.replaceChildren(...ganFields(gan, at));
       [...card.element.querySelectorAll('details')].forEach((one, i) => {
@@ -300,14 +318,15 @@
       byId('preset').replaceChildren(
         make('option', { value: '', textContent: 'Choose …' }),
         ...Object.entries(schema.presets).map(([name, one]) => make('option', { value: name, textContent: one.label })));
-      send('open', { link: location.hash });
+      openLink(location.hash);
     },
     compiling() { compiling = true; say('compiling the step …'); },
     settings(said) {
       compiling = false;
       document.body.dataset.compiled = said.compiled;
       if (real && real.dimension !== said.real.dimension) { heights = null; cards.forEach((card) => card.forget()); }
-      real = said.real; settings = said.settings;
+      real = said.real; held = JSON.stringify(said.settings);
+      if (!waiting && (!asked || asked === held)) settings = said.settings;
       if (picture && picture.gans.length !== settings.gans.length) picture = null;
       history.replaceState(null, '', said.link ? `#${said.link}` : location.pathname);
       showControls();
@@ -316,9 +335,8 @@
     },
     refused(said) {
       compiling = false;
-      if (!settings) { say(`${said.reason}; the default settings are taken`, true); send('open', { link: '' }); return; }
-      if (shown) settings = JSON.parse(shown);
-      shown = ''; form = ''; showControls();
+      if (!settings) { say(`${said.reason}; the default settings are taken`, true); openLink(''); return; }
+      if (!waiting) { settings = JSON.parse(held); asked = shown = form = ''; showControls(); }
       say(said.reason, true);
     },
     ended(said) { ended = true; playing = false; say(said.reason, true); },
@@ -367,7 +385,11 @@
   });
   byId('preset').addEventListener('change', (event) => {
     const preset = schema.presets[event.target.value];
-    if (preset) { settings = copy(preset.settings); change(); }
+    if (preset) {
+      settings = copy(preset.settings);
+      cards.forEach((card) => card.forget());
+      showControls(); change();
+    }
     event.target.value = '';
   });
   byId('add').addEventListener('click', () => { settings.gans.push(copy(settings.gans[settings.gans.length - 1])); change(); });
@@ -377,7 +399,7 @@
     const id = { p: 'play', s: 'step', r: 'reset', l: 'link' }[event.key.toLowerCase()];
     if (id) byId(id).click();
   });
-  addEventListener('hashchange', () => send('open', { link: location.hash }));
+  addEventListener('hashchange', () => openLink(location.hash));
   addEventListener('resize', redraw);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => setTimeout(redraw));
 

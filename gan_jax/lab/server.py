@@ -9,6 +9,7 @@ import concurrent.futures
 import contextlib
 import functools
 from importlib import resources
+import ipaddress
 import json
 import logging
 import time
@@ -316,13 +317,11 @@ class Lab:
                 f'{error.strerror or error}'
             ) from error
         port = server.sockets[0].getsockname()[1]
-        names = {self._host, 'localhost'} if (
-            self._host == '127.0.0.1'
-        ) else {self._host}
-        self._hosts = frozenset(f'{name}:{port}' for name in names)
+        own, *others = hosts(self._host, port)
+        self._hosts = frozenset((own, *others))
         async with server:
             try:
-                yield f'http://{self._host}:{port}/'
+                yield f'http://{own}/'
             finally:
                 self._workers.close()
 
@@ -332,11 +331,11 @@ class Lab:
         A page of another site that has its name lead here (DNS rebinding)
         names another host, and its scripts another origin.
         """
-        if self._header(request, 'Host') not in self._hosts:
+        if (self._header(request, 'Host') or '').lower() not in self._hosts:
             return _response(403, 'The lab answers to its own address alone.')
         path = request.path.partition('?')[0]
         if path == SOCKET:
-            origin = self._header(request, 'Origin') or ''
+            origin = (self._header(request, 'Origin') or '').lower()
             ours = origin.removeprefix('http://') in self._hosts
             return None if ours and origin.startswith('http://') else (
                 _response(403, 'The lab answers to its own page alone.')
@@ -410,6 +409,24 @@ class Lab:
                     'The games ended by a fault: '
                     f'{" ".join(str(error).split())[:300]}'
                 ), 1011)
+
+
+def hosts(host, port):
+    """Give what a browser may say as Host to a page's own address.
+
+    Args:
+        host: name or address that is listened on.
+        port: int.
+
+    Returns:
+        List of lower case, the one for a link first.
+    """
+    name = host.lower()
+    if ':' in name:
+        name = f'[{ipaddress.ip_address(name).compressed}]'
+    names = [name, 'localhost'] if name == '127.0.0.1' else [name]
+    # Browsers leave out the port that http has anyway.
+    return [f'{name}:{port}' for name in names] + names * (port == 80)
 
 
 async def _end(socket, reason, code):

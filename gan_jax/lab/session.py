@@ -3,6 +3,8 @@
 No thread and no network here; `server.py` calls this from its workers.
 """
 
+import dataclasses
+import itertools
 import json
 import math
 import struct
@@ -49,7 +51,7 @@ class Session:
 
     def __init__(self, settings):
         """Compile what is not yet compiled, and begin at step 0."""
-        self._states, self._metrics = [], []
+        self._players, self._states, self._metrics = [], [], []
         self._prepare(settings)
         self.reset()
 
@@ -73,7 +75,8 @@ class Session:
     def change(self, settings):
         """Go on with other settings; what fits of each state is kept.
 
-        A new seed begins anew, and so does data of another dimension.
+        A new seed begins anew, and so does data of another dimension. Where
+        fewer GANs come, those that are left play on.
         """
         before, states, metrics = self.settings, self._states, self._metrics
         kept = [player.key for player in self._players]
@@ -83,17 +86,19 @@ class Session:
             self.reset()
             return
         self.reset()
-        for place, fresh in enumerate(list(self._states)):
-            if place >= len(states):
-                break
-            same = self._players[place].key == kept[place]
-            self._states[place] = states[place] if same else carry(
-                states[place], fresh
-            )
-            self._metrics[place] = metrics[place]
+        for place, old in enumerate(left(before.gans, settings.gans)):
+            fresh = self._states[place]
+            same = self._players[place].key == kept[old]
+            state = states[old] if same else carry(states[old], fresh)
+            if state is not fresh:
+                self._states[place], self._metrics[place] = state, metrics[old]
 
     def _prepare(self, settings):
-        """Take programs and numbers of settings."""
+        """Take programs and numbers of settings.
+
+        A program that the tab has may be among the kept ones no more.
+        """
+        have = {player.key: player.program for player in self._players}
         self.settings = settings
         self.table = drawing_lib.table(settings.source, settings.drawing)
         self._players = []
@@ -101,8 +106,8 @@ class Session:
             key = programs.key_of(settings, gan)
             config = settings_lib.config(settings, gan)
             self._players.append(Player(
-                key, programs.compiled(key), build.hyperparams(config),
-                gan.shown,
+                key, have.get(key) or programs.compiled(key),
+                build.hyperparams(config), gan.shown,
             ))
 
     def advance(self, num_steps):
@@ -224,6 +229,31 @@ class Session:
             'best': np.float32(best),
             'gap': float(gap.mean()) if gap.size else 0.0,
         }
+
+
+def left(before, now):
+    """Say which GANs go on where others come.
+
+    Of fewer the order tells: those are left that have most in common with
+    what comes.
+
+    Args:
+        before, now: tuples of `settings.Gan`.
+
+    Returns:
+        Places in `before`, rising, of the first GANs of `now`.
+    """
+    def in_common(places):
+        return sum(
+            getattr(before[place], field.name) == getattr(gan, field.name)
+            for place, gan in zip(places, now)
+            for field in dataclasses.fields(gan)
+        )
+
+    count = min(len(before), len(now))
+    return max(
+        itertools.combinations(range(len(before)), count), key=in_common
+    )
 
 
 def carry(old, fresh):

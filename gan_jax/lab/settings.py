@@ -291,9 +291,17 @@ def _check_value(key, field, value):
         )
     if 'low' in about and not about['low'] <= value <= about['high']:
         raise errors.ConfigError(
-            f'{key} is {value:.6g}, not in {about["low"]:g} … '
+            f'{key} is {_told(value)}, not in {about["low"]:g} … '
             f'{about["high"]:g}'
         )
+
+
+def _told(value):
+    """Write a number in a few digits."""
+    try:
+        return f'{value:.6g}'
+    except OverflowError:  # a whole number that no float can be
+        return 'a number of more than 308 digits'
 
 
 def _check_weights(key, weights):
@@ -492,6 +500,8 @@ def from_link(link):
         if place not in map(str, range(len(gans))):
             raise errors.ConfigError(f'{key[:40]!r} is of no GAN of the link')
         name, _, regularizer = rest.partition('.')
+        if regularizer and name != 'regularizers':
+            raise errors.ConfigError(f'{key[:40]!r} is no setting of a link')
         if regularizer:
             weights = gans[int(place)].setdefault(name, {})
             weights[regularizer] = _float(rest, text)
