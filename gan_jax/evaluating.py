@@ -69,6 +69,7 @@ def of_run(workdir, step, asked, say, keep=lambda result: None):
         errors.UserError: one line that says what to mend.
     """
     _check(asked, (*measures.MEASURES, *OF_RUNS))
+    sampling.check_data(workdir)
     config = sampling.load_config(workdir)
     steps = sampling.saved_steps(workdir) if step == ALL_STEPS else [
         sampling.parse_step(step)

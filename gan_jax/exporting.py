@@ -16,6 +16,7 @@ from safetensors import numpy as safetensors
 import gan_jax
 from gan_jax import config as config_lib
 from gan_jax import sampling
+from gan_jax.data import sources
 from gan_jax.runtime import environment
 from gan_jax.steps import game
 
@@ -196,10 +197,13 @@ def card(workdir, gan, state, weights='ema'):
     inputs = f'`z` float32 [B, {gan.latent_size}] ({gan.latent})'
     if gan.num_classes:
         inputs += f', `labels` int32 [B] in [0, {gan.num_classes})'
+    source = config_lib.source(config)
+    if data.get('name') == sources.ARRAYS:
+        source = 'arrays given from Python'
     images = f'{data["count"]:,} {kind}' if 'count' in data else kind
     starts = _read(workdir, 'environment.json') or [{}]
     rows = [
-        ('data', f'{config_lib.source(config)}, {images} of {shape}'
+        ('data', f'{source}, {images} of {shape}'
          + (f', classes {classes}' if classes else '')),
         ('steps', f'{step:,} of {config.num_steps:,}, batches of '
          f'{config.batch_size}'),

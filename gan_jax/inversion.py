@@ -88,6 +88,7 @@ def given(workdir, text, split='', labels=None):
     config = sampling.load_config(workdir)
     shape = tuple(sampling.load_data(workdir)['image_shape'])
     if text and all(c.isascii() and (c.isdigit() or c in ' ,-') for c in text):
+        sampling.check_data(workdir)
         found = _of_run(config, text, split)
     elif len(shape) == 1:
         raise errors.ConfigError(

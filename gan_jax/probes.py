@@ -23,6 +23,7 @@ NUM_SAMPLES = 256
 BATCH = 64  # that D judges
 NUM_REAL = 16_384  # most that samples are compared with
 NUM_READ = 1_024  # ... where they are read from files
+MOST_BYTES = 2**28  # ... of them as float32
 DIMENSIONS = 64  # to which images are projected
 WAVES = 128  # features of the fresh classifiers beside those
 TWIN = 0.1  # of the distance between real neighbours: nearer is a twin
@@ -260,6 +261,8 @@ class Probe:
             return
         images, labels = self._dataset.images, self._dataset.labels
         most = NUM_REAL if on_demand.in_memory(images) else NUM_READ
+        size = 4 * math.prod(images.shape[1:])
+        most = max(2 * NUM_SAMPLES, min(most, MOST_BYTES // size))
         order = np.random.RandomState(0).permutation(len(images))
         places = np.sort(order[:most])
         some = in_range(images[places])

@@ -101,6 +101,7 @@ def page(workdir, gan, state, *, count=20, seed=0, split='', weights='ema'):
 
 def _reals(workdir, split):
     """Give (real images, what they are)."""
+    sampling.check_data(workdir)
     config = sampling.load_config(workdir)
     dataset = None if split == 'train' else evaluating.held_out_of(config)
     if dataset is not None:

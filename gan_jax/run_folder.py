@@ -130,6 +130,7 @@ def open_checkpoints(workdir, config, dataset, override):
         },
     )
     described = {
+        'name': masking.mask(dataset.name),
         'image_shape': list(dataset.images.shape[1:]),
         'classes': list(dataset.classes),
         'count': len(dataset.images),

@@ -13,6 +13,7 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax.data import sources
 from gan_jax.runtime import checkpoint
 from gan_jax.steps import baselines
 from gan_jax.steps import game
@@ -316,6 +317,20 @@ def load_config(workdir):
 def load_data(workdir):
     """Read what a run folder says of its data, {'image_shape': …}."""
     return _read_json(workdir, 'data.json')
+
+
+def check_data(workdir):
+    """Refuse a run on arrays that were given from Python.
+
+    Raises:
+        errors.DataError: since its config names other data.
+    """
+    if load_data(workdir).get('name') == sources.ARRAYS:
+        raise errors.DataError(
+            f'--workdir={workdir} was trained on arrays that were given from '
+            'Python, and holds no images to compare with; gan_jax.evaluate '
+            '--real=… --fake=… compares two folders or array files'
+        )
 
 
 def _read_json(workdir, name):

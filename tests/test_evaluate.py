@@ -70,6 +70,15 @@ def test_number_is_that_of_the_samples_of_the_step(folder):
     assert again == [one]
 
 
+def test_a_run_on_arrays_is_compared_with_nothing_else(tmp_path):
+    config = helpers.tiny_mlp()
+    train.train(config, tmp_path, images=helpers.random_images(
+        shape=(32, 32, 1)  # as the digits have it, which the config names
+    ))
+    with pytest.raises(errors.DataError, match='arrays that were given'):
+        evaluating.of_run(tmp_path, None, RANDOM, print)
+
+
 def test_each_step_is_kept_and_one_that_is_lost_left_out(
     folder, monkeypatch
 ):

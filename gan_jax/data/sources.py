@@ -25,6 +25,8 @@ from gan_jax.data import selection
 from gan_jax.data import stacked
 from gan_jax.data import tfds_source
 
+ARRAYS = 'arrays'  # the name of what was given from Python
+
 
 class Dataset(NamedTuple):
     """Images, or rows of numbers.
@@ -298,7 +300,7 @@ def listing(request):
     return None
 
 
-def from_arrays(images, labels=None, *, name='arrays', request=None):
+def from_arrays(images, labels=None, *, name=ARRAYS, request=None):
     """Take a data set from arrays.
 
     Args:

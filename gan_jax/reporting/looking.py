@@ -201,6 +201,7 @@ def _data_of(workdir):
     """Give (the data that a run was trained on or None, why not)."""
     told = sampling.load_data(workdir)
     try:
+        sampling.check_data(workdir)
         dataset = build.dataset(sampling.load_config(workdir))
     except (errors.UserError, OSError, ImportError) as error:
         return None, f'The training images are not at hand: {_line(error)}.'

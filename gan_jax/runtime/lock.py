@@ -91,7 +91,7 @@ def _move(whole, path):
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise
-            with open(path, 'x', encoding='utf-8') as file:
+            with pathlib.Path(path).open('x') as file:
                 file.write(whole.read_text())
         return
     if path.exists():
@@ -109,7 +109,7 @@ def _clear(path, owner, spare):
         path.unlink(missing_ok=True)
         return
     try:
-        os.rename(path, spare)
+        path.rename(spare)
     except FileNotFoundError:
         return
     if _read(spare) != owner:
