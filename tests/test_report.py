@@ -84,7 +84,7 @@ def test_run_on_arrays_has_no_neighbours_later(tmp_path):
     looked = looking.restore(tmp_path)
     assert list(looked.scored) == ['worst', 'median', 'best']
     assert looked.pairs is None
-    assert 'the run had 32 of [8, 8, 1]' in looked.why['pairs']
+    assert 'given from Python' in looked.why['pairs']
 
 
 def test_run_whose_checkpoints_are_gone_has_its_curves(run, tmp_path):
