@@ -51,7 +51,7 @@ def main(argv):
     config = CONFIG.value
     if config is None:
         raise errors.ConfigError('name a recipe: --config=configs/dcgan.py')
-    environment.use_compilation_cache()
+    environment.prepare()
     shape = tuple(map(int, SIZE.value.split('x')))
     images = np.random.RandomState(0).randint(
         0, 256, (10_000, *shape), np.uint8

@@ -231,8 +231,8 @@ def main(argv):
     config = CONFIG.value
     config.data.path = SOURCE.value or config.data.path
     config.data.image_size = config.data.image_size or '64'
+    environment.prepare()
     checks.validate(config, parallel.device_count())
-    environment.use_compilation_cache()
     result = compare(config)
     show(result)
     if JSON.value:

@@ -519,7 +519,7 @@ def _curves(axes, places, across, curve, fixed):
 def main(argv):
     """Train what is missing, print the table, write numbers and picture."""
     del argv
-    environment.use_compilation_cache()
+    environment.prepare()
     chosen = settings()
     for setting in chosen.values():
         configure(setting)  # a mistake is told before hours of training

@@ -266,8 +266,8 @@ def main(argv):
     if TABLE.value or AGAINST.value == 'torch':
         return compare_with_torch()
     config = CONFIG.value
+    environment.prepare()
     checks.validate(config, parallel.device_count())
-    environment.use_compilation_cache()
     shape = image_shape(config)
     num_steps = STEPS_PER_CALL.value or parallel.steps_per_call(
         [64], build.convolutional(config)

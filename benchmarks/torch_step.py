@@ -14,6 +14,7 @@ forward and backward are under autocast. A variant is `plain`, or some of these
 with plus signs between:
 
   channels_last  images lie in memory as NHWC
+  heap           freed memory stays with the process, as with ours
   compile        torch.compile, on CUDA with graphs (reduce-overhead)
   joined         real and fake through D in one pass, where it has neither
                  BatchNorm nor spectral normalisation
@@ -40,8 +41,9 @@ from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax.networks import dcgan
 from gan_jax.networks import resnet
+from gan_jax.runtime import heap
 
-KNOWN = ('channels_last', 'compile', 'joined', 'plain')
+KNOWN = ('channels_last', 'compile', 'heap', 'joined', 'plain')
 # Keys that the step below follows, or that change nothing in it; of all others
 # it does what the default says.
 FOLLOWED = re.compile(
@@ -327,6 +329,8 @@ class Step:
             )
         if not beside_torch.suits(config, variant):
             _refuse(f'--variant={variant!r} of such a config')
+        if 'heap' in words:
+            heap.keep()
         self._config, self._words, self._shape = config, words, shape
         self._cuda = torch.cuda.is_available()
         self._device = torch.device('cuda' if self._cuda else 'cpu')

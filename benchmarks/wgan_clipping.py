@@ -411,7 +411,7 @@ def _draw_rest(row, table):
 def main(argv):
     """Train, print one line a setting, write the picture."""
     del argv
-    environment.use_compilation_cache()
+    environment.prepare()
     table = {}
     for name in CHOSEN.value:
         table[name] = train(name)

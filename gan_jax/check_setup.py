@@ -55,7 +55,7 @@ def main(argv):
     except OSError as error:
         path = flags.FLAGS['config'].serialize()
         raise errors.ConfigError(f'{path} is not a readable file') from error
-    environment.use_compilation_cache()
+    environment.prepare()
     dataset = build.dataset(config)
     checks.validate(config, points=dataset.images.ndim == 2)
     steps = STEPS.value or (

@@ -84,7 +84,7 @@ def main(argv):
             'name a run, such as --workdir=runs/dcgan, or two sources by '
             '--real and --fake'
         )
-    environment.use_compilation_cache()
+    environment.prepare()
     asked = evaluating.Asked(
         metrics=tuple(m.strip() for m in METRICS.value.split(',') if m.strip()),
         features=FEATURES.value, weights=WEIGHTS.value,

@@ -42,7 +42,7 @@ def main(argv):
         raise errors.ConfigError(f'unexpected argument {argv[1]!r}')
     if not WORKDIR.value or not all(WORKDIR.value):
         raise errors.ConfigError('name a run, such as --workdir=runs/dcgan')
-    environment.use_compilation_cache()
+    environment.prepare()
     if len(WORKDIR.value) > 1:
         page = reporting.comparison(WORKDIR.value)
         out = OUT.value or 'comparison.html'

@@ -72,7 +72,7 @@ def open_run(argv):
         raise errors.ConfigError(f'unexpected argument {argv[1]!r}')
     if not WORKDIR.value:
         raise errors.ConfigError('name a run, such as --workdir=runs/dcgan')
-    environment.use_compilation_cache()
+    environment.prepare()
     gan, state = sampling.load(WORKDIR.value, sampling.parse_step(STEP.value))
     sampling.check_weights(gan, state, WEIGHTS.value)
     return gan, state

@@ -153,6 +153,7 @@ def train(config, workdir, grid=None, *, restart=False, say=print):
         errors.StoppedError: after SIGTERM or SIGINT, when the states are saved.
         errors.UserError: one line that says what to mend.
     """
+    environment.prepare()
     checks.validate(config, 1)
     everyone = members(config, grid or {}, config.population)
     workdir = run_folder.at(workdir)
@@ -160,7 +161,6 @@ def train(config, workdir, grid=None, *, restart=False, say=print):
             stopping.on_signals()) as stopper:
         if restart:
             run_folder.set_aside(workdir)
-        environment.use_compilation_cache()
         _keep(workdir, everyone)
         dataset = build.dataset(config)
         watch_lib.check(config, dataset)

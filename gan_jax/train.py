@@ -96,6 +96,7 @@ def train(
         errors.HostError: where another of several processes is lost.
         errors.UserError: one line that says what to mend.
     """
+    environment.prepare()
     checks.validate(config, parallel.device_count())
     if config.population > 1:
         raise errors.ConfigError(
@@ -167,7 +168,6 @@ def _check_seed(config, workdir, past):
 
 
 def _train(config, workdir, images, labels, callback, override, stopper):
-    environment.use_compilation_cache()
     if images is None:
         dataset = build.dataset(config)
     else:

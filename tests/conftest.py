@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 
 def pytest_configure():
-    environment.use_compilation_cache()
+    environment.prepare()
 
 
 @pytest.fixture(autouse=True, scope='module')

@@ -1,6 +1,7 @@
 """The writer and the environment."""
 
 import json
+import platform
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ import pytest
 
 import helpers
 from gan_jax.runtime import environment
+from gan_jax.runtime import heap
 from gan_jax.runtime import writer
 
 
@@ -195,3 +197,51 @@ def test_tensorboard_does_not_load_pytorch(tmp_path):
     )
     assert done.stdout.split() == ['written', 'loaded'], done.stderr
     assert list((tmp_path / 'tensorboard').iterdir())
+
+
+STEPS = """
+import resource
+import sys
+
+import jax
+import jax.numpy as jnp
+
+from gan_jax.runtime import heap
+
+print(heap.keep() if sys.argv[1] == 'keep' else None)
+values = jnp.ones((2**12, 2))  # 96 MiB lie between the products
+ones = jnp.ones((3 * 2**11, 2))
+step = jax.jit(lambda x: (x @ ones.T) @ ones)
+for _ in range(3):
+    step(values).block_until_ready()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    step(values).block_until_ready()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def _faults(word):
+    done = subprocess.run(
+        [sys.executable, '-c', STEPS, word], check=True, text=True,
+        capture_output=True,
+    )
+    took, faults = done.stdout.split()
+    return took, int(faults)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='no glibc')
+def test_memory_of_a_step_stays_for_the_next_one():
+    took, kept = _faults('keep')
+    assert took == 'True'
+    assert kept < 3000 < 10_000 < _faults('return')[1]
+
+
+@pytest.mark.parametrize('name, value', [
+    ('MALLOC_TRIM_THRESHOLD_', '65536'),
+    ('GLIBC_TUNABLES', 'glibc.malloc.perturb=0'),
+])
+def test_choice_of_the_environment_about_memory_stands(
+        name, value, monkeypatch):
+    monkeypatch.setenv(name, value)
+    assert not heap.keep()

@@ -50,7 +50,7 @@ def main(argv):
         raise errors.ConfigError(f'unexpected argument {argv[1]!r}')
     link = LINK.value.rpartition('#')[2]
     settings = settings_lib.from_link(link)
-    environment.use_compilation_cache()
+    environment.prepare()
     if RECORD.value:
         _record(settings)
         return

@@ -17,16 +17,20 @@ import platformdirs
 
 import gan_jax
 from gan_jax import masking
+from gan_jax.runtime import heap
 from gan_jax.runtime import parallel
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
-def use_compilation_cache():
-    """Keep compiled programs between runs, in the user's cache folder.
+def prepare():
+    """Keep compiled programs between runs, and memory between steps.
 
-    A choice made by the environment (JAX_COMPILATION_CACHE_DIR) stands.
+    Programs lie in the user's cache folder; a choice made by the environment
+    (JAX_COMPILATION_CACHE_DIR) stands. Of memory see heap.py. To be called
+    before JAX looks for devices.
     """
+    heap.keep()
     jax.config.update('jax_compilation_cache_dir', cache_folder())
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
 
