@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gan_jax.networks import convolutions
+from gan_jax.networks import winograd
 
 SIZES = [(2, 2), (3, 3), (4, 4), (5, 5), (4, 3)]
 
@@ -34,6 +35,11 @@ def fixture_always_sub_pixel(monkeypatch):
     monkeypatch.setattr(convolutions, 'LARGE', 1)
 
 
+@pytest.fixture(name='always_winograd')
+def fixture_always_winograd(monkeypatch):
+    monkeypatch.setattr(convolutions, 'WIDE', 1)
+
+
 def gradients(convolve, x, kernel, dy):
     value, back = jax.vjp(convolve, x, kernel)
     return value, back(dy)
@@ -54,7 +60,9 @@ def test_strided_has_the_value_and_gradients_of_xlas(
 
 
 @pytest.mark.parametrize('size', [(4, 4), (3, 3)])
-def test_second_and_third_order_are_those_of_xlas(size, always_sub_pixel):
+@pytest.mark.parametrize('form', ['sub_pixel', 'winograd'])
+def test_second_and_third_order_are_those_of_xlas(size, form, request):
+    request.getfixturevalue(f'always_{form}')
     x, kernel = draw((4, 8, 8, 2), (*size, 2, 3))
 
     def third(convolve):
@@ -76,6 +84,60 @@ def test_second_and_third_order_are_those_of_xlas(size, always_sub_pixel):
         )
 
     close(third(convolutions.strided), third(plain))
+
+
+@pytest.mark.parametrize('sides', [(4, 4), (8, 16), (12, 4), (6, 8)])
+def test_winograds_form_has_the_value_and_gradients_of_xlas(
+    sides, always_winograd
+):
+    x, kernel, dy = draw(
+        (3, *sides, 2), (4, 4, 2, 5), (3, sides[0] // 2, sides[1] // 2, 5)
+    )
+    close(
+        gradients(convolutions.strided, x, kernel, dy),
+        gradients(plain, x, kernel, dy),
+    )
+    close(
+        gradients(convolutions.transposed, dy, kernel, x),
+        gradients(
+            lambda y, kernel: jax.vjp(lambda x: plain(x, kernel), x)[1](y)[0],
+            dy, kernel, x,
+        ),
+    )
+
+
+def test_winograds_form_rounds_as_the_plain_sum(always_winograd):
+    """Five times the error of the plain sum is allowed; float64 tells both."""
+    x, kernel, dy = draw((2, 8, 8, 96), (4, 4, 96, 80), (2, 4, 4, 80))
+    with jax.enable_x64():
+        exact = gradients(plain, *(
+            jnp.asarray(a, jnp.float64) for a in (x, kernel, dy)
+        ))
+
+    def errors(convolve):
+        found = gradients(convolve, x, kernel, dy)
+        return np.array([
+            np.abs(np.asarray(a, np.float64) - np.asarray(b)).max()
+            for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(exact))
+        ])
+
+    assert (errors(convolutions.strided) <= 5 * errors(plain)).all()
+
+
+def test_only_wide_kernels_on_cpu_take_winograds_form(monkeypatch):
+    monkeypatch.setattr(winograd, 'strided', lambda x, kernel: 'winograd')
+
+    def form(side=8, channels=64, dtype=jnp.float32, size=4):
+        x = jnp.zeros((1, side, side, channels), dtype)
+        kernel = jnp.zeros((size, size, channels, 64), dtype)
+        found = convolutions.strided.__wrapped__(x, kernel)
+        return found if isinstance(found, str) else 'plain'
+
+    assert form() == 'winograd'
+    assert form(side=6) == form(channels=63) == form(size=3) == 'plain'
+    assert form(dtype=jnp.bfloat16) == 'plain'
+    monkeypatch.setattr(convolutions, 'on_cpu', lambda: False)
+    assert form() == 'plain'
 
 
 @pytest.mark.parametrize('which', ['transposed', 'kernel_gradient'])

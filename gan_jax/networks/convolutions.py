@@ -10,7 +10,8 @@ differentiated, so that every order of gradient has the fast form:
 p = (size - 2) // 2, the padding SAME of an even side. All equal what XLA makes
 of `jax.lax.conv_general_dilated` up to rounding; what differs is the time on
 CPU: XLA's own weight gradient of a transposed convolution misses its fast path,
-and its transposed convolution multiplies by the zeros between pixels.
+and its transposed convolution multiplies by the zeros between pixels. Wide ones
+are made by `winograd`.
 """
 
 import functools
@@ -19,8 +20,11 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
+from gan_jax.networks import winograd
+
 DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
 LARGE = 8  # sides from which multiplying by zeros costs more than moving pixels
+WIDE = 64  # channels from which fewer products pay for sums before and after
 
 
 def _plain(x, kernel):
@@ -34,6 +38,15 @@ def on_cpu():
     return jax.default_backend() == 'cpu'
 
 
+def _suits_winograd(x_shape, kernel):
+    """Say whether nine products beat XLA's convolution; moving costs too."""
+    return (
+        on_cpu() and kernel.dtype == jnp.float32
+        and kernel.shape[:2] == (4, 4) and min(kernel.shape[2:]) >= WIDE
+        and x_shape[1] % 4 == x_shape[2] % 4 == 0
+    )
+
+
 @jax.custom_vjp
 def strided(x, kernel):
     """Convolve with stride 2.
@@ -45,6 +58,8 @@ def strided(x, kernel):
     Returns:
         [B, H, W, F].
     """
+    if _suits_winograd(x.shape, kernel):
+        return winograd.strided(x, kernel)
     return _plain(x, kernel)
 
 
@@ -71,6 +86,8 @@ def transposed(y, kernel):
     Returns:
         [B, 2H, 2W, C].
     """
+    if _suits_winograd((0, 2 * y.shape[1], 2 * y.shape[2]), kernel):
+        return winograd.transposed(y, kernel)
     if on_cpu() and kernel.shape[:2] == (4, 4) and min(y.shape[1:3]) >= LARGE:
         return _sub_pixel(y, kernel)
     return lax.conv_transpose(
@@ -128,7 +145,8 @@ def kernel_gradient(x, y, size):
     kernel = jax.ShapeDtypeStruct(
         (*size, x.shape[-1], y.shape[-1]), jnp.result_type(x, y)
     )
-
+    if _suits_winograd(x.shape, kernel):
+        return winograd.kernel_gradient(x, y)
     return jax.linear_transpose(lambda w: _plain(x, w), kernel)(y)[0]
 
 
