@@ -152,6 +152,8 @@ def measure(case, options):
         name: [HERE / 'torch_step.py', f'--variant={name}']
         for name in variants
     }
+    with turns.Worker(*map(str, scripts['ours']), *common) as first:
+        first.ask('about')  # compiles; memory is then that of a warm cache
     with contextlib.ExitStack() as stack:
         workers = {
             name: stack.enter_context(turns.Worker(*map(str, script), *common))
