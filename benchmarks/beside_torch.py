@@ -31,8 +31,8 @@ CASES = {
     }, '32x32x3'),
     'wgan_gp 32': ('wgan_gp.py:cifar10', {}, '32x32x3'),
 }
-WARM_STEPS = 4
-SAMPLES = 4  # batches of a turn
+WARM = 4  # repeats
+SAMPLING = 0.3  # seconds of a turn, to one of training
 PRODUCTS = 4  # rounds of 5 products
 HEAD = (
     "| case | step of | ms (quartiles) | useful GFLOP/s | of the product's | "
@@ -159,18 +159,13 @@ def measure(case, options):
             name: stack.enter_context(turns.Worker(*map(str, script), *common))
             for name, script in scripts.items()
         }
-        counts = {
-            name: _count(worker, options.seconds)
-            for name, worker in workers.items()
-        }
-        times = turns.alternate(
-            workers, {name: ('train', counts[name]) for name in workers},
-            options.rounds,
+        counts, times = _alternate(
+            workers, 'train', options.rounds, options.seconds
         )
         memory = {name: w.ask('memory') for name, w in workers.items()}
         about = {name: w.ask('about') for name, w in workers.items()}
-        samples = turns.alternate(
-            workers, ('generate', SAMPLES), options.rounds
+        batches, samples = _alternate(
+            workers, 'generate', options.rounds, SAMPLING * options.seconds
         )
         products = turns.alternate(
             workers, ('product_rate', options.product), PRODUCTS
@@ -179,7 +174,6 @@ def measure(case, options):
         name: [1e3 * seconds / counts[name] for seconds in found]
         for name, found in times.items()
     }
-    images = SAMPLES * case.config.batch_size
     return {
         'shape': case.shape, 'batch_size': case.config.batch_size,
         'about': about,
@@ -189,8 +183,8 @@ def measure(case, options):
         ),
         'ms_per_step': steps,
         'samples_per_second': {
-            name: images / statistics.median(found)
-            for name, found in samples.items()
+            name: case.config.batch_size * batches[name]
+            / statistics.median(found) for name, found in samples.items()
         },
         'peak_memory_mib': {
             name: found / 2**20 for name, found in memory.items()
@@ -202,11 +196,21 @@ def measure(case, options):
     }
 
 
-def _count(worker, seconds):
-    """Choose the steps of a turn, after some to warm up."""
-    worker.ask('train', WARM_STEPS)
-    taken = worker.ask('train', WARM_STEPS)
-    return max(1, math.ceil(seconds * WARM_STEPS / taken))
+def _alternate(workers, task, rounds, seconds):
+    """Time a task in turns; returns (repeats of a turn, seconds), by worker."""
+    counts = {
+        name: _count(worker, task, seconds) for name, worker in workers.items()
+    }
+    return counts, turns.alternate(
+        workers, {name: (task, counts[name]) for name in workers}, rounds
+    )
+
+
+def _count(worker, task, seconds):
+    """Choose the repeats of a turn, after some to warm up."""
+    worker.ask(task, WARM)
+    taken = worker.ask(task, WARM)
+    return max(1, math.ceil(seconds * WARM / taken))
 
 
 def rows(name, found):

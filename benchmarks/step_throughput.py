@@ -129,13 +129,16 @@ class Variant:
         )
         self.compile_seconds = time.perf_counter() - began
 
-        @jax.jit
-        def sample(state, number):
+        def sample(weights, number):
             key = jax.random.fold_in(jax.random.key(2), number)
+            key = key if convolutional else parallel.quick(key)
             size = config.batch_size, config.latent_size
-            return game.sample(gan, state, jax.random.normal(key, size))
+            return game.generate(gan, *weights, jax.random.normal(key, size))
 
-        self._sample = sample
+        self._sample = jax.jit(
+            sample, compiler_options=None if convolutional else
+            parallel.compiler_options(convolutional),
+        )
 
     def seconds(self):
         """Time one call from dispatch to the end of its work."""
@@ -160,11 +163,13 @@ class Variant:
 
     def generate(self, count):
         """Time batches of samples on one device, in seconds."""
-        state = jax.tree.map(lambda leaf: leaf[0], self.state)
-        jax.block_until_ready(self._sample(state, count))
+        weights = jax.tree.map(
+            lambda leaf: leaf[0], game.WEIGHTS['ema'](self.state)
+        )
+        jax.block_until_ready(self._sample(weights, count))
         began = time.perf_counter()
         for number in range(count):
-            images = self._sample(state, number)
+            images = self._sample(weights, number)
         jax.block_until_ready(images)
         return time.perf_counter() - began
 

@@ -492,3 +492,10 @@ def test_ema_copies_what_is_no_average():
     assert not leaves_equal(
         after.ema_stats['batch_stats'], after.generator.stats['batch_stats']
     )
+
+
+def test_norm_is_the_euclidean_one_of_all_leaves():
+    tree = {'a': jnp.arange(6.0).reshape(2, 3), 'b': {'c': jnp.array([-4.0])}}
+    np.testing.assert_allclose(
+        updates.norm(tree), np.sqrt(55 + 16), rtol=1e-6
+    )

@@ -9,7 +9,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from gan_jax import augment
 from gan_jax import reconstructions
@@ -132,8 +131,8 @@ def update(turn, images, slots, labels=None, numbers=None):
         (images, slots, labels, numbers),
     ))
     moments = metrics.pop('moments')
-    metrics['g/grad_norm'] = optax.tree.norm(grads[0])
-    metrics['d/grad_norm'] = optax.tree.norm(grads[1])
+    metrics['g/grad_norm'] = updates.norm(grads[0])
+    metrics['d/grad_norm'] = updates.norm(grads[1])
     decoder = updates.descend(
         decoder, gan.g_tx, grads[0],
         updates.rate(hyperparams.g_learning_rate, gan.g_schedule, state),

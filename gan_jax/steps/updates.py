@@ -7,7 +7,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from gan_jax import augment
 from gan_jax import labels as labels_lib
@@ -64,7 +63,7 @@ def discriminator_update(turn, images, slots, labels=None):
             turn, gradients, player.stats, (images, slots, labels)
         )
     )
-    metrics['d/grad_norm'] = optax.tree.norm(grads)
+    metrics['d/grad_norm'] = norm(grads)
     player = _descend_discriminator(turn, player, grads, stats)
     memory = _remember(turn, 'discriminator', player, metrics)
     if gan.loss.memory is not None:
@@ -153,7 +152,7 @@ def generator_update(turn, images, slots, labels=None):
             turn, gradients, player.stats, (images, slots, labels)
         )
     )
-    metrics['g/grad_norm'] = optax.tree.norm(grads)
+    metrics['g/grad_norm'] = norm(grads)
     player = descend(
         player, gan.g_tx, grads,
         rate(turn.hyperparams.g_learning_rate, gan.g_schedule, state), stats,
@@ -362,6 +361,19 @@ def over_microbatches(turn, gradients, stats, batch):
     (stats, total), _ = turn.loop(body, (stats, total), batch)
     grads, metrics = jax.tree.map(lambda value: value / parts, total)
     return grads, (stats, metrics)
+
+
+def norm(tree):
+    """Give the Euclidean norm of all values of a pytree together.
+
+    By products: on CPU a sum of squares takes two kernels a leaf, and is the
+    slower one.
+    """
+    squares = [
+        jnp.vdot(leaf, leaf, precision='highest')
+        for leaf in jax.tree.leaves(tree)
+    ]
+    return jnp.sqrt(jnp.sum(jnp.stack(squares)))
 
 
 def rate(learning_rate, schedule, state):
