@@ -71,6 +71,9 @@ def train(
 ):
     """Train a GAN, or go on from the newest checkpoint in `workdir`.
 
+    On CPU it changes the process for good: memory that is freed stays with it,
+    and JAX calls programs in the caller's thread (`runtime/heap.py`).
+
     Args:
         config: ConfigDict, from `config.default_config()` or a recipe.
         workdir: folder of the run; made where it does not exist.

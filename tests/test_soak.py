@@ -1,12 +1,12 @@
 """A long run holds no more at its end than near its start.
 
-What is in use is asked of the C library. What the process has from the system
-grows by more, 1 to 3 MB in 10,000 steps: the small blocks of a save lie between
-larger ones in an arena per thread, and glibc does not close such gaps. It would
-where its thresholds stood still and every large block had pages of its own
-(MALLOC_TRIM_THRESHOLD_), at 1.9 times the time of a training step. Of what
-stays in use, some 20 KiB a save are strings that `KvStore.Spec.to_json` of
-TensorStore 0.1.86 keeps, which Orbax calls for each array; so memory is
+What is in use is asked of the C library; what the process has from the system
+grows a little more, since the small blocks of a save lie between larger ones.
+Both are taken where no save is under way: the least of every 1,000 steps. Even
+so 3.5 MiB are there in some and not in others, which bends a line through all
+of them; so lines go through a fifth of the steps each, and the median counts.
+Of what stays in use, some 20 KiB a save are strings that `KvStore.Spec.to_json`
+of TensorStore 0.1.86 keeps, which Orbax calls for each array; so memory is
 measured where saves are as often as they are by default.
 """
 
@@ -64,9 +64,10 @@ def test_memory_in_use_hardly_grows(tmp_path):
     assert_flat(columns, programs, warm=10_000)
     late = columns['step'] > 10_000
 
-    def slope(key):  # KiB in 10,000 steps, of the least of every 1,000
-        least = columns[key][late].reshape(-1, 10).min(axis=1)
-        return 10 * np.polyfit(np.arange(len(least)), least, 1)[0]
+    def slope(key):  # KiB in 10,000 steps
+        least = columns[key][late].reshape(5, -1, 10).min(axis=2)
+        thousands = np.arange(least.shape[1])
+        return 10 * np.median(np.polyfit(thousands, least.T, 1)[0])
 
-    assert slope('in_use') <= 1536  # its median over runs is 450
-    assert slope('memory') <= 4096
+    assert slope('in_use') <= 1024  # in three runs 390 to 460
+    assert slope('memory') <= 4096  # 680

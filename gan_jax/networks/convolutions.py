@@ -38,12 +38,17 @@ def on_cpu():
     return jax.default_backend() == 'cpu'
 
 
-def _suits_winograd(x_shape, kernel):
-    """Say whether nine products beat XLA's convolution; moving costs too."""
+def _suits_winograd(sides, kernel):
+    """Say whether nine products beat XLA's convolution; moving costs too.
+
+    Args:
+        sides: (H, W) of the smaller images.
+        kernel: [kh, kw, C, F], or its form.
+    """
     return (
         on_cpu() and kernel.dtype == jnp.float32
         and kernel.shape[:2] == (4, 4) and min(kernel.shape[2:]) >= WIDE
-        and x_shape[1] % 4 == x_shape[2] % 4 == 0
+        and sides[0] % 2 == sides[1] % 2 == 0
     )
 
 
@@ -58,7 +63,8 @@ def strided(x, kernel):
     Returns:
         [B, H, W, F].
     """
-    if _suits_winograd(x.shape, kernel):
+    height, width = x.shape[1:3]
+    if _suits_winograd((height // 2, width // 2), kernel):
         return winograd.strided(x, kernel)
     return _plain(x, kernel)
 
@@ -86,7 +92,7 @@ def transposed(y, kernel):
     Returns:
         [B, 2H, 2W, C].
     """
-    if _suits_winograd((0, 2 * y.shape[1], 2 * y.shape[2]), kernel):
+    if _suits_winograd(y.shape[1:3], kernel):
         return winograd.transposed(y, kernel)
     if on_cpu() and kernel.shape[:2] == (4, 4) and min(y.shape[1:3]) >= LARGE:
         return _sub_pixel(y, kernel)
@@ -145,7 +151,7 @@ def kernel_gradient(x, y, size):
     kernel = jax.ShapeDtypeStruct(
         (*size, x.shape[-1], y.shape[-1]), jnp.result_type(x, y)
     )
-    if _suits_winograd(x.shape, kernel):
+    if _suits_winograd(y.shape[1:3], kernel):
         return winograd.kernel_gradient(x, y)
     return jax.linear_transpose(lambda w: _plain(x, w), kernel)(y)[0]
 
