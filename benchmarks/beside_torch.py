@@ -1,11 +1,13 @@
 """Our training step and PyTorch's, in turns; for `step_throughput.py`."""
 
 import contextlib
+import functools
 import math
 import pathlib
 import statistics
 from typing import Any, NamedTuple
 
+import kernels
 import turns
 import useful_flops
 from gan_jax import errors
@@ -23,6 +25,7 @@ CASES = {
     'dcgan 32': ('dcgan.py:cifar10', {}, '32x32x3'),
     'dcgan 64': ('dcgan.py:cifar10', {}, '64x64x3'),
     'dcgan 32 shared': ('dcgan.py:cifar10', {'share_fakes': True}, '32x32x3'),
+    'dcgan 32 no ema': ('dcgan.py:cifar10', {'ema_decay': 0.0}, '32x32x3'),
     'dcgan 32 r1': ('dcgan.py:cifar10', {
         'regularizers.r1.weight': 1.0, 'discriminator.norm': 'none',
     }, '32x32x3'),
@@ -57,12 +60,14 @@ class Options(NamedTuple):
         rounds: turns of each.
         seconds: of a turn, about.
         product: side of the matrices whose product is the measure.
+        kernels: how many of our step to tell.
     """
 
     variants: tuple
     rounds: int
     seconds: float
     product: int
+    kernels: int = 0
 
 
 def shape_of(text):
@@ -123,6 +128,11 @@ def compare(compared, options, path=''):
             ('device', 'device_kind'), ('versions', 'versions'),
         )
     } | {'product': options.product, 'cases': {}}
+    turns.warm_up([
+        start for case in compared
+        for name, start in _starts(case, options).items()
+        if name == 'ours' or 'compile' in name
+    ])
     print(HEAD, flush=True)
     for case in compared:
         found = result['cases'][case.name] = measure(case, options)
@@ -130,12 +140,15 @@ def compare(compared, options, path=''):
             print(line, flush=True)
         if path:
             writer.write_json(path, result)
+    for name, found in result['cases'].items():
+        if found['kernels']:
+            print('\n'.join([f'\n{name}\n', *kernels.rows(found['kernels'])]))
     rates = [
         f"{case['product_gflops']:.0f}" for case in result['cases'].values()
     ]
     print(
         f'\nA product of {options.product} x {options.product} matrices in '
-        f'float32: {", ".join(rates)} GFLOP/s, by case.'
+        f'{compared[0].config.dtype}: {", ".join(rates)} GFLOP/s, by case.'
     )
 
 
@@ -145,19 +158,10 @@ def measure(case, options):
     Returns:
         dict of numbers, for JSON.
     """
-    sides = 'x'.join(map(str, case.shape))
-    variants = [v for v in options.variants if suits(case.config, v)]
-    common = [*case.arguments, f'--shape={sides}']
-    scripts = {'ours': [HERE / 'step_throughput.py', '--serve']} | {
-        name: [HERE / 'torch_step.py', f'--variant={name}']
-        for name in variants
-    }
-    with turns.Worker(*map(str, scripts['ours']), *common) as first:
-        first.ask('about')  # compiles; memory is then that of a warm cache
+    starts = _starts(case, options)
     with contextlib.ExitStack() as stack:
         workers = {
-            name: stack.enter_context(turns.Worker(*map(str, script), *common))
-            for name, script in scripts.items()
+            name: stack.enter_context(start()) for name, start in starts.items()
         }
         counts, times = _alternate(
             workers, 'train', options.rounds, options.seconds
@@ -169,6 +173,9 @@ def measure(case, options):
         )
         products = turns.alternate(
             workers, ('product_rate', options.product), PRODUCTS
+        )
+        longest = options.kernels and workers['ours'].ask(
+            'kernels', options.kernels
         )
     steps = {
         name: [1e3 * seconds / counts[name] for seconds in found]
@@ -191,8 +198,22 @@ def measure(case, options):
         },
         'ours / torch': {
             name: turns.ratio(steps['ours'], steps[name])
-            for name in variants
+            for name in starts if name != 'ours'
         },
+        'kernels': longest or [],
+    }
+
+
+def _starts(case, options):
+    """Give {name: function that starts the worker of that side}."""
+    common = [*case.arguments, f"--shape={'x'.join(map(str, case.shape))}"]
+    scripts = {'ours': ('step_throughput.py', '--serve')} | {
+        variant: ('torch_step.py', f'--variant={variant}')
+        for variant in options.variants if suits(case.config, variant)
+    }
+    return {
+        name: functools.partial(turns.Worker, str(HERE / path), flag, *common)
+        for name, (path, flag) in scripts.items()
     }
 
 

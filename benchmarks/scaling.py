@@ -13,6 +13,7 @@ out, and the others have the first device.
 """
 
 import contextlib
+import functools
 import os
 import pathlib
 import statistics
@@ -77,6 +78,7 @@ def measure(axis):
         [{'value', 'ms_per_step': [by round], 'images_per_second',
         'peak_memory_mib'}].
     """
+    turns.warm_up([functools.partial(start, change) for change in AXES[axis]])
     with contextlib.ExitStack() as stack:
         workers = {
             number: stack.enter_context(start(change))

@@ -8,6 +8,7 @@
     python benchmarks/step_throughput.py --config=configs/dcgan.py:cifar10 \
         --against=torch --torch=plain,channels_last
     python benchmarks/step_throughput.py --table --json=out.json
+    python benchmarks/step_throughput.py --config=configs/dcgan.py --kernels=10
 
 Runs on CPU, GPU and TPU. The data are uint8 noise of the recipe's shape, so
 none need be prepared. With --against, both run in turns and the ratio of their
@@ -15,7 +16,8 @@ medians is printed; linen_conv_transpose in one process, torch (torch_step.py,
 the `bench` extra) in processes of their own, each turn with about --seconds of
 steps. --table does so for a list of recipes. Useful FLOPs are counted from the
 layers (useful_flops.py), and the rate stands beside that of a product of
-float32 matrices of --product, asked of both in each round.
+matrices of --product in the same dtype, asked of both. --kernels tells where
+the time of a step goes.
 
 Peak memory is the device's; on CPU it is that of the whole process, with what
 the libraries take, before and after.
@@ -33,6 +35,7 @@ from ml_collections import config_flags
 import numpy as np
 
 import beside_torch
+import kernels
 import turns
 from gan_jax import build
 from gan_jax import checks
@@ -80,6 +83,10 @@ PRODUCT = flags.DEFINE_integer(
     'product', 4096, 'Side of the matrices whose product is the measure.'
 )
 SERVE = flags.DEFINE_bool('serve', False, 'Answer questions, see turns.py.')
+KERNELS = flags.DEFINE_integer(
+    'kernels', 0, 'How many kernels of our step to print, longest first.',
+    lower_bound=0,
+)
 JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
 
 
@@ -105,7 +112,7 @@ class Variant:
     """A compiled training call with the state that it goes on from."""
 
     def __init__(self, config, shape, num_steps):
-        self._num_steps = num_steps
+        self._num_steps, self._dtype = num_steps, config.dtype
         gan = build.gan(config, shape)
         feed = _feed(config, shape)
         convolutional = build.convolutional(config)
@@ -178,8 +185,12 @@ class Variant:
         return peak_memory()
 
     def product_rate(self, size):
-        """Give FLOP/s of a product of float32 matrices, median of 5."""
-        return matmul_rate(size)
+        """Give FLOP/s of a product of matrices, median of 5."""
+        return matmul_rate(size, dtype=self._dtype)
+
+    def kernels(self, count):
+        """Give the longest kernels of a call, as `kernels.longest`."""
+        return kernels.longest(self.seconds, count)
 
     def about(self):
         """Tell the version, and how many parameters each network has."""
@@ -219,9 +230,9 @@ def plain_conv_transpose(images, kernel):
     )
 
 
-def matmul_rate(size=2048, repeats=5):
-    """Measure FLOP/s of a float32 matrix product on one device."""
-    a = jnp.ones((size, size), jnp.float32)
+def matmul_rate(size=2048, repeats=5, dtype='float32'):
+    """Measure FLOP/s of a matrix product on one device."""
+    a = jnp.ones((size, size), dtype)
     product = jax.jit(lambda a: a @ a)
     product(a).block_until_ready()
     times = []
@@ -260,7 +271,8 @@ def compare_with_torch():
             'this config', arguments, config, image_shape(config)
         )]
     options = beside_torch.Options(
-        tuple(TORCH.value), ROUNDS.value, SECONDS.value, PRODUCT.value
+        tuple(TORCH.value), ROUNDS.value, SECONDS.value, PRODUCT.value,
+        KERNELS.value,
     )
     beside_torch.compare(cases, options, JSON.value)
 
@@ -290,7 +302,7 @@ def main(argv):
     milliseconds = [1e3 * statistics.median(t) / num_steps for t in times]
     flops = variants[0].flops() / num_steps * parallel.device_count()
     rate = flops / milliseconds[0] * 1e3
-    peak = matmul_rate() * parallel.device_count()
+    peak = matmul_rate(dtype=config.dtype) * parallel.device_count()
     described = environment.describe(config.seed)
     result = {
         'date': described['started'],
@@ -329,6 +341,9 @@ def main(argv):
     for name, value in result.items():
         shown = f'{value:.4g}' if isinstance(value, float) else value
         print(f'{name:24} {shown}')
+    if KERNELS.value:
+        result['kernels'] = variants[0].kernels(KERNELS.value)
+        print('\n'.join(['', *kernels.rows(result['kernels'])]))
     if JSON.value:
         writer.write_json(JSON.value, result)
 

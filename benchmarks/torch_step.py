@@ -460,10 +460,11 @@ class Step:
             self._update_g(self._latents())
         self._g_optimizer.step()
         self.discriminator.requires_grad_(True)
-        torch._foreach_lerp_(
-            self._average, list(self.generator.parameters()),
-            1 - self._config.ema_decay,
-        )
+        if self._config.ema_decay:
+            torch._foreach_lerp_(
+                self._average, list(self.generator.parameters()),
+                1 - self._config.ema_decay,
+            )
 
     @torch.no_grad()
     def sample(self):
@@ -502,8 +503,9 @@ class Step:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     def product_rate(self, size):
-        """Give FLOP/s of a product of float32 matrices, median of 5."""
-        a = torch.ones(size, size, device=self._device)
+        """Give FLOP/s of a product of matrices, median of 5."""
+        dtype = getattr(torch, self._config.dtype)
+        a = torch.ones(size, size, device=self._device, dtype=dtype)
         times = [self._timed(lambda: a @ a, 1) for _ in range(6)][1:]
         return 2 * size**3 / statistics.median(times)
 

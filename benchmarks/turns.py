@@ -5,6 +5,7 @@ of JSON on its standard output; while one works, the other waits for a line and
 uses no core.
 """
 
+from concurrent import futures
 import json
 import os
 import statistics
@@ -67,6 +68,26 @@ class Worker:
         raise RuntimeError(
             f'{" ".join(self._process.args)} ended with {self._process.wait()}'
         )
+
+
+def warm_up(starts):
+    """Let each worker make a step, so that caches hold what it compiles.
+
+    Memory of the same worker later is then that of a program which is read, and
+    the table of a GPU takes minutes in place of half an hour: as many compile
+    at once as half of the cores.
+
+    Args:
+        starts: list of functions that give a `Worker`.
+    """
+    at_once = max(1, (os.cpu_count() or 1) // 2)
+    with futures.ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(_warm_up, starts))  # raises what one of them did
+
+
+def _warm_up(start):
+    with start() as worker:
+        worker.ask('train', 1)
 
 
 def alternate(workers, question, rounds):

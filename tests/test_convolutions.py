@@ -86,7 +86,9 @@ def test_second_and_third_order_are_those_of_xlas(size, form, request):
     close(third(convolutions.strided), third(plain))
 
 
-@pytest.mark.parametrize('sides', [(4, 4), (8, 16), (12, 4), (6, 8)])
+@pytest.mark.parametrize('sides', [
+    (4, 4), (8, 16), (12, 4), (6, 8), (14, 8), (18, 14),
+])
 def test_winograds_form_has_the_value_and_gradients_of_xlas(
     sides, always_winograd
 ):
@@ -133,7 +135,7 @@ def test_only_wide_kernels_on_cpu_take_winograds_form(monkeypatch):
         found = convolutions.strided.__wrapped__(x, kernel)
         return found if isinstance(found, str) else 'plain'
 
-    assert form() == 'winograd'
+    assert form() == form(side=14) == 'winograd'
     assert form(side=6) == form(channels=63) == form(size=3) == 'plain'
     assert form(dtype=jnp.bfloat16) == 'plain'
     monkeypatch.setattr(convolutions, 'on_cpu', lambda: False)

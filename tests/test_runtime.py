@@ -201,6 +201,7 @@ def test_tensorboard_does_not_load_pytorch(tmp_path):
 
 STEPS = """
 import resource
+import statistics
 import sys
 
 import jax
@@ -212,12 +213,12 @@ print(heap.keep() if sys.argv[1] == 'keep' else None)
 values = jnp.ones((2**12, 2))  # 96 MiB lie between the products
 ones = jnp.ones((3 * 2**11, 2))
 step = jax.jit(lambda x: (x @ ones.T) @ ones)
-for _ in range(3):
+faults = []
+for _ in range(20):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     step(values).block_until_ready()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(3):
-    step(values).block_until_ready()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(statistics.median(faults))  # a thread may free a step's after the next's
 """
 
 
@@ -227,14 +228,14 @@ def _faults(word):
         capture_output=True,
     )
     took, faults = done.stdout.split()
-    return took, int(faults)
+    return took, float(faults)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='no glibc')
 def test_memory_of_a_step_stays_for_the_next_one():
     took, kept = _faults('keep')
     assert took == 'True'
-    assert kept < 3000 < 10_000 < _faults('return')[1]
+    assert kept < 1000 < 10_000 < _faults('return')[1]
 
 
 @pytest.mark.parametrize('name, value', [

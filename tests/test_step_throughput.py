@@ -1,12 +1,15 @@
 """The step beside PyTorch's: same networks, FLOPs by hand, turns, its table."""
 
+import functools
 import importlib
 import json
 import pathlib
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 import helpers
@@ -236,6 +239,63 @@ def test_scaling_trains_on_virtual_devices(tmp_path):
     assert all(one['images_per_second'] > 0 for one in found)
 
 
+def test_a_trace_names_the_kernels_of_a_call(script):
+    kernels = script('kernels')
+    product = jax.jit(lambda x: x @ x)
+    x = jnp.ones((512, 512))
+    product(x).block_until_ready()
+    found = kernels.longest(lambda: product(x).block_until_ready(), 1)
+    (name, seconds, share), = found
+    assert name.startswith(('dot', 'ynn'))  # the library, where it is used
+    assert 0 < seconds < 10 and 0.5 < share <= 1
+    assert len(list(kernels.rows(found))) == 3
+
+
+def test_kernels_of_a_gpu_are_those_of_its_streams(script):
+    def line(name, **events):
+        return SimpleNamespace(name=name, events=[
+            SimpleNamespace(name=kernel, duration_ns=taken)
+            for kernel, taken in events.items()
+        ])
+
+    def plane(name, *lines):
+        return SimpleNamespace(name=name, lines=lines)
+
+    gpu = plane(
+        '/device:GPU:0', line('Stream #13(Compute)', gemm=3e9, loop=1e9),
+        line('Stream #14', gemm=1e9), line('Steps', gemm=9e9),
+    )
+    host = plane('/host:CPU', line('python', dot=9e9))
+    add_up = script('kernels').add_up
+    assert add_up(iter([host, gpu])) == {'gemm': 4, 'loop': 1}
+    threads = line('tf_XLAEigen', **{
+        'dot.3': 2e9, 'while.6': 9e9, 'ThunkExecutor::Execute': 9e9,
+    })
+    assert add_up([plane('/host:CPU', threads)]) == {'dot.3': 2}
+
+
+def test_each_worker_is_warmed_up_and_a_failure_told(script, tmp_path):
+    turns = script('turns')
+    subject = tmp_path / 'subject.py'
+    subject.write_text(
+        f'import pathlib, sys\nsys.path.insert(0, {str(BENCHMARKS)!r})\n'
+        'import turns\n'
+        'class Subject:\n'
+        '    def train(self, steps):\n'
+        '        pathlib.Path(sys.argv[1]).touch()\n'
+        '        return steps\n'
+        'turns.serve(Subject())\n'
+    )
+    files = [tmp_path / 'a', tmp_path / 'b']
+    turns.warm_up([
+        functools.partial(turns.Worker, str(subject), str(file))
+        for file in files
+    ])
+    assert all(file.exists() for file in files)
+    with pytest.raises(RuntimeError, match='ended with 1'):
+        turns.warm_up([functools.partial(turns.Worker, str(subject))])
+
+
 def test_ratios_are_of_medians_and_quartiles_of_rounds(script):
     found = script('turns').ratio([1, 2, 4], [2, 2, 2])
     assert found['ratio'] == 1
@@ -252,7 +312,7 @@ def test_one_command_compares_and_writes(script, tmp_path):
     done = subprocess.run(
         [sys.executable, BENCHMARKS / 'step_throughput.py', '--table',
          '--only=mlp 64', '--rounds=2', '--seconds=0.05', '--product=64',
-         f'--json={path}'],
+         '--kernels=2', f'--json={path}'],
         capture_output=True, text=True,
     )
     assert done.returncode == 0, done.stderr

@@ -499,3 +499,4 @@ def test_norm_is_the_euclidean_one_of_all_leaves():
     np.testing.assert_allclose(
         updates.norm(tree), np.sqrt(55 + 16), rtol=1e-6
     )
+    assert updates.norm({}) == 0

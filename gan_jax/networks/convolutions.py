@@ -24,6 +24,7 @@ from gan_jax.networks import winograd
 
 DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
 LARGE = 8  # sides from which multiplying by zeros costs more than moving pixels
+LEAST_ODD = 7  # of sides, which are padded: 64 places in place of 49
 WIDE = 64  # channels from which fewer products pay for sums before and after
 
 
@@ -48,7 +49,7 @@ def _suits_winograd(sides, kernel):
     return (
         on_cpu() and kernel.dtype == jnp.float32
         and kernel.shape[:2] == (4, 4) and min(kernel.shape[2:]) >= WIDE
-        and sides[0] % 2 == sides[1] % 2 == 0
+        and all(side % 2 == 0 or side >= LEAST_ODD for side in sides)
     )
 
 

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 
 def strided(x, kernel):
-    """Convolve x [B, 4H, 4W, C] by [4, 4, C, F] to [B, 2H, 2W, F]."""
+    """Convolve x [B, 2H, 2W, C] by [4, 4, C, F] to [B, H, W, F]."""
     products = _each(
         jnp.matmul, _along_both(_of_squares, _squares(x)),
         _along_both(_of_kernel, _parts(kernel)),
@@ -30,11 +30,12 @@ def strided(x, kernel):
     pairs = _along_both(lambda p, q, r: (p + q, q - r), products)
     batch, height, width, features = pairs[0][0].shape
     y = jnp.stack([jnp.stack(row, 3) for row in pairs], 2)
-    return y.reshape(batch, 2 * height, 2 * width, features)
+    y = y.reshape(batch, 2 * height, 2 * width, features)
+    return y[:, :x.shape[1] // 2, :x.shape[2] // 2]
 
 
 def transposed(y, kernel):
-    """Apply its transpose in x: y [B, 2H, 2W, F] to [B, 4H, 4W, C]."""
+    """Apply its transpose in x: y [B, H, W, F] to [B, 2H, 2W, C]."""
     products = _each(
         lambda y, kernel: y @ kernel.T, _along_both(_of_pairs, _pairs(y)),
         _along_both(_of_kernel, _parts(kernel)),
@@ -44,7 +45,7 @@ def transposed(y, kernel):
     batch, height, width, _ = squares.shape
     x = squares.reshape(batch, height, width, 2, -1).swapaxes(2, 3)
     x = x.reshape(batch, 2 * height, 2 * width, -1)
-    return x[:, 1:-1, 1:-1]
+    return x[:, 1:1 + 2 * y.shape[1], 1:1 + 2 * y.shape[2]]
 
 
 def kernel_gradient(x, y):
@@ -79,6 +80,7 @@ def _squares(x):
     Returns:
         Grid of [B, H, W, 4 C], the pixels of a square beside each other.
     """
+    x = _up_to(4, x)
     batch, height, width, channels = x.shape
     tall, wide = height // 2 + 1, width // 2 + 1
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -117,7 +119,14 @@ def _parts(kernel):
 
 
 def _pairs(y):
+    y = _up_to(2, y)
     return [[y[:, i::2, j::2] for j in range(2)] for i in range(2)]
+
+
+def _up_to(multiple, images):
+    """Pad images with zeros at the far sides, to a multiple of pixels."""
+    pads = [(0, -side % multiple) for side in images.shape[1:3]]
+    return jnp.pad(images, ((0, 0), *pads, (0, 0)))
 
 
 def _along_both(transform, grid):

@@ -364,7 +364,7 @@ def over_microbatches(turn, gradients, stats, batch):
 
 
 def norm(tree):
-    """Give the Euclidean norm of all values of a pytree together.
+    """Give the Euclidean norm of all values of a pytree, 0 where it is empty.
 
     By products: on CPU a sum of squares takes two kernels a leaf, and is the
     slower one.
@@ -373,7 +373,7 @@ def norm(tree):
         jnp.vdot(leaf, leaf, precision='highest')
         for leaf in jax.tree.leaves(tree)
     ]
-    return jnp.sqrt(jnp.sum(jnp.stack(squares)))
+    return jnp.sqrt(sum(squares, jnp.float32(0)))
 
 
 def rate(learning_rate, schedule, state):
