@@ -266,3 +266,11 @@ def environment(devices=1):
     """Give os.environ for a process with so many virtual CPU devices."""
     flag = f'--xla_force_host_platform_device_count={devices}'
     return {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flag}
+
+
+def cases(values, *slow):
+    """Give parameters of a test, some of them marked as slow."""
+    return [
+        pytest.param(value, marks=[pytest.mark.slow] * (value in slow))
+        for value in values
+    ]

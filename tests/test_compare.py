@@ -246,6 +246,7 @@ def test_quality_knows_digits_from_noise_and_all_from_one(command):
     assert found['digits']['recall'] > 0.5 > found['one']['recall']
 
 
+@pytest.mark.slow
 def test_a_run_of_the_time_when_nothing_was_held_out_is_kept(
     command, monkeypatch, capsys
 ):

@@ -23,7 +23,7 @@ from test_survival import MAIN
 from test_survival import TINY
 from test_survival import wait_for_step
 
-STEPS = 600
+STEPS = 160
 
 
 def start(workdir, *flags, of_second=()):
@@ -114,9 +114,9 @@ def test_signal_to_one_saves_the_same_step_on_both(
 @pytest.mark.slow
 @pytest.mark.parametrize('lost', [0, 1])
 def test_killed_one_is_named_and_ends_the_other(lost, whole, tmp_path):
-    flags = ('--config.checkpoint_every=50', '--config.keep_checkpoints=9')
+    flags = ('--config.checkpoint_every=20', '--config.keep_checkpoints=9')
     processes = start(tmp_path, *flags)
-    wait_for_step(processes[0], tmp_path, 250)
+    wait_for_step(processes[0], tmp_path, 100)
     began = time.monotonic()
     processes[lost].kill()
     code, out, err = finish(processes)[1 - lost]

@@ -231,6 +231,7 @@ def test_a_folder_of_another_config_is_refused(command, monkeypatch):
         command('--only=ring/minmax')
 
 
+@pytest.mark.slow
 def test_the_figure_is_drawn_of_the_points_that_are_there(
     command, tmp_path, capsys
 ):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import helpers
 from gan_jax import networks
 from gan_jax.networks import autoencoder
 from gan_jax.networks import convolutions
@@ -248,7 +249,7 @@ def tiny(name, player, **fields):
     return getattr(pair, player)(**{'width': 2, **fields}), shape
 
 
-@pytest.mark.parametrize('spectral_norm', [False, True])
+@pytest.mark.parametrize('spectral_norm', helpers.cases([False, True], False))
 @pytest.mark.parametrize(
     'name', [n for n in networks.NETWORKS if n not in SLOW]
 )
@@ -262,7 +263,7 @@ def test_second_order_through_every_discriminator(
     check_slope_penalty(module, images, lambda output: output.logits.sum())
 
 
-@pytest.mark.parametrize('spectral_norm', [False, True])
+@pytest.mark.parametrize('spectral_norm', helpers.cases([False, True], False))
 @pytest.mark.parametrize('name', [n for n in GENERATORS if n not in SLOW])
 def test_second_order_through_every_generator(name, spectral_norm, monkeypatch):
     monkeypatch.setattr(nn, 'relu', smooth)

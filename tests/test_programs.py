@@ -52,9 +52,6 @@ GAMES = {
 }
 
 
-SLOW = ('spectral', 'wgan-lazy')
-
-
 def trained(config, folder, **kwargs):
     return train.train(config.copy_and_resolve_references(), folder,
                        images=IMAGES, **kwargs).state
@@ -67,10 +64,9 @@ def assert_close(a, b):
     )
 
 
-@pytest.mark.parametrize('name', [
-    pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW))
-    for name in GAMES
-])
+@pytest.mark.parametrize('name', helpers.cases(
+    GAMES, 'began', 'spectral', 'unrolled', 'wgan-lazy'
+))
 def test_host_and_device_decide_alike(name, tmp_path, monkeypatch):
     seen = {}
 
@@ -108,7 +104,9 @@ def test_bursts_and_scanned_steps_go_together(every, tmp_path):
     assert int(state.discriminator.opt_state.count) == updates
 
 
-@pytest.mark.parametrize('name', GAMES)
+@pytest.mark.parametrize('name', helpers.cases(
+    GAMES, 'adaptive-stuck', 'began', 'spectral', 'unrolled'
+))
 def test_resumes_bit_for_bit(name, tmp_path):
     config = GAMES[name].copy_and_resolve_references()
     config.checkpoint_every = 3

@@ -6,6 +6,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
+import pytest
 
 import helpers
 
@@ -97,6 +98,7 @@ def test_a_weight_beyond_its_limit_is_told():
     }) == ['beyond', 'none']
 
 
+@pytest.mark.slow
 def test_main_writes_numbers_and_picture(tmp_path, capsys):
     out, numbers = tmp_path / 'new' / 'a.png', tmp_path / 'a.json'
     parse(

@@ -32,7 +32,7 @@ def prepare():
     """
     heap.keep()
     jax.config.update('jax_compilation_cache_dir', cache_folder())
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.05)
 
 
 def cache_folder():
