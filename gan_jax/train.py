@@ -119,7 +119,7 @@ def train(
                     override_config, stopper,
                 )
             )
-    except jax.errors.JaxRuntimeError as error:
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
         if not parallel.is_parting(error):
             raise
         raise errors.HostError(

@@ -168,3 +168,15 @@ def test_replicate_and_unreplicate_are_inverse():
     tree = {'a': np.arange(3.0), 'b': np.int32(4)}
     back = parallel.unreplicate(parallel.replicate(tree))
     jax.tree.map(np.testing.assert_array_equal, back, tree)
+
+
+@pytest.mark.parametrize('error, parting', [
+    (ValueError('UNKNOWN: Gloo AllGather failed'), True),
+    (jax.errors.JaxRuntimeError('DEADLINE_EXCEEDED: Barrier'), True),
+    (ValueError('UNAVAILABLE: the bucket'), False),
+    (ValueError('shapes differ'), False),
+])
+def test_lost_hosts_are_told_from_other_errors(error, parting, monkeypatch):
+    assert not parallel.is_parting(error)  # there is one host
+    monkeypatch.setattr(jax, 'process_count', lambda: 2)
+    assert parallel.is_parting(error) == parting

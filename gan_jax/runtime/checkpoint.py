@@ -201,6 +201,8 @@ class Checkpoints:
         return f'step {saved[-1]} is kept' if saved else 'none is saved yet'
 
     def _fail(self, error):
+        if parallel.is_parting(error):
+            raise error  # no matter of the disk: the next save would fail too
         self._failures += 1
         if self._first:
             for path in self._folder.glob('*.orbax-checkpoint-tmp*'):

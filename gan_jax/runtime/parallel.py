@@ -150,8 +150,14 @@ def same_on_all_hosts(text):
 
 
 def is_parting(error):
-    """Say whether a JAX error tells that another process cannot be reached."""
-    told = ('Gloo', 'NCCL', 'UNAVAILABLE', 'DEADLINE_EXCEEDED', 'Barrier')
+    """Say whether an error tells that another process cannot be reached.
+
+    JAX raises its own, or ValueError where it calls a program in the caller's
+    thread; so does the library of the files, which may be unavailable too.
+    """
+    told = ('Gloo', 'NCCL')
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        told += ('UNAVAILABLE', 'DEADLINE_EXCEEDED', 'Barrier')
     return jax.process_count() > 1 and any(word in str(error) for word in told)
 
 
