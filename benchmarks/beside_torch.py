@@ -174,9 +174,9 @@ def measure(case, options):
         products = turns.alternate(
             workers, ('product_rate', options.product), PRODUCTS
         )
-        longest = options.kernels and workers['ours'].ask(
-            'kernels', options.kernels
-        )
+        longest = []
+        if options.kernels:
+            longest = workers['ours'].ask('kernels', options.kernels)
     steps = {
         name: [1e3 * seconds / counts[name] for seconds in found]
         for name, found in times.items()
@@ -200,7 +200,7 @@ def measure(case, options):
             name: turns.ratio(steps['ours'], steps[name])
             for name in starts if name != 'ours'
         },
-        'kernels': longest or [],
+        'kernels': longest,
     }
 
 

@@ -73,9 +73,8 @@ class Worker:
 def warm_up(starts):
     """Let each worker make a step, so that caches hold what it compiles.
 
-    Memory of the same worker later is then that of a program which is read, and
-    the table of a GPU takes minutes in place of half an hour: as many compile
-    at once as half of the cores.
+    Memory of the same worker later is then that of a program which is read. As
+    many compile at once as half of the cores, for a GPU stands idle meanwhile.
 
     Args:
         starts: list of functions that give a `Worker`.

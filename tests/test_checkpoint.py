@@ -235,6 +235,23 @@ def test_failure_while_writing_keeps_the_last_and_is_cleaned(
     assert newest(tmp_path, state)[0] == 1
 
 
+def test_a_lost_host_is_no_matter_of_the_disk(state, tmp_path, monkeypatch):
+    lines = []
+    checkpoints = checkpoint.Checkpoints(tmp_path, say=lines.append)
+
+    def fail(*args, **kwargs):
+        raise ValueError('UNKNOWN: Gloo AllGather failed')
+
+    monkeypatch.setattr(checkpoints._manager, 'save', fail)
+    checkpoints.save(1, state)
+    assert 'could not be saved' in lines.pop()
+    monkeypatch.setattr(jax, 'process_count', lambda: 2)
+    monkeypatch.setattr(parallel, 'on_all_hosts', lambda holds: holds)
+    with pytest.raises(ValueError, match='Gloo'):
+        checkpoints.save(2, state)
+    assert not lines
+
+
 def test_hosts_that_see_other_checkpoints_are_told(saved, state, monkeypatch):
     monkeypatch.setattr(parallel, 'same_on_all_hosts', lambda text: False)
     with pytest.raises(errors.CheckpointError, match='file system they share'):

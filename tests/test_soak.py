@@ -69,5 +69,5 @@ def test_memory_in_use_hardly_grows(tmp_path):
         thousands = np.arange(least.shape[1])
         return 10 * np.median(np.polyfit(thousands, least.T, 1)[0])
 
-    assert slope('in_use') <= 1024  # in three runs 390 to 460
-    assert slope('memory') <= 4096  # 680
+    assert slope('in_use') <= 1024  # in two runs 390 and 461
+    assert slope('memory') <= 4096  # 684 and 686

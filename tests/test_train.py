@@ -274,3 +274,16 @@ def test_bad_seeds_are_told(text):
 def test_folder_without_a_run_is_told(tmp_path):
     with pytest.raises(errors.CheckpointError, match='not the folder of a run'):
         sampling.load(tmp_path)
+
+
+@pytest.mark.parametrize('kind', [jax.errors.JaxRuntimeError, ValueError])
+def test_a_lost_host_is_told_in_one_line(kind, tmp_path, monkeypatch):
+    def fail(*args):
+        raise kind('UNKNOWN: Gloo AllReduce failed')
+
+    monkeypatch.setattr(train, '_train', fail)
+    with pytest.raises(kind, match='Gloo'):
+        train.train(helpers.tiny_mlp(), tmp_path)
+    monkeypatch.setattr(train.parallel, 'is_parting', lambda error: True)
+    with pytest.raises(errors.HostError, match='Start all of them again'):
+        train.train(helpers.tiny_mlp(), tmp_path)
