@@ -28,8 +28,8 @@ from gan_jax import sampling
 from gan_jax.data import sources
 from gan_jax.metrics import principal
 from gan_jax.runtime import writer
-from gan_jax.steps import baselines
-from gan_jax.steps import game
+from gan_jax.algorithms import baselines
+from gan_jax.algorithms import game
 
 RUNS = {
     'autoencoder': flags.DEFINE_string(

@@ -46,7 +46,7 @@ def main(argv):
     from gan_jax.data import sources
     from gan_jax.runtime import environment
     from gan_jax.runtime import parallel
-    from gan_jax.steps import adversarial
+    from gan_jax.algorithms import adversarial
 
     config = CONFIG.value
     if config is None:
@@ -58,7 +58,7 @@ def main(argv):
     )
     labels = np.arange(len(images), dtype=np.int32) % 10
     dataset = sources.Dataset('random', images, labels, tuple('0123456789'))
-    gan = build.gan(config, shape, 10, len(images))
+    gan = build.algorithm(config, build.form(shape, 10, len(images)))
     feed = build.feed(config, dataset)
     constants = parallel.constants(
         feed.resident, build.hyperparams(config), jax.random.key(0),
@@ -66,7 +66,7 @@ def main(argv):
     )
     cadences = [config.log_every, config.sample_every]
     programs = programs_lib.Programs(config, gan, feed, constants, cadences)
-    state = parallel.replicate(adversarial.init(
+    state = parallel.replicate(game.init(
         gan, jax.random.key(0), shape, config.clip_weights
     ))
     host = parallel.unreplicate(state)

@@ -23,7 +23,7 @@ import digits_metrics
 from gan_jax import command
 from gan_jax import sampling
 from gan_jax.runtime import writer
-from gan_jax.steps import game
+from gan_jax.algorithms import game
 
 WORKDIR = flags.DEFINE_string('workdir', 'runs/dcgan', 'Folder of the run.')
 STEP = flags.DEFINE_integer('step', None, 'A saved step; newest by default.')

@@ -37,7 +37,7 @@ from gan_jax.data import sources
 from gan_jax.runtime import environment
 from gan_jax.runtime import parallel
 from gan_jax.runtime import writer
-from gan_jax.steps import game
+from gan_jax.algorithms import game
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
 SOURCE = flags.DEFINE_string(
@@ -77,7 +77,7 @@ class Way:
             dataset, seed=config.seed, batch_size=batch,
             places=parallel.places(batch),
         )
-        self._gan = build.gan(config, dataset.images.shape[1:])
+        self._gan = build.algorithm(config, build.form(dataset.images.shape[1:]))
         self._constants = parallel.constants(
             self._feed.resident, build.hyperparams(config), jax.random.key(1),
             batch,

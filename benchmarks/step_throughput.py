@@ -48,7 +48,7 @@ from gan_jax.networks import convolutions
 from gan_jax.runtime import environment
 from gan_jax.runtime import parallel
 from gan_jax.runtime import writer
-from gan_jax.steps import game
+from gan_jax.algorithms import game
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
 SHAPE = flags.DEFINE_string(
@@ -113,7 +113,7 @@ class Variant:
 
     def __init__(self, config, shape, num_steps):
         self._num_steps, self._dtype = num_steps, config.dtype
-        gan = build.gan(config, shape)
+        gan = build.algorithm(config, build.form(shape))
         feed = _feed(config, shape)
         convolutional = build.convolutional(config)
         call = parallel.train_call(
@@ -199,7 +199,7 @@ class Variant:
             'parameters': [
                 sum(leaf.size // len(leaf) for leaf in jax.tree.leaves(params))
                 for params in (
-                    self.state.generator.params, self.state.discriminator.params
+                    self.state.players['generator'].params, self.state.players['discriminator'].params
                 )
             ],
         }

@@ -49,9 +49,9 @@ from gan_jax import recipe
 from gan_jax.metrics import modes
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer
-from gan_jax.steps import adversarial
-from gan_jax.steps import game
-from gan_jax.steps import latents
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import game
+from gan_jax.algorithms import latents
 
 RECIPE = pathlib.Path(__file__).parent.parent / 'configs' / 'mixtures.py'
 PENALTY = {
@@ -130,7 +130,7 @@ def prepare(config):
     points = np.asarray(dataset.images)
     z_key = jax.random.fold_in(jax.random.key(config.seed), 3)
     return Setup(
-        gan=build.gan(config, points.shape[1:]),
+        gan=build.algorithm(config, build.form(points.shape[1:])),
         hyperparams=build.hyperparams(config),
         feed=build.feed(config, dataset),
         mixture=build.mixture(config),
@@ -195,7 +195,7 @@ def look(gan, state, real, z, share):
     """Give (fakes [2500, 2] of the raw generator, what `measure` measures)."""
 
     def critic_fn(points):
-        variables = {'params': state.discriminator.params}
+        variables = {'params': state.players['discriminator'].params}
         return gan.discriminator.apply(variables, points, train=False).logits
 
     fake = game.sample(gan, state, z, weights='raw')
@@ -204,7 +204,7 @@ def look(gan, state, real, z, share):
 
 def largest_weight(state):
     """Give the critic's largest absolute weight."""
-    leaves = jax.tree.leaves(state.discriminator.params)
+    leaves = jax.tree.leaves(state.players['discriminator'].params)
     return jnp.stack([jnp.abs(leaf).max() for leaf in leaves]).max()
 
 
@@ -241,7 +241,7 @@ def follow(setup, move, draws, marks):
     init_key, key = (
         jax.random.fold_in(jax.random.key(config.seed), n) for n in (0, 1)
     )
-    state = jax.jit(lambda key: adversarial.init(
+    state = jax.jit(lambda key: game.init(
         gan, key, setup.real.shape[1:], config.clip_weights
     ))(init_key)
     largest, made = largest_weight(state), 0

@@ -14,7 +14,7 @@ from gan_jax import networks
 from gan_jax import regularizers
 from gan_jax.data import arrays
 from gan_jax.data import sources
-from gan_jax.steps import game
+from gan_jax.algorithms import reconstruction
 
 # Keys that do not change what is learnt: they may change when a run goes on,
 # and are no part of the name of its folder.
@@ -53,6 +53,7 @@ def default_config():
     config.num_microbatches = 1  # parts of it, whose gradients are averaged
     config.d_steps = 1  # discriminator updates in a step
     config.g_steps = 1  # generator updates in a step
+    config.algorithm = 'adversarial'  # one of build.ALGORITHMS
     config.dtype = 'float32'  # of computations; parameters stay float32
     config.latent = 'gaussian'  # what z is drawn from: one of latents.LATENTS
     config.latent_size = 100  # length of z
@@ -140,27 +141,7 @@ def default_config():
     config.g_optimizer = _optimizer_config()
     config.d_optimizer = _optimizer_config()
 
-    config.data = ConfigDict()
-    config.data.name = 'digits'  # sources.DATASETS, URIs, or MIXTURES
-    config.data.path = ''  # folder, archive, array or pack, in place of name
-    config.data.split = 'train'  # 'train', 'test'; of TFDS 'train[:1000]' too
-    config.data.data_dir = ''  # of prepared TFDS sets; '' is TFDS's default
-    config.data.image_size = ''  # '64' or '48x80' (height x width); '' as is
-    config.data.channels = 0  # 1, 3 or 4; 0: 1 where all are grey, else 3
-    config.data.crop = 'center'  # one of pictures.CROPS: to other proportions
-    config.data.background = 'white'  # behind transparency, beside padding
-    config.data.flip = False  # mirror each real image with chance 1/2
-    config.data.dequantize = False  # noise of one level on real images
-    config.data.classes = ''  # names of those to keep, such as '3,7'; '' is all
-    config.data.test_share = 0.0  # held out as split 'test'; not of TFDS
-    config.data.limit = 0  # most images, evenly drawn; 0 is all
-    config.data.max_bad = 0.01  # largest share of bad files; more stop the run
-    config.data.feed = 'auto'  # one of build.FEEDS: 'resident' or 'streaming'
-    config.data.resident_share = 0.25  # of memory that resident images may take
-    config.data.modes = 10  # manifold: number of modes
-    config.data.dimension = 2  # manifold: of the plane that the modes lie in
-    config.data.ambient = 16  # manifold: coordinates of a point
-    config.data.std = 0.05  # manifold: deviation of a mode along its plane
+    config.data = data_config()
 
     config.log_every = 50  # steps between lines of metrics; 0 is off
     config.sample_every = 250  # steps between grids of samples; 0 is off
@@ -183,6 +164,32 @@ def default_config():
     for name, value in sorted(diagnose.THRESHOLDS.items()):
         config.diagnosis[name] = value  # configs/DIAGNOSIS.md
     return config
+
+
+def data_config():
+    """Return the keys of one source of data."""
+    data = ConfigDict()
+    data.name = 'digits'  # sources.DATASETS, URIs, or MIXTURES
+    data.path = ''  # folder, archive, array or pack, in place of name
+    data.split = 'train'  # 'train', 'test'; of TFDS 'train[:1000]' too
+    data.data_dir = ''  # of prepared TFDS sets; '' is TFDS's default
+    data.image_size = ''  # '64' or '48x80' (height x width); '' as is
+    data.channels = 0  # 1, 3 or 4; 0: 1 where all are grey, else 3
+    data.crop = 'center'  # one of pictures.CROPS: to other proportions
+    data.background = 'white'  # behind transparency, beside padding
+    data.flip = False  # mirror each real image with chance 1/2
+    data.dequantize = False  # noise of one level on real images
+    data.classes = ''  # names of those to keep, such as '3,7'; '' is all
+    data.test_share = 0.0  # held out as split 'test'; not of TFDS
+    data.limit = 0  # most images, evenly drawn; 0 is all
+    data.max_bad = 0.01  # largest share of bad files; more stop the run
+    data.feed = 'auto'  # one of build.FEEDS: 'resident' or 'streaming'
+    data.resident_share = 0.25  # of memory that resident images may take
+    data.modes = 10  # manifold: number of modes
+    data.dimension = 2  # manifold: of the plane that the modes lie in
+    data.ambient = 16  # manifold: coordinates of a point
+    data.std = 0.05  # manifold: deviation of a mode along its plane
+    return data
 
 
 def _network_config():
@@ -235,6 +242,26 @@ def image_size(config):
     return int(match[1]), int(match[2] or match[1])
 
 
+def algorithm_name(config):
+    """Name what trains, one of `build.ALGORITHMS`."""
+    if config.algorithm == 'adversarial' and config.baseline.name:
+        return 'reconstruction'
+    return config.algorithm
+
+
+def of_source(config, name):
+    """Return the config in which `data` is the group of one source.
+
+    Where an algorithm has several sources, each has a group of the data keys
+    under `data`; one source has `data` itself.
+    """
+    if name not in config.data:
+        return config
+    own = config.copy_and_resolve_references()
+    own.data = config.data[name].copy_and_resolve_references()
+    return own
+
+
 def discriminator_name(config):
     """Name D's network: as an autoencoder where the loss is about energies."""
     name = config.discriminator.name
@@ -248,7 +275,7 @@ def encoder(config):
 
     None for a GAN, and for codes that are a table or given.
     """
-    if config.baseline.name not in game.ENCODED:
+    if config.baseline.name not in reconstruction.ENCODED:
         return None
     return networks.NETWORKS[config.discriminator.name].encoder
 

@@ -24,8 +24,8 @@ from gan_jax import train
 from gan_jax.data import sources
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
-from gan_jax.steps import adversarial
-from gan_jax.steps import game
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import game
 
 SHAPE = (2, 2, 1)  # of the images of `batch`
 
@@ -88,7 +88,7 @@ class LinearDiscriminator(nn.Module):
 
 def linear_gan(**changes):
     """Give a GAN whose updates can be computed by hand: linear nets, SGD."""
-    gan = game.GAN(
+    gan = adversarial.Adversarial(
         generator=LinearGenerator(),
         discriminator=LinearDiscriminator(),
         g_tx=optax.identity(),
@@ -119,7 +119,7 @@ def batch(d_steps=1, size=6, seed=0):
 
 def start(gan):
     """Give the initial state for images of `SHAPE`."""
-    return adversarial.init(gan, jax.random.key(1), SHAPE)
+    return game.init(gan, jax.random.key(1), SHAPE)
 
 
 def step(gan, state, given, **changes):
@@ -213,7 +213,7 @@ def untrained(config, workdir, images=None, labels=None):
         sources.from_arrays(images, labels, request=build.request(config))
     )
     shape = dataset.images.shape[1:]
-    gan = build.gan(config, shape, len(dataset.classes), len(dataset.images))
+    gan = build.algorithm(config, build.form(shape, len(dataset.classes), len(dataset.images)))
     state = train._initial_state(gan, config, shape)
     random = np.random.RandomState(0)
 
@@ -237,10 +237,10 @@ def untrained(config, workdir, images=None, labels=None):
             'second': np.float32(factor @ factor.T) + 1,
         }
     state = state.replace(
-        step=np.int32(4), generator=player(state.generator),
-        discriminator=player(state.discriminator), memory=memory,
-        ema_params=jax.tree.map(draw, state.ema_params),
-        ema_stats=jax.tree.map(draw, state.ema_stats),
+        step=np.int32(4), generator=player(state.players['generator']),
+        discriminator=player(state.players['discriminator']), memory=memory,
+        ema_params=jax.tree.map(draw, state.averages['generator'].params),
+        ema_stats=jax.tree.map(draw, state.averages['generator'].stats),
     )
     workdir = run_folder.at(workdir)
     workdir.mkdir(parents=True, exist_ok=True)

@@ -100,7 +100,7 @@ def cases(options, folder, count=CASES):
     """Yield a `tools.Case` for each damage; half to readers of the folder."""
     whole, draw = folder / 'whole', random.Random(options.seed)
     config = make_run(whole)
-    gan = build.gan(config, (8, 8, 1), 0)
+    gan = build.algorithm(config, build.form((8, 8, 1), 0))
     abstract = build.abstract_state(gan, (8, 8, 1))
     state, lines = restore(whole, abstract, read_only=True)
     assert int(state.step) == SAVED[-1] and not lines, lines

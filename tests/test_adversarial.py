@@ -7,9 +7,9 @@ import pytest
 
 import helpers
 from helpers import batch, leaves_equal, linear_gan, start, step
-from gan_jax.steps import adversarial
-from gan_jax.steps import sights
-from gan_jax.steps import updates
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import sights
+from gan_jax.algorithms import updates
 
 
 def test_g_learns_through_the_d_that_was_just_updated():
@@ -17,7 +17,7 @@ def test_g_learns_through_the_d_that_was_just_updated():
     state = start(gan)
     after, _ = step(gan, state, batch())
     frozen, _ = step(gan, state, batch(), d_learning_rate=jnp.float32(0))
-    assert not leaves_equal(after.generator.params, frozen.generator.params)
+    assert not leaves_equal(after.players['generator'].params, frozen.generator.params)
 
 
 @pytest.mark.parametrize('d_steps', [1, 2])
@@ -43,8 +43,8 @@ def test_counters_and_optimizers_count_their_own_updates(d_steps):
         state, _ = step(gan, state, batch(d_steps))
     assert int(state.step) == 2
     assert int(state.position) == 2 * d_steps
-    assert int(state.generator.opt_state.count) == 2
-    assert int(state.discriminator.opt_state.count) == 2 * d_steps
+    assert int(state.players['generator'].opt_state.count) == 2
+    assert int(state.players['discriminator'].opt_state.count) == 2 * d_steps
 
 
 def test_each_d_update_sees_its_own_images():
@@ -55,7 +55,7 @@ def test_each_d_update_sees_its_own_images():
     first, _ = step(gan, start(gan), given)
     for other in (swapped, doubled):
         second, _ = step(gan, start(gan), other)
-        assert not leaves_equal(first.discriminator, second.discriminator)
+        assert not leaves_equal(first.players['discriminator'], second.players['discriminator'])
 
 
 def test_noise_changes_with_the_step():
@@ -107,8 +107,8 @@ def test_g_moves_g_steps_times_with_fresh_latents():
                 state=after, key=jax.random.fold_in(step_key, 1 + number)
             ), given.images[number], given.slots,
         )
-    assert leaves_equal(both.generator, after.generator)
-    assert leaves_equal(both.discriminator, after.discriminator)
+    assert leaves_equal(both.generator, after.players['generator'])
+    assert leaves_equal(both.discriminator, after.players['discriminator'])
 
 
 def thresholds(d, g):
@@ -129,8 +129,8 @@ def test_adaptive_above_every_loss_moves_g_once():
     gan = linear_gan(schedule='adaptive', d_steps=3, g_steps=2)
     state = start(gan)
     after, metrics = step(gan, state, batch(3), **thresholds(9, 9))
-    assert leaves_equal(after.discriminator, state.discriminator)
-    assert not leaves_equal(after.generator, state.generator)
+    assert leaves_equal(after.players['discriminator'], state.players['discriminator'])
+    assert not leaves_equal(after.players['generator'], state.players['generator'])
     assert metrics['d/updates'] == 0 and metrics['g/updates'] == 1
     assert int(after.step) == 1 and int(after.position) == 3
 
@@ -150,7 +150,7 @@ def test_adaptive_stops_at_the_first_loss_that_is_not_above():
     assert metrics['d/loss'] == np.float32(losses_seen[0])
     one = batch(4)._replace(images=batch(4).images[:1])
     single, _ = step(linear_gan(), state, one)
-    assert leaves_equal(after.discriminator, single.discriminator)
+    assert leaves_equal(after.players['discriminator'], single.discriminator)
 
 
 def test_guarded_steps_make_the_adaptive_step_piece_by_piece():
@@ -194,11 +194,11 @@ def test_critic_step_moves_d_alone_and_counts_its_batches():
     state = start(gan)
     arguments = (gan, helpers.hyperparams(), state, batch(2))
     after, _ = adversarial.critic_step(*arguments, jax.random.key(2), 3)
-    assert leaves_equal(after.generator, state.generator)
-    assert not leaves_equal(after.discriminator, state.discriminator)
+    assert leaves_equal(after.players['generator'], state.players['generator'])
+    assert not leaves_equal(after.players['discriminator'], state.players['discriminator'])
     assert int(after.step) == 0 and int(after.position) == 2
     other, _ = adversarial.critic_step(*arguments, jax.random.key(2), 5)
-    assert not leaves_equal(after.discriminator, other.discriminator)
+    assert not leaves_equal(after.players['discriminator'], other.discriminator)
 
 
 def test_unrolling_moves_d_by_one_plain_update():
@@ -207,5 +207,5 @@ def test_unrolling_moves_d_by_one_plain_update():
     state = start(plain)
     after, _ = step(unrolled, state, batch())
     expected, _ = step(plain, state, batch())
-    assert leaves_equal(after.discriminator, expected.discriminator)
-    assert not leaves_equal(after.generator, expected.generator)
+    assert leaves_equal(after.players['discriminator'], expected.discriminator)
+    assert not leaves_equal(after.players['generator'], expected.generator)

@@ -21,10 +21,10 @@ from gan_jax import sampling
 from gan_jax import train
 from gan_jax.data import sources
 from gan_jax.networks import encoders
-from gan_jax.steps import adversarial
-from gan_jax.steps import baselines
-from gan_jax.steps import game
-from gan_jax.steps import sights
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import baselines
+from gan_jax.algorithms import game
+from gan_jax.algorithms import sights
 
 
 def configure(name, **changes):
@@ -39,7 +39,7 @@ def configure(name, **changes):
 
 def start(config, count=8, shape=(4, 4, 1)):
     """Give (gan, state, batch, step) of a config."""
-    gan = build.gan(config, shape, num_classes=5, num_images=40)
+    gan = build.algorithm(config, build.form(shape, num_classes=5, num_images=40))
     state = game.init(gan, jax.random.key(0), shape)
     batch = game.Batch(
         images=helpers.random_images(count, shape)[None],
@@ -62,7 +62,7 @@ def test_autoencoder_goes_down_its_own_error(name, options):
         **{f'baseline.{k}': v for k, v in options.items()},
     })
     gan, state, batch, step = start(config)
-    images = game.to_unit_range(batch.images[0])
+    images = algorithm.to_unit_range(batch.images[0])
 
     def loss(g_params, d_params):
         codes = gan.discriminator.apply(
@@ -74,20 +74,20 @@ def test_autoencoder_goes_down_its_own_error(name, options):
         ).mean()
 
     value, grads = jax.value_and_grad(loss, (0, 1))(
-        state.generator.params, state.discriminator.params
+        state.players['generator'].params, state.players['discriminator'].params
     )
     new, metrics = step(state, batch, jax.random.key(1))
     np.testing.assert_allclose(metrics['g/loss'], value, rtol=1e-5)
     decay = 0.1  # of the EMA at the first step
-    chex.assert_trees_all_close(new.ema_params, jax.tree.map(
+    chex.assert_trees_all_close(new.averages['generator'].params, jax.tree.map(
         lambda old, moved: decay * old + (1 - decay) * moved,
-        state.ema_params, new.generator.params,
+        state.averages['generator'].params, new.players['generator'].params,
     ), atol=1e-7)
     for player, tx, grad in (
-            (new.generator, gan.g_tx, grads[0]),
-            (new.discriminator, gan.d_tx, grads[1])):
-        before = (state.generator if player is new.generator
-                  else state.discriminator)
+            (new.players['generator'], gan.g_tx, grads[0]),
+            (new.players['discriminator'], gan.d_tx, grads[1])):
+        before = (state.players['generator'] if player is new.players['generator']
+                  else state.players['discriminator'])
         direction, _ = tx.update(grad, before.opt_state, before.params)
         expected = jax.tree.map(
             lambda p, d: p - 2e-4 * d, before.params, direction
@@ -104,8 +104,8 @@ def test_vae_minimises_minus_the_evidence_bound_less_a_constant():
     )
     np.testing.assert_allclose(metrics['g/loss'], expected, rtol=1e-6)
     outputs = gan.discriminator.apply(
-        {'params': state.discriminator.params},
-        game.to_unit_range(batch.images[0]), train=True,
+        {'params': state.players['discriminator'].params},
+        algorithm.to_unit_range(batch.images[0]), train=True,
     )
     kl = reconstructions.kl_from_standard_normal(
         outputs[:, :3], outputs[:, 3:]
@@ -129,7 +129,7 @@ def test_codes_of_a_vae_have_its_mean_and_deviation():
     assert kl.shape == (20_000,)
     images = batch.images[0]
     whole = gan.discriminator.apply(
-        {'params': state.discriminator.params}, game.to_unit_range(images),
+        {'params': state.players['discriminator'].params}, algorithm.to_unit_range(images),
         train=False,
     )
     np.testing.assert_array_equal(
@@ -155,11 +155,11 @@ def test_only_the_codes_of_the_batch_move_and_stay_in_the_ball():
         'd_optimizer.name': 'sgd', 'd_optimizer.learning_rate': 50.0,
     })
     _, state, batch, step = start(config)
-    before = np.asarray(state.discriminator.params['codes'])
+    before = np.asarray(state.players['discriminator'].params['codes'])
     np.testing.assert_allclose(np.linalg.norm(before, axis=1), 1, rtol=1e-5)
     for _ in range(20):
         state, metrics = step(state, batch, jax.random.key(1))
-    after = np.asarray(state.discriminator.params['codes'])
+    after = np.asarray(state.players['discriminator'].params['codes'])
     moved = np.abs(after - before).max(1) > 1e-6
     assert moved.tolist() == [3 <= n < 11 for n in range(40)]
     assert (np.linalg.norm(after, axis=1) <= 1 + 1e-6).all()
@@ -214,9 +214,9 @@ def test_fitted_latents_have_the_moments_of_codes():
 def test_moments_are_those_of_the_codes_seen():
     config = configure('autoencoder')
     gan, state, batch, step = start(config)
-    images = game.to_unit_range(batch.images[0])
+    images = algorithm.to_unit_range(batch.images[0])
     codes = np.asarray(gan.discriminator.apply(
-        {'params': state.discriminator.params}, images, train=True
+        {'params': state.players['discriminator'].params}, images, train=True
     ))
     new, _ = step(state, batch, jax.random.key(1))
     share = 0.9  # of the new, at the first step
@@ -240,14 +240,14 @@ def test_autoencoder_of_points_learns_a_plane(tmp_path):
     config.batch_size = 64
     run = train.train(config, tmp_path)
     points = build.dataset(config).images
-    made = sampling.reconstruct(run.gan, run.state, points[:500])
+    made = sampling.reconstruct(run.algorithm, run.state, points[:500])
     assert np.square(made - points[:500]).mean() < 0.05 * points.var()
 
 
 def test_pictures_are_of_held_out_images():
     config = configure('vae', **{'data.test_share': 0.2})
     dataset = build.dataset(config)
-    gan = build.gan(config, dataset.images.shape[1:])
+    gan = build.algorithm(config, build.form(dataset.images.shape[1:]))
     shown = train._unseen(config, gan, dataset)
     held_out = sources.load(build.request(config)._replace(split='test'))
     rows = {image.tobytes() for image in held_out.images}
@@ -275,7 +275,7 @@ def test_codes_of_a_run_come_back(tmp_path):
     config = configure('glo', latent='fitted')
     run = train.train(config, tmp_path, images=helpers.random_images(32))
     gan, state = sampling.load(tmp_path)
-    assert state.discriminator.params['codes'].shape == (32, 3)
+    assert state.players['discriminator'].params['codes'].shape == (32, 3)
     assert (sampling.sample(gan, state, range(3)) == run.sample(range(3))).all()
     with pytest.raises(errors.ConfigError, match='no encoder'):
         sampling.reconstruct(gan, state, helpers.random_images(2))
@@ -287,7 +287,7 @@ def test_given_codes_say_class_angle_and_scale():
     turn = sights.Turn(
         gan, build.hyperparams(config), state, jax.random.key(0)
     )
-    images = game.to_unit_range(batch.images[0])
+    images = algorithm.to_unit_range(batch.images[0])
     labels = jnp.arange(8) % 5
     posed, codes = baselines.pose(turn, images, batch.slots, labels)
     assert codes.shape == (8, 7)
@@ -361,9 +361,8 @@ def test_what_does_not_fit_is_refused(changes, message):
 @pytest.mark.parametrize('name', ['autoencoder', 'given', 'glo', 'vae'])
 def test_decoder_is_the_generator_of_dcgan(name):
     made = [
-        build.gan(
-            recipe.load(ROOT / 'configs' / f'{stem}.py'), (32, 32, 1),
-            num_classes=10, num_images=2,
-        ).generator for stem in (name, 'dcgan')
+        build.algorithm(
+            recipe.load(ROOT / 'configs' / f'{stem}.py'), build.form((32, 32, 1),
+            num_classes=10, num_images=2)).generator for stem in (name, 'dcgan')
     ]
     assert made[0] == made[1]

@@ -15,14 +15,14 @@ from gan_jax import errors
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import manifest
 from gan_jax.runtime import parallel
-from gan_jax.steps import adversarial
+from gan_jax.algorithms import adversarial
 
 
 @pytest.fixture
 def state():
     """A state as the loop saves it: NumPy arrays, empty branches and all."""
     gan = helpers.linear_gan()
-    made = adversarial.init(gan, jax.random.key(0), (2, 2, 1))
+    made = game.init(gan, jax.random.key(0), (2, 2, 1))
     return jax.tree.map(np.asarray, made)
 
 

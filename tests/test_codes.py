@@ -10,7 +10,7 @@ import helpers
 from gan_jax import errors
 from gan_jax import sampling
 from gan_jax import train
-from gan_jax.steps import game
+from gan_jax.algorithms import game
 
 script, parse = helpers.load_script('codes')
 

@@ -70,7 +70,7 @@ def exports(tmp_path_factory):
             'images': helpers.random_images(32, shape), 'labels': LABELS
         }
         run = helpers.untrained(config, root / 'run', **given)
-        exporting.write(root / 'out', root / 'run', run.gan, run.state)
+        exporting.write(root / 'out', root / 'run', run.algorithm, run.state)
         made[name] = run, root / 'out'
     return made
 
@@ -149,9 +149,9 @@ def test_tensors_are_the_weights_by_name(exports):
     run, folder = exports['images']
     found = safetensors.load_file(folder / 'generator.safetensors')
     assert {value.dtype for value in found.values()} == {np.dtype('float32')}
-    params = jax.tree.leaves((run.state.ema_params, run.state.ema_stats))
+    params = jax.tree.leaves((run.state.averages['generator'].params, run.state.averages['generator'].stats))
     assert len(found) == len(params)
-    kernel = run.state.ema_params['ConvTranspose_0']['kernel']
+    kernel = run.state.averages['generator'].params['ConvTranspose_0']['kernel']
     np.testing.assert_array_equal(
         found['params.ConvTranspose_0.kernel'], kernel
     )
@@ -175,7 +175,7 @@ def test_card_tells_what_the_run_folder_knows(exports):
                    'support': {'value': None, 'floor': None},
                    'probe': {'pixels': 0.5}},
     } for step, value in ((4, 12.25), (2, 99.5))]))
-    card = exporting.card(run.workdir, run.gan, run.state)
+    card = exporting.card(run.workdir, run.algorithm, run.state)
     assert '32 images of 8x8x1, classes 0, 1, 2' in card
     assert '4 of 4, batches of 8' in card and '`labels` int32 [B]' in card
     assert '| fid | 12.25 | 2.5 |' in card and '99.5' not in card
@@ -185,7 +185,7 @@ def test_card_tells_what_the_run_folder_knows(exports):
     told = json.loads(data.read_text())
     del told['count']  # as older runs have it
     data.write_text(json.dumps(told))
-    raw = exporting.card(run.workdir, run.gan, run.state, 'raw')
+    raw = exporting.card(run.workdir, run.algorithm, run.state, 'raw')
     assert 'images of 8x8x1' in raw
     assert 'fid' not in raw and 'the generator as it is' in raw
 
@@ -203,6 +203,6 @@ def test_command_exports_other_weights(exports, tmp_path):
     program = jax_export.deserialize(
         bytearray((out / 'generator.stablehlo').read_bytes())
     )
-    images = program.call(sampling.latents_of(run.gan, SEEDS))
+    images = program.call(sampling.latents_of(run.algorithm, SEEDS))
     expected = run.sample(SEEDS, weights='raw')
     np.testing.assert_allclose(images, expected, atol=1e-5)

@@ -19,8 +19,8 @@ from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax.losses import LOSSES
 from gan_jax.regularizers import REGULARIZERS
-from gan_jax.steps import adversarial
-from gan_jax.steps import game
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import game
 
 SHAPE = (8, 8, 1)
 PENALTIES = ['', *REGULARIZERS]
@@ -52,7 +52,7 @@ def config_of(loss, penalty, schedule):
 
 def pieces(config, shape=SHAPE):
     """Give (GAN, its hyper-parameters, a batch) for a config."""
-    gan = build.gan(config, shape, num_classes=3)
+    gan = build.algorithm(config, build.form(shape, num_classes=3))
     count, size = game.draws_per_step(gan), config_lib.images_per_batch(config)
     images = helpers.random_images(count * size, shape)
     if len(shape) == 1:
@@ -80,7 +80,7 @@ def trace(config, shape=SHAPE):
 def run(config, num_steps):
     """Run steps; returns (state, metrics)."""
     gan, hyperparams, batch = pieces(config)
-    state = adversarial.init(gan, jax.random.key(1), SHAPE)
+    state = game.init(gan, jax.random.key(1), SHAPE)
     for _ in range(num_steps):  # op by op: to compile each would take minutes
         state, metrics = adversarial.train_step(
             gan, hyperparams, state, batch, jax.random.key(2)

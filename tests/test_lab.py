@@ -148,7 +148,7 @@ def test_every_control_has_words_and_a_group():
 def test_every_choice_traces(change):
     settings = tiny(**change)
     config = settings_lib.config(settings, settings.gans[0])
-    gan = build.gan(config, (2,))
+    gan = build.algorithm(config, build.form((2,)))
     key = jax.random.key(0)
     state = jax.eval_shape(
         lambda key: programs._init(gan, (2,), key, 0.01), key
@@ -264,12 +264,12 @@ def test_what_fits_is_carried_over_a_change():
     (new,) = session.states
     assert int(new.step) == 4 and 'lecam' in new.memory
     jax.tree.map(
-        np.testing.assert_array_equal, new.generator, old.generator
+        np.testing.assert_array_equal, new.players['generator'], old.players['generator']
     )
     session.change(tiny(optimizer='sgd'))
     jax.tree.map(
         np.testing.assert_array_equal, session.states[0].generator.params,
-        old.generator.params,
+        old.players['generator'].params,
     )
     assert session.looks()[0]['metrics']
     session.change(tiny(g_width=5))
@@ -395,7 +395,7 @@ def test_line_shows_the_best_d():
     )
     (state,) = session.states
     logits = session._players[0].program.gan.discriminator.apply(
-        {'params': state.discriminator.params}, x[:, None], train=False
+        {'params': state.players['discriminator'].params}, x[:, None], train=False
     ).logits
     np.testing.assert_allclose(
         look['curve'], jax.nn.sigmoid(logits), atol=1e-6

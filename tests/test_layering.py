@@ -22,7 +22,7 @@ FLOORS = {
     'checks': 4.5,
     'build': 5, 'films': 5, 'recipe': 5,
     'evaluation': 6, 'population': 6, 'programs': 6, 'sampling': 6,
-    'evaluating': 6.5, 'exporting': 6.5, 'non_finite': 6.5, 'run_folder': 6.5,
+    'evaluating': 6.5, 'exporting': 6.5, 'nan_guard': 6.5, 'run_folder': 6.5,
     'ways': 6.5,
     'inversion': 6.7, 'probes': 6.7, 'quizzing': 6.7, 'watch': 6.7,
     'diagnosing': 6.8, 'reporting': 6.8,

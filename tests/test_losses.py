@@ -242,10 +242,10 @@ def test_the_loss_that_readme_adds_trains(monkeypatch):
     config = helpers.tiny_mlp()
     config.loss.name = 'absolute'
     checks.validate(config)
-    gan = build.gan(config, helpers.SHAPE)
+    gan = build.algorithm(config, build.form(helpers.SHAPE))
     state = helpers.start(gan)
     after, metrics = helpers.step(gan, state, helpers.batch())
     assert np.isfinite(metrics['d/loss'])
     assert not helpers.leaves_equal(
-        after.generator.params, state.generator.params
+        after.players['generator'].params, state.players['generator'].params
     )

@@ -53,7 +53,7 @@ def test_every_setting_of_every_table_builds():
             config = script.configure(setting)
             assert config.data.name == setting.source
             shape = (build.mixture(config).ambient,)
-            build.gan(config, shape)
+            build.algorithm(config, build.form(shape))
     assert len(mode_settings.WIDE) == 24
 
 
@@ -87,7 +87,7 @@ def test_pacgans_networks_have_its_weights():
         'generator.width': 40, 'discriminator.width': 40,
     })
     state = population_lib.Population(config, (0,)).init()
-    for player in (state.generator, state.discriminator):
+    for player in (state.players['generator'], state.players['discriminator']):
         for name, layer in player.params.items():
             if name.startswith('Dense'):
                 kernel = np.asarray(layer['kernel'])
@@ -208,7 +208,7 @@ def test_a_seed_that_fails_is_counted_and_named(command, tmp_path, capsys):
 
     def broken(self):
         states = jax.tree.map(np.array, init(self))
-        states.generator.params['Dense_0']['kernel'][1] = np.nan
+        states.players['generator'].params['Dense_0']['kernel'][1] = np.nan
         return states
 
     with pytest.MonkeyPatch.context() as patch:
@@ -286,5 +286,5 @@ def test_pytorchs_players_have_our_sizes():
     theirs.turn(1)
     assert all((p != q).any() for p, q in zip(before, theirs.parameters()))
     state = jax.eval_shape(population_lib.Population(config, (0,)).init)
-    ours = jax.tree.leaves((state.generator.params, state.discriminator.params))
+    ours = jax.tree.leaves((state.players['generator'].params, state.players['discriminator'].params))
     assert sum(leaf.size for leaf in ours) == sum(p.numel() for p in before)

@@ -10,12 +10,12 @@ import helpers
 from conftest import ROOT
 from gan_jax import errors
 from gan_jax import losses
-from gan_jax import non_finite
+from gan_jax import nan_guard
 from gan_jax import regularizers
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.data import sources
-from gan_jax.steps import updates
+from gan_jax.algorithms import updates
 
 BAD_STEP = 3  # state.step in the step that goes wrong, which is the fourth
 
@@ -127,7 +127,7 @@ def test_every_schedule_stops(
         run(tmp_path, config)
     _, state = sampling.load(tmp_path)
     assert int(state.step) == BAD_STEP
-    assert not non_finite.first_bad(state)
+    assert not nan_guard.first_bad(state)
 
 
 def test_data_are_named(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from gan_jax import recipe
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.data import sources
-from gan_jax.steps import adversarial
+from gan_jax.algorithms import adversarial
 
 RECIPE = ROOT / 'configs' / 'mixtures.py'
 GAMES = {
@@ -67,8 +67,8 @@ def row(states, index):
 def learnt(state):
     """Give what training changes; Adam's tiny moments are left out."""
     return (
-        state.step, state.position, state.generator.params,
-        state.generator.stats, state.discriminator.params, state.ema_params,
+        state.step, state.position, state.players['generator'].params,
+        state.players['generator'].stats, state.players['discriminator'].params, state.averages['generator'].params,
         state.memory,
     )
 
@@ -111,7 +111,7 @@ def test_a_seed_that_fails_stands_still_alone():
     together = population.Population(config, (0, 1))
     states, _ = together.advance(together.init(), 2)
     states = jax.tree.map(np.array, states)
-    states.generator.params['Dense_0']['kernel'][1] = np.nan
+    states.players['generator'].params['Dense_0']['kernel'][1] = np.nan
     before = row(states, 1)
     states, metrics = together.advance(states, 2)
     assert np.asarray(states.alive).tolist() == [True, False]
@@ -120,7 +120,7 @@ def test_a_seed_that_fails_stands_still_alone():
     for name in ('params', 'opt_state'):
         np.testing.assert_equal(
             jax.tree.leaves(getattr(row(states, 1).generator, name)),
-            jax.tree.leaves(getattr(before.generator, name)),
+            jax.tree.leaves(getattr(before.players['generator'], name)),
         )
 
 

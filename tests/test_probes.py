@@ -9,7 +9,7 @@ import helpers
 from gan_jax import build
 from gan_jax import probes
 from gan_jax.data import sources
-from gan_jax.steps import game
+from gan_jax.algorithms import game
 
 RANDOM = np.random.RandomState(0)
 
@@ -75,7 +75,7 @@ def blobs(count=400, seed=0):
 
 
 def start(config, dataset):
-    gan = build.gan(config, dataset.images.shape[1:], len(dataset.classes))
+    gan = build.algorithm(config, build.form(dataset.images.shape[1:], len(dataset.classes)))
     state = game.init(gan, jax.random.key(0), dataset.images.shape[1:])
     return gan, jax.tree.map(np.asarray, state)
 
@@ -175,7 +175,7 @@ def test_no_layer_of_a_player_is_out_of_reach():
     found = probes.Probe(config, dataset).numbers(gan, state)
     norms = {k: v for k, v in found.items() if '_grad/' in k}
     kernels = [
-        leaf for player in (state.generator, state.discriminator)
+        leaf for player in (state.players['generator'], state.players['discriminator'])
         for path, leaf in jax.tree_util.tree_leaves_with_path(player.params)
         if 'kernel' in str(path[-1])
     ]
@@ -188,7 +188,7 @@ def test_gradients_of_layers_are_those_of_jax():
     probe = probes.Probe(config, dataset)
     found = probe.numbers(gan, state)
     (real, _), _ = probe._shown
-    player = state.discriminator
+    player = state.players['discriminator']
 
     def mean(params, images):
         return gan.discriminator.apply(

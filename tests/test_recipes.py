@@ -49,7 +49,7 @@ def test_recipe_validates_and_fits_its_data(path, argument):
             checks.validate(config)
         config.data.path = 'my/images'
     checks.validate(config)
-    build.gan(config, SHAPES[config.data.name], num_classes=10)
+    build.algorithm(config, build.form(SHAPES[config.data.name], num_classes=10))
     assert f'--config=configs/{path.name}' in path.read_text()
 
 

@@ -18,7 +18,7 @@ from gan_jax.reporting import looking
 from gan_jax.reporting import page
 from gan_jax.reporting import pictures
 from gan_jax.runtime import writer
-from gan_jax.steps import game
+from gan_jax.algorithms import game
 from test_gathering import folder
 
 EVIL = '<script>alert(1)</script>'
@@ -222,7 +222,7 @@ def test_scores_are_the_logits_of_each_sample(packing):
     state = helpers.start(gan)
     samples = np.random.RandomState(0).randn(128, *helpers.SHAPE)
     samples = samples.astype(np.float32)
-    (dense,) = state.discriminator.params.values()
+    (dense,) = state.players['discriminator'].params.values()
     copies = game.pack(jnp.repeat(samples, packing, 0), packing)
     expected = np.asarray(copies).reshape(128, -1) @ dense['kernel'][:, 0]
     np.testing.assert_allclose(

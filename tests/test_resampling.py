@@ -351,10 +351,10 @@ def test_decoder_of_a_configured_autoencoder_follows_the_encoder(
     config.discriminator.kernel_size = 3
     checks.validate(config)
     shape = (16, 24, 1)
-    state = build.abstract_state(build.gan(config, shape), shape)
+    state = build.abstract_state(build.algorithm(config, build.form(shape)), shape)
     sides = {
         name: layer['kernel'].shape[:2]
-        for name, layer in state.discriminator.params.items()
+        for name, layer in state.players['discriminator'].params.items()
         if name.startswith('Conv')
     }
     assert sides == {'Conv_0': (3, 3), 'Conv_1': (3, 3), **layers_and_sides}

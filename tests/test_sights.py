@@ -12,7 +12,7 @@ from gan_jax import build
 from gan_jax import train
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
-from gan_jax.steps import sights
+from gan_jax.algorithms import sights
 
 KEY = jax.random.key(3)
 
@@ -34,10 +34,10 @@ class FirstPixel(nn.Module):
 def test_packed_d_sees_tuples_and_g_makes_all_of_them():
     gan = linear_gan(packing=2)
     state = start(gan)
-    assert state.discriminator.params['Dense_0']['kernel'].shape == (8, 1)
+    assert state.players['discriminator'].params['Dense_0']['kernel'].shape == (8, 1)
     given = batch(size=6)
     sides = sights.sides_of(
-        turn(gan, state), state.generator.params, {}, given.images[0],
+        turn(gan, state), state.players['generator'].params, {}, given.images[0],
         given.slots, None,
         *(2 * [sights.draw_latents(turn(gan, state), given.slots)])
     )
@@ -46,7 +46,7 @@ def test_packed_d_sees_tuples_and_g_makes_all_of_them():
     np.testing.assert_array_equal(sides.z_slots, np.arange(6))
     after, metrics = step(gan, state, given)
     assert np.isfinite(list(metrics.values())).all()
-    assert not leaves_equal(after.generator, state.generator)
+    assert not leaves_equal(after.players['generator'], state.players['generator'])
 
 
 def test_packing_with_a_penalty_on_z_and_one_on_images():
@@ -65,10 +65,10 @@ def test_run_with_packing_draws_so_many_more_images(tmp_path):
     config = helpers.tiny_mlp()
     config.packing = 2
     run = train.train(config, tmp_path, images=helpers.random_images())
-    kernel = run.state.discriminator.params['Dense_0']['kernel']
+    kernel = run.state.players['discriminator'].params['Dense_0']['kernel']
     assert kernel.shape[0] == 2 * 64
     assert run.sample(range(3)).shape == (3, 8, 8, 1)
-    gan = build.gan(config, (8, 8, 1))
+    gan = build.algorithm(config, build.form((8, 8, 1)))
     feed = build.feed(config, build.sources.from_arrays(
         helpers.random_images(), None
     ))
@@ -252,10 +252,10 @@ def test_real_images_alone_are_mirrored_or_dequantised(option):
         here = turn(gan, state)
         z = sights.draw_latents(here, given.slots)
         fakes = gan.generator.apply(
-            {'params': state.generator.params}, z, train=True
+            {'params': state.players['generator'].params}, z, train=True
         )
         return sights.sides_of(
-            here, state.generator.params, {}, given.images[0], given.slots,
+            here, state.players['generator'].params, {}, given.images[0], given.slots,
             None, z, fakes,
         )
 

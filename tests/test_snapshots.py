@@ -13,8 +13,8 @@ from gan_jax import errors
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.runtime import parallel
-from gan_jax.steps import game
-from gan_jax.steps import latents
+from gan_jax.algorithms import game
+from gan_jax.algorithms import latents
 
 IMAGES = helpers.random_images()
 COUNT, EVERY, STEPS = 3, 2, 10  # snapshots at 2, 4, ...; 8 is the first's place
@@ -53,11 +53,11 @@ def test_average_is_of_the_generators_of_the_last_due_steps():
     state, generators = helpers.start(gan), []
     for number in range(1, STEPS + 1):
         state, _ = step(state, helpers.batch(seed=number))
-        generators.append(state.generator)
+        generators.append(state.players['generator'])
         assert state.memory['snapshots']['taken'] == number // EVERY
         if number >= EVERY:
             assert_average(state, generators)
-    assert set(state.generator.stats) == {'batch_stats', 'spectral'}
+    assert set(state.players['generator'].stats) == {'batch_stats', 'spectral'}
     assert not helpers.leaves_equal(generators[-1], generators[-EVERY])
 
 
@@ -144,7 +144,7 @@ def test_samples_come_from_the_weights_that_are_named(trained):
     gan, state = sampling.load(trained.workdir)
     last = generators_of(trained.workdir)[EVERY - 1::EVERY][-COUNT:]
     params = {
-        'ema': state.ema_params, 'raw': state.generator.params,
+        'ema': state.averages['generator'].params, 'raw': state.players['generator'].params,
         'snapshots': mean_of([player.params for player in last]),
     }
     assert params.keys() == game.WEIGHTS.keys()

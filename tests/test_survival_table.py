@@ -71,15 +71,15 @@ def test_games_that_are_killed_remember_what_they_claim(game):
     config.update_from_flattened_dict(survival_kills.changes_of(game))
     checks.validate(config)
     shape = (survival_kills.SIDE, survival_kills.SIDE, 1)
-    state = build.abstract_state(build.gan(config, shape, 0), shape)
+    state = build.abstract_state(build.algorithm(config, build.form(shape, 0)), shape)
     expected = {
         'memory': {'history', 'augment', 'snapshots'},
         'began': {'loss', 'history', 'snapshots'},
     }.get(game.features, set())
     assert expected <= set(state.memory)
     if game.features == 'norms':
-        assert set(state.generator.stats) == {'batch_stats', 'spectral'}
-        assert 'spectral' in state.discriminator.stats
+        assert set(state.players['generator'].stats) == {'batch_stats', 'spectral'}
+        assert 'spectral' in state.players['discriminator'].stats
 
 
 @pytest.fixture(scope='module')

@@ -107,7 +107,7 @@ def test_each_member_is_a_run_of_its_own_config(tmp_path):
     alone = train.train(config, tmp_path / 'alone')
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
-        state.generator.params, alone.state.generator.params,
+        state.players['generator'].params, alone.state.players['generator'].params,
     )
     lines = (folder / 'metrics.jsonl').read_text().splitlines()
     assert [json.loads(line)['step'] for line in lines] == [2, 4]

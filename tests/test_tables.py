@@ -26,10 +26,10 @@ from gan_jax.networks import autoencoder
 from gan_jax.networks import conditioning
 from gan_jax.networks import layers
 from gan_jax.networks import resampling
-from gan_jax.steps import adversarial
-from gan_jax.steps import baselines
-from gan_jax.steps import game
-from gan_jax.steps import latents
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import baselines
+from gan_jax.algorithms import game
+from gan_jax.algorithms import latents
 
 DATA = (ROOT / 'gan_jax' / 'data' / 'README.md').read_text()
 DATA_NAMES = [

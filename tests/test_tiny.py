@@ -11,8 +11,8 @@ from gan_jax import build
 from gan_jax import recipe
 from gan_jax.networks import convolutions
 from gan_jax.networks import tiny
-from gan_jax.steps import adversarial
-from gan_jax.steps import game
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import game
 
 SHAPE = (28, 28, 3)
 
@@ -61,7 +61,7 @@ def test_sides_halve_and_are_rounded_up(shape, expected):
 
 
 def test_generator_has_the_papers_layers():
-    gan = build.gan(of_recipe(), SHAPE)
+    gan = build.algorithm(of_recipe(), build.form(SHAPE))
     params = build.abstract_state(gan, SHAPE).generator.params
     assert shapes(params) == {
         'Dense_0.kernel': (256, 4 * 4 * 64),
@@ -78,7 +78,7 @@ def test_generator_has_the_papers_layers():
     ('quarter', 4, 2, 571 + 9 * 9 * 2),
 ])
 def test_discriminator_has_the_papers_layers(argument, packing, width, count):
-    gan = build.gan(of_recipe(argument, packing), SHAPE)
+    gan = build.algorithm(of_recipe(argument, packing), build.form(SHAPE))
     params = build.abstract_state(gan, SHAPE).discriminator.params
     assert shapes(params) == {
         'Conv_0.kernel': (3, 3, 3 * packing, width),
@@ -135,8 +135,8 @@ def test_points_are_refused():
 def test_a_step_of_four_packed_samples_of_three_channels():
     config = of_recipe(packing=4)
     config.batch_size, shape = 2, (8, 8, 3)
-    gan = build.gan(config, shape)
-    state = adversarial.init(gan, jax.random.key(0), shape)
+    gan = build.algorithm(config, build.form(shape))
+    state = game.init(gan, jax.random.key(0), shape)
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (1, 8, *shape)).astype(np.uint8)
     new, metrics = jax.jit(
@@ -146,12 +146,12 @@ def test_a_step_of_four_packed_samples_of_three_channels():
             jax.random.key(1),
         )
     )(state)
-    assert new.discriminator.params['Conv_0']['kernel'].shape[2] == 12
+    assert new.players['discriminator'].params['Conv_0']['kernel'].shape[2] == 12
     assert all(np.isfinite(value) for value in metrics.values())
     assert bool(new.alive) and int(new.step) == 1
     for before, after in (
-        (state.generator, new.generator),
-        (state.discriminator, new.discriminator),
+        (state.players['generator'], new.players['generator']),
+        (state.players['discriminator'], new.players['discriminator']),
     ):
         kernels = (p.params['Conv_0']['kernel'] for p in (before, after))
         assert not np.array_equal(*kernels)

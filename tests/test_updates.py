@@ -13,10 +13,10 @@ from gan_jax import losses
 from gan_jax import regularizers
 from gan_jax import schedules
 from gan_jax.networks import mlp
-from gan_jax.steps import adversarial
-from gan_jax.steps import latents
-from gan_jax.steps import sights
-from gan_jax.steps import updates
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import latents
+from gan_jax.algorithms import sights
+from gan_jax.algorithms import updates
 
 
 def test_d_update_is_gradient_descent_on_its_loss_and_leaves_g():
@@ -27,9 +27,9 @@ def test_d_update_is_gradient_descent_on_its_loss_and_leaves_g():
     turn = sights.Turn(gan, helpers.hyperparams(), state, key)
     after, metrics = updates.discriminator_update(turn, images, slots)
     z = latents.draw(jax.random.split(key, 3)[0], slots, 3)
-    params = state.discriminator.params['Dense_0']
+    params = state.players['discriminator'].params['Dense_0']
     x = np.asarray(images, np.float32).reshape(6, 4) / 127.5 - 1
-    g = state.generator.params['Dense_0']
+    g = state.players['generator'].params['Dense_0']
     fakes = z @ g['kernel'] + g['bias']
 
     def sigmoid(x):
@@ -41,7 +41,7 @@ def test_d_update_is_gradient_descent_on_its_loss_and_leaves_g():
     d_real, d_fake = -sigmoid(-real_logits) / 6, sigmoid(fake_logits) / 6
     kernel = params['kernel'] - 0.1 * (x.T @ d_real + fakes.T @ d_fake)
     bias = params['bias'] - 0.1 * (d_real.sum() + d_fake.sum())
-    new = after.discriminator.params['Dense_0']
+    new = after.players['discriminator'].params['Dense_0']
     np.testing.assert_allclose(new['kernel'], kernel, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(new['bias'], bias, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(
@@ -50,8 +50,8 @@ def test_d_update_is_gradient_descent_on_its_loss_and_leaves_g():
         + np.log1p(np.exp(fake_logits)).mean(),
         rtol=1e-5,
     )
-    assert leaves_equal(after.generator, state.generator)
-    assert leaves_equal(after.ema_params, state.ema_params)
+    assert leaves_equal(after.players['generator'], state.players['generator'])
+    assert leaves_equal(after.averages['generator'].params, state.averages['generator'].params)
 
 
 def test_g_update_is_gradient_descent_through_d_and_leaves_d():
@@ -63,17 +63,17 @@ def test_g_update_is_gradient_descent_through_d_and_leaves_d():
     z = latents.draw(jax.random.split(key, 3)[0], slots, 3)
     d, g = (
         player.params['Dense_0']
-        for player in (state.discriminator, state.generator)
+        for player in (state.players['discriminator'], state.players['generator'])
     )
     logits = (z @ g['kernel'] + g['bias']) @ d['kernel'] + d['bias']
     d_logits = -1 / (1 + np.exp(logits)) / 6  # of softplus(-logit)
     d_images = d_logits @ d['kernel'].T
     np.testing.assert_allclose(
-        after.generator.params['Dense_0']['kernel'],
+        after.players['generator'].params['Dense_0']['kernel'],
         g['kernel'] - 0.1 * z.T @ d_images,
         rtol=1e-5, atol=1e-6,
     )
-    assert leaves_equal(after.discriminator, state.discriminator)
+    assert leaves_equal(after.players['discriminator'], state.players['discriminator'])
 
 
 def with_batch_norm(**changes):
@@ -114,31 +114,31 @@ def test_shared_fakes_are_those_of_d_for_g_too(make, schedule):
     for name, value in {**d_metrics, **g_metrics}.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-5)
     for found, own in (
-        (after.discriminator, moved.discriminator),
-        (after.generator, expected.generator),
-        (after.ema_params, expected.ema_params),
-        (after.ema_stats, expected.ema_stats),
+        (after.players['discriminator'], moved.players['discriminator']),
+        (after.players['generator'], expected.generator),
+        (after.averages['generator'].params, expected.averages['generator'].params),
+        (after.averages['generator'].stats, expected.averages['generator'].stats),
     ):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(
             a, b, rtol=1e-4, atol=1e-6
         ), found, own)
     apart, _ = adversarial.train_step(gan, hyperparams, state, given, key)
-    assert leaves_equal(apart.discriminator, after.discriminator)
-    assert not leaves_equal(apart.generator, after.generator)
+    assert leaves_equal(apart.discriminator, after.players['discriminator'])
+    assert not leaves_equal(apart.generator, after.players['generator'])
 
 
 def test_ema_starts_as_a_copy_and_follows_g():
     gan = helpers.linear_gan()
     state = start(gan)
-    assert leaves_equal(state.ema_params, state.generator.params)
+    assert leaves_equal(state.averages['generator'].params, state.players['generator'].params)
     after, _ = step(gan, state, batch())
     # At step 0 the warm-up's decay is 0.1.
     expected = jax.tree.map(
-        lambda a, n: 0.1 * a + 0.9 * n, state.ema_params, after.generator.params
+        lambda a, n: 0.1 * a + 0.9 * n, state.averages['generator'].params, after.players['generator'].params
     )
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
-        after.ema_params, expected,
+        after.averages['generator'].params, expected,
     )
 
 
@@ -159,8 +159,8 @@ def test_every_loss_trains_both_players(name):
         before = state
         state, metrics = step(gan, state, batch(), loss_options=options)
         assert np.isfinite(list(metrics.values())).all()
-    assert not leaves_equal(state.generator, before.generator)
-    assert not leaves_equal(state.discriminator, before.discriminator)
+    assert not leaves_equal(state.players['generator'], before.players['generator'])
+    assert not leaves_equal(state.players['discriminator'], before.players['discriminator'])
 
 
 def test_began_remembers_k():
@@ -198,9 +198,9 @@ def test_regularizer_joins_the_loss_of_its_player_alone(name):
 
     def steep():  # one-sided penalties are 0 on gentle slopes
         state = start(gan)
-        params = jax.tree.map(lambda p: 3 * p, state.discriminator.params)
+        params = jax.tree.map(lambda p: 3 * p, state.players['discriminator'].params)
         return state.replace(
-            discriminator=state.discriminator.replace(params=params)
+            discriminator=state.players['discriminator'].replace(params=params)
         )
 
     def train(weight):
@@ -222,7 +222,7 @@ def test_regularizer_joins_the_loss_of_its_player_alone(name):
     if player == 'generator':
         first, _ = step(gan, start(gan), given, penalty_weights={name: 0.1})
         other, _ = step(gan, start(gan), given, penalty_weights={name: 0.0})
-        assert leaves_equal(first.discriminator, other.discriminator)
+        assert leaves_equal(first.players['discriminator'], other.discriminator)
     if regularizers.REGULARIZERS[name].init:
         assert not leaves_equal(within.memory[name], before.memory[name])
 
@@ -230,13 +230,13 @@ def test_regularizer_joins_the_loss_of_its_player_alone(name):
 def test_penalty_is_weighted_and_the_loss_is_told_without_it():
     gan = helpers.linear_gan(regularizers=('r1',))
     state = start(gan)
-    w = np.asarray(state.discriminator.params['Dense_0']['kernel'])
+    w = np.asarray(state.players['discriminator'].params['Dense_0']['kernel'])
     plain, plain_metrics = step(helpers.linear_gan(), state, batch())
     after, metrics = step(gan, state, batch(), penalty_weights={'r1': 3.0})
     np.testing.assert_allclose(metrics['d/r1'], (w**2).sum() / 2, rtol=1e-5)
     assert metrics['d/loss'] == plain_metrics['d/loss']
     np.testing.assert_allclose(  # the gradient of 3/2 ||w||^2 is 3 w
-        after.discriminator.params['Dense_0']['kernel'],
+        after.players['discriminator'].params['Dense_0']['kernel'],
         plain.discriminator.params['Dense_0']['kernel'] - 0.1 * 3 * w,
         rtol=1e-4, atol=1e-6,
     )
@@ -247,16 +247,16 @@ def test_clipped_critic_starts_and_stays_within_the_limit():
         loss=losses.LOSSES['wasserstein'], clip_weights=True, d_steps=2
     )
     limit = jnp.float32(0.05)
-    state = adversarial.init(gan, jax.random.key(1), SHAPE, limit)
+    state = game.init(gan, jax.random.key(1), SHAPE, limit)
 
     def largest(params):
         return max(np.abs(leaf).max() for leaf in jax.tree.leaves(params))
 
-    assert largest(state.discriminator.params) == limit
+    assert largest(state.players['discriminator'].params) == limit
     for _ in range(3):
         state, _ = step(gan, state, batch(2), clip_limit=limit)
-        assert largest(state.discriminator.params) <= limit
-    assert largest(state.generator.params) > limit
+        assert largest(state.players['discriminator'].params) <= limit
+    assert largest(state.players['generator'].params) > limit
 
 
 def test_drawn_targets_reach_the_discriminator():
@@ -291,7 +291,7 @@ def test_mean_over_devices_reaches_gradients_and_metrics():
     )
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
-        one.discriminator.params, two.discriminator.params,
+        one.players['discriminator'].params, two.players['discriminator'].params,
     )
 
 
@@ -351,8 +351,8 @@ def test_unrolled_g_learns_through_the_updates_of_d(unroll_steps):
     )
     z = latents.draw(jax.random.split(key, 3)[0], given.slots, 3)
     images = np.asarray(given.images[0], np.float32).reshape(6, 4) / 127.5 - 1
-    d = state.discriminator.params['Dense_0']
-    g = state.generator.params['Dense_0']
+    d = state.players['discriminator'].params['Dense_0']
+    g = state.players['generator'].params['Dense_0']
 
     def loss(g_kernel, stop=lambda x: x):
         fakes = z @ g_kernel + g['bias']
@@ -362,7 +362,7 @@ def test_unrolled_g_learns_through_the_updates_of_d(unroll_steps):
         return jax.nn.softplus(-(fakes @ kernel + bias)).mean()
 
     np.testing.assert_allclose(metrics['g/loss'], loss(g['kernel']), rtol=1e-5)
-    new = after.generator.params['Dense_0']['kernel']
+    new = after.players['generator'].params['Dense_0']['kernel']
     np.testing.assert_allclose(
         new, g['kernel'] - 0.1 * jax.grad(loss)(g['kernel']),
         rtol=1e-5, atol=1e-6,
@@ -383,12 +383,12 @@ def test_unrolling_passes_through_adam():
 
     def loss(scale):
         """G's loss where its last bias is moved."""
-        params = dict(state.generator.params)
+        params = dict(state.players['generator'].params)
         params['Dense_1'] = {
             **params['Dense_1'], 'bias': params['Dense_1']['bias'] + scale
         }
         moved = state.replace(
-            generator=state.generator.replace(params=params)
+            generator=state.players['generator'].replace(params=params)
         )
         turn = sights.Turn(gan, gentle, moved, jax.random.key(3))
         _, metrics = updates.generator_update(
@@ -399,8 +399,8 @@ def test_unrolling_passes_through_adam():
     turn = sights.Turn(gan, gentle, state, jax.random.key(3))
     after, _ = updates.generator_update(turn, given.images[0], given.slots)
     grads = (
-        state.generator.params['Dense_1']['bias']
-        - after.generator.params['Dense_1']['bias']
+        state.players['generator'].params['Dense_1']['bias']
+        - after.players['generator'].params['Dense_1']['bias']
     ) / 0.1
     step_size = 1e-3
     slope = (loss(step_size) - loss(-step_size)) / (2 * step_size)
@@ -445,7 +445,7 @@ def test_lazy_penalty_joins_every_kth_step_at_k_times_the_weight():
             assert metrics['d/r1'] == 0  # none has joined yet
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
-            after.discriminator.params, expected.discriminator.params,
+            after.players['discriminator'].params, expected.discriminator.params,
         )
 
 
@@ -482,15 +482,15 @@ def test_ema_copies_what_is_no_average():
     gan = helpers.linear_gan(generator=helpers.MixedGenerator())
     state = start(gan)
     after, _ = step(gan, state, batch())
-    assert set(after.ema_stats) == {'batch_stats', 'spectral'}
+    assert set(after.averages['generator'].stats) == {'batch_stats', 'spectral'}
     assert leaves_equal(
-        after.ema_stats['spectral'], after.generator.stats['spectral']
+        after.averages['generator'].stats['spectral'], after.players['generator'].stats['spectral']
     )
     assert not leaves_equal(
-        after.ema_stats['spectral'], state.ema_stats['spectral']
+        after.averages['generator'].stats['spectral'], state.averages['generator'].stats['spectral']
     )
     assert not leaves_equal(
-        after.ema_stats['batch_stats'], after.generator.stats['batch_stats']
+        after.averages['generator'].stats['batch_stats'], after.players['generator'].stats['batch_stats']
     )
 
 

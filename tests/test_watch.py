@@ -15,7 +15,7 @@ from gan_jax.data import sources
 def test_images_too_few_to_compare_leave_no_numbers_of_them(count):
     images = helpers.random_images(count)
     config, dataset = helpers.tiny_mlp(), sources.from_arrays(images)
-    gan = build.gan(config, images.shape[1:], 0)
+    gan = build.algorithm(config, build.form(images.shape[1:], 0))
     state = train._initial_state(gan, config, images.shape[1:])
     found = watch.Watch(config, dataset).numbers(gan, state)
     assert all(np.isfinite(list(found.values())))

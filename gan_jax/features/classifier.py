@@ -18,7 +18,7 @@ from tqdm import tqdm
 from gan_jax import errors
 from gan_jax.features import batches
 from gan_jax.features import values
-from gan_jax.steps import game
+from gan_jax.algorithms import game
 
 VERSION = 1  # raise it where equal settings and data give another network
 BATCH = 128  # images at a time where nothing is learned

@@ -14,7 +14,7 @@ from gan_jax.features import classifier_cache
 from gan_jax.features import inception as inception_lib
 from gan_jax.features import random_cnn
 from gan_jax.features import values
-from gan_jax.steps import game
+from gan_jax.algorithms import game
 
 PIXELS_VERSION = 1
 

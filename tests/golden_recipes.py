@@ -1,0 +1,203 @@
+"""The first 20 steps of each recipe, shrunk, in numbers that must not move.
+
+    python tests/golden_recipes.py            # compares all, prints what differs
+    python tests/golden_recipes.py --write    # records them anew
+
+Whoever moves code leaves these numbers as they are. Whoever mends an error that
+changes some records them anew, in the commit that mends it, which names them.
+
+On the kind of machine that recorded them (`machine`) they are equal to the bit,
+the final state included. Elsewhere sums round differently, and 20 steps of Adam
+magnify that, so the first steps are compared closely and the last ones loosely.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import pathlib
+import re
+import tempfile
+
+import jax
+import jaxlib
+import numpy as np
+
+import test_recipes
+from gan_jax import recipe
+from gan_jax import train
+
+PATH = pathlib.Path(__file__).parent / 'golden_recipes.json'
+STEPS, EVERY = 20, 5
+
+
+def lazy(config):
+    """Turn on what is due at some steps alone."""
+    config.regularizers.r1.weight, config.regularizers.r1.every = 1.0, 4
+    config.discriminator.norm = 'none'
+    config.snapshots.count, config.snapshots.every = 2, 3
+    config.g_optimizer.schedule, config.g_optimizer.schedule_steps = (
+        'cosine', 16
+    )
+    config.d_optimizer.warmup_steps = 6
+
+
+def shown(config):
+    """Turn on what changes the images that D is shown."""
+    config.augment.translation = config.augment.color = True
+    config.augment.adaptive, config.augment.adaptive_images = True, 200
+    config.history.size = 16
+    config.labels.real_low = 0.8
+    config.labels.flip_probability = 0.1
+    config.data.flip = config.data.dequantize = True
+
+
+def counts(config):
+    """Make several updates of each player, of parts of a batch."""
+    config.d_steps, config.g_steps, config.num_microbatches = 2, 3, 2
+    config.ema_half_life = 50
+    config.generator.dropout = config.discriminator.dropout = 0.2
+
+
+def shared(config):
+    """Let both players learn by the same fakes."""
+    config.share_fakes = config.together = True
+    config.g_optimizer.clip_norm = 0.5
+
+
+def adaptive(config):
+    """Move each player while its loss is above a threshold."""
+    config.schedule.name, config.d_steps = 'adaptive', 2
+    config.schedule.d_threshold = config.schedule.g_threshold = 0.6
+
+
+def penalties(config):
+    """Let several penalties remember, and share one update."""
+    config.discriminator.norm = 'none'
+    for name in (
+        'consistency', 'd_historical_averaging', 'feature_matching',
+        'latent_consistency_generator', 'lecam', 'r2',
+    ):
+        config.regularizers[name].weight = 0.5
+
+
+# Beside the recipes, on the first one: the keys that no recipe sets.
+VARIANTS = (lazy, shown, counts, shared, adaptive, penalties)
+CASES = [path.stem for path in test_recipes.RECIPES] + [
+    f'dcgan+{variant.__name__}' for variant in VARIANTS
+]
+
+
+def config_of(case):
+    """Return the shrunk config of one of `CASES`."""
+    stem, _, variant = case.partition('+')
+    path, = (p for p in test_recipes.RECIPES if p.stem == stem)
+    config = test_recipes.shrink(recipe.load(path))
+    for change in VARIANTS:
+        if change.__name__ == variant:
+            change(config)
+    config.num_steps, config.log_every = STEPS, EVERY
+    config.sample_every = config.checkpoint_every = config.eval_every = 0
+    config.diagnosis.on = False
+    return config
+
+
+def numbers(case, folder):
+    """Train one of `CASES`.
+
+    Returns:
+        (`train.Run`, {'metrics': {step: {name: float}}, 'state': str}): what
+        the players logged, and a hash of the final state.
+    """
+    metrics = {}
+
+    def keep(step, record):
+        metrics[str(step)] = {
+            name: value for name, value in record.items()
+            if name.startswith(('d/', 'g/'))
+        }
+
+    run = train.train(config_of(case), folder, callback=keep)
+    return run, {'metrics': metrics, 'state': fingerprint(run.state)}
+
+
+def fingerprint(state):
+    """Return a hash of all float arrays of a state, whatever their names."""
+    digests = sorted(
+        hashlib.sha256(
+            str(leaf.shape).encode() + np.ascontiguousarray(leaf).tobytes()
+        ).hexdigest()
+        for leaf in map(np.asarray, jax.tree.leaves(state))
+        if leaf.dtype == np.float32
+    )
+    return hashlib.sha256(''.join(digests).encode()).hexdigest()
+
+
+def machine():
+    """Name what the bits depend on: versions, instruction set, cores."""
+    try:
+        text = pathlib.Path('/proc/cpuinfo').read_text()
+    except OSError:
+        text = ''
+    instructions = re.search(r'^(?:flags|Features)\s*:(.*)$', text, re.M)
+    vendor = re.search(r'^(?:vendor_id|CPU implementer)\s*:(.*)$', text, re.M)
+    kind = ''.join(
+        ' '.join(sorted(match[1].split())) for match in (vendor, instructions)
+        if match
+    )
+    digest = hashlib.sha256(kind.encode()).hexdigest()[:12]
+    return (
+        f'jax {jax.__version__}, jaxlib {jaxlib.__version__}, '
+        f'{jax.device_count()} x {jax.default_backend()}, '
+        f'{os.cpu_count()} cores of {digest}'
+    )
+
+
+def compare(case, actual, recorded):
+    """Raise AssertionError where numbers are not those that were recorded.
+
+    Args:
+        case: one of `CASES`.
+        actual: as of `numbers`.
+        recorded: content of the file at `PATH`.
+    """
+    expected = recorded['cases'][case]
+    if machine() == recorded['machine']:
+        assert actual == expected
+        return
+    assert actual['metrics'].keys() == expected['metrics'].keys()
+    for step, values in expected['metrics'].items():
+        assert actual['metrics'][step].keys() == values.keys()
+        for name, value in values.items():
+            np.testing.assert_allclose(
+                actual['metrics'][step][name], value,
+                rtol=0.02 if int(step) <= EVERY else 0.2, atol=0.02,
+                err_msg=f'{case}: {name} at step {step}',
+            )
+
+
+def main():
+    """Compare all cases, or record them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--write', action='store_true')
+    parser.add_argument('cases', nargs='*', default=[])
+    options = parser.parse_args()
+    recorded = {'machine': machine(), 'cases': {}}
+    if PATH.exists():
+        recorded = json.loads(PATH.read_text())
+    changed = []
+    for case in options.cases or CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            _, actual = numbers(case, folder)
+        jax.clear_caches()
+        if recorded['cases'].get(case) != actual:
+            changed.append(case)
+        if options.write:
+            recorded['machine'] = machine()
+            recorded['cases'][case] = actual
+            PATH.write_text(json.dumps(recorded, indent=1, sort_keys=True))
+    print('differ:', ', '.join(changed) or 'none')
+
+
+if __name__ == '__main__':
+    main()
