@@ -49,6 +49,7 @@ from gan_jax.runtime import environment
 from gan_jax.runtime import parallel
 from gan_jax.runtime import writer
 from gan_jax.algorithms import game
+from gan_jax.algorithms.game import D, G
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
 SHAPE = flags.DEFINE_string(
@@ -199,7 +200,7 @@ class Variant:
             'parameters': [
                 sum(leaf.size // len(leaf) for leaf in jax.tree.leaves(params))
                 for params in (
-                    self.state.players['generator'].params, self.state.players['discriminator'].params
+                    self.state.players[G].params, self.state.players[D].params
                 )
             ],
         }

@@ -52,6 +52,7 @@ from gan_jax.runtime import writer
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import game
 from gan_jax.algorithms import latents
+from gan_jax.algorithms.game import D
 
 RECIPE = pathlib.Path(__file__).parent.parent / 'configs' / 'mixtures.py'
 PENALTY = {
@@ -195,7 +196,7 @@ def look(gan, state, real, z, share):
     """Give (fakes [2500, 2] of the raw generator, what `measure` measures)."""
 
     def critic_fn(points):
-        variables = {'params': state.players['discriminator'].params}
+        variables = {'params': state.players[D].params}
         return gan.discriminator.apply(variables, points, train=False).logits
 
     fake = game.sample(gan, state, z, weights='raw')
@@ -204,7 +205,7 @@ def look(gan, state, real, z, share):
 
 def largest_weight(state):
     """Give the critic's largest absolute weight."""
-    leaves = jax.tree.leaves(state.players['discriminator'].params)
+    leaves = jax.tree.leaves(state.players[D].params)
     return jnp.stack([jnp.abs(leaf).max() for leaf in leaves]).max()
 
 

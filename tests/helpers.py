@@ -25,6 +25,7 @@ from gan_jax.data import sources
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
 from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
 
 SHAPE = (2, 2, 1)  # of the images of `batch`
@@ -110,11 +111,13 @@ def hyperparams(**changes):
 def batch(d_steps=1, size=6, seed=0):
     """Give real images of `SHAPE` for one step."""
     images = random_images(d_steps * size, SHAPE, seed)
-    return game.Batch(
-        jnp.asarray(images.reshape(d_steps, size, *SHAPE)),
-        None,
-        jnp.arange(size),
-    )
+    return real_batch(jnp.asarray(images.reshape(d_steps, size, *SHAPE)))
+
+
+def real_batch(images, labels=None, numbers=None):
+    """Return the batch of one source, images [K, b, ...]."""
+    source = algorithm.Source(images, labels, numbers)
+    return algorithm.Batch({'real': source}, jnp.arange(images.shape[1]))
 
 
 def start(gan):
@@ -212,9 +215,10 @@ def untrained(config, workdir, images=None, labels=None):
     dataset = build.dataset(config) if images is None else (
         sources.from_arrays(images, labels, request=build.request(config))
     )
-    shape = dataset.images.shape[1:]
-    gan = build.algorithm(config, build.form(shape, len(dataset.classes), len(dataset.images)))
-    state = train._initial_state(gan, config, shape)
+    datasets = {build.REAL: dataset}
+    forms = build.forms(datasets)
+    algorithm = build.algorithm(config, forms)
+    state = build.initial_state(config, algorithm, forms)
     random = np.random.RandomState(0)
 
     def draw(leaf):
@@ -223,10 +227,11 @@ def untrained(config, workdir, images=None, labels=None):
         spread = 0.4 if leaf.ndim > 1 else 0.1
         return leaf + random.uniform(0, spread, leaf.shape).astype(leaf.dtype)
 
-    def player(state):
-        return state.replace(
-            params=jax.tree.map(draw, state.params),
-            stats=jax.tree.map(draw, state.stats),
+    def redrawn(player):
+        change = getattr(player, '_replace', None) or player.replace
+        return change(
+            params=jax.tree.map(draw, player.params),
+            stats=jax.tree.map(draw, player.stats),
         )
 
     memory = dict(state.memory)
@@ -237,17 +242,16 @@ def untrained(config, workdir, images=None, labels=None):
             'second': np.float32(factor @ factor.T) + 1,
         }
     state = state.replace(
-        step=np.int32(4), generator=player(state.players['generator']),
-        discriminator=player(state.players['discriminator']), memory=memory,
-        ema_params=jax.tree.map(draw, state.averages['generator'].params),
-        ema_stats=jax.tree.map(draw, state.averages['generator'].stats),
+        step=np.int32(4), memory=memory,
+        players={k: redrawn(one) for k, one in state.players.items()},
+        averages={k: redrawn(one) for k, one in state.averages.items()},
     )
     workdir = run_folder.at(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    checkpoints = run_folder.open_checkpoints(workdir, config, dataset, False)
+    checkpoints = run_folder.open_checkpoints(workdir, config, datasets, False)
     checkpoints.save(4, state)
     checkpoints.close()
-    return train.Run(workdir, gan, state)
+    return train.Run(workdir, algorithm, state)
 
 
 def run(*arguments, devices=1, timeout=300, **kwargs):

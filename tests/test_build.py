@@ -17,6 +17,7 @@ from gan_jax.data import order
 from gan_jax.data import sources
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import game
+from gan_jax.algorithms.game import D
 
 GRADS = [np.array([3.0, -4.0]), np.array([0.5, 2.0])]
 
@@ -203,7 +204,8 @@ def dense_config(**options):
 def test_d_judges_in_two_passes_where_that_is_not_the_same(options):
     assert build.algorithm(dense_config(), build.form((2,))).together
     shape = (32, 32, 1) if 'discriminator__name' in options else (2,)
-    assert not build.algorithm(dense_config(**options), build.form(shape)).together
+    made = build.algorithm(dense_config(**options), build.form(shape))
+    assert not made.together
 
 
 @pytest.mark.parametrize('norm', ['none', 'layer', 'group'])
@@ -213,7 +215,7 @@ def test_one_pass_of_a_dense_d_gives_what_two_give(norm):
     gan = build.algorithm(config, build.form((2,)))
     key = jax.random.key(0)
     points = jax.random.normal(jax.random.key(1), (1, 16, 2))
-    batch = game.Batch(points, None, jnp.arange(16, dtype=jnp.int32))
+    batch = helpers.real_batch(points)
 
     def step(gan):
         state = game.init(gan, key, (2,))
@@ -222,7 +224,7 @@ def test_one_pass_of_a_dense_d_gives_what_two_give(norm):
         ))(state)
         # What G learns comes after Adam, which turns rounding into steps.
         mine = {name: metrics[name] for name in metrics if name[0] == 'd'}
-        return state.players['discriminator'].opt_state, mine
+        return state.players[D].opt_state, mine
 
     found, expected = step(gan), step(gan._replace(together=False))
     jax.tree.map(

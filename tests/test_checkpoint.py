@@ -15,7 +15,7 @@ from gan_jax import errors
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import manifest
 from gan_jax.runtime import parallel
-from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import game
 
 
 @pytest.fixture

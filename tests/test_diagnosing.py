@@ -16,6 +16,7 @@ from gan_jax import losses
 from gan_jax import run_folder
 from gan_jax import sampling
 from gan_jax import train
+from gan_jax.algorithms.game import G
 
 
 def config_of(**changes):
@@ -162,7 +163,7 @@ def test_collapse_restarts_with_other_seeds_and_keeps_each_attempt(
         assert sampling.load_config(folder).seed == seed
         assert (folder / 'metrics.jsonl').exists()
         assert (12, 'mode_collapse') in named(folder)
-        weights.append(sampling.load(folder, 4)[1].averages['generator'].params)
+        weights.append(sampling.load(folder, 4)[1].averages[G].params)
     assert not helpers.leaves_equal(*weights[:2])
     # Going on keeps the seed of the last attempt.
     config.on_collapse = 'warn'

@@ -14,6 +14,7 @@ from safetensors import numpy as safetensors
 import helpers
 from gan_jax import exporting
 from gan_jax import sampling
+from gan_jax.algorithms.game import G
 
 LABELS = np.arange(32) % 3
 RUNS = {  # changes of a tiny run, the shape of its images or None for points
@@ -149,9 +150,9 @@ def test_tensors_are_the_weights_by_name(exports):
     run, folder = exports['images']
     found = safetensors.load_file(folder / 'generator.safetensors')
     assert {value.dtype for value in found.values()} == {np.dtype('float32')}
-    params = jax.tree.leaves((run.state.averages['generator'].params, run.state.averages['generator'].stats))
+    params = jax.tree.leaves((run.state.averages[G].params, run.state.averages[G].stats))
     assert len(found) == len(params)
-    kernel = run.state.averages['generator'].params['ConvTranspose_0']['kernel']
+    kernel = run.state.averages[G].params['ConvTranspose_0']['kernel']
     np.testing.assert_array_equal(
         found['params.ConvTranspose_0.kernel'], kernel
     )

@@ -16,7 +16,9 @@ from gan_jax.features import random_cnn
 from gan_jax.networks import dcgan
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
+from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
+from gan_jax.algorithms.game import D
 
 SHAPE = (8, 8, 1)
 IMAGES = helpers.random_images(40, SHAPE)
@@ -41,10 +43,10 @@ def gan_of(network=mlp.Discriminator, packing=1, **fields):
         packing=packing, num_classes=num_classes,
     )
     state = game.init(gan, jax.random.key(3), SHAPE)
-    stats = jax.tree.map(lambda x: x + 0.5, state.players['discriminator'].stats)
+    stats = jax.tree.map(lambda x: x + 0.5, state.players[D].stats)
     assert not fields.get('norm') or stats['batch_stats']
     return gan, state.replace(
-        discriminator=state.players['discriminator'].replace(stats=stats)
+        discriminator=state.players[D].replace(stats=stats)
     )
 
 
@@ -239,7 +241,7 @@ def test_inception_without_weights_says_what_to_do():
 
 def apply_all(gan, state, images, labels=None):
     """Apply D as a whole batch, with the running statistics."""
-    player = state.players['discriminator']
+    player = state.players[D]
     given = {} if labels is None else {'labels': labels}
     return gan.discriminator.apply(
         {'params': player.params, **player.stats},
@@ -264,7 +266,7 @@ def test_a_discriminators_fingerprint_is_that_of_its_weights():
     same = make_one(gan, moved)
     assert same.fingerprint == one.fingerprint
     assert same.note == 'discriminator of step 5'
-    player = state.players['discriminator']
+    player = state.players[D]
     other = player.replace(stats=jax.tree.map(jnp.zeros_like, player.stats))
     assert make_one(gan, state.replace(discriminator=other)).fingerprint != (
         one.fingerprint

@@ -6,18 +6,19 @@ import numpy as np
 
 import helpers
 from helpers import batch, start, step
-from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
+from gan_jax.algorithms.game import G
 
 
 def test_sample_uses_the_weights_that_are_named():
     gan = helpers.linear_gan()
     state, _ = step(gan, start(gan), batch())
     z = jax.random.normal(jax.random.key(0), (4, 3))
-    for weights, params in (('ema', state.averages['generator'].params),
-                            ('raw', state.players['generator'].params)):
+    for weights, params in (('ema', state.averages[G].params),
+                            ('raw', state.players[G].params)):
         np.testing.assert_allclose(
-            adversarial.sample(gan, state, z, weights=weights),
+            gan.apply(gan.weights(state, weights), algorithm.Inputs(z)),
             gan.generator.apply({'params': params}, z, train=False),
         )
 

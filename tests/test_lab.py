@@ -21,6 +21,7 @@ from gan_jax.lab import programs
 from gan_jax.lab import recording
 from gan_jax.lab import session as session_lib
 from gan_jax.lab import settings as settings_lib
+from gan_jax.algorithms.game import D, G
 
 COMPILED = []
 monitoring.register_event_duration_secs_listener(
@@ -264,12 +265,12 @@ def test_what_fits_is_carried_over_a_change():
     (new,) = session.states
     assert int(new.step) == 4 and 'lecam' in new.memory
     jax.tree.map(
-        np.testing.assert_array_equal, new.players['generator'], old.players['generator']
+        np.testing.assert_array_equal, new.players[G], old.players[G]
     )
     session.change(tiny(optimizer='sgd'))
     jax.tree.map(
         np.testing.assert_array_equal, session.states[0].generator.params,
-        old.players['generator'].params,
+        old.players[G].params,
     )
     assert session.looks()[0]['metrics']
     session.change(tiny(g_width=5))
@@ -395,7 +396,7 @@ def test_line_shows_the_best_d():
     )
     (state,) = session.states
     logits = session._players[0].program.gan.discriminator.apply(
-        {'params': state.players['discriminator'].params}, x[:, None], train=False
+        {'params': state.players[D].params}, x[:, None], train=False
     ).logits
     np.testing.assert_allclose(
         look['curve'], jax.nn.sigmoid(logits), atol=1e-6

@@ -13,6 +13,7 @@ import helpers
 from gan_jax import build
 from gan_jax import errors
 from gan_jax import population as population_lib
+from gan_jax.algorithms.game import D, G
 
 script, parse = helpers.load_script('mode_recovery')
 speed, parse_speed = helpers.load_script('mode_recovery_speed')
@@ -87,7 +88,7 @@ def test_pacgans_networks_have_its_weights():
         'generator.width': 40, 'discriminator.width': 40,
     })
     state = population_lib.Population(config, (0,)).init()
-    for player in (state.players['generator'], state.players['discriminator']):
+    for player in (state.players[G], state.players[D]):
         for name, layer in player.params.items():
             if name.startswith('Dense'):
                 kernel = np.asarray(layer['kernel'])
@@ -208,7 +209,7 @@ def test_a_seed_that_fails_is_counted_and_named(command, tmp_path, capsys):
 
     def broken(self):
         states = jax.tree.map(np.array, init(self))
-        states.players['generator'].params['Dense_0']['kernel'][1] = np.nan
+        states.players[G].params['Dense_0']['kernel'][1] = np.nan
         return states
 
     with pytest.MonkeyPatch.context() as patch:
@@ -286,5 +287,5 @@ def test_pytorchs_players_have_our_sizes():
     theirs.turn(1)
     assert all((p != q).any() for p, q in zip(before, theirs.parameters()))
     state = jax.eval_shape(population_lib.Population(config, (0,)).init)
-    ours = jax.tree.leaves((state.players['generator'].params, state.players['discriminator'].params))
+    ours = jax.tree.leaves((state.players[G].params, state.players[D].params))
     assert sum(leaf.size for leaf in ours) == sum(p.numel() for p in before)

@@ -14,7 +14,8 @@ from gan_jax import recipe
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.data import sources
-from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms.game import D, G
 
 RECIPE = ROOT / 'configs' / 'mixtures.py'
 GAMES = {
@@ -67,8 +68,8 @@ def row(states, index):
 def learnt(state):
     """Give what training changes; Adam's tiny moments are left out."""
     return (
-        state.step, state.position, state.players['generator'].params,
-        state.players['generator'].stats, state.players['discriminator'].params, state.averages['generator'].params,
+        state.step, state.position, state.players[G].params,
+        state.players[G].stats, state.players[D].params, state.averages[G].params,
         state.memory,
     )
 
@@ -111,16 +112,16 @@ def test_a_seed_that_fails_stands_still_alone():
     together = population.Population(config, (0, 1))
     states, _ = together.advance(together.init(), 2)
     states = jax.tree.map(np.array, states)
-    states.players['generator'].params['Dense_0']['kernel'][1] = np.nan
+    states.players[G].params['Dense_0']['kernel'][1] = np.nan
     before = row(states, 1)
     states, metrics = together.advance(states, 2)
     assert np.asarray(states.alive).tolist() == [True, False]
     assert np.asarray(states.step).tolist() == [4, 2]
-    assert np.asarray(metrics[adversarial.ALIVE]).tolist() == [1, 0]
+    assert np.asarray(metrics[algorithm.ALIVE]).tolist() == [1, 0]
     for name in ('params', 'opt_state'):
         np.testing.assert_equal(
             jax.tree.leaves(getattr(row(states, 1).generator, name)),
-            jax.tree.leaves(getattr(before.players['generator'], name)),
+            jax.tree.leaves(getattr(before.players[G], name)),
         )
 
 

@@ -19,6 +19,7 @@ from gan_jax.reporting import page
 from gan_jax.reporting import pictures
 from gan_jax.runtime import writer
 from gan_jax.algorithms import game
+from gan_jax.algorithms.game import D
 from test_gathering import folder
 
 EVIL = '<script>alert(1)</script>'
@@ -222,17 +223,17 @@ def test_scores_are_the_logits_of_each_sample(packing):
     state = helpers.start(gan)
     samples = np.random.RandomState(0).randn(128, *helpers.SHAPE)
     samples = samples.astype(np.float32)
-    (dense,) = state.players['discriminator'].params.values()
+    (dense,) = state.players[D].params.values()
     copies = game.pack(jnp.repeat(samples, packing, 0), packing)
     expected = np.asarray(copies).reshape(128, -1) @ dense['kernel'][:, 0]
     np.testing.assert_allclose(
-        looking.judge(gan, state, samples), expected + dense['bias'], rtol=1e-4,
-        atol=1e-5,
+        gan.monitors.scores(state, samples), expected + dense['bias'],
+        rtol=1e-4, atol=1e-5,
     )
     energies = gan._replace(loss=gan.loss._replace(energies=True))
     np.testing.assert_allclose(
-        looking.judge(energies, state, samples),
-        -looking.judge(gan, state, samples),
+        energies.monitors.scores(state, samples),
+        -gan.monitors.scores(state, samples),
     )
 
 

@@ -15,6 +15,7 @@ from gan_jax.networks import convolutions
 from gan_jax.networks import dcgan
 from gan_jax.networks import layers
 from gan_jax.networks import resampling
+from gan_jax.algorithms.game import D
 
 REGISTERED = [
     *resampling.UPSAMPLINGS.items(), *resampling.DOWNSAMPLINGS.items()
@@ -354,7 +355,7 @@ def test_decoder_of_a_configured_autoencoder_follows_the_encoder(
     state = build.abstract_state(build.algorithm(config, build.form(shape)), shape)
     sides = {
         name: layer['kernel'].shape[:2]
-        for name, layer in state.players['discriminator'].params.items()
+        for name, layer in state.players[D].params.items()
         if name.startswith('Conv')
     }
     assert sides == {'Conv_0': (3, 3), 'Conv_1': (3, 3), **layers_and_sides}

@@ -15,6 +15,7 @@ from gan_jax import train
 from gan_jax.networks import activations
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
+from gan_jax.algorithms.game import D
 
 X = np.linspace(-50, 50, 1001, dtype=np.float32)
 GOLDEN_OUTPUTS = {
@@ -237,7 +238,7 @@ def test_own_networks_that_meet_are_built(packing, register):
     config.packing = packing
     gan = build.algorithm(config, build.form((8, 6, 3)))
     state = build.abstract_state(gan, (8, 6, 3))
-    kernel = state.players['discriminator'].params['Dense_0']['kernel']
+    kernel = state.players[D].params['Dense_0']['kernel']
     assert kernel.shape == (8 * 6 * 3 * packing, 1)
 
 

@@ -13,6 +13,7 @@ from gan_jax import train
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
 from gan_jax.algorithms import sights
+from gan_jax.algorithms.game import D, G
 
 KEY = jax.random.key(3)
 
@@ -34,19 +35,19 @@ class FirstPixel(nn.Module):
 def test_packed_d_sees_tuples_and_g_makes_all_of_them():
     gan = linear_gan(packing=2)
     state = start(gan)
-    assert state.players['discriminator'].params['Dense_0']['kernel'].shape == (8, 1)
+    assert state.players[D].params['Dense_0']['kernel'].shape == (8, 1)
     given = batch(size=6)
     sides = sights.sides_of(
-        turn(gan, state), state.players['generator'].params, {}, given.images[0],
-        given.slots, None,
-        *(2 * [sights.draw_latents(turn(gan, state), given.slots)])
+        turn(gan, state), state.players[G].params, {}, given.sources['real'].images[0],
+        given.sample_index, None,
+        *(2 * [sights.draw_latents(turn(gan, state), given.sample_index)])
     )
     assert sides.real_images.shape == (3, 2, 2, 2)
     np.testing.assert_array_equal(sides.slots, [0, 1, 2])
     np.testing.assert_array_equal(sides.z_slots, np.arange(6))
     after, metrics = step(gan, state, given)
     assert np.isfinite(list(metrics.values())).all()
-    assert not leaves_equal(after.players['generator'], state.players['generator'])
+    assert not leaves_equal(after.players[G], state.players[G])
 
 
 def test_packing_with_a_penalty_on_z_and_one_on_images():
@@ -65,7 +66,7 @@ def test_run_with_packing_draws_so_many_more_images(tmp_path):
     config = helpers.tiny_mlp()
     config.packing = 2
     run = train.train(config, tmp_path, images=helpers.random_images())
-    kernel = run.state.players['discriminator'].params['Dense_0']['kernel']
+    kernel = run.state.players[D].params['Dense_0']['kernel']
     assert kernel.shape[0] == 2 * 64
     assert run.sample(range(3)).shape == (3, 8, 8, 1)
     gan = build.algorithm(config, build.form((8, 8, 1)))
@@ -154,7 +155,7 @@ def test_history_is_in_the_state_and_changes_training():
         without, _ = step(linear_gan(), without, batch())
     assert bool(with_past.memory['history']['filled'].all())
     assert not leaves_equal(
-        with_past.discriminator.params, without.discriminator.params
+        with_past.players[D].params, without.players[D].params
     )
 
 
@@ -250,12 +251,12 @@ def test_real_images_alone_are_mirrored_or_dequantised(option):
 
     def sides(gan):
         here = turn(gan, state)
-        z = sights.draw_latents(here, given.slots)
+        z = sights.draw_latents(here, given.sample_index)
         fakes = gan.generator.apply(
-            {'params': state.players['generator'].params}, z, train=True
+            {'params': state.players[G].params}, z, train=True
         )
         return sights.sides_of(
-            here, state.players['generator'].params, {}, given.images[0], given.slots,
+            here, state.players[G].params, {}, given.sources['real'].images[0], given.sample_index,
             None, z, fakes,
         )
 

@@ -17,6 +17,7 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import errors
 from gan_jax.algorithms import game
+from gan_jax.algorithms.game import D, G
 
 BENCHMARKS = pathlib.Path(__file__).parent.parent / 'benchmarks'
 
@@ -34,7 +35,7 @@ def parameters(config, shape):
     )
     return [
         sum(leaf.size for leaf in jax.tree.leaves(player.params))
-        for player in (state.players['generator'], state.players['discriminator'])
+        for player in (state.players[G], state.players[D])
     ]
 
 

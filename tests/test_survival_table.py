@@ -20,6 +20,7 @@ from gan_jax import checks
 from gan_jax import recipe
 from gan_jax import sampling
 from gan_jax import train
+from gan_jax.algorithms.game import D, G
 
 DCGAN = ROOT / 'configs' / 'dcgan.py'
 SEED = 4  # draws one kill, after a step
@@ -78,8 +79,8 @@ def test_games_that_are_killed_remember_what_they_claim(game):
     }.get(game.features, set())
     assert expected <= set(state.memory)
     if game.features == 'norms':
-        assert set(state.players['generator'].stats) == {'batch_stats', 'spectral'}
-        assert 'spectral' in state.players['discriminator'].stats
+        assert set(state.players[G].stats) == {'batch_stats', 'spectral'}
+        assert 'spectral' in state.players[D].stats
 
 
 @pytest.fixture(scope='module')

@@ -17,6 +17,7 @@ from gan_jax import recipe
 from gan_jax import sampling
 from gan_jax import sweeping
 from gan_jax import train
+from gan_jax.algorithms.game import G
 
 RATE = 'd_optimizer.learning_rate'
 
@@ -107,7 +108,7 @@ def test_each_member_is_a_run_of_its_own_config(tmp_path):
     alone = train.train(config, tmp_path / 'alone')
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
-        state.players['generator'].params, alone.state.players['generator'].params,
+        state.players[G].params, alone.state.players[G].params,
     )
     lines = (folder / 'metrics.jsonl').read_text().splitlines()
     assert [json.loads(line)['step'] for line in lines] == [2, 4]

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import helpers
+
 from conftest import ROOT
 from gan_jax import build
 from gan_jax import recipe
@@ -13,6 +15,7 @@ from gan_jax.networks import convolutions
 from gan_jax.networks import tiny
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import game
+from gan_jax.algorithms.game import D, G
 
 SHAPE = (28, 28, 3)
 
@@ -142,16 +145,16 @@ def test_a_step_of_four_packed_samples_of_three_channels():
     new, metrics = jax.jit(
         lambda state: adversarial.train_step(
             gan, build.hyperparams(config), state,
-            game.Batch(jnp.asarray(images), None, jnp.arange(8)),
+            helpers.real_batch(jnp.asarray(images)),
             jax.random.key(1),
         )
     )(state)
-    assert new.players['discriminator'].params['Conv_0']['kernel'].shape[2] == 12
+    assert new.players[D].params['Conv_0']['kernel'].shape[2] == 12
     assert all(np.isfinite(value) for value in metrics.values())
     assert bool(new.alive) and int(new.step) == 1
     for before, after in (
-        (state.players['generator'], new.players['generator']),
-        (state.players['discriminator'], new.players['discriminator']),
+        (state.players[G], new.players[G]),
+        (state.players[D], new.players[D]),
     ):
         kernels = (p.params['Conv_0']['kernel'] for p in (before, after))
         assert not np.array_equal(*kernels)

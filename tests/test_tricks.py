@@ -18,13 +18,15 @@ from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import recipe
 from gan_jax.regularizers import REGULARIZERS
+from gan_jax.algorithms import game
 from gan_jax.algorithms import adversarial
+from gan_jax.algorithms.game import D, G
 
 # Parts of a state: generator, discriminator, averages of G's weights, memory.
 PARTS = {
-    'G': lambda state: state.players['generator'],
-    'D': lambda state: state.players['discriminator'],
-    'A': lambda state: (state.averages['generator'].params, state.averages['generator'].stats),
+    'G': lambda state: state.players[G],
+    'D': lambda state: state.players[D],
+    'A': lambda state: (state.averages[G].params, state.averages[G].stats),
     'M': lambda state: state.memory,
 }
 DENSE, IMAGES, NORMED = 'dense', 'images', 'dense with BatchNorm'

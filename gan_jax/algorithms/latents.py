@@ -8,6 +8,7 @@ from gan_jax import errors
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import snapshots
 
+WEIGHTS = ('ema', 'raw', 'snapshots')  # as of `weights`
 CHUNK = 64  # seeds drawn at once; another number would compile again
 
 
