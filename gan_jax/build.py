@@ -169,7 +169,18 @@ def datasets(config):
         errors.DataError: where one is not there or cannot be read, or those
             of one order are not as many as each other.
     """
-    partners = _entry(config).sources
+    partners, groups = _entry(config).sources, config_lib.groups(config)
+    if groups and set(groups) != set(partners):
+        raise errors.ConfigError(
+            f'data has the groups {sorted(groups)}, and algorithm='
+            f'{config.algorithm!r} takes its sources {sorted(partners)}'
+        )
+    if not groups and len(partners) > 1:
+        raise errors.ConfigError(
+            f'algorithm={config.algorithm!r} has the sources '
+            f'{sorted(partners)}, each with a group of the data keys, such as '
+            f'data.{sorted(partners)[0]}.path'
+        )
     found = {
         name: dataset(config_lib.of_source(config, name)) for name in partners
     }
@@ -240,7 +251,12 @@ def algorithm(config, forms):
 
 
 def _entry(config):
-    return ALGORITHMS[config_lib.algorithm_name(config)]
+    name = config_lib.algorithm_name(config)
+    if name not in ALGORITHMS:
+        raise errors.ConfigError(
+            errors.unknown_name('algorithm', name, ALGORITHMS)
+        )
+    return ALGORITHMS[name]
 
 
 def _adversarial(config, forms):

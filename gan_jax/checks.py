@@ -48,6 +48,15 @@ def validate(config, num_devices=1, points=None):
         errors.ConfigError: naming the first bad key, its value and what is
             allowed, or why the parts cannot work together.
     """
+    for name in config_lib.groups(config):
+        try:
+            validate(config_lib.of_source(config, name), num_devices, points)
+        except errors.ConfigError as error:
+            raise errors.ConfigError(
+                str(error).replace('data.', f'data.{name}.')
+            ) from error
+    if config_lib.groups(config):
+        return
     _check_keys(config)
     _check_numbers(config)
     _check_names(config)
@@ -462,7 +471,8 @@ def _check_baseline(config, points):
             "baseline.name='given' turns images, and "
             f'{config_lib.source(config)!r} has points'
         )
-    if baseline.name in reconstruction.ENCODED and config_lib.encoder(config) is None:
+    encoded = baseline.name in reconstruction.ENCODED
+    if encoded and config_lib.encoder(config) is None:
         fits = [n for n, pair in networks.NETWORKS.items() if pair.encoder]
         raise errors.ConfigError(
             f'discriminator.name={config.discriminator.name!r} has no encoder '

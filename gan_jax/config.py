@@ -167,7 +167,7 @@ def default_config():
 
 
 def data_config():
-    """Return the keys of one source of data."""
+    """Return the keys of one source of data, with their defaults."""
     data = ConfigDict()
     data.name = 'digits'  # sources.DATASETS, URIs, or MIXTURES
     data.path = ''  # folder, archive, array or pack, in place of name
@@ -249,16 +249,34 @@ def algorithm_name(config):
     return config.algorithm
 
 
-def of_source(config, name):
+def groups(config):
+    """Name the sources that have a group of the data keys under `data`.
+
+    () where there is one source, which has `data` itself.
+    """
+    return tuple(
+        name for name, value in config.data.items()
+        if isinstance(value, ConfigDict)
+    )
+
+
+def grouped_data(*names):
+    """Return what `data` is where each of these sources has a group."""
+    return ConfigDict({name: data_config() for name in names})
+
+
+def of_source(config, name=None):
     """Return the config in which `data` is the group of one source.
 
-    Where an algorithm has several sources, each has a group of the data keys
-    under `data`; one source has `data` itself.
+    Args:
+        config: ConfigDict of a run.
+        name: of a source; by default the first of `groups`.
     """
-    if name not in config.data:
+    names = groups(config)
+    if not names:
         return config
     own = config.copy_and_resolve_references()
-    own.data = config.data[name].copy_and_resolve_references()
+    own.data = config.data[name or names[0]].copy_and_resolve_references()
     return own
 
 
@@ -389,8 +407,13 @@ def differences(stored, config):
     return [
         f'{key}: {old.get(key)!r} -> {new.get(key)!r}'
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and key not in FREE_KEYS
+        if old.get(key) != new.get(key) and not is_free(key)
     ]
+
+
+def is_free(key):
+    """Return whether a key, of any source's group, is one of `FREE_KEYS`."""
+    return re.sub(r'^data\.\w+\.', 'data.', key) in FREE_KEYS
 
 
 def run_name(recipe, overrides):
@@ -408,6 +431,6 @@ def run_name(recipe, overrides):
     name = re.split(r'[/\\]', path)[-1].removesuffix('.py')
     parts = [name] + ([argument] if argument else [])
     for key, value in sorted(overrides.items()):
-        if key not in FREE_KEYS:
+        if not is_free(key):
             parts.append(f'{key}={value}')
     return re.sub(r'[^\w.=+-]', '_', '-'.join(parts))

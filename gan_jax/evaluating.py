@@ -70,7 +70,7 @@ def of_run(workdir, step, asked, say, keep=lambda result: None):
     """
     _check(asked, (*measures.MEASURES, *OF_RUNS))
     sampling.check_data(workdir)
-    config = sampling.load_config(workdir)
+    config = sampling.load_data_config(workdir)
     steps = sampling.saved_steps(workdir) if step == ALL_STEPS else [
         sampling.parse_step(step)
     ]

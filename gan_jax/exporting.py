@@ -184,7 +184,7 @@ def card(workdir, algorithm, state, weights='ema'):
     Returns:
         str, Markdown.
     """
-    config = sampling.load_config(workdir)
+    config = sampling.load_data_config(workdir)
     data = sampling.load_data(workdir)
     shape = 'x'.join(map(str, data['image_shape']))
     kind = 'points' if len(data['image_shape']) == 1 else 'images'

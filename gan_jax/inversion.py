@@ -84,7 +84,7 @@ def given(workdir, text, split='', labels=None):
     Raises:
         errors.UserError: one line that says what to mend.
     """
-    config = sampling.load_config(workdir)
+    config = sampling.load_data_config(workdir)
     shape = tuple(sampling.load_data(workdir)['image_shape'])
     if text and all(c.isascii() and (c.isdigit() or c in ' ,-') for c in text):
         sampling.check_data(workdir)

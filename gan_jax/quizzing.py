@@ -106,7 +106,7 @@ def page(
 def _reals(workdir, split):
     """Give (real images, what they are)."""
     sampling.check_data(workdir)
-    config = sampling.load_config(workdir)
+    config = sampling.load_data_config(workdir)
     dataset = None if split == 'train' else evaluating.held_out_of(config)
     if dataset is not None:
         return dataset.images, f'{dataset.name} test'

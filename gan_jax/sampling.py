@@ -252,8 +252,19 @@ def load_config(workdir):
     """
     stored = ConfigDict(_read_json(workdir, 'config.json'))
     config = config_lib.default_config()
+    if config_lib.groups(stored):
+        config.data = config_lib.grouped_data(*config_lib.groups(stored))
     config.update(stored)
     return config
+
+
+def load_data_config(workdir):
+    """Read the config of a run folder, as that of its first source.
+
+    Raises:
+        errors.CheckpointError: where the folder is not a run's.
+    """
+    return config_lib.of_source(load_config(workdir))
 
 
 def load_sources(workdir):

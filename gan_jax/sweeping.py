@@ -227,7 +227,7 @@ def _keep(workdir, everyone):
                 stored, mine, fillvalue={}
             ) for key in old.keys() | new.keys()
             if old.get(key) != new.get(key)
-            and key not in config_lib.FREE_KEYS
+            and not config_lib.is_free(key)
         })
         if changed:
             raise errors.CheckpointError(

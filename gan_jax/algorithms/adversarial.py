@@ -408,13 +408,13 @@ def play(
     """
     turn = _turns(gan, hyperparams, key, **options)
     if gan.share_fakes:
-        _, slots, labels = _real(batch, 0)
+        _, slots, labels = _real(gan, batch, 0)
         fakes = sights.make_fakes(turn(state, 0), slots, labels)
         turn = _turns(gan, hyperparams, key, fakes=fakes, **options)
 
     def update_d(state, number):
         new, metrics = updates.discriminator_update(
-            turn(state, number), *_real(batch, number)
+            turn(state, number), *_real(gan, batch, number)
         )
         note(D, number, new, metrics)
         return new, metrics
@@ -422,7 +422,7 @@ def play(
     def update_g(state, number):
         new, metrics = updates.generator_update(
             turn(state, gan.d_steps + number),
-            *_real(batch, number - gan.g_steps),
+            *_real(gan, batch, number - gan.g_steps),
         )
         note(G, number, new, metrics)
         return new, metrics
@@ -443,10 +443,13 @@ def traced_step(
     )[0])
 
 
-def _real(batch, number):
-    """Take one real batch of a step: (images, slots, labels)."""
+def _real(gan, batch, number):
+    """Take one real batch of a step: (images, slots, labels).
+
+    A GAN without a condition is told no labels, whatever the data have.
+    """
     images, labels, _ = batch.sources[REAL]
-    labels = None if labels is None else labels[number]
+    labels = labels[number] if gan.num_classes else None
     return images[number], batch.sample_index, labels
 
 
@@ -489,7 +492,7 @@ def critic_step(gan, hyperparams, state, batch, key, number, **options):
     count = len(batch.sources[REAL].images)
     for place in range(count):
         state, metrics = updates.discriminator_update(
-            turn(state, number + place), *_real(batch, place)
+            turn(state, number + place), *_real(gan, batch, place)
         )
     new = state.replace(position=state.position + count)
     return algorithm.while_finite(start, new, metrics)
@@ -505,7 +508,7 @@ def guarded_discriminator_step(
     """
     turn = _turns(gan, hyperparams, key, **options)(state, number)
     return _guarded(state, 'd', hyperparams.d_threshold, *(
-        updates.discriminator_update(turn, *_real(batch, 0))
+        updates.discriminator_update(turn, *_real(gan, batch, 0))
     ))
 
 
@@ -518,7 +521,7 @@ def guarded_generator_step(
     """
     turn = _turns(gan, hyperparams, key, **options)(state, number)
     return _guarded(state, 'g', hyperparams.g_threshold, *(
-        updates.generator_update(turn, *_real(batch, 0))
+        updates.generator_update(turn, *_real(gan, batch, 0))
     ))
 
 

@@ -157,7 +157,7 @@ def _data_of(workdir):
     told = sampling.load_data(workdir)
     try:
         sampling.check_data(workdir)
-        dataset = build.dataset(sampling.load_config(workdir))
+        dataset = build.dataset(sampling.load_data_config(workdir))
     except (errors.UserError, OSError, ImportError) as error:
         return None, f'The training images are not at hand: {_line(error)}.'
     shape, count = list(dataset.images.shape[1:]), len(dataset.images)
