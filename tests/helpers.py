@@ -114,6 +114,11 @@ def batch(d_steps=1, size=6, seed=0):
     return real_batch(jnp.asarray(images.reshape(d_steps, size, *SHAPE)))
 
 
+def images_of(given, number=0):
+    """Return the real images of one draw of a batch."""
+    return given.sources['real'].images[number]
+
+
 def real_batch(images, labels=None, numbers=None):
     """Return the batch of one source, images [K, b, ...]."""
     source = algorithm.Source(images, labels, numbers)
@@ -123,6 +128,13 @@ def real_batch(images, labels=None, numbers=None):
 def start(gan):
     """Give the initial state for images of `SHAPE`."""
     return game.init(gan, jax.random.key(1), SHAPE)
+
+
+def abstract_state(config, shape):
+    """Give the form of a config's state, for data of a shape."""
+    forms = build.form(shape)
+    algorithm = build.algorithm(config, forms)
+    return build.abstract_state(config, algorithm, forms)
 
 
 def step(gan, state, given, **changes):

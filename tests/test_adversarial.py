@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import helpers
-from helpers import batch, leaves_equal, linear_gan, start, step
+from helpers import batch, images_of, leaves_equal, linear_gan, start, step
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import sights
@@ -14,11 +14,9 @@ from gan_jax.algorithms import updates
 from gan_jax.algorithms.game import D, G
 
 
-def some(given, start, stop):
-    """Return some of the draws of a batch."""
-    source = given.sources['real']
-    images = source.images[start:stop]
-    return given._replace(sources={'real': source._replace(images=images)})
+def some(given, places):
+    """Return the draws of a batch at some places."""
+    return helpers.real_batch(given.sources['real'].images[places])
 
 
 def test_g_learns_through_the_d_that_was_just_updated():
@@ -59,12 +57,18 @@ def test_counters_and_optimizers_count_their_own_updates(d_steps):
 def test_each_d_update_sees_its_own_images():
     gan = linear_gan(d_steps=2)
     given = batch(2)
-    swapped = given._replace(images=given.sources['real'].images[::-1])
-    doubled = given._replace(images=given.sources['real'].images[jnp.array([1, 1])])
     first, _ = step(gan, start(gan), given)
-    for other in (swapped, doubled):
-        second, _ = step(gan, start(gan), other)
+    for places in ([1, 0], [1, 1]):
+        second, _ = step(gan, start(gan), some(given, jnp.array(places)))
         assert not leaves_equal(first.players[D], second.players[D])
+
+
+def test_a_gan_without_a_condition_is_told_no_labels():
+    gan, given = linear_gan(), batch()  # its modules take none
+    labels = jnp.arange(6)[None] % 3
+    told = helpers.real_batch(given.sources['real'].images, labels)
+    after, _ = step(gan, start(gan), told)
+    assert leaves_equal(after, step(gan, start(gan), given)[0])
 
 
 def test_noise_changes_with_the_step():
@@ -108,16 +112,16 @@ def test_g_moves_g_steps_times_with_fresh_latents():
     step_key = jax.random.fold_in(jax.random.key(2), 0)
     after, _ = updates.discriminator_update(
         turn._replace(key=jax.random.fold_in(step_key, 0)),
-        given.sources['real'].images[0], given.sample_index,
+        images_of(given), given.sample_index,
     )
     for number in (0, 1):
         after, _ = updates.generator_update(
             turn._replace(
                 state=after, key=jax.random.fold_in(step_key, 1 + number)
-            ), given.sources['real'].images[number], given.sample_index,
+            ), images_of(given, number), given.sample_index,
         )
-    assert leaves_equal(both.generator, after.players[G])
-    assert leaves_equal(both.discriminator, after.players[D])
+    assert leaves_equal(both.players[G], after.players[G])
+    assert leaves_equal(both.players[D], after.players[D])
 
 
 def thresholds(d, g):
@@ -150,14 +154,14 @@ def test_adaptive_stops_at_the_first_loss_that_is_not_above():
     losses_seen = []
     for d_steps in range(1, 5):  # D's loss before each of its updates
         plain = linear_gan(d_steps=d_steps)
-        given = some(batch(4), 0, d_steps)
+        given = some(batch(4), slice(d_steps))
         losses_seen.append(float(step(plain, state, given)[1]['d/loss']))
     assert losses_seen[1] < losses_seen[0]
     between = (losses_seen[0] + losses_seen[1]) / 2
     after, metrics = step(gan, state, batch(4), **thresholds(between, -9))
     assert metrics['d/updates'] == 1
     assert metrics['d/loss'] == np.float32(losses_seen[0])
-    one = some(batch(4), 0, 1)
+    one = some(batch(4), slice(1))
     single, _ = step(linear_gan(), state, one)
     assert leaves_equal(after.players[D], single.players[D])
 
@@ -174,7 +178,7 @@ def test_guarded_steps_make_the_adaptive_step_piece_by_piece():
     made = 0
     for number, part in enumerate(parts):
         place = number % 2
-        piece = some(given, place, place + 1)
+        piece = some(given, slice(place, place + 1))
         state, got = part(gan, hyperparams, state, piece, key, number)
         made += got.get('d/updates', 0) + got.get('g/updates', 0)
     assert made == metrics['d/updates'] + metrics['g/updates'] == 4

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import networks
@@ -124,7 +123,7 @@ def test_pacgans_discriminator_of_pairs_on_the_ring_has_its_parameters():
     config.discriminator.width, config.discriminator.depth = 200, 3
     config.discriminator.maxout = 5
     checks.validate(config)
-    state = build.abstract_state(build.algorithm(config, build.form((2,))), (2,))
+    state = helpers.abstract_state(config, (2,))
     # 4 x 1000 + 1000 of a pair's numbers; 200 x 1000 + 1000 twice; 200 + 1.
     leaves = jax.tree.leaves(state.players[D].params)
     assert sum(leaf.size for leaf in leaves) == 407_201

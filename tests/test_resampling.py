@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax import build
+import helpers
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax.networks import autoencoder
@@ -352,7 +352,7 @@ def test_decoder_of_a_configured_autoencoder_follows_the_encoder(
     config.discriminator.kernel_size = 3
     checks.validate(config)
     shape = (16, 24, 1)
-    state = build.abstract_state(build.algorithm(config, build.form(shape)), shape)
+    state = helpers.abstract_state(config, shape)
     sides = {
         name: layer['kernel'].shape[:2]
         for name, layer in state.players[D].params.items()

@@ -236,8 +236,7 @@ def test_logits_that_are_not_one_for_each_sample_are_refused(register):
 def test_own_networks_that_meet_are_built(packing, register):
     config = register(own_generator(), own_discriminator())
     config.packing = packing
-    gan = build.algorithm(config, build.form((8, 6, 3)))
-    state = build.abstract_state(gan, (8, 6, 3))
+    state = helpers.abstract_state(config, (8, 6, 3))
     kernel = state.players[D].params['Dense_0']['kernel']
     assert kernel.shape == (8 * 6 * 3 * packing, 1)
 

@@ -12,6 +12,7 @@ from gan_jax import build
 from gan_jax import train
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
+from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import sights
 from gan_jax.algorithms.game import D, G
 
@@ -38,8 +39,8 @@ def test_packed_d_sees_tuples_and_g_makes_all_of_them():
     assert state.players[D].params['Dense_0']['kernel'].shape == (8, 1)
     given = batch(size=6)
     sides = sights.sides_of(
-        turn(gan, state), state.players[G].params, {}, given.sources['real'].images[0],
-        given.sample_index, None,
+        turn(gan, state), state.players[G].params, {},
+        helpers.images_of(given), given.sample_index, None,
         *(2 * [sights.draw_latents(turn(gan, state), given.sample_index)])
     )
     assert sides.real_images.shape == (3, 2, 2, 2)
@@ -181,14 +182,13 @@ def test_adaptive_probability_is_remembered_and_used():
         discriminator=FirstPixel(), augmentations=('color',),
         adaptive_augmentation=True,
     )
-    white = batch()._replace(images=jnp.full((1, 6, *helpers.SHAPE), 255,
-                                             jnp.uint8))
+    images = jnp.full((1, 6, *helpers.SHAPE), 255, jnp.uint8)
+    white, black = helpers.real_batch(images), helpers.real_batch(0 * images)
     speed = {'augment_speed': jnp.float32(0.25)}
     state, metrics = step(gan, start(gan), white, **speed)
     assert metrics['d/real_signs'] == 1  # above the target of 0.6
     assert state.memory['augment'] == 0.25
     assert metrics['d/augment_probability'] == 0.25
-    black = white._replace(images=0 * white.images)
     state, metrics = step(gan, state, black, **speed)
     assert state.memory['augment'] == 0
 
@@ -230,10 +230,10 @@ def test_gathered_history_is_that_of_one_device():
     shown, history = sights.remind(turn(gan, state), fakes, slots)
 
     def device(fakes, slots):
-        across = turn(gan, state)._replace(
+        here = turn(gan, state)._replace(across=algorithm.Across(
             gather=lambda a: jax.lax.all_gather(a, 'devices', tiled=True)
-        )
-        return sights.remind(across, fakes, slots)
+        ))
+        return sights.remind(here, fakes, slots)
 
     halves = jax.vmap(device, axis_name='devices')(
         fakes.reshape(2, 3, *helpers.SHAPE), slots.reshape(2, 3)
@@ -256,8 +256,8 @@ def test_real_images_alone_are_mirrored_or_dequantised(option):
             {'params': state.players[G].params}, z, train=True
         )
         return sights.sides_of(
-            here, state.players[G].params, {}, given.sources['real'].images[0], given.sample_index,
-            None, z, fakes,
+            here, state.players[G].params, {}, helpers.images_of(given),
+            given.sample_index, None, z, fakes,
         )
 
     before, after = sides(plain), sides(changed)

@@ -86,7 +86,7 @@ def trained(tmp_path_factory):
 
 def generators_of(workdir):
     return [
-        sampling.load(workdir, step)[1].generator
+        sampling.load(workdir, step)[1].players[G]
         for step in range(1, STEPS + 1)
     ]
 

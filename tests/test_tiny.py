@@ -64,8 +64,8 @@ def test_sides_halve_and_are_rounded_up(shape, expected):
 
 
 def test_generator_has_the_papers_layers():
-    gan = build.algorithm(of_recipe(), build.form(SHAPE))
-    params = build.abstract_state(gan, SHAPE).generator.params
+    state = helpers.abstract_state(of_recipe(), SHAPE)
+    params = state.players[G].params
     assert shapes(params) == {
         'Dense_0.kernel': (256, 4 * 4 * 64),
         'ConvTranspose_0.kernel': (3, 3, 64, 32),
@@ -81,8 +81,8 @@ def test_generator_has_the_papers_layers():
     ('quarter', 4, 2, 571 + 9 * 9 * 2),
 ])
 def test_discriminator_has_the_papers_layers(argument, packing, width, count):
-    gan = build.algorithm(of_recipe(argument, packing), build.form(SHAPE))
-    params = build.abstract_state(gan, SHAPE).discriminator.params
+    config = of_recipe(argument, packing)
+    params = helpers.abstract_state(config, SHAPE).players[D].params
     assert shapes(params) == {
         'Conv_0.kernel': (3, 3, 3 * packing, width),
         'Conv_1.kernel': (3, 3, width, 2 * width),
@@ -91,6 +91,7 @@ def test_discriminator_has_the_papers_layers(argument, packing, width, count):
     }
     assert sum('Norm' in name for name in params) == 3
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
+    gan = build.algorithm(config, build.form(SHAPE))
     assert gan.discriminator.leak == 0.3
 
 

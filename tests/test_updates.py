@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import helpers
-from helpers import SHAPE, batch, leaves_equal, mlp_gan, start, step
+from helpers import (
+    SHAPE, batch, images_of, leaves_equal, mlp_gan, start, step,
+)
 from gan_jax import config as config_lib
 from gan_jax import labels
 from gan_jax import losses
@@ -14,6 +16,7 @@ from gan_jax import regularizers
 from gan_jax import schedules
 from gan_jax.networks import mlp
 from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
 from gan_jax.algorithms import latents
 from gan_jax.algorithms import sights
@@ -24,7 +27,7 @@ from gan_jax.algorithms.game import D, G
 def test_d_update_is_gradient_descent_on_its_loss_and_leaves_g():
     gan = helpers.linear_gan()
     state = start(gan)
-    images = batch().sources['real'].images[0]
+    images = images_of(batch())
     slots, key = jnp.arange(6), jax.random.key(3)
     turn = sights.Turn(gan, helpers.hyperparams(), state, key)
     after, metrics = updates.discriminator_update(turn, images, slots)
@@ -61,7 +64,7 @@ def test_g_update_is_gradient_descent_through_d_and_leaves_d():
     state = start(gan)
     slots, key = jnp.arange(6), jax.random.key(3)
     turn = sights.Turn(gan, helpers.hyperparams(), state, key)
-    after, _ = updates.generator_update(turn, batch().sources['real'].images[0], slots)
+    after, _ = updates.generator_update(turn, images_of(batch()), slots)
     z = latents.draw(jax.random.split(key, 3)[0], slots, 3)
     d, g = (
         player.params['Dense_0']
@@ -104,7 +107,7 @@ def test_shared_fakes_are_those_of_d_for_g_too(make, schedule):
         update_key = jax.random.fold_in(jax.random.fold_in(key, 0), 0)
         return sights.Turn(gan, hyperparams, state, update_key)
 
-    images, slots = given.sources['real'].images[0], given.sample_index
+    images, slots = images_of(given), given.sample_index
     moved, d_metrics = updates.discriminator_update(turn(state), images, slots)
     opponent = moved if schedule == 'alternating' else state
     expected, g_metrics = updates.generator_update(
@@ -125,8 +128,8 @@ def test_shared_fakes_are_those_of_d_for_g_too(make, schedule):
             a, b, rtol=1e-4, atol=1e-6
         ), found, own)
     apart, _ = adversarial.train_step(gan, hyperparams, state, given, key)
-    assert leaves_equal(apart.discriminator, after.players[D])
-    assert not leaves_equal(apart.generator, after.players[G])
+    assert leaves_equal(apart.players[D], after.players[D])
+    assert not leaves_equal(apart.players[G], after.players[G])
 
 
 def test_ema_starts_as_a_copy_and_follows_g():
@@ -136,7 +139,8 @@ def test_ema_starts_as_a_copy_and_follows_g():
     after, _ = step(gan, state, batch())
     # At step 0 the warm-up's decay is 0.1.
     expected = jax.tree.map(
-        lambda a, n: 0.1 * a + 0.9 * n, state.averages[G].params, after.players[G].params
+        lambda a, n: 0.1 * a + 0.9 * n,
+        state.averages[G].params, after.players[G].params,
     )
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
@@ -196,13 +200,15 @@ def test_regularizer_joins_the_loss_of_its_player_alone(name):
     given = batch()
     if regularizers.REGULARIZERS[name].classes:
         gan = conditional_gan('auxiliary', regularizers=(name,))
-        given = given._replace(labels=jnp.arange(6)[None] % 3)
+        given = helpers.real_batch(
+            given.sources['real'].images, jnp.arange(6)[None] % 3
+        )
 
     def steep():  # one-sided penalties are 0 on gentle slopes
         state = start(gan)
         params = jax.tree.map(lambda p: 3 * p, state.players[D].params)
-        return state.replace(
-            discriminator=state.players[D].replace(params=params)
+        return algorithm.replace_player(
+            state, D, state.players[D].replace(params=params)
         )
 
     def train(weight):
@@ -219,7 +225,7 @@ def test_regularizer_joins_the_loss_of_its_player_alone(name):
     player = regularizers.REGULARIZERS[name].player
     assert np.isfinite(metrics[f'{player[0]}/{name}'])
     assert not leaves_equal(
-        getattr(within, player).params, getattr(without, player).params
+        within.players[player].params, without.players[player].params
     )
     if player == 'generator':
         first, _ = step(gan, start(gan), given, penalty_weights={name: 0.1})
@@ -285,7 +291,8 @@ def test_mean_over_devices_reaches_gradients_and_metrics():
 
     arguments = (start(gan), batch(), jax.random.key(2))
     one, metrics = adversarial.train_step(
-        gan, helpers.hyperparams(), *arguments, mean=halve
+        gan, helpers.hyperparams(), *arguments,
+        across=algorithm.Across(mean=halve),
     )
     # Halved gradients move D half as far.
     two, _ = adversarial.train_step(
@@ -349,10 +356,11 @@ def test_unrolled_g_learns_through_the_updates_of_d(unroll_steps):
     state, given, key = start(gan), batch(), jax.random.key(3)
     turn = sights.Turn(gan, helpers.hyperparams(), state, key)
     after, metrics = updates.generator_update(
-        turn, given.sources['real'].images[0], given.sample_index
+        turn, images_of(given), given.sample_index
     )
     z = latents.draw(jax.random.split(key, 3)[0], given.sample_index, 3)
-    images = np.asarray(given.sources['real'].images[0], np.float32).reshape(6, 4) / 127.5 - 1
+    images = np.asarray(images_of(given), np.float32)
+    images = images.reshape(6, 4) / 127.5 - 1
     d = state.players[D].params['Dense_0']
     g = state.players[G].params['Dense_0']
 
@@ -389,17 +397,19 @@ def test_unrolling_passes_through_adam():
         params['Dense_1'] = {
             **params['Dense_1'], 'bias': params['Dense_1']['bias'] + scale
         }
-        moved = state.replace(
-            generator=state.players[G].replace(params=params)
+        moved = algorithm.replace_player(
+            state, G, state.players[G].replace(params=params)
         )
         turn = sights.Turn(gan, gentle, moved, jax.random.key(3))
         _, metrics = updates.generator_update(
-            turn, given.sources['real'].images[0], given.sample_index
+            turn, images_of(given), given.sample_index
         )
         return metrics['g/loss']
 
     turn = sights.Turn(gan, gentle, state, jax.random.key(3))
-    after, _ = updates.generator_update(turn, given.sources['real'].images[0], given.sample_index)
+    after, _ = updates.generator_update(
+        turn, images_of(given), given.sample_index
+    )
     grads = (
         state.players[G].params['Dense_1']['bias']
         - after.players[G].params['Dense_1']['bias']
@@ -484,16 +494,12 @@ def test_ema_copies_what_is_no_average():
     gan = helpers.linear_gan(generator=helpers.MixedGenerator())
     state = start(gan)
     after, _ = step(gan, state, batch())
-    assert set(after.averages[G].stats) == {'batch_stats', 'spectral'}
-    assert leaves_equal(
-        after.averages[G].stats['spectral'], after.players[G].stats['spectral']
-    )
-    assert not leaves_equal(
-        after.averages[G].stats['spectral'], state.averages[G].stats['spectral']
-    )
-    assert not leaves_equal(
-        after.averages[G].stats['batch_stats'], after.players[G].stats['batch_stats']
-    )
+    averaged, before = after.averages[G].stats, state.averages[G].stats
+    own = after.players[G].stats
+    assert set(averaged) == {'batch_stats', 'spectral'}
+    assert leaves_equal(averaged['spectral'], own['spectral'])
+    assert not leaves_equal(averaged['spectral'], before['spectral'])
+    assert not leaves_equal(averaged['batch_stats'], own['batch_stats'])
 
 
 def test_norm_is_the_euclidean_one_of_all_leaves():

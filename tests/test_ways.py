@@ -111,9 +111,8 @@ def test_a_walk_moves_one_coordinate(run):
 
 
 def test_command_walks_with_the_class_of_its_seed(run, written):
-    z = ways.along(
-        run.algorithm, sampling.latents_of(run.algorithm, [2, 6]), [0, 2], 2.0, 5
-    )
+    z = sampling.latents_of(run.algorithm, [2, 6])
+    z = ways.along(run.algorithm, z, [0, 2], 2.0, 5)
     images = sampling.generate(
         run.algorithm, run.state, z.reshape(-1, 3), np.ones(20, np.int32)
     )
