@@ -151,13 +151,13 @@ class Trained(NamedTuple):
 
     Attributes:
         config, workdir: of the run.
-        gan, state: its end; None of the linear row.
+        algorithm, state: its end; None of the linear row.
         samples: [NUM_SAMPLES, 32, 32, 1] of seeds 0 and up.
     """
 
     config: Any
     workdir: pathlib.Path
-    gan: Any
+    algorithm: Any
     state: Any
     samples: np.ndarray
 

@@ -50,6 +50,7 @@ from gan_jax.metrics import modes
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer
 from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
 from gan_jax.algorithms import latents
 from gan_jax.algorithms.game import D
@@ -103,7 +104,7 @@ class Setup(NamedTuple):
         share: [500, 1] in [0, 1], where between real and fake to look.
     """
 
-    gan: game.GAN
+    gan: adversarial.Adversarial
     hyperparams: game.Hyperparams
     feed: Any
     mixture: Any
@@ -199,7 +200,7 @@ def look(gan, state, real, z, share):
         variables = {'params': state.players[D].params}
         return gan.discriminator.apply(variables, points, train=False).logits
 
-    fake = game.sample(gan, state, z, weights='raw')
+    fake = gan.apply(gan.weights(state, 'raw'), algorithm.Inputs(z))
     return fake, measure(critic_fn, real, fake[:len(real)], share)
 
 
@@ -225,8 +226,8 @@ def follow(setup, move, draws, marks):
         marks: increasing ints, calls made when to yield.
 
     Yields:
-        (mark, `game.GANState`, largest absolute weight of the critic till
-        then, as it started included).
+        (mark, `algorithm.TrainState`, largest absolute weight of the critic
+        till then, as it started included).
     """
     config, gan, feed = setup.config, setup.gan, setup.feed
     slots = jnp.arange(config.batch_size, dtype=jnp.int32)
@@ -234,7 +235,9 @@ def follow(setup, move, draws, marks):
     @jax.jit
     def advance(state, largest, hyperparams, key, fed, number):
         points, _ = feed.select(feed.resident, fed)
-        batch = game.Batch(points, None, slots)
+        batch = algorithm.Batch(
+            {build.REAL: algorithm.Source(points)}, slots
+        )
         state, _ = move(gan, hyperparams, state, batch, key, number)
         return state, jnp.maximum(largest, largest_weight(state))
 
@@ -270,7 +273,7 @@ def train(name):
     )
     play, frozen, weights = [], [], []
     marks = np.unique(np.linspace(0, NUM_STEPS.value, 25).astype(int))
-    draws = game.draws_per_step(setup.gan)
+    draws = setup.gan.draws
     for mark, state, largest in follow(setup, whole_step, draws, marks):
         fake, values = seen(state)
         fake = np.asarray(fake)

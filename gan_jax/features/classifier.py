@@ -250,7 +250,8 @@ def num_steps(count, settings):
 @functools.partial(jax.jit, static_argnums=0)
 def _update(network, variables, opt_state, learning_rate, images, labels):
     def loss_fn(variables):
-        logits = network.apply(variables, algorithm.to_unit_range(images)).logits
+        inputs = algorithm.to_unit_range(images)
+        logits = network.apply(variables, inputs).logits
         return optax.softmax_cross_entropy_with_integer_labels(
             logits, labels
         ).mean()
