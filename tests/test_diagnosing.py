@@ -83,8 +83,9 @@ def test_held_out_images_of_another_size_are_probed(tmp_path):
             (tmp_path / split / f'{number}.png').write_bytes(content)
     config = config_of(**{'data.path': str(tmp_path)})
     dataset = build.dataset(config)
-    gan = build.algorithm(config, build.form(dataset.images.shape[1:], 0))
-    state = train._initial_state(gan, config, dataset.images.shape[1:])
+    forms = build.form(dataset.images.shape[1:])
+    gan = build.algorithm(config, forms)
+    state = build.initial_state(config, gan, forms)
     found = diagnosing.Diagnosis(config, gan, state, dataset, []).probe(
         gan, state.replace(step=np.int32(2))
     )

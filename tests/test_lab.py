@@ -149,15 +149,13 @@ def test_every_control_has_words_and_a_group():
 def test_every_choice_traces(change):
     settings = tiny(**change)
     config = settings_lib.config(settings, settings.gans[0])
-    gan = build.algorithm(config, build.form((2,)))
+    forms = build.form((2,))
+    gan, numbers = build.algorithm(config, forms), build.hyperparams(config)
     key = jax.random.key(0)
-    state = jax.eval_shape(
-        lambda key: programs._init(gan, (2,), key, 0.01), key
-    )
+    state = build.abstract_state(config, gan, forms)
     new, metrics = jax.eval_shape(
         lambda *given: programs._play(gan, settings.source, 8, *given), state,
-        build.hyperparams(config), drawing.table(settings.source, ''),
-        (key, key), np.int32(1),
+        numbers, drawing.table(settings.source, ''), (key, key), np.int32(1),
     )
     assert jax.tree.structure(new) == jax.tree.structure(state)
     assert {'d/loss', 'g/loss'} <= set(metrics)
@@ -216,18 +214,18 @@ def test_numbers_change_live_and_compile_nothing():
         gan = dataclasses.replace(session.settings.gans[0], **change)
         new = dataclasses.replace(session.settings, gans=(gan,), speed=50)
         assert not session.needs_compiling(new)
-        state = jax.tree.map(np.asarray, session.states[0].discriminator)
+        state = jax.tree.map(np.asarray, session.states[0].players[D])
         session.change(new)
         jax.tree.map(
             np.testing.assert_array_equal, state,
-            session.states[0].discriminator,
+            session.states[0].players[D],
         )
         session.advance(3)
         session.looks()
     assert programs.compiled_count() == count and len(COMPILED) == before
     assert int(session.states[0].step) == 26
     largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(
-        session.states[0].discriminator.params
+        session.states[0].players[D].params
     ))
     assert largest <= np.float32(0.01)  # the clip that was set last holds
 
@@ -269,7 +267,7 @@ def test_what_fits_is_carried_over_a_change():
     )
     session.change(tiny(optimizer='sgd'))
     jax.tree.map(
-        np.testing.assert_array_equal, session.states[0].generator.params,
+        np.testing.assert_array_equal, session.states[0].players[G].params,
         old.players[G].params,
     )
     assert session.looks()[0]['metrics']
@@ -395,7 +393,8 @@ def test_line_shows_the_best_d():
         look['best'][there], (data / (data + fake))[there], atol=1e-6
     )
     (state,) = session.states
-    logits = session._players[0].program.gan.discriminator.apply(
+    gan = session._players[0].program.algorithm
+    logits = gan.discriminator.apply(
         {'params': state.players[D].params}, x[:, None], train=False
     ).logits
     np.testing.assert_allclose(

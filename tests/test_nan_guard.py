@@ -9,6 +9,7 @@ import pytest
 import helpers
 from conftest import ROOT
 from gan_jax import errors
+from gan_jax import loop
 from gan_jax import losses
 from gan_jax import nan_guard
 from gan_jax import regularizers
@@ -157,13 +158,13 @@ def test_parameters_that_left_the_numbers_are_not_saved(tmp_path):
 def test_rollback_goes_on_with_other_noise(broken, tmp_path, monkeypatch):
     whole = run(tmp_path / 'whole', config_of(8, checkpoint_every=2)).state
     seen = broken('generator')
-    key = train._key
+    key = loop._key
 
     def first_alone(config, rollbacks):
         seen['on'] = not rollbacks
         return key(config, rollbacks)
 
-    monkeypatch.setattr(train, '_key', first_alone)
+    monkeypatch.setattr(loop, '_key', first_alone)
     config = config_of(8, checkpoint_every=2, log_every=1, on_nan='rollback')
     rolled = run(tmp_path / 'run', config).state
     (past,) = json.loads((tmp_path / 'run' / 'rollbacks.json').read_text())

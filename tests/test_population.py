@@ -69,8 +69,8 @@ def learnt(state):
     """Give what training changes; Adam's tiny moments are left out."""
     return (
         state.step, state.position, state.players[G].params,
-        state.players[G].stats, state.players[D].params, state.averages[G].params,
-        state.memory,
+        state.players[G].stats, state.players[D].params,
+        state.averages[G].params, state.memory,
     )
 
 
@@ -87,7 +87,7 @@ def test_each_seed_is_the_run_of_train(changes, tmp_path):
     assert int(alone.state.step) == config.num_steps
     close(learnt(row(states, 1)), learnt(alone.state))
     assert not helpers.leaves_equal(
-        row(states, 0).generator.params, row(states, 1).generator.params
+        row(states, 0).players[G].params, row(states, 1).players[G].params
     )
 
 
@@ -120,7 +120,7 @@ def test_a_seed_that_fails_stands_still_alone():
     assert np.asarray(metrics[algorithm.ALIVE]).tolist() == [1, 0]
     for name in ('params', 'opt_state'):
         np.testing.assert_equal(
-            jax.tree.leaves(getattr(row(states, 1).generator, name)),
+            jax.tree.leaves(getattr(row(states, 1).players[G], name)),
             jax.tree.leaves(getattr(before.players[G], name)),
         )
 
@@ -133,7 +133,8 @@ def test_samples_are_those_of_sampling(weights):
     assert points.shape == (2, 5, 2)
     for index in range(2):
         np.testing.assert_allclose(points[index], sampling.sample(
-            together.gan, row(states, index), range(5), weights=weights
+            together.algorithm, row(states, index), range(5),
+            weights=weights,
         ), rtol=1e-5, atol=1e-6)
 
 

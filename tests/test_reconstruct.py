@@ -206,7 +206,7 @@ def test_command_leaves_pairs_and_z(tmp_path, digits):
     assert 'by --labels' in results[2][2] and 'by number' in results[4][2]
     with np.load(tmp_path / 'deep' / 'rec.npz') as held:
         assert held['z'].shape == (4, 3) and held['error'].shape == (4,)
-        made = sampling.generate(digits.gan, digits.state, held['z'])
+        made = sampling.generate(digits.algorithm, digits.state, held['z'])
         np.testing.assert_allclose(held['reconstructions'], made, atol=1e-5)
         expected = writer.grid(*inversion.pairs(held['images'], made))
     with Image.open(tmp_path / 'deep' / 'rec.png') as picture:

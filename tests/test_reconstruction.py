@@ -128,8 +128,8 @@ def test_codes_of_a_vae_have_its_mean_and_deviation():
     assert kl.shape == (20_000,)
     images = batch.sources['real'].images[0]
     whole = gan.encoder.apply(
-        {'params': state.players[ENCODER].params}, algorithm.to_unit_range(images),
-        train=False,
+        {'params': state.players[ENCODER].params},
+        algorithm.to_unit_range(images), train=False,
     )
     np.testing.assert_array_equal(
         gan.encode(state, images), whole[:, :3]
@@ -185,7 +185,8 @@ def test_microbatches_change_nothing_but_rounding(name):
         states[0].memory, states[1].memory, atol=1e-5
     )
     chex.assert_trees_all_close(
-        states[0].players[DECODER].params, states[1].players[DECODER].params, atol=1e-4
+        states[0].players[DECODER].params, states[1].players[DECODER].params,
+        atol=1e-4,
     )
 
 

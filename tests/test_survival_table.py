@@ -15,7 +15,6 @@ import survival_kills
 import survival_recipes
 import survival_tools as tools
 from conftest import ROOT
-from gan_jax import build
 from gan_jax import checks
 from gan_jax import recipe
 from gan_jax import sampling
@@ -72,7 +71,7 @@ def test_games_that_are_killed_remember_what_they_claim(game):
     config.update_from_flattened_dict(survival_kills.changes_of(game))
     checks.validate(config)
     shape = (survival_kills.SIDE, survival_kills.SIDE, 1)
-    state = build.abstract_state(build.algorithm(config, build.form(shape, 0)), shape)
+    state = helpers.abstract_state(config, shape)
     expected = {
         'memory': {'history', 'augment', 'snapshots'},
         'began': {'loss', 'history', 'snapshots'},
