@@ -50,9 +50,9 @@ class Monitors(NamedTuple):
 
     def logits(self, weights, images, labels=None):
         """Return D's outputs [B] with the running statistics."""
-        return algorithm.evaluate(
+        return _of_samples(algorithm.evaluate(
             self.gan.discriminator, weights, algorithm.Inputs(images, labels)
-        ).logits
+        ).logits)
 
     def scores(self, state, samples):
         """Return D's logit of each sample by itself; energies are negated.
@@ -169,6 +169,11 @@ class Monitors(NamedTuple):
         )
 
 
+def _of_samples(logits):
+    """Return the logit of each sample, the mean of its map."""
+    return logits.mean(range(1, logits.ndim)) if logits.ndim > 1 else logits
+
+
 def _copies(gan, images):
     """Repeat each image in its channels, as a packed D judges it."""
     return jnp.tile(images, (1,) * (images.ndim - 1) + (gan.packing,))
@@ -225,10 +230,11 @@ def _look(gan, critic, generator, discriminator, labels, real, unseen):
     d_grads, outputs = jax.grad(of_discriminator, has_aux=True)(params)
     found = {
         'g_grads': g_grads, 'd_grads': d_grads,
-        'real': outputs[0].logits, 'fake': outputs[1].logits,
+        'real': _of_samples(outputs[0].logits),
+        'fake': _of_samples(outputs[1].logits),
     }
     if unseen[0] is not None:
-        found['unseen'] = judge(params, *unseen).logits
+        found['unseen'] = _of_samples(judge(params, *unseen).logits)
     if critic:
         shape = (-1,) + (1,) * (fakes.ndim - 1)
         shares = jnp.linspace(0, 1, len(fakes)).reshape(shape)

@@ -172,12 +172,17 @@ def _discriminator_objective(turn, stats, sides, params):
     gan = turn.gan
     arguments = _loss_arguments(turn)
     if gan.treat_labels:
-        arguments['targets'] = labels_lib.draw(
+        targets = labels_lib.draw(
             jax.random.fold_in(turn.key, sights.LABEL_KEY),
             sides.slots,
             turn.hyperparams.label_treatment,
         )
     real, fake, new_stats = _judge(turn, params, stats, sides)
+    if gan.treat_labels:  # one for each sample, whatever its map of logits
+        shape = (-1,) + (1,) * (real.logits.ndim - 1)
+        arguments['targets'] = jax.tree.map(
+            lambda target: target.reshape(shape), targets
+        )
     loss = gan.loss.discriminator(real.logits, fake.logits, **arguments)
     metrics = {
         'd/loss': loss,
