@@ -8,7 +8,6 @@ import itertools
 import json
 import math
 import re
-import signal
 import statistics
 import time
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax import loop
 from gan_jax import population as population_lib
 from gan_jax import run_folder
 from gan_jax import sampling
@@ -261,43 +261,35 @@ def _advance(config, workdir, population, dataset, stopper, say):
             states, metrics = population.advance(states, size)
             step += size
             states = jax.tree.map(np.array, states)
-            stop = stopper.number
-            last = step == config.num_steps
+            stop, now = stopper.number, loop.due(config, step)
             record = [
                 {name: float(values[index]) for name, values in metrics.items()
                  if name != 'alive'}
                 for index in range(len(population.seeds))
             ]
-            if last or _due(step, config.eval_every):
+            if now.last or now.evaluate:
                 for index, own in enumerate(record):
                     own |= watch.numbers(
                         population.algorithm, _row(states, index)
                     )
             looks.append({'step': step, 'members': record})
             say(_line(step, record))
-            if last or stop or _due(step, config.checkpoint_every):
+            if stop or now.save:
                 writer_lib.write_json(path, looks)
                 checkpoints.save(step, states)
-            if stop and not last:
-                raise errors.StoppedError(
-                    f'{signal.Signals(stop).name} came: step {step} of '
-                    f'{config.num_steps} is saved; the same command goes on',
-                    stop,
-                )
+            if stop and not now.last:
+                raise loop.stopped(stop, config, step)
     finally:
         checkpoints.close()
     return states, looks
 
 
-def _due(step, cadence):
-    return cadence > 0 and step % cadence == 0
-
-
 def _next(config, step):
     """Give the next step at which something is due."""
-    cadences = (config.log_every, config.eval_every, config.checkpoint_every)
     return min([config.num_steps] + [
-        step - step % cadence + cadence for cadence in cadences if cadence
+        step - step % cadence + cadence for cadence in (
+            config.log_every, config.eval_every, config.checkpoint_every
+        ) if cadence
     ])
 
 
