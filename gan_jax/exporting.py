@@ -188,7 +188,7 @@ def card(workdir, algorithm, state, weights='ema'):
     data = sampling.load_data(workdir)
     shape = 'x'.join(map(str, data['image_shape']))
     kind = 'points' if len(data['image_shape']) == 1 else 'images'
-    classes = ', '.join(data.get('classes', ()))
+    classes = ', '.join(data['classes'])
     step = int(state.step)
     inputs = f'`z` float32 [B, {algorithm.latent_size}] ({algorithm.latent})'
     if algorithm.num_classes:
@@ -196,7 +196,7 @@ def card(workdir, algorithm, state, weights='ema'):
     source = config_lib.source(config)
     if data.get('name') == sources.ARRAYS:
         source = 'arrays given from Python'
-    images = f'{data["count"]:,} {kind}' if 'count' in data else kind
+    images = f'{data["count"]:,} {kind}'
     starts = _read(workdir, 'environment.json') or [{}]
     rows = [
         ('data', f'{source}, {images} of {shape}'

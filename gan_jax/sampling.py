@@ -269,8 +269,19 @@ def load_data_config(workdir):
 
 def load_sources(workdir):
     """Read what a run folder says of its data, {source: {'image_shape': …}}.
+
+    Raises:
+        errors.CheckpointError: where the folder is not a run's, or one of a
+            format that is read no more.
     """
-    return _read_json(workdir, 'data.json')
+    found = _read_json(workdir, 'data.json')
+    if not isinstance(found, dict) or not found or not all(
+            isinstance(one, dict) for one in found.values()):
+        raise errors.CheckpointError(
+            f'--workdir={workdir} holds a run of an earlier format, which '
+            'this program does not read; train it anew, in another folder'
+        )
+    return found
 
 
 def load_data(workdir):

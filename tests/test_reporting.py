@@ -292,9 +292,9 @@ def test_all_that_comes_from_files_is_escaped(tmp_path):
         'devices': [EVIL], 'device_kind': EVIL, 'versions': {EVIL: EVIL},
     }
     writer.write_json(path / 'environment.json', [start, start])
-    writer.write_json(path / 'data.json', {
+    writer.write_json(path / 'data.json', {EVIL: {
         'image_shape': [8, 8, 1], 'count': EVIL, 'classes': [EVIL],
-    })
+    }})
     writer.write_json(path / 'evaluation.json', [
         {'step': step, 'weights': EVIL, 'features': {'name': EVIL}, 'values': {
             EVIL: {'value': 1.0}, 'memorization': {EVIL: {'verdict': EVIL}},
@@ -316,9 +316,9 @@ def test_all_that_comes_from_files_is_escaped(tmp_path):
 
 def test_page_shows_what_was_found(tmp_path):
     path = folder(tmp_path)
-    writer.write_json(path / 'data.json', {
+    writer.write_json(path / 'data.json', {'real': {
         'image_shape': [8, 8, 1], 'count': 32, 'classes': ['a', 'b'],
-    })
+    }})
     for name in ('reals', '000000', '000002'):
         writer.save_png(
             path / 'samples' / f'{name}.png',
@@ -356,7 +356,7 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path):
 
 def test_points_are_one_scatter(tmp_path):
     path = folder(tmp_path)
-    writer.write_json(path / 'data.json', {'image_shape': [2]})
+    writer.write_json(path / 'data.json', {'real': {'image_shape': [2]}})
     for name in ('reals', '000002'):
         writer.save_png(
             path / 'samples' / f'{name}.png',
