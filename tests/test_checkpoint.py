@@ -80,7 +80,7 @@ def test_checkpoint_of_another_form_is_one_line(state, tmp_path):
 
 @pytest.fixture
 def saved(state, tmp_path):
-    """A folder with steps 1, 2 and 3; `ema_params` tell the step."""
+    """A folder with steps 1, 2 and 3."""
     checkpoints = checkpoint.Checkpoints(tmp_path / 'c')
     for step in (1, 2, 3):
         checkpoints.save(step, of_step(state, step))

@@ -78,12 +78,12 @@ def test_pacgans_networks_have_its_weights():
     state = jax.eval_shape(population_lib.Population(config, (0,)).init)
     sizes = {
         player: sum(leaf.size for leaf in jax.tree.leaves(
-            getattr(state, player).params
-        )) for player in ('generator', 'discriminator')
+            state.players[player].params
+        )) for player in (G, D)
     }
     # 2 x 400, 3 x 400 x 400, BatchNorm's 4 x 800 and biases; 400 x 2 + 2.
-    assert sizes['generator'] == 800 + 480_000 + 3200 + 1600 + 802
-    assert sizes['discriminator'] == 407_201
+    assert sizes[G] == 800 + 480_000 + 3200 + 1600 + 802
+    assert sizes[D] == 407_201
     config.update_from_flattened_dict({
         'generator.width': 40, 'discriminator.width': 40,
     })

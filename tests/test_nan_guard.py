@@ -150,7 +150,7 @@ def test_parameters_that_left_the_numbers_are_not_saved(tmp_path):
     config.loss.name, config.loss.c = 'least_squares', 1e6
     with pytest.raises(errors.NonFiniteError) as caught:
         run(tmp_path, config)
-    assert str(caught.value).startswith('generator/params/Dense_0/')
+    assert str(caught.value).startswith('players/generator/params/Dense_0/')
     assert 'is not finite at step 1; no step is saved' in str(caught.value)
     assert not list((tmp_path / 'checkpoints').iterdir())
 

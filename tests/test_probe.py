@@ -10,6 +10,7 @@ import helpers
 from gan_jax import errors
 from gan_jax.features import probe
 from gan_jax.networks import mlp
+from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
 from gan_jax.algorithms.game import D
 
@@ -134,7 +135,7 @@ def knowing_discriminator(width=4):
     )
     known = {**params, name: {**params[name], 'kernel': jnp.asarray(kernel)}}
     player = state.players[D].replace(params=known)
-    return gan, state, state.replace(discriminator=player)
+    return gan, state, algorithm.replace_player(state, D, player)
 
 
 def test_a_discriminator_that_knows_more_is_told_from_one_that_does_not():
