@@ -28,8 +28,7 @@ from gan_jax import sampling
 from gan_jax.data import sources
 from gan_jax.metrics import principal
 from gan_jax.runtime import writer
-from gan_jax.steps import baselines
-from gan_jax.steps import game
+from gan_jax.algorithms import algorithm
 
 RUNS = {
     'autoencoder': flags.DEFINE_string(
@@ -66,23 +65,23 @@ def load(name):
     workdir = RUNS[name].value
     config = sampling.load_config(workdir)
     gan, state = sampling.load(workdir)
-    if (name == 'gan') != (gan.baseline == ''):
+    if (name == 'gan') != (config.baseline.name == ''):
         raise errors.ConfigError(
-            f'--{name}={workdir} has baseline.name={gan.baseline!r}'
+            f'--{name}={workdir} has baseline.name={config.baseline.name!r}'
         )
     return config, gan, state
 
 
 def of_run(name, images):
     """Give the `Codes` of a run with an encoder."""
-    _, gan, state = load(name)
-    if not sampling.encodes(gan):
+    config, gan, state = load(name)
+    if not gan.encodes:
         raise errors.ConfigError(
             f'--{name}={RUNS[name].value} has no encoder: baseline.name='
-            f'{gan.baseline!r}'
+            f'{config.baseline.name!r}'
         )
     return Codes(
-        np.asarray(baselines.encode(gan, state, images)),
+        np.asarray(gan.encode(state, images)),
         lambda images: sampling.reconstruct(gan, state, images),
     )
 
@@ -118,11 +117,13 @@ def morphs(workdir):
     Returns:
         {title: [n, STAGES, H, W, C] in [-1, 1]}.
     """
-    gan, state = sampling.load(workdir)
-    if gan.baseline != 'given':
+    kind = sampling.load_config(workdir).baseline.name
+    if kind != 'given':
         raise errors.ConfigError(
-            f'--given={workdir} has baseline.name={gan.baseline!r}'
+            f'--given={workdir} has baseline.name={kind!r}'
         )
+    gan, state = sampling.load(workdir)
+    decoder, _ = gan.weights(state, 'ema')
     share, still = np.linspace(0, 1, STAGES), np.zeros(STAGES)
     count = gan.latent_size - 2
 
@@ -133,7 +134,9 @@ def morphs(workdir):
 
     def decode(classes, pose):
         codes = np.concatenate([classes, pose], 1).astype(np.float32)
-        return np.asarray(game.generate(gan, *game.ema(state), codes))
+        return np.asarray(algorithm.evaluate(
+            gan.generator, decoder, algorithm.Inputs(codes)
+        ))
 
     def moved(column, label):
         classes = np.tile(np.eye(count)[label % count], (STAGES, 1))

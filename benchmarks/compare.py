@@ -151,13 +151,13 @@ class Trained(NamedTuple):
 
     Attributes:
         config, workdir: of the run.
-        gan, state: its end; None of the linear row.
+        algorithm, state: its end; None of the linear row.
         samples: [NUM_SAMPLES, 32, 32, 1] of seeds 0 and up.
     """
 
     config: Any
     workdir: pathlib.Path
-    gan: Any
+    algorithm: Any
     state: Any
     samples: np.ndarray
 
@@ -186,9 +186,9 @@ def score(run):
 
 def classes(run):
     """Give the share of the samples that is of the class asked for."""
-    if run.gan is None or not run.gan.num_classes:
+    if run.algorithm is None or not run.algorithm.num_classes:
         return {'agreement': None}
-    asked = np.arange(len(run.samples)) % run.gan.num_classes
+    asked = np.arange(len(run.samples)) % run.algorithm.num_classes
     return {'agreement': digits_metrics.agreement(run.samples, asked)}
 
 
@@ -276,8 +276,8 @@ def make(name, config, workdir):
         workdir.mkdir(parents=True, exist_ok=True)
         return Trained(config, workdir, None, None, linear(config))
     run = train.train(config, workdir)
-    samples = sampling.sample(run.gan, run.state, range(NUM_SAMPLES))
-    return Trained(config, workdir, run.gan, run.state, samples)
+    samples = sampling.sample(run.algorithm, run.state, range(NUM_SAMPLES))
+    return Trained(config, workdir, run.algorithm, run.state, samples)
 
 
 def linear(config):

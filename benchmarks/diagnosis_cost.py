@@ -40,13 +40,12 @@ def main(argv):
     from gan_jax import config as config_lib
     from gan_jax import diagnose
     from gan_jax import diagnosing
+    from gan_jax import dispatch
     from gan_jax import errors
     from gan_jax import probes
-    from gan_jax import programs as programs_lib
     from gan_jax.data import sources
     from gan_jax.runtime import environment
     from gan_jax.runtime import parallel
-    from gan_jax.steps import adversarial
 
     config = CONFIG.value
     if config is None:
@@ -58,16 +57,18 @@ def main(argv):
     )
     labels = np.arange(len(images), dtype=np.int32) % 10
     dataset = sources.Dataset('random', images, labels, tuple('0123456789'))
-    gan = build.gan(config, shape, 10, len(images))
-    feed = build.feed(config, dataset)
+    datasets = {build.REAL: dataset}
+    forms, feeds = build.forms(datasets), build.feeds(config, datasets)
+    gan = build.algorithm(config, forms)
     constants = parallel.constants(
-        feed.resident, build.hyperparams(config), jax.random.key(0),
+        {name: feed.resident for name, feed in feeds.items()},
+        build.hyperparams(config), jax.random.key(0),
         config_lib.images_per_batch(config),
     )
     cadences = [config.log_every, config.sample_every]
-    programs = programs_lib.Programs(config, gan, feed, constants, cadences)
-    state = parallel.replicate(adversarial.init(
-        gan, jax.random.key(0), shape, config.clip_weights
+    programs = dispatch.Dispatch(config, gan, feeds, constants, cadences)
+    state = parallel.replicate(gan.init(
+        jax.random.key(0), build.shapes(forms), build.hyperparams(config)
     ))
     host = parallel.unreplicate(state)
     probe = probes.Probe(config, dataset, dataset)

@@ -23,13 +23,13 @@ import digits_metrics
 from gan_jax import command
 from gan_jax import sampling
 from gan_jax.runtime import writer
-from gan_jax.steps import game
+from gan_jax.algorithms import latents
 
 WORKDIR = flags.DEFINE_string('workdir', 'runs/dcgan', 'Folder of the run.')
 STEP = flags.DEFINE_integer('step', None, 'A saved step; newest by default.')
 NUM_SAMPLES = flags.DEFINE_integer('num_samples', 1000, 'Seeds 0 to this.')
 WEIGHTS = flags.DEFINE_enum(
-    'weights', 'ema', list(game.WEIGHTS), "Which of the generator's weights."
+    'weights', 'ema', list(latents.WEIGHTS), "Which of the generator's weights."
 )
 JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
 

@@ -129,7 +129,7 @@ def play(inner, seed):
         seconds = time.monotonic() - began
         points = np.stack([
             sampling.sample(
-                run.gan, sampling.load(workdir, step)[1],
+                run.algorithm, sampling.load(workdir, step)[1],
                 range(NUM_POINTS.value), weights='raw',
             ) for step in steps()
         ])

@@ -30,14 +30,14 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import command
 from gan_jax import config as config_lib
-from gan_jax import programs as programs_lib
+from gan_jax import dispatch
 from gan_jax.data import feed as feed_lib
 from gan_jax.data import packs
 from gan_jax.data import sources
 from gan_jax.runtime import environment
 from gan_jax.runtime import parallel
 from gan_jax.runtime import writer
-from gan_jax.steps import game
+from gan_jax.algorithms import game
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
 SOURCE = flags.DEFINE_string(
@@ -77,18 +77,20 @@ class Way:
             dataset, seed=config.seed, batch_size=batch,
             places=parallel.places(batch),
         )
-        self._gan = build.gan(config, dataset.images.shape[1:])
+        forms = build.form(dataset.images.shape[1:])
+        gan = build.algorithm(config, forms)
         self._constants = parallel.constants(
-            self._feed.resident, build.hyperparams(config), jax.random.key(1),
-            batch,
+            {build.REAL: self._feed.resident}, build.hyperparams(config),
+            jax.random.key(1), batch,
         )
-        self._programs = programs_lib.Programs(
-            config, self._gan, self._feed, self._constants, [STEPS.value]
+        self._programs = dispatch.Dispatch(
+            config, gan, {build.REAL: self._feed}, self._constants,
+            [STEPS.value],
         )
-        self._images = batch * game.draws_per_step(self._gan)
+        self._images = batch * gan.draws
         self._batch, self._position, self._step = batch, 0, 0
         self._state = parallel.replicate(game.init(
-            self._gan, jax.random.key(config.seed), dataset.images.shape[1:]
+            gan, jax.random.key(config.seed), dataset.images.shape[1:]
         ))
 
     def images_per_sec(self, reads):

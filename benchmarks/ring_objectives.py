@@ -20,6 +20,7 @@ import numpy as np
 
 from gan_jax import command
 from gan_jax import errors
+from gan_jax import loop
 from gan_jax import mixtures
 from gan_jax import recipe
 from gan_jax import sampling
@@ -190,7 +191,7 @@ def picture(table):
             f'{run["smallest_mode"]:.1%}, quality {run["high_quality"]:.0%}'
         )
         gan, state = sampling.load(folder(name, seed))
-        points = sampling.sample(gan, state, range(train.NUM_POINTS))
+        points = sampling.sample(gan, state, range(loop.NUM_POINTS))
         panels.append((title, points))
     return draw(panels)
 

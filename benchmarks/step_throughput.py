@@ -23,6 +23,7 @@ Peak memory is the device's; on CPU it is that of the whole process, with what
 the libraries take, before and after.
 """
 
+import functools
 import statistics
 import sys
 import time
@@ -48,7 +49,9 @@ from gan_jax.networks import convolutions
 from gan_jax.runtime import environment
 from gan_jax.runtime import parallel
 from gan_jax.runtime import writer
-from gan_jax.steps import game
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import game
+from gan_jax.algorithms.game import D, G
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
 SHAPE = flags.DEFINE_string(
@@ -113,23 +116,23 @@ class Variant:
 
     def __init__(self, config, shape, num_steps):
         self._num_steps, self._dtype = num_steps, config.dtype
-        gan = build.gan(config, shape)
+        gan = build.algorithm(config, build.form(shape))
         feed = _feed(config, shape)
         convolutional = build.convolutional(config)
         call = parallel.train_call(
-            build.step(gan, feed), num_steps, convolutional
+            build.step(gan, {build.REAL: feed}, algorithm.Variant()),
+            num_steps, convolutional,
         )
         self.state = parallel.replicate(jax.jit(
             lambda key: game.init(gan, key, shape)
         )(jax.random.key(config.seed)))
         self.constants = parallel.constants(
-            feed.resident, build.hyperparams(config), jax.random.key(1),
-            config_lib.images_per_batch(config),
+            {build.REAL: feed.resident}, build.hyperparams(config),
+            jax.random.key(1), config_lib.images_per_batch(config),
         )
-        draws = game.draws_per_step(gan)
-        fed = feed.read(0, num_steps * draws)
-        fed = fed.reshape(num_steps, draws, -1)
-        self.fed = parallel.split(fed)
+        fed = feed.read(0, num_steps * gan.draws)
+        fed = fed.reshape(num_steps, gan.draws, -1)
+        self.fed = parallel.split({build.REAL: fed})
         began = time.perf_counter()
         self.call = parallel.compile_call(
             call, convolutional, self.state, self.constants, self.fed
@@ -140,8 +143,10 @@ class Variant:
             key = jax.random.fold_in(jax.random.key(2), number)
             key = key if convolutional else parallel.quick(key)
             size = config.batch_size, config.latent_size
-            return game.generate(gan, *weights, jax.random.normal(key, size))
+            z = jax.random.normal(key, size)
+            return gan.apply(weights, algorithm.Inputs(z))
 
+        self._weights = functools.partial(gan.weights, name='ema')
         self._sample = jax.jit(
             sample, compiler_options=None if convolutional else
             parallel.compiler_options(convolutional),
@@ -171,7 +176,7 @@ class Variant:
     def generate(self, count):
         """Time batches of samples on one device, in seconds."""
         weights = jax.tree.map(
-            lambda leaf: leaf[0], game.WEIGHTS['ema'](self.state)
+            lambda leaf: leaf[0], self._weights(self.state)
         )
         jax.block_until_ready(self._sample(weights, count))
         began = time.perf_counter()
@@ -199,7 +204,7 @@ class Variant:
             'parameters': [
                 sum(leaf.size // len(leaf) for leaf in jax.tree.leaves(params))
                 for params in (
-                    self.state.generator.params, self.state.discriminator.params
+                    self.state.players[G].params, self.state.players[D].params
                 )
             ],
         }

@@ -49,9 +49,11 @@ from gan_jax import recipe
 from gan_jax.metrics import modes
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer
-from gan_jax.steps import adversarial
-from gan_jax.steps import game
-from gan_jax.steps import latents
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import game
+from gan_jax.algorithms import latents
+from gan_jax.algorithms.game import D
 
 RECIPE = pathlib.Path(__file__).parent.parent / 'configs' / 'mixtures.py'
 PENALTY = {
@@ -102,7 +104,7 @@ class Setup(NamedTuple):
         share: [500, 1] in [0, 1], where between real and fake to look.
     """
 
-    gan: game.GAN
+    gan: adversarial.Adversarial
     hyperparams: game.Hyperparams
     feed: Any
     mixture: Any
@@ -130,7 +132,7 @@ def prepare(config):
     points = np.asarray(dataset.images)
     z_key = jax.random.fold_in(jax.random.key(config.seed), 3)
     return Setup(
-        gan=build.gan(config, points.shape[1:]),
+        gan=build.algorithm(config, build.form(points.shape[1:])),
         hyperparams=build.hyperparams(config),
         feed=build.feed(config, dataset),
         mixture=build.mixture(config),
@@ -195,16 +197,16 @@ def look(gan, state, real, z, share):
     """Give (fakes [2500, 2] of the raw generator, what `measure` measures)."""
 
     def critic_fn(points):
-        variables = {'params': state.discriminator.params}
+        variables = {'params': state.players[D].params}
         return gan.discriminator.apply(variables, points, train=False).logits
 
-    fake = game.sample(gan, state, z, weights='raw')
+    fake = gan.apply(gan.weights(state, 'raw'), algorithm.Inputs(z))
     return fake, measure(critic_fn, real, fake[:len(real)], share)
 
 
 def largest_weight(state):
     """Give the critic's largest absolute weight."""
-    leaves = jax.tree.leaves(state.discriminator.params)
+    leaves = jax.tree.leaves(state.players[D].params)
     return jnp.stack([jnp.abs(leaf).max() for leaf in leaves]).max()
 
 
@@ -224,8 +226,8 @@ def follow(setup, move, draws, marks):
         marks: increasing ints, calls made when to yield.
 
     Yields:
-        (mark, `game.GANState`, largest absolute weight of the critic till
-        then, as it started included).
+        (mark, `algorithm.TrainState`, largest absolute weight of the critic
+        till then, as it started included).
     """
     config, gan, feed = setup.config, setup.gan, setup.feed
     slots = jnp.arange(config.batch_size, dtype=jnp.int32)
@@ -233,7 +235,9 @@ def follow(setup, move, draws, marks):
     @jax.jit
     def advance(state, largest, hyperparams, key, fed, number):
         points, _ = feed.select(feed.resident, fed)
-        batch = game.Batch(points, None, slots)
+        batch = algorithm.Batch(
+            {build.REAL: algorithm.Source(points)}, slots
+        )
         state, _ = move(gan, hyperparams, state, batch, key, number)
         return state, jnp.maximum(largest, largest_weight(state))
 
@@ -241,7 +245,7 @@ def follow(setup, move, draws, marks):
     init_key, key = (
         jax.random.fold_in(jax.random.key(config.seed), n) for n in (0, 1)
     )
-    state = jax.jit(lambda key: adversarial.init(
+    state = jax.jit(lambda key: game.init(
         gan, key, setup.real.shape[1:], config.clip_weights
     ))(init_key)
     largest, made = largest_weight(state), 0
@@ -269,7 +273,7 @@ def train(name):
     )
     play, frozen, weights = [], [], []
     marks = np.unique(np.linspace(0, NUM_STEPS.value, 25).astype(int))
-    draws = game.draws_per_step(setup.gan)
+    draws = setup.gan.draws
     for mark, state, largest in follow(setup, whole_step, draws, marks):
         fake, values = seen(state)
         fake = np.asarray(fake)

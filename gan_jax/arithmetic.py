@@ -31,9 +31,9 @@ def main(argv):
     if not SUM.value:
         raise errors.ConfigError('name a sum of seeds, such as --sum=3+5-7')
     terms = ways.parse_sum(SUM.value)
-    gan, state = run_flags.open_run(argv)
+    algorithm, state = run_flags.open_run(argv)
     images, columns = ways.pictures_of_sum(
-        gan, state, terms, run_flags.labels(LABELS, 1),
+        algorithm, state, terms, run_flags.labels(LABELS, 1),
         run_flags.WEIGHTS.value, rescale=RESCALE.value,
         truncation=TRUNCATION.value,
     )

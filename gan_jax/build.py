@@ -1,6 +1,7 @@
 """From config to objects: the only place where a name becomes a function."""
 
 import functools
+from typing import Callable, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,16 +15,18 @@ from gan_jax import losses
 from gan_jax import mixtures
 from gan_jax import networks
 from gan_jax import schedules
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import algorithm as algorithm_lib
+from gan_jax.algorithms import game
+from gan_jax.algorithms import reconstruction
 from gan_jax.data import feed as feed_lib
 from gan_jax.data import on_demand
 from gan_jax.data import pictures
 from gan_jax.data import sources
 from gan_jax.networks import encoders
 from gan_jax.runtime import parallel
-from gan_jax.steps import adversarial
-from gan_jax.steps import game
 
-
+REAL = adversarial.REAL  # the source of a run that has one
 NUM_POINTS = 10_000  # of a source of points, to show and measure against
 
 
@@ -77,13 +80,12 @@ class MixtureFeed:
     """A feed of points made on the device: a call is fed their numbers."""
 
     kind = 'made on the device'
-    resident = ()
 
     def __init__(self, mixture, *, seed, batch_size, places):
         """Draw from a `mixtures.Mixture` by `seed`."""
         self._mixture = mixture
         key = jax.random.fold_in(jax.random.key(seed), 2)
-        self._key = parallel.quick(key)
+        self.resident = np.asarray(jax.random.key_data(key))
         self._batch_size = batch_size
         self._places = slice(*places)
         self.bytes_per_batch = 4 * (places[1] - places[0])
@@ -97,8 +99,8 @@ class MixtureFeed:
 
     def select(self, resident, fed):
         """Make (points, None) of numbers of any shape."""
-        del resident
-        return mixtures.sample(self._mixture, self._key, fed), None
+        key = parallel.quick(jax.random.wrap_key_data(resident))
+        return mixtures.sample(self._mixture, key, fed), None
 
     def close(self):
         """Hold nothing that needs closing."""
@@ -126,8 +128,15 @@ def _make_mixture(name, *options):
     return mixtures.MIXTURES[name](**dict(options))
 
 
-def feed(config, dataset):
-    """Choose how batches reach the devices."""
+def feed(config, dataset, *, order=0, resident_alone=False):
+    """Choose how batches of a source reach the devices.
+
+    Args:
+        config: of the source, as of `config.of_source`.
+        dataset: `sources.Dataset` of it.
+        order: number of its order; sources of one number are drawn in pairs.
+        resident_alone: whether a set that does not fit is refused.
+    """
     batch_size = config_lib.images_per_batch(config)
     options = {
         'seed': config.seed, 'batch_size': batch_size,
@@ -135,12 +144,13 @@ def feed(config, dataset):
     }
     if config_lib.has_mixture(config):
         return MixtureFeed(mixture(config), **options)
+    options['order'] = order
     fits = config.data.feed == 'resident' or (
         dataset.images.nbytes <= resident_bytes(config)
     )
     if fits and on_demand.in_memory(dataset.images):
         return feed_lib.ResidentFeed(dataset, **options)
-    if config.baseline.name == 'glo':
+    if resident_alone:
         raise errors.ConfigError(
             "baseline.name='glo' has a code for each image of a resident set, "
             f'and {config_lib.source(config)!r} does not fit in '
@@ -149,69 +159,150 @@ def feed(config, dataset):
     return feed_lib.StreamingFeed(dataset, **options)
 
 
-def gan(config, image_shape, num_classes=0, num_images=0):
-    """Make the static parts of a training step.
+def datasets(config):
+    """Read the data of every source.
+
+    Returns:
+        {source: `sources.Dataset`}.
+
+    Raises:
+        errors.DataError: where one is not there or cannot be read, or those
+            of one order are not as many as each other.
+    """
+    partners, groups = _entry(config).sources, config_lib.groups(config)
+    if groups and set(groups) != set(partners):
+        raise errors.ConfigError(
+            f'data has the groups {sorted(groups)}, and algorithm='
+            f'{config.algorithm!r} takes its sources {sorted(partners)}'
+        )
+    if not groups and len(partners) > 1:
+        raise errors.ConfigError(
+            f'algorithm={config.algorithm!r} has the sources '
+            f'{sorted(partners)}, each with a group of the data keys, such as '
+            f'data.{sorted(partners)[0]}.path'
+        )
+    found = {
+        name: dataset(config_lib.of_source(config, name)) for name in partners
+    }
+    for name, partner in partners.items():
+        counts = [len(found[one].images) for one in (name, partner)]
+        if counts[0] != counts[1]:
+            raise errors.DataError(
+                f'data.{name} has {counts[0]:,} images and data.{partner}, '
+                f'with which it is drawn in pairs, {counts[1]:,}'
+            )
+    return found
+
+
+def feeds(config, datasets):
+    """Make the feed of every source, {source: feed}."""
+    partners = _entry(config).sources
+    orders = {name: k for k, name in enumerate(sorted(set(partners.values())))}
+    return {
+        name: feed(
+            config_lib.of_source(config, name), dataset,
+            order=orders[partners[name]],
+            resident_alone=config.baseline.name == 'glo',
+        ) for name, dataset in datasets.items()
+    }
+
+
+class Form(NamedTuple):
+    """What networks have to fit of a source of data.
+
+    Attributes:
+        shape: of one sample, (height, width, channels) or (dimension,).
+        num_classes: of its labels; 0 where it has none.
+        count: of its samples; needed where each has a code of its own.
+    """
+
+    shape: tuple
+    num_classes: int = 0
+    count: int = 0
+
+
+def forms(datasets):
+    """Return the `Form` of every data set, {source: form}."""
+    return {
+        name: Form(
+            tuple(dataset.images.shape[1:]), len(dataset.classes),
+            len(dataset.images),
+        ) for name, dataset in datasets.items()
+    }
+
+
+def form(shape, num_classes=0, count=0):
+    """Return the forms of a run that has one source, of real images."""
+    return {adversarial.REAL: Form(tuple(shape), num_classes, count)}
+
+
+def algorithm(config, forms):
+    """Make the static value that trains, as of `algorithm.Algorithm`.
 
     Args:
         config: a validated ConfigDict.
-        image_shape: (height, width, channels) of the data.
-        num_classes: of its labels; 0 where it has none.
-        num_images: in it; needed where each has a code of its own.
-
-    Returns:
-        `game.GAN`.
+        forms: {source: `Form`} of its data.
 
     Raises:
         errors.ConfigError: where a network cannot make or read such images,
             or the sizes of the two do not meet.
     """
-    classes = {}
+    return _entry(config).make(config, forms)
+
+
+def _entry(config):
+    name = config_lib.algorithm_name(config)
+    if name not in ALGORITHMS:
+        raise errors.ConfigError(
+            errors.unknown_name('algorithm', name, ALGORITHMS)
+        )
+    return ALGORITHMS[name]
+
+
+def _adversarial(config, forms):
+    """Make an `adversarial.Adversarial`."""
+    form = forms[adversarial.REAL]
+    image_shape, classes = form.shape, {}
     if config_lib.is_conditional(config):
-        if not num_classes:
+        if not form.num_classes:
             raise errors.ConfigError(
                 f'generator.condition={config.generator.condition!r} needs '
                 'labels, and the data have none'
             )
-        classes['num_classes'] = num_classes
-    made = game.GAN(
+        classes['num_classes'] = form.num_classes
+    name = config_lib.discriminator_name(config)
+    schedule = config.schedule
+    made = adversarial.Adversarial(
         generator=_network(
             config, config.generator,
             networks.NETWORKS[config.generator.name].generator,
             image_shape=image_shape, **classes,
         ),
-        discriminator=_partner(config, num_images, **classes),
+        discriminator=_network(
+            config, config.discriminator,
+            networks.NETWORKS[name].discriminator, **classes,
+        ),
         **classes,
-        g_dropout=config.generator.dropout > 0,
-        d_dropout=config.discriminator.dropout > 0,
-        g_tx=_optimizer(config.g_optimizer),
+        **_both(config),
         d_tx=_optimizer(
             config.d_optimizer,
-            differentiable=config.schedule.name == 'unrolled',
+            differentiable=schedule.name == 'unrolled',
         ),
-        g_schedule=_schedule(config.g_optimizer),
-        d_schedule=_schedule(config.d_optimizer),
         loss=losses.LOSSES[config.loss.name],
-        latent_size=_latent_size(config, num_classes),
-        latent=config.latent,
-        schedule=config.schedule.name,
+        latent_size=config.latent_size,
+        schedule=schedule.name,
         d_steps=config.d_steps,
         g_steps=config.g_steps,
         unroll_steps=(
-            config.schedule.unroll_steps
-            if config.schedule.name == 'unrolled' else 0
+            schedule.unroll_steps if schedule.name == 'unrolled' else 0
         ),
-        num_microbatches=config.num_microbatches,
         instance_noise=config.instance_noise.std > 0,
-        flip=config.data.flip,
-        dequantize=config.data.dequantize,
         augmentations=config_lib.active_augmentations(config),
         adaptive_augmentation=config.augment.adaptive,
         together=config.together or _judges_alone(config),
         share_fakes=config.share_fakes,
         packing=config.packing,
         history=config.history.size,
-        snapshots=config.snapshots.count,
-        snapshot_every=config.snapshots.every,
         treat_labels=config_lib.treats_labels(config),
         clip_weights=config.clip_weights > 0,
         regularizers=config_lib.active_regularizers(config),
@@ -220,11 +311,85 @@ def gan(config, image_shape, num_classes=0, num_images=0):
             for name in config_lib.active_regularizers(config)
             if config.regularizers[name].every > 1
         ),
-        baseline=config.baseline.name,
-        reconstruction=config.baseline.reconstruction,
+        burst_steps=schedule.burst_steps,
+        burst_first=schedule.burst_first,
+        burst_every=schedule.burst_every,
+        d_name=name,
     )
     _check_sizes(config, made, image_shape)
     return made
+
+
+def _both(config):
+    """Return the fields that both algorithms of two networks have."""
+    return {
+        'g_tx': _optimizer(config.g_optimizer),
+        'g_schedule': _schedule(config.g_optimizer),
+        'd_schedule': _schedule(config.d_optimizer),
+        'g_dropout': config.generator.dropout > 0,
+        'd_dropout': config.discriminator.dropout > 0,
+        'latent': config.latent,
+        'num_microbatches': config.num_microbatches,
+        'flip': config.data.flip,
+        'dequantize': config.data.dequantize,
+        'snapshots': config.snapshots.count,
+        'snapshot_every': config.snapshots.every,
+        'g_name': config.generator.name,
+    }
+
+
+def _reconstruction(config, forms):
+    """Make a `reconstruction.Reconstruction`."""
+    form, kind = forms[reconstruction.REAL], config.baseline.name
+    size, num_given = config.latent_size, 0
+    if kind == 'given':
+        num_given = form.num_classes
+        if not num_given:
+            raise errors.ConfigError(
+                "baseline.name='given' needs labels, and the data have none"
+            )
+        size = num_given + 2
+    if kind == 'glo':
+        encoder, name = encoders.Codes(form.count, size), 'one for each image'
+    elif kind == 'given':
+        encoder, name = encoders.Given(), 'given'
+    else:
+        name = config.discriminator.name
+        encoder = _network(
+            config, config.discriminator, networks.NETWORKS[name].encoder,
+            code_size=(2 if kind == 'vae' else 1) * size,
+        )
+    made = reconstruction.Reconstruction(
+        kind=kind,
+        generator=_network(
+            config, config.generator,
+            networks.NETWORKS[config.generator.name].generator,
+            image_shape=form.shape,
+        ),
+        encoder=encoder,
+        **_both(config),
+        d_tx=_optimizer(config.d_optimizer),
+        latent_size=size,
+        num_given=num_given,
+        reconstruction=config.baseline.reconstruction,
+        d_name=name,
+    )
+    _check_samples(config, made.generator, size, form.shape, 2)
+    return made
+
+
+class Entry(NamedTuple):
+    """An algorithm that a config can name.
+
+    Attributes:
+        sources: as of `algorithm.Algorithm`.
+        make: (config, {source: `Form`}) -> algorithm.
+        hyperparams: config -> NamedTuple of float32 scalars.
+    """
+
+    sources: dict
+    make: Callable
+    hyperparams: Callable
 
 
 def _judges_alone(config):
@@ -240,23 +405,32 @@ def _judges_alone(config):
     )
 
 
-def _latent_size(config, num_classes):
-    """Give the length of z; codes that are given have one of their own."""
-    if config.baseline.name != 'given':
-        return config.latent_size
-    if not num_classes:
-        raise errors.ConfigError(
-            "baseline.name='given' needs labels, and the data have none"
-        )
-    return num_classes + 2
-
-
 def _check_sizes(config, gan, image_shape):
     """Refuse networks that do not meet, by tracing both on one batch."""
     count = 2 * gan.packing  # samples of which D judges two
+    _check_samples(
+        config, gan.generator, gan.latent_size, image_shape, count,
+        gan.num_classes,
+    )
+    *sides, channels = image_shape
+    judged = (*sides, channels * gan.packing)
+    logits = _trace(
+        config, gan.discriminator, 'discriminator', (2, *judged),
+        f'cannot read {_size(judged)}', gan.num_classes,
+    ).logits
+    if logits.shape[:1] != (2,):
+        raise _misfit(
+            config, 'discriminator',
+            f'gives logits of shape {list(logits.shape)} for 2 inputs of '
+            f'{_size(judged)}; one for each, [2], or a map for each is asked',
+        )
+
+
+def _check_samples(config, module, latent_size, image_shape, count, classes=0):
+    """Refuse a generator whose samples are not of the data's form."""
     samples = _trace(
-        config, gan, 'generator', (count, gan.latent_size),
-        f'cannot make {_size(image_shape)}',
+        config, module, 'generator', (count, latent_size),
+        f'cannot make {_size(image_shape)}', classes,
     )
     if samples.shape[1:] != tuple(image_shape):
         raise _misfit(
@@ -270,30 +444,14 @@ def _check_sizes(config, gan, image_shape):
             f'makes {len(samples)} samples of {count} latents; one of each is '
             'asked',
         )
-    if gan.baseline:
-        return
-    *sides, channels = image_shape
-    judged = (*sides, channels * gan.packing)
-    logits = _trace(
-        config, gan, 'discriminator', (2, *judged),
-        f'cannot read {_size(judged)}',
-    ).logits
-    if logits.shape != (2,):
-        raise _misfit(
-            config, 'discriminator',
-            f'gives logits of shape {list(logits.shape)} for 2 inputs of '
-            f'{_size(judged)}; one for each, [2], is asked',
-        )
 
 
-def _trace(config, gan, player, shape, failure):
-    """Give the form of what a player makes of inputs of a shape."""
-    given = {}
-    if gan.num_classes:
-        given['labels'] = jnp.zeros(shape[0], jnp.int32)
+def _trace(config, module, player, shape, failure, classes=0):
+    """Return the form of what a network makes of inputs of a shape."""
+    given = {'labels': jnp.zeros(shape[0], jnp.int32)} if classes else {}
     try:
         return jax.eval_shape(
-            lambda key: getattr(gan, player).init_with_output(
+            lambda key: module.init_with_output(
                 key, jnp.zeros(shape), train=False, **given
             )[0],
             jax.random.key(0),
@@ -314,22 +472,6 @@ def _misfit(config, player, reason):
 def _size(shape):
     """Show (28, 28, 1) as 28x28x1, and (2,), of points, as [2]."""
     return 'x'.join(map(str, shape)) if len(shape) > 1 else str(list(shape))
-
-
-def _partner(config, num_images, **classes):
-    """Make the discriminator, or what gives a baseline its codes."""
-    if config.baseline.name == 'glo':
-        return encoders.Codes(num_images, config.latent_size)
-    if config.baseline.name == 'given':
-        return encoders.Given()
-    module = config_lib.encoder(config)
-    if module is None:
-        name = config_lib.discriminator_name(config)
-        module, fields = networks.NETWORKS[name].discriminator, classes
-    else:
-        outputs = 2 if config.baseline.name == 'vae' else 1
-        fields = {'code_size': outputs * config.latent_size}
-    return _network(config, config.discriminator, module, **fields)
 
 
 def _network(config, options, module, **fields):
@@ -378,14 +520,26 @@ def _schedule(options):
 
 def hyperparams(config):
     """Take the numbers that a step reads anew at each call."""
+    return _entry(config).hyperparams(config)
+
+
+def _shared_numbers(config):
+    """Return the hyper-parameters that both algorithms have."""
     images = config_lib.images_per_batch(config)
     ema_decay = config.ema_decay
     if config.ema_half_life:
         ema_decay = 0.5 ** (images / config.ema_half_life)
+    return {
+        'g_learning_rate': jnp.float32(config.g_optimizer.learning_rate),
+        'd_learning_rate': jnp.float32(config.d_optimizer.learning_rate),
+        'ema_decay': jnp.float32(ema_decay),
+    }
+
+
+def _game_numbers(config):
+    images = config_lib.images_per_batch(config)
     return game.Hyperparams(
-        g_learning_rate=jnp.float32(config.g_optimizer.learning_rate),
-        d_learning_rate=jnp.float32(config.d_optimizer.learning_rate),
-        ema_decay=jnp.float32(ema_decay),
+        **_shared_numbers(config),
         noise_std=jnp.float32(config.instance_noise.std),
         noise_steps=jnp.float32(config.instance_noise.decay_steps),
         loss_options={
@@ -406,12 +560,34 @@ def hyperparams(config):
         history_share=jnp.float32(config.history.share),
         d_threshold=jnp.float32(config.schedule.d_threshold),
         g_threshold=jnp.float32(config.schedule.g_threshold),
+    )
+
+
+def _reconstruction_numbers(config):
+    return reconstruction.Hyperparams(
+        **_shared_numbers(config),
         huber_delta=jnp.float32(config.baseline.delta),
         beta=jnp.float32(config.baseline.beta),
         decoder_std=jnp.float32(config.baseline.std),
         most_turned=jnp.float32(config.baseline.angle),
         most_scaled=jnp.float32(config.baseline.scale),
     )
+
+
+ALGORITHMS = {
+    'adversarial': Entry(
+        adversarial.Adversarial.sources, _adversarial, _game_numbers
+    ),
+    'reconstruction': Entry(
+        reconstruction.Reconstruction.sources, _reconstruction,
+        _reconstruction_numbers,
+    ),
+}
+
+
+def network_names(config):
+    """Return the names of both networks of a config, for people."""
+    return f'{config.generator.name!r} and {config.discriminator.name!r}'
 
 
 def convolutional(config):
@@ -422,55 +598,55 @@ def convolutional(config):
     )
 
 
-def abstract_state(gan, image_shape):
-    """Give the form of a state, as `jax.ShapeDtypeStruct`, without running."""
-    return jax.eval_shape(
-        lambda key: game.init(gan, key, image_shape), jax.random.key(0)
-    )
+def initial_state(config, algorithm, forms):
+    """Draw the weights of a run, as NumPy arrays; the same on every host."""
+    key = jax.random.fold_in(jax.random.key(config.seed), 0)
+    state = jax.jit(lambda key, hyperparams: algorithm.init(
+        key, shapes(forms), hyperparams
+    ))(key, hyperparams(config))
+    return jax.tree.map(np.asarray, state)
 
 
-def step(gan, feed, **options):
-    """Bind a GAN and a feed to the step that `parallel.train_call` runs.
+def shapes(forms):
+    """Return the shape of one sample of every source."""
+    return {name: form.shape for name, form in forms.items()}
+
+
+def abstract_state(config, algorithm, forms):
+    """Return the form of a state, as `jax.ShapeDtypeStruct`, without running.
+    """
+    return jax.eval_shape(lambda key: algorithm.init(
+        key, shapes(forms), hyperparams(config)
+    ), jax.random.key(0))
+
+
+def step(algorithm, feeds, variant, loop=None):
+    """Bind an algorithm and its feeds to what `parallel.train_call` runs.
 
     Args:
-        gan: a `game.GAN`.
-        feed: as of `feed`.
-        options: `loop` and `due` of `adversarial.train_step`.
+        algorithm: as of `algorithm`.
+        feeds: as of `feeds`.
+        variant: `algorithm.Variant`.
+        loop: as of `Algorithm.train_step`.
 
     Returns:
-        Function of (state, constants, fed, key, `parallel.Across`).
+        Function of (state, constants, fed, key, `algorithm.Across`).
     """
 
     def run(state, constants, fed, key, across):
-        real = batch(gan, feed, constants, fed)
-        return adversarial.train_step(
-            gan, constants.hyperparams, state, real, key,
-            mean=across.mean, gather=across.gather, **options,
+        return algorithm.train_step(
+            constants.hyperparams, state, batch(feeds, constants, fed), key,
+            constants.number, variant=variant, across=across, loop=loop,
         )
 
     return run
 
 
-def part_of_step(part, gan, feed, **options):
-    """Bind one of `adversarial`'s parts of a step, likewise.
-
-    Its updates are numbered from `constants.number`.
-    """
-
-    def run(state, constants, fed, key, across):
-        real = batch(gan, feed, constants, fed)
-        return part(
-            gan, constants.hyperparams, state, real, key, constants.number,
-            mean=across.mean, gather=across.gather, **options,
-        )
-
-    return run
-
-
-def batch(gan, feed, constants, fed):
-    """Give the `game.Batch` of what a feed was fed."""
-    images, labels = feed.select(constants.resident, fed)
-    told = gan.num_classes or gan.baseline == 'given'
-    labels = labels if told else None
-    numbers = fed if gan.baseline == 'glo' else None  # of a resident feed
-    return game.Batch(images, labels, constants.slots, numbers)
+def batch(feeds, constants, fed):
+    """Return the `algorithm.Batch` of what the feeds were fed."""
+    found = {}
+    for name, feed in feeds.items():
+        images, labels = feed.select(constants.resident[name], fed[name])
+        numbers = fed[name] if feed.kind == 'resident' else None
+        found[name] = algorithm_lib.Source(images, labels, numbers)
+    return algorithm_lib.Batch(found, constants.slots)

@@ -24,10 +24,9 @@ from gan_jax.networks import autoencoder
 from gan_jax.networks import conditioning
 from gan_jax.networks import layers
 from gan_jax.networks import resampling
-from gan_jax.steps import adversarial
-from gan_jax.steps import baselines
-from gan_jax.steps import game
-from gan_jax.steps import latents
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import reconstruction
+from gan_jax.algorithms import latents
 
 DTYPES = ('bfloat16', 'float32')
 FEEDS = ('auto', 'resident', 'streaming')
@@ -49,6 +48,15 @@ def validate(config, num_devices=1, points=None):
         errors.ConfigError: naming the first bad key, its value and what is
             allowed, or why the parts cannot work together.
     """
+    for name in config_lib.groups(config):
+        try:
+            validate(config_lib.of_source(config, name), num_devices, points)
+        except errors.ConfigError as error:
+            raise errors.ConfigError(
+                str(error).replace('data.', f'data.{name}.')
+            ) from error
+    if config_lib.groups(config):
+        return
     _check_keys(config)
     _check_numbers(config)
     _check_names(config)
@@ -277,7 +285,7 @@ def _check_numbers(config):
 def _check_names(config):
     choices = {
         'dtype': DTYPES,
-        'baseline.name': ('', *baselines.BASELINES),
+        'baseline.name': ('', *reconstruction.KINDS),
         'baseline.reconstruction': reconstructions.RECONSTRUCTIONS,
         'latent': latents.LATENTS,
         'loss.name': losses.LOSSES,
@@ -389,7 +397,7 @@ def _check_options(config):
     options = {
         'loss': {name: loss.options for name, loss in losses.LOSSES.items()},
         'data': mixtures.OPTIONS,
-        'baseline': baselines.OPTIONS,
+        'baseline': reconstruction.OPTIONS,
     }
     defaults = config_lib.default_config()
     for group, by_name in options.items():
@@ -463,7 +471,8 @@ def _check_baseline(config, points):
             "baseline.name='given' turns images, and "
             f'{config_lib.source(config)!r} has points'
         )
-    if baseline.name in game.ENCODED and config_lib.encoder(config) is None:
+    encoded = baseline.name in reconstruction.ENCODED
+    if encoded and config_lib.encoder(config) is None:
         fits = [n for n, pair in networks.NETWORKS.items() if pair.encoder]
         raise errors.ConfigError(
             f'discriminator.name={config.discriminator.name!r} has no encoder '

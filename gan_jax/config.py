@@ -14,7 +14,7 @@ from gan_jax import networks
 from gan_jax import regularizers
 from gan_jax.data import arrays
 from gan_jax.data import sources
-from gan_jax.steps import game
+from gan_jax.algorithms import reconstruction
 
 # Keys that do not change what is learnt: they may change when a run goes on,
 # and are no part of the name of its folder.
@@ -53,6 +53,7 @@ def default_config():
     config.num_microbatches = 1  # parts of it, whose gradients are averaged
     config.d_steps = 1  # discriminator updates in a step
     config.g_steps = 1  # generator updates in a step
+    config.algorithm = 'adversarial'  # one of build.ALGORITHMS
     config.dtype = 'float32'  # of computations; parameters stay float32
     config.latent = 'gaussian'  # what z is drawn from: one of latents.LATENTS
     config.latent_size = 100  # length of z
@@ -140,27 +141,7 @@ def default_config():
     config.g_optimizer = _optimizer_config()
     config.d_optimizer = _optimizer_config()
 
-    config.data = ConfigDict()
-    config.data.name = 'digits'  # sources.DATASETS, URIs, or MIXTURES
-    config.data.path = ''  # folder, archive, array or pack, in place of name
-    config.data.split = 'train'  # 'train', 'test'; of TFDS 'train[:1000]' too
-    config.data.data_dir = ''  # of prepared TFDS sets; '' is TFDS's default
-    config.data.image_size = ''  # '64' or '48x80' (height x width); '' as is
-    config.data.channels = 0  # 1, 3 or 4; 0: 1 where all are grey, else 3
-    config.data.crop = 'center'  # one of pictures.CROPS: to other proportions
-    config.data.background = 'white'  # behind transparency, beside padding
-    config.data.flip = False  # mirror each real image with chance 1/2
-    config.data.dequantize = False  # noise of one level on real images
-    config.data.classes = ''  # names of those to keep, such as '3,7'; '' is all
-    config.data.test_share = 0.0  # held out as split 'test'; not of TFDS
-    config.data.limit = 0  # most images, evenly drawn; 0 is all
-    config.data.max_bad = 0.01  # largest share of bad files; more stop the run
-    config.data.feed = 'auto'  # one of build.FEEDS: 'resident' or 'streaming'
-    config.data.resident_share = 0.25  # of memory that resident images may take
-    config.data.modes = 10  # manifold: number of modes
-    config.data.dimension = 2  # manifold: of the plane that the modes lie in
-    config.data.ambient = 16  # manifold: coordinates of a point
-    config.data.std = 0.05  # manifold: deviation of a mode along its plane
+    config.data = data_config()
 
     config.log_every = 50  # steps between lines of metrics; 0 is off
     config.sample_every = 250  # steps between grids of samples; 0 is off
@@ -183,6 +164,32 @@ def default_config():
     for name, value in sorted(diagnose.THRESHOLDS.items()):
         config.diagnosis[name] = value  # configs/DIAGNOSIS.md
     return config
+
+
+def data_config():
+    """Return the keys of one source of data, with their defaults."""
+    data = ConfigDict()
+    data.name = 'digits'  # sources.DATASETS, URIs, or MIXTURES
+    data.path = ''  # folder, archive, array or pack, in place of name
+    data.split = 'train'  # 'train', 'test'; of TFDS 'train[:1000]' too
+    data.data_dir = ''  # of prepared TFDS sets; '' is TFDS's default
+    data.image_size = ''  # '64' or '48x80' (height x width); '' as is
+    data.channels = 0  # 1, 3 or 4; 0: 1 where all are grey, else 3
+    data.crop = 'center'  # one of pictures.CROPS: to other proportions
+    data.background = 'white'  # behind transparency, beside padding
+    data.flip = False  # mirror each real image with chance 1/2
+    data.dequantize = False  # noise of one level on real images
+    data.classes = ''  # names of those to keep, such as '3,7'; '' is all
+    data.test_share = 0.0  # held out as split 'test'; not of TFDS
+    data.limit = 0  # most images, evenly drawn; 0 is all
+    data.max_bad = 0.01  # largest share of bad files; more stop the run
+    data.feed = 'auto'  # one of build.FEEDS: 'resident' or 'streaming'
+    data.resident_share = 0.25  # of memory that resident images may take
+    data.modes = 10  # manifold: number of modes
+    data.dimension = 2  # manifold: of the plane that the modes lie in
+    data.ambient = 16  # manifold: coordinates of a point
+    data.std = 0.05  # manifold: deviation of a mode along its plane
+    return data
 
 
 def _network_config():
@@ -235,6 +242,44 @@ def image_size(config):
     return int(match[1]), int(match[2] or match[1])
 
 
+def algorithm_name(config):
+    """Name what trains, one of `build.ALGORITHMS`."""
+    if config.algorithm == 'adversarial' and config.baseline.name:
+        return 'reconstruction'
+    return config.algorithm
+
+
+def groups(config):
+    """Name the sources that have a group of the data keys under `data`.
+
+    () where there is one source, which has `data` itself.
+    """
+    return tuple(
+        name for name, value in config.data.items()
+        if isinstance(value, ConfigDict)
+    )
+
+
+def grouped_data(*names):
+    """Return what `data` is where each of these sources has a group."""
+    return ConfigDict({name: data_config() for name in names})
+
+
+def of_source(config, name=None):
+    """Return the config in which `data` is the group of one source.
+
+    Args:
+        config: ConfigDict of a run.
+        name: of a source; by default the first of `groups`.
+    """
+    names = groups(config)
+    if not names:
+        return config
+    own = config.copy_and_resolve_references()
+    own.data = config.data[name or names[0]].copy_and_resolve_references()
+    return own
+
+
 def discriminator_name(config):
     """Name D's network: as an autoencoder where the loss is about energies."""
     name = config.discriminator.name
@@ -248,7 +293,7 @@ def encoder(config):
 
     None for a GAN, and for codes that are a table or given.
     """
-    if config.baseline.name not in game.ENCODED:
+    if config.baseline.name not in reconstruction.ENCODED:
         return None
     return networks.NETWORKS[config.discriminator.name].encoder
 
@@ -362,8 +407,13 @@ def differences(stored, config):
     return [
         f'{key}: {old.get(key)!r} -> {new.get(key)!r}'
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and key not in FREE_KEYS
+        if old.get(key) != new.get(key) and not is_free(key)
     ]
+
+
+def is_free(key):
+    """Return whether a key, of any source's group, is one of `FREE_KEYS`."""
+    return re.sub(r'^data\.\w+\.', 'data.', key) in FREE_KEYS
 
 
 def run_name(recipe, overrides):
@@ -381,6 +431,6 @@ def run_name(recipe, overrides):
     name = re.split(r'[/\\]', path)[-1].removesuffix('.py')
     parts = [name] + ([argument] if argument else [])
     for key, value in sorted(overrides.items()):
-        if key not in FREE_KEYS:
+        if not is_free(key):
             parts.append(f'{key}={value}')
     return re.sub(r'[^\w.=+-]', '_', '-'.join(parts))

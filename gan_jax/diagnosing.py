@@ -2,8 +2,6 @@
 
 import math
 
-import jax
-
 from gan_jax import config as config_lib
 from gan_jax import diagnose
 from gan_jax import evaluating
@@ -23,13 +21,13 @@ EQUILIBRIA = {
 class Diagnosis:
     """Findings of one run; silent where the config says so."""
 
-    def __init__(self, config, gan, state, dataset, past):
+    def __init__(self, config, algorithm, state, dataset, past):
         """Prepare, from the lines that the run has left before.
 
         Args:
             config: with the group diagnosis.
-            gan: `game.GAN`.
-            state: `game.GANState`.
+            algorithm: the value that trained.
+            state: `algorithm.TrainState`.
             dataset: `sources.Dataset` that is trained on.
             past: records of metrics, each with its 'step'.
         """
@@ -37,17 +35,17 @@ class Diagnosis:
         self._on, self._probe = config.diagnosis.on, None
         limits = config.diagnosis.to_dict()
         self._diagnosis = diagnose.Diagnosis(
-            game_of(config, gan, state), limits
+            game_of(config, algorithm, state), limits
         )
         for record in past:
             self.observe(record['step'], record)
 
-    def probe(self, gan, state):
+    def probe(self, algorithm, state):
         """Give the numbers of `probes.Probe`; {} while nothing is judged.
 
         Args:
-            gan: `game.GAN`.
-            state: `game.GANState` of NumPy arrays.
+            algorithm: the value that trained.
+            state: `algorithm.TrainState` of NumPy arrays.
         """
         patience = self._config.diagnosis.patience
         if not self._on or int(state.step) < patience:
@@ -58,7 +56,7 @@ class Diagnosis:
                 config, dataset,
                 evaluating.held_out_of(config, config.data.split, dataset),
             )
-        return self._probe.numbers(gan, state)
+        return self._probe.numbers(algorithm, state)
 
     def observe(self, step, record):
         """List the `diagnose.Finding`s that set in with a line."""
@@ -73,14 +71,16 @@ def collapse(config, findings):
     return texts[0] if texts and config.on_collapse != 'warn' else ''
 
 
-def game_of(config, gan, state):
+def game_of(config, algorithm, state):
     """Say what the rules have to know of a run, a `diagnose.Game`."""
-    kind = diagnose.KINDS['' if gan.baseline else config.loss.name]
+    monitors = algorithm.monitors
+    kind = diagnose.KINDS['' if monitors is None else config.loss.name]
     middle, reach = 0.0, 1.0
     if kind == 'square':
         a, b = config.loss.a, config.loss.b
         middle, reach = (a + b) / 2, (b - a) / 2 or 1.0
     treated = config_lib.treats_labels(config)
+    g_size, d_size = (0, 0) if monitors is None else monitors.sizes(state)
     balanced = _equilibrium(config, kind, middle)
     return diagnose.Game(
         kind=kind,
@@ -91,13 +91,8 @@ def game_of(config, gan, state):
         saturates=kind != 'none' and config.loss.name == 'minimax',
         clipped=config.clip_weights > 0,
         bounded=not config_lib.has_points(config),
-        g_size=size(state.generator), d_size=size(state.discriminator),
+        g_size=g_size, d_size=d_size,
     )
-
-
-def size(player):
-    """Count the parameters of a `game.NetworkState`."""
-    return sum(leaf.size for leaf in jax.tree.leaves(player.params))
 
 
 def _equilibrium(config, kind, middle):

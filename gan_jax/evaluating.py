@@ -37,7 +37,7 @@ class Asked(NamedTuple):
         metrics: names of `measures.MEASURES` and of `OF_RUNS`; () for all that
             can be given.
         features: of `extractors.EXTRACTORS`, or 'discriminator'.
-        weights: of the generator, one of `game.WEIGHTS`.
+        weights: of the generator, one of `Algorithm.weight_names`.
         num_fake: samples; None is as many as real images.
         num_real: most real images.
         split: of the real images.
@@ -70,7 +70,7 @@ def of_run(workdir, step, asked, say, keep=lambda result: None):
     """
     _check(asked, (*measures.MEASURES, *OF_RUNS))
     sampling.check_data(workdir)
-    config = sampling.load_config(workdir)
+    config = sampling.load_data_config(workdir)
     steps = sampling.saved_steps(workdir) if step == ALL_STEPS else [
         sampling.parse_step(step)
     ]
@@ -85,19 +85,19 @@ def of_run(workdir, step, asked, say, keep=lambda result: None):
     results, real = [], None
     for number in steps:
         try:
-            gan, state = sampling.load(workdir, number)
+            algorithm, state = sampling.load(workdir, number)
         except errors.CheckpointError as error:
             if step != ALL_STEPS:
                 raise
             say(f'Left out: {error}')
             continue
         if asked.features == DISCRIMINATOR:
-            extractor = discriminators.of_discriminator(gan, state)
+            extractor = discriminators.of_discriminator(algorithm, state)
         if real is None or asked.features == DISCRIMINATOR:
             real = view_of(training, places, extractor, 'real')
         count = asked.num_fake or len(real)
         fake = measures.View(
-            sample(gan, state, count, asked.weights), None, extractor,
+            sample(algorithm, state, count, asked.weights), None, extractor,
             progress=_progress('fake'),
         )
         about = {
@@ -106,12 +106,12 @@ def of_run(workdir, step, asked, say, keep=lambda result: None):
             **_about(training, asked.split, real, fake, extractor),
         }
         results.append(_measure(asked, real, fake, about, say, {
-            'cas': lambda: _classified(gan, real, fake, held_out),
+            'cas': lambda: _classified(algorithm, real, fake, held_out),
             'memorization': lambda: _memorized(
                 workdir, training, held_out, extractor, fake, say
             ),
             'probe': lambda: _probe(
-                gan, state, training, places, held_out
+                algorithm, state, training, places, held_out
             ),
         }))
         keep(results[-1])
@@ -285,13 +285,13 @@ def view_of(dataset, places, extractor, label):
     )
 
 
-def sample(gan, state, count, weights='ema'):
+def sample(algorithm, state, count, weights='ema'):
     """Sample seeds 0 to count - 1: uint8 images, or points as they are."""
     samples = []
     chunk = 16 * sampling.BATCH
     for first in _shown(range(0, count, chunk), 'sampling'):
         seeds = range(first, min(first + chunk, count))
-        made = sampling.sample(gan, state, seeds, weights=weights)
+        made = sampling.sample(algorithm, state, seeds, weights=weights)
         samples.append(writer.to_uint8(made) if made.ndim > 2 else made)
     return np.concatenate(samples)
 
@@ -460,14 +460,14 @@ def _memorized(workdir, training, held_out, extractor, fake, say):
     return found
 
 
-def _classified(gan, real, fake, held_out):
+def _classified(algorithm, real, fake, held_out):
     """Score classes by a classifier that is trained on samples alone."""
-    if not gan.num_classes:
+    if not algorithm.num_classes:
         raise errors.DataError('its samples have no class that was asked for')
     if held_out is None or held_out.labels is None:
         raise errors.DataError('no labelled images were held out')
     others = np.asarray(held_out.images), held_out.labels
-    asked = np.arange(len(fake)) % gan.num_classes  # as `sampling.sample`
+    asked = np.arange(len(fake)) % algorithm.num_classes  # as `sampling.sample`
     return {
         'value': classifier.classifier_accuracy(fake.images, asked, *others),
         'floor': classifier.classifier_accuracy(
@@ -476,14 +476,14 @@ def _classified(gan, real, fake, held_out):
     }
 
 
-def _probe(gan, state, training, places, held_out):
+def _probe(algorithm, state, training, places, held_out):
     if training.labels is None:
         raise errors.DataError('a probe needs labelled data')
     test = None
     if held_out is not None and held_out.labels is not None:
         test = np.asarray(held_out.images), held_out.labels
     found = probe_lib.compare(
-        gan, state, np.asarray(training.images[places]),
+        algorithm, state, np.asarray(training.images[places]),
         training.labels[places], test=test,
     )
     return dict(found._asdict())

@@ -22,10 +22,10 @@ def main(argv):
 
     if not OUT.value:
         raise errors.ConfigError('name a folder to write, such as --out=export')
-    gan, state = run_flags.open_run(argv)
+    algorithm, state = run_flags.open_run(argv)
     with command.written('--out', OUT.value):
         exporting.write(
-            OUT.value, run_flags.WORKDIR.value, gan, state,
+            OUT.value, run_flags.WORKDIR.value, algorithm, state,
             run_flags.WEIGHTS.value,
         )
     print(

@@ -18,7 +18,7 @@ from gan_jax import config as config_lib
 from gan_jax import sampling
 from gan_jax.data import sources
 from gan_jax.runtime import environment
-from gan_jax.steps import game
+from gan_jax.algorithms import algorithm as algorithm_lib
 
 PROGRAM = 'generator.stablehlo'
 TENSORS = 'generator.safetensors'
@@ -73,69 +73,65 @@ else:
 '''
 
 
-def write(folder, workdir, gan, state, weights='ema'):
+def write(folder, workdir, algorithm, state, weights='ema'):
     """Write the four files.
 
     Args:
         folder: local or of a file system of etils.epath; made if missing.
         workdir: folder of the run.
-        gan: `game.GAN`.
-        state: `game.GANState`.
-        weights: one of `game.WEIGHTS`.
+        algorithm: the value that trained.
+        state: `algorithm.TrainState`.
+        weights: one of `Algorithm.weight_names`.
 
     Raises:
         OSError: where a file cannot be written.
     """
     folder = epath.Path(folder).expanduser()
     files = {
-        PROGRAM: program(gan, state, weights),
-        TENSORS: tensors(workdir, gan, state, weights),
-        SCRIPT: script(gan, sampling.load_data(workdir)).encode(),
-        CARD: card(workdir, gan, state, weights).encode(),
+        PROGRAM: program(algorithm, state, weights),
+        TENSORS: tensors(workdir, algorithm, state, weights),
+        SCRIPT: script(algorithm, sampling.load_data(workdir)).encode(),
+        CARD: card(workdir, algorithm, state, weights).encode(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
 
 
-def program(gan, state, weights='ema'):
+def program(algorithm, state, weights='ema'):
     """Export z [B, latent_size], and labels, to images, for any B.
 
-    The weights are constants in it. `game.like_codes` is part of it, so that z
-    is what a seed draws, of baselines too.
+    The weights are constants in it; z is what a seed draws.
 
     Args:
-        gan, state, weights: as `write`.
+        algorithm, state, weights: as `write`.
 
     Returns:
         bytes, for `jax.export.deserialize`.
     """
-    params, stats = jax.tree.map(jnp.asarray, game.WEIGHTS[weights](state))
-    codes = sampling.codes_fn(gan, state)
+    weights = jax.tree.map(jnp.asarray, algorithm.weights(state, weights))
 
     def generate(z, labels=None):
-        return game.generate(gan, params, stats, codes(z), labels)
+        return algorithm.apply(weights, algorithm_lib.Inputs(z, labels))
 
     size, = jax_export.symbolic_shape('batch')
-    inputs = [jax.ShapeDtypeStruct((size, gan.latent_size), jnp.float32)]
-    if gan.num_classes:
+    inputs = [jax.ShapeDtypeStruct((size, algorithm.latent_size), jnp.float32)]
+    if algorithm.num_classes:
         inputs.append(jax.ShapeDtypeStruct((size,), jnp.int32))
     exported = jax_export.export(jax.jit(generate), platforms=PLATFORMS)
     return bytes(exported(*inputs).serialize())
 
 
-def tensors(workdir, gan, state, weights='ema'):
+def tensors(workdir, algorithm, state, weights='ema'):
     """Give the weights by name, float32, as bytes of a safetensors file.
 
     Args:
-        workdir, gan, state, weights: as `write`.
+        workdir, algorithm, state, weights: as `write`.
     """
-    params, stats = game.WEIGHTS[weights](state)
+    collections = algorithm.collections(algorithm.weights(state, weights))
     named = {
         jax.tree_util.keystr(path, simple=True, separator='.'): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(
-            {'params': params, **stats}
-        )
+        for path, leaf in jax.tree_util.tree_leaves_with_path(collections)
     }
     data = sampling.load_data(workdir)
     return safetensors.save(
@@ -144,19 +140,19 @@ def tensors(workdir, gan, state, weights='ema'):
             'made_by': f'gan_jax {gan_jax.__version__}',
             'step': str(int(state.step)),
             'weights': weights,
-            'latent': gan.latent,
-            'latent_size': str(gan.latent_size),
-            'num_classes': str(gan.num_classes),
+            'latent': algorithm.latent,
+            'latent_size': str(algorithm.latent_size),
+            'num_classes': str(algorithm.num_classes),
             'image_shape': json.dumps(data['image_shape']),
         },
     )
 
 
-def script(gan, data):
+def script(algorithm, data):
     """Write the script that samples.
 
     Args:
-        gan: `game.GAN`.
+        algorithm: the value that trained.
         data: as of `sampling.load_data`.
 
     Returns:
@@ -164,12 +160,12 @@ def script(gan, data):
     """
     shape = data['image_shape']
     points = len(shape) == 1
-    classes = gan.num_classes
+    classes = algorithm.num_classes
     return SCRIPT_TEXT.format(
         ending='npy' if points else 'png', count=1000 if points else 16,
         pillow='' if points else 'from PIL import Image\n',
         program=PROGRAM,
-        draw=DRAWS[gan.latent].format(size=gan.latent_size),
+        draw=DRAWS[algorithm.latent].format(size=algorithm.latent_size),
         label_flag="parser.add_argument('--label', type=int)\n" * bool(classes),
         labels=LABELS.format(classes=classes) if classes else '',
         inputs=f'jax.vmap(draw)(seeds){", labels" if classes else ","}',
@@ -179,28 +175,28 @@ def script(gan, data):
     )
 
 
-def card(workdir, gan, state, weights='ema'):
+def card(workdir, algorithm, state, weights='ema'):
     """Write the model card, of what the run folder tells.
 
     Args:
-        workdir, gan, state, weights: as `write`.
+        workdir, algorithm, state, weights: as `write`.
 
     Returns:
         str, Markdown.
     """
-    config = sampling.load_config(workdir)
+    config = sampling.load_data_config(workdir)
     data = sampling.load_data(workdir)
     shape = 'x'.join(map(str, data['image_shape']))
     kind = 'points' if len(data['image_shape']) == 1 else 'images'
-    classes = ', '.join(data.get('classes', ()))
+    classes = ', '.join(data['classes'])
     step = int(state.step)
-    inputs = f'`z` float32 [B, {gan.latent_size}] ({gan.latent})'
-    if gan.num_classes:
-        inputs += f', `labels` int32 [B] in [0, {gan.num_classes})'
+    inputs = f'`z` float32 [B, {algorithm.latent_size}] ({algorithm.latent})'
+    if algorithm.num_classes:
+        inputs += f', `labels` int32 [B] in [0, {algorithm.num_classes})'
     source = config_lib.source(config)
     if data.get('name') == sources.ARRAYS:
         source = 'arrays given from Python'
-    images = f'{data["count"]:,} {kind}' if 'count' in data else kind
+    images = f'{data["count"]:,} {kind}'
     starts = _read(workdir, 'environment.json') or [{}]
     rows = [
         ('data', f'{source}, {images} of {shape}'
@@ -211,8 +207,8 @@ def card(workdir, gan, state, weights='ema'):
                      'raw': 'the generator as it is',
                      'snapshots': "average of the generator's last snapshots",
                      }[weights]),
-        ('trained as', f'baseline `{gan.baseline}`' if gan.baseline else
-         f'GAN, loss `{config.loss.name}`'),
+        ('trained as', f'{algorithm.name}, each step {algorithm.moves}'
+         if algorithm.monitors is None else f'GAN, loss `{config.loss.name}`'),
         ('command', f'`{starts[-1].get("command", "unknown")}`'),
         ('inputs', inputs),
         ('output', f'float32 [B, {", ".join(map(str, data["image_shape"]))}]'

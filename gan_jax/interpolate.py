@@ -43,9 +43,9 @@ def main(argv):
         raise errors.ConfigError(
             f'--seeds={SEEDS.value}: ways side by side need as many seeds each'
         )
-    gan, state = run_flags.open_run(argv)
+    algorithm, state = run_flags.open_run(argv)
     made = [ways.between(
-        gan, state, group, FRAMES.value, loop=LOOP.value, path=PATH.value,
+        algorithm, state, group, FRAMES.value, loop=LOOP.value, path=PATH.value,
         labels=run_flags.labels(LABELS, len(group)),
         weights=run_flags.WEIGHTS.value, truncation=TRUNCATION.value,
     ) for group in groups]

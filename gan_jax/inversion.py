@@ -15,9 +15,8 @@ from gan_jax import evaluating
 from gan_jax import sampling
 from gan_jax.data import pictures
 from gan_jax.data import sources
-from gan_jax.steps import baselines
-from gan_jax.steps import game
-from gan_jax.steps import latents
+from gan_jax.algorithms import algorithm as algorithm_lib
+from gan_jax.algorithms import latents
 
 
 class Asked(NamedTuple):
@@ -85,7 +84,7 @@ def given(workdir, text, split='', labels=None):
     Raises:
         errors.UserError: one line that says what to mend.
     """
-    config = sampling.load_config(workdir)
+    config = sampling.load_data_config(workdir)
     shape = tuple(sampling.load_data(workdir)['image_shape'])
     if text and all(c.isascii() and (c.isdigit() or c in ' ,-') for c in text):
         sampling.check_data(workdir)
@@ -157,21 +156,21 @@ def _of_files(config, text, shape):
     )
 
 
-def encode(gan, state, images):
-    """Reconstruct by the encoder of a baseline.
+def encode(algorithm, state, images):
+    """Reconstruct by the encoder.
 
     Args:
-        gan, state, images: as of `sampling.reconstruct`.
+        algorithm, state, images: as of `sampling.reconstruct`.
 
     Returns:
         `Found`.
     """
-    made = sampling.reconstruct(gan, state, images)
-    codes = np.asarray(baselines.encode(gan, state, jnp.asarray(images)))
+    made = sampling.reconstruct(algorithm, state, images)
+    codes = np.asarray(algorithm.encode(state, jnp.asarray(images)))
     return Found(codes, made, _error(_in_range(images), made))
 
 
-def search(gan, state, images, labels=None, asked=Asked(), weights='ema'):
+def search(algorithm, state, images, labels=None, asked=Asked(), weights='ema'):
     """Search for the z whose image is nearest, by Adam from several starts.
 
     The loss is the mean square error plus `prior` times the mean square of z.
@@ -179,12 +178,12 @@ def search(gan, state, images, labels=None, asked=Asked(), weights='ema'):
     stochastic clipping of the second paper; of a sphere, z is brought back.
 
     Args:
-        gan: `game.GAN`.
-        state: `game.GANState`.
+        algorithm: the value that trained.
+        state: `algorithm.TrainState`.
         images: [N, H, W, C] uint8, or points [N, D].
         labels: int32 [N], where the GAN has a condition.
         asked: `Asked`.
-        weights: one of `game.WEIGHTS`.
+        weights: one of `Algorithm.weight_names`.
 
     Returns:
         `Found`; its codes are z, as of `sampling.generate`.
@@ -198,19 +197,19 @@ def search(gan, state, images, labels=None, asked=Asked(), weights='ema'):
         Precise Recovery of Latent Vectors from Generative Adversarial
         Networks, https://arxiv.org/abs/1702.04782, 2017.
     """
-    if gan.baseline == 'given':
+    if not algorithm.searchable:
         raise errors.ConfigError(
-            "baseline.name='given' has codes that name a class: there is no "
+            f'the codes of a run {algorithm.moves} name a class: there is no '
             'way from one to the next to search along'
         )
     count = len(images)
-    if gan.num_classes:
+    if algorithm.num_classes:
         if labels is None:
             raise errors.ConfigError(
                 'the generator is asked for a class; name that of each image '
                 'by --labels'
             )
-        labels = sampling.labels_of(gan, range(count), labels)
+        labels = latents.labels_of(algorithm, range(count), labels)
     else:
         labels = None
     targets = _in_range(images)
@@ -219,9 +218,9 @@ def search(gan, state, images, labels=None, asked=Asked(), weights='ema'):
     padded = np.resize(rows, -(-len(rows) // sampling.BATCH) * sampling.BATCH)
     key = jax.random.key(asked.seed)
     z = np.asarray(latents.draw(
-        key, jnp.arange(len(padded)), gan.latent_size, gan.latent
+        key, jnp.arange(len(padded)), algorithm.latent_size, algorithm.latent
     ))
-    descend = _descent(gan, state, asked, weights)
+    descend = _descent(algorithm, state, asked, weights)
     places = np.arange(len(padded)).reshape(-1, sampling.BATCH)
     z = np.concatenate([
         descend(
@@ -231,7 +230,7 @@ def search(gan, state, images, labels=None, asked=Asked(), weights='ema'):
         ) for number, chunk in enumerate(places)
     ])[:len(rows)]
     made = sampling.generate(
-        gan, state, z, None if labels is None else labels[rows],
+        algorithm, state, z, None if labels is None else labels[rows],
         weights=weights,
     )
     error = _error(targets[rows], made)
@@ -241,16 +240,15 @@ def search(gan, state, images, labels=None, asked=Asked(), weights='ema'):
     return Found(z[best], made[best], error[best])
 
 
-def _descent(gan, state, asked, weights):
+def _descent(algorithm, state, asked, weights):
     """Make the function of (z, targets, labels, key) that descends."""
-    params, stats = jax.tree.map(jnp.asarray, game.WEIGHTS[weights](state))
-    codes = sampling.codes_fn(gan, state)
+    weights = jax.tree.map(jnp.asarray, algorithm.weights(state, weights))
     tx = optax.adam(optax.cosine_decay_schedule(
         asked.learning_rate, asked.steps
     ))
 
     def loss(z, targets, labels):
-        made = game.generate(gan, params, stats, codes(z), labels)
+        made = algorithm.apply(weights, algorithm_lib.Inputs(z, labels))
         axes = tuple(range(1, targets.ndim))
         error = jnp.square(made - targets).mean(axes)
         return (error + asked.prior * jnp.square(z).mean(1)).sum()
@@ -260,7 +258,7 @@ def _descent(gan, state, asked, weights):
         updates, opt_state = tx.update(
             jax.grad(loss)(z, targets, labels), opt_state
         )
-        return ALLOWED[gan.latent](z + updates, key), opt_state
+        return ALLOWED[algorithm.latent](z + updates, key), opt_state
 
     def descend(z, targets, labels, key):
         opt_state = tx.init(z)
@@ -297,7 +295,7 @@ ALLOWED = {
 
 
 def _in_range(images):
-    return np.asarray(game.to_unit_range(jnp.asarray(images)))
+    return np.asarray(algorithm_lib.to_unit_range(jnp.asarray(images)))
 
 
 def _error(targets, made):

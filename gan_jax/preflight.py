@@ -5,11 +5,9 @@ What holds D back in the run, penalties, noise and softened targets, is left
 out: it is asked what D could do.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import build
@@ -18,9 +16,6 @@ from gan_jax import diagnosing
 from gan_jax import errors
 from gan_jax import probes
 from gan_jax import sampling
-from gan_jax.steps import game
-from gan_jax.steps import sights
-from gan_jax.steps import updates
 
 MOST = 64  # samples in a batch
 TINY = 16  # of the set that is overfitted
@@ -54,17 +49,6 @@ CHECKS = {
 }
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _move(gan, player, hyperparams, state, images, labels, key):
-    """Update one player once; returns (state, metrics)."""
-    turn = sights.Turn(gan, hyperparams, state, key)
-    update = {
-        'd': updates.discriminator_update, 'g': updates.generator_update
-    }[player]
-    state, metrics = update(turn, images, jnp.arange(len(images)), labels)
-    return state.replace(step=state.step + 1), metrics
-
-
 class Bench:
     """A config's players and data, to try one against the other."""
 
@@ -76,36 +60,31 @@ class Bench:
             dataset: `sources.Dataset`.
 
         Raises:
-            errors.ConfigError: for a baseline, which has no game.
+            errors.ConfigError: for an algorithm without a game.
         """
-        if config.baseline.name:
-            raise errors.ConfigError(
-                f'baseline.name={config.baseline.name!r} has no game whose '
-                'players could be tried'
-            )
         self.config, self.dataset = config, dataset
-        self.gan = build.gan(
-            config, dataset.images.shape[1:], len(dataset.classes)
-        )._replace(
-            regularizers=(), lazy=(), treat_labels=False, augmentations=(),
-            adaptive_augmentation=False, instance_noise=False, history=0,
-            snapshots=0, num_microbatches=1,
-        )
-        self.state = game.init(
-            self.gan, jax.random.key(config.seed), dataset.images.shape[1:],
-            config.clip_weights,
-        )
+        forms = build.forms({build.REAL: dataset})
+        made = build.algorithm(config, forms)
+        if made.monitors is None:
+            raise errors.ConfigError(
+                f'a run {made.moves} has no game whose players could be tried'
+            )
+        self.algorithm = made.monitors.bare()
         self._hyperparams = build.hyperparams(config)
+        self.state = self.algorithm.init(
+            jax.random.key(config.seed), build.shapes(forms),
+            self._hyperparams,
+        )
         self._random = np.random.RandomState(config.seed)
         self._key = jax.random.fold_in(jax.random.key(config.seed), 1)
 
     def batch(self, count):
         """Draw real images and their labels."""
         places = np.sort(self._random.choice(
-            len(self.dataset.images), count * self.gan.packing
+            len(self.dataset.images), count * self.algorithm.packing
         ))
         labels = None
-        if self.gan.num_classes:
+        if self.algorithm.num_classes:
             labels = self.dataset.labels[places].astype(np.int32)
         return np.asarray(self.dataset.images[places]), labels
 
@@ -119,8 +98,8 @@ class Bench:
         for step in range(steps):
             images = fixed or self.batch(min(MOST, self.config.batch_size))
             key = jax.random.fold_in(self._key, 0 if fixed else step)
-            state, metrics = _move(
-                self.gan, player, self._hyperparams, state, *images, key
+            state, metrics = self.algorithm.monitors.move(
+                player, self._hyperparams, state, *images, key
             )
             first = first or jax.device_get(metrics)
         return state, first, jax.device_get(metrics)
@@ -129,7 +108,7 @@ class Bench:
         """Give the chance that D ranks a real image above a fake."""
         return probes.Probe(
             self.config, self.dataset
-        ).of_players(self.gan, state)['d_auc']
+        ).of_players(self.algorithm, state)['d_auc']
 
 
 def run(config, dataset, steps):
@@ -145,7 +124,7 @@ def run(config, dataset, steps):
         the first G, those of the G that was trained alone).
 
     Raises:
-        errors.ConfigError: for a baseline.
+        errors.ConfigError: for an algorithm without a game.
     """
     bench = Bench(config, dataset)
     kind = diagnose.KINDS[config.loss.name]
@@ -155,7 +134,7 @@ def run(config, dataset, steps):
     moved, *seen = bench.train('g', after, steps)
     real = probes.in_range(bench.batch(SHOWN)[0])[:SHOWN]
     rows = [real, *(
-        sampling.sample(bench.gan, state, range(SHOWN), weights='raw')
+        sampling.sample(bench.algorithm, state, range(SHOWN), weights='raw')
         for state in (bench.state, moved)
     )]
     return [
@@ -200,7 +179,7 @@ def _one_batch(bench, kind, steps):
     )
     rule = diagnose.RULES['cannot_overfit']
     if kind not in diagnose.BOUNDED:  # a loss without a least value
-        sign = -1 if bench.gan.loss.energies else 1
+        sign = bench.algorithm.monitors.sign
         passed = sign * (gap['last'] - gap['first']) > 0
     else:
         seen = diagnose.Window(1)
@@ -228,7 +207,7 @@ def _ranges(bench, moved):
     """Compare the ends of the data with those that G reaches, before, after."""
     real = probes.in_range(bench.batch(MOST)[0])
     made = np.concatenate([
-        sampling.sample(bench.gan, state, range(MOST), weights='raw')
+        sampling.sample(bench.algorithm, state, range(MOST), weights='raw')
         for state in (bench.state, moved)
     ])
     span = float(np.ptp(real)) or 1.0
@@ -249,7 +228,7 @@ def _ranges(bench, moved):
 
 
 def _sizes(bench):
-    found = diagnosing.game_of(bench.config, bench.gan, bench.state)
+    found = diagnosing.game_of(bench.config, bench.algorithm, bench.state)
     rule = diagnose.RULES['sizes_differ']
     limits = bench.config.diagnosis.to_dict()
     differ = rule.judge(diagnose.Window(1), found, limits)

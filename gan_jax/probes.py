@@ -4,20 +4,16 @@ Cheap numbers about both players, for the rules of `diagnose.py`. They are taken
 from a copy of the state, by seeds of their own: training knows nothing of them.
 """
 
-import functools
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import build
 from gan_jax import sampling
+from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.data import on_demand
 from gan_jax.metrics import distances
-from gan_jax.steps import game
-from gan_jax.steps import latents
-from gan_jax.steps import sights
 
 NUM_SAMPLES = 256
 BATCH = 64  # that D judges
@@ -30,7 +26,6 @@ TWIN = 0.1  # of the distance between real neighbours: nearer is a twin
 MOST_CLASSES = 32  # so that samples would show each
 ACCURACY = 0.8  # of a classifier that is trusted
 RIDGE = 1.0
-EDGE = 0.999  # of the clip limit
 
 
 class Features:
@@ -143,74 +138,6 @@ def layers(grads):
     return found
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _look(gan, critic, generator, discriminator, labels, real, unseen):
-    """Judge one batch of fakes, reals and unseen reals; give gradients.
-
-    The gradients are of D's mean outputs, logit and logits of classes, and of
-    the difference of both, so that no loss hides by its own slope what the
-    layers pass on.
-
-    Args:
-        gan: static.
-        critic: whether the slope between real and fake is asked.
-        generator, discriminator: (params, stats).
-        labels: of the fakes, or None.
-        real, unseen: (images, labels); (None, None) where there are none.
-
-    Returns:
-        Dict of arrays.
-    """
-    params, stats = discriminator
-    z = latents.draw(
-        jax.random.key(0), jnp.arange(len(real[0])), gan.latent_size,
-        gan.latent,
-    )
-
-    def judge(params, images, labels):
-        images = game.pack(images, gan.packing)
-        keys = None
-        if gan.d_dropout:
-            keys = jax.random.split(jax.random.key(0), len(images))
-        return sights.forward(
-            gan.discriminator, params, stats, images, labels, keys
-        )[0]
-
-    def mean(output):
-        """Reach the head of classes too, where D has one."""
-        if output.class_logits is None:
-            return output.logits.mean()
-        return output.logits.mean() + output.class_logits.mean()
-
-    def of_generator(g_params):
-        fakes = game.generate(gan, g_params, generator[1], z, labels)
-        return mean(judge(params, fakes, labels)), fakes
-
-    def of_discriminator(params):
-        outputs = judge(params, *real), judge(params, fakes, labels)
-        return mean(outputs[0]) - mean(outputs[1]), outputs
-
-    g_grads, fakes = jax.grad(of_generator, has_aux=True)(generator[0])
-    d_grads, outputs = jax.grad(of_discriminator, has_aux=True)(params)
-    found = {
-        'g_grads': g_grads, 'd_grads': d_grads,
-        'real': outputs[0].logits, 'fake': outputs[1].logits,
-    }
-    if unseen[0] is not None:
-        found['unseen'] = judge(params, *unseen).logits
-    if critic:
-        shape = (-1,) + (1,) * (fakes.ndim - 1)
-        shares = jnp.linspace(0, 1, len(fakes)).reshape(shape)
-        between = shares * real[0] + (1 - shares) * fakes
-        slopes = jax.grad(
-            lambda x: judge(params, x, labels).logits.sum()
-        )(between)
-        found['slope'] = jnp.sqrt(
-            jnp.square(slopes).sum(tuple(range(1, slopes.ndim)))
-        ).mean()
-    return found
-
-
 class Probe:
     """Numbers about the states of one run."""
 
@@ -226,12 +153,12 @@ class Probe:
         self._held_out = held_out
         self._real = self._shown = None
 
-    def numbers(self, gan, state):
+    def numbers(self, algorithm, state):
         """Look at the generator as it is, and at the discriminator.
 
         Args:
-            gan: `game.GAN`.
-            state: `game.GANState` of NumPy arrays.
+            algorithm: the value that trained.
+            state: `algorithm.TrainState` of NumPy arrays.
 
         Returns:
             {'probe/name': float}; without what takes pairs of real ones where
@@ -239,20 +166,21 @@ class Probe:
         """
         self._prepare()
         samples = sampling.sample(
-            gan, state, range(NUM_SAMPLES), weights='raw'
+            algorithm, state, range(NUM_SAMPLES), weights='raw'
         )
         points = self._features.project(samples)
         found = self._of_values(samples)
         if self._paired:
             found |= self._of_points(points)
-        if not gan.baseline:
-            found |= self.of_players(gan, state)
-        if self._paired and not gan.baseline:
+        monitors = algorithm.monitors
+        if monitors is not None:
+            found |= self.of_players(algorithm, state)
+        if self._paired and monitors is not None:
             bent = self._features.bend(points)
             found['judge'] = told_apart(self._real_bent, bent)
-        if self._config.clip_weights:
-            found['clipped'] = clipped(
-                state.discriminator.params, self._config.clip_weights
+        if self._config.clip_weights and monitors is not None:
+            found['clipped'] = monitors.at_limit(
+                state, self._config.clip_weights
             )
         return {f'probe/{name}': float(v) for name, v in found.items()}
 
@@ -340,25 +268,23 @@ class Probe:
             found['missing'] = 1 - len(set(classify(points))) / count
         return found
 
-    def of_players(self, gan, state):
+    def of_players(self, algorithm, state):
         """Judge one batch; see `numbers`, of which these are a part."""
         labels = None
-        if gan.num_classes:
-            labels = np.arange(BATCH, dtype=np.int32) % gan.num_classes
-        told = bool(gan.num_classes)
+        if algorithm.num_classes:
+            labels = np.arange(BATCH, dtype=np.int32) % algorithm.num_classes
+        told = bool(algorithm.num_classes)
         if self._shown is None:
             self._shown = [
                 (None, None) if dataset is None
-                else _some(dataset, BATCH * gan.packing, told)
+                else _some(dataset, BATCH * self._config.packing, told)
                 for dataset in (self._dataset, self._held_out)
             ]
-        seen = jax.device_get(_look(
-            gan, self._config.loss.name == 'wasserstein',
-            game.raw(state),
-            (state.discriminator.params, state.discriminator.stats),
-            labels, *self._shown,
-        ))
-        sign = -1 if gan.loss.energies else 1  # energies are low where real
+        seen = algorithm.monitors.look(
+            state, labels, *self._shown,
+            slope=self._config.loss.name == 'wasserstein',
+        )
+        sign = algorithm.monitors.sign  # energies are low where real
         real, fake = sign * seen['real'], sign * seen['fake']
         found = {
             'real': seen['real'].mean(), 'fake': seen['fake'].mean(),
@@ -386,16 +312,9 @@ class Probe:
         return found
 
 
-def clipped(params, limit):
-    """Give the share of weights that sit at the clip limit."""
-    leaves = [np.abs(leaf) for leaf in jax.tree.leaves(params)]
-    at_limit = sum((leaf >= EDGE * limit).sum() for leaf in leaves)
-    return at_limit / sum(leaf.size for leaf in leaves)
-
-
 def in_range(images):
     """Bring uint8 images to [-1, 1]; points stay as they are."""
-    return np.asarray(game.to_unit_range(np.asarray(images)))
+    return np.asarray(algorithm_lib.to_unit_range(np.asarray(images)))
 
 
 def _some(dataset, count, told=False):

@@ -32,9 +32,9 @@ def main(argv):
 
     from gan_jax import quizzing
 
-    gan, state = run_flags.open_run(argv)
+    algorithm, state = run_flags.open_run(argv)
     text = quizzing.page(
-        run_flags.WORKDIR.value, gan, state, count=PAIRS.value,
+        run_flags.WORKDIR.value, algorithm, state, count=PAIRS.value,
         seed=SEED.value, split=SPLIT.value, weights=run_flags.WEIGHTS.value,
     )
     with command.written('--out', OUT.value):

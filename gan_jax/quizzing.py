@@ -41,19 +41,21 @@ class Answer(NamedTuple):
     confidence: int
 
 
-def page(workdir, gan, state, *, count=20, seed=0, split='', weights='ema'):
+def page(
+    workdir, algorithm, state, *, count=20, seed=0, split='', weights='ema'
+):
     """Make the page.
 
     Which real images, which seeds of fakes and which sides is drawn by `seed`.
 
     Args:
         workdir: folder of the run.
-        gan: `game.GAN`.
-        state: `game.GANState`.
+        algorithm: the value that trained.
+        state: `algorithm.TrainState`.
         count: pairs.
         seed: int.
         split: of the real images; by default test where there is one.
-        weights: one of `game.WEIGHTS`.
+        weights: one of `Algorithm.weight_names`.
 
     Returns:
         str, HTML that asks for nothing outside of it.
@@ -72,7 +74,9 @@ def page(workdir, gan, state, *, count=20, seed=0, split='', weights='ema'):
     numbers = random.permutation(len(reals))[:count]
     seeds = random.randint(0, 2**31 - 1, count)
     left = random.randint(0, 2, count)
-    fakes = writer.to_uint8(sampling.sample(gan, state, seeds, weights=weights))
+    fakes = writer.to_uint8(
+        sampling.sample(algorithm, state, seeds, weights=weights)
+    )
     shape = tuple(reals.shape[1:])
     if shape != fakes.shape[1:]:
         raise errors.DataError(
@@ -102,7 +106,7 @@ def page(workdir, gan, state, *, count=20, seed=0, split='', weights='ema'):
 def _reals(workdir, split):
     """Give (real images, what they are)."""
     sampling.check_data(workdir)
-    config = sampling.load_config(workdir)
+    config = sampling.load_data_config(workdir)
     dataset = None if split == 'train' else evaluating.held_out_of(config)
     if dataset is not None:
         return dataset.images, f'{dataset.name} test'

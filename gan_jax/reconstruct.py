@@ -57,16 +57,16 @@ def main(argv):
     labels = None if LABELS.value is None else (
         sampling.parse_seeds(LABELS.value, '--labels')
     )
-    gan, state = run_flags.open_run(argv)
+    algorithm, state = run_flags.open_run(argv)
     given = inversion.given(
         run_flags.WORKDIR.value, IMAGES.value, SPLIT.value, labels
     )
-    by = BY.value or ('encoder' if sampling.encodes(gan) else 'search')
+    by = BY.value or ('encoder' if algorithm.encodes else 'search')
     if by == 'encoder':
-        found = inversion.encode(gan, state, given.images)
+        found = inversion.encode(algorithm, state, given.images)
     else:
         found = inversion.search(
-            gan, state, given.images, given.labels, inversion.Asked(
+            algorithm, state, given.images, given.labels, inversion.Asked(
                 RESTARTS.value, STEPS.value, LEARNING_RATE.value, PRIOR.value,
                 SEED.value,
             ), run_flags.WEIGHTS.value,

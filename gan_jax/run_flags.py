@@ -60,7 +60,7 @@ def open_run(argv):
         argv: what is left of the command line; surplus words are refused.
 
     Returns:
-        (`game.GAN`, `game.GANState`).
+        (`game.GAN`, `algorithm.TrainState`).
 
     Raises:
         errors.UserError: one line that says what to mend.
@@ -73,9 +73,10 @@ def open_run(argv):
     if not WORKDIR.value:
         raise errors.ConfigError('name a run, such as --workdir=runs/dcgan')
     environment.prepare()
-    gan, state = sampling.load(WORKDIR.value, sampling.parse_step(STEP.value))
-    sampling.check_weights(gan, state, WEIGHTS.value)
-    return gan, state
+    step = sampling.parse_step(STEP.value)
+    algorithm, state = sampling.load(WORKDIR.value, step)
+    sampling.check_weights(algorithm, state, WEIGHTS.value)
+    return algorithm, state
 
 
 def labels(flag, count):

@@ -118,8 +118,15 @@ def restarts(workdir):
     return found
 
 
-def open_checkpoints(workdir, config, dataset, override):
-    """Open the folder's checkpoints; refuse those of another config."""
+def open_checkpoints(workdir, config, datasets, override):
+    """Open the folder's checkpoints; refuse those of another config.
+
+    Args:
+        workdir: the folder.
+        config: ConfigDict of this start.
+        datasets: {source: `sources.Dataset`}.
+        override: whether another config is no reason to refuse.
+    """
     checkpoints = checkpoint.Checkpoints(
         workdir / 'checkpoints', keep=config.keep_checkpoints,
         keep_every=config.keep_every, say=_warn,
@@ -130,10 +137,12 @@ def open_checkpoints(workdir, config, dataset, override):
         },
     )
     described = {
-        'name': masking.mask(dataset.name),
-        'image_shape': list(dataset.images.shape[1:]),
-        'classes': list(dataset.classes),
-        'count': len(dataset.images),
+        name: {
+            'name': masking.mask(dataset.name),
+            'image_shape': list(dataset.images.shape[1:]),
+            'classes': list(dataset.classes),
+            'count': len(dataset.images),
+        } for name, dataset in datasets.items()
     }
     if checkpoints.steps():
         try:
@@ -159,16 +168,21 @@ def _compare(workdir, config, described, override):
             f'({"; ".join(changed)}); choose another --workdir, or '
             '--override_config to go on with the new values'
         )
-    stored = sampling.load_data(workdir)
+    for name, before in sampling.load_sources(workdir).items():
+        _compare_source(workdir, before, described.get(name, {}))
+
+
+def _compare_source(workdir, stored, described):
+    """Refuse data of another form; warn where they are more or fewer."""
     for key in ('image_shape', 'classes'):
-        before, now = stored.get(key), described[key]
-        if before not in (None, now):
+        before, now = stored.get(key), described.get(key)
+        if before != now:
             raise errors.CheckpointError(
                 f'{workdir} holds a run on data whose {key} is {before}; now '
                 f'it is {now}. Choose another --workdir'
             )
     before, now = stored.get('count'), described['count']
-    if before not in (None, now):
+    if before != now:
         _warn(
             f'warning: the data were {before} images when this run was last '
             f'started and are {now} now, so their order is another one'

@@ -45,19 +45,19 @@ def main(argv):
         )
     if BETWEEN.value and not _is_grid():
         raise errors.ConfigError('--between needs an --out that is a PNG file')
-    gan, state = run_flags.open_run(argv)
+    algorithm, state = run_flags.open_run(argv)
     options = {
         'labels': run_flags.labels(LABELS, len(seeds)),
         'weights': run_flags.WEIGHTS.value, 'truncation': TRUNCATION.value,
     }
     if BETWEEN.value:
         images = sampling.between(
-            gan, state, seeds, BETWEEN.value, path=PATH.value, **options
+            algorithm, state, seeds, BETWEEN.value, path=PATH.value, **options
         )
     else:
-        images = sampling.sample(gan, state, seeds, **options)
+        images = sampling.sample(algorithm, state, seeds, **options)
     with command.written('--out', OUT.value):
-        _save(gan, seeds, images, options['labels'])
+        _save(algorithm, seeds, images, options['labels'])
     told = run_flags.told(state)
     print(f'{len(images)} samples of {told} are in {OUT.value}')
 
@@ -66,17 +66,18 @@ def _is_grid():
     return not OUT.value.endswith(('.npz', '/'))
 
 
-def _save(gan, seeds, images, labels):
+def _save(algorithm, seeds, images, labels):
     """Write what the ending of --out asks for."""
     from gan_jax import errors
     from gan_jax import sampling
+    from gan_jax.algorithms import latents
     from gan_jax.runtime import writer
 
     if OUT.value.endswith('.npz'):
-        labels = sampling.labels_of(gan, seeds, labels)
+        labels = latents.labels_of(algorithm, seeds, labels)
         writer.save_arrays(
             OUT.value, samples=images, seeds=seeds,
-            z=sampling.latents_of(gan, seeds, TRUNCATION.value),
+            z=sampling.latents_of(algorithm, seeds, TRUNCATION.value),
             **({} if labels is None else {'labels': labels}),
         )
     elif images.ndim == 2 and not _is_grid():

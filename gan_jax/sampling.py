@@ -1,6 +1,5 @@
 """Images from a run folder: by seed, on any machine, from any checkpoint."""
 
-import functools
 import json
 
 from etils import epath
@@ -15,9 +14,9 @@ from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax.data import sources
 from gan_jax.runtime import checkpoint
-from gan_jax.steps import baselines
-from gan_jax.steps import game
-from gan_jax.steps import latents
+from gan_jax.algorithms import algorithm as algorithm_lib
+from gan_jax.algorithms import latents
+from gan_jax.algorithms import reconstruction
 
 BATCH = 64  # images made at once; another number would compile again
 BEST = 'best'  # the step of the lowest cost, where the config has keep_best
@@ -64,18 +63,8 @@ def parse_step(text):
     return int(text)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _latents(gan, seeds):
-    return latents.draw(
-        jax.random.key(0), seeds, gan.latent_size, gan.latent
-    )
-
-
-_generate = jax.jit(game.generate, static_argnums=0)
-
-
 def sample(
-    gan, state, seeds, *, labels=None, weights='ema', truncation=None
+    algorithm, state, seeds, *, labels=None, weights='ema', truncation=None
 ):
     """Generate one image for each seed.
 
@@ -83,34 +72,35 @@ def sample(
     others.
 
     Args:
-        gan: `game.GAN`.
-        state: `game.GANState`, on one device or as NumPy arrays.
+        algorithm: the value that trained, as of `algorithm.Algorithm`.
+        state: `algorithm.TrainState`, on one device or as NumPy arrays.
         seeds: sequence of ints in [0, 2^31).
         labels: the class asked for, for each seed; by default seed modulo
             number of classes. Of a GAN with a condition alone.
-        weights: one of `game.WEIGHTS`: the generator's moving average, itself
-            as it is, or the plain average of its last snapshots.
-        truncation: as `latents_of`.
+        weights: one of `Algorithm.weight_names`: the generator's moving
+            average, itself as it is, or the plain average of its last
+            snapshots.
+        truncation: as `latents.inputs`.
 
     Returns:
         float32 [len(seeds), H, W, C] in [-1, 1].
 
     Raises:
-        errors.ConfigError: for labels or weights that the GAN does not have.
+        errors.ConfigError: for labels or weights that it does not have.
     """
-    labels = labels_of(gan, seeds, labels)
-    z = latents_of(gan, seeds, truncation)
-    return generate(gan, state, z, labels, weights=weights)
+    check_weights(algorithm, state, weights)
+    inputs = algorithm.inputs(seeds, labels, truncation)
+    return apply(algorithm, algorithm.weights(state, weights), inputs)
 
 
 def between(
-    gan, state, seeds, count, *, path='slerp', labels=None, weights='ema',
+    algorithm, state, seeds, count, *, path='slerp', labels=None, weights='ema',
     truncation=None,
 ):
     """Generate the ways from each seed's image to the next seed's.
 
     Args:
-        gan, state, weights, truncation: as `sample`.
+        algorithm, state, weights, truncation: as `sample`.
         seeds: two or more.
         labels: the class of each way's start, as `sample`; it stays.
         count: images of each way, both ends included, >= 2.
@@ -122,26 +112,26 @@ def between(
     Raises:
         errors.ConfigError: as `sample`.
     """
-    z = latents_of(gan, seeds, truncation)
+    z = latents_of(algorithm, seeds, truncation)
     shares = jnp.linspace(0, 1, count)
     ways = [
         latents.PATHS[path](first, last, shares)
         for first, last in zip(z, z[1:])
     ]
-    labels = labels_of(gan, seeds, labels)
+    labels = latents.labels_of(algorithm, seeds, labels)
     if labels is not None:
         labels = np.repeat(labels[:-1], count)
     return generate(
-        gan, state, np.concatenate(ways), labels, weights=weights
+        algorithm, state, np.concatenate(ways), labels, weights=weights
     )
 
 
-def reconstruct(gan, state, images):
+def reconstruct(algorithm, state, images):
     """Bring images to their codes and back.
 
     Args:
-        gan: `game.GAN` of a baseline with an encoder.
-        state: `game.GANState`, on one device or as NumPy arrays.
+        algorithm: one that encodes.
+        state: `algorithm.TrainState`, on one device or as NumPy arrays.
         images: [N, H, W, C] uint8, or points [N, D].
 
     Returns:
@@ -150,99 +140,43 @@ def reconstruct(gan, state, images):
     Raises:
         errors.ConfigError: where there is no encoder.
     """
-    if not encodes(gan):
+    if not algorithm.encodes:
         raise errors.ConfigError(
-            f'baseline.name={gan.baseline!r} has no encoder to reconstruct by'
+            f'a run of {algorithm.name!r} without an encoder has nothing to '
+            'reconstruct by'
         )
     return np.concatenate([
-        np.asarray(_reconstruct(gan, state, images[start:start + BATCH]))
+        np.asarray(_reconstruct(algorithm, state, images[start:start + BATCH]))
         for start in range(0, len(images), BATCH)
     ])
 
 
-def encodes(gan):
-    """Say whether any image can be brought to a code."""
-    return gan.baseline in game.ENCODED
+_reconstruct = jax.jit(reconstruction.reconstruct, static_argnums=0)
 
 
-_reconstruct = jax.jit(baselines.reconstruct, static_argnums=0)
-
-
-def labels_of(gan, seeds, labels=None):
-    """Give the class of each seed, None where the GAN has no condition.
-
-    Args:
-        gan: `game.GAN`.
-        seeds, labels: as `sample`.
-
-    Returns:
-        int32 [len(seeds)], or None.
+def latents_of(algorithm, seeds, truncation=None):
+    """Return the z [N, latent_size] of seeds, as `latents.z_of`.
 
     Raises:
-        errors.ConfigError: for labels that the GAN does not have.
+        errors.ConfigError: where images are made of no z.
     """
-    if not gan.num_classes:
-        if labels is not None:
-            raise errors.ConfigError(
-                f'labels={list(labels)} have no meaning: the generator has no '
-                'condition'
-            )
-        return None
-    if labels is None:
-        labels = np.asarray(seeds) % gan.num_classes
-    labels = np.asarray(labels, np.int32)
-    if len(labels) != len(seeds) or not (
-            (0 <= labels) & (labels < gan.num_classes)).all():
+    if not algorithm.latent_size:
         raise errors.ConfigError(
-            f'labels={labels.tolist()} are not a class in [0, '
-            f'{gan.num_classes}) for each of {len(seeds)} seeds'
+            f'a run of {algorithm.name!r} has no latents: it makes images of '
+            'images'
         )
-    return labels
+    return latents.z_of(algorithm, seeds, truncation)
 
 
-def latents_of(gan, seeds, truncation=None):
-    """Give the z of each seed.
-
-    Args:
-        gan: `game.GAN`.
-        seeds: sequence of ints in [0, 2^31).
-        truncation: largest size of each value, see `latents.TRUNCATIONS`; None
-            for any.
-
-    Returns:
-        float32 [len(seeds), latent_size].
-
-    Raises:
-        errors.ConfigError: where the GAN's latent has no truncation.
-    """
-    if truncation is not None and gan.latent not in latents.TRUNCATIONS:
-        raise errors.ConfigError(
-            f'truncation={truncation} has no meaning: latent={gan.latent!r} '
-            'has one length'
-        )
-    z = _drawn(gan, seeds)
-    if truncation is None:
-        return z
-    return np.asarray(latents.TRUNCATIONS[gan.latent](z, truncation))
-
-
-def _drawn(gan, seeds):
-    seeds = np.asarray(seeds, np.int32)
-    padded = np.pad(seeds, (0, -len(seeds) % BATCH), mode='edge')
-    return np.concatenate([
-        np.asarray(_latents(gan, chunk)) for chunk in padded.reshape(-1, BATCH)
-    ])[:len(seeds)]
-
-
-def check_weights(gan, state, weights):
+def check_weights(algorithm, state, weights):
     """Refuse weights that do not exist, or do not exist yet."""
-    if weights not in game.WEIGHTS:
-        raise errors.ConfigError(
-            errors.unknown_name('weights', weights, game.WEIGHTS)
-        )
+    if weights not in algorithm.weight_names and weights != 'snapshots':
+        raise errors.ConfigError(errors.unknown_name(
+            'weights', weights, algorithm.weight_names
+        ))
     if weights != 'snapshots':
         return
-    if not gan.snapshots:
+    if weights not in algorithm.weight_names:
         raise errors.ConfigError(
             "weights='snapshots' averages those that a run keeps, and "
             'snapshots.count=0 keeps none'
@@ -251,52 +185,60 @@ def check_weights(gan, state, weights):
         raise errors.ConfigError(
             f"weights='snapshots' has nothing to average at step "
             f'{int(state.step)}: the first snapshot is taken at step '
-            f'{gan.snapshot_every}, snapshots.every'
+            f'{algorithm.snapshot_every}, snapshots.every'
         )
 
 
-def generate(gan, state, z, labels=None, *, weights='ema'):
+def generate(algorithm, state, z, labels=None, *, weights='ema'):
     """Generate images of latents, in chunks of one size.
 
     Args:
-        gan, state, weights: as `sample`.
+        algorithm, state, weights: as `sample`.
         z: [N, latent_size], as of `latents_of`.
-        labels: int32 [N], as of `labels_of`.
+        labels: int32 [N], as of `latents.labels_of`.
 
     Returns:
         float32 [N, H, W, C] in [-1, 1].
 
     Raises:
-        errors.ConfigError: for weights that the GAN does not have.
+        errors.ConfigError: for weights that the algorithm does not have.
     """
-    check_weights(gan, state, weights)
-    places = np.arange(-(-len(z) // BATCH) * BATCH)
-    chunks = np.minimum(places, len(z) - 1).reshape(-1, BATCH)
+    check_weights(algorithm, state, weights)
+    return apply(
+        algorithm, algorithm.weights(state, weights),
+        algorithm_lib.Inputs(z, labels),
+    )
+
+
+def apply(algorithm, weights, inputs):
+    """Apply an algorithm to inputs, in chunks of one size.
+
+    Args:
+        algorithm: the value that trained.
+        weights: as of `Algorithm.weights`.
+        inputs: `algorithm.Inputs` of N samples.
+
+    Returns:
+        float32 [N, ...], a NumPy array.
+    """
+    count = len(inputs.main)
+    places = np.arange(-(-count // BATCH) * BATCH)
+    chunks = np.minimum(places, count - 1).reshape(-1, BATCH)
     # The rest of the state stays behind: it is not needed to sample.
-    params, stats = jax.tree.map(jnp.asarray, game.WEIGHTS[weights](state))
-    z = game.like_codes(gan, state, z)
+    weights = jax.tree.map(jnp.asarray, weights)
     images = [
-        np.asarray(_generate(
-            gan, params, stats, z[chunk],
-            None if labels is None else labels[chunk],
-        ))
-        for chunk in chunks
+        np.asarray(_apply(algorithm, weights, jax.tree.map(
+            lambda rows: rows[chunk], inputs
+        ))) for chunk in chunks
     ]
-    return np.concatenate(images)[:len(z)]
+    return np.concatenate(images)[:count]
 
 
-def codes_fn(gan, state):
-    """Give `game.like_codes` as a function of z alone, cheap to call.
+def _apply_one(algorithm, weights, inputs):
+    return algorithm.apply(weights, inputs)
 
-    The map is affine but where codes are given; what it takes to find it is
-    done once, here.
-    """
-    if gan.latent != 'fitted' or gan.baseline == 'given':
-        return functools.partial(game.like_codes, gan, state)
-    size = gan.latent_size
-    mean = np.asarray(game.like_codes(gan, state, jnp.zeros((1, size))))
-    matrix = np.asarray(game.like_codes(gan, state, jnp.eye(size))) - mean
-    return lambda z: mean + jnp.matmul(z, matrix, precision='highest')
+
+_apply = jax.jit(_apply_one, static_argnums=0)
 
 
 def load_config(workdir):
@@ -310,13 +252,50 @@ def load_config(workdir):
     """
     stored = ConfigDict(_read_json(workdir, 'config.json'))
     config = config_lib.default_config()
+    if config_lib.groups(stored):
+        config.data = config_lib.grouped_data(*config_lib.groups(stored))
     config.update(stored)
     return config
 
 
+def load_data_config(workdir):
+    """Read the config of a run folder, as that of its first source.
+
+    Raises:
+        errors.CheckpointError: where the folder is not a run's.
+    """
+    return config_lib.of_source(load_config(workdir))
+
+
+def load_sources(workdir):
+    """Read what a run folder says of its data, {source: {'image_shape': …}}.
+
+    Raises:
+        errors.CheckpointError: where the folder is not a run's, or one of a
+            format that is read no more.
+    """
+    found = _read_json(workdir, 'data.json')
+    if not isinstance(found, dict) or not found or not all(
+            isinstance(one, dict) for one in found.values()):
+        raise errors.CheckpointError(
+            f'--workdir={workdir} holds a run of an earlier format, which '
+            'this program does not read; train it anew, in another folder'
+        )
+    return found
+
+
 def load_data(workdir):
-    """Read what a run folder says of its data, {'image_shape': …}."""
-    return _read_json(workdir, 'data.json')
+    """Read what a run folder says of its first source, {'image_shape': …}."""
+    return next(iter(load_sources(workdir).values()))
+
+
+def load_forms(workdir):
+    """Return the `build.Form` of every source of a run folder."""
+    return {
+        name: build.Form(
+            tuple(data['image_shape']), len(data['classes']), data['count']
+        ) for name, data in load_sources(workdir).items()
+    }
 
 
 def check_data(workdir):
@@ -374,20 +353,18 @@ def load(workdir, step=None):
         step: a saved step, or `BEST`; the newest by default.
 
     Returns:
-        (`game.GAN`, `game.GANState` of NumPy arrays).
+        (the algorithm, `algorithm.TrainState` of NumPy arrays).
 
     Raises:
         errors.CheckpointError: where there is no such run or step.
     """
     config = load_config(workdir)
-    data = load_data(workdir)
-    image_shape = tuple(data['image_shape'])
-    checks.validate(config, points=len(image_shape) == 1)
-    gan = build.gan(
-        config, image_shape, len(data.get('classes', ())), data.get('count', 0)
-    )
+    forms = load_forms(workdir)
+    first, *_ = forms.values()
+    checks.validate(config, points=len(first.shape) == 1)
+    made = build.algorithm(config, forms)
     checkpoints = _checkpoints(workdir)
-    abstract = build.abstract_state(gan, image_shape)
+    abstract = build.abstract_state(config, made, forms)
     try:
         if step == BEST:
             step, _ = checkpoints.best()
@@ -403,4 +380,4 @@ def load(workdir, step=None):
         checkpoints.close()
     if state is None:
         raise errors.CheckpointError(f'no checkpoint in {workdir} yet')
-    return gan, state
+    return made, state

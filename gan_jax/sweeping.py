@@ -8,7 +8,6 @@ import itertools
 import json
 import math
 import re
-import signal
 import statistics
 import time
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax import loop
 from gan_jax import population as population_lib
 from gan_jax import run_folder
 from gan_jax import sampling
@@ -174,7 +174,7 @@ def train(config, workdir, grid=None, *, restart=False, say=print):
         told = []
         for index, member in enumerate(everyone):
             state = _row(states, index)
-            _leave(workdir / member.name, member.config, population.gan,
+            _leave(workdir / member.name, member.config, population.algorithm,
                    state, dataset, looks, index)
             told.append({
                 'name': member.name, 'changes': member.changes,
@@ -189,13 +189,12 @@ def train(config, workdir, grid=None, *, restart=False, say=print):
 def _population(config, everyone, dataset):
     """Make the population; refuse members that are not one program."""
     rows = [build.hyperparams(member.config) for member in everyone]
-    shape = dataset.images.shape[1:]
+    forms = build.forms({build.REAL: dataset})
     first, *others = (
-        build.gan(member.config, shape, len(dataset.classes),
-                  len(dataset.images)) for member in everyone
+        build.algorithm(member.config, forms) for member in everyone
     )
-    for member, gan in zip(everyone[1:], others):
-        if _static(gan) != _static(first):
+    for member, algorithm in zip(everyone[1:], others):
+        if _static(algorithm) != _static(first):
             raise errors.ConfigError(
                 f'--grid of {", ".join(sorted(member.changes))}: what is off '
                 'in one (0) and on in another is not one program; give all or '
@@ -209,10 +208,10 @@ def _population(config, everyone, dataset):
     )
 
 
-def _static(gan):
+def _static(algorithm):
     """Give what is compiled into a step, but for the optimizers."""
     return {
-        name: value for name, value in gan._asdict().items()
+        name: value for name, value in algorithm._asdict().items()
         if name not in OPTIMIZERS
     }
 
@@ -228,7 +227,7 @@ def _keep(workdir, everyone):
                 stored, mine, fillvalue={}
             ) for key in old.keys() | new.keys()
             if old.get(key) != new.get(key)
-            and key not in config_lib.FREE_KEYS
+            and not config_lib.is_free(key)
         })
         if changed:
             raise errors.CheckpointError(
@@ -262,41 +261,35 @@ def _advance(config, workdir, population, dataset, stopper, say):
             states, metrics = population.advance(states, size)
             step += size
             states = jax.tree.map(np.array, states)
-            stop = stopper.number
-            last = step == config.num_steps
+            stop, now = stopper.number, loop.due(config, step)
             record = [
                 {name: float(values[index]) for name, values in metrics.items()
                  if name != 'alive'}
                 for index in range(len(population.seeds))
             ]
-            if last or _due(step, config.eval_every):
+            if now.last or now.evaluate:
                 for index, own in enumerate(record):
-                    own |= watch.numbers(population.gan, _row(states, index))
+                    own |= watch.numbers(
+                        population.algorithm, _row(states, index)
+                    )
             looks.append({'step': step, 'members': record})
             say(_line(step, record))
-            if last or stop or _due(step, config.checkpoint_every):
+            if stop or now.save:
                 writer_lib.write_json(path, looks)
                 checkpoints.save(step, states)
-            if stop and not last:
-                raise errors.StoppedError(
-                    f'{signal.Signals(stop).name} came: step {step} of '
-                    f'{config.num_steps} is saved; the same command goes on',
-                    stop,
-                )
+            if stop and not now.last:
+                raise loop.stopped(stop, config, step)
     finally:
         checkpoints.close()
     return states, looks
 
 
-def _due(step, cadence):
-    return cadence > 0 and step % cadence == 0
-
-
 def _next(config, step):
     """Give the next step at which something is due."""
-    cadences = (config.log_every, config.eval_every, config.checkpoint_every)
     return min([config.num_steps] + [
-        step - step % cadence + cadence for cadence in cadences if cadence
+        step - step % cadence + cadence for cadence in (
+            config.log_every, config.eval_every, config.checkpoint_every
+        ) if cadence
     ])
 
 
@@ -316,10 +309,12 @@ def _row(states, index):
     return jax.tree.map(lambda leaf: np.asarray(leaf[index]), states)
 
 
-def _leave(workdir, config, gan, state, dataset, looks, index):
+def _leave(workdir, config, algorithm, state, dataset, looks, index):
     """Write one member's run folder: config, metrics, picture, state."""
     workdir.mkdir(parents=True, exist_ok=True)
-    checkpoints = run_folder.open_checkpoints(workdir, config, dataset, True)
+    checkpoints = run_folder.open_checkpoints(
+        workdir, config, {build.REAL: dataset}, True
+    )
     try:
         if int(state.step) not in checkpoints.steps():
             checkpoints.save(int(state.step), state)
@@ -330,7 +325,7 @@ def _leave(workdir, config, gan, state, dataset, looks, index):
         for look in looks
     )
     (workdir / writer_lib.METRICS).write_text('\n'.join(lines) + '\n')
-    samples = sampling.sample(gan, state, range(NUM_SAMPLES))
+    samples = sampling.sample(algorithm, state, range(NUM_SAMPLES))
     (workdir / 'samples').mkdir(exist_ok=True)
     writer_lib.save_png(
         workdir / 'samples' / f'{int(state.step):06d}.png',

@@ -1,59 +1,50 @@
-"""The training loop: from a config and a folder to a trained GAN.
+"""One training: from a config and a folder to a trained run.
 
 Public: `train` and the `Run` that it returns.
 """
 
 import contextlib
 import errno
-import functools
-import math
-import signal
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from etils import epath
 import jax
-import numpy as np
 
 from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
-from gan_jax import diagnosing
 from gan_jax import errors
-from gan_jax import evaluating
-from gan_jax import non_finite
-from gan_jax import programs as programs_lib
+from gan_jax import loop
 from gan_jax import reporting
 from gan_jax import run_folder
 from gan_jax import sampling
 from gan_jax import watch as watch_lib
+from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.data import sources
 from gan_jax.runtime import environment
 from gan_jax.runtime import lock
 from gan_jax.runtime import parallel
 from gan_jax.runtime import stopping
 from gan_jax.runtime import writer as writer_lib
-from gan_jax.steps import adversarial
-from gan_jax.steps import game
 
 # Of a full disk, a quota, a limit of size, a disk that became read-only.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 MAX_ROLLBACKS = 3  # in a run, before a number that is not finite stops it
-NUM_IMAGES, NUM_POINTS = 100, 2500  # samples in a picture
 
 
 class Run(NamedTuple):
-    """A trained GAN.
+    """A training that ended.
 
     Attributes:
         workdir: folder of the run.
-        gan: `game.GAN`, the static parts.
-        state: `game.GANState` of NumPy arrays.
+        algorithm: the static value that trained, see `algorithm.Algorithm`.
+        state: `algorithm.TrainState` of NumPy arrays.
     """
 
     workdir: epath.Path
-    gan: game.GAN
-    state: game.GANState
+    algorithm: Any
+    state: algorithm_lib.TrainState
 
     def sample(self, seeds, *, labels=None, weights='ema'):
         """Give float32 images [len(seeds), H, W, C] in [-1, 1].
@@ -61,7 +52,7 @@ class Run(NamedTuple):
         Args, raises: as `sampling.sample`.
         """
         return sampling.sample(
-            self.gan, self.state, seeds, labels=labels, weights=weights
+            self.algorithm, self.state, seeds, labels=labels, weights=weights
         )
 
 
@@ -172,38 +163,35 @@ def _check_seed(config, workdir, past):
 
 def _train(config, workdir, images, labels, callback, override, stopper):
     if images is None:
-        dataset = build.dataset(config)
+        datasets = build.datasets(config)
     else:
-        dataset = sources.from_arrays(
+        datasets = {build.REAL: sources.from_arrays(
             images, labels, request=build.request(config)
-        )
+        )}
+    first, dataset = next(iter(datasets.items()))
     points = dataset.images.ndim == 2
     checks.validate(config, parallel.device_count(), points)
-    watch_lib.check(config, dataset)
-    image_shape = dataset.images.shape[1:]
-    gan = build.gan(
-        config, image_shape, len(dataset.classes), len(dataset.images)
-    )
-
+    watch_lib.check(config_lib.of_source(config, first), dataset)
+    forms = build.forms(datasets)
+    algorithm = build.algorithm(config, forms)
     checkpoints = run_folder.open_checkpoints(
-        workdir, config, dataset, override
+        workdir, config, datasets, override
     )
     try:
-        state = checkpoints.restore_newest(
-            build.abstract_state(gan, image_shape)
-        )
+        state = _restored(checkpoints, config, algorithm, forms)
     except errors.CheckpointError:
         checkpoints.close()
         raise
-    if state is None:
-        state = _initial_state(gan, config, image_shape)
     start = int(state.step)
-
     writer = writer_lib.Writer(
         workdir,
         enabled=parallel.is_first_host(),
         start=start,
         total=config.num_steps,
+    )
+    parts = loop.Parts(
+        config, datasets, {}, algorithm, checkpoints, writer, stopper,
+        callback,
     )
     try:
         if start >= config.num_steps:
@@ -213,360 +201,165 @@ def _train(config, workdir, images, labels, callback, override, stopper):
                 'to go on, or another --workdir to start anew.'
             )
         else:
-            complaints = _complaints(config, gan, state, dataset)
-            began, position = time.monotonic(), int(state.position)
-            with contextlib.closing(build.feed(config, dataset)) as feed:
-                _describe(
-                    writer, workdir, config, dataset, feed, state, complaints
-                )
-                state = _rolling_back(
-                    config, dataset, feed, gan, state, checkpoints, writer,
-                    callback, stopper, workdir,
-                )
-            seconds = time.monotonic() - began
-            batches = int(state.position) - position
-            images = batches * config_lib.images_per_batch(config)
-            _summarize(writer, workdir, start, config, seconds, images)
-            if config.report and parallel.is_first_host():
-                reporting.leave(workdir, gan, state, dataset, writer.say)
+            state = _go_on(workdir, parts, state)
     finally:
         checkpoints.close()
         writer.close()
-    return Run(workdir, gan, state)
+    return Run(workdir, algorithm, state)
 
 
-def _initial_state(gan, config, image_shape):
-    """Draw weights; the same on every host."""
-    key = jax.random.fold_in(jax.random.key(config.seed), 0)
-    state = jax.jit(
-        lambda key: adversarial.init(
-            gan, key, image_shape, config.clip_weights
+def _restored(checkpoints, config, algorithm, forms):
+    """Return the newest saved state; the first one where there is none."""
+    state = checkpoints.restore_newest(
+        build.abstract_state(config, algorithm, forms)
+    )
+    if state is None:
+        state = build.initial_state(config, algorithm, forms)
+    return state
+
+
+def _go_on(workdir, parts, state):
+    """Train what is left of a run; returns the state."""
+    config, writer = parts.config, parts.writer
+    complaints = _complaints(parts, state)
+    start, position = int(state.step), int(state.position)
+    began = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        feeds = build.feeds(config, parts.datasets)
+        for feed in feeds.values():
+            stack.enter_context(contextlib.closing(feed))
+        parts = parts._replace(feeds=feeds)
+        _describe(workdir, parts, state, complaints)
+        state = _rolling_back(workdir, parts, state)
+    seconds = time.monotonic() - began
+    batches = int(state.position) - position
+    images = batches * config_lib.images_per_batch(config)
+    _summarize(writer, workdir, start, config, seconds, images)
+    if config.report and parallel.is_first_host():
+        reporting.leave(
+            workdir, parts.algorithm, state, parts.first[1], writer.say
         )
-    )(key)
-    return jax.tree.map(np.asarray, state)
+    return state
 
 
-def _complaints(config, gan, state, dataset):
+def _complaints(parts, state):
     """List why the setup cannot work; refuse it where that is not allowed.
 
     A batch of the first samples is looked at where the names are in order; it
     is by seed, as the grids are, and draws nothing from the run's own keys.
     """
+    config, dataset = parts.first
+    if not parts.algorithm.latent_size:
+        return []
     complaints = checks.complaints(config, dataset.images.ndim == 2)
     if not complaints and not int(state.step):
         complaints = checks.complaints_of_batch(
             config,
-            game.to_unit_range(_some(dataset)),
-            sampling.sample(gan, state, range(sampling.BATCH)),
+            algorithm_lib.to_unit_range(loop.some(dataset)),
+            sampling.sample(parts.algorithm, state, range(sampling.BATCH)),
         )
         checks.refuse(config, complaints)
     return complaints
 
 
-def _describe(writer, workdir, config, dataset, feed, state, complaints):
+def _describe(workdir, parts, state, complaints):
     """Show the banner, and leave environment.json and the real images."""
-    count, *shape = dataset.images.shape
+    config, writer = parts.config, parts.writer
     devices = parallel.device_count()
-    endless = config_lib.has_mixture(config)
-    size = f'{count:,} images of {"x".join(map(str, shape))}'
-    if dataset.images.ndim == 2:
-        many = 'endless' if endless else f'{count:,}'
-        size = f'{many} points in {shape[0]} dimensions'
-
-    def parameters(player):
-        return sum(leaf.size for leaf in jax.tree.leaves(player.params))
-
+    networks = ''.join(
+        f'{label:10}{name}, '
+        f'{algorithm_lib.size(state.players[player]):,} parameters\n'
+        for label, player, name in parts.algorithm.summary
+    )
     writer.say(
         f'Run       {workdir}\n'
         f'Device    {devices} x {jax.devices()[0].device_kind} '
         f'({jax.default_backend()}), {jax.process_count()} process(es)\n'
-        f'Data      {dataset.name}: {size} ({feed.kind})\n'
-        f'G         {config.generator.name}, '
-        f'{parameters(state.generator):,} parameters\n'
-        f'{_partner(config)}, {parameters(state.discriminator):,} parameters\n'
+        f'{_described_data(parts)}{networks}'
         f'Batch     {config.batch_size}{_packed(config)}, '
         f'{config.batch_size // devices} per '
-        f'device; {config.num_steps} steps, each {_moves(config)}'
+        f'device; {config.num_steps} steps, each {parts.algorithm.moves}'
     )
     for complaint in complaints:
         writer.say(f'warning: {complaint}')
-    batch = config_lib.images_per_batch(config)
-    if count < batch and not endless:
-        writer.say(
-            f'warning: {count} images are fewer than a batch of '
-            f'{batch}; each batch repeats some'
-        )
+    _warn_of_few(parts)
     if parallel.is_first_host():
         described = environment.describe(config.seed)
         described['from_step'] = int(state.step)
         writer_lib.append_json(workdir / 'environment.json', described)
     if int(state.step):
         writer.say(f'Going on from step {int(state.step)}')
-    else:
-        writer.picture('reals', writer_lib.picture(_some(dataset)))
+        return
+    for name, dataset in parts.datasets.items():
+        file_name = 'reals' if len(parts.datasets) == 1 else f'reals-{name}'
+        writer.picture(file_name, writer_lib.picture(loop.some(dataset)))
 
 
-def _partner(config):
-    network = config_lib.discriminator_name(config)
-    return {
-        '': f'D         {network}', 'given': 'Codes     given',
-        'glo': 'Codes     one for each image',
-    }.get(config.baseline.name, f'Encoder   {network}')
+def _described_data(parts):
+    """Return a line for each source."""
+    lines = []
+    for name, dataset in parts.datasets.items():
+        count, *shape = dataset.images.shape
+        size = f'{count:,} images of {"x".join(map(str, shape))}'
+        if dataset.images.ndim == 2:
+            config = config_lib.of_source(parts.config, name)
+            many = (
+                'endless' if config_lib.has_mixture(config) else f'{count:,}'
+            )
+            size = f'{many} points in {shape[0]} dimensions'
+        label = 'Data' if len(parts.datasets) == 1 else f'Data {name}'
+        lines.append(
+            f'{label:10}{dataset.name}: {size} ({parts.feeds[name].kind})\n'
+        )
+    return ''.join(lines)
 
 
-def _moves(config):
-    if config.baseline.name:
-        return f'of both ({config.baseline.name})'
-    return (
-        f'{config.d_steps} of D and {config.g_steps} of G '
-        f'({config.schedule.name})'
-    )
+def _warn_of_few(parts):
+    """Warn where a batch has more images than a source."""
+    batch = config_lib.images_per_batch(parts.config)
+    for name, dataset in parts.datasets.items():
+        config = config_lib.of_source(parts.config, name)
+        count = len(dataset.images)
+        if count < batch and not config_lib.has_mixture(config):
+            parts.writer.say(
+                f'warning: {count} images are fewer than a batch of '
+                f'{batch}; each batch repeats some'
+            )
 
 
 def _packed(config):
     return '' if config.packing == 1 else f' tuples of {config.packing}'
 
 
-def _rolling_back(
-    config, dataset, feed, gan, state, checkpoints, writer, callback, stopper,
-    workdir,
-):
-    """Train as `_loop`, from the last save again where the config says so.
+def _rolling_back(workdir, parts, state):
+    """Train, from the last save again where the config says so.
 
     Each time the data come in the same order, and z and noise are others.
     """
     past = run_folder.rollbacks(workdir)
     while True:
         try:
-            return _loop(
-                config, dataset, feed, gan, state, checkpoints, writer,
-                callback, stopper, len(past),
-            )
+            return loop.run(parts, state, len(past))
         except errors.NonFiniteError as error:
-            if config.on_nan == 'stop':
+            if parts.config.on_nan == 'stop':
                 raise
             if len(past) >= MAX_ROLLBACKS:
                 raise errors.NonFiniteError(
                     f'{error}. The run rolled back {len(past)} times'
                 ) from error
             reason = str(error)
-        image_shape = dataset.images.shape[1:]
-        state = checkpoints.restore_newest(
-            build.abstract_state(gan, image_shape)
+        state = _restored(
+            parts.checkpoints, parts.config, parts.algorithm,
+            build.forms(parts.datasets),
         )
-        if state is None:
-            state = _initial_state(gan, config, image_shape)
         step = int(state.step)
         past.append({'to_step': step, 'reason': reason})
         run_folder.note_rollback(workdir, **past[-1])
-        writer.rewind(step)
-        writer.say(
+        parts.writer.rewind(step)
+        parts.writer.say(
             f'warning: {reason}. Rolled back to step {step}, '
             f'{len(past)} of {MAX_ROLLBACKS} times'
         )
-
-
-def _key(config, rollbacks):
-    """Give the key of z and noise."""
-    key = jax.random.fold_in(jax.random.key(config.seed), 1)
-    return jax.random.fold_in(key, rollbacks) if rollbacks else key
-
-
-def _loop(
-    config, dataset, feed, gan, state, checkpoints, writer, callback, stopper,
-    rollbacks,
-):
-    """Train from state.step to num_steps, or until a signal comes.
-
-    Returns:
-        The state as NumPy arrays, saved or being saved.
-    """
-    start, position = int(state.step), int(state.position)
-    constants = parallel.constants(
-        feed.resident,
-        build.hyperparams(config),
-        _key(config, rollbacks),
-        config_lib.images_per_batch(config),
-    )
-    programs = programs_lib.Programs(
-        config, gan, feed, constants,
-        [start, config.num_steps, config.log_every, config.sample_every,
-         config.checkpoint_every, config.eval_every],
-    )
-    check = functools.partial(
-        non_finite.check_metrics, programs=programs, checkpoints=checkpoints,
-        keep=config.on_nan == 'stop',
-    )
-    _, best = checkpoints.best()
-    watch = watch_lib.Watch(config, dataset)
-    diagnosis = diagnosing.Diagnosis(
-        config, gan, state, dataset, writer.past(start)
-    )
-    pictures = functools.partial(
-        _sample, config, gan, dataset, _unseen(config, gan, dataset), writer
-    )
-    if start == 0:
-        pictures(state, 0)
-    state = parallel.replicate(state)
-
-    writer.say('Compiling (once) ...')
-    began = logged_at = time.monotonic()
-    step, logged_step, previous = start, start, None
-    agreement = parallel.Agreement()
-    while step < config.num_steps:
-        before = step
-        state, metrics, step, position = programs.advance(
-            state, step, position
-        )
-        # One call may queue behind the one that runs, and no more.
-        check(previous, state)
-        previous = metrics
-        writer.advance(step - before)
-        if before == start:
-            jax.block_until_ready(metrics)
-            logged_at, logged_step = time.monotonic(), step
-            writer.say(f'Compiled in {logged_at - began:.1f} s')
-
-        last = step == config.num_steps
-        stop = agreement.signal(stopper.number)
-        log = last or _due(step, config.log_every)
-        evaluate = _due(step, config.eval_every)
-        save = last or stop or _due(step, config.checkpoint_every)
-        draw = last or _due(step, config.sample_every)
-        record = {}
-        if log or save or draw or evaluate:
-            check(metrics, state)
-        host_state = None
-        if draw or evaluate or save:
-            host_state = parallel.unreplicate(state)
-        if log:
-            record = _fetch(metrics)
-            now = time.monotonic()
-            speed = _speed(step - logged_step, now - logged_at)
-            logged_at, logged_step = now, step
-            images = position * config_lib.images_per_batch(config)
-            record['perf/steps_per_sec'] = speed
-            record['perf/images_per_sec'] = speed * images / step
-            if not config_lib.has_mixture(config):  # which never ends
-                record['data/epoch'] = images / len(dataset.images)
-        if draw:
-            pictures(host_state, step)
-            record |= diagnosis.probe(gan, host_state)
-        if evaluate:
-            record |= watch.numbers(gan, host_state)
-        if record:
-            writer.scalars(step, record, _line(record))
-            if log and callback is not None:
-                callback(step, record)
-        found = diagnosis.observe(step, record)
-        for finding in found:
-            writer.finding(step, finding._asdict())
-        collapsed = diagnosing.collapse(config, found)
-        cost = watch.cost(record)
-        if save or collapsed or cost < best:
-            if host_state is None:  # a line alone tells of a collapse
-                host_state = parallel.unreplicate(state)
-            non_finite.check_state(host_state, checkpoints)
-            checkpoints.save(step, host_state, cost)
-            best = min(best, cost)
-        if collapsed and not last:
-            raise errors.CollapseError(
-                f'{collapsed} at step {step}, which is saved; the same '
-                'command goes on'
-            )
-        if stop and not last:
-            raise errors.StoppedError(
-                f'{signal.Signals(stop).name} came: step {step} of '
-                f'{config.num_steps} is saved; the same command goes on', stop
-            )
-    return host_state  # the last step is saved
-
-
-def _due(step, cadence):
-    return cadence > 0 and step % cadence == 0
-
-
-def _speed(steps, seconds):
-    return steps / seconds if steps else 0.0
-
-
-def _fetch(metrics):
-    """Bring the metrics that are numbers to the host."""
-    return {
-        name: float(value)
-        for name, value in sorted(parallel.unreplicate(metrics).items())
-        if name != adversarial.ALIVE
-    }
-
-
-LINE = {
-    'd/loss': 'd {:.3f}',
-    'g/loss': 'g {:.3f}',
-    'g/reconstruction': 'error {:.4f}',
-    'd/kl': 'KL {:.2f}',
-    'd/real_logits': 'D(real) {:+.2f}',
-    'd/fake_logits': 'D(fake) {:+.2f}',
-    'perf/images_per_sec': '{:.0f} images/s',
-    'eval/diversity': 'diversity {:.3f}',
-    'eval/nearest_real': 'nearest real {:.3f}',
-    'eval/modes': '{:.0f} modes',
-    'eval/high_quality': 'high quality {:.3f}',
-    'eval/fid': 'fid {:.1f}',
-    'eval/kid': 'kid {:.3g}',
-}
-
-
-def _line(record):
-    """Show the metrics that one watches, those that are there."""
-    return '  '.join(
-        form.format(record[name]) for name, form in LINE.items()
-        if name in record
-    )
-
-
-def _some(dataset):
-    """Give evenly spaced real images or points, as many as a picture has."""
-    count = len(dataset.images)
-    wanted = NUM_POINTS if dataset.images.ndim == 2 else NUM_IMAGES
-    return dataset.images[np.arange(wanted) * count // wanted]
-
-
-def _unseen(config, gan, dataset):
-    """Give images to reconstruct, held out ones where there are; or None."""
-    encoded = sampling.encodes(gan) and dataset.images.ndim > 2
-    if not (encoded and config.sample_every):
-        return None
-    held_out = evaluating.held_out_of(config, config.data.split, dataset)
-    return _some(held_out or dataset)
-
-
-def _sample(config, gan, dataset, unseen, writer, state, step):
-    """Leave the pictures of a step; every host makes them, the first writes.
-
-    They are of fixed z and, where there is an encoder, of fixed images.
-    """
-    if config.sample_every:
-        real = _some(dataset)
-        samples = sampling.sample(gan, state, range(len(real)))
-        writer.picture(
-            f'{step:06d}', writer_lib.picture(samples, real), step=step
-        )
-        if unseen is not None:
-            writer.picture(
-                f'reconstructed-{step:06d}', _pairs(gan, state, unseen)
-            )
-
-
-def _pairs(gan, state, images):
-    """Draw images in odd rows, and under each what is made of its code."""
-    columns = math.isqrt(len(images))
-    images = images[:len(images) // columns * columns]
-    made = writer_lib.to_uint8(sampling.reconstruct(gan, state, images))
-    rows = np.stack([
-        array.reshape(-1, columns, *images.shape[1:])
-        for array in (images, made)
-    ], axis=1)
-    return writer_lib.grid(rows.reshape(-1, *images.shape[1:]), columns)
 
 
 def _summarize(writer, workdir, start, config, seconds, images):

@@ -32,24 +32,25 @@ def main(argv):
     from gan_jax import films
     from gan_jax import sampling
     from gan_jax import ways
+    from gan_jax.algorithms import latents
 
     seeds = sampling.parse_seeds(SEEDS.value)
     coordinates = COORDINATES.value and (
         sampling.parse_seeds(COORDINATES.value, '--coordinates')
     )
-    gan, state = run_flags.open_run(argv)
-    coordinates = coordinates or range(min(8, gan.latent_size))
-    labels = sampling.labels_of(
-        gan, seeds, run_flags.labels(LABELS, len(seeds))
+    algorithm, state = run_flags.open_run(argv)
+    coordinates = coordinates or range(min(8, algorithm.latent_size))
+    labels = latents.labels_of(
+        algorithm, seeds, run_flags.labels(LABELS, len(seeds))
     )
     z = ways.along(
-        gan, sampling.latents_of(gan, seeds, TRUNCATION.value), coordinates,
-        SPAN.value, FRAMES.value,
+        algorithm, sampling.latents_of(algorithm, seeds, TRUNCATION.value),
+        coordinates, SPAN.value, FRAMES.value,
     )
     if labels is not None:
         labels = np.repeat(labels, len(coordinates) * FRAMES.value)
     images = sampling.generate(
-        gan, state, z.reshape(-1, gan.latent_size), labels,
+        algorithm, state, z.reshape(-1, algorithm.latent_size), labels,
         weights=run_flags.WEIGHTS.value,
     )
     rows = images.reshape(len(z), FRAMES.value, *images.shape[1:])

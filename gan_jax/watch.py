@@ -99,23 +99,23 @@ class Watch:
         self._metrics = config_lib.eval_metrics(config)
         self._extractor = self._real = None
 
-    def numbers(self, gan, state):
+    def numbers(self, algorithm, state):
         """Measure samples of the averaged generator.
 
         Args:
-            gan: `game.GAN`.
-            state: `game.GANState` of NumPy arrays.
+            algorithm: the value that trained.
+            state: `algorithm.TrainState` of NumPy arrays.
 
         Returns:
             {'eval/name': float}.
         """
-        found = self._always(gan, state)
+        found = self._always(algorithm, state)
         if not self._metrics:
             return found
         self._prepare()
         fake = measures.View(
-            evaluating.sample(gan, state, self._config.eval_samples), None,
-            self._extractor,
+            evaluating.sample(algorithm, state, self._config.eval_samples),
+            None, self._extractor,
         )
         for name in self._metrics:
             numbers = measures.measure(name, self._real, fake)
@@ -127,19 +127,19 @@ class Watch:
         name = self._config.keep_best
         return costs.COSTS[name](record[name]) if name in record else math.inf
 
-    def _always(self, gan, state):
+    def _always(self, algorithm, state):
         """Give what needs no labels and no features, but 4 real images."""
         real = self._dataset.images
         mixture = build.mixture(self._config)
         if mixture is not None:
             modes = 0 if mixture.means is None else len(mixture.means)
             count = max(NUM_POINTS, POINTS_PER_MODE * modes)
-            points = sampling.sample(gan, state, range(count))
+            points = sampling.sample(algorithm, state, range(count))
             return evaluation.against_mixture(points, mixture, real)
         if len(real) < PAIRED:
             return {}
         count = min(evaluation.NUM_SAMPLES, len(real) // 2)
-        images = sampling.sample(gan, state, range(count))
+        images = sampling.sample(algorithm, state, range(count))
         return evaluation.against_real(images, real)
 
     def _prepare(self):

@@ -7,6 +7,7 @@ import numpy as np
 
 from gan_jax import errors
 from gan_jax import sampling
+from gan_jax.algorithms import latents
 
 
 class Term(NamedTuple):
@@ -22,12 +23,13 @@ class Term(NamedTuple):
 
 
 def between(
-    gan, state, seeds, frames, *, loop=False, path='slerp', labels=None, **given
+    algorithm, state, seeds, frames, *, loop=False, path='slerp', labels=None,
+    **given,
 ):
     """Generate the ways from seed to seed, and back to the first for a loop.
 
     Args:
-        gan, state: as `sampling.sample`.
+        algorithm, state: as `sampling.sample`.
         seeds: two or more.
         frames: images of each way, both ends included, >= 2.
         loop: whether the last seed goes on to the first.
@@ -49,7 +51,7 @@ def between(
         seeds.append(seeds[0])
         labels = labels if labels is None else [*labels, labels[0]]
     images = sampling.between(
-        gan, state, seeds, frames, path=path, labels=labels, **given
+        algorithm, state, seeds, frames, path=path, labels=labels, **given
     )
     return images.reshape(-1, frames, *images.shape[1:])
 
@@ -68,11 +70,12 @@ def as_film(ways, loop=False):
     return film if loop else np.concatenate([film, ways[-1, -1:]])
 
 
-def along(gan, z, coordinates, span, frames):
+def along(algorithm, z, coordinates, span, frames):
     """Move single coordinates of z from -span to span, the others staying.
 
     Args:
-        gan: `game.GAN`; where its latents lie on a sphere, so do these.
+        algorithm: the value that trained; where its latents lie on a
+            sphere, so do these.
         z: [N, latent_size].
         coordinates: ints.
         span: largest value.
@@ -85,10 +88,10 @@ def along(gan, z, coordinates, span, frames):
         errors.ConfigError: for a coordinate that z does not have.
     """
     for coordinate in coordinates:
-        if coordinate >= gan.latent_size:
+        if coordinate >= algorithm.latent_size:
             raise errors.ConfigError(
                 f'--coordinates={coordinate}: z has those of 0 to '
-                f'{gan.latent_size - 1}'
+                f'{algorithm.latent_size - 1}'
             )
     rows = []
     for one in z:
@@ -96,7 +99,7 @@ def along(gan, z, coordinates, span, frames):
             row = np.repeat(one[None], frames, 0)
             row[:, coordinate] = np.linspace(-span, span, frames)
             rows.append(row)
-    return _as_drawn(gan, np.stack(rows))
+    return _as_drawn(algorithm, np.stack(rows))
 
 
 def parse_sum(text, flag='--sum'):
@@ -122,11 +125,12 @@ def parse_sum(text, flag='--sum'):
     ]
 
 
-def combine(gan, terms, *, rescale=False, truncation=None):
+def combine(algorithm, terms, *, rescale=False, truncation=None):
     """Average the z of each term, and add the terms up.
 
     Args:
-        gan: `game.GAN`; where its latents lie on a sphere, the sum does.
+        algorithm: the value that trained; where its latents lie on a
+            sphere, the sum does.
         terms: list of `Term`.
         rescale: whether the sum gets the mean length of the seeds' z. That of
             three terms of three seeds has it on average; of other sums the
@@ -142,30 +146,32 @@ def combine(gan, terms, *, rescale=False, truncation=None):
         Convolutional GANs, https://arxiv.org/abs/1511.06434, 2015, section 6.3.
     """
     drawn = [
-        sampling.latents_of(gan, term.seeds, truncation) for term in terms
+        sampling.latents_of(algorithm, term.seeds, truncation) for term in terms
     ]
     means = [z.mean(0) for z in drawn]
     total = sum(term.sign * mean for term, mean in zip(terms, means))
     if rescale:
         length = np.linalg.norm(np.concatenate(drawn), axis=1).mean()
         total = total * (length / max(np.linalg.norm(total), 1e-12))
-    return drawn, _as_drawn(gan, means), _as_drawn(gan, total)
+    return drawn, _as_drawn(algorithm, means), _as_drawn(algorithm, total)
 
 
-def _as_drawn(gan, z):
+def _as_drawn(algorithm, z):
     """Bring z back to the sphere where latents lie on one."""
     z = np.asarray(z, np.float32)
-    if gan.latent != 'sphere':
+    if algorithm.latent != 'sphere':
         return z
     norm = np.linalg.norm(z, axis=-1, keepdims=True)
-    return z * (np.sqrt(gan.latent_size) / np.maximum(norm, 1e-12))
+    return z * (np.sqrt(algorithm.latent_size) / np.maximum(norm, 1e-12))
 
 
-def pictures_of_sum(gan, state, terms, labels=None, weights='ema', **given):
+def pictures_of_sum(
+    algorithm, state, terms, labels=None, weights='ema', **given
+):
     """Generate a row for each term, its seeds and their mean, and the sum.
 
     Args:
-        gan, state, weights: as `sampling.sample`.
+        algorithm, state, weights: as `sampling.sample`.
         terms: list of `Term`.
         labels: one class for all; by default that of the first seed.
         given: further arguments of `combine`.
@@ -174,13 +180,13 @@ def pictures_of_sum(gan, state, terms, labels=None, weights='ema', **given):
         (float32 [rows * columns, H, W, C], columns); means and, in the last
         row, the sum stand in the last column; white fills the rest.
     """
-    drawn, means, total = combine(gan, terms, **given)
+    drawn, means, total = combine(algorithm, terms, **given)
     z = np.concatenate([*drawn, means, total[None]])
     first = terms[0].seeds[:1]
-    labels = sampling.labels_of(gan, first, labels and labels[:1])
+    labels = latents.labels_of(algorithm, first, labels and labels[:1])
     if labels is not None:
         labels = np.repeat(labels, len(z))
-    images = sampling.generate(gan, state, z, labels, weights=weights)
+    images = sampling.generate(algorithm, state, z, labels, weights=weights)
     columns = 1 + max(len(term.seeds) for term in terms)
     shape = (len(terms) + 1, columns, *images.shape[1:])
     table = np.ones(shape, np.float32)

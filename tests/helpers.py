@@ -24,8 +24,9 @@ from gan_jax import train
 from gan_jax.data import sources
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
-from gan_jax.steps import adversarial
-from gan_jax.steps import game
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import game
 
 SHAPE = (2, 2, 1)  # of the images of `batch`
 
@@ -88,7 +89,7 @@ class LinearDiscriminator(nn.Module):
 
 def linear_gan(**changes):
     """Give a GAN whose updates can be computed by hand: linear nets, SGD."""
-    gan = game.GAN(
+    gan = adversarial.Adversarial(
         generator=LinearGenerator(),
         discriminator=LinearDiscriminator(),
         g_tx=optax.identity(),
@@ -110,16 +111,30 @@ def hyperparams(**changes):
 def batch(d_steps=1, size=6, seed=0):
     """Give real images of `SHAPE` for one step."""
     images = random_images(d_steps * size, SHAPE, seed)
-    return game.Batch(
-        jnp.asarray(images.reshape(d_steps, size, *SHAPE)),
-        None,
-        jnp.arange(size),
-    )
+    return real_batch(jnp.asarray(images.reshape(d_steps, size, *SHAPE)))
+
+
+def images_of(given, number=0):
+    """Return the real images of one draw of a batch."""
+    return given.sources['real'].images[number]
+
+
+def real_batch(images, labels=None, numbers=None):
+    """Return the batch of one source, images [K, b, ...]."""
+    source = algorithm.Source(images, labels, numbers)
+    return algorithm.Batch({'real': source}, jnp.arange(images.shape[1]))
 
 
 def start(gan):
     """Give the initial state for images of `SHAPE`."""
-    return adversarial.init(gan, jax.random.key(1), SHAPE)
+    return game.init(gan, jax.random.key(1), SHAPE)
+
+
+def abstract_state(config, shape):
+    """Give the form of a config's state, for data of a shape."""
+    forms = build.form(shape)
+    algorithm = build.algorithm(config, forms)
+    return build.abstract_state(config, algorithm, forms)
 
 
 def step(gan, state, given, **changes):
@@ -212,9 +227,10 @@ def untrained(config, workdir, images=None, labels=None):
     dataset = build.dataset(config) if images is None else (
         sources.from_arrays(images, labels, request=build.request(config))
     )
-    shape = dataset.images.shape[1:]
-    gan = build.gan(config, shape, len(dataset.classes), len(dataset.images))
-    state = train._initial_state(gan, config, shape)
+    datasets = {build.REAL: dataset}
+    forms = build.forms(datasets)
+    algorithm = build.algorithm(config, forms)
+    state = build.initial_state(config, algorithm, forms)
     random = np.random.RandomState(0)
 
     def draw(leaf):
@@ -223,10 +239,11 @@ def untrained(config, workdir, images=None, labels=None):
         spread = 0.4 if leaf.ndim > 1 else 0.1
         return leaf + random.uniform(0, spread, leaf.shape).astype(leaf.dtype)
 
-    def player(state):
-        return state.replace(
-            params=jax.tree.map(draw, state.params),
-            stats=jax.tree.map(draw, state.stats),
+    def redrawn(player):
+        change = getattr(player, '_replace', None) or player.replace
+        return change(
+            params=jax.tree.map(draw, player.params),
+            stats=jax.tree.map(draw, player.stats),
         )
 
     memory = dict(state.memory)
@@ -237,17 +254,16 @@ def untrained(config, workdir, images=None, labels=None):
             'second': np.float32(factor @ factor.T) + 1,
         }
     state = state.replace(
-        step=np.int32(4), generator=player(state.generator),
-        discriminator=player(state.discriminator), memory=memory,
-        ema_params=jax.tree.map(draw, state.ema_params),
-        ema_stats=jax.tree.map(draw, state.ema_stats),
+        step=np.int32(4), memory=memory,
+        players={k: redrawn(one) for k, one in state.players.items()},
+        averages={k: redrawn(one) for k, one in state.averages.items()},
     )
     workdir = run_folder.at(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    checkpoints = run_folder.open_checkpoints(workdir, config, dataset, False)
+    checkpoints = run_folder.open_checkpoints(workdir, config, datasets, False)
     checkpoints.save(4, state)
     checkpoints.close()
-    return train.Run(workdir, gan, state)
+    return train.Run(workdir, algorithm, state)
 
 
 def run(*arguments, devices=1, timeout=300, **kwargs):

@@ -8,7 +8,6 @@ import jax
 
 import helpers
 import survival_tools as tools
-from gan_jax import build
 from gan_jax import train
 from gan_jax.runtime import checkpoint
 
@@ -100,8 +99,7 @@ def cases(options, folder, count=CASES):
     """Yield a `tools.Case` for each damage; half to readers of the folder."""
     whole, draw = folder / 'whole', random.Random(options.seed)
     config = make_run(whole)
-    gan = build.gan(config, (8, 8, 1), 0)
-    abstract = build.abstract_state(gan, (8, 8, 1))
+    abstract = helpers.abstract_state(config, (8, 8, 1))
     state, lines = restore(whole, abstract, read_only=True)
     assert int(state.step) == SAVED[-1] and not lines, lines
     with tools.quiet():

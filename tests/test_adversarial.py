@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 
 import helpers
-from helpers import batch, leaves_equal, linear_gan, start, step
-from gan_jax.steps import adversarial
-from gan_jax.steps import sights
-from gan_jax.steps import updates
+from helpers import batch, images_of, leaves_equal, linear_gan, start, step
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import sights
+from gan_jax.algorithms import updates
+from gan_jax.algorithms.game import D, G
+
+
+def some(given, places):
+    """Return the draws of a batch at some places."""
+    return helpers.real_batch(given.sources['real'].images[places])
 
 
 def test_g_learns_through_the_d_that_was_just_updated():
@@ -17,7 +24,7 @@ def test_g_learns_through_the_d_that_was_just_updated():
     state = start(gan)
     after, _ = step(gan, state, batch())
     frozen, _ = step(gan, state, batch(), d_learning_rate=jnp.float32(0))
-    assert not leaves_equal(after.generator.params, frozen.generator.params)
+    assert not leaves_equal(after.players[G].params, frozen.players[G].params)
 
 
 @pytest.mark.parametrize('d_steps', [1, 2])
@@ -27,9 +34,9 @@ def test_simultaneous_takes_both_gradients_at_the_same_point(d_steps):
     alternating, _ = step(plain, state, given)
     together, _ = step(plain._replace(schedule='simultaneous'), state, given)
     frozen, _ = step(plain, state, given, d_learning_rate=jnp.float32(0))
-    assert leaves_equal(together.discriminator, alternating.discriminator)
-    assert leaves_equal(together.generator, frozen.generator)
-    assert not leaves_equal(together.generator, alternating.generator)
+    assert leaves_equal(together.players[D], alternating.players[D])
+    assert leaves_equal(together.players[G], frozen.players[G])
+    assert not leaves_equal(together.players[G], alternating.players[G])
 
 
 @pytest.mark.parametrize('d_steps', [1, 3])
@@ -43,19 +50,25 @@ def test_counters_and_optimizers_count_their_own_updates(d_steps):
         state, _ = step(gan, state, batch(d_steps))
     assert int(state.step) == 2
     assert int(state.position) == 2 * d_steps
-    assert int(state.generator.opt_state.count) == 2
-    assert int(state.discriminator.opt_state.count) == 2 * d_steps
+    assert int(state.players[G].opt_state.count) == 2
+    assert int(state.players[D].opt_state.count) == 2 * d_steps
 
 
 def test_each_d_update_sees_its_own_images():
     gan = linear_gan(d_steps=2)
     given = batch(2)
-    swapped = given._replace(images=given.images[::-1])
-    doubled = given._replace(images=given.images[jnp.array([1, 1])])
     first, _ = step(gan, start(gan), given)
-    for other in (swapped, doubled):
-        second, _ = step(gan, start(gan), other)
-        assert not leaves_equal(first.discriminator, second.discriminator)
+    for places in ([1, 0], [1, 1]):
+        second, _ = step(gan, start(gan), some(given, jnp.array(places)))
+        assert not leaves_equal(first.players[D], second.players[D])
+
+
+def test_a_gan_without_a_condition_is_told_no_labels():
+    gan, given = linear_gan(), batch()  # its modules take none
+    labels = jnp.arange(6)[None] % 3
+    told = helpers.real_batch(given.sources['real'].images, labels)
+    after, _ = step(gan, start(gan), told)
+    assert leaves_equal(after, step(gan, start(gan), given)[0])
 
 
 def test_noise_changes_with_the_step():
@@ -99,16 +112,16 @@ def test_g_moves_g_steps_times_with_fresh_latents():
     step_key = jax.random.fold_in(jax.random.key(2), 0)
     after, _ = updates.discriminator_update(
         turn._replace(key=jax.random.fold_in(step_key, 0)),
-        given.images[0], given.slots,
+        images_of(given), given.sample_index,
     )
     for number in (0, 1):
         after, _ = updates.generator_update(
             turn._replace(
                 state=after, key=jax.random.fold_in(step_key, 1 + number)
-            ), given.images[number], given.slots,
+            ), images_of(given, number), given.sample_index,
         )
-    assert leaves_equal(both.generator, after.generator)
-    assert leaves_equal(both.discriminator, after.discriminator)
+    assert leaves_equal(both.players[G], after.players[G])
+    assert leaves_equal(both.players[D], after.players[D])
 
 
 def thresholds(d, g):
@@ -129,8 +142,8 @@ def test_adaptive_above_every_loss_moves_g_once():
     gan = linear_gan(schedule='adaptive', d_steps=3, g_steps=2)
     state = start(gan)
     after, metrics = step(gan, state, batch(3), **thresholds(9, 9))
-    assert leaves_equal(after.discriminator, state.discriminator)
-    assert not leaves_equal(after.generator, state.generator)
+    assert leaves_equal(after.players[D], state.players[D])
+    assert not leaves_equal(after.players[G], state.players[G])
     assert metrics['d/updates'] == 0 and metrics['g/updates'] == 1
     assert int(after.step) == 1 and int(after.position) == 3
 
@@ -141,16 +154,16 @@ def test_adaptive_stops_at_the_first_loss_that_is_not_above():
     losses_seen = []
     for d_steps in range(1, 5):  # D's loss before each of its updates
         plain = linear_gan(d_steps=d_steps)
-        given = batch(4)._replace(images=batch(4).images[:d_steps])
+        given = some(batch(4), slice(d_steps))
         losses_seen.append(float(step(plain, state, given)[1]['d/loss']))
     assert losses_seen[1] < losses_seen[0]
     between = (losses_seen[0] + losses_seen[1]) / 2
     after, metrics = step(gan, state, batch(4), **thresholds(between, -9))
     assert metrics['d/updates'] == 1
     assert metrics['d/loss'] == np.float32(losses_seen[0])
-    one = batch(4)._replace(images=batch(4).images[:1])
+    one = some(batch(4), slice(1))
     single, _ = step(linear_gan(), state, one)
-    assert leaves_equal(after.discriminator, single.discriminator)
+    assert leaves_equal(after.players[D], single.players[D])
 
 
 def test_guarded_steps_make_the_adaptive_step_piece_by_piece():
@@ -165,11 +178,14 @@ def test_guarded_steps_make_the_adaptive_step_piece_by_piece():
     made = 0
     for number, part in enumerate(parts):
         place = number % 2
-        piece = given._replace(images=given.images[place:place + 1])
+        piece = some(given, slice(place, place + 1))
         state, got = part(gan, hyperparams, state, piece, key, number)
         made += got.get('d/updates', 0) + got.get('g/updates', 0)
     assert made == metrics['d/updates'] + metrics['g/updates'] == 4
-    assert leaves_equal(adversarial.finish_step(gan, state), whole)
+    assert leaves_equal(gan.train_step(
+        hyperparams, state, given, key,
+        variant=algorithm.Variant(adversarial.FINISH),
+    )[0], whole)
 
 
 def test_state_that_is_not_alive_never_changes_again():
@@ -183,7 +199,7 @@ def test_state_that_is_not_alive_never_changes_again():
         adversarial.critic_step(*arguments, one, key, 0),
         adversarial.guarded_discriminator_step(*arguments, one, key, 0),
         adversarial.guarded_generator_step(*arguments, one, key, 0),
-        (adversarial.finish_step(gan, dead), {'alive': 0}),
+        (adversarial.finish_step(*arguments, one, key, 0)[0], {'alive': 0}),
     ):
         assert leaves_equal(after, dead)
         assert not metrics['alive']
@@ -194,11 +210,11 @@ def test_critic_step_moves_d_alone_and_counts_its_batches():
     state = start(gan)
     arguments = (gan, helpers.hyperparams(), state, batch(2))
     after, _ = adversarial.critic_step(*arguments, jax.random.key(2), 3)
-    assert leaves_equal(after.generator, state.generator)
-    assert not leaves_equal(after.discriminator, state.discriminator)
+    assert leaves_equal(after.players[G], state.players[G])
+    assert not leaves_equal(after.players[D], state.players[D])
     assert int(after.step) == 0 and int(after.position) == 2
     other, _ = adversarial.critic_step(*arguments, jax.random.key(2), 5)
-    assert not leaves_equal(after.discriminator, other.discriminator)
+    assert not leaves_equal(after.players[D], other.players[D])
 
 
 def test_unrolling_moves_d_by_one_plain_update():
@@ -207,5 +223,5 @@ def test_unrolling_moves_d_by_one_plain_update():
     state = start(plain)
     after, _ = step(unrolled, state, batch())
     expected, _ = step(plain, state, batch())
-    assert leaves_equal(after.discriminator, expected.discriminator)
-    assert not leaves_equal(after.generator, expected.generator)
+    assert leaves_equal(after.players[D], expected.players[D])
+    assert not leaves_equal(after.players[G], expected.players[G])

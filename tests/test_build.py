@@ -15,8 +15,9 @@ from gan_jax import networks
 from gan_jax.data import feed
 from gan_jax.data import order
 from gan_jax.data import sources
-from gan_jax.steps import adversarial
-from gan_jax.steps import game
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import game
+from gan_jax.algorithms.game import D
 
 GRADS = [np.array([3.0, -4.0]), np.array([0.5, 2.0])]
 
@@ -85,7 +86,7 @@ def test_options_of_the_loss_reach_the_hyperparameters():
 def test_only_regularizers_with_a_weight_are_built():
     config = helpers.tiny_mlp()
     config.regularizers.r1.weight = 10.0
-    gan = build.gan(config, (8, 8, 1))
+    gan = build.algorithm(config, build.form((8, 8, 1)))
     assert gan.regularizers == ('r1',)
     assert build.hyperparams(config).penalty_weights == {'r1': 10}
 
@@ -96,12 +97,12 @@ def test_a_loss_of_energies_makes_d_an_autoencoder(name, loss):
     config = helpers.tiny_mlp()
     config.discriminator.name, config.loss.name = name, loss
     checks.validate(config)
-    made = build.gan(config, (8, 8, 1)).discriminator
+    made = build.algorithm(config, build.form((8, 8, 1))).discriminator
     assert isinstance(
         made, networks.NETWORKS[f'{name}_autoencoder'].discriminator
     )
     config.loss.name = 'hinge'
-    made = build.gan(config, (8, 8, 1)).discriminator
+    made = build.algorithm(config, build.form((8, 8, 1))).discriminator
     assert isinstance(made, networks.NETWORKS[name].discriminator)
 
 
@@ -110,7 +111,7 @@ def test_lazy_regularizers_are_those_with_a_weight_and_a_period():
     config.regularizers.r1.weight = 1.0
     config.regularizers.r2.weight = 1.0
     config.regularizers.r1.every = config.regularizers.drift.every = 16
-    assert build.gan(config, (8, 8, 1)).lazy == (('r1', 16),)
+    assert build.algorithm(config, build.form((8, 8, 1))).lazy == (('r1', 16),)
 
 
 @pytest.mark.parametrize('name', [*checks.OPTIMIZERS])
@@ -201,28 +202,29 @@ def dense_config(**options):
     {'discriminator__name': 'dcgan'},
 ])
 def test_d_judges_in_two_passes_where_that_is_not_the_same(options):
-    assert build.gan(dense_config(), (2,)).together
+    assert build.algorithm(dense_config(), build.form((2,))).together
     shape = (32, 32, 1) if 'discriminator__name' in options else (2,)
-    assert not build.gan(dense_config(**options), shape).together
+    made = build.algorithm(dense_config(**options), build.form(shape))
+    assert not made.together
 
 
 @pytest.mark.parametrize('norm', ['none', 'layer', 'group'])
 def test_one_pass_of_a_dense_d_gives_what_two_give(norm):
     config = dense_config(discriminator__norm=norm)
     config.regularizers.r1.weight = 1.0
-    gan = build.gan(config, (2,))
+    gan = build.algorithm(config, build.form((2,)))
     key = jax.random.key(0)
     points = jax.random.normal(jax.random.key(1), (1, 16, 2))
-    batch = game.Batch(points, None, jnp.arange(16, dtype=jnp.int32))
+    batch = helpers.real_batch(points)
 
     def step(gan):
-        state = adversarial.init(gan, key, (2,))
+        state = game.init(gan, key, (2,))
         state, metrics = jax.jit(lambda state: adversarial.train_step(
             gan, build.hyperparams(config), state, batch, key
         ))(state)
         # What G learns comes after Adam, which turns rounding into steps.
         mine = {name: metrics[name] for name in metrics if name[0] == 'd'}
-        return state.discriminator.opt_state, mine
+        return state.players[D].opt_state, mine
 
     found, expected = step(gan), step(gan._replace(together=False))
     jax.tree.map(

@@ -68,7 +68,7 @@ def test_what_is_not_finite_is_red(loss, bad, monkeypatch):
     )}
     last = {**first, 'd/loss': bad, 'g/loss': bad, 'd/real_logits': bad}
     bench = types.SimpleNamespace(
-        config=config, gan=helpers.linear_gan(loss=losses.LOSSES[loss]),
+        config=config, algorithm=helpers.linear_gan(loss=losses.LOSSES[loss]),
         dataset=sources.from_arrays(images), state=None,
         batch=lambda count: (images, None), told=lambda state: 1.0,
         train=lambda *_: (None, first, last),
@@ -97,7 +97,7 @@ def test_other_games_can_be_checked(changes):
 
 
 def test_baseline_has_no_players_to_try():
-    with pytest.raises(errors.ConfigError, match="'vae' has no game"):
+    with pytest.raises(errors.ConfigError, match=r'both \(vae\) has no game'):
         checks_of(**{'baseline.name': 'vae'})
 
 

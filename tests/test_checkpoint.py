@@ -15,14 +15,14 @@ from gan_jax import errors
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import manifest
 from gan_jax.runtime import parallel
-from gan_jax.steps import adversarial
+from gan_jax.algorithms import game
 
 
 @pytest.fixture
 def state():
     """A state as the loop saves it: NumPy arrays, empty branches and all."""
     gan = helpers.linear_gan()
-    made = adversarial.init(gan, jax.random.key(0), (2, 2, 1))
+    made = game.init(gan, jax.random.key(0), (2, 2, 1))
     return jax.tree.map(np.asarray, made)
 
 
@@ -69,10 +69,10 @@ def test_missing_folder_and_step_are_told(state, tmp_path):
 def test_checkpoint_of_another_form_is_one_line(state, tmp_path):
     checkpoints = checkpoint.Checkpoints(tmp_path / 'c')
     checkpoints.save(1, state)
-    other = state.replace(ema_params={'x': np.zeros(3)})
+    other = state.replace(averages={'x': np.zeros(3)})
     with pytest.raises(errors.CheckpointError) as caught:
         checkpoints.restore(1, abstract(other))
-    assert 'ema_params/x: none saved, float64[3] asked' in str(caught.value)
+    assert 'averages/x: none saved, float64[3] asked' in str(caught.value)
     assert 'float32[3, 4] saved, none asked' in str(caught.value)
     assert '\n' not in str(caught.value)
     checkpoints.close()
@@ -80,7 +80,7 @@ def test_checkpoint_of_another_form_is_one_line(state, tmp_path):
 
 @pytest.fixture
 def saved(state, tmp_path):
-    """A folder with steps 1, 2 and 3; `ema_params` tell the step."""
+    """A folder with steps 1, 2 and 3."""
     checkpoints = checkpoint.Checkpoints(tmp_path / 'c')
     for step in (1, 2, 3):
         checkpoints.save(step, of_step(state, step))
@@ -163,7 +163,7 @@ def test_step_whose_removal_was_interrupted_goes(saved, state):
     assert not (saved / '1').exists() and (saved / '2').exists()
 
 
-def test_run_of_before_manifests_is_restored_unchecked(saved, state):
+def test_run_that_lost_its_manifests_is_restored_unchecked(saved, state):
     for step in (1, 2, 3):
         (saved / str(step) / manifest.NAME).unlink()
     step, lines = newest(saved, state)
@@ -172,7 +172,7 @@ def test_run_of_before_manifests_is_restored_unchecked(saved, state):
 
 
 def test_state_of_another_form_does_not_fall_back(saved, state):
-    other = state.replace(ema_params={'x': np.zeros(3)})
+    other = state.replace(averages={'x': np.zeros(3)})
     with pytest.raises(errors.CheckpointError, match='does not fit'):
         newest(saved, other)
     assert sorted(os.listdir(saved)) == ['1', '2', '3']

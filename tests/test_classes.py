@@ -10,9 +10,9 @@ from gan_jax import build
 from gan_jax import errors
 from gan_jax import sampling
 from gan_jax import train
-from gan_jax.steps import game
-from gan_jax.steps import sights
-from gan_jax.steps import updates
+from gan_jax.algorithms import game
+from gan_jax.algorithms import sights
+from gan_jax.algorithms import updates
 
 IMAGES = helpers.random_images()
 LABELS = np.arange(32) % 3
@@ -89,7 +89,7 @@ def test_a_seed_has_its_class_unless_another_is_asked(run):
 
 
 def test_a_way_keeps_the_class_of_its_start(run):
-    ways = sampling.between(run.gan, run.state, [3, 4, 8], 3)
+    ways = sampling.between(run.algorithm, run.state, [3, 4, 8], 3)
     assert ways.shape == (6, 8, 8, 1)
     np.testing.assert_allclose(ways[0], run.sample([3])[0], atol=1e-6)
     np.testing.assert_allclose(
@@ -105,7 +105,7 @@ def test_labels_that_are_none_are_refused(run, labels):
 
 def test_labels_without_a_condition_are_refused():
     config = helpers.tiny_mlp()
-    gan = build.gan(config, (8, 8, 1), num_classes=3)
+    gan = build.algorithm(config, build.form((8, 8, 1), num_classes=3))
     assert gan.num_classes == 0
     with pytest.raises(errors.ConfigError, match='no condition'):
         sampling.sample(gan, None, [1], labels=[1])
@@ -129,7 +129,7 @@ def test_command_line_asks_for_classes(run, tmp_path):
 
 def test_fakes_are_asked_for_the_classes_of_the_real_images():
     config = conditional('concat')
-    gan = build.gan(config, (8, 8, 1), num_classes=3)
+    gan = build.algorithm(config, build.form((8, 8, 1), num_classes=3))
     state = game.init(gan, jax.random.key(0), (8, 8, 1))
     labels = jnp.asarray(LABELS[:8])
     turn = sights.Turn(
@@ -145,7 +145,7 @@ def test_fakes_are_asked_for_the_classes_of_the_real_images():
 
 def test_dropout_belongs_to_the_slot():
     config = conditional('auxiliary')
-    gan = build.gan(config, (8, 8, 1), num_classes=3)
+    gan = build.algorithm(config, build.form((8, 8, 1), num_classes=3))
     turn = sights.Turn(gan, None, None, jax.random.key(1))
     whole = sights.sample_keys(turn, 0, jnp.arange(6))
     part = sights.sample_keys(turn, 0, jnp.array([4, 1]))

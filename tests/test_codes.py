@@ -10,7 +10,6 @@ import helpers
 from gan_jax import errors
 from gan_jax import sampling
 from gan_jax import train
-from gan_jax.steps import game
 
 script, parse = helpers.load_script('codes')
 
@@ -56,7 +55,10 @@ def test_morphs_end_in_what_the_codes_alone_make(runs, tmp_path):
     gan, state = sampling.load(tmp_path / 'given')
     found = script.morphs(tmp_path / 'given')
     codes = np.eye(12, dtype=np.float32)[:2]  # classes 0 and 1, not moved
-    ends = game.generate(gan, *game.ema(state), codes)
+    decoder, _ = gan.weights(state, 'ema')
+    ends = gan.generator.apply(
+        {'params': decoder.params, **decoder.stats}, codes, train=False
+    )
     np.testing.assert_allclose(
         found['from class to class'][0][[0, -1]], ends, atol=1e-5
     )

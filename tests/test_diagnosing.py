@@ -16,6 +16,7 @@ from gan_jax import losses
 from gan_jax import run_folder
 from gan_jax import sampling
 from gan_jax import train
+from gan_jax.algorithms.game import G
 
 
 def config_of(**changes):
@@ -82,8 +83,9 @@ def test_held_out_images_of_another_size_are_probed(tmp_path):
             (tmp_path / split / f'{number}.png').write_bytes(content)
     config = config_of(**{'data.path': str(tmp_path)})
     dataset = build.dataset(config)
-    gan = build.gan(config, dataset.images.shape[1:], 0)
-    state = train._initial_state(gan, config, dataset.images.shape[1:])
+    forms = build.form(dataset.images.shape[1:])
+    gan = build.algorithm(config, forms)
+    state = build.initial_state(config, gan, forms)
     found = diagnosing.Diagnosis(config, gan, state, dataset, []).probe(
         gan, state.replace(step=np.int32(2))
     )
@@ -162,7 +164,7 @@ def test_collapse_restarts_with_other_seeds_and_keeps_each_attempt(
         assert sampling.load_config(folder).seed == seed
         assert (folder / 'metrics.jsonl').exists()
         assert (12, 'mode_collapse') in named(folder)
-        weights.append(sampling.load(folder, 4)[1].ema_params)
+        weights.append(sampling.load(folder, 4)[1].averages[G].params)
     assert not helpers.leaves_equal(*weights[:2])
     # Going on keeps the seed of the last attempt.
     config.on_collapse = 'warn'

@@ -14,6 +14,7 @@ from safetensors import numpy as safetensors
 import helpers
 from gan_jax import exporting
 from gan_jax import sampling
+from gan_jax.algorithms.game import G
 
 LABELS = np.arange(32) % 3
 RUNS = {  # changes of a tiny run, the shape of its images or None for points
@@ -70,7 +71,7 @@ def exports(tmp_path_factory):
             'images': helpers.random_images(32, shape), 'labels': LABELS
         }
         run = helpers.untrained(config, root / 'run', **given)
-        exporting.write(root / 'out', root / 'run', run.gan, run.state)
+        exporting.write(root / 'out', root / 'run', run.algorithm, run.state)
         made[name] = run, root / 'out'
     return made
 
@@ -149,9 +150,9 @@ def test_tensors_are_the_weights_by_name(exports):
     run, folder = exports['images']
     found = safetensors.load_file(folder / 'generator.safetensors')
     assert {value.dtype for value in found.values()} == {np.dtype('float32')}
-    params = jax.tree.leaves((run.state.ema_params, run.state.ema_stats))
-    assert len(found) == len(params)
-    kernel = run.state.ema_params['ConvTranspose_0']['kernel']
+    averaged = run.state.averages[G]
+    assert len(found) == len(jax.tree.leaves(averaged))
+    kernel = averaged.params['ConvTranspose_0']['kernel']
     np.testing.assert_array_equal(
         found['params.ConvTranspose_0.kernel'], kernel
     )
@@ -175,18 +176,14 @@ def test_card_tells_what_the_run_folder_knows(exports):
                    'support': {'value': None, 'floor': None},
                    'probe': {'pixels': 0.5}},
     } for step, value in ((4, 12.25), (2, 99.5))]))
-    card = exporting.card(run.workdir, run.gan, run.state)
+    card = exporting.card(run.workdir, run.algorithm, run.state)
     assert '32 images of 8x8x1, classes 0, 1, 2' in card
     assert '4 of 4, batches of 8' in card and '`labels` int32 [B]' in card
     assert '| fid | 12.25 | 2.5 |' in card and '99.5' not in card
     assert 'Logged at step 4: g/loss 0.7351.' in card
     assert 'support' not in card and '# license: set one' in card
-    data = run.workdir / 'data.json'
-    told = json.loads(data.read_text())
-    del told['count']  # as older runs have it
-    data.write_text(json.dumps(told))
-    raw = exporting.card(run.workdir, run.gan, run.state, 'raw')
-    assert 'images of 8x8x1' in raw
+    raw = exporting.card(run.workdir, run.algorithm, run.state, 'raw')
+    assert '32 images of 8x8x1' in raw
     assert 'fid' not in raw and 'the generator as it is' in raw
 
 
@@ -203,6 +200,6 @@ def test_command_exports_other_weights(exports, tmp_path):
     program = jax_export.deserialize(
         bytearray((out / 'generator.stablehlo').read_bytes())
     )
-    images = program.call(sampling.latents_of(run.gan, SEEDS))
+    images = program.call(sampling.latents_of(run.algorithm, SEEDS))
     expected = run.sample(SEEDS, weights='raw')
     np.testing.assert_allclose(images, expected, atol=1e-5)

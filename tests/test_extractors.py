@@ -16,7 +16,9 @@ from gan_jax.features import random_cnn
 from gan_jax.networks import dcgan
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
-from gan_jax.steps import game
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import game
+from gan_jax.algorithms.game import D
 
 SHAPE = (8, 8, 1)
 IMAGES = helpers.random_images(40, SHAPE)
@@ -41,11 +43,10 @@ def gan_of(network=mlp.Discriminator, packing=1, **fields):
         packing=packing, num_classes=num_classes,
     )
     state = game.init(gan, jax.random.key(3), SHAPE)
-    stats = jax.tree.map(lambda x: x + 0.5, state.discriminator.stats)
+    stats = jax.tree.map(lambda x: x + 0.5, state.players[D].stats)
     assert not fields.get('norm') or stats['batch_stats']
-    return gan, state.replace(
-        discriminator=state.discriminator.replace(stats=stats)
-    )
+    player = state.players[D].replace(stats=stats)
+    return gan, algorithm.replace_player(state, D, player)
 
 
 def make(name):
@@ -239,11 +240,11 @@ def test_inception_without_weights_says_what_to_do():
 
 def apply_all(gan, state, images, labels=None):
     """Apply D as a whole batch, with the running statistics."""
-    player = state.discriminator
+    player = state.players[D]
     given = {} if labels is None else {'labels': labels}
     return gan.discriminator.apply(
         {'params': player.params, **player.stats},
-        game.to_unit_range(jnp.asarray(images)), train=False, **given,
+        algorithm.to_unit_range(jnp.asarray(images)), train=False, **given,
     )
 
 
@@ -260,15 +261,14 @@ def test_a_discriminators_fingerprint_is_that_of_its_weights():
     gan, state = gan_of(norm='batch')
     make_one = discriminators.of_discriminator
     one = make_one(gan, state)
-    moved = state.replace(step=jnp.int32(5), ema_params=None)
+    moved = state.replace(step=jnp.int32(5), averages=None)
     same = make_one(gan, moved)
     assert same.fingerprint == one.fingerprint
     assert same.note == 'discriminator of step 5'
-    player = state.discriminator
+    player = state.players[D]
     other = player.replace(stats=jax.tree.map(jnp.zeros_like, player.stats))
-    assert make_one(gan, state.replace(discriminator=other)).fingerprint != (
-        one.fingerprint
-    )
+    other = algorithm.replace_player(state, D, other)
+    assert make_one(gan, other).fingerprint != one.fingerprint
     untrained = discriminators.of_random_discriminator(gan, state, seed=1)
     again = discriminators.of_random_discriminator(gan, state, seed=1)
     assert untrained.fingerprint == again.fingerprint != one.fingerprint
@@ -304,7 +304,7 @@ def test_at_most_ten_classes_are_averaged(count, given):
     gan = helpers.linear_gan(num_classes=count, discriminator=mlp.Discriminator(
         num_classes=count, condition='concat'
     ))
-    assert [int(label) for label in discriminators._labels(gan)] == given
+    assert [int(label) for label in gan.monitors._labels()] == given
 
 
 @pytest.mark.parametrize('condition', ['projection', 'auxiliary'])

@@ -18,7 +18,7 @@ from gan_jax import networks
 from gan_jax import sampling
 from gan_jax.data import order
 from gan_jax.networks import layers
-from gan_jax.steps import adversarial
+from gan_jax.algorithms import adversarial
 
 DEFAULTS = config_lib.flatten(config_lib.default_config())
 WORDS = st.one_of(

@@ -6,25 +6,26 @@ import numpy as np
 
 import helpers
 from helpers import batch, start, step
-from gan_jax.steps import adversarial
-from gan_jax.steps import game
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import game
+from gan_jax.algorithms.game import G
 
 
 def test_sample_uses_the_weights_that_are_named():
     gan = helpers.linear_gan()
     state, _ = step(gan, start(gan), batch())
     z = jax.random.normal(jax.random.key(0), (4, 3))
-    for weights, params in (('ema', state.ema_params),
-                            ('raw', state.generator.params)):
+    for weights, params in (('ema', state.averages[G].params),
+                            ('raw', state.players[G].params)):
         np.testing.assert_allclose(
-            adversarial.sample(gan, state, z, weights=weights),
+            gan.apply(gan.weights(state, weights), algorithm.Inputs(z)),
             gan.generator.apply({'params': params}, z, train=False),
         )
 
 
 def test_unit_range_maps_the_ends_of_uint8():
     images = jnp.array([0, 255], jnp.uint8)
-    np.testing.assert_array_equal(game.to_unit_range(images), [-1, 1])
+    np.testing.assert_array_equal(algorithm.to_unit_range(images), [-1, 1])
 
 
 def test_packing_lays_neighbours_side_by_side():

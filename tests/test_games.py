@@ -19,8 +19,8 @@ from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax.losses import LOSSES
 from gan_jax.regularizers import REGULARIZERS
-from gan_jax.steps import adversarial
-from gan_jax.steps import game
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import game
 
 SHAPE = (8, 8, 1)
 PENALTIES = ['', *REGULARIZERS]
@@ -52,16 +52,14 @@ def config_of(loss, penalty, schedule):
 
 def pieces(config, shape=SHAPE):
     """Give (GAN, its hyper-parameters, a batch) for a config."""
-    gan = build.gan(config, shape, num_classes=3)
-    count, size = game.draws_per_step(gan), config_lib.images_per_batch(config)
+    gan = build.algorithm(config, build.form(shape, num_classes=3))
+    count, size = gan.draws, config_lib.images_per_batch(config)
     images = helpers.random_images(count * size, shape)
     if len(shape) == 1:
         images = images.astype(np.float32)  # points
-    batch = game.Batch(
+    batch = helpers.real_batch(
         jnp.asarray(images.reshape(count, -1, *shape)),
-        jnp.arange(count * size).reshape(count, -1) % 3
-        if gan.num_classes else None,
-        jnp.arange(size),
+        jnp.arange(count * size).reshape(count, -1) % 3,
     )
     return gan, build.hyperparams(config), batch
 
@@ -69,7 +67,7 @@ def pieces(config, shape=SHAPE):
 def trace(config, shape=SHAPE):
     """Trace one step; returns its state before and after, and metrics."""
     gan, hyperparams, batch = pieces(config, shape)
-    before = build.abstract_state(gan, shape)
+    before = build.abstract_state(config, gan, build.form(shape))
     after, metrics = jax.eval_shape(
         functools.partial(adversarial.train_step, gan, hyperparams),
         before, batch, jax.random.key(0),
@@ -80,7 +78,7 @@ def trace(config, shape=SHAPE):
 def run(config, num_steps):
     """Run steps; returns (state, metrics)."""
     gan, hyperparams, batch = pieces(config)
-    state = adversarial.init(gan, jax.random.key(1), SHAPE)
+    state = game.init(gan, jax.random.key(1), SHAPE)
     for _ in range(num_steps):  # op by op: to compile each would take minutes
         state, metrics = adversarial.train_step(
             gan, hyperparams, state, batch, jax.random.key(2)

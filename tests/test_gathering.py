@@ -83,7 +83,9 @@ def test_other_files_may_hold_anything(content, tmp_path):
 ])
 def test_shape_is_taken_where_it_is_one(shape, found, tmp_path):
     folder(tmp_path)
-    writer.write_json(tmp_path / 'data.json', {'image_shape': shape})
+    writer.write_json(
+        tmp_path / 'data.json', {'real': {'image_shape': shape}}
+    )
     run = gathering.gather(tmp_path)
     assert run.image_shape == found and run.has_points == (found == (2,))
 

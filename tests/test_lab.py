@@ -21,6 +21,7 @@ from gan_jax.lab import programs
 from gan_jax.lab import recording
 from gan_jax.lab import session as session_lib
 from gan_jax.lab import settings as settings_lib
+from gan_jax.algorithms.game import D, G
 
 COMPILED = []
 monitoring.register_event_duration_secs_listener(
@@ -148,15 +149,13 @@ def test_every_control_has_words_and_a_group():
 def test_every_choice_traces(change):
     settings = tiny(**change)
     config = settings_lib.config(settings, settings.gans[0])
-    gan = build.gan(config, (2,))
+    forms = build.form((2,))
+    gan, numbers = build.algorithm(config, forms), build.hyperparams(config)
     key = jax.random.key(0)
-    state = jax.eval_shape(
-        lambda key: programs._init(gan, (2,), key, 0.01), key
-    )
+    state = build.abstract_state(config, gan, forms)
     new, metrics = jax.eval_shape(
         lambda *given: programs._play(gan, settings.source, 8, *given), state,
-        build.hyperparams(config), drawing.table(settings.source, ''),
-        (key, key), np.int32(1),
+        numbers, drawing.table(settings.source, ''), (key, key), np.int32(1),
     )
     assert jax.tree.structure(new) == jax.tree.structure(state)
     assert {'d/loss', 'g/loss'} <= set(metrics)
@@ -215,18 +214,18 @@ def test_numbers_change_live_and_compile_nothing():
         gan = dataclasses.replace(session.settings.gans[0], **change)
         new = dataclasses.replace(session.settings, gans=(gan,), speed=50)
         assert not session.needs_compiling(new)
-        state = jax.tree.map(np.asarray, session.states[0].discriminator)
+        state = jax.tree.map(np.asarray, session.states[0].players[D])
         session.change(new)
         jax.tree.map(
             np.testing.assert_array_equal, state,
-            session.states[0].discriminator,
+            session.states[0].players[D],
         )
         session.advance(3)
         session.looks()
     assert programs.compiled_count() == count and len(COMPILED) == before
     assert int(session.states[0].step) == 26
     largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(
-        session.states[0].discriminator.params
+        session.states[0].players[D].params
     ))
     assert largest <= np.float32(0.01)  # the clip that was set last holds
 
@@ -264,12 +263,12 @@ def test_what_fits_is_carried_over_a_change():
     (new,) = session.states
     assert int(new.step) == 4 and 'lecam' in new.memory
     jax.tree.map(
-        np.testing.assert_array_equal, new.generator, old.generator
+        np.testing.assert_array_equal, new.players[G], old.players[G]
     )
     session.change(tiny(optimizer='sgd'))
     jax.tree.map(
-        np.testing.assert_array_equal, session.states[0].generator.params,
-        old.generator.params,
+        np.testing.assert_array_equal, session.states[0].players[G].params,
+        old.players[G].params,
     )
     assert session.looks()[0]['metrics']
     session.change(tiny(g_width=5))
@@ -394,8 +393,9 @@ def test_line_shows_the_best_d():
         look['best'][there], (data / (data + fake))[there], atol=1e-6
     )
     (state,) = session.states
-    logits = session._players[0].program.gan.discriminator.apply(
-        {'params': state.discriminator.params}, x[:, None], train=False
+    gan = session._players[0].program.algorithm
+    logits = gan.discriminator.apply(
+        {'params': state.players[D].params}, x[:, None], train=False
     ).logits
     np.testing.assert_allclose(
         look['curve'], jax.nn.sigmoid(logits), atol=1e-6

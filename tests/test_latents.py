@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from gan_jax.steps import latents
+from gan_jax.algorithms import latents
 
 
 def test_z_depends_on_key_and_slot_alone():

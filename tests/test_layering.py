@@ -16,17 +16,18 @@ FLOORS = {
     'losses': 0.5, 'metrics': 0.5, 'regularizers': 0.5,
     'networks': 1,
     'data': 2,
-    'steps': 3,
+    'algorithms': 3,
     'features': 3.5,
     'config': 4, 'measures': 4, 'runtime': 4,
     'checks': 4.5,
     'build': 5, 'films': 5, 'recipe': 5,
-    'evaluation': 6, 'population': 6, 'programs': 6, 'sampling': 6,
-    'evaluating': 6.5, 'exporting': 6.5, 'non_finite': 6.5, 'run_folder': 6.5,
+    'dispatch': 6, 'evaluation': 6, 'sampling': 6,
+    'population': 6.2,
+    'evaluating': 6.5, 'exporting': 6.5, 'nan_guard': 6.5, 'run_folder': 6.5,
     'ways': 6.5,
     'inversion': 6.7, 'probes': 6.7, 'quizzing': 6.7, 'watch': 6.7,
     'diagnosing': 6.8, 'reporting': 6.8,
-    'preflight': 6.9,
+    'loop': 6.9, 'preflight': 6.9,
     'sweeping': 7, 'train': 7,
     'command': 8, 'run_flags': 8.5,
     'arithmetic': 9, 'check_data': 9, 'check_setup': 9,
@@ -41,7 +42,7 @@ FORBIDDEN = {
     'networks': IO | {'ml_collections', 'orbax'},
     'features': IO - {'pathlib', 'tqdm'} | {'ml_collections', 'orbax', 'torch'},
     'data': {'jax', 'flax', 'optax', 'ml_collections', 'orbax'},
-    'steps': IO | {'ml_collections', 'orbax'},
+    'algorithms': IO | {'ml_collections', 'orbax'},
     'runtime': {'ml_collections'},
 }
 
@@ -152,7 +153,8 @@ def test_dangers_are_found(code, found):
 
 # Modules whose files may lie on a store that only etils.epath knows.
 OF_RUNS = [
-    PACKAGE / f'{name}.py' for name in ('train', 'run_folder', 'sampling')
+    PACKAGE / f'{name}.py'
+    for name in ('loop', 'train', 'run_folder', 'sampling')
 ] + sorted((PACKAGE / 'runtime').glob('*.py'))
 LOCAL = {  # calls that know of local files alone, and have a reason to
     'os.link', 'pathlib.Path', 'platformdirs.user_cache_dir',

@@ -15,6 +15,7 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import labels
 from gan_jax import losses
+from gan_jax.algorithms.game import G
 
 LN2 = math.log(2)
 MEMORY = {'k': jnp.float32(0.3)}
@@ -242,10 +243,10 @@ def test_the_loss_that_readme_adds_trains(monkeypatch):
     config = helpers.tiny_mlp()
     config.loss.name = 'absolute'
     checks.validate(config)
-    gan = build.gan(config, helpers.SHAPE)
+    gan = build.algorithm(config, build.form(helpers.SHAPE))
     state = helpers.start(gan)
     after, metrics = helpers.step(gan, state, helpers.batch())
     assert np.isfinite(metrics['d/loss'])
     assert not helpers.leaves_equal(
-        after.generator.params, state.generator.params
+        after.players[G].params, state.players[G].params
     )

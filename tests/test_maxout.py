@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import networks
@@ -16,6 +15,7 @@ from gan_jax import train
 from gan_jax.networks import activations
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
+from gan_jax.algorithms.game import D, G
 
 PLAYERS = [
     ('mlp', 'generator'), ('mlp', 'discriminator'),
@@ -123,9 +123,9 @@ def test_pacgans_discriminator_of_pairs_on_the_ring_has_its_parameters():
     config.discriminator.width, config.discriminator.depth = 200, 3
     config.discriminator.maxout = 5
     checks.validate(config)
-    state = build.abstract_state(build.gan(config, (2,)), (2,))
+    state = helpers.abstract_state(config, (2,))
     # 4 x 1000 + 1000 of a pair's numbers; 200 x 1000 + 1000 twice; 200 + 1.
-    leaves = jax.tree.leaves(state.discriminator.params)
+    leaves = jax.tree.leaves(state.players[D].params)
     assert sum(leaf.size for leaf in leaves) == 407_201
 
 
@@ -283,6 +283,6 @@ def test_maxout_trains_both_players(loss, tmp_path):
     config.sample_every = 0
     run = train.train(config, tmp_path)
     assert int(run.state.step) == 4
-    for player in (run.state.generator, run.state.discriminator):
+    for player in (run.state.players[G], run.state.players[D]):
         assert player.params['Dense_0']['kernel'].shape[1] == 12
     assert np.isfinite(run.sample(range(8))).all()

@@ -13,6 +13,7 @@ import helpers
 from gan_jax import build
 from gan_jax import errors
 from gan_jax import population as population_lib
+from gan_jax.algorithms.game import D, G
 
 script, parse = helpers.load_script('mode_recovery')
 speed, parse_speed = helpers.load_script('mode_recovery_speed')
@@ -53,7 +54,7 @@ def test_every_setting_of_every_table_builds():
             config = script.configure(setting)
             assert config.data.name == setting.source
             shape = (build.mixture(config).ambient,)
-            build.gan(config, shape)
+            build.algorithm(config, build.form(shape))
     assert len(mode_settings.WIDE) == 24
 
 
@@ -77,17 +78,17 @@ def test_pacgans_networks_have_its_weights():
     state = jax.eval_shape(population_lib.Population(config, (0,)).init)
     sizes = {
         player: sum(leaf.size for leaf in jax.tree.leaves(
-            getattr(state, player).params
-        )) for player in ('generator', 'discriminator')
+            state.players[player].params
+        )) for player in (G, D)
     }
     # 2 x 400, 3 x 400 x 400, BatchNorm's 4 x 800 and biases; 400 x 2 + 2.
-    assert sizes['generator'] == 800 + 480_000 + 3200 + 1600 + 802
-    assert sizes['discriminator'] == 407_201
+    assert sizes[G] == 800 + 480_000 + 3200 + 1600 + 802
+    assert sizes[D] == 407_201
     config.update_from_flattened_dict({
         'generator.width': 40, 'discriminator.width': 40,
     })
     state = population_lib.Population(config, (0,)).init()
-    for player in (state.generator, state.discriminator):
+    for player in (state.players[G], state.players[D]):
         for name, layer in player.params.items():
             if name.startswith('Dense'):
                 kernel = np.asarray(layer['kernel'])
@@ -208,7 +209,7 @@ def test_a_seed_that_fails_is_counted_and_named(command, tmp_path, capsys):
 
     def broken(self):
         states = jax.tree.map(np.array, init(self))
-        states.generator.params['Dense_0']['kernel'][1] = np.nan
+        states.players[G].params['Dense_0']['kernel'][1] = np.nan
         return states
 
     with pytest.MonkeyPatch.context() as patch:
@@ -286,5 +287,5 @@ def test_pytorchs_players_have_our_sizes():
     theirs.turn(1)
     assert all((p != q).any() for p, q in zip(before, theirs.parameters()))
     state = jax.eval_shape(population_lib.Population(config, (0,)).init)
-    ours = jax.tree.leaves((state.generator.params, state.discriminator.params))
+    ours = jax.tree.leaves((state.players[G].params, state.players[D].params))
     assert sum(leaf.size for leaf in ours) == sum(p.numel() for p in before)

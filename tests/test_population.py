@@ -14,7 +14,8 @@ from gan_jax import recipe
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.data import sources
-from gan_jax.steps import adversarial
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms.game import D, G
 
 RECIPE = ROOT / 'configs' / 'mixtures.py'
 GAMES = {
@@ -67,9 +68,9 @@ def row(states, index):
 def learnt(state):
     """Give what training changes; Adam's tiny moments are left out."""
     return (
-        state.step, state.position, state.generator.params,
-        state.generator.stats, state.discriminator.params, state.ema_params,
-        state.memory,
+        state.step, state.position, state.players[G].params,
+        state.players[G].stats, state.players[D].params,
+        state.averages[G].params, state.memory,
     )
 
 
@@ -86,7 +87,7 @@ def test_each_seed_is_the_run_of_train(changes, tmp_path):
     assert int(alone.state.step) == config.num_steps
     close(learnt(row(states, 1)), learnt(alone.state))
     assert not helpers.leaves_equal(
-        row(states, 0).generator.params, row(states, 1).generator.params
+        row(states, 0).players[G].params, row(states, 1).players[G].params
     )
 
 
@@ -111,16 +112,16 @@ def test_a_seed_that_fails_stands_still_alone():
     together = population.Population(config, (0, 1))
     states, _ = together.advance(together.init(), 2)
     states = jax.tree.map(np.array, states)
-    states.generator.params['Dense_0']['kernel'][1] = np.nan
+    states.players[G].params['Dense_0']['kernel'][1] = np.nan
     before = row(states, 1)
     states, metrics = together.advance(states, 2)
     assert np.asarray(states.alive).tolist() == [True, False]
     assert np.asarray(states.step).tolist() == [4, 2]
-    assert np.asarray(metrics[adversarial.ALIVE]).tolist() == [1, 0]
+    assert np.asarray(metrics[algorithm.ALIVE]).tolist() == [1, 0]
     for name in ('params', 'opt_state'):
         np.testing.assert_equal(
-            jax.tree.leaves(getattr(row(states, 1).generator, name)),
-            jax.tree.leaves(getattr(before.generator, name)),
+            jax.tree.leaves(getattr(row(states, 1).players[G], name)),
+            jax.tree.leaves(getattr(before.players[G], name)),
         )
 
 
@@ -132,7 +133,8 @@ def test_samples_are_those_of_sampling(weights):
     assert points.shape == (2, 5, 2)
     for index in range(2):
         np.testing.assert_allclose(points[index], sampling.sample(
-            together.gan, row(states, index), range(5), weights=weights
+            together.algorithm, row(states, index), range(5),
+            weights=weights,
         ), rtol=1e-5, atol=1e-6)
 
 

@@ -10,7 +10,9 @@ import helpers
 from gan_jax import errors
 from gan_jax.features import probe
 from gan_jax.networks import mlp
-from gan_jax.steps import game
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import game
+from gan_jax.algorithms.game import D
 
 COUNT = 600
 SIZE = 16
@@ -124,7 +126,7 @@ def knowing_discriminator(width=4):
         discriminator=mlp.Discriminator(width=width, depth=1),
     )
     state = game.init(gan, jax.random.key(0), (SIZE,))
-    params = state.discriminator.params
+    params = state.players[D].params
     kernel = np.zeros((SIZE, width), np.float32)
     kernel[:2, :4] = [[1, -1, 1, -1], [1, -1, -1, 1]]
     name = next(
@@ -132,8 +134,8 @@ def knowing_discriminator(width=4):
         if layer['kernel'].shape == (SIZE, width)
     )
     known = {**params, name: {**params[name], 'kernel': jnp.asarray(kernel)}}
-    player = state.discriminator.replace(params=known)
-    return gan, state, state.replace(discriminator=player)
+    player = state.players[D].replace(params=known)
+    return gan, state, algorithm.replace_player(state, D, player)
 
 
 def test_a_discriminator_that_knows_more_is_told_from_one_that_does_not():

@@ -9,7 +9,10 @@ import helpers
 from gan_jax import build
 from gan_jax import probes
 from gan_jax.data import sources
-from gan_jax.steps import game
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import game
+from gan_jax.algorithms import latents
+from gan_jax.algorithms.game import D, G
 
 RANDOM = np.random.RandomState(0)
 
@@ -58,8 +61,12 @@ def test_dead_units_and_norms_of_layers_by_hand():
 
 
 def test_share_of_clipped_weights_by_hand():
+    gan = helpers.linear_gan()
     params = {'w': np.array([0.01, -0.01, 0.005]), 'b': np.array([0.00999999])}
-    assert probes.clipped(params, 0.01) == 0.75
+    state = helpers.start(gan)
+    judge = state.players[D].replace(params=params)
+    state = algorithm.replace_player(state, D, judge)
+    assert gan.monitors.at_limit(state, 0.01) == 0.75
 
 
 def blobs(count=400, seed=0):
@@ -75,7 +82,7 @@ def blobs(count=400, seed=0):
 
 
 def start(config, dataset):
-    gan = build.gan(config, dataset.images.shape[1:], len(dataset.classes))
+    gan = build.algorithm(config, build.forms({'real': dataset}))
     state = game.init(gan, jax.random.key(0), dataset.images.shape[1:])
     return gan, jax.tree.map(np.asarray, state)
 
@@ -175,7 +182,7 @@ def test_no_layer_of_a_player_is_out_of_reach():
     found = probes.Probe(config, dataset).numbers(gan, state)
     norms = {k: v for k, v in found.items() if '_grad/' in k}
     kernels = [
-        leaf for player in (state.generator, state.discriminator)
+        leaf for player in (state.players[G], state.players[D])
         for path, leaf in jax.tree_util.tree_leaves_with_path(player.params)
         if 'kernel' in str(path[-1])
     ]
@@ -188,17 +195,17 @@ def test_gradients_of_layers_are_those_of_jax():
     probe = probes.Probe(config, dataset)
     found = probe.numbers(gan, state)
     (real, _), _ = probe._shown
-    player = state.discriminator
+    player = state.players[D]
 
     def mean(params, images):
         return gan.discriminator.apply(
             {'params': params, **player.stats}, images, train=True
         ).logits.mean()
 
-    z = probes.latents.draw(
+    z = latents.draw(
         jax.random.key(0), jnp.arange(64), gan.latent_size
     )
-    fakes = game.generate(gan, *game.raw(state), z)
+    fakes = gan.apply(gan.weights(state, 'raw'), algorithm.Inputs(z))
     grads = jax.grad(
         lambda params: mean(params, real) - mean(params, fakes)
     )(player.params)

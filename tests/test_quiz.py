@@ -49,7 +49,7 @@ def held_out():
 
 
 def page(run, **changes):
-    return quizzing.page(run.workdir, run.gan, run.state, **changes)
+    return quizzing.page(run.workdir, run.algorithm, run.state, **changes)
 
 
 class Reader(html.parser.HTMLParser):

@@ -48,7 +48,8 @@ def test_recipe_validates_and_fits_its_data(path, argument):
             checks.validate(config)
         config.data.path = 'my/images'
     checks.validate(config)
-    build.gan(config, SHAPES[config.data.name], num_classes=10)
+    forms = build.form(SHAPES[config.data.name], num_classes=10)
+    build.algorithm(config, forms)
     assert f'--config=configs/{path.name}' in path.read_text()
 
 

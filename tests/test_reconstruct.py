@@ -12,7 +12,6 @@ from gan_jax import errors
 from gan_jax import inversion
 from gan_jax import sampling
 from gan_jax.runtime import writer
-from gan_jax.steps import baselines
 
 FAST = inversion.Asked(restarts=3, steps=150)
 
@@ -39,22 +38,22 @@ def test_search_finds_what_the_generator_made(changes, tmp_path):
         changes = {**changes, 'g_optimizer__b1': 0.9, 'd_optimizer__b1': 0.9}
     run = leave(tmp_path, **changes)
     targets = writer.to_uint8(run.sample([3, 9, 40]))
-    labels = [0, 0, 1] if run.gan.num_classes else None
-    found = inversion.search(run.gan, run.state, targets, labels, FAST)
+    labels = [0, 0, 1] if run.algorithm.num_classes else None
+    found = inversion.search(run.algorithm, run.state, targets, labels, FAST)
     assert found.images.shape == targets.shape
     spread = (targets / 127.5 - 1).std()
     assert (found.error < 0.1 * spread + 0.01).all()
     np.testing.assert_allclose(found.images, sampling.generate(
-        run.gan, run.state, found.codes,
+        run.algorithm, run.state, found.codes,
         None if labels is None else np.array(labels),
     ), atol=1e-5)
     difference = (targets / 127.5 - 1 - found.images).reshape(3, -1)
     np.testing.assert_allclose(
         found.error, np.sqrt(np.square(difference).mean(1)), rtol=1e-4
     )
-    if run.gan.latent == 'uniform':
+    if run.algorithm.latent == 'uniform':
         assert np.abs(found.codes).max() <= 1
-    if run.gan.latent == 'sphere':
+    if run.algorithm.latent == 'sphere':
         norms = np.linalg.norm(found.codes, axis=1)
         np.testing.assert_allclose(norms, np.sqrt(3), rtol=1e-5)
 
@@ -64,14 +63,14 @@ def test_the_best_start_is_kept_and_more_do_not_harm(tmp_path):
     images = helpers.random_images(4)  # no generator makes these
     errors_of = [
         inversion.search(
-            run.gan, run.state, images, None,
+            run.algorithm, run.state, images, None,
             inversion.Asked(restarts=starts, steps=30),
         ).error for starts in (1, 8)
     ]
     assert (errors_of[1] <= errors_of[0] + 1e-6).all()
     assert (errors_of[1] < errors_of[0] - 1e-4).any()
     again = inversion.search(
-        run.gan, run.state, images, None, inversion.Asked(1, 30)
+        run.algorithm, run.state, images, None, inversion.Asked(1, 30)
     )
     np.testing.assert_array_equal(again.error, errors_of[0])
 
@@ -81,7 +80,7 @@ def test_prior_pulls_z_to_the_centre(tmp_path):
     images = helpers.random_images(4)
     free, pulled = (
         inversion.search(
-            run.gan, run.state, images, None, FAST._replace(prior=prior)
+            run.algorithm, run.state, images, None, FAST._replace(prior=prior)
         ) for prior in (0.0, 10.0)
     )
     assert np.abs(pulled.codes).max() < 0.2 < np.abs(free.codes).max()
@@ -94,12 +93,13 @@ def test_encoder_gives_its_codes(tmp_path):
         d_optimizer__b1=0.9, latent='fitted',
     )
     images = helpers.random_images(5)
-    found = inversion.encode(run.gan, run.state, images)
+    found = inversion.encode(run.algorithm, run.state, images)
     np.testing.assert_allclose(
-        found.codes, baselines.encode(run.gan, run.state, images), rtol=1e-5
+        found.codes, run.algorithm.encode(run.state, images),
+        rtol=1e-5,
     )
     np.testing.assert_array_equal(
-        found.images, sampling.reconstruct(run.gan, run.state, images)
+        found.images, sampling.reconstruct(run.algorithm, run.state, images)
     )
 
 
@@ -107,7 +107,7 @@ def test_codes_that_name_a_class_are_not_searched(tmp_path):
     run = leave(tmp_path, baseline__name='given', g_optimizer__b1=0.9,
                 d_optimizer__b1=0.9, latent='fitted')
     with pytest.raises(errors.ConfigError, match='name a class'):
-        inversion.search(run.gan, run.state, helpers.random_images(2))
+        inversion.search(run.algorithm, run.state, helpers.random_images(2))
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_command_leaves_pairs_and_z(tmp_path, digits):
     assert 'by --labels' in results[2][2] and 'by number' in results[4][2]
     with np.load(tmp_path / 'deep' / 'rec.npz') as held:
         assert held['z'].shape == (4, 3) and held['error'].shape == (4,)
-        made = sampling.generate(digits.gan, digits.state, held['z'])
+        made = sampling.generate(digits.algorithm, digits.state, held['z'])
         np.testing.assert_allclose(held['reconstructions'], made, atol=1e-5)
         expected = writer.grid(*inversion.pairs(held['images'], made))
     with Image.open(tmp_path / 'deep' / 'rec.png') as picture:

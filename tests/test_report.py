@@ -108,7 +108,7 @@ def test_half_finished_run_has_a_report(run, tmp_path):
 
 
 @pytest.mark.parametrize('name, words', [
-    ('autoencoder', 'of the baseline autoencoder has no discriminator'),
+    ('autoencoder', 'of both (autoencoder) has no discriminator'),
     ('', 'the lowest of D'),
 ])
 def test_conditions_and_baselines_have_reports(name, words, tmp_path):

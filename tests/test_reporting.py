@@ -18,7 +18,8 @@ from gan_jax.reporting import looking
 from gan_jax.reporting import page
 from gan_jax.reporting import pictures
 from gan_jax.runtime import writer
-from gan_jax.steps import game
+from gan_jax.algorithms import game
+from gan_jax.algorithms.game import D
 from test_gathering import folder
 
 EVIL = '<script>alert(1)</script>'
@@ -222,17 +223,17 @@ def test_scores_are_the_logits_of_each_sample(packing):
     state = helpers.start(gan)
     samples = np.random.RandomState(0).randn(128, *helpers.SHAPE)
     samples = samples.astype(np.float32)
-    (dense,) = state.discriminator.params.values()
+    (dense,) = state.players[D].params.values()
     copies = game.pack(jnp.repeat(samples, packing, 0), packing)
     expected = np.asarray(copies).reshape(128, -1) @ dense['kernel'][:, 0]
     np.testing.assert_allclose(
-        looking.judge(gan, state, samples), expected + dense['bias'], rtol=1e-4,
-        atol=1e-5,
+        gan.monitors.scores(state, samples), expected + dense['bias'],
+        rtol=1e-4, atol=1e-5,
     )
     energies = gan._replace(loss=gan.loss._replace(energies=True))
     np.testing.assert_allclose(
-        looking.judge(energies, state, samples),
-        -looking.judge(gan, state, samples),
+        energies.monitors.scores(state, samples),
+        -gan.monitors.scores(state, samples),
     )
 
 
@@ -291,9 +292,9 @@ def test_all_that_comes_from_files_is_escaped(tmp_path):
         'devices': [EVIL], 'device_kind': EVIL, 'versions': {EVIL: EVIL},
     }
     writer.write_json(path / 'environment.json', [start, start])
-    writer.write_json(path / 'data.json', {
+    writer.write_json(path / 'data.json', {EVIL: {
         'image_shape': [8, 8, 1], 'count': EVIL, 'classes': [EVIL],
-    })
+    }})
     writer.write_json(path / 'evaluation.json', [
         {'step': step, 'weights': EVIL, 'features': {'name': EVIL}, 'values': {
             EVIL: {'value': 1.0}, 'memorization': {EVIL: {'verdict': EVIL}},
@@ -315,9 +316,9 @@ def test_all_that_comes_from_files_is_escaped(tmp_path):
 
 def test_page_shows_what_was_found(tmp_path):
     path = folder(tmp_path)
-    writer.write_json(path / 'data.json', {
+    writer.write_json(path / 'data.json', {'real': {
         'image_shape': [8, 8, 1], 'count': 32, 'classes': ['a', 'b'],
-    })
+    }})
     for name in ('reals', '000000', '000002'):
         writer.save_png(
             path / 'samples' / f'{name}.png',
@@ -355,7 +356,7 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path):
 
 def test_points_are_one_scatter(tmp_path):
     path = folder(tmp_path)
-    writer.write_json(path / 'data.json', {'image_shape': [2]})
+    writer.write_json(path / 'data.json', {'real': {'image_shape': [2]}})
     for name in ('reals', '000002'):
         writer.save_png(
             path / 'samples' / f'{name}.png',

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax import build
+import helpers
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax.networks import autoencoder
@@ -15,6 +15,7 @@ from gan_jax.networks import convolutions
 from gan_jax.networks import dcgan
 from gan_jax.networks import layers
 from gan_jax.networks import resampling
+from gan_jax.algorithms.game import D
 
 REGISTERED = [
     *resampling.UPSAMPLINGS.items(), *resampling.DOWNSAMPLINGS.items()
@@ -351,10 +352,10 @@ def test_decoder_of_a_configured_autoencoder_follows_the_encoder(
     config.discriminator.kernel_size = 3
     checks.validate(config)
     shape = (16, 24, 1)
-    state = build.abstract_state(build.gan(config, shape), shape)
+    state = helpers.abstract_state(config, shape)
     sides = {
         name: layer['kernel'].shape[:2]
-        for name, layer in state.discriminator.params.items()
+        for name, layer in state.players[D].params.items()
         if name.startswith('Conv')
     }
     assert sides == {'Conv_0': (3, 3), 'Conv_1': (3, 3), **layers_and_sides}

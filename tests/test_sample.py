@@ -65,11 +65,11 @@ def test_npz_holds_samples_and_what_they_are_made_of(written, run):
     assert arrays['labels'].tolist() == [2, 2, 2]
     assert np.abs(arrays['z']).max() < 0.5
     expected = sampling.generate(
-        run.gan, run.state, arrays['z'], arrays['labels']
+        run.algorithm, run.state, arrays['z'], arrays['labels']
     )
     np.testing.assert_array_equal(arrays['samples'], expected)
     np.testing.assert_array_equal(arrays['z'], sampling.latents_of(
-        run.gan, SEEDS, 0.5
+        run.algorithm, SEEDS, 0.5
     ))
 
 
@@ -93,13 +93,13 @@ def test_npz_of_points_has_no_labels(written, points):
 
 
 def test_truncation_reaches_ways_too(run):
-    ways = sampling.between(run.gan, run.state, [3, 6], 2, truncation=0.3)
-    ends = sampling.sample(run.gan, run.state, [3, 6], truncation=0.3)
+    ways = sampling.between(run.algorithm, run.state, [3, 6], 2, truncation=0.3)
+    ends = sampling.sample(run.algorithm, run.state, [3, 6], truncation=0.3)
     np.testing.assert_allclose(ways, ends, atol=1e-5)
     assert not np.allclose(ends, run.sample([3, 6]), atol=1e-3)
 
 
 def test_a_sphere_is_not_truncated(run):
-    gan = run.gan._replace(latent='sphere')
+    gan = run.algorithm._replace(latent='sphere')
     with pytest.raises(errors.ConfigError, match='one length'):
         sampling.sample(gan, run.state, [0], truncation=0.5)

@@ -15,6 +15,7 @@ from gan_jax import train
 from gan_jax.networks import activations
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
+from gan_jax.algorithms.game import D
 
 X = np.linspace(-50, 50, 1001, dtype=np.float32)
 GOLDEN_OUTPUTS = {
@@ -189,7 +190,7 @@ def test_sizes_that_do_not_meet_are_refused_with_both(
     with pytest.raises(
         errors.ConfigError, match=f"^generator.name='mine' {named}"
     ):
-        build.gan(config, data)
+        build.algorithm(config, build.form(data))
 
 
 def test_sizes_that_do_not_meet_cannot_be_allowed(register, tmp_path):
@@ -208,7 +209,7 @@ def test_generator_that_cuts_one_sample_into_many_is_refused(register):
 
     config = register(own_generator(halve))
     with pytest.raises(errors.ConfigError, match='makes 4 samples of 2 lat'):
-        build.gan(config, (8, 8, 1))
+        build.algorithm(config, build.form((8, 8, 1)))
 
 
 @pytest.mark.parametrize('packing, read', [(1, '8x8x1'), (2, '8x8x2')])
@@ -219,7 +220,7 @@ def test_discriminator_of_another_size_is_refused(packing, read, register):
         errors.ConfigError,
         match=f"^discriminator.name='mine' cannot read {read}: .*reshape",
     ) as caught:
-        build.gan(config, (8, 8, 1))
+        build.algorithm(config, build.form((8, 8, 1)))
     assert '\n' not in str(caught.value)
 
 
@@ -228,16 +229,15 @@ def test_logits_that_are_not_one_for_each_sample_are_refused(register):
     with pytest.raises(
         errors.ConfigError, match=r"^discriminator.name='mine' .*\[2, 1\] for 2"
     ):
-        build.gan(config, (8, 8, 1))
+        build.algorithm(config, build.form((8, 8, 1)))
 
 
 @pytest.mark.parametrize('packing', [1, 3])
 def test_own_networks_that_meet_are_built(packing, register):
     config = register(own_generator(), own_discriminator())
     config.packing = packing
-    gan = build.gan(config, (8, 6, 3))
-    state = build.abstract_state(gan, (8, 6, 3))
-    kernel = state.discriminator.params['Dense_0']['kernel']
+    state = helpers.abstract_state(config, (8, 6, 3))
+    kernel = state.players[D].params['Dense_0']['kernel']
     assert kernel.shape == (8 * 6 * 3 * packing, 1)
 
 

@@ -12,7 +12,9 @@ from gan_jax import build
 from gan_jax import train
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
-from gan_jax.steps import sights
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import sights
+from gan_jax.algorithms.game import D, G
 
 KEY = jax.random.key(3)
 
@@ -34,19 +36,19 @@ class FirstPixel(nn.Module):
 def test_packed_d_sees_tuples_and_g_makes_all_of_them():
     gan = linear_gan(packing=2)
     state = start(gan)
-    assert state.discriminator.params['Dense_0']['kernel'].shape == (8, 1)
+    assert state.players[D].params['Dense_0']['kernel'].shape == (8, 1)
     given = batch(size=6)
     sides = sights.sides_of(
-        turn(gan, state), state.generator.params, {}, given.images[0],
-        given.slots, None,
-        *(2 * [sights.draw_latents(turn(gan, state), given.slots)])
+        turn(gan, state), state.players[G].params, {},
+        helpers.images_of(given), given.sample_index, None,
+        *(2 * [sights.draw_latents(turn(gan, state), given.sample_index)])
     )
     assert sides.real_images.shape == (3, 2, 2, 2)
     np.testing.assert_array_equal(sides.slots, [0, 1, 2])
     np.testing.assert_array_equal(sides.z_slots, np.arange(6))
     after, metrics = step(gan, state, given)
     assert np.isfinite(list(metrics.values())).all()
-    assert not leaves_equal(after.generator, state.generator)
+    assert not leaves_equal(after.players[G], state.players[G])
 
 
 def test_packing_with_a_penalty_on_z_and_one_on_images():
@@ -65,10 +67,10 @@ def test_run_with_packing_draws_so_many_more_images(tmp_path):
     config = helpers.tiny_mlp()
     config.packing = 2
     run = train.train(config, tmp_path, images=helpers.random_images())
-    kernel = run.state.discriminator.params['Dense_0']['kernel']
+    kernel = run.state.players[D].params['Dense_0']['kernel']
     assert kernel.shape[0] == 2 * 64
     assert run.sample(range(3)).shape == (3, 8, 8, 1)
-    gan = build.gan(config, (8, 8, 1))
+    gan = build.algorithm(config, build.form((8, 8, 1)))
     feed = build.feed(config, build.sources.from_arrays(
         helpers.random_images(), None
     ))
@@ -154,7 +156,7 @@ def test_history_is_in_the_state_and_changes_training():
         without, _ = step(linear_gan(), without, batch())
     assert bool(with_past.memory['history']['filled'].all())
     assert not leaves_equal(
-        with_past.discriminator.params, without.discriminator.params
+        with_past.players[D].params, without.players[D].params
     )
 
 
@@ -180,14 +182,13 @@ def test_adaptive_probability_is_remembered_and_used():
         discriminator=FirstPixel(), augmentations=('color',),
         adaptive_augmentation=True,
     )
-    white = batch()._replace(images=jnp.full((1, 6, *helpers.SHAPE), 255,
-                                             jnp.uint8))
+    images = jnp.full((1, 6, *helpers.SHAPE), 255, jnp.uint8)
+    white, black = helpers.real_batch(images), helpers.real_batch(0 * images)
     speed = {'augment_speed': jnp.float32(0.25)}
     state, metrics = step(gan, start(gan), white, **speed)
     assert metrics['d/real_signs'] == 1  # above the target of 0.6
     assert state.memory['augment'] == 0.25
     assert metrics['d/augment_probability'] == 0.25
-    black = white._replace(images=0 * white.images)
     state, metrics = step(gan, state, black, **speed)
     assert state.memory['augment'] == 0
 
@@ -229,10 +230,10 @@ def test_gathered_history_is_that_of_one_device():
     shown, history = sights.remind(turn(gan, state), fakes, slots)
 
     def device(fakes, slots):
-        across = turn(gan, state)._replace(
+        here = turn(gan, state)._replace(across=algorithm.Across(
             gather=lambda a: jax.lax.all_gather(a, 'devices', tiled=True)
-        )
-        return sights.remind(across, fakes, slots)
+        ))
+        return sights.remind(here, fakes, slots)
 
     halves = jax.vmap(device, axis_name='devices')(
         fakes.reshape(2, 3, *helpers.SHAPE), slots.reshape(2, 3)
@@ -250,13 +251,13 @@ def test_real_images_alone_are_mirrored_or_dequantised(option):
 
     def sides(gan):
         here = turn(gan, state)
-        z = sights.draw_latents(here, given.slots)
+        z = sights.draw_latents(here, given.sample_index)
         fakes = gan.generator.apply(
-            {'params': state.generator.params}, z, train=True
+            {'params': state.players[G].params}, z, train=True
         )
         return sights.sides_of(
-            here, state.generator.params, {}, given.images[0], given.slots,
-            None, z, fakes,
+            here, state.players[G].params, {}, helpers.images_of(given),
+            given.sample_index, None, z, fakes,
         )
 
     before, after = sides(plain), sides(changed)

@@ -13,8 +13,9 @@ from gan_jax import errors
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.runtime import parallel
-from gan_jax.steps import game
-from gan_jax.steps import latents
+from gan_jax.algorithms import latents
+from gan_jax.algorithms import snapshots
+from gan_jax.algorithms.game import G
 
 IMAGES = helpers.random_images()
 COUNT, EVERY, STEPS = 3, 2, 10  # snapshots at 2, 4, ...; 8 is the first's place
@@ -34,7 +35,7 @@ def assert_close(a, b):
 def assert_average(state, generators):
     """Hold the state's average to the players of the steps 1, 2, ..."""
     last = generators[EVERY - 1::EVERY][-COUNT:]
-    params, stats = game.snapshots(state)
+    params, stats = snapshots.average(state.memory['snapshots'])
     assert_close(params, mean_of([player.params for player in last]))
     for name, value in stats.items():
         own = [player.stats[name] for player in last]
@@ -53,11 +54,11 @@ def test_average_is_of_the_generators_of_the_last_due_steps():
     state, generators = helpers.start(gan), []
     for number in range(1, STEPS + 1):
         state, _ = step(state, helpers.batch(seed=number))
-        generators.append(state.generator)
+        generators.append(state.players[G])
         assert state.memory['snapshots']['taken'] == number // EVERY
         if number >= EVERY:
             assert_average(state, generators)
-    assert set(state.generator.stats) == {'batch_stats', 'spectral'}
+    assert set(state.players[G].stats) == {'batch_stats', 'spectral'}
     assert not helpers.leaves_equal(generators[-1], generators[-EVERY])
 
 
@@ -85,7 +86,7 @@ def trained(tmp_path_factory):
 
 def generators_of(workdir):
     return [
-        sampling.load(workdir, step)[1].generator
+        sampling.load(workdir, step)[1].players[G]
         for step in range(1, STEPS + 1)
     ]
 
@@ -144,10 +145,10 @@ def test_samples_come_from_the_weights_that_are_named(trained):
     gan, state = sampling.load(trained.workdir)
     last = generators_of(trained.workdir)[EVERY - 1::EVERY][-COUNT:]
     params = {
-        'ema': state.ema_params, 'raw': state.generator.params,
+        'ema': state.averages[G].params, 'raw': state.players[G].params,
         'snapshots': mean_of([player.params for player in last]),
     }
-    assert params.keys() == game.WEIGHTS.keys()
+    assert tuple(params) == gan.weight_names
     z = latents.draw(jax.random.key(0), jnp.arange(5), gan.latent_size)
     seen = []
     for weights, own in params.items():
@@ -179,4 +180,4 @@ def test_weights_that_are_not_there_are_told(trained):
 
 def test_command_knows_all_weights():
     code = (ROOT / 'gan_jax' / 'run_flags.py').read_text()
-    assert f"'weights', 'ema', {list(game.WEIGHTS)}" in code
+    assert f"'weights', 'ema', {list(latents.WEIGHTS)}" in code

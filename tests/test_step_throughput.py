@@ -16,7 +16,8 @@ import helpers
 from gan_jax import build
 from gan_jax import checks
 from gan_jax import errors
-from gan_jax.steps import game
+from gan_jax.algorithms import game
+from gan_jax.algorithms.game import D, G
 
 BENCHMARKS = pathlib.Path(__file__).parent.parent / 'benchmarks'
 
@@ -28,13 +29,13 @@ def fixture_script(monkeypatch):
 
 
 def parameters(config, shape):
-    gan = build.gan(config, shape)
+    gan = build.algorithm(config, build.form(shape))
     state = jax.eval_shape(
         lambda key: game.init(gan, key, shape), jax.random.key(0)
     )
     return [
         sum(leaf.size for leaf in jax.tree.leaves(player.params))
-        for player in (state.generator, state.discriminator)
+        for player in (state.players[G], state.players[D])
     ]
 
 

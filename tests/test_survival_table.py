@@ -15,11 +15,11 @@ import survival_kills
 import survival_recipes
 import survival_tools as tools
 from conftest import ROOT
-from gan_jax import build
 from gan_jax import checks
 from gan_jax import recipe
 from gan_jax import sampling
 from gan_jax import train
+from gan_jax.algorithms.game import D, G
 
 DCGAN = ROOT / 'configs' / 'dcgan.py'
 SEED = 4  # draws one kill, after a step
@@ -71,15 +71,15 @@ def test_games_that_are_killed_remember_what_they_claim(game):
     config.update_from_flattened_dict(survival_kills.changes_of(game))
     checks.validate(config)
     shape = (survival_kills.SIDE, survival_kills.SIDE, 1)
-    state = build.abstract_state(build.gan(config, shape, 0), shape)
+    state = helpers.abstract_state(config, shape)
     expected = {
         'memory': {'history', 'augment', 'snapshots'},
         'began': {'loss', 'history', 'snapshots'},
     }.get(game.features, set())
     assert expected <= set(state.memory)
     if game.features == 'norms':
-        assert set(state.generator.stats) == {'batch_stats', 'spectral'}
-        assert 'spectral' in state.discriminator.stats
+        assert set(state.players[G].stats) == {'batch_stats', 'spectral'}
+        assert 'spectral' in state.players[D].stats
 
 
 @pytest.fixture(scope='module')

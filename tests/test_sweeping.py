@@ -17,6 +17,7 @@ from gan_jax import recipe
 from gan_jax import sampling
 from gan_jax import sweeping
 from gan_jax import train
+from gan_jax.algorithms.game import G
 
 RATE = 'd_optimizer.learning_rate'
 
@@ -50,20 +51,28 @@ def test_a_grid_of_other_things_is_refused(text, named):
         sweeping.parse_grid([text], configure())
 
 
+def numbers(config):
+    """Give what the steps of both algorithms read anew."""
+    return jax.tree.leaves([
+        build.ALGORITHMS[name].hyperparams(config)
+        for name in ('adversarial', 'reconstruction')
+    ])
+
+
 def test_keys_of_a_grid_are_those_that_change_hyperparameters():
     config = config_lib.default_config()
     config.loss.name, config.d_optimizer.name = 'energy_based', 'sgd'
     config.ema_half_life = 100
     for name in config.regularizers:
         config.regularizers[name].weight = 1.0
-    before = jax.tree.leaves(build.hyperparams(config))
+    before = numbers(config)
     for key, value in config_lib.flatten(config).items():
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             assert not sweeping.NUMBERS.fullmatch(key), key
             continue
         changed = config.copy_and_resolve_references()
         changed.update_from_flattened_dict({key: type(value)(value + 1)})
-        after = jax.tree.leaves(build.hyperparams(changed))
+        after = numbers(changed)
         if key == 'ema_decay' or (  # options of other losses
             key.startswith('loss.') and key != 'loss.margin'
         ):
@@ -107,7 +116,7 @@ def test_each_member_is_a_run_of_its_own_config(tmp_path):
     alone = train.train(config, tmp_path / 'alone')
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
-        state.generator.params, alone.state.generator.params,
+        state.players[G].params, alone.state.players[G].params,
     )
     lines = (folder / 'metrics.jsonl').read_text().splitlines()
     assert [json.loads(line)['step'] for line in lines] == [2, 4]

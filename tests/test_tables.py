@@ -26,10 +26,9 @@ from gan_jax.networks import autoencoder
 from gan_jax.networks import conditioning
 from gan_jax.networks import layers
 from gan_jax.networks import resampling
-from gan_jax.steps import adversarial
-from gan_jax.steps import baselines
-from gan_jax.steps import game
-from gan_jax.steps import latents
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import latents
+from gan_jax.algorithms import reconstruction
 
 DATA = (ROOT / 'gan_jax' / 'data' / 'README.md').read_text()
 DATA_NAMES = [
@@ -49,9 +48,9 @@ NAMES = [
     *networks.NETWORKS, *autoencoder.ENERGIES, *layers.NORMS,
     *resampling.UPSAMPLINGS, *resampling.DOWNSAMPLINGS,
     *conditioning.GENERATOR_CONDITIONS, *conditioning.DISCRIMINATOR_CONDITIONS,
-    *adversarial.SCHEDULES, *latents.LATENTS, *latents.PATHS, *game.WEIGHTS,
+    *adversarial.SCHEDULES, *latents.LATENTS, *latents.PATHS, *latents.WEIGHTS,
     *augment.AUGMENTATIONS, *mixtures.MIXTURES, *checks.OPTIMIZERS,
-    *activations.OUTPUTS, *baselines.BASELINES,
+    *activations.OUTPUTS, *reconstruction.KINDS,
     *reconstructions.RECONSTRUCTIONS,
 ]
 

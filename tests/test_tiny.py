@@ -6,13 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import helpers
+
 from conftest import ROOT
 from gan_jax import build
 from gan_jax import recipe
 from gan_jax.networks import convolutions
 from gan_jax.networks import tiny
-from gan_jax.steps import adversarial
-from gan_jax.steps import game
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import game
+from gan_jax.algorithms.game import D, G
 
 SHAPE = (28, 28, 3)
 
@@ -61,8 +64,8 @@ def test_sides_halve_and_are_rounded_up(shape, expected):
 
 
 def test_generator_has_the_papers_layers():
-    gan = build.gan(of_recipe(), SHAPE)
-    params = build.abstract_state(gan, SHAPE).generator.params
+    state = helpers.abstract_state(of_recipe(), SHAPE)
+    params = state.players[G].params
     assert shapes(params) == {
         'Dense_0.kernel': (256, 4 * 4 * 64),
         'ConvTranspose_0.kernel': (3, 3, 64, 32),
@@ -78,8 +81,8 @@ def test_generator_has_the_papers_layers():
     ('quarter', 4, 2, 571 + 9 * 9 * 2),
 ])
 def test_discriminator_has_the_papers_layers(argument, packing, width, count):
-    gan = build.gan(of_recipe(argument, packing), SHAPE)
-    params = build.abstract_state(gan, SHAPE).discriminator.params
+    config = of_recipe(argument, packing)
+    params = helpers.abstract_state(config, SHAPE).players[D].params
     assert shapes(params) == {
         'Conv_0.kernel': (3, 3, 3 * packing, width),
         'Conv_1.kernel': (3, 3, width, 2 * width),
@@ -88,6 +91,7 @@ def test_discriminator_has_the_papers_layers(argument, packing, width, count):
     }
     assert sum('Norm' in name for name in params) == 3
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
+    gan = build.algorithm(config, build.form(SHAPE))
     assert gan.discriminator.leak == 0.3
 
 
@@ -135,23 +139,23 @@ def test_points_are_refused():
 def test_a_step_of_four_packed_samples_of_three_channels():
     config = of_recipe(packing=4)
     config.batch_size, shape = 2, (8, 8, 3)
-    gan = build.gan(config, shape)
-    state = adversarial.init(gan, jax.random.key(0), shape)
+    gan = build.algorithm(config, build.form(shape))
+    state = game.init(gan, jax.random.key(0), shape)
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (1, 8, *shape)).astype(np.uint8)
     new, metrics = jax.jit(
         lambda state: adversarial.train_step(
             gan, build.hyperparams(config), state,
-            game.Batch(jnp.asarray(images), None, jnp.arange(8)),
+            helpers.real_batch(jnp.asarray(images)),
             jax.random.key(1),
         )
     )(state)
-    assert new.discriminator.params['Conv_0']['kernel'].shape[2] == 12
+    assert new.players[D].params['Conv_0']['kernel'].shape[2] == 12
     assert all(np.isfinite(value) for value in metrics.values())
     assert bool(new.alive) and int(new.step) == 1
     for before, after in (
-        (state.generator, new.generator),
-        (state.discriminator, new.discriminator),
+        (state.players[G], new.players[G]),
+        (state.players[D], new.players[D]),
     ):
         kernels = (p.params['Conv_0']['kernel'] for p in (before, after))
         assert not np.array_equal(*kernels)

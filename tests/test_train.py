@@ -251,6 +251,17 @@ def test_run_of_before_a_key_came_is_loaded_and_goes_on(tmp_path):
     assert int(run(tmp_path, config).state.step) == 6
 
 
+def test_run_of_an_earlier_format_is_refused_in_one_line(tmp_path):
+    run(tmp_path)
+    path = tmp_path / 'data.json'
+    path.write_text(json.dumps(json.loads(path.read_text())['real']))
+    for use in (sampling.load, run):
+        with pytest.raises(errors.CheckpointError) as told:
+            use(tmp_path)
+        assert 'of an earlier format' in str(told.value)
+        assert len(str(told.value).splitlines()) == 1
+
+
 def test_raw_and_averaged_samples_differ(tmp_path):
     result = run(tmp_path)
     assert not np.array_equal(

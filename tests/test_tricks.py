@@ -18,13 +18,15 @@ from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import recipe
 from gan_jax.regularizers import REGULARIZERS
-from gan_jax.steps import adversarial
+from gan_jax.algorithms import game
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms.game import D, G
 
 # Parts of a state: generator, discriminator, averages of G's weights, memory.
 PARTS = {
-    'G': lambda state: state.generator,
-    'D': lambda state: state.discriminator,
-    'A': lambda state: (state.ema_params, state.ema_stats),
+    'G': lambda state: state.players[G],
+    'D': lambda state: state.players[D],
+    'A': lambda state: (state.averages[G].params, state.averages[G].stats),
     'M': lambda state: state.memory,
 }
 DENSE, IMAGES, NORMED = 'dense', 'images', 'dense with BatchNorm'
@@ -117,7 +119,7 @@ def base_config(base):
 def play(config):
     """Give (state, state after a step)."""
     gan, hyperparams, batch = test_games.pieces(config, SHAPE)
-    state = adversarial.init(
+    state = game.init(
         gan, jax.random.key(1), SHAPE, config.clip_weights
     )
     after, _ = adversarial.train_step(  # op by op, sooner than compiled
@@ -262,7 +264,7 @@ def admitted(path, use):
 ], ids=lambda path: path.stem)
 def test_recipes_admit_every_trick_but_those_with_a_reason(path):
     def use(config, shape):
-        build.gan(config, shape, num_classes=10)
+        build.algorithm(config, build.form(shape, num_classes=10))
 
     assert admitted(path, use) == REFUSED[path.stem]
 

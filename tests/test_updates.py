@@ -6,30 +6,35 @@ import numpy as np
 import pytest
 
 import helpers
-from helpers import SHAPE, batch, leaves_equal, mlp_gan, start, step
+from helpers import (
+    SHAPE, batch, images_of, leaves_equal, mlp_gan, start, step,
+)
 from gan_jax import config as config_lib
 from gan_jax import labels
 from gan_jax import losses
 from gan_jax import regularizers
 from gan_jax import schedules
 from gan_jax.networks import mlp
-from gan_jax.steps import adversarial
-from gan_jax.steps import latents
-from gan_jax.steps import sights
-from gan_jax.steps import updates
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import game
+from gan_jax.algorithms import latents
+from gan_jax.algorithms import sights
+from gan_jax.algorithms import updates
+from gan_jax.algorithms.game import D, G
 
 
 def test_d_update_is_gradient_descent_on_its_loss_and_leaves_g():
     gan = helpers.linear_gan()
     state = start(gan)
-    images = batch().images[0]
+    images = images_of(batch())
     slots, key = jnp.arange(6), jax.random.key(3)
     turn = sights.Turn(gan, helpers.hyperparams(), state, key)
     after, metrics = updates.discriminator_update(turn, images, slots)
     z = latents.draw(jax.random.split(key, 3)[0], slots, 3)
-    params = state.discriminator.params['Dense_0']
+    params = state.players[D].params['Dense_0']
     x = np.asarray(images, np.float32).reshape(6, 4) / 127.5 - 1
-    g = state.generator.params['Dense_0']
+    g = state.players[G].params['Dense_0']
     fakes = z @ g['kernel'] + g['bias']
 
     def sigmoid(x):
@@ -41,7 +46,7 @@ def test_d_update_is_gradient_descent_on_its_loss_and_leaves_g():
     d_real, d_fake = -sigmoid(-real_logits) / 6, sigmoid(fake_logits) / 6
     kernel = params['kernel'] - 0.1 * (x.T @ d_real + fakes.T @ d_fake)
     bias = params['bias'] - 0.1 * (d_real.sum() + d_fake.sum())
-    new = after.discriminator.params['Dense_0']
+    new = after.players[D].params['Dense_0']
     np.testing.assert_allclose(new['kernel'], kernel, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(new['bias'], bias, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(
@@ -50,8 +55,8 @@ def test_d_update_is_gradient_descent_on_its_loss_and_leaves_g():
         + np.log1p(np.exp(fake_logits)).mean(),
         rtol=1e-5,
     )
-    assert leaves_equal(after.generator, state.generator)
-    assert leaves_equal(after.ema_params, state.ema_params)
+    assert leaves_equal(after.players[G], state.players[G])
+    assert leaves_equal(after.averages[G].params, state.averages[G].params)
 
 
 def test_g_update_is_gradient_descent_through_d_and_leaves_d():
@@ -59,21 +64,21 @@ def test_g_update_is_gradient_descent_through_d_and_leaves_d():
     state = start(gan)
     slots, key = jnp.arange(6), jax.random.key(3)
     turn = sights.Turn(gan, helpers.hyperparams(), state, key)
-    after, _ = updates.generator_update(turn, batch().images[0], slots)
+    after, _ = updates.generator_update(turn, images_of(batch()), slots)
     z = latents.draw(jax.random.split(key, 3)[0], slots, 3)
     d, g = (
         player.params['Dense_0']
-        for player in (state.discriminator, state.generator)
+        for player in (state.players[D], state.players[G])
     )
     logits = (z @ g['kernel'] + g['bias']) @ d['kernel'] + d['bias']
     d_logits = -1 / (1 + np.exp(logits)) / 6  # of softplus(-logit)
     d_images = d_logits @ d['kernel'].T
     np.testing.assert_allclose(
-        after.generator.params['Dense_0']['kernel'],
+        after.players[G].params['Dense_0']['kernel'],
         g['kernel'] - 0.1 * z.T @ d_images,
         rtol=1e-5, atol=1e-6,
     )
-    assert leaves_equal(after.discriminator, state.discriminator)
+    assert leaves_equal(after.players[D], state.players[D])
 
 
 def with_batch_norm(**changes):
@@ -102,7 +107,7 @@ def test_shared_fakes_are_those_of_d_for_g_too(make, schedule):
         update_key = jax.random.fold_in(jax.random.fold_in(key, 0), 0)
         return sights.Turn(gan, hyperparams, state, update_key)
 
-    images, slots = given.images[0], given.slots
+    images, slots = images_of(given), given.sample_index
     moved, d_metrics = updates.discriminator_update(turn(state), images, slots)
     opponent = moved if schedule == 'alternating' else state
     expected, g_metrics = updates.generator_update(
@@ -114,31 +119,32 @@ def test_shared_fakes_are_those_of_d_for_g_too(make, schedule):
     for name, value in {**d_metrics, **g_metrics}.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-5)
     for found, own in (
-        (after.discriminator, moved.discriminator),
-        (after.generator, expected.generator),
-        (after.ema_params, expected.ema_params),
-        (after.ema_stats, expected.ema_stats),
+        (after.players[D], moved.players[D]),
+        (after.players[G], expected.players[G]),
+        (after.averages[G].params, expected.averages[G].params),
+        (after.averages[G].stats, expected.averages[G].stats),
     ):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(
             a, b, rtol=1e-4, atol=1e-6
         ), found, own)
     apart, _ = adversarial.train_step(gan, hyperparams, state, given, key)
-    assert leaves_equal(apart.discriminator, after.discriminator)
-    assert not leaves_equal(apart.generator, after.generator)
+    assert leaves_equal(apart.players[D], after.players[D])
+    assert not leaves_equal(apart.players[G], after.players[G])
 
 
 def test_ema_starts_as_a_copy_and_follows_g():
     gan = helpers.linear_gan()
     state = start(gan)
-    assert leaves_equal(state.ema_params, state.generator.params)
+    assert leaves_equal(state.averages[G].params, state.players[G].params)
     after, _ = step(gan, state, batch())
     # At step 0 the warm-up's decay is 0.1.
     expected = jax.tree.map(
-        lambda a, n: 0.1 * a + 0.9 * n, state.ema_params, after.generator.params
+        lambda a, n: 0.1 * a + 0.9 * n,
+        state.averages[G].params, after.players[G].params,
     )
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
-        after.ema_params, expected,
+        after.averages[G].params, expected,
     )
 
 
@@ -159,8 +165,8 @@ def test_every_loss_trains_both_players(name):
         before = state
         state, metrics = step(gan, state, batch(), loss_options=options)
         assert np.isfinite(list(metrics.values())).all()
-    assert not leaves_equal(state.generator, before.generator)
-    assert not leaves_equal(state.discriminator, before.discriminator)
+    assert not leaves_equal(state.players[G], before.players[G])
+    assert not leaves_equal(state.players[D], before.players[D])
 
 
 def test_began_remembers_k():
@@ -194,13 +200,15 @@ def test_regularizer_joins_the_loss_of_its_player_alone(name):
     given = batch()
     if regularizers.REGULARIZERS[name].classes:
         gan = conditional_gan('auxiliary', regularizers=(name,))
-        given = given._replace(labels=jnp.arange(6)[None] % 3)
+        given = helpers.real_batch(
+            given.sources['real'].images, jnp.arange(6)[None] % 3
+        )
 
     def steep():  # one-sided penalties are 0 on gentle slopes
         state = start(gan)
-        params = jax.tree.map(lambda p: 3 * p, state.discriminator.params)
-        return state.replace(
-            discriminator=state.discriminator.replace(params=params)
+        params = jax.tree.map(lambda p: 3 * p, state.players[D].params)
+        return algorithm.replace_player(
+            state, D, state.players[D].replace(params=params)
         )
 
     def train(weight):
@@ -217,12 +225,12 @@ def test_regularizer_joins_the_loss_of_its_player_alone(name):
     player = regularizers.REGULARIZERS[name].player
     assert np.isfinite(metrics[f'{player[0]}/{name}'])
     assert not leaves_equal(
-        getattr(within, player).params, getattr(without, player).params
+        within.players[player].params, without.players[player].params
     )
     if player == 'generator':
         first, _ = step(gan, start(gan), given, penalty_weights={name: 0.1})
         other, _ = step(gan, start(gan), given, penalty_weights={name: 0.0})
-        assert leaves_equal(first.discriminator, other.discriminator)
+        assert leaves_equal(first.players[D], other.players[D])
     if regularizers.REGULARIZERS[name].init:
         assert not leaves_equal(within.memory[name], before.memory[name])
 
@@ -230,14 +238,14 @@ def test_regularizer_joins_the_loss_of_its_player_alone(name):
 def test_penalty_is_weighted_and_the_loss_is_told_without_it():
     gan = helpers.linear_gan(regularizers=('r1',))
     state = start(gan)
-    w = np.asarray(state.discriminator.params['Dense_0']['kernel'])
+    w = np.asarray(state.players[D].params['Dense_0']['kernel'])
     plain, plain_metrics = step(helpers.linear_gan(), state, batch())
     after, metrics = step(gan, state, batch(), penalty_weights={'r1': 3.0})
     np.testing.assert_allclose(metrics['d/r1'], (w**2).sum() / 2, rtol=1e-5)
     assert metrics['d/loss'] == plain_metrics['d/loss']
     np.testing.assert_allclose(  # the gradient of 3/2 ||w||^2 is 3 w
-        after.discriminator.params['Dense_0']['kernel'],
-        plain.discriminator.params['Dense_0']['kernel'] - 0.1 * 3 * w,
+        after.players[D].params['Dense_0']['kernel'],
+        plain.players[D].params['Dense_0']['kernel'] - 0.1 * 3 * w,
         rtol=1e-4, atol=1e-6,
     )
 
@@ -247,16 +255,16 @@ def test_clipped_critic_starts_and_stays_within_the_limit():
         loss=losses.LOSSES['wasserstein'], clip_weights=True, d_steps=2
     )
     limit = jnp.float32(0.05)
-    state = adversarial.init(gan, jax.random.key(1), SHAPE, limit)
+    state = game.init(gan, jax.random.key(1), SHAPE, limit)
 
     def largest(params):
         return max(np.abs(leaf).max() for leaf in jax.tree.leaves(params))
 
-    assert largest(state.discriminator.params) == limit
+    assert largest(state.players[D].params) == limit
     for _ in range(3):
         state, _ = step(gan, state, batch(2), clip_limit=limit)
-        assert largest(state.discriminator.params) <= limit
-    assert largest(state.generator.params) > limit
+        assert largest(state.players[D].params) <= limit
+    assert largest(state.players[G].params) > limit
 
 
 def test_drawn_targets_reach_the_discriminator():
@@ -272,7 +280,7 @@ def test_drawn_targets_reach_the_discriminator():
         gan, state, batch(),
         label_treatment=labels.Treatment(real_low=0.9, real_high=0.9),
     )
-    assert not leaves_equal(smooth.discriminator, plain.discriminator)
+    assert not leaves_equal(smooth.players[D], plain.players[D])
 
 
 def test_mean_over_devices_reaches_gradients_and_metrics():
@@ -283,7 +291,8 @@ def test_mean_over_devices_reaches_gradients_and_metrics():
 
     arguments = (start(gan), batch(), jax.random.key(2))
     one, metrics = adversarial.train_step(
-        gan, helpers.hyperparams(), *arguments, mean=halve
+        gan, helpers.hyperparams(), *arguments,
+        across=algorithm.Across(mean=halve),
     )
     # Halved gradients move D half as far.
     two, _ = adversarial.train_step(
@@ -291,7 +300,7 @@ def test_mean_over_devices_reaches_gradients_and_metrics():
     )
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
-        one.discriminator.params, two.discriminator.params,
+        one.players[D].params, two.players[D].params,
     )
 
 
@@ -301,8 +310,8 @@ def test_instance_noise_changes_training_until_it_has_decayed():
     without, _ = step(plain, state, batch())
     changes = {'noise_std': jnp.float32(0.5), 'noise_steps': jnp.float32(10)}
     within, _ = step(noisy, state, batch(), **changes)
-    assert not leaves_equal(without.discriminator, within.discriminator)
-    assert not leaves_equal(without.generator, within.generator)
+    assert not leaves_equal(without.players[D], within.players[D])
+    assert not leaves_equal(without.players[G], within.players[G])
     late = state.replace(step=jnp.int32(10))
     without, _ = step(plain, late, batch())
     within, _ = step(noisy, late, batch(), **changes)
@@ -347,12 +356,13 @@ def test_unrolled_g_learns_through_the_updates_of_d(unroll_steps):
     state, given, key = start(gan), batch(), jax.random.key(3)
     turn = sights.Turn(gan, helpers.hyperparams(), state, key)
     after, metrics = updates.generator_update(
-        turn, given.images[0], given.slots
+        turn, images_of(given), given.sample_index
     )
-    z = latents.draw(jax.random.split(key, 3)[0], given.slots, 3)
-    images = np.asarray(given.images[0], np.float32).reshape(6, 4) / 127.5 - 1
-    d = state.discriminator.params['Dense_0']
-    g = state.generator.params['Dense_0']
+    z = latents.draw(jax.random.split(key, 3)[0], given.sample_index, 3)
+    images = np.asarray(images_of(given), np.float32)
+    images = images.reshape(6, 4) / 127.5 - 1
+    d = state.players[D].params['Dense_0']
+    g = state.players[G].params['Dense_0']
 
     def loss(g_kernel, stop=lambda x: x):
         fakes = z @ g_kernel + g['bias']
@@ -362,7 +372,7 @@ def test_unrolled_g_learns_through_the_updates_of_d(unroll_steps):
         return jax.nn.softplus(-(fakes @ kernel + bias)).mean()
 
     np.testing.assert_allclose(metrics['g/loss'], loss(g['kernel']), rtol=1e-5)
-    new = after.generator.params['Dense_0']['kernel']
+    new = after.players[G].params['Dense_0']['kernel']
     np.testing.assert_allclose(
         new, g['kernel'] - 0.1 * jax.grad(loss)(g['kernel']),
         rtol=1e-5, atol=1e-6,
@@ -383,24 +393,26 @@ def test_unrolling_passes_through_adam():
 
     def loss(scale):
         """G's loss where its last bias is moved."""
-        params = dict(state.generator.params)
+        params = dict(state.players[G].params)
         params['Dense_1'] = {
             **params['Dense_1'], 'bias': params['Dense_1']['bias'] + scale
         }
-        moved = state.replace(
-            generator=state.generator.replace(params=params)
+        moved = algorithm.replace_player(
+            state, G, state.players[G].replace(params=params)
         )
         turn = sights.Turn(gan, gentle, moved, jax.random.key(3))
         _, metrics = updates.generator_update(
-            turn, given.images[0], given.slots
+            turn, images_of(given), given.sample_index
         )
         return metrics['g/loss']
 
     turn = sights.Turn(gan, gentle, state, jax.random.key(3))
-    after, _ = updates.generator_update(turn, given.images[0], given.slots)
+    after, _ = updates.generator_update(
+        turn, images_of(given), given.sample_index
+    )
     grads = (
-        state.generator.params['Dense_1']['bias']
-        - after.generator.params['Dense_1']['bias']
+        state.players[G].params['Dense_1']['bias']
+        - after.players[G].params['Dense_1']['bias']
     ) / 0.1
     step_size = 1e-3
     slope = (loss(step_size) - loss(-step_size)) / (2 * step_size)
@@ -445,7 +457,7 @@ def test_lazy_penalty_joins_every_kth_step_at_k_times_the_weight():
             assert metrics['d/r1'] == 0  # none has joined yet
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
-            after.discriminator.params, expected.discriminator.params,
+            after.players[D].params, expected.players[D].params,
         )
 
 
@@ -482,16 +494,12 @@ def test_ema_copies_what_is_no_average():
     gan = helpers.linear_gan(generator=helpers.MixedGenerator())
     state = start(gan)
     after, _ = step(gan, state, batch())
-    assert set(after.ema_stats) == {'batch_stats', 'spectral'}
-    assert leaves_equal(
-        after.ema_stats['spectral'], after.generator.stats['spectral']
-    )
-    assert not leaves_equal(
-        after.ema_stats['spectral'], state.ema_stats['spectral']
-    )
-    assert not leaves_equal(
-        after.ema_stats['batch_stats'], after.generator.stats['batch_stats']
-    )
+    averaged, before = after.averages[G].stats, state.averages[G].stats
+    own = after.players[G].stats
+    assert set(averaged) == {'batch_stats', 'spectral'}
+    assert leaves_equal(averaged['spectral'], own['spectral'])
+    assert not leaves_equal(averaged['spectral'], before['spectral'])
+    assert not leaves_equal(averaged['batch_stats'], own['batch_stats'])
 
 
 def test_norm_is_the_euclidean_one_of_all_leaves():

@@ -15,8 +15,9 @@ from gan_jax.data import sources
 def test_images_too_few_to_compare_leave_no_numbers_of_them(count):
     images = helpers.random_images(count)
     config, dataset = helpers.tiny_mlp(), sources.from_arrays(images)
-    gan = build.gan(config, images.shape[1:], 0)
-    state = train._initial_state(gan, config, images.shape[1:])
+    forms = build.form(images.shape[1:])
+    gan = build.algorithm(config, forms)
+    state = build.initial_state(config, gan, forms)
     found = watch.Watch(config, dataset).numbers(gan, state)
     assert all(np.isfinite(list(found.values())))
     assert bool(found) == (count > 3)

@@ -13,7 +13,7 @@ from gan_jax import films
 from gan_jax import sampling
 from gan_jax import ways
 from gan_jax.runtime import writer
-from gan_jax.steps import latents
+from gan_jax.algorithms import latents
 
 BAD_SUMS = ['', '3+', '3++5', 'a', '1,,2', '3*5', ',1', '1.5', '٣+1']
 
@@ -65,7 +65,7 @@ def test_commands_tell_what_they_left(written):
 
 
 def test_a_loop_comes_back(run):
-    made = ways.between(run.gan, run.state, [1, 2, 3], 4, loop=True)
+    made = ways.between(run.algorithm, run.state, [1, 2, 3], 4, loop=True)
     assert made.shape == (3, 4, 8, 8, 1)
     np.testing.assert_allclose(
         made[:, 0], run.sample([1, 2, 3], labels=[1, 2, 0]), atol=1e-5
@@ -77,7 +77,7 @@ def test_a_loop_comes_back(run):
 
 def test_grid_has_a_row_for_each_way(run, written):
     made = ways.between(
-        run.gan, run.state, [1, 2, 3], 4, loop=True, labels=[1, 1, 1]
+        run.algorithm, run.state, [1, 2, 3], 4, loop=True, labels=[1, 1, 1]
     )
     found = pixels(written[0] / 'a.png')
     expected = writer.grid(made.reshape(-1, 8, 8, 1), 4)
@@ -101,8 +101,8 @@ def test_film_has_a_tile_for_each_group(run, written):
 
 
 def test_a_walk_moves_one_coordinate(run):
-    z = sampling.latents_of(run.gan, [2, 6])
-    rows = ways.along(run.gan, z, [0, 2], 2.0, 5)
+    z = sampling.latents_of(run.algorithm, [2, 6])
+    rows = ways.along(run.algorithm, z, [0, 2], 2.0, 5)
     assert rows.shape == (4, 5, 3) and rows.dtype == np.float32
     np.testing.assert_allclose(rows[0, :, 0], [-2, -1, 0, 1, 2])
     np.testing.assert_array_equal(rows[0, :, 1:], [z[0, 1:]] * 5)
@@ -111,11 +111,10 @@ def test_a_walk_moves_one_coordinate(run):
 
 
 def test_command_walks_with_the_class_of_its_seed(run, written):
-    z = ways.along(
-        run.gan, sampling.latents_of(run.gan, [2, 6]), [0, 2], 2.0, 5
-    )
+    z = sampling.latents_of(run.algorithm, [2, 6])
+    z = ways.along(run.algorithm, z, [0, 2], 2.0, 5)
     images = sampling.generate(
-        run.gan, run.state, z.reshape(-1, 3), np.ones(20, np.int32)
+        run.algorithm, run.state, z.reshape(-1, 3), np.ones(20, np.int32)
     )
     np.testing.assert_array_equal(
         pixels(written[0] / 'walk.png'), writer.grid(images, 5)
@@ -125,7 +124,7 @@ def test_command_walks_with_the_class_of_its_seed(run, written):
 
 
 def test_walks_on_a_sphere_stay_there(run):
-    gan = run.gan._replace(latent='sphere')
+    gan = run.algorithm._replace(latent='sphere')
     z = np.asarray(latents.LATENTS['sphere'](
         sampling.jax.random.key(0), 3))[None]
     rows = ways.along(gan, z, [1], 3.0, 4)
@@ -148,13 +147,13 @@ def test_what_is_no_sum_is_told(text):
 
 
 def test_sum_is_of_the_means(run):
-    z = dict(zip(range(6), sampling.latents_of(run.gan, range(6))))
+    z = dict(zip(range(6), sampling.latents_of(run.algorithm, range(6))))
     terms = ways.parse_sum('1,2-3,4+5')
-    _, means, total = ways.combine(run.gan, terms)
+    _, means, total = ways.combine(run.algorithm, terms)
     np.testing.assert_allclose(means[1], (z[3] + z[4]) / 2, rtol=1e-6)
     expected = (z[1] + z[2]) / 2 - (z[3] + z[4]) / 2 + z[5]
     np.testing.assert_allclose(total, expected, rtol=1e-5)
-    _, _, rescaled = ways.combine(run.gan, terms, rescale=True)
+    _, _, rescaled = ways.combine(run.algorithm, terms, rescale=True)
     length = np.mean([np.linalg.norm(z[seed]) for seed in range(1, 6)])
     np.testing.assert_allclose(np.linalg.norm(rescaled), length, rtol=1e-5)
     np.testing.assert_allclose(
@@ -164,7 +163,7 @@ def test_sum_is_of_the_means(run):
 
 def test_picture_of_a_sum_has_terms_means_and_the_sum(run, written):
     terms = ways.parse_sum('1,2-3,4+5')
-    images, columns = ways.pictures_of_sum(run.gan, run.state, terms, [1])
+    images, columns = ways.pictures_of_sum(run.algorithm, run.state, terms, [1])
     assert columns == 3 and len(images) == 12
     rows = images.reshape(4, 3, 8, 8, 1)
     np.testing.assert_allclose(
@@ -175,9 +174,9 @@ def test_picture_of_a_sum_has_terms_means_and_the_sum(run, written):
         rows[2, 0], run.sample([5], labels=[1])[0], atol=1e-5
     )
     np.testing.assert_allclose(rows[2, 2], rows[2, 0], atol=1e-5)
-    _, _, total = ways.combine(run.gan, terms)
+    _, _, total = ways.combine(run.algorithm, terms)
     np.testing.assert_allclose(rows[3, 2:], sampling.generate(
-        run.gan, run.state, total[None], np.array([1])
+        run.algorithm, run.state, total[None], np.array([1])
     ), atol=1e-5)
     np.testing.assert_array_equal(
         pixels(written[0] / 'sum.png'), writer.grid(images, 3)

@@ -21,7 +21,7 @@ class ResidentFeed:
 
     kind = 'resident'
 
-    def __init__(self, dataset, *, seed, batch_size, places=None):
+    def __init__(self, dataset, *, seed, batch_size, places=None, order=0):
         """Hold `dataset` (a `sources.Dataset`) and draw batches by `seed`.
 
         Args:
@@ -29,9 +29,10 @@ class ResidentFeed:
             seed: of the order.
             batch_size: images in a global batch.
             places: (start, stop) of this host in it; all by default.
+            order: number of the order, where a run has several.
         """
         self.resident = (dataset.images, dataset.labels)
-        self._draw = _draws(dataset, seed, batch_size, places)
+        self._draw = _draws(dataset, seed, batch_size, places, order)
         self.bytes_per_batch = self._draw(0, 1).nbytes
 
     def read(self, position, count):
@@ -54,7 +55,9 @@ class StreamingFeed:
     kind = 'streaming'
     resident = ()
 
-    def __init__(self, dataset, *, seed, batch_size, places=None, threads=4):
+    def __init__(
+        self, dataset, *, seed, batch_size, places=None, order=0, threads=4
+    ):
         """Read `dataset` (a `sources.Dataset`) in the order of `seed`.
 
         Args:
@@ -62,10 +65,11 @@ class StreamingFeed:
             seed: of the order.
             batch_size: images in a global batch.
             places: (start, stop) of this host in it; all by default.
+            order: number of the order, where a run has several.
             threads: batches read at once.
         """
         self._images, self._labels = dataset.images, dataset.labels
-        self._draw = _draws(dataset, seed, batch_size, places)
+        self._draw = _draws(dataset, seed, batch_size, places, order)
         self._threads = threads
         one = dataset.images.nbytes // len(dataset.images)
         self.bytes_per_batch = self._draw(0, 1).size * one
@@ -115,14 +119,15 @@ class StreamingFeed:
         self._iterator = self._next = None
 
 
-def _draws(dataset, seed, batch_size, places):
+def _draws(dataset, seed, batch_size, places, number):
     """Give (position, count) -> int32 [count, b] of this host."""
     start, stop = places or (0, batch_size)
     size = len(dataset.images)
 
     def draw(position, count):
-        return order.indices(seed, position, count, batch_size, size)[
-            :, start:stop
-        ]
+        drawn = order.indices(
+            seed, position, count, batch_size, size, number
+        )
+        return drawn[:, start:stop]
 
     return draw

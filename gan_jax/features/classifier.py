@@ -18,7 +18,7 @@ from tqdm import tqdm
 from gan_jax import errors
 from gan_jax.features import batches
 from gan_jax.features import values
-from gan_jax.steps import game
+from gan_jax.algorithms import algorithm
 
 VERSION = 1  # raise it where equal settings and data give another network
 BATCH = 128  # images at a time where nothing is learned
@@ -102,7 +102,7 @@ def _strides(sides):
 @functools.partial(jax.jit, static_argnums=0)
 def apply(network, variables, images):
     """Apply a `Network` to [B, H, W, C] uint8, or float in [-1, 1]."""
-    return network.apply(variables, game.to_unit_range(images))
+    return network.apply(variables, algorithm.to_unit_range(images))
 
 
 class Labelled(NamedTuple):
@@ -250,7 +250,8 @@ def num_steps(count, settings):
 @functools.partial(jax.jit, static_argnums=0)
 def _update(network, variables, opt_state, learning_rate, images, labels):
     def loss_fn(variables):
-        logits = network.apply(variables, game.to_unit_range(images)).logits
+        inputs = algorithm.to_unit_range(images)
+        logits = network.apply(variables, inputs).logits
         return optax.softmax_cross_entropy_with_integer_labels(
             logits, labels
         ).mean()

@@ -14,7 +14,7 @@ from gan_jax.features import classifier_cache
 from gan_jax.features import inception as inception_lib
 from gan_jax.features import random_cnn
 from gan_jax.features import values
-from gan_jax.steps import game
+from gan_jax.algorithms import algorithm
 
 PIXELS_VERSION = 1
 
@@ -131,7 +131,7 @@ def random(dataset=None, test=None, *, seed=0, progress=None):
     return Extractor(
         'random', fingerprint('random', random_cnn.VERSION, seed),
         f'untrained network of seed {seed}', 0,
-        lambda images: (features(game.to_unit_range(images)), None),
+        lambda images: (features(algorithm.to_unit_range(images)), None),
     )
 
 

@@ -132,12 +132,12 @@ class Comparison(NamedTuple):
     pixels: float
 
 
-def compare(gan, state, images, labels, *, test=None, seed=0):
+def compare(algorithm, state, images, labels, *, test=None, seed=0):
     """Tell what a discriminator has learned of classes it was not told.
 
     Args:
-        gan: `game.GAN`.
-        state: `game.GANState` of it.
+        algorithm: the value that trained.
+        state: `algorithm.TrainState` of it.
         images: [N, H, W, C] uint8, or float in [-1, 1]; or points [N, D].
         labels: [N] integers.
         test: (images, labels) to test on; by default `TEST_SHARE` of each
@@ -159,8 +159,8 @@ def compare(gan, state, images, labels, *, test=None, seed=0):
         probe(extract(images).features, labels,
               extract(test[0]).features, test[1])
         for extract in (
-            discriminators.of_discriminator(gan, state),
-            discriminators.of_random_discriminator(gan, state, seed=seed),
+            discriminators.of_discriminator(algorithm, state),
+            discriminators.of_random_discriminator(algorithm, state, seed=seed),
             extractors.pixels(),
         )
     ))
@@ -175,7 +175,7 @@ class Tuned(NamedTuple):
 
 
 def fine_tune(
-    gan, state, images, labels, test_images, test_labels, *, steps=200,
+    algorithm, state, images, labels, test_images, test_labels, *, steps=200,
     learning_rate=3e-4, seed=0,
 ):
     """Train a whole discriminator, with a linear layer, on labelled images.
@@ -185,8 +185,8 @@ def fine_tune(
     cross-entropy, with a constant rate; running statistics stay as they were.
 
     Args:
-        gan: `game.GAN`.
-        state: `game.GANState` of it.
+        algorithm: the value that trained.
+        state: `algorithm.TrainState` of it.
         images: [N, H, W, C] uint8, or float in [-1, 1]; or points [N, D].
         labels: [N] integers from 0 on.
         test_images, test_labels: to test on.
@@ -202,21 +202,21 @@ def fine_tune(
     """
     labels = _labels(labels, len(images))
     test_labels = _labels(test_labels, len(test_images))
-    extract = discriminators.of_discriminator(gan, state)
+    extract = discriminators.of_discriminator(algorithm, state)
     mean, std = _scale(extract(images).features)
     num_classes = 1 + int(max(labels.max(), test_labels.max()))
+    judge = algorithm.monitors.judge_weights(state)
     tuned = jax.tree.map(jnp.asarray, Tuned(
-        state.discriminator.params,
+        judge.params,
         jnp.zeros((len(mean), num_classes)), jnp.zeros(num_classes),
     ))
     scale = jnp.asarray(mean), jnp.asarray(std)
     adam = optax.adam(learning_rate)
 
     def logits_fn(tuned, images):
-        variables = discriminators.Variables(
-            tuned.params, state.discriminator.stats
+        features, _ = discriminators.outputs(
+            algorithm, judge._replace(params=tuned.params), images
         )
-        features, _ = discriminators.outputs(gan, variables, images)
         return (features - scale[0]) / scale[1] @ tuned.kernel + tuned.bias
 
     @jax.jit

@@ -7,7 +7,7 @@ drawings are arguments. So nothing but `compiled` can ever compile.
 import functools
 import itertools
 import json
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +15,11 @@ import numpy as np
 
 from gan_jax import build
 from gan_jax import mixtures
+from gan_jax.algorithms import algorithm as algorithm_lib
+from gan_jax.algorithms import latents
 from gan_jax.lab import drawing as drawing_lib
 from gan_jax.lab import settings as settings_lib
 from gan_jax.runtime import parallel
-from gan_jax.steps import adversarial
-from gan_jax.steps import game
-from gan_jax.steps import latents
 
 MOST_KEPT = 24  # compiled programs
 NUM_POINTS = 2048  # generated at each look, to count modes by
@@ -47,16 +46,16 @@ class Program(NamedTuple):
 
     Attributes:
         number: of the compilation, from 1 on in this process.
-        gan: `game.GAN`.
+        algorithm: as of `build.algorithm`.
         tells: 'probability', 'target' or 'score': what D's output is.
-        init: (key, clip limit) -> `game.GANState`.
+        init: (key, hyperparams) -> `algorithm.TrainState`.
         play: (state, hyperparams, table, keys, number of steps) -> (state,
             metrics of the last step); the state is donated.
-        look: (g_params, g_stats, d_params, d_stats) -> dict of arrays.
+        look: (weights, judge's weights) -> dict of arrays.
     """
 
     number: int
-    gan: game.GAN
+    algorithm: Any
     tells: str
     init: Callable
     play: Callable
@@ -87,27 +86,33 @@ def compiled(key):
     (mine,), source = settings.gans, settings.source
     config = settings_lib.config(settings, mine)
     shape = (source.dimension,)
-    gan = build.gan(config, shape)
+    forms = build.form(shape)
+    algorithm = build.algorithm(config, forms)
     options = parallel.compiler_options(convolutional=False)
-    base, limit = jax.random.key(0), jnp.float32(0)
-    init = _compile(
-        functools.partial(_init, gan, shape), (base, limit), options
-    )
-    state = jax.eval_shape(functools.partial(_init, gan, shape), base, limit)
+    base, numbers = jax.random.key(0), build.hyperparams(config)
+    init = functools.partial(_init, algorithm, build.shapes(forms))
+    state = jax.eval_shape(init, base, numbers)
+    init = _compile(init, (base, numbers), options)
     table = drawing_lib.table(source, settings.drawing)
     play = _compile(
-        functools.partial(_play, gan, source, settings.batch_size),
-        (state, build.hyperparams(config), table, (base, base), np.int32(1)),
+        functools.partial(_play, algorithm, source, settings.batch_size),
+        (state, numbers, table, (base, base), np.int32(1)),
         options, donate_argnums=0,
     )
     look = _compile(
-        functools.partial(_look, gan, source), (
-            *game.raw(state), state.discriminator.params,
-            state.discriminator.stats,
-        ), options,
+        functools.partial(_look, algorithm, source),
+        shown(algorithm, state, 'raw'), options,
     )
     tells = TELLS.get(mine.loss, 'score')
-    return Program(next(_numbers), gan, tells, init, play, look)
+    return Program(next(_numbers), algorithm, tells, init, play, look)
+
+
+def shown(algorithm, state, weights):
+    """Return the arguments of `Program.look`."""
+    return (
+        algorithm.weights(state, weights),
+        algorithm.monitors.judge_weights(state),
+    )
 
 
 @functools.lru_cache(maxsize=None)
@@ -138,64 +143,71 @@ def _compile(function, arguments, options, **more):
     return jitted.lower(*arguments).compile()
 
 
-def _init(gan, shape, key, clip_limit):
-    return adversarial.init(gan, key, shape, clip_limit)
+def _init(algorithm, shapes, key, hyperparams):
+    return algorithm.init(key, shapes, hyperparams)
+
+
+class _Drawn(NamedTuple):
+    """The feed of drawn points: what is resident is a table and a key."""
+
+    source: Any
+    kind = 'drawn'
+
+    def select(self, resident, fed):
+        """Make (points, None) of numbers of any shape."""
+        table, key = resident
+        mixture = drawing_lib.mixture(self.source, table)
+        return mixtures.sample(mixture, key, fed), None
 
 
 def _play(
-    gan, source, batch_size, state, hyperparams, table, keys, num_steps
+    algorithm, source, batch_size, state, hyperparams, table, keys, num_steps
 ):
-    """Make whole steps, as `population` does for one GAN.
+    """Make whole steps, the same as in a training.
 
     The number of steps is traced, so that a single step and a picture's worth
     are one program.
     """
     z_key, data_key = (parallel.quick(key) for key in keys)
-    slots = jnp.arange(batch_size, dtype=jnp.int32)
-    mixture = drawing_lib.mixture(source, table)
+    bound = build.step(
+        algorithm, {build.REAL: _Drawn(source)}, algorithm_lib.Variant(),
+        parallel.loop(convolutional=False),
+    )
+    constants = parallel.Constants(
+        {build.REAL: (table, data_key)}, hyperparams, None,
+        jnp.arange(batch_size, dtype=jnp.int32), 0,
+    )
 
     def step(state):
         first = state.position.astype(jnp.uint32) * jnp.uint32(batch_size)
-        draws = game.draws_per_step(gan)
-        numbers = first + jnp.arange(draws * batch_size, dtype=jnp.uint32)
-        points = mixtures.sample(
-            mixture, data_key, numbers.reshape(draws, batch_size)
-        )
-        return adversarial.train_step(
-            gan, hyperparams, state, game.Batch(points, None, slots), z_key,
-            loop=parallel.loop(convolutional=False),
-        )
+        count = algorithm.draws * batch_size
+        numbers = first + jnp.arange(count, dtype=jnp.uint32)
+        fed = {build.REAL: numbers.reshape(algorithm.draws, batch_size)}
+        return bound(state, constants, fed, z_key, algorithm_lib.ALONE)
 
-    def body(number, carry):
-        del number
-        return step(carry[0])
-
-    metrics = jax.tree.map(
-        lambda form: jnp.zeros(form.shape), jax.eval_shape(step, state)[1]
-    )
-    return jax.lax.fori_loop(0, num_steps, body, (state, metrics))
+    return parallel.repeat(step, state, num_steps)
 
 
-def _look(gan, source, g_params, g_stats, d_params, d_stats):
-    """Give what a picture shows of a state."""
-    generate = functools.partial(game.generate, gan, g_params, g_stats)
+def _look(algorithm, source, weights, judge_weights):
+    """Return what a picture shows of a state."""
 
-    def judge(points):
-        variables = {'params': d_params, **d_stats}
-        return gan.discriminator.apply(variables, points, train=False).logits
+    def generate(z):
+        return algorithm.apply(weights, algorithm_lib.Inputs(z))
 
+    judge = functools.partial(algorithm.monitors.logits, judge_weights)
     # The z that `sample --seeds=0-2047` takes.
     z = latents.draw(
-        jax.random.key(0), jnp.arange(NUM_POINTS), gan.latent_size, gan.latent
+        jax.random.key(0), jnp.arange(NUM_POINTS), algorithm.latent_size,
+        algorithm.latent,
     )
     seen = {'points': generate(z)}
     if source.dimension == 2:
         seen['surface'] = judge(plane(source.reach))
-        seen['manifold'] = generate(_even(gan, (GRID, GRID)))
+        seen['manifold'] = generate(_even(algorithm, (GRID, GRID)))
     else:
         seen['surface'] = judge(line(source.reach)[:, None])
-        seen['strata'] = generate(_even(gan, (NUM_STRATA,)))[:, 0]
-        seen['arrows'] = generate(_even(gan, (ARROWS,)))[:, 0]
+        seen['strata'] = generate(_even(algorithm, (NUM_STRATA,)))[:, 0]
+        seen['arrows'] = generate(_even(algorithm, (ARROWS,)))[:, 0]
     return seen
 
 
@@ -211,15 +223,15 @@ def line(reach):
     return np.linspace(-reach, reach, COLUMNS, dtype=np.float32)
 
 
-def _even(gan, sides):
+def _even(algorithm, sides):
     """Give z even in probability along the first axes, 0 along the others."""
-    counts = sides[:gan.latent_size]
+    counts = sides[:algorithm.latent_size]
     axes = [(jnp.arange(count) + 0.5) / count for count in counts]
-    if gan.latent == 'uniform':
+    if algorithm.latent == 'uniform':
         axes = [2 * axis - 1 for axis in axes]
     else:
         axes = [jax.scipy.special.ndtri(axis) for axis in axes]
     z = jnp.stack([
         axis.ravel() for axis in jnp.meshgrid(*axes, indexing='ij')
     ], 1)
-    return jnp.pad(z, ((0, 0), (0, gan.latent_size - len(axes))))
+    return jnp.pad(z, ((0, 0), (0, algorithm.latent_size - len(axes))))

@@ -19,7 +19,6 @@ from gan_jax.lab import drawing as drawing_lib
 from gan_jax.lab import programs
 from gan_jax.lab import settings as settings_lib
 from gan_jax.metrics import modes as modes_lib
-from gan_jax.steps import game
 
 SHOWN = 500  # generated points in a picture, of those that are counted
 BINS = 80  # of the density of generated points on a line
@@ -31,7 +30,7 @@ class Player(NamedTuple):
     Attributes:
         key: str, of its program.
         program: `programs.Program`.
-        hyperparams: `game.Hyperparams` of now.
+        hyperparams: as of `build.hyperparams`, of now.
         weights: 'raw' or 'ema': which G is shown.
     """
 
@@ -60,7 +59,7 @@ class Session:
         key = jax.random.key(self.settings.seed)
         self._keys = tuple(jax.random.fold_in(key, use) for use in range(3))
         self._states = [
-            player.program.init(self._keys[0], player.hyperparams.clip_limit)
+            player.program.init(self._keys[0], player.hyperparams)
             for player in self._players
         ]
         self._metrics = [{} for _ in self._players]
@@ -126,7 +125,7 @@ class Session:
 
     @property
     def states(self):
-        """Give the `game.GANState` of each GAN."""
+        """Give the `algorithm.TrainState` of each GAN."""
         return tuple(self._states)
 
     @property
@@ -167,8 +166,7 @@ class Session:
         program, source = player.program, self.settings.source
         seen = {
             name: np.asarray(value) for name, value in program.look(
-                *game.WEIGHTS[player.weights](state),
-                state.discriminator.params, state.discriminator.stats,
+                *programs.shown(program.algorithm, state, player.weights)
             ).items()
         }
         told = {
@@ -264,20 +262,20 @@ def carry(old, fresh):
     remembers.
 
     Args:
-        old, fresh: `game.GANState` of two GANs.
+        old, fresh: `algorithm.TrainState` of two GANs.
 
     Returns:
-        `game.GANState` of the form of `fresh`.
+        `algorithm.TrainState` of the form of `fresh`.
     """
     fits = all(
-        _alike(getattr(old, player).params, getattr(fresh, player).params)
-        for player in ('generator', 'discriminator')
+        _alike(old.players[name].params, player.params)
+        for name, player in fresh.players.items()
     )
     if not fits or not old.alive:
         return fresh
     players = {
-        player: _carry_player(getattr(old, player), getattr(fresh, player))
-        for player in ('generator', 'discriminator')
+        name: _carry_player(old.players[name], player)
+        for name, player in fresh.players.items()
     }
     memory = {
         name: old.memory[name] if _alike(
@@ -286,8 +284,8 @@ def carry(old, fresh):
         for name, value in fresh.memory.items()
     }
     return fresh.replace(
-        **players, memory=memory, step=old.step, position=old.position,
-        ema_params=old.ema_params, ema_stats=old.ema_stats,
+        players=players, memory=memory, step=old.step,
+        position=old.position, averages=old.averages,
     )
 
 

@@ -23,7 +23,10 @@ class Output(NamedTuple):
     """What every discriminator returns.
 
     Attributes:
-        logits: [B] float32, never probabilities.
+        logits: [B] float32, never probabilities; or a map of them [B, ...],
+            each about a part of the sample, whose mean over the batch and the
+            map is what losses take. For people a sample's logit is the mean of
+            its map.
         features: [B, F], the last hidden layer.
         class_logits: [B, num_classes] float32, or None.
     """

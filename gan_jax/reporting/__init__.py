@@ -29,16 +29,16 @@ def comparison(workdirs):
     return page.of_runs([gathering.gather(workdir) for workdir in workdirs])
 
 
-def leave(workdir, gan, state, dataset, say):
+def leave(workdir, algorithm, state, dataset, say):
     """Write the page of a run that has just ended; never fail it.
 
     Args:
         workdir: folder of the run.
-        gan, state, dataset: of the run, in memory.
+        algorithm, state, dataset: of the run, in memory.
         say: function of a line.
     """
     try:
-        looked = looking.look(gan, state, dataset)
+        looked = looking.look(algorithm, state, dataset)
         text = page.of_run(gathering.gather(workdir), looked)
         save(workdir / NAME, text)
         say(f'Report    {workdir / NAME}')

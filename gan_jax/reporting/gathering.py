@@ -112,7 +112,7 @@ def gather(workdir):
             'holds no line that can be read'
         )
     starts = [d for d in _json(workdir / 'environment.json', []) if _told(d)]
-    data = _json(workdir / 'data.json', {})
+    data = [d for d in _json(workdir / 'data.json', {}).values() if _told(d)]
     samples = _pictures(workdir / 'samples')
     shown = masking.mask(str(workdir))
     return Run(
@@ -120,7 +120,7 @@ def gather(workdir):
         name=shown.rstrip('/').rsplit('/', 1)[-1],
         config=masking.mask_values(config),
         overrides=_overrides(starts, config),
-        data=data,
+        data=data[0] if data else {},
         starts=starts,
         records=records,
         damaged=damaged,

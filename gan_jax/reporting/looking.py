@@ -4,11 +4,8 @@ The samples of seeds 0 to 255 are judged by D, one by one, and those of seeds 0
 to 63 are laid beside the training images that they are nearest to.
 """
 
-import functools
 from typing import Any, NamedTuple, Optional
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import build
@@ -62,33 +59,32 @@ class Looked(NamedTuple):
     why: dict = {}
 
 
-def look(gan, state, dataset=None, why=''):
+def look(algorithm, state, dataset=None, why=''):
     """Sample a run's networks and judge what they give.
 
     Args:
-        gan: `game.GAN`.
-        state: `game.GANState` of NumPy arrays.
+        algorithm: the value that trained.
+        state: `algorithm.TrainState` of NumPy arrays.
         dataset: `sources.Dataset` that it was trained on, or None.
         why: words for a missing data set.
 
     Returns:
         `Looked`.
     """
-    samples = sampling.sample(gan, state, range(JUDGED))
+    samples = sampling.sample(algorithm, state, range(JUDGED))
     if samples.ndim == 2:
         why = 'Points are shown all together above, not one by one.'
         return Looked(int(state.step), why={'scored': why, 'pairs': why})
     images = writer.to_uint8(samples)
     looked, missing = Looked(int(state.step)), {}
-    if gan.baseline:
+    if algorithm.monitors is None:
         missing['scored'] = (
-            f'A run of the baseline {gan.baseline} has no discriminator to '
-            'score by.'
+            f'A run {algorithm.moves} has no discriminator to score by.'
         )
     else:
-        looked = looked._replace(
-            scored=by_score(images, judge(gan, state, samples))
-        )
+        looked = looked._replace(scored=by_score(
+            images, algorithm.monitors.scores(state, samples)
+        ))
     if dataset is None:
         missing['pairs'] = why
     else:
@@ -121,47 +117,6 @@ def by_score(images, scores):
     }
 
 
-def judge(gan, state, samples):
-    """Give D's logit of each sample by itself; energies are negated.
-
-    Running statistics stand for those of a batch, a packed D judges copies of
-    the sample, and a D that is told classes is told the one asked for.
-
-    Args:
-        gan: `game.GAN` with a discriminator.
-        state: `game.GANState`.
-        samples: float [N, ...] of seeds 0 to N - 1, N a multiple of
-            `sampling.BATCH`.
-
-    Returns:
-        float64 [N], high is real.
-    """
-    player = state.discriminator
-    variables = jax.device_put({'params': player.params, **player.stats})
-    labels = np.arange(len(samples)) % max(gan.num_classes, 1)
-    logits = np.concatenate([
-        np.asarray(_logits(
-            gan, variables, samples[n:n + sampling.BATCH],
-            labels[n:n + sampling.BATCH],
-        )) for n in range(0, len(samples), sampling.BATCH)
-    ]).astype(np.float64)
-    return -logits if gan.loss.energies else logits
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _logits(gan, variables, samples, labels):
-    tuples = jnp.tile(samples, (1,) * (samples.ndim - 1) + (gan.packing,))
-
-    def one(image, label):
-        given = {'labels': label[None]} if gan.num_classes else {}
-        found = gan.discriminator.apply(
-            variables, image[None], train=False, **given
-        )
-        return found.logits[0].astype(jnp.float32)
-
-    return jax.vmap(one)(tuples, labels)
-
-
 def _neighbours(samples, training):
     """Lay samples beside the training images that are nearest by pixels."""
     size = int(np.prod(training.shape[1:]))
@@ -189,12 +144,12 @@ def restore(workdir):
         `Looked`; what cannot be had is told in it.
     """
     try:
-        gan, state = sampling.load(workdir)
+        algorithm, state = sampling.load(workdir)
     except (errors.UserError, OSError, TypeError, ValueError) as error:
         why = f'The networks cannot be restored: {_line(error)}.'
         return Looked(why={'scored': why, 'pairs': why})
     dataset, why = _data_of(workdir)
-    return look(gan, state, dataset, why)
+    return look(algorithm, state, dataset, why)
 
 
 def _data_of(workdir):
@@ -202,7 +157,7 @@ def _data_of(workdir):
     told = sampling.load_data(workdir)
     try:
         sampling.check_data(workdir)
-        dataset = build.dataset(sampling.load_config(workdir))
+        dataset = build.dataset(sampling.load_data_config(workdir))
     except (errors.UserError, OSError, ImportError) as error:
         return None, f'The training images are not at hand: {_line(error)}.'
     shape, count = list(dataset.images.shape[1:]), len(dataset.images)

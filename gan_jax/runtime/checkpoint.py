@@ -15,9 +15,6 @@ from gan_jax.runtime import parallel
 
 MAX_FAILURES = 3  # saves that may fail in a row
 ROOM = 2**20  # bytes that a save takes beside the state's own
-# Fields of a state that version 1 of the format had not, and what they are
-# where a state of that version is read.
-CAME_WITH_VERSION_2 = {'alive': np.True_}
 
 
 class Checkpoints:
@@ -233,29 +230,24 @@ class Checkpoints:
                 f'{self.steps()}'
             )
         folder = self._folder / str(step)
-        if not self._is_whole(step):  # of before manifests, so of version 1
-            try:
-                return self._read(step, abstract_state, 1)
-            except errors.DamagedError:  # or its manifests are lost
-                return self._read(step, abstract_state, manifest.VERSION)
+        if not self._is_whole(step):  # its manifests are lost
+            return self._read(step, abstract_state)
         try:
             vouched = manifest.verify(folder)
         except ValueError as error:
             raise errors.DamagedError(
                 f'checkpoint {folder} is damaged: it {error}'
             ) from error
-        asked = _of_version(vouched['version'], abstract_state)
-        _check_form(folder, vouched.get('state'), asked)
-        return self._read(step, abstract_state, vouched['version'])
+        _check_form(folder, vouched.get('state'), abstract_state)
+        return self._read(step, abstract_state)
 
-    def _read(self, step, abstract_state, version):
-        """Let Orbax restore a step of a version of the format."""
+    def _read(self, step, abstract_state):
+        """Let Orbax restore a step."""
         target = jax.tree.map(
-            lambda x: np.zeros(x.shape, x.dtype),
-            _of_version(version, abstract_state),
+            lambda x: np.zeros(x.shape, x.dtype), abstract_state
         )
         try:
-            state = self._manager.restore(
+            return self._manager.restore(
                 step, args=ocp.args.StandardRestore(target)
             )
         except Exception as error:  # Orbax and its stores raise many kinds.
@@ -264,9 +256,6 @@ class Checkpoints:
                 f'checkpoint {self._folder / str(step)} cannot be restored: '
                 f'{reason[0]}'
             ) from error
-        if version == 1:
-            state = abstract_state.replace(**state, **CAME_WITH_VERSION_2)
-        return state
 
     def restore_newest(self, abstract_state):
         """Read the newest state that is whole; a line tells of each other.
@@ -348,16 +337,6 @@ class Checkpoints:
             except Exception:  # Orbax raises a failed save again.
                 if not self._failures:
                     raise
-
-
-def _of_version(version, state):
-    """Give a state in the form that a version of the format has."""
-    if version > 1:
-        return state
-    return {
-        name: value for name, value in vars(state).items()
-        if name not in CAME_WITH_VERSION_2
-    }
 
 
 def form(state):

@@ -8,7 +8,7 @@ import functools
 import math
 import os
 import pathlib
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 import zlib
 
 from flax import jax_utils
@@ -19,6 +19,7 @@ import numpy as np
 
 from gan_jax import errors
 from gan_jax import keys
+from gan_jax.algorithms import algorithm
 
 AXIS = 'devices'
 HEARTBEAT = 30  # seconds without a sign of life after which a host is lost
@@ -47,19 +48,7 @@ class Constants(NamedTuple):
     number: Any
 
 
-class Across(NamedTuple):
-    """What a step may ask of all devices together.
-
-    Attributes:
-        mean: average of a pytree over devices.
-        gather: [b, ...] of each device -> [B, ...] of all, in their order.
-    """
-
-    mean: Callable
-    gather: Callable
-
-
-ACROSS = Across(
+ACROSS = algorithm.Across(
     mean=lambda tree: jax.lax.pmean(tree, AXIS),
     gather=lambda array: jax.lax.all_gather(array, AXIS, tiled=True),
 )
@@ -237,6 +226,13 @@ def steps_per_call(cadences, convolutional, bytes_per_step=0):
     return next(s for s in range(most, 0, -1) if common % s == 0)
 
 
+def largest_call(num_steps):
+    """Return the largest number of steps of a call that divides `num_steps`."""
+    return next(
+        s for s in range(MAX_STEPS_PER_CALL, 0, -1) if num_steps % s == 0
+    )
+
+
 def replicate(tree):
     """Copy a pytree to each local device, with a leading device axis."""
     # The axis name must be pmap's, or its first and second call differ in
@@ -258,11 +254,12 @@ def is_true(flag):
     return bool(np.asarray(flag.addressable_data(0)).all())
 
 
-def split(fed):
+def split(fed, axis=2):
     """Deal this host's part of batches to its devices.
 
     Args:
         fed: pytree of [S, K, b, ...] arrays; b are the host's `places`.
+        axis: of b, where others come before it.
 
     Returns:
         pytree of [local devices, S, K, b / local devices, ...].
@@ -270,9 +267,10 @@ def split(fed):
     local = jax.local_device_count()
 
     def deal(array):
-        s, k, batch, *rest = array.shape
-        shared = array.reshape(s, k, local, batch // local, *rest)
-        return np.ascontiguousarray(np.moveaxis(shared, 2, 0))
+        *before, batch = array.shape[:axis + 1]
+        rest = array.shape[axis + 1:]
+        shared = array.reshape(*before, local, batch // local, *rest)
+        return np.ascontiguousarray(np.moveaxis(shared, axis, 0))
 
     return jax.tree.map(deal, fed)
 
@@ -307,15 +305,19 @@ def constants(resident, hyperparams, key, batch_size):
     return one._replace(slots=jax.device_put(slots, sharding))
 
 
-def train_call(step, num_steps, convolutional=True):
+def train_call(step, num_steps, convolutional=True, members=None):
     """Compile `num_steps` steps on all devices into one call.
 
     Args:
         step: (state, constants, fed, key, across) -> (state, metrics), one
-            step on one device; `fed` is what the feed gives, [K, b, ...], and
-            `across` an `Across`.
+            step on one device; `fed` is what the feeds give, [K, b, ...], and
+            `across` an `algorithm.Across`.
         num_steps: S, steps a call.
         convolutional: whether a network convolves.
+        members: where several runs of one program are made at once, the
+            `Constants` whose leaves say which of the constants have an axis of
+            members (0) and which all share (None). State and fed have one,
+            [devices, members, ...] and [devices, S, members, ...].
 
     Returns:
         Function of (state, constants, fed [local devices, S, K, b, ...]), all
@@ -323,12 +325,18 @@ def train_call(step, num_steps, convolutional=True):
         state is donated. It has `lower`, as `jax.jit` does.
     """
 
-    def call(state, constants, fed):
+    def one(state, constants, fed):
         key = jax.random.wrap_key_data(constants.key_data)
         key = key if convolutional else quick(key)
+        return step(state, constants, fed, key, ACROSS)
+
+    if members is not None:
+        one = jax.vmap(one, (0, members, 0))
+
+    def call(state, constants, fed):
 
         def body(state, fed):
-            return step(state, constants, fed, key, ACROSS)
+            return one(state, constants, fed)
 
         if num_steps == 1:
             return body(state, jax.tree.map(lambda array: array[0], fed))
@@ -355,6 +363,24 @@ def compile_call(call, convolutional, *args):
         return call
     options = compiler_options(convolutional)
     return call.lower(*args).compile(compiler_options=options)
+
+
+def repeat(step, state, count):
+    """Make a number of steps that is known when the program runs.
+
+    Args:
+        step: state -> (state, metrics).
+        state: pytree.
+        count: int32.
+
+    Returns:
+        (state, metrics of the last step), 0 where none is made.
+    """
+    forms = jax.eval_shape(step, state)[1]
+    metrics = jax.tree.map(lambda form: jnp.zeros(form.shape), forms)
+    return jax.lax.fori_loop(
+        0, count, lambda number, carry: step(carry[0]), (state, metrics)
+    )
 
 
 def must_block():

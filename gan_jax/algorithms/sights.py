@@ -1,6 +1,6 @@
 """What the players are shown in one update: z, fakes, and D's view of images.
 
-Pure, like all of steps/; every draw belongs to a sample's slot.
+Pure, like all of algorithms/; every draw belongs to a sample's slot.
 """
 
 from typing import Any, Callable, FrozenSet, NamedTuple, Optional
@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax import augment
-from gan_jax.steps import game
-from gan_jax.steps import latents
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import game
+from gan_jax.algorithms import latents
 
 # What a key of one update is folded with, beside its split into z and noise.
 LABEL_KEY = 3
@@ -51,12 +52,12 @@ class Turn(NamedTuple):
     """What is fixed during one update of one player.
 
     Attributes:
-        gan: a `game.GAN`.
-        hyperparams: a `game.Hyperparams`.
-        state: the `game.GANState` that the update starts from.
+        gan: the algorithm: an `adversarial.Adversarial`, or another with the
+            attributes that are asked.
+        hyperparams: its hyper-parameters.
+        state: the `algorithm.TrainState` that the update starts from.
         key: PRNG key of this update.
-        mean: average of a pytree over devices.
-        gather: [b, ...] of this device -> [B, ...] of all, by slot.
+        across: `algorithm.Across`, of all devices.
         loop: (body, carry, parts) -> (carry, ...), over microbatches:
             `one_by_one` or `jax.lax.scan`.
         due: names of the lazy penalties that join this update, chosen by the
@@ -65,12 +66,11 @@ class Turn(NamedTuple):
             its own.
     """
 
-    gan: game.GAN
-    hyperparams: game.Hyperparams
-    state: game.GANState
+    gan: Any
+    hyperparams: Any
+    state: algorithm.TrainState
     key: jax.Array
-    mean: Callable = lambda tree: tree
-    gather: Callable = lambda array: array
+    across: algorithm.Across = algorithm.ALONE
     loop: Callable = one_by_one
     due: Optional[FrozenSet[str]] = None
     fakes: Optional[Fakes] = None
@@ -113,12 +113,15 @@ def sample_keys(turn, number, slots):
 def generate(turn, params, stats, z, slots, labels):
     """Apply G in training mode; returns (images, new stats)."""
     keys = sample_keys(turn, 0, slots) if turn.gan.g_dropout else None
-    return forward(turn.gan.generator, params, stats, z, labels, keys)
+    return algorithm.forward(
+        turn.gan.generator, (params, stats),
+        algorithm.Inputs(z, labels, keys=keys),
+    )
 
 
 def make_fakes(turn, slots, labels):
     """Generate, and keep what G's gradient will need; returns `Fakes`."""
-    player, z = turn.state.generator, draw_latents(turn, slots)
+    player, z = turn.state.players[game.G], draw_latents(turn, slots)
     images, pullback, stats = jax.vjp(
         lambda params: generate(
             turn, params, player.stats, z, slots, labels
@@ -156,7 +159,7 @@ def real_images(turn, images, slots):
     if gan.dequantize:
         key = jax.random.fold_in(turn.key, DEQUANTIZE_KEY)
         return augment.dequantize(images, key, slots)
-    return game.to_unit_range(images)
+    return algorithm.to_unit_range(images)
 
 
 def _view(turn, images, slots, *, fake):
@@ -216,9 +219,10 @@ def remind(turn, fakes, slots):
 
     shown = where(swap & filled, past, fakes)
     kept = where(swap | ~filled, fakes, past)
-    everywhere = turn.gather(places)
+    everywhere = turn.across.gather(places)
+    kept = turn.across.gather(kept)
     return shown, {
-        'images': history['images'].at[everywhere].set(turn.gather(kept)),
+        'images': history['images'].at[everywhere].set(kept),
         'filled': history['filled'].at[everywhere].set(True),
     }
 
@@ -228,12 +232,3 @@ def discriminator_keys(turn, sides, *, fake):
     if not turn.gan.d_dropout:
         return None
     return sample_keys(turn, 1 + fake, sides.slots)
-
-
-def forward(module, params, stats, inputs, labels, keys):
-    """Apply a module in training mode; returns (output, new stats)."""
-    given = {'labels': labels, 'keys': keys}
-    return module.apply(
-        {'params': params, **stats}, inputs, train=True, mutable=list(stats),
-        **{name: value for name, value in given.items() if value is not None},
-    )

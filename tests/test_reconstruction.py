@@ -21,10 +21,11 @@ from gan_jax import sampling
 from gan_jax import train
 from gan_jax.data import sources
 from gan_jax.networks import encoders
-from gan_jax.steps import adversarial
-from gan_jax.steps import baselines
-from gan_jax.steps import game
-from gan_jax.steps import sights
+from gan_jax import loop
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import reconstruction
+from gan_jax.algorithms import sights
+from gan_jax.algorithms.reconstruction import DECODER, ENCODER
 
 
 def configure(name, **changes):
@@ -39,17 +40,15 @@ def configure(name, **changes):
 
 def start(config, count=8, shape=(4, 4, 1)):
     """Give (gan, state, batch, step) of a config."""
-    gan = build.gan(config, shape, num_classes=5, num_images=40)
-    state = game.init(gan, jax.random.key(0), shape)
-    batch = game.Batch(
-        images=helpers.random_images(count, shape)[None],
-        labels=None, slots=jnp.arange(count),
-        numbers=jnp.arange(3, 3 + count)[None] if (
-            config.baseline.name == 'glo') else None,
+    forms = build.form(shape, num_classes=5, count=40)
+    gan = build.algorithm(config, forms)
+    hyperparams = build.hyperparams(config)
+    state = gan.init(jax.random.key(0), build.shapes(forms), hyperparams)
+    batch = helpers.real_batch(
+        helpers.random_images(count, shape)[None],
+        numbers=jnp.arange(3, 3 + count)[None],
     )
-    step = jax.jit(functools.partial(
-        adversarial.train_step, gan, build.hyperparams(config)
-    ))
+    step = jax.jit(functools.partial(gan.train_step, hyperparams))
     return gan, state, batch, step
 
 
@@ -62,10 +61,10 @@ def test_autoencoder_goes_down_its_own_error(name, options):
         **{f'baseline.{k}': v for k, v in options.items()},
     })
     gan, state, batch, step = start(config)
-    images = game.to_unit_range(batch.images[0])
+    images = algorithm.to_unit_range(batch.sources['real'].images[0])
 
     def loss(g_params, d_params):
-        codes = gan.discriminator.apply(
+        codes = gan.encoder.apply(
             {'params': d_params}, images, train=True
         )
         made = gan.generator.apply({'params': g_params}, codes, train=True)
@@ -74,20 +73,20 @@ def test_autoencoder_goes_down_its_own_error(name, options):
         ).mean()
 
     value, grads = jax.value_and_grad(loss, (0, 1))(
-        state.generator.params, state.discriminator.params
+        state.players[DECODER].params, state.players[ENCODER].params
     )
     new, metrics = step(state, batch, jax.random.key(1))
     np.testing.assert_allclose(metrics['g/loss'], value, rtol=1e-5)
     decay = 0.1  # of the EMA at the first step
-    chex.assert_trees_all_close(new.ema_params, jax.tree.map(
+    chex.assert_trees_all_close(new.averages[DECODER].params, jax.tree.map(
         lambda old, moved: decay * old + (1 - decay) * moved,
-        state.ema_params, new.generator.params,
+        state.averages[DECODER].params, new.players[DECODER].params,
     ), atol=1e-7)
     for player, tx, grad in (
-            (new.generator, gan.g_tx, grads[0]),
-            (new.discriminator, gan.d_tx, grads[1])):
-        before = (state.generator if player is new.generator
-                  else state.discriminator)
+            (new.players[DECODER], gan.g_tx, grads[0]),
+            (new.players[ENCODER], gan.d_tx, grads[1])):
+        before = (state.players[DECODER] if player is new.players[DECODER]
+                  else state.players[ENCODER])
         direction, _ = tx.update(grad, before.opt_state, before.params)
         expected = jax.tree.map(
             lambda p, d: p - 2e-4 * d, before.params, direction
@@ -103,9 +102,9 @@ def test_vae_minimises_minus_the_evidence_bound_less_a_constant():
         16 / (2 * 0.7**2) * metrics['g/reconstruction'] + 3 * metrics['d/kl']
     )
     np.testing.assert_allclose(metrics['g/loss'], expected, rtol=1e-6)
-    outputs = gan.discriminator.apply(
-        {'params': state.discriminator.params},
-        game.to_unit_range(batch.images[0]), train=True,
+    outputs = gan.encoder.apply(
+        {'params': state.players[ENCODER].params},
+        algorithm.to_unit_range(batch.sources['real'].images[0]), train=True,
     )
     kl = reconstructions.kl_from_standard_normal(
         outputs[:, :3], outputs[:, 3:]
@@ -123,17 +122,17 @@ def test_codes_of_a_vae_have_its_mean_and_deviation():
     turn = sights.Turn(
         gan, build.hyperparams(config), state, jax.random.key(0)
     )
-    codes, kl = baselines.vae(turn, outputs, jnp.arange(20_000))
+    codes, kl = reconstruction.vae(turn, outputs, jnp.arange(20_000))
     np.testing.assert_allclose(codes.mean(0), mean, atol=0.08)
     np.testing.assert_allclose(codes.std(0), deviation, rtol=0.03)
     assert kl.shape == (20_000,)
-    images = batch.images[0]
-    whole = gan.discriminator.apply(
-        {'params': state.discriminator.params}, game.to_unit_range(images),
-        train=False,
+    images = batch.sources['real'].images[0]
+    whole = gan.encoder.apply(
+        {'params': state.players[ENCODER].params},
+        algorithm.to_unit_range(images), train=False,
     )
     np.testing.assert_array_equal(
-        baselines.encode(gan, state, images), whole[:, :3]
+        gan.encode(state, images), whole[:, :3]
     )
 
 
@@ -155,11 +154,11 @@ def test_only_the_codes_of_the_batch_move_and_stay_in_the_ball():
         'd_optimizer.name': 'sgd', 'd_optimizer.learning_rate': 50.0,
     })
     _, state, batch, step = start(config)
-    before = np.asarray(state.discriminator.params['codes'])
+    before = np.asarray(state.players[ENCODER].params['codes'])
     np.testing.assert_allclose(np.linalg.norm(before, axis=1), 1, rtol=1e-5)
     for _ in range(20):
         state, metrics = step(state, batch, jax.random.key(1))
-    after = np.asarray(state.discriminator.params['codes'])
+    after = np.asarray(state.players[ENCODER].params['codes'])
     moved = np.abs(after - before).max(1) > 1e-6
     assert moved.tolist() == [3 <= n < 11 for n in range(40)]
     assert (np.linalg.norm(after, axis=1) <= 1 + 1e-6).all()
@@ -186,7 +185,8 @@ def test_microbatches_change_nothing_but_rounding(name):
         states[0].memory, states[1].memory, atol=1e-5
     )
     chex.assert_trees_all_close(
-        states[0].generator.params, states[1].generator.params, atol=1e-4
+        states[0].players[DECODER].params, states[1].players[DECODER].params,
+        atol=1e-4,
     )
 
 
@@ -202,21 +202,21 @@ def test_fitted_latents_have_the_moments_of_codes():
         'second': jnp.float32(covariance + np.outer(mean, mean)),
     }
     z = jax.random.normal(jax.random.key(0), (100_000, 3))
-    codes = np.asarray(game.like_codes(gan, state, z))
+    codes = np.asarray(gan.codes(gan.weights(state, 'raw'), z))
     np.testing.assert_allclose(codes.mean(0), mean, atol=0.02)
     np.testing.assert_allclose(
         np.cov(codes.T), covariance, atol=0.02, rtol=0.02
     )
     plain = gan._replace(latent='gaussian')
-    assert (game.like_codes(plain, state, z) == z).all()
+    assert (plain.codes(plain.weights(state, 'raw'), z) == z).all()
 
 
 def test_moments_are_those_of_the_codes_seen():
     config = configure('autoencoder')
     gan, state, batch, step = start(config)
-    images = game.to_unit_range(batch.images[0])
-    codes = np.asarray(gan.discriminator.apply(
-        {'params': state.discriminator.params}, images, train=True
+    images = algorithm.to_unit_range(batch.sources['real'].images[0])
+    codes = np.asarray(gan.encoder.apply(
+        {'params': state.players[ENCODER].params}, images, train=True
     ))
     new, _ = step(state, batch, jax.random.key(1))
     share = 0.9  # of the new, at the first step
@@ -240,21 +240,21 @@ def test_autoencoder_of_points_learns_a_plane(tmp_path):
     config.batch_size = 64
     run = train.train(config, tmp_path)
     points = build.dataset(config).images
-    made = sampling.reconstruct(run.gan, run.state, points[:500])
+    made = sampling.reconstruct(run.algorithm, run.state, points[:500])
     assert np.square(made - points[:500]).mean() < 0.05 * points.var()
 
 
 def test_pictures_are_of_held_out_images():
     config = configure('vae', **{'data.test_share': 0.2})
-    dataset = build.dataset(config)
-    gan = build.gan(config, dataset.images.shape[1:])
-    shown = train._unseen(config, gan, dataset)
+    datasets = build.datasets(config)
+    algorithm = build.algorithm(config, build.forms(datasets))
+    shown = loop._examples(loop.Parts(
+        config, datasets, {}, algorithm, *[None] * 3
+    ))['held_out']
     held_out = sources.load(build.request(config)._replace(split='test'))
     rows = {image.tobytes() for image in held_out.images}
     assert len(shown) == 100
     assert all(image.tobytes() in rows for image in shown)
-    config.sample_every = 0
-    assert train._unseen(config, gan, dataset) is None
 
 
 def test_run_leaves_reconstructions_and_samples_from_its_folder(tmp_path):
@@ -275,9 +275,9 @@ def test_codes_of_a_run_come_back(tmp_path):
     config = configure('glo', latent='fitted')
     run = train.train(config, tmp_path, images=helpers.random_images(32))
     gan, state = sampling.load(tmp_path)
-    assert state.discriminator.params['codes'].shape == (32, 3)
+    assert state.players[ENCODER].params['codes'].shape == (32, 3)
     assert (sampling.sample(gan, state, range(3)) == run.sample(range(3))).all()
-    with pytest.raises(errors.ConfigError, match='no encoder'):
+    with pytest.raises(errors.ConfigError, match='without an encoder'):
         sampling.reconstruct(gan, state, helpers.random_images(2))
 
 
@@ -287,9 +287,9 @@ def test_given_codes_say_class_angle_and_scale():
     turn = sights.Turn(
         gan, build.hyperparams(config), state, jax.random.key(0)
     )
-    images = game.to_unit_range(batch.images[0])
+    images = algorithm.to_unit_range(batch.sources['real'].images[0])
     labels = jnp.arange(8) % 5
-    posed, codes = baselines.pose(turn, images, batch.slots, labels)
+    posed, codes = reconstruction.pose(turn, images, batch.sample_index, labels)
     assert codes.shape == (8, 7)
     assert (codes[:, :5].argmax(1) == labels).all()
     np.testing.assert_allclose(codes[:, :5].sum(1), 1)
@@ -297,8 +297,8 @@ def test_given_codes_say_class_angle_and_scale():
     np.testing.assert_allclose(posed, expected, atol=1e-6)
     assert np.ptp(codes[:, 5:], axis=0).min() > 0.5
     reverse = jnp.arange(8)[::-1]  # whatever the place in the batch
-    again, _ = baselines.pose(
-        turn, images[reverse], batch.slots[reverse], labels[reverse]
+    again, _ = reconstruction.pose(
+        turn, images[reverse], batch.sample_index[reverse], labels[reverse]
     )
     np.testing.assert_allclose(again[reverse], posed, atol=1e-6)
 
@@ -306,7 +306,7 @@ def test_given_codes_say_class_angle_and_scale():
 def test_seeds_sample_given_codes_evenly():
     gan, state, _, _ = start(configure('given'))
     z = jax.random.normal(jax.random.key(0), (20_000, 7))
-    codes = np.asarray(game.like_codes(gan, state, z))
+    codes = np.asarray(gan.codes(gan.weights(state, 'raw'), z))
     np.testing.assert_allclose(codes[:, :5].mean(0), 0.2, atol=0.02)
     for pose in codes[:, 5:].T:
         np.testing.assert_allclose(
@@ -361,9 +361,9 @@ def test_what_does_not_fit_is_refused(changes, message):
 @pytest.mark.parametrize('name', ['autoencoder', 'given', 'glo', 'vae'])
 def test_decoder_is_the_generator_of_dcgan(name):
     made = [
-        build.gan(
-            recipe.load(ROOT / 'configs' / f'{stem}.py'), (32, 32, 1),
-            num_classes=10, num_images=2,
+        build.algorithm(
+            recipe.load(ROOT / 'configs' / f'{stem}.py'),
+            build.form((32, 32, 1), num_classes=10, count=2),
         ).generator for stem in (name, 'dcgan')
     ]
     assert made[0] == made[1]

@@ -7,6 +7,7 @@ import pytest
 import helpers
 from gan_jax import train
 from gan_jax.runtime import parallel
+from gan_jax.algorithms.game import D, G
 
 IMAGES = helpers.random_images()
 
@@ -88,8 +89,8 @@ def test_wgan_gives_the_critic_more_updates_in_some_steps(tmp_path):
     config = GAMES['wgan']
     state = trained(config, tmp_path)
     # Steps 0, 1 and 4 have 6 critic updates each, steps 2, 3 and 5 have 2.
-    assert int(state.discriminator.opt_state.count) == 3 * 6 + 3 * 2
-    assert int(state.generator.opt_state.count) == 6
+    assert int(state.players[D].opt_state.count) == 3 * 6 + 3 * 2
+    assert int(state.players[G].opt_state.count) == 6
     assert int(state.position) == 3 * 6 + 3 * 2
     assert int(state.step) == 6
 
@@ -101,7 +102,7 @@ def test_bursts_and_scanned_steps_go_together(every, tmp_path):
     state = trained(config, tmp_path)
     bursts = {0, 3, 6, 9} if every else {0}
     updates = 12 + 5 * len(bursts)
-    assert int(state.discriminator.opt_state.count) == updates
+    assert int(state.players[D].opt_state.count) == updates
 
 
 @pytest.mark.parametrize('name', helpers.cases(
@@ -147,6 +148,6 @@ def test_adaptive_convolutions_on_cpu_call_one_player_at_a_time(tmp_path):
     config.schedule.d_threshold = 99.0
     config.schedule.g_threshold = -99.0
     state = trained(config, tmp_path)
-    assert int(state.discriminator.opt_state.count) == 0
-    assert int(state.generator.opt_state.count) == int(state.step) == 4
+    assert int(state.players[D].opt_state.count) == 0
+    assert int(state.players[G].opt_state.count) == int(state.step) == 4
     assert int(state.position) == 12

@@ -9,13 +9,14 @@ import pytest
 import helpers
 from conftest import ROOT
 from gan_jax import errors
+from gan_jax import loop
 from gan_jax import losses
-from gan_jax import non_finite
+from gan_jax import nan_guard
 from gan_jax import regularizers
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.data import sources
-from gan_jax.steps import updates
+from gan_jax.algorithms import updates
 
 BAD_STEP = 3  # state.step in the step that goes wrong, which is the fourth
 
@@ -127,7 +128,7 @@ def test_every_schedule_stops(
         run(tmp_path, config)
     _, state = sampling.load(tmp_path)
     assert int(state.step) == BAD_STEP
-    assert not non_finite.first_bad(state)
+    assert not nan_guard.first_bad(state)
 
 
 def test_data_are_named(tmp_path, monkeypatch):
@@ -149,7 +150,7 @@ def test_parameters_that_left_the_numbers_are_not_saved(tmp_path):
     config.loss.name, config.loss.c = 'least_squares', 1e6
     with pytest.raises(errors.NonFiniteError) as caught:
         run(tmp_path, config)
-    assert str(caught.value).startswith('generator/params/Dense_0/')
+    assert str(caught.value).startswith('players/generator/params/Dense_0/')
     assert 'is not finite at step 1; no step is saved' in str(caught.value)
     assert not list((tmp_path / 'checkpoints').iterdir())
 
@@ -157,13 +158,13 @@ def test_parameters_that_left_the_numbers_are_not_saved(tmp_path):
 def test_rollback_goes_on_with_other_noise(broken, tmp_path, monkeypatch):
     whole = run(tmp_path / 'whole', config_of(8, checkpoint_every=2)).state
     seen = broken('generator')
-    key = train._key
+    key = loop._key
 
     def first_alone(config, rollbacks):
         seen['on'] = not rollbacks
         return key(config, rollbacks)
 
-    monkeypatch.setattr(train, '_key', first_alone)
+    monkeypatch.setattr(loop, '_key', first_alone)
     config = config_of(8, checkpoint_every=2, log_every=1, on_nan='rollback')
     rolled = run(tmp_path / 'run', config).state
     (past,) = json.loads((tmp_path / 'run' / 'rollbacks.json').read_text())

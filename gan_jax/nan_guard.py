@@ -11,8 +11,8 @@ import numpy as np
 
 from gan_jax import errors
 from gan_jax.runtime import parallel
-from gan_jax.steps import adversarial
-from gan_jax.steps import culprit
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import nan_trace
 
 
 def check_metrics(metrics, state, programs, checkpoints, *, keep):
@@ -22,20 +22,20 @@ def check_metrics(metrics, state, programs, checkpoints, *, keep):
         metrics: of the call; None before the first.
         state: replicated, after that call or after one more. Used up where
             this raises.
-        programs: the `programs.Programs` that made it.
+        programs: the `dispatch.Dispatch` that made it.
         checkpoints: `checkpoint.Checkpoints`.
         keep: whether to save the state from before that number.
 
     Raises:
         errors.NonFiniteError: naming the first such number.
     """
-    if metrics is None or parallel.is_true(metrics[adversarial.ALIVE]):
+    if metrics is None or parallel.is_true(metrics[algorithm.ALIVE]):
         return
     before = parallel.unreplicate(state)
     step = int(before.step)
     notes = programs.look_again(state, step, int(before.position))
     bad = [(name, value) for name, value in notes if not math.isfinite(value)]
-    names = [name for name, _ in bad if name.startswith(culprit.PARAMETER)]
+    names = [name for name, _ in bad if name.startswith(nan_trace.PARAMETER)]
     what = 'a number that is finite when the step is made again was not'
     if bad:
         what = f'{bad[0][0]} is {bad[0][1]}'
@@ -51,7 +51,7 @@ def check_state(state, checkpoints):
     """Refuse to save a state with a value that is not finite.
 
     Args:
-        state: `game.GANState` of NumPy arrays.
+        state: `algorithm.TrainState` of NumPy arrays.
         checkpoints: `checkpoint.Checkpoints`.
 
     Raises:

@@ -1,6 +1,6 @@
 """One update of one player: forward, penalties, gradient, optimizer.
 
-Pure, like all of steps/; means over devices reach it as a function.
+Pure, like all of algorithms/; means over devices reach it as a function.
 """
 
 import functools
@@ -12,8 +12,9 @@ from gan_jax import augment
 from gan_jax import labels as labels_lib
 from gan_jax import regularizers
 from gan_jax import transforms
-from gan_jax.steps import game
-from gan_jax.steps import sights
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import sights
+from gan_jax.algorithms.game import D, G
 
 
 def discriminator_update(turn, images, slots, labels=None):
@@ -29,10 +30,10 @@ def discriminator_update(turn, images, slots, labels=None):
         labels: [b] int32, or None.
 
     Returns:
-        (`game.GANState` with a new discriminator, metrics).
+        (`algorithm.TrainState` with a new discriminator, metrics).
     """
     gan, state = turn.gan, turn.state
-    player, generator = state.discriminator, state.generator
+    player, generator = state.players[D], state.players[G]
 
     def make(slots, labels):
         if turn.fakes is not None:
@@ -58,14 +59,14 @@ def discriminator_update(turn, images, slots, labels=None):
         )
         return jax.grad(objective, has_aux=True)(player.params)
 
-    grads, (stats, metrics) = turn.mean(
+    grads, (stats, metrics) = turn.across.mean(
         over_microbatches(
             turn, gradients, player.stats, (images, slots, labels)
         )
     )
     metrics['d/grad_norm'] = norm(grads)
     player = _descend_discriminator(turn, player, grads, stats)
-    memory = _remember(turn, 'discriminator', player, metrics)
+    memory = _remember(turn, D, player, metrics)
     if gan.loss.memory is not None:
         memory['loss'], more = gan.loss.memory.update(
             memory['loss'], metrics['d/real_logits'],
@@ -79,7 +80,8 @@ def discriminator_update(turn, images, slots, labels=None):
         )
     if gan.history:
         memory['history'] = history
-    return state.replace(discriminator=player, memory=memory), metrics
+    state = algorithm.replace_player(state, D, player)
+    return state.replace(memory=memory), metrics
 
 
 def generator_update(turn, images, slots, labels=None):
@@ -96,10 +98,10 @@ def generator_update(turn, images, slots, labels=None):
         labels: [b] int32, or None.
 
     Returns:
-        (`game.GANState` with a new generator and EMA, metrics).
+        (`algorithm.TrainState` with a new generator and EMA, metrics).
     """
     gan, state = turn.gan, turn.state
-    player = state.generator
+    player = state.players[G]
 
     def gradients(stats, images, slots, labels):
         def objective(params, fakes, z):
@@ -125,7 +127,7 @@ def generator_update(turn, images, slots, labels=None):
                 real=real, fake=fake, z=z, slots=sides.slots, z_slots=slots,
                 labels=labels,
             )
-            total, penalties = _penalties(turn, 'generator', context)
+            total, penalties = _penalties(turn, G, context)
             return loss + total if penalties else loss, {
                 'g/loss': loss, **penalties
             }
@@ -147,7 +149,7 @@ def generator_update(turn, images, slots, labels=None):
         through, = pullback(slopes)
         return jax.tree.map(jnp.add, own, through), (new_stats, metrics)
 
-    grads, (stats, metrics) = turn.mean(
+    grads, (stats, metrics) = turn.across.mean(
         over_microbatches(
             turn, gradients, player.stats, (images, slots, labels)
         )
@@ -157,28 +159,12 @@ def generator_update(turn, images, slots, labels=None):
         player, gan.g_tx, grads,
         rate(turn.hyperparams.g_learning_rate, gan.g_schedule, state), stats,
     )
-    return average_generator(turn, state.replace(
-        generator=player, memory=_remember(turn, 'generator', player, metrics)
-    )), metrics
-
-
-def average_generator(turn, state):
-    """Move the EMA towards the generator that an update has just moved."""
+    memory = _remember(turn, G, player, metrics)
+    state = algorithm.replace_player(state, G, player)
     decay = transforms.ema_decay_at(state.step, turn.hyperparams.ema_decay)
-    player = state.generator
-    return state.replace(
-        ema_params=transforms.ema(state.ema_params, player.params, decay),
-        ema_stats=_average_stats(state.ema_stats, player.stats, decay),
-    )
-
-
-def _average_stats(average, new, decay):
-    """Move the EMA of BatchNorm's statistics; copy what is no average."""
-    return {
-        name: transforms.ema(average[name], value, decay)
-        if name in game.AVERAGED_STATS else value
-        for name, value in new.items()
-    }
+    return algorithm.average(
+        state.replace(memory=memory), (G,), decay
+    ), metrics
 
 
 def _discriminator_objective(turn, stats, sides, params):
@@ -186,12 +172,17 @@ def _discriminator_objective(turn, stats, sides, params):
     gan = turn.gan
     arguments = _loss_arguments(turn)
     if gan.treat_labels:
-        arguments['targets'] = labels_lib.draw(
+        targets = labels_lib.draw(
             jax.random.fold_in(turn.key, sights.LABEL_KEY),
             sides.slots,
             turn.hyperparams.label_treatment,
         )
     real, fake, new_stats = _judge(turn, params, stats, sides)
+    if gan.treat_labels:  # one for each sample, whatever its map of logits
+        shape = (-1,) + (1,) * (real.logits.ndim - 1)
+        arguments['targets'] = jax.tree.map(
+            lambda target: target.reshape(shape), targets
+        )
     loss = gan.loss.discriminator(real.logits, fake.logits, **arguments)
     metrics = {
         'd/loss': loss,
@@ -210,7 +201,7 @@ def _discriminator_objective(turn, stats, sides, params):
         real=real, fake=fake, z=sides.z, slots=sides.slots,
         z_slots=sides.z_slots, labels=sides.labels,
     )
-    total, penalties = _penalties(turn, 'discriminator', context)
+    total, penalties = _penalties(turn, D, context)
     return loss + total if penalties else loss, (
         new_stats, {**metrics, **penalties}
     )
@@ -224,15 +215,23 @@ def _judge(turn, params, stats, sides):
     fake = (sides.fake_images, sides.labels, keys(fake=True))
     if turn.gan.together:
         both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), real, fake)
-        output, stats = sights.forward(discriminator, params, stats, *both)
+        output, stats = _judge_one(discriminator, params, stats, *both)
         count = len(sides.real_images)
         return (
             jax.tree.map(lambda value: value[:count], output),
             jax.tree.map(lambda value: value[count:], output), stats,
         )
-    real, stats = sights.forward(discriminator, params, stats, *real)
-    fake, stats = sights.forward(discriminator, params, stats, *fake)
+    real, stats = _judge_one(discriminator, params, stats, *real)
+    fake, stats = _judge_one(discriminator, params, stats, *fake)
     return real, fake, stats
+
+
+def _judge_one(discriminator, params, stats, images, labels, keys):
+    """Pass images through D; returns (output, new stats)."""
+    return algorithm.forward(
+        discriminator, (params, stats),
+        algorithm.Inputs(images, labels, keys=keys),
+    )
 
 
 def _unroll(turn, sides):
@@ -245,21 +244,21 @@ def _unroll(turn, sides):
         Metz et al., Unrolled Generative Adversarial Networks,
         https://arxiv.org/abs/1611.02163, 2016.
     """
-    player = turn.state.discriminator
+    player = turn.state.players[D]
     for _ in range(turn.gan.unroll_steps):
         objective = functools.partial(
             _discriminator_objective, turn, player.stats, sides
         )
         grads, _ = jax.grad(objective, has_aux=True)(player.params)
         player = _descend_discriminator(
-            turn, player, turn.mean(grads), player.stats
+            turn, player, turn.across.mean(grads), player.stats
         )
     return player
 
 
 def _logits(turn, params, stats, sides, images, fake=True):
     """Give D's output and forget what its statistics would become."""
-    return sights.forward(
+    return _judge_one(
         turn.gan.discriminator, params, stats, images, sides.labels,
         sights.discriminator_keys(turn, sides, fake=fake),
     )[0]

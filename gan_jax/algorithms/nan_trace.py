@@ -3,8 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from gan_jax.steps import adversarial
-from gan_jax.steps import game
+from gan_jax.algorithms import algorithm
 
 # The order in which metrics of an update follow from each other; others lie
 # between.
@@ -13,35 +12,36 @@ FIRST, LAST = ['real_logits', 'fake_logits', 'loss'], ['grad_norm']
 PARAMETER = 'parameter '  # how the names of parameters begin
 
 
-def look(gan, hyperparams, state, batch, key, number, **options):
-    """Make a step as `adversarial.train_step` does and note all it gives.
+def trace(state, batch, across, play):
+    """Make a step and note all that it gives.
 
     Args:
-        gan, hyperparams, state, batch, key, options: as `train_step`, of the
-            state before the step.
-        number: unused, as the step's updates are numbered from 0.
+        state: `algorithm.TrainState` before the step.
+        batch: its `algorithm.Batch`.
+        across: `algorithm.Across`.
+        play: (note) -> the state after the step; note(player, number, state
+            after the update, metrics) is called after each update.
 
     Returns:
         (state, notes): {'0000 name': float32 scalar, ...} in the order in
         which one thing follows from another, each with its own value where it
         is a metric, else 0 or NaN where some of an array is not finite.
     """
-    del number
-    notes = [('the data', _flag(game.to_unit_range(batch.images)))]
-    for player in ('discriminator', 'generator'):
-        notes += _parameters(player, getattr(state, player).params)
+    notes = [
+        ('the data' if len(batch.sources) == 1 else f'the data {name}',
+         _flag(algorithm.to_unit_range(source.images)))
+        for name, source in batch.sources.items()
+    ]
+    for player in sorted(state.players):
+        notes += _parameters(player, state.players[player].params)
 
-    def note(player, number, before, after, metrics):
-        del before
+    def note(player, number, after, metrics):
         for name in sorted(metrics, key=_rank):
             notes.append((f'{name} in update {number + 1}', metrics[name]))
-        notes.extend(_parameters(player, getattr(after, player).params))
+        notes.extend(_parameters(player, after.players[player].params))
 
-    state, _ = adversarial.play(
-        gan, hyperparams, state, batch, key, note=note, **options
-    )
-    mean = options.get('mean', lambda tree: tree)
-    return state, mean({
+    state = play(note)
+    return state, across.mean({
         f'{place:04} {name}': jnp.float32(value)
         for place, (name, value) in enumerate(notes)
     })
@@ -60,5 +60,5 @@ def _parameters(player, params):
 
 
 def _flag(array):
-    """Give 0 where all of an array is finite, else NaN."""
+    """Return 0 where all of an array is finite, else NaN."""
     return jnp.where(jnp.isfinite(array).all(), 0.0, jnp.nan)

@@ -1,0 +1,258 @@
+"""What may be asked of the two players of a game beside training.
+
+For probes, diagnosis, checks before a run, features of D, reports and the lab;
+they know D and G by these functions alone.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import game
+from gan_jax.algorithms import latents
+from gan_jax.algorithms import sights
+from gan_jax.algorithms import updates
+from gan_jax.algorithms.game import D, G, pack
+
+CHUNK = 64  # samples judged at once
+CLASSES = 10  # at most, over which features that know the label are averaged
+
+
+class Monitors(NamedTuple):
+    """Questions to the players of an `adversarial.Adversarial`.
+
+    Attributes:
+        gan: that.
+    """
+
+    gan: Any
+
+    def sizes(self, state):
+        """Return the numbers of parameters, (G's, D's)."""
+        return tuple(algorithm.size(state.players[name]) for name in (G, D))
+
+    def judge_weights(self, state):
+        """Return the `algorithm.Weights` of D."""
+        return algorithm.weights_of(state.players[D])
+
+    def fresh_judge(self, key, shape):
+        """Return the `algorithm.Weights` of a D that has not been trained."""
+        return self.judge_weights(game.init(self.gan, key, shape))
+
+    @property
+    def sign(self):
+        """1 where D's outputs are high for what is real, -1 for energies."""
+        return -1 if self.gan.loss.energies else 1
+
+    def logits(self, weights, images, labels=None):
+        """Return D's outputs [B] with the running statistics."""
+        return _of_samples(algorithm.evaluate(
+            self.gan.discriminator, weights, algorithm.Inputs(images, labels)
+        ).logits)
+
+    def scores(self, state, samples):
+        """Return D's logit of each sample by itself; energies are negated.
+
+        Running statistics stand for those of a batch, a packed D judges copies
+        of the sample, and a D that is told classes is told the one asked for.
+
+        Args:
+            state: `algorithm.TrainState`.
+            samples: float [N, ...] of seeds 0 to N - 1, N a multiple of
+                `CHUNK`.
+
+        Returns:
+            float64 [N], high is real.
+        """
+        weights = jax.device_put(self.judge_weights(state))
+        labels = np.arange(len(samples)) % max(self.gan.num_classes, 1)
+        logits = np.concatenate([
+            np.asarray(_one_by_one(
+                self.gan, weights, samples[n:n + CHUNK], labels[n:n + CHUNK]
+            )) for n in range(0, len(samples), CHUNK)
+        ]).astype(np.float64)
+        return self.sign * logits
+
+    def features(self, weights, images):
+        """Apply D with running statistics to each image by itself.
+
+        What compares the samples of a batch (minibatch discrimination, standard
+        deviations) therefore compares an image with nothing, and is constant. A
+        packed D judges copies of the image. Where the label enters before the
+        features ('concat'), they are averaged over the classes, over ten evenly
+        spaced ones of more, so that they know no label.
+
+        Args:
+            weights: `algorithm.Weights` of D.
+            images: [B, H, W, C] uint8, or float in [-1, 1]; or points [B, D].
+
+        Returns:
+            (features [B, F], class logits [B, K] or None), float32; pure.
+        """
+        tuples = _copies(self.gan, algorithm.to_unit_range(images))
+
+        def one(image, label):
+            label = None if label is None else label[None]
+            output = algorithm.evaluate(
+                self.gan.discriminator, weights,
+                algorithm.Inputs(image[None], label),
+            )
+            return jax.tree.map(
+                lambda x: x[0].astype(jnp.float32),
+                (output.features, output.class_logits),
+            )
+
+        found = [
+            jax.vmap(one, (0, None))(tuples, label)
+            for label in self._labels()
+        ]
+        return jax.tree.map(lambda *x: sum(x) / len(x), *found)
+
+    def _labels(self):
+        """List the labels that D is given with each image."""
+        gan = self.gan
+        if not gan.num_classes:
+            return [None]
+        if getattr(gan.discriminator, 'condition', 'none') != 'concat':
+            return [jnp.int32(0)]  # it does not reach the features
+        count = min(gan.num_classes, CLASSES)
+        return [jnp.int32(k * gan.num_classes // count) for k in range(count)]
+
+    def look(self, state, labels, real, unseen, slope):
+        """Judge one batch of fakes, reals and unseen reals; with gradients.
+
+        The gradients are of D's mean outputs, logit and logits of classes, and
+        of the difference of both, so that no loss hides by its own slope what
+        the layers pass on.
+
+        Args:
+            state: `algorithm.TrainState` of NumPy arrays.
+            labels: of the fakes, or None.
+            real, unseen: (images [packing * B, ...], labels [B]); (None, None)
+                where there are none.
+            slope: whether the slope between real and fake is asked.
+
+        Returns:
+            {'g_grads', 'd_grads': pytrees; 'real', 'fake', 'unseen': logits;
+            'slope': float} of NumPy arrays, those that there are.
+        """
+        return jax.device_get(_look(
+            self.gan, slope, *(
+                algorithm.weights_of(state.players[name]) for name in (G, D)
+            ), labels, real, unseen,
+        ))
+
+    def at_limit(self, state, limit, share=0.999):
+        """Return the share of D's weights that sit at the clip limit."""
+        leaves = [
+            np.abs(leaf) for leaf in jax.tree.leaves(state.players[D].params)
+        ]
+        clipped = sum((leaf >= share * limit).sum() for leaf in leaves)
+        return clipped / sum(leaf.size for leaf in leaves)
+
+    def bare(self):
+        """Return the game without what holds D back: what could D do?"""
+        return self.gan._replace(
+            regularizers=(), lazy=(), treat_labels=False, augmentations=(),
+            adaptive_augmentation=False, instance_noise=False, history=0,
+            snapshots=0, num_microbatches=1,
+        )
+
+    def move(self, player, hyperparams, state, images, labels, key):
+        """Update one player, 'd' or 'g', once; returns (state, metrics)."""
+        return _move(
+            self.gan, player, hyperparams, state, images, labels, key
+        )
+
+
+def _of_samples(logits):
+    """Return the logit of each sample, the mean of its map."""
+    return logits.mean(range(1, logits.ndim)) if logits.ndim > 1 else logits
+
+
+def _copies(gan, images):
+    """Repeat each image in its channels, as a packed D judges it."""
+    return jnp.tile(images, (1,) * (images.ndim - 1) + (gan.packing,))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _one_by_one(gan, weights, samples, labels):
+
+    def one(image, label):
+        label = label[None] if gan.num_classes else None
+        return Monitors(gan).logits(
+            weights, image[None], label
+        )[0].astype(jnp.float32)
+
+    return jax.vmap(one)(_copies(gan, samples), labels)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _look(gan, critic, generator, discriminator, labels, real, unseen):
+    params, stats = discriminator
+    z = latents.draw(
+        jax.random.key(0), jnp.arange(len(real[0])), gan.latent_size,
+        gan.latent,
+    )
+
+    def judge(params, images, labels):
+        images = pack(images, gan.packing)
+        keys = None
+        if gan.d_dropout:
+            keys = jax.random.split(jax.random.key(0), len(images))
+        return algorithm.forward(
+            gan.discriminator, (params, stats),
+            algorithm.Inputs(images, labels, keys=keys),
+        )[0]
+
+    def mean(output):
+        """Reach the head of classes too, where D has one."""
+        if output.class_logits is None:
+            return output.logits.mean()
+        return output.logits.mean() + output.class_logits.mean()
+
+    def of_generator(g_params):
+        fakes = algorithm.evaluate(
+            gan.generator, (g_params, generator.stats),
+            algorithm.Inputs(z, labels),
+        )
+        return mean(judge(params, fakes, labels)), fakes
+
+    def of_discriminator(params):
+        outputs = judge(params, *real), judge(params, fakes, labels)
+        return mean(outputs[0]) - mean(outputs[1]), outputs
+
+    g_grads, fakes = jax.grad(of_generator, has_aux=True)(generator.params)
+    d_grads, outputs = jax.grad(of_discriminator, has_aux=True)(params)
+    found = {
+        'g_grads': g_grads, 'd_grads': d_grads,
+        'real': _of_samples(outputs[0].logits),
+        'fake': _of_samples(outputs[1].logits),
+    }
+    if unseen[0] is not None:
+        found['unseen'] = _of_samples(judge(params, *unseen).logits)
+    if critic:
+        shape = (-1,) + (1,) * (fakes.ndim - 1)
+        shares = jnp.linspace(0, 1, len(fakes)).reshape(shape)
+        between = shares * real[0] + (1 - shares) * fakes
+        slopes = jax.grad(
+            lambda x: judge(params, x, labels).logits.sum()
+        )(between)
+        found['slope'] = jnp.sqrt(
+            jnp.square(slopes).sum(tuple(range(1, slopes.ndim)))
+        ).mean()
+    return found
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _move(gan, player, hyperparams, state, images, labels, key):
+    turn = sights.Turn(gan, hyperparams, state, key)
+    update = {
+        'd': updates.discriminator_update, 'g': updates.generator_update
+    }[player]
+    state, metrics = update(turn, images, jnp.arange(len(images)), labels)
+    return state.replace(step=state.step + 1), metrics

@@ -1,0 +1,133 @@
+"""What the adversarial game starts from: its numbers, its memory, its inputs.
+
+Pure: arrays and a static `adversarial.Adversarial` in, arrays out.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gan_jax import labels
+from gan_jax import regularizers
+from gan_jax import transforms
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import snapshots
+
+D, G = 'discriminator', 'generator'  # the players
+
+
+class Hyperparams(NamedTuple):
+    """Numbers that may change without a compilation: float32 scalars.
+
+    Attributes:
+        g_learning_rate, d_learning_rate: step sizes of the two players.
+        ema_decay: of the generator's average, in the long run.
+        noise_std: of instance noise at step 0.
+        noise_steps: step at which that has fallen to 0; 0 never falls.
+        loss_options: {option: scalar}, those that the loss names.
+        label_treatment: how D's targets are drawn.
+        penalty_weights: {regularizer: scalar}.
+        clip_limit: c of weight clipping.
+        augment_probability: of each augmentation for each image; where it
+            adapts, unused.
+        augment_target, augment_speed: see `augment.adapt`.
+        history_share: chance that D sees a past fake in place of a new one.
+        d_threshold, g_threshold: losses above which the adaptive schedule
+            trains each player.
+    """
+
+    g_learning_rate: Any
+    d_learning_rate: Any
+    ema_decay: Any
+    noise_std: Any = 0.0
+    noise_steps: Any = 0.0
+    loss_options: Any = None
+    label_treatment: labels.Treatment = labels.Treatment()
+    penalty_weights: Any = None
+    clip_limit: Any = 0.01
+    augment_probability: Any = 1.0
+    augment_target: Any = 0.6
+    augment_speed: Any = 0.0
+    history_share: Any = 0.5
+    d_threshold: Any = 0.0
+    g_threshold: Any = 0.0
+
+
+def pack(images, packing):
+    """Lay neighbouring samples side by side in the last axis.
+
+    What D of a packed GAN judges: all of one tuple are real, or all fake.
+
+    Args:
+        images: [packing * B, ..., C].
+        packing: samples in a tuple.
+
+    Returns:
+        [B, ..., packing * C].
+
+    References:
+        Lin et al., PacGAN: The power of two samples in generative adversarial
+        networks, https://arxiv.org/abs/1712.04086, 2017.
+    """
+    if packing == 1:
+        return images
+    images = images.reshape(-1, packing, *images.shape[1:])
+    images = jnp.moveaxis(images, 1, -2)  # [B, ..., packing, C]
+    return images.reshape(*images.shape[:-2], -1)
+
+
+def init(gan, key, image_shape, clip_limit=0.01):
+    """Return the initial state.
+
+    Args:
+        gan: an `adversarial.Adversarial`.
+        key: PRNG key.
+        image_shape: (height, width, channels) of the real images.
+        clip_limit: c of weight clipping, where the GAN clips.
+
+    Returns:
+        `algorithm.TrainState` at step 0.
+    """
+    g_key, d_key = jax.random.split(key)
+    labels = jnp.zeros(2, jnp.int32) if gan.num_classes else None
+    shown = pack(jnp.zeros((2 * gan.packing, *image_shape)), gan.packing)
+    generator = algorithm.init_player(
+        gan.generator, gan.g_tx, g_key,
+        algorithm.Inputs(jnp.zeros((2, gan.latent_size)), labels),
+    )
+    discriminator = algorithm.init_player(
+        gan.discriminator, gan.d_tx, d_key, algorithm.Inputs(shown, labels)
+    )
+    if gan.clip_weights:
+        # The authors clip before each critic step, the first one included.
+        discriminator = discriminator.replace(
+            params=transforms.clip_weights(discriminator.params, clip_limit)
+        )
+    players = {D: discriminator, G: generator}
+    return algorithm.start(
+        players, {G: algorithm.copy(generator)},
+        _init_memory(gan, players, image_shape),
+    )
+
+
+def _init_memory(gan, players, image_shape):
+    memory = {}
+    if gan.loss.memory is not None:
+        memory['loss'] = gan.loss.memory.init()
+    for name in gan.regularizers:
+        regularizer = regularizers.REGULARIZERS[name]
+        if regularizer.init is not None:
+            memory[name] = regularizer.init(players[regularizer.player].params)
+    if gan.lazy:
+        memory['latest'] = {name: jnp.float32(0) for name, _ in gan.lazy}
+    if gan.adaptive_augmentation:
+        memory['augment'] = jnp.float32(0)
+    if gan.history:
+        memory['history'] = {
+            'images': jnp.zeros((gan.history, *image_shape)),
+            'filled': jnp.zeros(gan.history, bool),
+        }
+    if gan.snapshots:
+        memory['snapshots'] = snapshots.init(gan.snapshots, players[G])
+    return memory

@@ -1,0 +1,510 @@
+"""Autoencoders, and decoders of codes that are learned or given: no game.
+
+Two players, a decoder and what brings it codes, move together down one loss.
+"""
+
+import functools
+from typing import Any, Callable, NamedTuple, Optional
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gan_jax import augment
+from gan_jax import reconstructions
+from gan_jax import transforms
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import latents
+from gan_jax.algorithms import nan_trace
+from gan_jax.algorithms import sights
+from gan_jax.algorithms import snapshots
+from gan_jax.algorithms import updates
+from gan_jax.networks import encoders
+
+DECODER, ENCODER = 'decoder', 'encoder'  # the players
+REAL = 'real'  # the source
+CODE_DECAY = 0.99  # of the moments of codes, in the long run
+ENCODED = ('autoencoder', 'vae')  # kinds that bring any image to a code
+
+
+class Hyperparams(NamedTuple):
+    """Numbers that may change without a compilation: float32 scalars.
+
+    Attributes:
+        g_learning_rate, d_learning_rate: of the decoder and of the encoder.
+        ema_decay: of the decoder's average, in the long run.
+        huber_delta: see `reconstructions.huber`.
+        beta: weight of a VAE's KL divergence.
+        decoder_std: standard deviation of a VAE's Gaussian decoder.
+        most_turned, most_scaled: of images whose codes are given: angle in
+            radians, difference of the scale from 1.
+    """
+
+    g_learning_rate: Any
+    d_learning_rate: Any
+    ema_decay: Any
+    huber_delta: Any = 0.1
+    beta: Any = 1.0
+    decoder_std: Any = 1.0
+    most_turned: Any = 0.0
+    most_scaled: Any = 0.0
+
+
+class Reconstruction(NamedTuple):
+    """A decoder from codes to samples, and what brings the codes; static.
+
+    Attributes:
+        kind: one of `KINDS`.
+        generator: the decoder, module (codes [B, latent_size], train) ->
+            samples.
+        encoder: module (images, numbers or codes; train) -> outputs [B, F].
+        g_tx, d_tx: optax transforms of decoder and encoder that give a
+            direction.
+        latent_size: length of a code.
+        latent: one of `latents.LATENTS`, what z is drawn from to sample.
+        reconstruction: one of `reconstructions.RECONSTRUCTIONS`.
+        num_given: classes that given codes name; 0 for other kinds.
+        num_microbatches, g_schedule, d_schedule, flip, dequantize, g_dropout,
+            d_dropout, snapshots, snapshot_every: as of
+            `adversarial.Adversarial`, g_ of the decoder, d_ of the encoder.
+        g_name, d_name: of the networks, for people.
+    """
+
+    kind: str
+    generator: nn.Module
+    encoder: nn.Module
+    g_tx: optax.GradientTransformation
+    d_tx: optax.GradientTransformation
+    latent_size: int
+    latent: str = 'gaussian'
+    reconstruction: str = 'l2'
+    num_given: int = 0
+    num_microbatches: int = 1
+    g_schedule: Optional[Callable] = None
+    d_schedule: Optional[Callable] = None
+    flip: bool = False
+    dequantize: bool = False
+    g_dropout: bool = False
+    d_dropout: bool = False
+    snapshots: int = 0
+    snapshot_every: int = 100
+    g_name: str = ''
+    d_name: str = ''
+
+    name = 'reconstruction'
+    players = (DECODER, ENCODER)
+    sources = {REAL: REAL}
+    draws = 1
+    num_classes = 0  # that a sampler may ask for
+    monitors = None
+
+    @property
+    def encodes(self):
+        """Whether any image can be brought to a code."""
+        return self.kind in ENCODED
+
+    @property
+    def searchable(self):
+        """Whether z can be searched for: given codes name a class."""
+        return self.kind != 'given'
+
+    @property
+    def weight_names(self):
+        """Names of the decoder's weights that can be sampled from."""
+        return ('ema', 'raw', *(('snapshots',) if self.snapshots else ()))
+
+    @property
+    def summary(self):
+        """Both networks."""
+        label = 'Encoder' if self.encodes else 'Codes'
+        return ('G', DECODER, self.g_name), (label, ENCODER, self.d_name)
+
+    @property
+    def moves(self):
+        """Who moves in one step."""
+        return f'of both ({self.kind})'
+
+    def init(self, key, shapes, hyperparams):
+        """Return the state at step 0."""
+        del hyperparams
+        g_key, d_key = jax.random.split(key)
+        shape = shapes[REAL]
+        judged = {
+            'glo': jnp.zeros(2, jnp.int32),  # numbers of images
+            'given': jnp.zeros((2, self.latent_size)),
+        }.get(self.kind, jnp.zeros((2, *shape)))
+        players = {
+            DECODER: algorithm.init_player(
+                self.generator, self.g_tx, g_key,
+                algorithm.Inputs(jnp.zeros((2, self.latent_size))),
+            ),
+            ENCODER: algorithm.init_player(
+                self.encoder, self.d_tx, d_key, algorithm.Inputs(judged)
+            ),
+        }
+        memory = {'codes': {
+            'mean': jnp.zeros(self.latent_size),
+            'second': jnp.eye(self.latent_size),
+        }}
+        if self.snapshots:
+            memory['snapshots'] = snapshots.init(
+                self.snapshots, players[DECODER]
+            )
+        return algorithm.start(
+            players, {DECODER: algorithm.copy(players[DECODER])}, memory
+        )
+
+    def train_step(
+        self, hyperparams, state, batch, key, number=0, *,
+        variant=algorithm.Variant(), across=algorithm.ALONE, loop=None,
+    ):
+        """Move both players once down the loss."""
+        del number
+        update_key = jax.random.fold_in(
+            jax.random.fold_in(key, state.step), 0
+        )
+        turn = sights.Turn(
+            self, hyperparams, state, update_key, across,
+            loop or sights.one_by_one,
+        )
+        images, labels, numbers = jax.tree.map(
+            lambda array: array[0], batch.sources[REAL]
+        )
+        new, metrics = update(
+            turn, images, batch.sample_index,
+            labels if self.kind == 'given' else None,
+            numbers if self.kind == 'glo' else None,
+        )
+        if variant.part == algorithm.TRACE:
+
+            def play(note):
+                note(DECODER, 0, new, metrics)
+                return new
+
+            return nan_trace.trace(state, batch, across, play)
+        return algorithm.while_finite(
+            state, _finished(self, state.alive, new), metrics
+        )
+
+    def plan(self, step, device_decides, read):
+        """Yield the one call of a step."""
+        del step, device_decides, read
+        yield algorithm.Call(algorithm.Variant(), self.draws)
+
+    def is_plain(self, step, device_decides):
+        """Return True: every step is one call."""
+        del step, device_decides
+        return True
+
+    def cadences(self):
+        """Return no steps at which a plan differs."""
+        return ()
+
+    def inputs(self, seeds, labels=None, truncation=None):
+        """Return z for seeds."""
+        return latents.inputs(self, seeds, labels, truncation)
+
+    def weights(self, state, name):
+        """Return the decoder's `algorithm.Weights` and the map of z to codes.
+
+        The map is (mean [D], matrix [D, D]): N(0, I) gets the mean and the
+        covariance of the codes of the last batches, as Ghosh et al., From
+        Variational to Deterministic Autoencoders,
+        https://arxiv.org/abs/1903.12436, 2019, sample an autoencoder. None
+        where z is a code as it is.
+        """
+        fitted = None
+        if self.latent == 'fitted' and self.kind != 'given':
+            moments = state.memory['codes']
+            mean = moments['mean']
+            covariance = moments['second'] - jnp.outer(mean, mean)
+            # Some may be 0, or just less.
+            values, vectors = jnp.linalg.eigh(covariance)
+            scales = jnp.sqrt(jnp.maximum(values, 0))
+            fitted = mean, scales[:, None] * vectors.T
+        return latents.weights(state, DECODER, name), fitted
+
+    def codes(self, weights, z):
+        """Return the codes [B, D] of z [B, D].
+
+        Where codes are given, z names one: the class of its largest of the
+        first values, and an even angle and scale from the rest.
+        """
+        fitted = weights[1]
+        if self.kind == 'given':
+            even = 2 * jax.scipy.stats.norm.cdf(z[:, -2:]) - 1
+            return given_codes(self, z[:, :-2].argmax(1), *even.T)
+        if fitted is None:
+            return z
+        mean, matrix = fitted
+        return mean + jnp.matmul(z, matrix, precision='highest')
+
+    def apply(self, weights, inputs):
+        """Return the samples of z, with the running statistics."""
+        codes = self.codes(weights, inputs.main)
+        return algorithm.evaluate(
+            self.generator, weights[0], inputs._replace(main=codes)
+        )
+
+    def collections(self, weights):
+        """Return the parameters and statistics of the decoder."""
+        return algorithm.collections(weights[0])
+
+    def encode(self, state, images):
+        """Return the codes [B, latent_size] of images, or points.
+
+        A VAE's code is its mean. The encoder is as it is, not averaged.
+        """
+        outputs = algorithm.evaluate(
+            self.encoder, algorithm.weights_of(state.players[ENCODER]),
+            algorithm.Inputs(algorithm.to_unit_range(images)),
+        )
+        return outputs[:, :self.latent_size]
+
+    def decode(self, state, codes):
+        """Return the samples of codes, of the decoder as it is."""
+        return algorithm.evaluate(
+            self.generator, algorithm.weights_of(state.players[DECODER]),
+            algorithm.Inputs(codes),
+        )
+
+    def pictures(self, state, examples, apply):
+        """Return a grid of samples; and, of images, one of reconstructions."""
+        inputs = self.inputs(range(len(examples[REAL])))
+        weights = self.weights(state, 'ema')
+        found = {'': algorithm.Picture(apply(self, weights, inputs))}
+        images = examples.get('held_out', examples[REAL])
+        if self.encodes and images.ndim > 2:
+            found['reconstructed'] = self._pairs(state, images)
+        return found
+
+    def _pairs(self, state, images):
+        """Lay images in odd rows, and under each what is made of its code."""
+        columns = int(len(images) ** 0.5)
+        images = images[:len(images) // columns * columns]
+        made = np.asarray(_reconstruct(self, state, images))
+        shown = np.asarray(algorithm.to_unit_range(jnp.asarray(images)))
+        rows = np.stack([
+            array.reshape(-1, columns, *images.shape[1:])
+            for array in (shown, made)
+        ], axis=1)
+        return algorithm.Picture(
+            rows.reshape(-1, *images.shape[1:]), columns
+        )
+
+
+def reconstruct(algorithm, state, images):
+    """Decode the codes of images, with the running statistics.
+
+    Encoder and decoder are as they are, not averaged.
+
+    Args:
+        algorithm: a `Reconstruction` that encodes.
+        state: an `algorithm.TrainState`.
+        images: [B, H, W, C] uint8, or points [B, D].
+
+    Returns:
+        [B, H, W, C] float32 in [-1, 1], or [B, D].
+    """
+    return algorithm.decode(state, algorithm.encode(state, images))
+
+
+_reconstruct = jax.jit(reconstruct, static_argnums=0)
+
+
+def as_codes(turn, outputs, slots):
+    """Take the encoder's outputs as codes.
+
+    Args:
+        turn: a `sights.Turn`.
+        outputs: [b, F], of the encoder.
+        slots: [b] int32.
+
+    Returns:
+        (codes [b, latent_size], KL [b] from the prior or None).
+    """
+    del turn, slots
+    return outputs, None
+
+
+def vae(turn, outputs, slots):
+    """Draw codes from N(m, s^2), outputs being m and log s^2.
+
+    Kingma and Welling, Auto-Encoding Variational Bayes,
+    https://arxiv.org/abs/1312.6114, 2013. Args, returns: as `as_codes`.
+    """
+    mean, log_variance = jnp.split(outputs, 2, axis=-1)
+    key = jax.random.fold_in(turn.key, sights.CODE_KEY)
+    noise = jax.vmap(lambda slot: jax.random.normal(
+        jax.random.fold_in(key, slot), mean.shape[1:]
+    ))(slots)
+    codes = mean + jnp.exp(log_variance / 2) * noise
+    return codes, reconstructions.kl_from_standard_normal(mean, log_variance)
+
+
+# 'given' and 'glo' come with their codes and have nothing to add to them.
+KINDS = {
+    'autoencoder': as_codes, 'given': as_codes, 'glo': as_codes, 'vae': vae,
+}
+# The keys of a config that each has, beside its name.
+OPTIONS = {
+    'autoencoder': ('delta', 'reconstruction'),
+    'given': ('angle', 'delta', 'reconstruction', 'scale'),
+    'glo': ('delta', 'reconstruction'),
+    'vae': ('beta', 'std'),  # its reconstruction is 'l2', of a Gaussian
+}
+
+
+def given_codes(algorithm, labels, turned, scaled):
+    """Return the codes of images of a class, turned and scaled.
+
+    Args:
+        algorithm: a `Reconstruction` of the kind 'given'.
+        labels: [B] int32.
+        turned, scaled: [B] in [-1, 1], shares of the most.
+
+    Returns:
+        [B, latent_size]: one for the class and 0 for the others, then both
+        shares.
+    """
+    classes = jax.nn.one_hot(labels, algorithm.latent_size - 2)
+    return jnp.concatenate([classes, jnp.stack([turned, scaled], 1)], 1)
+
+
+def pose(turn, images, slots, labels):
+    """Turn and scale images at random; returns the codes that say how too.
+
+    Dosovitskiy et al., Learning to Generate Chairs with Convolutional Neural
+    Networks, https://arxiv.org/abs/1411.5928, 2014, whose codes are the kind of
+    chair, the view and such changes of the image.
+
+    Args:
+        turn: a `sights.Turn`.
+        images: [b, H, W, C] float32 in [-1, 1].
+        slots: [b] int32.
+        labels: [b] int32.
+
+    Returns:
+        (images [b, H, W, C], codes [b, latent_size], as of `given_codes`).
+    """
+    key = jax.random.fold_in(turn.key, sights.POSE_KEY)
+    turned, scaled = jax.vmap(lambda slot: jax.random.uniform(
+        jax.random.fold_in(key, slot), (2,), minval=-1
+    ))(slots).T
+    codes = given_codes(turn.gan, labels, turned, scaled)
+    return augment.pose(
+        images, turned * turn.hyperparams.most_turned,
+        1 + scaled * turn.hyperparams.most_scaled,
+    ), codes
+
+
+def update(turn, images, slots, labels=None, numbers=None):
+    """Move decoder and encoder once, down one loss.
+
+    The loss is the mean reconstruction error; for a VAE D / (2 std^2) times the
+    mean square error plus beta times the KL divergence, which is minus the
+    evidence lower bound of a Gaussian decoder, less a constant, where beta is 1
+    (another: Higgins et al., beta-VAE, ICLR 2017).
+
+    Args:
+        turn: a `sights.Turn`.
+        images: [b, H, W, C] uint8, or points [b, D].
+        slots: [b] int32.
+        labels: [b] int32, where codes are given.
+        numbers: [b] int32, of the images in their data set, where codes are a
+            table.
+
+    Returns:
+        (`algorithm.TrainState` with both players and the average moved,
+        metrics).
+    """
+    this, state, hyperparams = turn.gan, turn.state, turn.hyperparams
+    decoder, encoder = state.players[DECODER], state.players[ENCODER]
+
+    def gradients(stats, images, slots, labels, numbers):
+        targets = sights.real_images(turn, images, slots)
+        inputs = targets if numbers is None else numbers
+        if this.kind == 'given':
+            targets, inputs = pose(turn, targets, slots, labels)
+        objective = functools.partial(
+            _objective, turn, stats, targets, inputs, slots
+        )
+        return jax.grad(objective, has_aux=True)(
+            (decoder.params, encoder.params)
+        )
+
+    grads, (stats, metrics) = turn.across.mean(updates.over_microbatches(
+        turn, gradients, (decoder.stats, encoder.stats),
+        (images, slots, labels, numbers),
+    ))
+    moments = metrics.pop('moments')
+    metrics['g/grad_norm'] = updates.norm(grads[0])
+    metrics['d/grad_norm'] = updates.norm(grads[1])
+    decoder = updates.descend(
+        decoder, this.g_tx, grads[0],
+        updates.rate(hyperparams.g_learning_rate, this.g_schedule, state),
+        stats[0],
+    )
+    encoder = updates.descend(
+        encoder, this.d_tx, grads[1],
+        updates.rate(hyperparams.d_learning_rate, this.d_schedule, state),
+        stats[1],
+    )
+    if this.kind == 'glo':
+        encoder = encoder.replace(
+            params=jax.tree.map(encoders.into_unit_ball, encoder.params)
+        )
+    decay = transforms.ema_decay_at(state.step, CODE_DECAY)
+    codes = transforms.ema(state.memory['codes'], moments, decay)
+    state = state.replace(
+        players={DECODER: decoder, ENCODER: encoder},
+        memory={**state.memory, 'codes': codes},
+    )
+    decay = transforms.ema_decay_at(state.step, hyperparams.ema_decay)
+    return algorithm.average(state, (DECODER,), decay), metrics
+
+
+def _finished(this, alive, state):
+    """Count a step; keep the decoder where a snapshot is due."""
+    new = state.replace(step=state.step + 1, position=state.position + 1)
+    if this.snapshots:
+        ring = snapshots.take(
+            new.memory['snapshots'], new.players[DECODER], new.step,
+            this.snapshot_every,
+        )
+        new = new.replace(memory={**new.memory, 'snapshots': ring})
+    return algorithm.choose(alive, new, state)
+
+
+def _objective(turn, stats, targets, inputs, slots, params):
+    """Return (loss, (new stats, metrics and the moments of the codes))."""
+    this, hyperparams = turn.gan, turn.hyperparams
+    keys = sights.sample_keys(turn, 1, slots) if this.d_dropout else None
+    outputs, encoder_stats = algorithm.forward(
+        this.encoder, (params[1], stats[1]),
+        algorithm.Inputs(inputs, keys=keys),
+    )
+    codes, kl = KINDS[this.kind](turn, outputs, slots)
+    made, decoder_stats = sights.generate(
+        turn, params[0], stats[0], codes, slots, None
+    )
+    options = {'delta': hyperparams.huber_delta} if (
+        this.reconstruction == 'huber') else {}
+    error = reconstructions.RECONSTRUCTIONS[this.reconstruction](
+        targets, made, **options
+    ).mean()
+    metrics = {'g/loss': error, 'g/reconstruction': error}
+    if kl is not None:
+        kl = kl.mean()
+        size = targets[0].size / (2 * jnp.square(hyperparams.decoder_std))
+        metrics['g/loss'] = size * error + hyperparams.beta * kl
+        metrics['d/kl'] = kl
+    return metrics['g/loss'], ((decoder_stats, encoder_stats), {
+        **metrics, 'moments': _moments(jax.lax.stop_gradient(codes)),
+    })
+
+
+def _moments(codes):
+    return {'mean': codes.mean(0), 'second': codes.T @ codes / len(codes)}

@@ -1,0 +1,177 @@
+"""From the plan of a step to compiled programs: what the host calls next.
+
+Most runs have one program of S steps a call. The plan of a step may ask for
+others: lazy penalties where control flow is dear, WGAN's extra critic updates,
+the adaptive schedule, whose next call depends on the loss of the last.
+"""
+
+import jax
+import numpy as np
+
+from gan_jax import build
+from gan_jax.algorithms import algorithm as algorithm_lib
+from gan_jax.runtime import parallel
+
+
+class Dispatch:
+    """The programs of one run, or of several at once.
+
+    Each is compiled when it is first called.
+
+    Attributes:
+        steps_per_call: most steps that one `advance` makes.
+    """
+
+    def __init__(
+        self, config, algorithm, feeds, constants, cadences, members=None
+    ):
+        """Prepare to train.
+
+        Args:
+            config: validated ConfigDict.
+            algorithm: as of `build.algorithm`.
+            feeds: as of `build.feeds`; of several runs, their `MemberFeed`.
+            constants: `parallel.Constants`.
+            cadences: ints >= 0, see `parallel.steps_per_call`.
+            members: as of `parallel.train_call`.
+        """
+        self._algorithm, self._feeds = algorithm, feeds
+        self._constants, self._members = constants, members
+        self._convolutional = convolutional = build.convolutional(config)
+        self._device_decides = parallel.bears_control_flow(convolutional)
+        self._loop = parallel.loop(convolutional)
+        self._draws = algorithm.draws
+        self.steps_per_call = parallel.steps_per_call(
+            [*cadences, *algorithm.cadences()], convolutional,
+            self._draws * sum(f.bytes_per_batch for f in feeds.values()),
+        )
+        self._compiled, self._placed = {}, {}
+        self._fed = None
+
+    def advance(self, state, step, position, size=None, until=None):
+        """Make the next steps: `size`, or one where their plans differ.
+
+        Args:
+            state: replicated state, donated.
+            step, position: its counters, as ints.
+            size: steps of one call, `steps_per_call` by default.
+            until: step that the call must not pass; by default the next
+                multiple of `size`.
+
+        Returns:
+            (state, metrics of the last step, step, position).
+        """
+        most = size or self.steps_per_call
+        until = until or step - step % most + most
+        plan = self._algorithm.plan(step, self._device_decides, _read)
+        size, metrics, call = 1, None, next(plan)
+        while True:
+            if call.variant.part == algorithm_lib.STEP:
+                size = self._size(step, most, until)
+            state, metrics = self._run(state, position, call, size)
+            position += call.reads * size
+            try:
+                call = plan.send(metrics)
+            except StopIteration as end:
+                metrics = metrics if end.value is None else end.value
+                break
+        return state, self._placed_numbers(metrics), step + size, position
+
+    def look_again(self, state, step, position):
+        """Make the step again from which a number that is not finite came.
+
+        Args:
+            state: replicated, as it was before that step; donated.
+            step, position: its counters, as ints.
+
+        Returns:
+            [(name, float)] of `nan_trace.trace`, in their order.
+        """
+        plan = self._algorithm.plan(step, self._device_decides, _read)
+        due = next(plan).variant.due
+        variant = algorithm_lib.Variant(algorithm_lib.TRACE, due)
+        _, notes = self._run(
+            state, position, algorithm_lib.Call(variant, self._draws), 1
+        )
+        notes = parallel.unreplicate(notes)
+        return [(name[5:], float(notes[name])) for name in sorted(notes)]
+
+    def _size(self, step, size, until):
+        """Count the steps from this one on that one call makes."""
+        plain = step + size <= until and all(
+            self._algorithm.is_plain(later, self._device_decides)
+            for later in range(step + 1, step + size)
+        )
+        return size if plain else 1
+
+    def _run(self, state, position, call, size):
+        """Read what a call needs, and make it."""
+        if call.reads or self._fed is None:
+            self._fed = self._read(position, call.reads * size, size)
+        fed = self._fed
+        if call.places is not None:
+            start, stop = call.places
+            fed = jax.tree.map(lambda a: a[:, :, start:stop], fed)
+        constants = self._constants._replace(
+            number=self._place(np.int32(call.number)),
+            hyperparams=self._constants.hyperparams._replace(**{
+                name: self._place(np.float32(value))
+                for name, value in call.changes
+            }),
+        )
+        return self._call((call.variant, size), state, constants, fed)
+
+    def _place(self, number):
+        """Place a number on the devices, once."""
+        key = number.dtype.name, float(number)
+        if key not in self._placed:
+            self._placed[key] = parallel.replicate(number)
+        return self._placed[key]
+
+    def _placed_numbers(self, metrics):
+        """Place the numbers that a plan counted itself beside the others."""
+        return {
+            name: value if isinstance(value, jax.Array)
+            else parallel.replicate(np.float32(value))
+            for name, value in metrics.items()
+        }
+
+    def _read(self, position, count, size):
+        """Read `count` batches for a call of `size` steps, per device."""
+        fed = {
+            name: feed.read(position, count)
+            for name, feed in self._feeds.items()
+        }
+        axis = 2 if self._members is None else 3
+        if self._members is None:
+            fed = jax.tree.map(
+                lambda a: a.reshape(size, count // size, *a.shape[1:]), fed
+            )
+        else:  # [members, count, b] of each
+            fed = jax.tree.map(lambda a: np.moveaxis(a.reshape(
+                len(a), size, count // size, *a.shape[2:]
+            ), 0, 1), fed)
+        return parallel.split(fed, axis)
+
+    def _call(self, name, *args):
+        """Call a program by (variant, steps); compile it where it is new."""
+        if name not in self._compiled:
+            variant, size = name
+            step = build.step(
+                self._algorithm, self._feeds, variant, self._loop
+            )
+            call = parallel.train_call(
+                step, size, self._convolutional, self._members
+            )
+            self._compiled[name] = parallel.compile_call(
+                call, self._convolutional, *args
+            )
+        state, metrics = self._compiled[name](*args)
+        if parallel.must_block():
+            jax.block_until_ready(state)
+        return state, metrics
+
+
+def _read(metric):
+    """Read a metric that is the same on every device."""
+    return float(parallel.unreplicate(metric))

@@ -1,0 +1,191 @@
+"""Four players and two sources: what a new family of GANs has to bring.
+
+    python tests/toy.py FOLDER [STEPS]        # trains in FOLDER/run
+
+A linear CycleGAN: `a` is unlabelled, `b` is drawn in pairs with it and has
+classes, which its discriminator is told.
+"""
+
+import pathlib
+import sys
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gan_jax import build
+from gan_jax import config as config_lib
+from gan_jax import train
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import nan_trace
+from gan_jax.algorithms import updates
+
+TX = optax.scale_by_adam()
+CYCLE = 10.0
+
+
+class Linear(nn.Module):
+    """Images [B, H, W, C], and labels or none, to `size` numbers each."""
+
+    size: int
+    classes: int = 0
+
+    @nn.compact
+    def __call__(self, images, *, train, labels=None):
+        x = images.reshape(len(images), -1)
+        if labels is not None:
+            x = jnp.concatenate([x, jax.nn.one_hot(labels, self.classes)], 1)
+        return nn.Dense(self.size)(x)
+
+
+class Hyperparams(NamedTuple):
+    learning_rate: jax.Array
+    ema_decay: jax.Array
+
+
+class Toy(NamedTuple):
+    """The algorithm; see `algorithm.Algorithm`."""
+
+    shape: tuple
+    classes: int
+
+    name, moves, monitors = 'toy', 'of all four', None
+    players = ('g_ab', 'g_ba', 'd_a', 'd_b')
+    sources, draws = {'a': 'a', 'b': 'a'}, 1
+    num_classes = latent_size = 0
+    latent, weight_names = '', ('ema', 'raw')
+    encodes = searchable = False
+    summary = tuple((name, name, 'linear') for name in players)
+
+    def modules(self):
+        to_image = Linear(int(np.prod(self.shape)))
+        return {'g_ab': to_image, 'g_ba': to_image, 'd_a': Linear(1),
+                'd_b': Linear(1, self.classes)}
+
+    def init(self, key, shapes, hyperparams):
+        labels = {'d_b': jnp.zeros(2, jnp.int32)}
+        players = {
+            name: algorithm.init_player(
+                module, TX, jax.random.fold_in(key, place), algorithm.Inputs(
+                    jnp.zeros((2, *self.shape)), labels.get(name)
+                ),
+            ) for place, (name, module) in enumerate(self.modules().items())
+        }
+        averages = {n: algorithm.copy(players[n]) for n in self.players[:2]}
+        return algorithm.start(players, averages, {'mean_b': jnp.float32(0)})
+
+    def train_step(self, hyperparams, state, batch, key, number=0, *,
+                   variant=algorithm.Variant(), across=algorithm.ALONE,
+                   loop=None):
+        images = {name: algorithm.to_unit_range(source.images[0])
+                  for name, source in batch.sources.items()}
+        labels, modules = batch.sources['b'].labels[0], self.modules()
+
+        def play(name, params, images, labels=None):
+            return modules[name].apply({'params': params}, images, train=True,
+                                       labels=labels)
+
+        def losses(params):
+            fake_b = play('g_ab', params['g_ab'], images['a'])
+            fake_a = play('g_ba', params['g_ba'], images['b'])
+            back = play('g_ba', params['g_ba'], fake_b)
+            fixed, loss = jax.lax.stop_gradient(params), {}
+            loss['g'] = (
+                jnp.square(play('d_b', fixed['d_b'], fake_b, labels) - 1)
+                + jnp.square(play('d_a', fixed['d_a'], fake_a) - 1)
+                + CYCLE * jnp.abs(back - images['a'].reshape(back.shape))
+                .mean(1, keepdims=True)
+            ).mean()
+            for name, real, fake, told in (
+                    ('d_a', images['a'], fake_a, None),
+                    ('d_b', images['b'], fake_b, labels)):
+                fake = jax.lax.stop_gradient(fake)
+                loss[name] = (
+                    jnp.square(play(name, params[name], real, told) - 1)
+                    + jnp.square(play(name, params[name], fake, told))
+                ).mean()
+            return sum(loss.values()), loss
+
+        params = {k: player.params for k, player in state.players.items()}
+        grads, loss = across.mean(jax.grad(losses, has_aux=True)(params))
+        metrics = {f'{name}/loss': value for name, value in loss.items()}
+        players = {
+            k: updates.descend(player, TX, grads[k], hyperparams.learning_rate,
+                               player.stats)
+            for k, player in state.players.items()
+        }
+        mean = across.mean(images['b'].mean())
+        new = state.replace(
+            step=state.step + 1, position=state.position + 1, players=players,
+            memory={'mean_b': 0.9 * state.memory['mean_b'] + 0.1 * mean},
+        )
+        new = algorithm.average(new, self.players[:2], hyperparams.ema_decay)
+        if variant.part == algorithm.TRACE:
+            return nan_trace.trace(state, batch, across, lambda note: new)
+        return algorithm.while_finite(state, new, metrics)
+
+    def plan(self, step, device_decides, read):
+        yield algorithm.Call(algorithm.Variant(), 1)
+
+    def is_plain(self, step, device_decides):
+        return True
+
+    def cadences(self):
+        return ()
+
+    def inputs(self, seeds, labels=None, truncation=None):
+        return algorithm.Inputs(np.stack([
+            np.random.RandomState(seed).uniform(-1, 1, self.shape)
+            for seed in seeds
+        ]).astype(np.float32))
+
+    def weights(self, state, name):
+        if name == 'ema':
+            return state.averages['g_ab']
+        return algorithm.weights_of(state.players['g_ab'])
+
+    def collections(self, weights):
+        return algorithm.collections(weights)
+
+    def apply(self, weights, inputs):
+        made = algorithm.evaluate(self.modules()['g_ab'], weights, inputs)
+        return made.reshape(-1, *self.shape)
+
+    def pictures(self, state, examples, apply):
+        images = np.float32(examples['a']) / 127.5 - 1
+        made = apply(self, self.weights(state, 'ema'), algorithm.Inputs(images))
+        return {'': algorithm.Picture(made)}
+
+
+build.ALGORITHMS['toy'] = build.Entry(
+    Toy.sources,
+    lambda config, forms: Toy(forms['a'].shape, forms['b'].num_classes),
+    lambda config: Hyperparams(
+        jnp.float32(config.g_optimizer.learning_rate),
+        jnp.float32(config.ema_decay),
+    ),
+)
+
+
+def config_of(folder, num_steps=40):
+    """Write both sources to a folder; return the config that trains on them."""
+    random = np.random.RandomState(0)
+    images = random.randint(0, 256, (48, 4, 4, 1)).astype(np.uint8)
+    np.save(folder / 'a.npy', images)
+    np.savez(folder / 'b.npz', images=255 - images, labels=np.arange(48) % 3)
+    config = config_lib.default_config()
+    config.algorithm, config.num_steps, config.batch_size = 'toy', num_steps, 8
+    config.data = config_lib.grouped_data('a', 'b')
+    config.data.a.path = str(folder / 'a.npy')
+    config.data.b.path = str(folder / 'b.npz')
+    config.log_every, config.checkpoint_every, config.sample_every = 5, 4, 20
+    config.g_optimizer.learning_rate = 1e-2
+    return config
+
+
+if __name__ == '__main__':
+    FOLDER = pathlib.Path(sys.argv[1])
+    train.train(config_of(FOLDER, *map(int, sys.argv[2:])), FOLDER / 'run')
