@@ -169,24 +169,29 @@ def zero_centered(context, memory, key):
 def dragan(context, memory, key):
     """Hold D's slope around the data at 1.
 
-    E (||grad D(x + delta)||_2 - 1)^2, delta = 1/2 std(x) u, u ~ U[0, 1) for
-    each value, std(x) over this device's batch, as in the authors' notebook
-    (their paper does not fix the noise). The paper's weight is 10.
+    E (||grad D(x + alpha delta)||_2 - 1)^2, delta = 1/2 std(x) u. u ~ U[0, 1)
+    is drawn for each value, alpha ~ U[0, 1) for each sample; std(x) is over
+    this device's batch. The noise is that of the authors' notebook (their paper
+    does not fix it). The paper's weight is 10.
 
     Returns:
         float32 scalar, >= 0; (||w|| - 1)^2 for a linear D.
 
     References:
         Kodali et al., On Convergence and Stability of GANs,
-        https://arxiv.org/abs/1705.07215, 2017.
+        https://arxiv.org/abs/1705.07215, 2017;
+        https://github.com/kodalinaveen3/DRAGAN, DRAGAN.ipynb.
     """
     del memory
     real = context.real_images
-    noise = _per_sample(
-        lambda key: jax.random.uniform(key, real.shape[1:], jnp.float32),
-        key, context.slots,
-    )
-    points = real + 0.5 * jnp.std(real) * noise
+
+    def displace(key):
+        noise_key, share_key = jax.random.split(key)
+        noise = jax.random.uniform(noise_key, real.shape[1:], jnp.float32)
+        return jax.random.uniform(share_key, (), jnp.float32) * noise
+
+    moves = _per_sample(displace, key, context.slots)
+    points = real + 0.5 * jnp.std(real) * moves
     grads = _input_gradients(context.discriminator_fn, points)
     return jnp.mean(jnp.square(_gradient_norms(_squared_norms(grads)) - 1))
 
