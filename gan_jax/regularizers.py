@@ -346,8 +346,10 @@ def lecam(context, memory, key):
     """Pull D's outputs to the other side's running mean.
 
     E (D(x) - a_F)^2 + E (D(G(z)) - a_R)^2, a_R and a_F exponential moving
-    averages (decay 0.99) of D on real and on fake images. The paper's form:
-    StudioGAN's has a ReLU inside each square.
+    averages (decay 0.99) of D on real and on fake images. This is the paper's
+    form. The authors' code has a ReLU inside each square, which StudioGAN took
+    over: max(0, D(x) - a_F)^2 and max(0, a_R - D(G(z)))^2 leave out real images
+    that D puts below a_F and fakes that it puts above a_R.
 
     Args:
         context: a `Context`.
@@ -359,7 +361,8 @@ def lecam(context, memory, key):
 
     References:
         Tseng et al., Regularizing Generative Adversarial Networks under
-        Limited Data, https://arxiv.org/abs/2104.03310, 2021.
+        Limited Data, https://arxiv.org/abs/2104.03310, 2021;
+        https://github.com/google/lecam-gan, biggan_cifar/losses.py.
     """
     del key
     real = jnp.square(context.real.logits - memory['fake'])

@@ -224,6 +224,22 @@ def test_lecam_pulls_each_side_to_the_other_sides_average():
     np.testing.assert_allclose(new['fake'], -0.21, rtol=1e-5)
 
 
+def test_lecam_is_the_papers_and_says_how_its_authors_code_differs():
+    memory = {'real': jnp.float32(0.7), 'fake': jnp.float32(-0.2)}
+    # D(x) - a_F is 1.2 and -0.8, D(G(z)) - a_R is -0.7 and 1.3. The ReLUs of
+    # google/lecam-gan would leave 1.2^2 / 2 + 0.7^2 / 2.
+    given = context(
+        real=Output(jnp.array([1.0, -1.0])), fake=Output(jnp.array([0.0, 2.0]))
+    )
+    paper = (1.2**2 + 0.8**2) / 2 + (0.7**2 + 1.3**2) / 2
+    np.testing.assert_allclose(
+        penalty('lecam', given, memory), paper, rtol=1e-5
+    )
+    words = ' '.join(regularizers.lecam.__doc__.split())
+    assert "The authors' code has a ReLU inside each square" in words
+    assert 'https://github.com/google/lecam-gan' in words
+
+
 @pytest.mark.parametrize('name', ['d_orthogonal', 'g_orthogonal'])
 def test_orthogonal_sums_squares_of_different_filters_products(name):
     kernel = RANDOM.randn(2, 2, 3, 2).astype(np.float32)
