@@ -163,17 +163,59 @@ def test_every_loss_trains_both_players(name):
     assert not leaves_equal(state.discriminator, before.discriminator)
 
 
-def test_began_remembers_k():
-    name = 'boundary_equilibrium'
-    gan = helpers.linear_gan(loss=losses.LOSSES[name])
+BEGAN = {'gamma': jnp.float32(0.5), 'k_rate': jnp.float32(0.1)}
+
+
+def balanced(k=0.5, **changes):
+    """Give BEGAN's game of linear nets and its state with that k."""
+    gan = helpers.linear_gan(
+        loss=losses.LOSSES['boundary_equilibrium'], **changes
+    )
     state = start(gan)
-    assert state.memory['loss']['k'] == 0
-    options = {'gamma': jnp.float32(0.5), 'k_rate': jnp.float32(0.1)}
-    after, metrics = step(gan, state, batch(), loss_options=options)
-    balance = 0.5 * metrics['d/real_logits'] - metrics['d/fake_logits']
-    expected = np.clip(0.1 * balance, 0, 1)
-    np.testing.assert_allclose(after.memory['loss']['k'], expected, rtol=1e-5)
-    assert metrics['d/k'] == after.memory['loss']['k']
+    assert state.memory['loss'] == {'k': 0}
+    loss = {'k': jnp.float32(k)}
+    return gan, state.replace(memory={**state.memory, 'loss': loss})
+
+
+@pytest.mark.parametrize('schedule', ['alternating', 'simultaneous'])
+@pytest.mark.parametrize('d_steps', [1, 3])
+def test_began_moves_k_by_the_fakes_of_gs_step(d_steps, schedule):
+    # The paper: k <- k + lambda_k (gamma L(x) - L(G(z_G))), once in a step,
+    # and L(G(z_G)) is G's loss. D's fakes are of other latents, z_D.
+    gan, state = balanced(d_steps=d_steps, schedule=schedule)
+    after, metrics = step(gan, state, batch(d_steps), loss_options=BEGAN)
+    balance = 0.5 * metrics['d/real_logits'] - metrics['g/loss']
+    assert abs(metrics['d/fake_logits'] - metrics['g/loss']) > 0.01
+    k = after.memory['loss']['k']
+    np.testing.assert_allclose(k, 0.5 + 0.1 * balance, rtol=1e-5)
+    assert metrics['d/k'] == k
+    np.testing.assert_allclose(
+        metrics['d/convergence'],
+        metrics['d/real_logits'] + abs(balance), rtol=1e-5,
+    )
+
+
+def test_began_moves_k_in_each_update_of_g_and_none_of_d():
+    gan, state = balanced(d_steps=2, g_steps=2)
+    seen = []
+    adversarial.play(
+        gan, helpers.hyperparams(loss_options=BEGAN), state, batch(2),
+        jax.random.key(2), note=lambda player, number, before, after, metrics:
+        seen.append((
+            player, before.memory['loss']['k'], after.memory['loss']['k'],
+            metrics.get('d/real_logits'), metrics.get('g/loss'),
+        )),
+    )
+    real = seen[1][3]  # of D's last update
+    assert [entry[0][0] for entry in seen] == ['d', 'd', 'g', 'g']
+    for player, before, after, _, fake in seen:
+        moved = 0.1 * (0.5 * real - fake) if player == 'generator' else 0
+        np.testing.assert_allclose(after, before + moved, rtol=1e-5)
+    after, _ = adversarial.critic_step(
+        gan, helpers.hyperparams(loss_options=BEGAN), state, batch(2),
+        jax.random.key(2), 4,
+    )
+    assert after.memory['loss']['k'] == 0.5
 
 
 def conditional_gan(condition, **changes):

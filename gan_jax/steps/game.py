@@ -188,11 +188,13 @@ class GANState(struct.PyTreeNode):
             steps change nothing: this is the state before it.
         generator, discriminator: the players.
         ema_params, ema_stats: averages of the generator's params and stats.
-        memory: {'loss' or a regularizer: what it remembers}; under 'latest'
-            the last values of lazy penalties, under 'augment' the probability
-            that adapts, under 'history' past fakes, which are the same on
-            every device, under 'snapshots' rings of G's params and stats and
-            the number taken, under 'codes' moments of a baseline's codes.
+        memory: {'loss' or a regularizer: what it remembers}; where the loss
+            does, under 'real_logits' the mean of D's outputs on real images in
+            its last update; under 'latest' the last values of lazy penalties,
+            under 'augment' the probability that adapts, under 'history' past
+            fakes, which are the same on every device, under 'snapshots' rings
+            of G's params and stats and the number taken, under 'codes' moments
+            of a baseline's codes.
     """
 
     step: jax.Array
@@ -293,6 +295,7 @@ def _init_memory(gan, generator, d_params, image_shape):
     memory = {}
     if gan.loss.memory is not None:
         memory['loss'] = gan.loss.memory.init()
+        memory['real_logits'] = jnp.float32(0)
     for name in gan.regularizers:
         regularizer = regularizers.REGULARIZERS[name]
         if regularizer.init is not None:

@@ -15,6 +15,8 @@ from gan_jax import transforms
 from gan_jax.steps import game
 from gan_jax.steps import sights
 
+FAKE_LOGITS = 'g/fake_logits'  # for the loss's memory alone; not shown
+
 
 def discriminator_update(turn, images, slots, labels=None):
     """Update D once on real images and on fakes of the present G.
@@ -67,11 +69,7 @@ def discriminator_update(turn, images, slots, labels=None):
     player = _descend_discriminator(turn, player, grads, stats)
     memory = _remember(turn, 'discriminator', player, metrics)
     if gan.loss.memory is not None:
-        memory['loss'], more = gan.loss.memory.update(
-            memory['loss'], metrics['d/real_logits'],
-            metrics['d/fake_logits'], **turn.hyperparams.loss_options,
-        )
-        metrics.update(more)
+        memory['real_logits'] = metrics['d/real_logits']
     if gan.adaptive_augmentation:
         memory['augment'] = metrics['d/augment_probability'] = augment.adapt(
             memory['augment'], metrics['d/real_signs'],
@@ -126,9 +124,10 @@ def generator_update(turn, images, slots, labels=None):
                 labels=labels,
             )
             total, penalties = _penalties(turn, 'generator', context)
-            return loss + total if penalties else loss, {
-                'g/loss': loss, **penalties
-            }
+            metrics = {'g/loss': loss, **penalties}
+            if gan.loss.memory is not None:
+                metrics[FAKE_LOGITS] = fake.logits.mean()
+            return loss + total if penalties else loss, metrics
 
         def loss_fn(params):
             z = sights.draw_latents(turn, slots)
@@ -157,9 +156,16 @@ def generator_update(turn, images, slots, labels=None):
         player, gan.g_tx, grads,
         rate(turn.hyperparams.g_learning_rate, gan.g_schedule, state), stats,
     )
-    return average_generator(turn, state.replace(
-        generator=player, memory=_remember(turn, 'generator', player, metrics)
-    )), metrics
+    memory = _remember(turn, 'generator', player, metrics)
+    if gan.loss.memory is not None:
+        memory['loss'], more = gan.loss.memory.update(
+            memory['loss'], memory['real_logits'], metrics.pop(FAKE_LOGITS),
+            **turn.hyperparams.loss_options,
+        )
+        metrics.update(more)
+    return average_generator(
+        turn, state.replace(generator=player, memory=memory)
+    ), metrics
 
 
 def average_generator(turn, state):
