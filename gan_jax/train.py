@@ -402,6 +402,8 @@ def _loop(
     diagnosis = diagnosing.Diagnosis(
         config, gan, state, dataset, writer.past(start)
     )
+    if config.diagnosis.on:
+        writer.open_diagnosis()
     pictures = functools.partial(
         _sample, config, gan, dataset, _unseen(config, gan, dataset), writer
     )
