@@ -142,6 +142,22 @@ def test_ema_starts_as_a_copy_and_follows_g():
     )
 
 
+def test_warm_up_of_the_ema_is_of_the_step_for_all_its_updates_of_g():
+    gan, moves = helpers.linear_gan(g_steps=2), []
+    state = start(gan).replace(step=jnp.int32(8))
+    after, _ = adversarial.play(
+        gan, helpers.hyperparams(ema_decay=jnp.float32(0.9)), state, batch(2),
+        jax.random.key(2), note=lambda player, number, before, after, metrics:
+        moves.append(after.generator.params['Dense_0']['bias']),
+    )
+    expected = state.ema_params['Dense_0']['bias']
+    for new in moves[1:]:  # after D's; (1 + 8) / (10 + 8) = 1 / 2 for both
+        expected = (expected + new) / 2
+    np.testing.assert_allclose(
+        after.ema_params['Dense_0']['bias'], expected, rtol=1e-5
+    )
+
+
 def loss_options(name):
     defaults = config_lib.default_config().loss
     return {
@@ -354,10 +370,12 @@ def test_instance_noise_changes_training_until_it_has_decayed():
     )
 
 
-def test_schedules_scale_each_players_rate_by_the_generators_step():
+@pytest.mark.parametrize('d_steps, g_steps', [(2, 1), (1, 2)])
+def test_schedules_scale_each_players_rate_by_the_step(d_steps, g_steps):
     half = schedules.make('linear', 10, 0)
-    gan = helpers.linear_gan(d_steps=2, d_schedule=half, g_schedule=half)
-    plain = helpers.linear_gan(d_steps=2)
+    counts = {'d_steps': d_steps, 'g_steps': g_steps}
+    gan = helpers.linear_gan(d_schedule=half, g_schedule=half, **counts)
+    plain = helpers.linear_gan(**counts)
     state = start(plain).replace(step=jnp.int32(5))
     within, _ = step(gan, state, batch(2))
     halved = {
