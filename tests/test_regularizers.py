@@ -120,6 +120,25 @@ def test_gradient_penalties_of_a_quadratic_d_follow_the_points():
     )
 
 
+def test_r1_and_r2_pass_through_the_augmentation_of_what_is_packed():
+    # Of D(T(x)) = w . (m x), the gradient is m w; D judges two images as one,
+    # so its norm is over both.
+    masks = {False: np.array([1.0, 0, 2]), True: np.array([0, 0.5, 1])}
+    given = context(
+        lambda x: Output(x.reshape(-1, 2, 3).sum(1) @ W.astype(np.float32)),
+        real_images=jnp.full((5, 6), jnp.nan),  # not these
+        fake_images=jnp.full((5, 6), jnp.nan),
+        raw_real_images=jnp.ones((10, 3)), raw_fake_images=jnp.ones((10, 3)),
+        view_fn=lambda x, fake: (x * masks[fake]).reshape(5, 6),
+        augmented=True,
+    )
+    for name, fake in ('r1', False), ('r2', True):
+        np.testing.assert_allclose(
+            penalty(name, given), 2 * ((masks[fake] * W) ** 2).sum() / 2,
+            rtol=1e-5,
+        )
+
+
 @pytest.mark.parametrize('deviation', [1.0, 3.0])
 def test_dragan_moves_each_image_a_share_of_half_a_deviation(deviation):
     # D(x) = ||x - X||^2 / 2 has the displacement from X as its slope. In the

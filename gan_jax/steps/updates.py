@@ -119,9 +119,7 @@ def generator_update(turn, images, slots, labels=None):
                 generator_fn=lambda z: sights.generate(
                     turn, params, stats, z, slots, labels
                 )[0],
-                real_images=sides.real_images, fake_images=sides.fake_images,
-                real=real, fake=fake, z=z, slots=sides.slots, z_slots=slots,
-                labels=labels,
+                **_shown(turn, sides), real=real, fake=fake,
             )
             total, penalties = _penalties(turn, 'generator', context)
             metrics = {'g/loss': loss, **penalties}
@@ -212,14 +210,23 @@ def _discriminator_objective(turn, stats, sides, params):
             _logits, turn, params, stats, sides
         ),
         generator_fn=sides.generator_fn,
-        real_images=sides.real_images, fake_images=sides.fake_images,
-        real=real, fake=fake, z=sides.z, slots=sides.slots,
-        z_slots=sides.z_slots, labels=sides.labels,
+        **_shown(turn, sides), real=real, fake=fake,
     )
     total, penalties = _penalties(turn, 'discriminator', context)
     return loss + total if penalties else loss, (
         new_stats, {**metrics, **penalties}
     )
+
+
+def _shown(turn, sides):
+    """Return what a penalty of either player is given of both sides."""
+    return {
+        'augmented': bool(turn.gan.augmentations),
+        **{name: getattr(sides, name) for name in (
+            'real_images', 'fake_images', 'raw_real_images', 'raw_fake_images',
+            'view_fn', 'z', 'slots', 'z_slots', 'labels',
+        )},
+    }
 
 
 def _judge(turn, params, stats, sides):
