@@ -3,9 +3,9 @@
 Paper: Berthelot, Schumm, Metz, BEGAN: Boundary Equilibrium Generative
 Adversarial Networks, https://arxiv.org/abs/1703.10717, 2017. From it: the mean
 absolute reconstruction error as energy, k moved by 0.001 towards a balance of
-gamma 0.5, no BatchNorm in D, Adam(1e-4). Differs: DCGAN's layers, where the
-paper has nearest-neighbour upsampling and ELU. `d/convergence` is the paper's
-measure.
+gamma 0.5 once in a step, by the fakes of G's update, no BatchNorm in D,
+Adam(1e-4). Differs: DCGAN's layers, where the paper has nearest-neighbour
+upsampling and ELU. `d/convergence` is the paper's measure.
 
     python -m gan_jax.main --config=configs/began.py
     python -m gan_jax.main --config=configs/began.py:mnist

@@ -2,8 +2,9 @@
 
 Paper: Kodali et al., On Convergence and Stability of GANs,
 https://arxiv.org/abs/1705.07215, 2017. From it: penalty weight 10 at noisy real
-images, one update of each player. Differs: layer norm in D, as BatchNorm would
-mix the images whose slopes are taken, and without any norm the digits collapse
+images, one update of each player. From its authors' notebook: the noise, which
+the paper does not fix. Differs: layer norm in D, as BatchNorm would mix the
+images whose slopes are taken, and without any norm the digits collapse
 (configs/README.md); DCGAN's rates.
 
     python -m gan_jax.main --config=configs/dragan.py

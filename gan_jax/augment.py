@@ -229,13 +229,17 @@ def cutout(image, key):
     return jnp.where(inside, 0, image)
 
 
+# In the order in which the authors' code applies them.
 AUGMENTATIONS = {
-    'color': color, 'cutout': cutout, 'translation': translation,
+    'color': color, 'translation': translation, 'cutout': cutout,
 }
 
 
 def apply(images, key, slots, names, probability):
     """Change each image by each of some augmentations with a probability.
+
+    Colour comes before translation, so that what comes in is mid-grey, and
+    translation before cutout, so that no part of the rectangle is moved out.
 
     Args:
         images: [B, H, W, C] in [-1, 1].
@@ -246,14 +250,20 @@ def apply(images, key, slots, names, probability):
 
     Returns:
         [B, H, W, C].
+
+    References:
+        Zhao et al., Differentiable Augmentation for Data-Efficient GAN
+        Training, https://arxiv.org/abs/2006.10738, 2020;
+        https://github.com/mit-han-lab/data-efficient-gans.
     """
+    numbers = {name: n for n, name in enumerate(sorted(AUGMENTATIONS))}
 
     def change(image, slot):
-        for number, (name, function) in enumerate(AUGMENTATIONS.items()):
+        for name, function in AUGMENTATIONS.items():
             if name in names:
-                draw_key, choice_key = jax.random.split(
-                    jax.random.fold_in(jax.random.fold_in(key, slot), number)
-                )
+                draw_key, choice_key = jax.random.split(jax.random.fold_in(
+                    jax.random.fold_in(key, slot), numbers[name]
+                ))
                 chosen = jax.random.uniform(
                     choice_key, (), jnp.float32
                 ) < probability

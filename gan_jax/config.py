@@ -82,7 +82,7 @@ def default_config():
 
     config.instance_noise = ConfigDict()  # on all that D sees
     config.instance_noise.std = 0.0  # at step 0, of images in [-1, 1]; 0 is off
-    config.instance_noise.decay_steps = 0  # falls to 0 till then; 0 never falls
+    config.instance_noise.decay_steps = 0  # steps till it is 0; 0 never falls
 
     config.schedule = ConfigDict()  # who moves when
     config.schedule.name = 'alternating'  # one of adversarial.SCHEDULES
@@ -219,8 +219,8 @@ def _optimizer_config():
     optimizer.decay = 0.99  # rmsprop: decay of the squares (WGAN's authors')
     optimizer.clip_norm = 0.0  # largest norm of the gradient; 0 is off
     optimizer.schedule = 'constant'  # one of schedules.SCHEDULES
-    optimizer.schedule_steps = 0  # G updates until cosine or linear reach 0
-    optimizer.warmup_steps = 0  # G updates over which the rate rises; 0 is off
+    optimizer.schedule_steps = 0  # steps until cosine or linear reach 0
+    optimizer.warmup_steps = 0  # steps over which the rate rises; 0 is off
     return optimizer
 
 

@@ -1,11 +1,13 @@
 """How samples compare with real images, in numbers that need no labels."""
 
+import numpy as np
+
 from gan_jax.metrics import distances
 from gan_jax.metrics import modes
 from gan_jax.runtime import writer
 
 NUM_SAMPLES = 256
-NUM_REAL = 2048
+NUM_REAL = 2048  # most real images that are compared
 
 
 def names(mixture):
@@ -31,19 +33,26 @@ def against_real(samples, real_images):
     `eval/nearest_real` falls towards 0 where training images are copied and
     rises where samples are unlike any.
 
+    The real images are divided in an order that is drawn once and for all: a
+    data set sorted by class would hold out its first classes alone. n stand for
+    the samples, the others are compared with both.
+
     Args:
         samples: [n, H, W, C] in [-1, 1].
-        real_images: [N, H, W, C] uint8, N > n, of which evenly spaced ones,
-            at most `NUM_REAL`, are used; or both are rows [., D] of a table.
+        real_images: [N, H, W, C] uint8, N > n: all of them, of more than
+            `NUM_REAL` so many, drawn from all; or both are rows [., D] of a
+            table.
 
     Returns:
         {'eval/diversity': float, 'eval/nearest_real': float}.
     """
     if real_images.ndim > 2:
         samples = writer.to_uint8(samples)
-    stride = max(1, len(real_images) // NUM_REAL)
-    real = real_images[::stride][:NUM_REAL]
-    held, reference = real[:len(samples)], real[len(samples):]
+    order = np.random.RandomState(0).permutation(len(real_images))[:NUM_REAL]
+    held, reference = (  # in order: images may be read from files
+        real_images[np.sort(places)]
+        for places in (order[:len(samples)], order[len(samples):])
+    )
     return _ratios(samples, held, reference)
 
 

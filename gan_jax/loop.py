@@ -193,6 +193,8 @@ class _After:
             self._config, parts.algorithm, state, dataset,
             parts.writer.past(int(state.step)),
         )
+        if self._config.diagnosis.on:
+            parts.writer.open_diagnosis()
         self._examples = _examples(parts) if self._config.sample_every else {}
         _, self._best = parts.checkpoints.best()
 

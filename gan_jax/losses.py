@@ -17,9 +17,9 @@ class Memory(NamedTuple):
 
     Attributes:
         init: () -> memory, a dict of float32 scalars.
-        update: (memory, real, fake, **options) -> (memory, metrics), from the
-            means over all devices of D's outputs on real and on fake images,
-            once per generator update.
+        update: (memory, real, fake, **options) -> (memory, metrics), once in
+            each update of G, from means over all devices: of D's outputs on
+            real images in D's last update, and on the fakes of this update.
     """
 
     init: Callable
@@ -428,12 +428,16 @@ def boundary_equilibrium_generator(
 def boundary_equilibrium_update(memory, real, fake, *, gamma=0.5, k_rate=1e-3):
     """Move k towards the balance E L(G(z)) = gamma E L(x).
 
-    k <- clip(k + lambda_k (gamma L(x) - L(G(z))), 0, 1), and the measure of
-    convergence M = L(x) + |gamma L(x) - L(G(z))|.
+    k <- clip(k + lambda_k (gamma L(x) - L(G(z_G))), 0, 1), and the measure of
+    convergence M = L(x) + |gamma L(x) - L(G(z_G))|. x are the images of D's
+    last update, z_G the latents of G's update, not those of the fakes that D
+    learnt from. The paper has one update of each player in a step; with more, k
+    moves in each update of G and stays where D alone moves. The authors' code
+    draws one z for both players, as `share_fakes` does.
 
     Args:
         memory: {'k': scalar}.
-        real, fake: mean energies over all devices.
+        real, fake: mean energies over all devices, of x and of G(z_G).
         gamma: diversity ratio in [0, 1].
         k_rate: lambda_k in the paper.
 

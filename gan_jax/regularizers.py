@@ -24,6 +24,12 @@ class Context(NamedTuple):
         real_images: [B, ...] as D sees them.
         fake_images: [B, ...] as D sees them; constant for D, a function of
             the parameters for G.
+        raw_real_images, raw_fake_images: [B x packing, ...] in [-1, 1], before
+            augmentation, noise and packing; neighbours are packed together.
+        view_fn: (raw images, fake) -> images as D sees them, by the draws that
+            made `real_images` or, where `fake`, `fake_images`.
+        augmented: whether that is by augmentations, and not by noise and
+            packing alone.
         real: D's output on real_images.
         fake: D's output on fake_images.
         z: [B, latent_size] of the fakes; as many times more as D packs.
@@ -37,6 +43,10 @@ class Context(NamedTuple):
     generator_fn: Optional[Callable] = None
     real_images: Optional[jax.Array] = None
     fake_images: Optional[jax.Array] = None
+    raw_real_images: Optional[jax.Array] = None
+    raw_fake_images: Optional[jax.Array] = None
+    view_fn: Optional[Callable] = None
+    augmented: bool = False
     real: Any = None
     fake: Any = None
     z: Optional[jax.Array] = None
@@ -84,6 +94,26 @@ def _input_gradients(discriminator_fn, images):
     return jax.grad(lambda x: discriminator_fn(x).logits.sum())(images)
 
 
+def _image_gradients(context, *, fake):
+    """Return the gradient of each logit with respect to the image it is of.
+
+    That is the image before it is augmented, so the gradient passes through the
+    augmentations. Noise and packing do not change its norm, and without
+    augmentations it is taken at what D sees.
+
+    Returns:
+        [B, ...], a row for what D judges as one.
+    """
+    if not context.augmented:
+        images = context.fake_images if fake else context.real_images
+        return _input_gradients(context.discriminator_fn, images)
+    grads = _input_gradients(
+        lambda images: context.discriminator_fn(context.view_fn(images, fake)),
+        context.raw_fake_images if fake else context.raw_real_images,
+    )
+    return grads.reshape(len(context.slots), -1)
+
+
 def _per_sample(draw, key, slots):
     """Call draw(key of the sample) for every slot."""
     return jax.vmap(lambda slot: draw(jax.random.fold_in(key, slot)))(slots)
@@ -106,7 +136,8 @@ def gradient_penalty(context, memory, key):
     E (||grad f(x^)||_2 - 1)^2 at x^ = eps x + (1 - eps) G(z), eps ~ U[0, 1].
     One eps for each sample, and the norm over all axes of that sample. The
     paper's weight is 10. The square root has gradient 0 at 0, where others add
-    an epsilon.
+    an epsilon. Real and fake are as D sees them: it is between those, augmented
+    or not, that the critic has to be 1-Lipschitz.
 
     Args:
         context: a `Context`.
@@ -169,24 +200,29 @@ def zero_centered(context, memory, key):
 def dragan(context, memory, key):
     """Hold D's slope around the data at 1.
 
-    E (||grad D(x + delta)||_2 - 1)^2, delta = 1/2 std(x) u, u ~ U[0, 1) for
-    each value, std(x) over this device's batch, as in the authors' notebook
-    (their paper does not fix the noise). The paper's weight is 10.
+    E (||grad D(x + alpha delta)||_2 - 1)^2, delta = 1/2 std(x) u. u ~ U[0, 1)
+    is drawn for each value, alpha ~ U[0, 1) for each sample; std(x) is over
+    this device's batch, and x is as D sees it. The noise is that of the
+    authors' notebook (their paper does not fix it). The paper's weight is 10.
 
     Returns:
         float32 scalar, >= 0; (||w|| - 1)^2 for a linear D.
 
     References:
         Kodali et al., On Convergence and Stability of GANs,
-        https://arxiv.org/abs/1705.07215, 2017.
+        https://arxiv.org/abs/1705.07215, 2017;
+        https://github.com/kodalinaveen3/DRAGAN, DRAGAN.ipynb.
     """
     del memory
     real = context.real_images
-    noise = _per_sample(
-        lambda key: jax.random.uniform(key, real.shape[1:], jnp.float32),
-        key, context.slots,
-    )
-    points = real + 0.5 * jnp.std(real) * noise
+
+    def displace(key):
+        noise_key, share_key = jax.random.split(key)
+        noise = jax.random.uniform(noise_key, real.shape[1:], jnp.float32)
+        return jax.random.uniform(share_key, (), jnp.float32) * noise
+
+    moves = _per_sample(displace, key, context.slots)
+    points = real + 0.5 * jnp.std(real) * moves
     grads = _input_gradients(context.discriminator_fn, points)
     return jnp.mean(jnp.square(_gradient_norms(_squared_norms(grads)) - 1))
 
@@ -195,7 +231,8 @@ def r1(context, memory, key):
     """Flatten D on real images: 1/2 E ||grad D(x)||_2^2.
 
     The weight is the paper's gamma; the factor 1/2 is the paper's, and the
-    authors' code leaves it out.
+    authors' code leaves it out. Where D sees images by augmentations T, it is
+    the gradient of D(T(x)) with respect to x, as in StyleGAN2-ADA and R3GAN.
 
     Returns:
         float32 scalar, >= 0; 1/2 ||w||^2 for a linear D.
@@ -203,14 +240,18 @@ def r1(context, memory, key):
     References:
         Mescheder et al., Which Training Methods for GANs do actually
         Converge?, https://arxiv.org/abs/1801.04406, 2018, equation 9.
+        Karras et al., Training Generative Adversarial Networks with Limited
+        Data, https://arxiv.org/abs/2006.06676, 2020 (through augmentations).
     """
     del memory, key
-    grads = _input_gradients(context.discriminator_fn, context.real_images)
+    grads = _image_gradients(context, fake=False)
     return 0.5 * jnp.mean(_squared_norms(grads))
 
 
 def r2(context, memory, key):
     """Flatten D on generated images: 1/2 E ||grad D(G(z))||_2^2.
+
+    Through augmentations as `r1`.
 
     Returns:
         float32 scalar, >= 0; 1/2 ||w||^2 for a linear D.
@@ -218,9 +259,11 @@ def r2(context, memory, key):
     References:
         Mescheder et al., Which Training Methods for GANs do actually
         Converge?, https://arxiv.org/abs/1801.04406, 2018, equation 10.
+        Huang et al., The GAN is dead; long live the GAN! A Modern GAN Baseline,
+        https://arxiv.org/abs/2501.05441, 2025 (through augmentations).
     """
     del memory, key
-    grads = _input_gradients(context.discriminator_fn, context.fake_images)
+    grads = _image_gradients(context, fake=True)
     return 0.5 * jnp.mean(_squared_norms(grads))
 
 
@@ -341,8 +384,10 @@ def lecam(context, memory, key):
     """Pull D's outputs to the other side's running mean.
 
     E (D(x) - a_F)^2 + E (D(G(z)) - a_R)^2, a_R and a_F exponential moving
-    averages (decay 0.99) of D on real and on fake images. The paper's form:
-    StudioGAN's has a ReLU inside each square.
+    averages (decay 0.99) of D on real and on fake images. This is the paper's
+    form. The authors' code has a ReLU inside each square, which StudioGAN took
+    over: max(0, D(x) - a_F)^2 and max(0, a_R - D(G(z)))^2 leave out real images
+    that D puts below a_F and fakes that it puts above a_R.
 
     Args:
         context: a `Context`.
@@ -354,7 +399,8 @@ def lecam(context, memory, key):
 
     References:
         Tseng et al., Regularizing Generative Adversarial Networks under
-        Limited Data, https://arxiv.org/abs/2104.03310, 2021.
+        Limited Data, https://arxiv.org/abs/2104.03310, 2021;
+        https://github.com/google/lecam-gan, biggan_cifar/losses.py.
     """
     del key
     real = jnp.square(context.real.logits - memory['fake'])

@@ -1,7 +1,8 @@
 """How a learning rate changes over training: step -> factor.
 
-The step counts generator updates, never an optimizer's own, so five
-discriminator updates for each do not anneal its rate five times faster.
+The step is one of the game, as `num_steps` counts them, whatever number of
+updates each player makes in it: five of the discriminator do not anneal its
+rate five times faster.
 """
 
 import jax.numpy as jnp
@@ -40,10 +41,10 @@ def make(name, num_steps, warmup_steps):
 
     Args:
         name: one of `SCHEDULES`.
-        num_steps: generator updates until a falling schedule has reached 0;
+        num_steps: steps of the game until a falling schedule has reached 0;
             unused by 'constant'.
-        warmup_steps: generator updates over which the rate rises on a line
-            from rate / warmup_steps; 0 is none.
+        warmup_steps: steps of the game over which the rate rises on a line from
+            rate / warmup_steps; 0 is none.
 
     Returns:
         Function of the step to a float32 scalar in [0, 1]; None where that

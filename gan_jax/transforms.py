@@ -34,7 +34,8 @@ def ema_decay_at(step, decay):
     argument of TensorFlow's ExponentialMovingAverage.
 
     Args:
-        step: int scalar, generator updates made so far, from 0.
+        step: int scalar, steps of the game made so far, from 0; each moves the
+            average once for every update of the generator in it.
         decay: float scalar in [0, 1], the decay in the long run.
 
     Returns:

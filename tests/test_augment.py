@@ -128,6 +128,24 @@ def test_cutout_is_a_rectangle_of_half_the_sides_at_most():
     assert holes.max() == 8 * 12 and holes.min() >= 4 * 6
 
 
+def test_order_is_that_of_diffaugment():
+    # https://github.com/mit-han-lab/data-efficient-gans has the policy
+    # 'color,translation,cutout'. Draws do not depend on the order.
+    ones = jnp.ones((200, 16, 24, 1))
+    slots = jnp.arange(200)
+    hole, edge, both = (
+        np.asarray(changed(names, images=ones, slots=slots)) == 0
+        for names in (['cutout'], ['translation'], ['cutout', 'translation'])
+    )
+    assert (hole & ~edge).any() and (edge & ~hole).any()
+    # What is cut out is cut out of the shifted image: it stays where it was.
+    np.testing.assert_array_equal(both, hole | edge)
+    bright = np.asarray(changed(
+        ['color', 'translation'], images=ones, slots=slots
+    ))
+    assert (bright[edge] == 0).all()  # what comes in has no brightness
+
+
 def test_adapt_moves_by_speed_towards_the_target_within_bounds():
     np.testing.assert_allclose(augment.adapt(0.5, 0.9, 0.6, 0.01), 0.51)
     np.testing.assert_allclose(augment.adapt(0.5, 0.1, 0.6, 0.01), 0.49)

@@ -17,6 +17,9 @@ from gan_jax import run_folder
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.algorithms.game import G
+from gan_jax.reporting import gathering
+from gan_jax.reporting import looking
+from gan_jax.reporting import page
 
 
 def config_of(**changes):
@@ -92,13 +95,19 @@ def test_held_out_images_of_another_size_are_probed(tmp_path):
     assert 'probe/d_memory' in found
 
 
-@pytest.mark.parametrize('off', [
-    {'diagnosis.on': False}, {'diagnosis.patience': 99},
+@pytest.mark.parametrize('off, there, words', [
+    ({'diagnosis.on': False}, False, 'This run was not diagnosed.'),
+    ({'diagnosis.patience': 99}, True, 'Nothing was found.'),
 ])
-def test_switched_off_or_patient_it_leaves_nothing(off, tmp_path):
+def test_switched_off_or_patient_it_finds_nothing(off, there, words, tmp_path):
     run(tmp_path, config_of(**off))
     assert not lines(tmp_path)
     assert b'probe/' not in (tmp_path / 'metrics.jsonl').read_bytes()
+    assert (tmp_path / 'diagnosis.jsonl').exists() == there
+    report = page.of_run(gathering.gather(tmp_path), looking.Looked())
+    assert [said for said in (
+        'This run was not diagnosed.', 'Nothing was found.'
+    ) if said in report] == [words]
 
 
 def test_training_is_the_same_bits_with_it_and_without(tmp_path):

@@ -50,8 +50,59 @@ def test_collapse_and_copying_show_in_the_ratios():
     np.testing.assert_allclose(list(as_good.values()), 1, rtol=0.1)
     collapsed = evaluation.against_real(fresh[:1].repeat(64, 0), real)
     assert collapsed['eval/diversity'] < 0.01
-    copied = evaluation.against_real(real[100:164], real)
-    assert copied['eval/nearest_real'] < 0.01
+    # A few of the copied ones are held out, and so not there to be found.
+    many = random.randint(0, 256, (2000, 4, 4, 1)).astype(np.uint8)
+    copied = evaluation.against_real(many[100:164] / 127.5 - 1, many)
+    assert copied['eval/nearest_real'] < 0.15
+
+
+@pytest.mark.parametrize('num_real', [600, 3000, 5000])
+def test_sorted_classes_leave_a_perfect_generator_at_1(num_real):
+    random = np.random.RandomState(0)
+    # A class is a level of grey; the last ones are fainter in their detail.
+    levels, depths = np.arange(20, 220, 20), np.linspace(30, 6, 10)
+
+    def draw(classes):
+        detail = random.uniform(-1, 1, (len(classes), 6, 6, 1))
+        at = (-1, 1, 1, 1)
+        images = levels[classes].reshape(at) + (
+            depths[classes].reshape(at) * detail
+        )
+        return images.round().astype(np.uint8)
+
+    real = draw(np.arange(num_real) * 10 // num_real)
+    samples = draw(np.arange(256) % 10) / 127.5 - 1
+    found = evaluation.against_real(samples, real)
+    np.testing.assert_allclose(list(found.values()), 1, rtol=0.15)
+
+
+def test_comparison_with_real_images_draws_nothing_from_the_global_seed():
+    random = np.random.RandomState(0)
+    real = random.randint(0, 256, (3000, 2, 2, 1)).astype(np.uint8)
+    samples = random.uniform(-1, 1, (8, 2, 2, 1))
+    before = np.random.get_state()[1].copy()
+    first = evaluation.against_real(samples, real)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+    assert evaluation.against_real(samples, real) == first
+
+
+@pytest.mark.parametrize('num_real, used', [(9, 9), (2500, 2048)])
+def test_real_images_are_used_once_each_and_from_everywhere(
+    monkeypatch, num_real, used
+):
+    parts = []
+    monkeypatch.setattr(
+        evaluation, '_ratios', lambda samples, *both: parts.extend(both)
+    )
+    numbers = np.arange(num_real)[:, None] * np.ones(3)  # rows of a table
+    evaluation.against_real(np.zeros((4, 3)), numbers)
+    held, reference = (part[:, 0] for part in parts)
+    assert len(held) == 4
+    both = np.concatenate([held, reference])
+    assert len(set(both)) == len(both) == used
+    # As many from the last third as from any other, within 3 deviations.
+    last = (both >= num_real * 2 / 3).sum()
+    assert abs(last - used / 3) <= 3 * (used * 2 / 9) ** 0.5
 
 
 def test_points_are_measured_by_modes_in_their_dimension_or_by_ratios():

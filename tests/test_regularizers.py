@@ -120,16 +120,41 @@ def test_gradient_penalties_of_a_quadratic_d_follow_the_points():
     )
 
 
-def test_dragan_moves_by_up_to_half_a_deviation():
-    noise = np.array([
-        np.asarray(jax.random.uniform(jax.random.fold_in(KEY, slot), (3,)))
-        for slot in range(5)
-    ])
-    points = REAL + 0.5 * REAL.std() * noise
-    norms = np.linalg.norm(points, axis=1)
+def test_r1_and_r2_pass_through_the_augmentation_of_what_is_packed():
+    # Of D(T(x)) = w . (m x), the gradient is m w; D judges two images as one,
+    # so its norm is over both.
+    masks = {False: np.array([1.0, 0, 2]), True: np.array([0, 0.5, 1])}
+    given = context(
+        lambda x: Output(x.reshape(-1, 2, 3).sum(1) @ W.astype(np.float32)),
+        real_images=jnp.full((5, 6), jnp.nan),  # not these
+        fake_images=jnp.full((5, 6), jnp.nan),
+        raw_real_images=jnp.ones((10, 3)), raw_fake_images=jnp.ones((10, 3)),
+        view_fn=lambda x, fake: (x * masks[fake]).reshape(5, 6),
+        augmented=True,
+    )
+    for name, fake in ('r1', False), ('r2', True):
+        np.testing.assert_allclose(
+            penalty(name, given), 2 * ((masks[fake] * W) ** 2).sum() / 2,
+            rtol=1e-5,
+        )
+
+
+@pytest.mark.parametrize('deviation', [1.0, 3.0])
+def test_dragan_moves_each_image_a_share_of_half_a_deviation(deviation):
+    # D(x) = ||x - X||^2 / 2 has the displacement from X as its slope. In the
+    # notebook that is alpha 0.5 std u, with alpha ~ U[0, 1) for each image and
+    # u ~ U[0, 1) for each value, so in N dimensions its norm is alpha r, with
+    # r = 0.5 std sqrt(N / 3); and E (alpha r - 1)^2 = r^2 / 3 - r + 1.
+    count, size = 4000, 300
+    signs = np.where(np.arange(count) % 2, 1, -1)[:, None]
+    real = jnp.asarray(deviation * signs * np.ones(size), jnp.float32)
+    given = context(
+        lambda x: Output(0.5 * jnp.sum(jnp.square(x - real), -1)),
+        real_images=real, fake_images=real, slots=jnp.arange(count),
+    )
+    reach = 0.5 * deviation * np.sqrt(size / 3)
     np.testing.assert_allclose(
-        penalty('dragan', context(quadratic)), ((norms - 1) ** 2).mean(),
-        rtol=1e-5,
+        penalty('dragan', given), reach**2 / 3 - reach + 1, rtol=0.05
     )
 
 
@@ -216,6 +241,22 @@ def test_lecam_pulls_each_side_to_the_other_sides_average():
     )
     np.testing.assert_allclose(new['real'], 0.71, rtol=1e-5)
     np.testing.assert_allclose(new['fake'], -0.21, rtol=1e-5)
+
+
+def test_lecam_is_the_papers_and_says_how_its_authors_code_differs():
+    memory = {'real': jnp.float32(0.7), 'fake': jnp.float32(-0.2)}
+    # D(x) - a_F is 1.2 and -0.8, D(G(z)) - a_R is -0.7 and 1.3. The ReLUs of
+    # google/lecam-gan would leave 1.2^2 / 2 + 0.7^2 / 2.
+    given = context(
+        real=Output(jnp.array([1.0, -1.0])), fake=Output(jnp.array([0.0, 2.0]))
+    )
+    paper = (1.2**2 + 0.8**2) / 2 + (0.7**2 + 1.3**2) / 2
+    np.testing.assert_allclose(
+        penalty('lecam', given, memory), paper, rtol=1e-5
+    )
+    words = ' '.join(regularizers.lecam.__doc__.split())
+    assert "The authors' code has a ReLU inside each square" in words
+    assert 'https://github.com/google/lecam-gan' in words
 
 
 @pytest.mark.parametrize('name', ['d_orthogonal', 'g_orthogonal'])

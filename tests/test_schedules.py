@@ -1,5 +1,6 @@
 """Learning-rate factors against closed forms."""
 
+import inspect
 import math
 
 import jax
@@ -7,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gan_jax import config
 from gan_jax import schedules
+from gan_jax import transforms
 
 CASES = [
     ('linear', 0, 1.0), ('linear', 25, 0.75), ('linear', 100, 0.0),
@@ -38,3 +41,14 @@ def test_warm_up_rises_on_a_line_and_then_changes_nothing(name):
 
 def test_constant_without_warm_up_is_nothing():
     assert schedules.make('constant', 0, 0) is None
+
+
+@pytest.mark.parametrize('text', [
+    schedules.__doc__, schedules.make.__doc__, transforms.ema_decay_at.__doc__,
+    inspect.getsource(config._optimizer_config),
+], ids=['schedules', 'make', 'ema', 'config'])
+def test_what_counts_steps_is_said_to_count_steps(text):
+    # With g_steps=2 a step has two updates of G: tests/test_updates.py.
+    assert 'steps' in text
+    for unit in ('G updates', 'generator updates'):
+        assert unit not in text

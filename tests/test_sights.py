@@ -8,6 +8,7 @@ import pytest
 
 import helpers
 from helpers import batch, leaves_equal, linear_gan, start, step
+from gan_jax import augment
 from gan_jax import build
 from gan_jax import train
 from gan_jax.networks import layers
@@ -175,6 +176,44 @@ def test_augmentation_changes_both_sides_in_both_updates():
     )
     for name in never:
         np.testing.assert_allclose(never[name], without[name], rtol=1e-5)
+
+
+@pytest.mark.parametrize('packing', [1, 2])
+@pytest.mark.parametrize('name', ['r1', 'r2'])
+def test_slope_of_d_is_that_at_the_images_before_augmentation(name, packing):
+    # StyleGAN2-ADA and R3GAN: 1/2 ||d D(T(x)) / dx||^2. DiffAugment's contrast
+    # multiplies what is left of grey images without their mean by c ~ U[0.5,
+    # 1.5), and so the gradient of a D with sum(w) = 0: E c^2 = 13 / 12.
+    weights = np.repeat([1.0, -1, 2, -2], packing)[:, None]
+    gan = linear_gan(packing=packing, regularizers=(name,))
+    state = start(gan)
+    params = {'Dense_0': {
+        **state.discriminator.params['Dense_0'],
+        'kernel': jnp.asarray(weights, jnp.float32),
+    }}
+    state = state.replace(
+        discriminator=state.discriminator.replace(params=params)
+    )
+    flat = (weights**2).sum() / 2
+    for augmentations, slope in ((), flat), (('color',), flat * 13 / 12):
+        _, metrics = step(
+            gan._replace(augmentations=augmentations, instance_noise=True),
+            state, batch(size=4096), noise_std=jnp.float32(0.5),
+            penalty_weights={name: jnp.float32(1)},
+        )
+        np.testing.assert_allclose(metrics[f'd/{name}'], slope, rtol=0.03)
+
+
+def test_d_learns_by_its_slopes_before_every_augmentation():
+    gan = helpers.mlp_gan(
+        augmentations=tuple(augment.AUGMENTATIONS), regularizers=('r1', 'r2')
+    )
+    state = start(gan)
+    weights = {name: jnp.float32(1) for name in gan.regularizers}
+    after, metrics = step(gan, state, batch(), penalty_weights=weights)
+    assert np.isfinite(list(metrics.values())).all()
+    without, _ = step(gan._replace(regularizers=()), state, batch())
+    assert not leaves_equal(after.discriminator, without.discriminator)
 
 
 def test_adaptive_probability_is_remembered_and_used():

@@ -148,6 +148,22 @@ def test_ema_starts_as_a_copy_and_follows_g():
     )
 
 
+def test_warm_up_of_the_ema_is_of_the_step_for_all_its_updates_of_g():
+    gan, moves = helpers.linear_gan(g_steps=2), []
+    state = start(gan).replace(step=jnp.int32(8))
+    after, _ = adversarial.play(
+        gan, helpers.hyperparams(ema_decay=jnp.float32(0.9)), state, batch(2),
+        jax.random.key(2), note=lambda player, number, before, after, metrics:
+        moves.append(after.generator.params['Dense_0']['bias']),
+    )
+    expected = state.ema_params['Dense_0']['bias']
+    for new in moves[1:]:  # after D's; (1 + 8) / (10 + 8) = 1 / 2 for both
+        expected = (expected + new) / 2
+    np.testing.assert_allclose(
+        after.ema_params['Dense_0']['bias'], expected, rtol=1e-5
+    )
+
+
 def loss_options(name):
     defaults = config_lib.default_config().loss
     return {
@@ -169,17 +185,59 @@ def test_every_loss_trains_both_players(name):
     assert not leaves_equal(state.players[D], before.players[D])
 
 
-def test_began_remembers_k():
-    name = 'boundary_equilibrium'
-    gan = helpers.linear_gan(loss=losses.LOSSES[name])
+BEGAN = {'gamma': jnp.float32(0.5), 'k_rate': jnp.float32(0.1)}
+
+
+def balanced(k=0.5, **changes):
+    """Give BEGAN's game of linear nets and its state with that k."""
+    gan = helpers.linear_gan(
+        loss=losses.LOSSES['boundary_equilibrium'], **changes
+    )
     state = start(gan)
-    assert state.memory['loss']['k'] == 0
-    options = {'gamma': jnp.float32(0.5), 'k_rate': jnp.float32(0.1)}
-    after, metrics = step(gan, state, batch(), loss_options=options)
-    balance = 0.5 * metrics['d/real_logits'] - metrics['d/fake_logits']
-    expected = np.clip(0.1 * balance, 0, 1)
-    np.testing.assert_allclose(after.memory['loss']['k'], expected, rtol=1e-5)
-    assert metrics['d/k'] == after.memory['loss']['k']
+    assert state.memory['loss'] == {'k': 0}
+    loss = {'k': jnp.float32(k)}
+    return gan, state.replace(memory={**state.memory, 'loss': loss})
+
+
+@pytest.mark.parametrize('schedule', ['alternating', 'simultaneous'])
+@pytest.mark.parametrize('d_steps', [1, 3])
+def test_began_moves_k_by_the_fakes_of_gs_step(d_steps, schedule):
+    # The paper: k <- k + lambda_k (gamma L(x) - L(G(z_G))), once in a step,
+    # and L(G(z_G)) is G's loss. D's fakes are of other latents, z_D.
+    gan, state = balanced(d_steps=d_steps, schedule=schedule)
+    after, metrics = step(gan, state, batch(d_steps), loss_options=BEGAN)
+    balance = 0.5 * metrics['d/real_logits'] - metrics['g/loss']
+    assert abs(metrics['d/fake_logits'] - metrics['g/loss']) > 0.01
+    k = after.memory['loss']['k']
+    np.testing.assert_allclose(k, 0.5 + 0.1 * balance, rtol=1e-5)
+    assert metrics['d/k'] == k
+    np.testing.assert_allclose(
+        metrics['d/convergence'],
+        metrics['d/real_logits'] + abs(balance), rtol=1e-5,
+    )
+
+
+def test_began_moves_k_in_each_update_of_g_and_none_of_d():
+    gan, state = balanced(d_steps=2, g_steps=2)
+    seen = []
+    adversarial.play(
+        gan, helpers.hyperparams(loss_options=BEGAN), state, batch(2),
+        jax.random.key(2), note=lambda player, number, before, after, metrics:
+        seen.append((
+            player, before.memory['loss']['k'], after.memory['loss']['k'],
+            metrics.get('d/real_logits'), metrics.get('g/loss'),
+        )),
+    )
+    real = seen[1][3]  # of D's last update
+    assert [entry[0][0] for entry in seen] == ['d', 'd', 'g', 'g']
+    for player, before, after, _, fake in seen:
+        moved = 0.1 * (0.5 * real - fake) if player == 'generator' else 0
+        np.testing.assert_allclose(after, before + moved, rtol=1e-5)
+    after, _ = adversarial.critic_step(
+        gan, helpers.hyperparams(loss_options=BEGAN), state, batch(2),
+        jax.random.key(2), 4,
+    )
+    assert after.memory['loss']['k'] == 0.5
 
 
 def conditional_gan(condition, **changes):
@@ -321,10 +379,12 @@ def test_instance_noise_changes_training_until_it_has_decayed():
     )
 
 
-def test_schedules_scale_each_players_rate_by_the_generators_step():
+@pytest.mark.parametrize('d_steps, g_steps', [(2, 1), (1, 2)])
+def test_schedules_scale_each_players_rate_by_the_step(d_steps, g_steps):
     half = schedules.make('linear', 10, 0)
-    gan = helpers.linear_gan(d_steps=2, d_schedule=half, g_schedule=half)
-    plain = helpers.linear_gan(d_steps=2)
+    counts = {'d_steps': d_steps, 'g_steps': g_steps}
+    gan = helpers.linear_gan(d_schedule=half, g_schedule=half, **counts)
+    plain = helpers.linear_gan(**counts)
     state = start(plain).replace(step=jnp.int32(5))
     within, _ = step(gan, state, batch(2))
     halved = {

@@ -115,6 +115,7 @@ def _init_memory(gan, players, image_shape):
     memory = {}
     if gan.loss.memory is not None:
         memory['loss'] = gan.loss.memory.init()
+        memory['real_logits'] = jnp.float32(0)  # of D's last update
     for name in gan.regularizers:
         regularizer = regularizers.REGULARIZERS[name]
         if regularizer.init is not None:

@@ -81,6 +81,10 @@ class Sides(NamedTuple):
 
     Attributes:
         real_images, fake_images: [b, ...] float32, changed and packed.
+        raw_real_images, raw_fake_images: [b x packing, ...] float32 in [-1, 1],
+            before augmentation, noise and packing.
+        view_fn: (raw images, fake) -> images as D sees them, by the draws that
+            made `real_images` or, where `fake`, `fake_images`.
         slots: [b] int32, of what D judges as one.
         labels: [b] int32, of the real images and asked of the fakes; None
             where the GAN has no condition.
@@ -91,6 +95,9 @@ class Sides(NamedTuple):
 
     real_images: jax.Array
     fake_images: jax.Array
+    raw_real_images: jax.Array
+    raw_fake_images: jax.Array
+    view_fn: Callable
     slots: jax.Array
     labels: Optional[jax.Array]
     z: jax.Array
@@ -132,17 +139,18 @@ def make_fakes(turn, slots, labels):
 
 def sides_of(turn, g_params, g_stats, images, slots, labels, z, fakes):
     """Show D both sides: real images, and G's of these z."""
-    gan = turn.gan
+    gan, real = turn.gan, real_images(turn, images, slots)
+
+    def view_fn(images, fake):
+        return _view(turn, images, slots, fake=fake)
 
     def generator_fn(z):
         near, _ = generate(turn, g_params, g_stats, z, slots, labels)
-        return _view(turn, near, slots, fake=True)
+        return view_fn(near, True)
 
     return Sides(
-        real_images=_view(
-            turn, real_images(turn, images, slots), slots, fake=False
-        ),
-        fake_images=_view(turn, fakes, slots, fake=True),
+        real_images=view_fn(real, False), fake_images=view_fn(fakes, True),
+        raw_real_images=real, raw_fake_images=fakes, view_fn=view_fn,
         slots=slots if gan.packing == 1 else (
             slots[::gan.packing] // gan.packing
         ),

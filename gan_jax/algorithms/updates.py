@@ -16,6 +16,8 @@ from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import sights
 from gan_jax.algorithms.game import D, G
 
+FAKE_LOGITS = 'g/fake_logits'  # for the loss's memory alone; not shown
+
 
 def discriminator_update(turn, images, slots, labels=None):
     """Update D once on real images and on fakes of the present G.
@@ -68,11 +70,7 @@ def discriminator_update(turn, images, slots, labels=None):
     player = _descend_discriminator(turn, player, grads, stats)
     memory = _remember(turn, D, player, metrics)
     if gan.loss.memory is not None:
-        memory['loss'], more = gan.loss.memory.update(
-            memory['loss'], metrics['d/real_logits'],
-            metrics['d/fake_logits'], **turn.hyperparams.loss_options,
-        )
-        metrics.update(more)
+        memory['real_logits'] = metrics['d/real_logits']
     if gan.adaptive_augmentation:
         memory['augment'] = metrics['d/augment_probability'] = augment.adapt(
             memory['augment'], metrics['d/real_signs'],
@@ -123,14 +121,13 @@ def generator_update(turn, images, slots, labels=None):
                 generator_fn=lambda z: sights.generate(
                     turn, params, stats, z, slots, labels
                 )[0],
-                real_images=sides.real_images, fake_images=sides.fake_images,
-                real=real, fake=fake, z=z, slots=sides.slots, z_slots=slots,
-                labels=labels,
+                **_shown(turn, sides), real=real, fake=fake,
             )
             total, penalties = _penalties(turn, G, context)
-            return loss + total if penalties else loss, {
-                'g/loss': loss, **penalties
-            }
+            metrics = {'g/loss': loss, **penalties}
+            if gan.loss.memory is not None:
+                metrics[FAKE_LOGITS] = fake.logits.mean()
+            return loss + total if penalties else loss, metrics
 
         def loss_fn(params):
             z = sights.draw_latents(turn, slots)
@@ -160,6 +157,12 @@ def generator_update(turn, images, slots, labels=None):
         rate(turn.hyperparams.g_learning_rate, gan.g_schedule, state), stats,
     )
     memory = _remember(turn, G, player, metrics)
+    if gan.loss.memory is not None:
+        memory['loss'], more = gan.loss.memory.update(
+            memory['loss'], memory['real_logits'], metrics.pop(FAKE_LOGITS),
+            **turn.hyperparams.loss_options,
+        )
+        metrics.update(more)
     state = algorithm.replace_player(state, G, player)
     decay = transforms.ema_decay_at(state.step, turn.hyperparams.ema_decay)
     return algorithm.average(
@@ -197,14 +200,23 @@ def _discriminator_objective(turn, stats, sides, params):
             _logits, turn, params, stats, sides
         ),
         generator_fn=sides.generator_fn,
-        real_images=sides.real_images, fake_images=sides.fake_images,
-        real=real, fake=fake, z=sides.z, slots=sides.slots,
-        z_slots=sides.z_slots, labels=sides.labels,
+        **_shown(turn, sides), real=real, fake=fake,
     )
     total, penalties = _penalties(turn, D, context)
     return loss + total if penalties else loss, (
         new_stats, {**metrics, **penalties}
     )
+
+
+def _shown(turn, sides):
+    """Return what a penalty of either player is given of both sides."""
+    return {
+        'augmented': bool(turn.gan.augmentations),
+        **{name: getattr(sides, name) for name in (
+            'real_images', 'fake_images', 'raw_real_images', 'raw_fake_images',
+            'view_fn', 'z', 'slots', 'z_slots', 'labels',
+        )},
+    }
 
 
 def _judge(turn, params, stats, sides):

@@ -46,7 +46,8 @@ class Run(NamedTuple):
         frames: `Picture` of each sample step, by step.
         reals: path of the real images, or None.
         reconstructed: the newest `Picture` of reconstructions, or None.
-        findings: dicts of the diagnosis; None where it was not diagnosed.
+        findings: dicts of the diagnosis, [] where nothing was found; None
+            where it was not diagnosed.
         evaluations: dicts of `gan_jax.evaluate`.
         neighbours: path of its picture of nearest neighbours, or None.
     """
@@ -214,7 +215,8 @@ def number(value):
 
 
 def _findings(path):
-    """Read the diagnosis: None where there was none."""
+    """Read the diagnosis; None without a file, which it leaves from the start.
+    """
     if not path.exists():
         return None
     found, _ = _dicts(_lines(path))

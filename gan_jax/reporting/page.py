@@ -441,14 +441,14 @@ def _diagnosed(run):
     return ', '.join(
         f'{count} {level}{"s" if count > 1 else ""}'
         for level, count in counts if count
-    ) or 'nothing was noted'
+    ) or 'nothing was found'
 
 
 def _diagnosis(run):
     if run.findings is None:
         return _words('This run was not diagnosed.')
     if not run.findings:
-        return _words('Nothing was noted.')
+        return _words('Nothing was found.')
     order = sorted(
         run.findings, key=lambda f: gathering.LEVELS.index(f['level'])
     )

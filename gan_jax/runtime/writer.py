@@ -306,6 +306,14 @@ class Writer:
         else:
             self.say(f'step {step}  {line}')
 
+    def open_diagnosis(self):
+        """Leave `diagnosis.jsonl` from the start, empty while nothing is found.
+
+        A run without the file was not diagnosed.
+        """
+        if self._enabled:
+            (self._workdir / DIAGNOSIS).open('a').close()
+
     def finding(self, step, finding):
         """Tell a finding of a step, {'rule', 'level', 'text', …}.
 
