@@ -20,7 +20,11 @@ class Context(NamedTuple):
             the functions below close over them.
         discriminator_fn: images [B, ...] -> output with `logits` [B] and
             `features` [B, F], in training mode.
-        generator_fn: z [B, latent_size] -> images [B, ...].
+        generator_fn: z [B, latent_size] -> images [B, ...]; in D's update as D
+            sees them.
+        generator_method: (name, *arrays) -> what this method of G's module
+            gives by the present weights in training mode, for penalties on
+            values inside G; None in D's update.
         real_images: [B, ...] as D sees them.
         fake_images: [B, ...] as D sees them; constant for D, a function of
             the parameters for G.
@@ -41,6 +45,7 @@ class Context(NamedTuple):
     params: Any = None
     discriminator_fn: Optional[Callable] = None
     generator_fn: Optional[Callable] = None
+    generator_method: Optional[Callable] = None
     real_images: Optional[jax.Array] = None
     fake_images: Optional[jax.Array] = None
     raw_real_images: Optional[jax.Array] = None
@@ -55,15 +60,31 @@ class Context(NamedTuple):
     labels: Optional[jax.Array] = None
 
 
+class Noted(NamedTuple):
+    """A penalty that has seen something which it wants to remember.
+
+    Attributes:
+        value: float32 scalar, before the weight.
+        notes: pytree of arrays; `Regularizer.update` is given its mean over
+            microbatches and devices.
+    """
+
+    value: jax.Array
+    notes: Any
+
+
 class Regularizer(NamedTuple):
     """One penalty.
 
     Attributes:
         player: 'discriminator' or 'generator', whose loss it joins.
-        penalty: (context, memory, key) -> float32 scalar, before the weight.
+        penalty: (context, memory, key) -> float32 scalar, before the weight,
+            or `Noted`.
         init: params -> memory, for those that remember.
         update: (memory, the player's new params, metrics) -> memory, once per
-            update, from metrics averaged over devices.
+            update, from metrics averaged over devices. Where it `notes`:
+            (memory, new params, metrics, notes), once per update that it joins.
+        notes: whether the penalty gives `Noted`.
         input_gradient: whether it takes the gradient of D with respect to
             single images, which BatchNorm in D would mix.
         classes: whether it needs D's class logits.
@@ -73,6 +94,7 @@ class Regularizer(NamedTuple):
     penalty: Callable
     init: Optional[Callable] = None
     update: Optional[Callable] = None
+    notes: bool = False
     input_gradient: bool = False
     classes: bool = False
 

@@ -17,6 +17,7 @@ from gan_jax.algorithms import sights
 from gan_jax.algorithms.game import D, G
 
 FAKE_LOGITS = 'g/fake_logits'  # for the loss's memory alone; not shown
+NOTES = 'notes of '  # likewise, for that of a penalty
 
 
 def discriminator_update(turn, images, slots, labels=None):
@@ -121,6 +122,9 @@ def generator_update(turn, images, slots, labels=None):
                 generator_fn=lambda z: sights.generate(
                     turn, params, stats, z, slots, labels
                 )[0],
+                generator_method=functools.partial(
+                    _method, gan.generator, params, stats
+                ),
                 **_shown(turn, sides), real=real, fake=fake,
             )
             total, penalties = _penalties(turn, G, context)
@@ -238,6 +242,14 @@ def _judge(turn, params, stats, sides):
     return real, fake, stats
 
 
+def _method(module, params, stats, name, *arrays):
+    """Call a method of a module in training mode; its statistics are lost."""
+    return module.apply(
+        {'params': params, **stats}, *arrays, train=True, method=name,
+        mutable=list(stats),
+    )[0]
+
+
 def _judge_one(discriminator, params, stats, images, labels, keys):
     """Pass images through D; returns (output, new stats)."""
     return algorithm.forward(
@@ -308,31 +320,58 @@ def _penalties(turn, player, context):
         )
         weight = turn.hyperparams.penalty_weights[name]
         if name not in lazy:
-            value = metrics[name] = penalty()
+            joined, metrics[name] = _noted(penalty())
         elif turn.due is None:
-            due = turn.state.step % lazy[name] == 0
-            value = jax.lax.cond(due, penalty, lambda: jnp.float32(0))
+            due = _is_due(turn, name)
+            nothing = jax.tree.map(
+                lambda form: jnp.zeros(form.shape, form.dtype),
+                jax.eval_shape(penalty),
+            )
+            joined, value = _noted(
+                jax.lax.cond(due, penalty, lambda: nothing)
+            )
             latest = turn.state.memory['latest'][name]
             metrics[name] = jnp.where(due, value, latest)
         elif name in turn.due:
-            value = metrics[name] = penalty()
+            joined, metrics[name] = _noted(penalty())
         else:
             continue
-        total += weight * lazy.get(name, 1) * value
+        if joined.notes is not None:
+            metrics[NOTES + name] = joined.notes
+        total += weight * lazy.get(name, 1) * joined.value
     return total, {f'{player[0]}/{n}': value for n, value in metrics.items()}
+
+
+def _noted(given):
+    """Return what a penalty gave as `regularizers.Noted`, and its value."""
+    if not isinstance(given, regularizers.Noted):
+        given = regularizers.Noted(given, None)
+    return given, given.value
+
+
+def _is_due(turn, name):
+    """Return whether a lazy penalty joins, where the device decides."""
+    return turn.state.step % dict(turn.gan.lazy)[name] == 0
 
 
 def _remember(turn, player, network, metrics):
     """Let a player's penalties look at its new parameters and the means.
 
-    Adds to the metrics the last value of lazy penalties that did not join.
+    Adds to the metrics the last value of lazy penalties that did not join, and
+    takes from them what penalties noted.
     """
     memory = dict(turn.state.memory)
     for _, name, regularizer in _own(turn.gan, player):
-        if regularizer.update is not None:
-            memory[name] = regularizer.update(
-                memory[name], network.params, metrics
-            )
+        notes = metrics.pop(f'{player[0]}/{NOTES}{name}', None)
+        given = (network.params, metrics)
+        if notes is not None:
+            new = regularizer.update(memory[name], *given, notes)
+            if name in dict(turn.gan.lazy) and turn.due is None:
+                due = _is_due(turn, name)
+                new = algorithm.choose(due, new, memory[name])
+            memory[name] = new
+        elif regularizer.update is not None and not regularizer.notes:
+            memory[name] = regularizer.update(memory[name], *given)
         if name in dict(turn.gan.lazy):
             latest = metrics.setdefault(
                 f'{player[0]}/{name}', memory['latest'][name]
