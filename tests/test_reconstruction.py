@@ -15,13 +15,13 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax import loop
 from gan_jax import recipe
 from gan_jax import reconstructions
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.data import sources
 from gan_jax.networks import encoders
-from gan_jax import loop
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import reconstruction
 from gan_jax.algorithms import sights

@@ -414,7 +414,7 @@ def test_joint_permutation_of_samples_and_slots_changes_nothing(name):
         fake_images=shuffled(given.fake_images),
         real=jax.tree.map(shuffled, given.real),
         fake=jax.tree.map(shuffled, given.fake),
-        z=shuffled(given.z), slots=shuffled(given.sample_index),
+        z=shuffled(given.z), slots=shuffled(given.slots),
         labels=shuffled(given.labels),
     )
     memory = memory_of(name, given)
