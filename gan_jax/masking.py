@@ -64,22 +64,20 @@ def mask(text):
     return BEARER.sub(rf'\1{MASK}', ''.join(parts) + text[end:])
 
 
-def line(text):
-    """Return a text as one masked line that any terminal prints.
+def shown(text):
+    r"""Return a text as any terminal prints it: masked, and escaped.
 
-    What a terminal would obey or hide is written as Python escapes it.
+    What a terminal would obey, or hide, is written out: \x1b. Line breaks stay.
     """
-    return escape(mask(' '.join(text.split())))
-
-
-def escape(text):
-    r"""Return a text whose unprintable characters are written out: \x1b."""
-    if text.isprintable():
-        return text
     return ''.join(
-        character if character.isprintable() else ascii(character)[1:-1]
-        for character in text
+        character if character.isprintable() or character == '\n'
+        else ascii(character)[1:-1] for character in mask(text)
     )
+
+
+def say(text, file=None):
+    """Print lines as `shown`, by default on standard output."""
+    print(shown(text), file=file, flush=True)
 
 
 def mask_arguments(arguments):

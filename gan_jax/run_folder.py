@@ -210,4 +210,4 @@ def note_rollback(workdir, **what):
 
 def _warn(line):
     if parallel.is_first_host():
-        print(masking.mask(line), file=sys.stderr, flush=True)
+        masking.say(line, sys.stderr)

@@ -9,12 +9,17 @@ import pytest
 
 import helpers
 from conftest import ROOT
+from gan_jax import command
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import masking
 from gan_jax import run_folder
 from gan_jax import train
+from gan_jax.data import reading
+from gan_jax.features import classifier_cache
 from gan_jax.runtime import environment
+from gan_jax.runtime import lock
+from gan_jax.runtime import writer
 
 SECRET = 'hunter2'
 URI = f'gs://me:{SECRET}@bucket/sets?token={SECRET}&key={SECRET}&part=2'
@@ -116,7 +121,41 @@ def test_long_texts_are_masked_soon(text):
 def test_what_is_no_secret_stays(text):
     assert masking.mask(text) == text
     assert masking.mask_arguments(text.split()) == text.split()
-    assert masking.line(text) == text
+    assert masking.shown(text) == text
+
+
+NASTY = '\x1b[31m\x9b2J\x07\r\u202e\u2028\ud800\x7f\0'
+WRITTEN = r'\x1b[31m\x9b2J\x07\r\u202e\u2028\ud800\x7f\x00'
+
+
+def test_what_a_terminal_would_obey_is_written_out():
+    assert masking.shown(f'ü{NASTY} 日本\n 2') == f'ü{WRITTEN} 日本\n 2'
+
+
+def test_errors_and_messages_are_shown_written_out(tmp_path, capsys):
+    lock_file = {'host': f'\x1b[31m{SECRET}', 'pid': 1, 'time': '\x9b2J\n?'}
+    (tmp_path / lock.NAME).write_text(json.dumps(lock_file))
+    with pytest.raises(errors.LockedError) as caught:
+        with lock.held(tmp_path):
+            pass
+    command._fail(caught.value, 2)
+    command.say(f'Fakes of {NASTY}')
+    run_folder._warn(f'warning: {NASTY}')
+    reading._say(f'skipped {NASTY}')
+    classifier_cache._say(f'warning: {NASTY}')
+    writer.Writer(tmp_path, enabled=True, start=0, total=1).say(f'Data {NASTY}')
+    told = capsys.readouterr()
+    assert not {*'\x1b\x9b\x07\r\u202e\u2028'} & {*told.out, *told.err}
+    assert r'process 1 of \x1b[31mhunter2 since \x9b2J ?;' in told.err
+    assert told.out.splitlines() == [f'Fakes of {WRITTEN}', f'Data {WRITTEN}']
+    assert told.err.count(WRITTEN) == 3
+
+
+def test_flag_values_are_shown_written_out():
+    ((code, _, told),) = helpers.commands([
+        ['gan_jax.check_data', 'tfds:\x1b[31mred', '--data.flip=\x9b']
+    ])
+    assert code == 2 and r'\x9b' in told and told[:-1].isprintable()
 
 
 def test_no_key_of_a_config_is_taken_for_a_secret():

@@ -80,7 +80,7 @@ async def _serve(link):
         loop.add_signal_handler(number, stop.set)
     async with server.Lab(HOST.value).serving(PORT.value) as address:
         address += f'#{link}' if link else ''
-        print(f'The lab is at {address} (Ctrl-C ends it)', flush=True)
+        command.say(f'The lab is at {address} (Ctrl-C ends it)')
         if BROWSER.value:
             await asyncio.to_thread(webbrowser.open, address)
         await stop.wait()
@@ -93,8 +93,10 @@ def _record(settings):
         size = recording.record(
             RECORD.value, settings, STEPS.value, PICTURES.value
         )
-    print(f'{PICTURES.value} pictures of {STEPS.value} steps are in '
-          f'{RECORD.value} ({size / 1e6:.1f} MB)')
+    command.say(
+        f'{PICTURES.value} pictures of {STEPS.value} steps are in '
+        f'{RECORD.value} ({size / 1e6:.1f} MB)'
+    )
 
 
 if __name__ == '__main__':

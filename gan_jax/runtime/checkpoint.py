@@ -10,6 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from gan_jax import errors
+from gan_jax import masking
 from gan_jax.runtime import manifest
 from gan_jax.runtime import parallel
 
@@ -30,7 +31,7 @@ class Checkpoints:
 
     def __init__(
         self, folder, *, keep=None, keep_every=0, read_only=False, about=None,
-        say=print,
+        say=masking.say,
     ):
         """Open a folder; make it unless `read_only`.
 
