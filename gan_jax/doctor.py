@@ -20,6 +20,7 @@ def main(argv):
     """Print what there is; the exit code is 1 where a device fails."""
     from gan_jax import errors
     from gan_jax.data import tfds_source
+    from gan_jax.runtime import cache
     from gan_jax.runtime import environment
 
     if len(argv) > 1:
@@ -31,7 +32,7 @@ def main(argv):
     for device, found in environment.try_devices():
         command.say(f'{"device":10}{device}: {found}')
         healthy = healthy and not found.startswith('FAILED')
-    command.say(f'{"cache":10}{environment.cache_folder()}')
+    command.say(f'{"cache":10}{cache.folder() or "none"}')
     space = environment.free_space(WORKDIR.value)
     folder, names = tfds_source.prepared(DATA_DIR.value)
     sets = ', '.join(names) or 'no prepared set'

@@ -195,7 +195,7 @@ def local_calls(code):
         and not any(isinstance(n, ast.Call) for n in ast.walk(node.func))
     ]
     harmless = ('os.cpu_count', 'os.getpid', 'os.kill', 'os.sysconf',
-                'os._exit', 'os.environ.get', 'os.path.basename')
+                'os._exit', 'os.environ.get', 'os.geteuid', 'os.path.basename')
     return [
         call for call in calls if call == 'open' or call not in harmless
         and call.split('.')[0] in ('os', 'shutil', 'tempfile', 'pathlib', 'io')
