@@ -40,7 +40,7 @@ def main(argv):
     if images.ndim == 2:
         raise errors.ConfigError('a sum is shown of images, not of points')
     command.save_png('--out', OUT.value, writer.grid(images, columns))
-    print(f'{SUM.value} of {run_flags.told(state)} is in {OUT.value}')
+    command.say(f'{SUM.value} of {run_flags.told(state)} is in {OUT.value}')
 
 
 if __name__ == '__main__':

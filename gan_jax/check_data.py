@@ -38,7 +38,9 @@ def main(argv):
     mean = grid.with_stem(f'{grid.stem}_mean')
     command.save_png('--out', grid, writer.grid(report.shown))
     command.save_png('--out', mean, writer.grid(report.mean[None]))
-    print(f'Pictures  {grid} ({len(report.shown)} images), {mean} (the mean)')
+    command.say(
+        f'Pictures  {grid} ({len(report.shown)} images), {mean} (the mean)'
+    )
     reading.check(
         request.name, report.skipped, report.count, request.max_bad
     )
@@ -46,7 +48,7 @@ def main(argv):
 
 def _print(request, report):
     bad, left = len(report.skipped), len(report.ignored)
-    print(
+    command.say(
         f'Source    {request.name}\n'
         f'Images    {report.count:,} good, {bad:,} bad, {left:,} other files\n'
         f'Sizes     {_counts(report.sizes, _size)} (height x width)\n'
@@ -55,17 +57,17 @@ def _print(request, report):
     )
     shapes = _counts(report.shapes, _size)
     if len({shape[:2] for shape in report.shapes}) > 1:
-        print('Trains    not yet: sizes differ, so set data.image_size')
+        command.say('Trains    not yet: sizes differ, so set data.image_size')
     else:
-        print(f'Trains    as {shapes}')
+        command.say(f'Trains    as {shapes}')
     for names in report.duplicates:
-        print(f'Same      {" = ".join(map(listing.shown, names))}')
+        command.say(f'Same      {" = ".join(map(listing.shown, names))}')
     same = len(report.duplicates)
-    print(f'          {same} sets of images have the same pixels')
+    command.say(f'          {same} sets of images have the same pixels')
     for name, reason in report.skipped:
-        print(f'Skipped   {listing.shown(name)}: it {reason}')
+        command.say(f'Skipped   {listing.shown(name)}: it {reason}')
     for name, reason in report.ignored:
-        print(f'Left out  {listing.shown(name)}: it {reason}')
+        command.say(f'Left out  {listing.shown(name)}: it {reason}')
 
 
 def _counts(counts, show, most=8):

@@ -64,18 +64,19 @@ def main(argv):
     found, rows = preflight.run(config, dataset, steps)
     for check in found:
         colour = 'green' if check.passed else 'RED  '
-        print(f'{colour}  {check.name:12}{check.text}')
+        command.say(f'{colour}  {check.name:12}{check.text}')
         if not check.passed:
-            print(f'{"":19}{preflight.CHECKS[check.name]}. {check.advice}')
+            words = preflight.CHECKS[check.name]
+            command.say(f'{"":19}{words}. {check.advice}')
     made = np.concatenate(rows)
     picture = writer.scatter(rows[-1], rows[0]) if made.ndim == 2 else (
         writer.grid(made, preflight.SHOWN)
     )
     command.save_png('--out', OUT.value, picture)
-    print(f'Picture  {OUT.value}')
+    command.say(f'Picture  {OUT.value}')
     red = [check.name for check in found if not check.passed]
     if red:
-        print(f'Red: {", ".join(red)}')
+        command.say(f'Red: {", ".join(red)}')
     return errors.SetupError.exit_code if red else 0
 
 

@@ -145,9 +145,14 @@ def written(flag, path):
 
 def _fail(error, code):
     """Print an exception as one line; returns the exit code."""
-    line = masking.mask(' '.join(_told(error).split()))
-    print(f'error: {line}', file=sys.stderr)
+    line = ' '.join(_told(error).split())
+    masking.say(f'error: {line}', sys.stderr)
     return code
+
+
+def say(text):
+    """Print lines of a command, as `masking.say` does."""
+    masking.say(text)
 
 
 def _told(error):

@@ -170,7 +170,7 @@ def main(argv):
             f'{out} cannot be written: {error.strerror}'
         ) from error
     whose = 'as published' if published else 'NOT the published ones'
-    print(f'{out}: weights {whose}, fingerprint {fingerprint}')
+    command.say(f'{out}: weights {whose}, fingerprint {fingerprint}')
 
 
 if __name__ == '__main__':

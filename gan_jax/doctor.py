@@ -19,25 +19,25 @@ WORKDIR = flags.DEFINE_string(
 def main(argv):
     """Print what there is; the exit code is 1 where a device fails."""
     from gan_jax import errors
-    from gan_jax import masking
     from gan_jax.data import tfds_source
+    from gan_jax.runtime import cache
     from gan_jax.runtime import environment
 
     if len(argv) > 1:
         raise errors.ConfigError(f'unexpected argument {argv[1]!r}')
     machine = environment.machine()
     for name, value in machine.items():
-        print(f'{name:10}{value}')
+        command.say(f'{name:10}{value}')
     healthy = True
     for device, found in environment.try_devices():
-        print(f'{"device":10}{device}: {found}')
+        command.say(f'{"device":10}{device}: {found}')
         healthy = healthy and not found.startswith('FAILED')
-    print(f'{"cache":10}{environment.cache_folder()}')
+    command.say(f'{"cache":10}{cache.folder() or "none"}')
     space = environment.free_space(WORKDIR.value)
     folder, names = tfds_source.prepared(DATA_DIR.value)
     sets = ', '.join(names) or 'no prepared set'
-    print(masking.mask(f'{"disk":10}{space}'))
-    print(masking.mask(f'{"data":10}{folder}: {sets}'))
+    command.say(f'{"disk":10}{space}')
+    command.say(f'{"data":10}{folder}: {sets}')
     return 0 if healthy else 1
 
 

@@ -11,7 +11,6 @@ it and kept in a JSON file. The last counts what people answered to a page of
 `gan_jax.quiz`.
 """
 
-import sys
 
 from absl import flags
 from ml_collections import config_flags
@@ -148,8 +147,7 @@ def _copy(data):
 
 
 def _say(line):
-    print(line)
-    sys.stdout.flush()
+    command.say(line)
 
 
 if __name__ == '__main__':

@@ -28,7 +28,7 @@ def main(argv):
             OUT.value, run_flags.WORKDIR.value, algorithm, state,
             run_flags.WEIGHTS.value,
         )
-    print(
+    command.say(
         f'The generator of {run_flags.told(state)} is in {OUT.value}; '
         f'python {OUT.value}/{exporting.SCRIPT} samples from it'
     )

@@ -55,7 +55,7 @@ def main(argv):
     else:
         shown = np.concatenate(made)  # [ways, frames, ...]
     run_flags.save_rows(OUT.value, shown, FPS.value)
-    print(
+    command.say(
         f'{sum(map(len, made))} ways of {run_flags.told(state)} are in '
         f'{OUT.value}'
     )

@@ -40,7 +40,7 @@ def main(argv):
     )
     count, *shape = manifest['shape']
     size = sum(file['bytes'] for file in manifest['files'].values())
-    print(
+    command.say(
         f'{count:,} images of {"x".join(map(str, shape))} '
         f'({size / 1e6:.1f} MB) are in {OUT.value}; train on them with '
         f'--config.data.path={OUT.value}'

@@ -24,7 +24,7 @@ def main(argv):
             'name one data set, such as: python -m gan_jax.prepare mnist'
         )
     path = tfds_source.prepare(argv[1], DATA_DIR.value, MANUAL_DIR.value)
-    print(f'{argv[1]} is prepared in {path}')
+    command.say(f'{argv[1]} is prepared in {path}')
 
 
 if __name__ == '__main__':

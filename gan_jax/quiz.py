@@ -41,7 +41,9 @@ def main(argv):
         path = epath.Path(OUT.value).expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    print(f'{PAIRS.value} pairs of {run_flags.told(state)} are in {OUT.value}')
+    command.say(
+        f'{PAIRS.value} pairs of {run_flags.told(state)} are in {OUT.value}'
+    )
 
 
 if __name__ == '__main__':

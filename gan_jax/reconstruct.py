@@ -98,11 +98,11 @@ def _tell(given, found, by, state):
     """Print the error of each image, of many the mean alone."""
     if len(given.names) <= 20:
         for name, error in zip(given.names, found.error):
-            print(f'{name}: {error:.4f}')
+            command.say(f'{name}: {error:.4f}')
     weights = run_flags.told(state) if by == 'search' else (
         f'step {int(state.step)} (raw)'
     )
-    print(
+    command.say(
         f'{len(given.names)} images of {given.source} by {by}, {weights}: root '
         f'mean square error {found.error.mean():.4f}, in {OUT.value}'
     )

@@ -24,7 +24,17 @@ RESTARTS = 'restarts.json'
 
 
 def at(workdir):
-    """Give the path of a folder, local or of a file system of etils.epath."""
+    """Return the path of a folder, local or of a file system of etils.epath.
+
+    Raises:
+        errors.ConfigError: for an unknown file system, or a URI that holds a
+            password or token: Orbax would write it into every checkpoint.
+    """
+    if '://' in str(workdir) and masking.mask(str(workdir)) != str(workdir):
+        raise errors.ConfigError(
+            f'--workdir={workdir} holds a password or token; a store takes '
+            'its own from the machine'
+        )
     try:
         return epath.Path(workdir).expanduser()
     except KeyError as error:
@@ -214,4 +224,4 @@ def note_rollback(workdir, **what):
 
 def _warn(line):
     if parallel.is_first_host():
-        print(masking.mask(line), file=sys.stderr, flush=True)
+        masking.say(line, sys.stderr)

@@ -59,7 +59,7 @@ def main(argv):
     with command.written('--out', OUT.value):
         _save(algorithm, seeds, images, options['labels'])
     told = run_flags.told(state)
-    print(f'{len(images)} samples of {told} are in {OUT.value}')
+    command.say(f'{len(images)} samples of {told} are in {OUT.value}')
 
 
 def _is_grid():

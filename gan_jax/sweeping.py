@@ -21,6 +21,7 @@ from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import loop
+from gan_jax import masking
 from gan_jax import population as population_lib
 from gan_jax import run_folder
 from gan_jax import sampling
@@ -133,7 +134,7 @@ def members(config, grid, num_seeds):
     return made
 
 
-def train(config, workdir, grid=None, *, restart=False, say=print):
+def train(config, workdir, grid=None, *, restart=False, say=masking.say):
     """Train a population, or go on with it.
 
     Each member's folder is that of a run, written at the end.
@@ -359,7 +360,7 @@ def cost(one, name):
     return costs.COSTS[name](one['numbers'][name])
 
 
-def show(config, workdir, told, say=print):
+def show(config, workdir, told, say=masking.say):
     """Say the table and which member is best."""
     name = ranked_by(config, told)
     for line in ('', *table(told, name), ''):

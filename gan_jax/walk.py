@@ -59,7 +59,9 @@ def main(argv):
         there = rows.swapaxes(0, 1)  # [frames, rows, ...]
         shown = np.concatenate([there, there[-2:0:-1]])
     run_flags.save_rows(OUT.value, shown, FPS.value)
-    print(f'{len(rows)} walks of {run_flags.told(state)} are in {OUT.value}')
+    command.say(
+        f'{len(rows)} walks of {run_flags.told(state)} are in {OUT.value}'
+    )
 
 
 if __name__ == '__main__':

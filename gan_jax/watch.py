@@ -9,6 +9,7 @@ from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import evaluating
 from gan_jax import evaluation
+from gan_jax import masking
 from gan_jax import measures
 from gan_jax import sampling
 from gan_jax.features import extractors
@@ -148,7 +149,8 @@ class Watch:
         config, dataset = self._config, self._dataset
         self._extractor = evaluating.extractor_of(
             config.eval_features, config, dataset,
-            evaluating.held_out_of(config, config.data.split, dataset), print,
+            evaluating.held_out_of(config, config.data.split, dataset),
+            masking.say,
         )
         places = evaluating.some_places(
             len(dataset.images), config.eval_samples

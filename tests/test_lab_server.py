@@ -2,19 +2,26 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
+import os
 import random
+import signal
 import socket as sockets
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
+import webbrowser
 
 import numpy as np
 import pytest
 
 from gan_jax import errors
 from gan_jax.lab import __main__ as command
+from gan_jax.lab import addresses
 from gan_jax.lab import programs
 from gan_jax.lab import session as session_lib
 from gan_jax.lab import settings as settings_lib
@@ -144,6 +151,82 @@ def test_other_hosts_are_refused(lab, host):
     assert ask(address, Host=host)[0] == 403
 
 
+@pytest.mark.parametrize('host', [
+    '', '*', '0.0.0.0', '0', '0x0', '0.0', '000.000.000.000', '0x00000000',
+    '::', '::0', '0:0:0:0:0:0:0:0', '::ffff:0.0.0.0', '::ffff:0:0', 'every',
+])
+def test_all_addresses_at_once_are_refused_in_any_spelling(host, monkeypatch):
+    def look_up(name, *args, **kwargs):
+        return LOOK_UP('0.0.0.0' if name == 'every' else name, *args, **kwargs)
+
+    monkeypatch.setattr(sockets, 'getaddrinfo', look_up)
+    with pytest.raises(errors.ConfigError, match='would type; it stands for'):
+        addresses.resolve(host)
+
+
+LOOK_UP = sockets.getaddrinfo
+
+
+@pytest.mark.parametrize('host', ['no.such.invalid', 'ü' * 80, '\udc80', '::g'])
+def test_host_that_is_no_address_is_told(host):
+    with pytest.raises(errors.ConfigError, match='is no address: '):
+        addresses.resolve(host)
+
+
+@pytest.mark.parametrize('host, local', [
+    ('127.0.0.1', True), ('127.1', True), ('0x7f000002', True), ('::1', True),
+    ('localhost', True), ('::ffff:127.0.0.1', True), ('10.0.0.1', False),
+    ('fd00::a', False), ('::ffff:10.0.0.1', False),
+])
+def test_address_that_others_reach_is_known(host, local):
+    assert addresses.resolve(host).local == local
+
+
+def test_name_is_bound_where_it_was_judged(monkeypatch):
+    found = [['127.0.0.1'], ['0.0.0.0']]  # each look-up has another answer
+    monkeypatch.setattr(addresses, '_look_up', lambda host, flags=0: (
+        tuple(found.pop(0)) if not flags else _refuse()
+    ))
+    with serving('rebound') as (address, lab):
+        assert address.startswith('http://rebound:') and lab.local
+        port = int(address.rpartition(':')[2].rstrip('/'))
+        with pytest.raises(OSError):
+            sockets.create_connection(('127.0.0.2', port), timeout=5)
+    assert found == [['0.0.0.0']]
+
+
+def _refuse():
+    raise errors.ConfigError('no number')
+
+
+@pytest.mark.parametrize('local', [True, False])
+def test_lab_that_others_reach_is_warned_of(local, monkeypatch, capsys):
+    class Lab:
+        busy = False
+
+        def __init__(self, host):
+            self.local = local
+
+        @contextlib.asynccontextmanager
+        async def serving(self, port):
+            yield 'http://host:1/'
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    class Flag:
+        value = 'host'
+
+    monkeypatch.setattr(server_lib, 'Lab', Lab)
+    for name in ('HOST', 'PORT', 'BROWSER'):
+        monkeypatch.setattr(command, name, Flag)
+    monkeypatch.setattr(webbrowser, 'open', lambda address: os.kill(
+        os.getpid(), signal.SIGTERM
+    ))
+    assert asyncio.run(command._serve('')) is False
+    told = capsys.readouterr()
+    assert 'The lab is at http://host:1/' in told.out
+    assert ('has no password' in told.err) == (not local)
+
+
 @pytest.mark.parametrize('host, port, expected', [
     ('127.0.0.1', 81, ['127.0.0.1:81', 'localhost:81']),
     ('127.0.0.1', 80, [
@@ -151,10 +234,11 @@ def test_other_hosts_are_refused(lab, host):
     ]),
     ('::1', 81, ['[::1]:81']),
     ('0:0:0:0:0:0:0:1', 80, ['[::1]:80', '[::1]']),
-    ('FD00::A', 81, ['[fd00::a]:81']), ('MyBox', 81, ['mybox:81']),
+    ('FD00::A', 81, ['[fd00::a]:81']), ('LocalHost', 81, ['localhost:81']),
+    ('127.1', 81, ['127.0.0.1:81', 'localhost:81']),
 ])
 def test_hosts_are_those_that_browsers_say(host, port, expected):
-    assert server_lib.hosts(host, port) == expected
+    assert server_lib.hosts(addresses.resolve(host).name, port) == expected
 
 
 @pytest.mark.parametrize('host, own', [
@@ -248,6 +332,124 @@ def test_page_is_told_what_compiles_and_numbers_compile_nothing(lab):
         assert said['type'] == 'settings' and said['compiled'] == count
         assert '0.g_rate=0.5' in said['link']
         assert page.picture()['compiled'] == count
+
+
+def test_tab_that_compiles_holds_up_no_other(lab, monkeypatch):
+    compiled, go_on = programs.compiled, threading.Event()
+
+    def slow(key):
+        if '"b1": 0.125' in key:
+            assert go_on.wait(60)
+        return compiled(key.replace('"b1": 0.125', '"b1": 0.5'))
+
+    monkeypatch.setattr(programs, 'compiled', slow)
+    link = settings_lib.to_link(test_lab.tiny(b1=0.125))
+    with Page(lab[0]) as old, Page(lab[0], None) as first:
+        first.say('open', link=link)
+        assert first.word()['type'] == 'compiling'
+        old.say('step')
+        while old.picture()['gans'][0]['step'] != 1:
+            pass
+        with Page(lab[0]) as new:
+            new.say('step')
+            while new.picture()['gans'][0]['step'] != 1:
+                pass
+        go_on.set()
+        assert first.word()['type'] == 'settings'
+
+
+def test_threads_wait_for_one_program_and_for_no_other(monkeypatch):
+    running, most, both = [], [], threading.Barrier(2)
+
+    def compile(key):
+        running.append(key)
+        most.append(running.count(key))
+        if len(most) <= 2:
+            both.wait(10)  # two at once, of two keys
+        running.remove(key)
+
+    monkeypatch.setattr(programs, '_compiled', compile)
+    threads = [
+        threading.Thread(target=programs.compiled, args=(key,))
+        for key in 'ababab'
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert most == [1] * 6 and not programs._turns
+
+
+def test_first_picture_is_of_one_step(lab, monkeypatch):
+    counts, advance = [], session_lib.Session.advance
+
+    def count(session, num_steps):
+        counts.append(num_steps)
+        if len(counts) > 1:
+            time.sleep(0.02 * num_steps)  # so that two fit into a picture
+        advance(session, num_steps)
+
+    monkeypatch.setattr(session_lib.Session, 'advance', count)
+    settings = dataclasses.replace(test_lab.tiny(), speed=200)
+    with Page(lab[0], settings_lib.to_link(settings)) as page:
+        page.say('play')
+        while page.picture()['gans'][0]['step'] < 40:
+            pass
+    assert counts[0] == 1 and max(counts[2:]) <= 2
+
+
+def test_games_of_a_tab_that_left_are_compiled_no_further(lab, monkeypatch):
+    compiled, keys, go_on = programs.compiled, [], threading.Event()
+
+    def slow(key):
+        keys.append(key)
+        assert go_on.wait(60)
+        return compiled(key)
+
+    monkeypatch.setattr(programs, 'compiled', slow)
+    settings = test_lab.tiny()
+    settings = dataclasses.replace(settings, gans=settings.gans * 3)
+    with Page(lab[0], None) as page:
+        page.say('open', link=settings_lib.to_link(settings))
+        wait_until(lambda: keys)
+    wait_until(lambda: not lab[1].tabs)
+    assert lab[1].busy
+    go_on.set()
+    wait_until(lambda: not lab[1].busy)
+    assert len(keys) == 1
+
+
+COMPILES_FOR_LONG = """
+import sys, time
+from gan_jax.lab import __main__ as lab, programs
+from gan_jax import command
+programs.compiled = lambda key: time.sleep(120)
+sys.argv = ['lab', '--nobrowser']
+command.run(lab.main)
+"""
+
+
+def test_lab_ends_soon_while_it_compiles():
+    lab = subprocess.Popen(
+        [sys.executable, '-c', COMPILES_FOR_LONG], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, env=helpers.environment(),
+    )
+    try:
+        address = lab.stdout.readline().split()[4]
+        port = int(address.rpartition(':')[2].rstrip('/'))
+        with Page(address, None) as page, sockets.create_connection(
+            ('127.0.0.1', port)  # and one that says nothing
+        ):
+            page.say('open', link=TINY)
+            assert page.word()['type'] == 'compiling'
+            lab.send_signal(signal.SIGTERM)
+            began = time.monotonic()
+            _, told = lab.communicate(timeout=20)
+            assert time.monotonic() - began < 5
+        assert lab.returncode == 0 and told == ''
+    finally:
+        lab.kill()
+        lab.wait()
 
 
 def test_page_that_looks_at_nothing_is_sent_no_more(lab):
@@ -408,6 +610,7 @@ def test_garbage_and_rude_partings_harm_nobody(count):
     (('--host=',), 'no address'), (('x',), "unexpected argument 'x'"),
     (('--link=seed=-1',), 'seed of settings is -1'),
     (('--host=203.0.113.7',), 'cannot be listened on'),
+    (('--host=0x0',), "--host='0x0' is no address that people would type"),
     (('--record=/proc/none/x.html', '--steps=1', '--pictures=2',
       f'--link={TINY}'), 'cannot be written'),
 ])

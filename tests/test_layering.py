@@ -151,6 +151,33 @@ def test_dangers_are_found(code, found):
     assert dangers(code) == found
 
 
+def bare_prints(code):
+    """List what prints in a file and neither masks nor escapes."""
+    tree = ast.parse(code)
+    written = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == 'tqdm.write'
+        and not ast.unparse(node.args[0]).startswith('masking.shown(')
+    ]
+    return written + [
+        node for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and node.id == 'print'
+    ]
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
+def test_all_that_is_printed_is_masked_and_escaped(path):
+    if room(path) != 'masking':
+        assert bare_prints(path.read_text()) == []
+
+
+@pytest.mark.parametrize('code', [
+    'print(line)', 'tqdm.write(line)', 'def f(say=print): pass',
+])
+def test_bare_prints_are_found(code):
+    assert bare_prints(code)
+
+
 # Modules whose files may lie on a store that only etils.epath knows.
 OF_RUNS = [
     PACKAGE / f'{name}.py'
@@ -170,7 +197,7 @@ def local_calls(code):
         and not any(isinstance(n, ast.Call) for n in ast.walk(node.func))
     ]
     harmless = ('os.cpu_count', 'os.getpid', 'os.kill', 'os.sysconf',
-                'os._exit', 'os.environ.get', 'os.path.basename')
+                'os._exit', 'os.environ.get', 'os.geteuid', 'os.path.basename')
     return [
         call for call in calls if call == 'open' or call not in harmless
         and call.split('.')[0] in ('os', 'shutil', 'tempfile', 'pathlib', 'io')

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 
 from gan_jax import errors
+from gan_jax import masking
 from gan_jax.data import listing as listing_lib
 from gan_jax.data import on_demand
 from gan_jax.data import pictures
@@ -198,4 +199,4 @@ def later(listing, good, shape, preparation):
 
 
 def _say(line):
-    print(line, file=sys.stderr, flush=True)
+    masking.say(line, sys.stderr)

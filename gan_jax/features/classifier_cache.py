@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import errors
+from gan_jax import masking
 from gan_jax.features import classifier
 from gan_jax.features import weights
 
@@ -177,4 +178,4 @@ def _sum(variables, accuracy):
 
 
 def _say(text):
-    print(text, file=sys.stderr, flush=True)
+    masking.say(text, sys.stderr)

@@ -10,6 +10,9 @@ the page's link holds it, and writes one page that needs no server.
 `pip install -e '.[lab]'` brings the one library that it needs besides.
 """
 
+import os
+import sys
+
 from absl import flags
 
 from gan_jax import command
@@ -54,20 +57,22 @@ def main(argv):
     if RECORD.value:
         _record(settings)
         return
-    if HOST.value in ('', '0.0.0.0', '::', '*'):
-        raise errors.ConfigError(
-            f'--host={HOST.value!r} is no address that people would type; '
-            "name one of this machine's"
-        )
-    asyncio.run(_serve(link))
+    if asyncio.run(_serve(link)):
+        # Interpreters wait for their threads, and nothing stops XLA.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 async def _serve(link):
+    """Serve until a signal comes; returns whether threads still compile."""
     import asyncio
     import signal
+    import threading
     import webbrowser
 
     from gan_jax import errors
+    from gan_jax import masking
 
     try:
         from gan_jax.lab import server
@@ -78,12 +83,21 @@ async def _serve(link):
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with server.Lab(HOST.value).serving(PORT.value) as address:
+    lab = server.Lab(HOST.value)
+    async with lab.serving(PORT.value) as address:
         address += f'#{link}' if link else ''
-        print(f'The lab is at {address} (Ctrl-C ends it)', flush=True)
+        if not lab.local:
+            masking.say(
+                f'warning: --host={HOST.value} is reached from other machines, '
+                'and the lab has no password', sys.stderr,
+            )
+        command.say(f'The lab is at {address} (Ctrl-C ends it)')
         if BROWSER.value:
-            await asyncio.to_thread(webbrowser.open, address)
+            threading.Thread(
+                target=webbrowser.open, args=(address,), daemon=True
+            ).start()
         await stop.wait()
+    return lab.busy
 
 
 def _record(settings):
@@ -93,8 +107,10 @@ def _record(settings):
         size = recording.record(
             RECORD.value, settings, STEPS.value, PICTURES.value
         )
-    print(f'{PICTURES.value} pictures of {STEPS.value} steps are in '
-          f'{RECORD.value} ({size / 1e6:.1f} MB)')
+    command.say(
+        f'{PICTURES.value} pictures of {STEPS.value} steps are in '
+        f'{RECORD.value} ({size / 1e6:.1f} MB)'
+    )
 
 
 if __name__ == '__main__':

@@ -7,7 +7,9 @@ drawings are arguments. So nothing but `compiled` can ever compile.
 import functools
 import itertools
 import json
+import threading
 from typing import Any, Callable, NamedTuple
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +41,7 @@ TELLS = {
 }
 
 _numbers = itertools.count(1)
+_guard, _turns = threading.Lock(), weakref.WeakValueDictionary()  # by key
 
 
 class Program(NamedTuple):
@@ -69,12 +72,14 @@ def key_of(settings, gan):
 
 def compiled_count():
     """Count the compilations of this process so far."""
-    return compiled.cache_info().misses
+    return _compiled.cache_info().misses
 
 
-@functools.lru_cache(maxsize=MOST_KEPT)
 def compiled(key):
     """Compile what `key_of` names; takes seconds, once.
+
+    Threads that ask for one at once wait for the first of them; those that
+    ask for others do not.
 
     Args:
         key: str.
@@ -82,6 +87,14 @@ def compiled(key):
     Returns:
         `Program`.
     """
+    with _guard:
+        turn = _turns.setdefault(key, threading.Lock())
+    with turn:
+        return _compiled(key)
+
+
+@functools.lru_cache(maxsize=MOST_KEPT)
+def _compiled(key):
     settings = settings_lib.from_json(json.loads(key))
     (mine,), source = settings.gans, settings.source
     config = settings_lib.config(settings, mine)

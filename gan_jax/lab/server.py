@@ -9,9 +9,9 @@ import concurrent.futures
 import contextlib
 import functools
 from importlib import resources
-import ipaddress
 import json
 import logging
+import threading
 import time
 import traceback
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Response
 
 from gan_jax import errors
+from gan_jax.lab import addresses
 from gan_jax.lab import programs
 from gan_jax.lab import session as session_lib
 from gan_jax.lab import settings as settings_lib
@@ -48,6 +49,7 @@ MOST_BYTES = 64 * 2**10  # of a message from a page
 MOST_WAITING = 100  # single steps that were asked for and not made
 UNSEEN = 2  # pictures that a page may be behind
 FASTEST = 1 / 40  # seconds between pictures
+PARTING = 2.0  # seconds that pages have to part when the lab ends
 LONGEST = 0.04  # seconds that a picture's steps should take
 
 
@@ -64,29 +66,41 @@ class Limits(NamedTuple):
 
 
 class Workers:
-    """Threads: two that move games, and one that compiles, so games go on."""
+    """Threads: two that move games, and one for each tab that compiles.
 
-    def __init__(self):
+    So neither a move nor a picture waits for a compilation, and no
+    compilation for another tab's.
+    """
+
+    def __init__(self, tabs):
         """Start none yet; they start when they are needed."""
         make = concurrent.futures.ThreadPoolExecutor
-        self._moving, self._compiling = make(2), make(1)
+        self._moving, self._compiling = make(2), make(tabs)
+        self._calls = set()
 
     async def move(self, function, *args):
         """Call a function in a thread for what is short."""
         return await self._call(self._moving, function, *args)
 
     async def compile(self, function, *args):
-        """Call a function in the thread for what may compile."""
+        """Call a function in a thread for what may compile."""
         return await self._call(self._compiling, function, *args)
 
     async def _call(self, pool, function, *args):
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(pool, function, *args)
+        call = pool.submit(function, *args)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        return await asyncio.wrap_future(call)
 
     def close(self):
         """Drop what waits; what runs comes to its end."""
         for pool in (self._moving, self._compiling):
             pool.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def busy(self):
+        """Return whether a call still runs."""
+        return bool(self._calls)
 
 
 class Tab:
@@ -95,7 +109,7 @@ class Tab:
     def __init__(self, socket, workers):
         """Begin with nothing asked."""
         self._socket, self._workers = socket, workers
-        self._session = None
+        self._session, self._left = None, threading.Event()
         self._wanted, self._reset, self._look = None, False, False
         self._playing, self._steps = False, 0
         self._sent, self._seen = 0, 0
@@ -153,6 +167,10 @@ class Tab:
             raise errors.ConfigError('no such picture was sent')
         self._seen = max(self._seen, number)
 
+    def leave(self):
+        """Let what its threads do end where it can."""
+        self._left.set()
+
     async def run(self):
         """Do what is asked, until the task is cancelled."""
         while True:
@@ -191,7 +209,9 @@ class Tab:
         else:
             work = self._workers.move
         if self._session is None:
-            self._session = await work(session_lib.Session, wanted)
+            self._session = await work(
+                session_lib.Session, wanted, self._left.is_set
+            )
         else:
             await work(self._session.change, wanted)
         real = await work(self._session.real)
@@ -210,8 +230,9 @@ class Tab:
             self._steps -= 1
         else:
             count = self._session.settings.speed
-            if self._seconds:
-                count = max(1, min(count, int(LONGEST / self._seconds)))
+            # The first picture is of one step, which tells what more take.
+            most = int(LONGEST / self._seconds) if self._seconds else 1
+            count = max(1, min(count, most))
         await self._show(count)
         taken = time.monotonic() - began
         self._seconds = taken / count
@@ -285,16 +306,18 @@ class Lab:
         """Prepare; nothing listens yet.
 
         Args:
-            host: address to listen on, and nothing else.
+            host: name or address to listen on, and nothing else.
             limits: `Limits`.
         """
         self._host, self._limits = host, limits
-        self._hosts = frozenset()
+        self._hosts, self.local = frozenset(), True
         self.tabs = set()
 
     @contextlib.asynccontextmanager
     async def serving(self, port=0):
         """Listen; gives the page's address.
+
+        `local` tells from then on whether this machine alone reaches it.
 
         Args:
             port: 0 for one that is free.
@@ -302,12 +325,14 @@ class Lab:
         Raises:
             errors.ConfigError: where it cannot be listened on.
         """
+        listening = addresses.resolve(self._host)
+        self.local = listening.local
         quiet = logging.Logger('gan_jax.lab', logging.CRITICAL + 1)
         quiet.addHandler(logging.NullHandler())
-        self._workers = Workers()
+        self._workers = Workers(self._limits.tabs)
         try:
             server = await sockets.serve(
-                self._visit, self._host, port, compression=None,
+                self._visit, listening.addresses, port, compression=None,
                 process_request=self._answer, server_header=None,
                 max_size=MOST_BYTES, max_queue=16, logger=quiet,
             )
@@ -317,13 +342,20 @@ class Lab:
                 f'{error.strerror or error}'
             ) from error
         port = server.sockets[0].getsockname()[1]
-        own, *others = hosts(self._host, port)
+        own, *others = hosts(listening.name, port)
         self._hosts = frozenset((own, *others))
-        async with server:
-            try:
-                yield f'http://{own}/'
-            finally:
-                self._workers.close()
+        try:
+            yield f'http://{own}/'
+        finally:
+            server.close()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(server.wait_closed(), PARTING)
+            self._workers.close()
+
+    @property
+    def busy(self):
+        """Return whether threads still work for tabs that have left."""
+        return self._workers.busy
 
     def _answer(self, connection, request):
         """Give a file, or let a page of ours open its socket.
@@ -374,6 +406,7 @@ class Lab:
         except ConnectionClosed:
             pass
         finally:
+            tab.leave()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -411,19 +444,16 @@ class Lab:
                 ), 1011)
 
 
-def hosts(host, port):
-    """Give what a browser may say as Host to a page's own address.
+def hosts(name, port):
+    """Return what a browser may send as Host to a page's own address.
 
     Args:
-        host: name or address that is listened on.
+        name: of `addresses.Listening`.
         port: int.
 
     Returns:
         List of lower case, the one for a link first.
     """
-    name = host.lower()
-    if ':' in name:
-        name = f'[{ipaddress.ip_address(name).compressed}]'
     names = [name, 'localhost'] if name == '127.0.0.1' else [name]
     # Browsers leave out the port that http has anyway.
     return [f'{name}:{port}' for name in names] + names * (port == 80)

@@ -40,6 +40,10 @@ class Player(NamedTuple):
     weights: str
 
 
+class Stopped(Exception):
+    """Nobody waits any more for what was to be done."""
+
+
 class Session:
     """The games of one tab.
 
@@ -48,8 +52,15 @@ class Session:
         table: `drawing.Table` of the data.
     """
 
-    def __init__(self, settings):
-        """Compile what is not yet compiled, and begin at step 0."""
+    def __init__(self, settings, stopped=lambda: False):
+        """Compile what is not yet compiled, and begin at step 0.
+
+        Args:
+            settings: `settings.Settings`.
+            stopped: function that tells whether nobody waits any more; it is
+                asked between two GANs, and `Stopped` is raised where one does.
+        """
+        self._stopped = stopped
         self._players, self._states, self._metrics = [], [], []
         self._prepare(settings)
         self.reset()
@@ -102,6 +113,7 @@ class Session:
         self.table = drawing_lib.table(settings.source, settings.drawing)
         self._players = []
         for gan in settings.gans:
+            self._go_on()
             key = programs.key_of(settings, gan)
             config = settings_lib.config(settings, gan)
             self._players.append(Player(
@@ -117,11 +129,16 @@ class Session:
         """
         keys = self._keys[1:]
         for place, player in enumerate(self._players):
+            self._go_on()
             self._states[place], metrics = player.program.play(
                 self._states[place], player.hyperparams, self.table, keys,
                 np.int32(num_steps),
             )
             self._metrics[place] = metrics
+
+    def _go_on(self):
+        if self._stopped():
+            raise Stopped
 
     @property
     def states(self):

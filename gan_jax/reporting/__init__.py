@@ -6,7 +6,6 @@ shape what they found, `page` writes it. Nothing here trains.
 
 from etils import epath
 
-from gan_jax import masking
 from gan_jax.reporting import gathering
 from gan_jax.reporting import looking
 from gan_jax.reporting import page
@@ -44,7 +43,7 @@ def leave(workdir, algorithm, state, dataset, say):
         say(f'Report    {workdir / NAME}')
     except Exception as error:  # the training is done, whatever happens here
         line = ' '.join(str(error).split()) or type(error).__name__
-        say(f'warning: no {NAME}: {masking.mask(line)}')
+        say(f'warning: no {NAME}: {line}')
 
 
 def default_out(workdir):

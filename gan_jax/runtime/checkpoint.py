@@ -10,9 +10,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from gan_jax import errors
+from gan_jax import masking
 from gan_jax.runtime import manifest
 from gan_jax.runtime import parallel
 
+# What Orbax raises at metadata of steps that are JSON of another form.
+BAD_METADATA = (
+    AttributeError, KeyError, RecursionError, TypeError, ValueError,
+)
 MAX_FAILURES = 3  # saves that may fail in a row
 ROOM = 2**20  # bytes that a save takes beside the state's own
 
@@ -27,7 +32,7 @@ class Checkpoints:
 
     def __init__(
         self, folder, *, keep=None, keep_every=0, read_only=False, about=None,
-        say=print,
+        say=masking.say,
     ):
         """Open a folder; make it unless `read_only`.
 
@@ -50,14 +55,21 @@ class Checkpoints:
         self._first = parallel.is_first_host()
         self._thread = self._error = None
         self._failures, self._costs = 0, {}
-        self._manager = ocp.CheckpointManager(
-            self._folder,
-            options=ocp.CheckpointManagerOptions(
-                create=not read_only,
-                read_only=read_only,
-                cleanup_tmp_directories=not read_only,
-            ),
-        )
+        try:
+            self._manager = ocp.CheckpointManager(
+                self._folder,
+                options=ocp.CheckpointManagerOptions(
+                    create=not read_only,
+                    read_only=read_only,
+                    cleanup_tmp_directories=not read_only,
+                ),
+            )
+        except BAD_METADATA as error:
+            reason = ' '.join(str(error).split())[:200]
+            raise errors.CheckpointError(
+                f'{self._folder} holds a checkpoint whose metadata cannot be '
+                f'read: {reason or type(error).__name__}'
+            ) from error
         if not parallel.on_all_hosts(self._folder.exists()):
             self._manager.close()
             raise errors.CheckpointError(

@@ -13,10 +13,10 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-import platformdirs
 
 import gan_jax
 from gan_jax import masking
+from gan_jax.runtime import cache
 from gan_jax.runtime import heap
 from gan_jax.runtime import parallel
 
@@ -26,19 +26,12 @@ PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 def prepare():
     """Keep compiled programs between runs, and memory between steps.
 
-    Programs lie in the user's cache folder; a choice made by the environment
-    (JAX_COMPILATION_CACHE_DIR) stands. Of memory see heap.py. To be called
-    before JAX looks for devices.
+    Of programs see cache.py, of memory heap.py. To be called before JAX looks
+    for devices.
     """
     heap.keep()
-    jax.config.update('jax_compilation_cache_dir', cache_folder())
+    jax.config.update('jax_compilation_cache_dir', cache.folder())
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.05)
-
-
-def cache_folder():
-    """Name the folder of compiled programs."""
-    own = pathlib.Path(platformdirs.user_cache_dir('gan_jax')) / 'xla'
-    return jax.config.jax_compilation_cache_dir or str(own)
 
 
 def machine():

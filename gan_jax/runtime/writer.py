@@ -282,7 +282,7 @@ class Writer:
     def say(self, text=''):
         """Print a line, above the bar where there is one."""
         if self._enabled:
-            tqdm.write(masking.mask(text), file=sys.stdout)
+            tqdm.write(masking.shown(text), file=sys.stdout)
             sys.stdout.flush()
 
     def advance(self, steps):
