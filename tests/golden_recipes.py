@@ -1,7 +1,7 @@
 """The first 20 steps of each recipe, shrunk, in numbers that must not move.
 
-    python tests/golden_recipes.py            # compares all, prints what differs
-    python tests/golden_recipes.py --write    # records them anew
+    python tests/golden_recipes.py          # compares all, prints what differs
+    python tests/golden_recipes.py --write  # records them anew
 
 Whoever moves code leaves these numbers as they are. Whoever mends an error that
 changes some records them anew, in the commit that mends it, which names them.
