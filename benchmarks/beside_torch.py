@@ -1,10 +1,14 @@
-"""Our training step and PyTorch's, in turns; for `step_throughput.py`."""
+"""Our training step and PyTorch's, in turns; for `step_throughput.py`.
+
+What one side cannot do, or what ends it, is a row that says why.
+"""
 
 import contextlib
 import functools
 import math
 import pathlib
 import statistics
+import time
 from typing import Any, NamedTuple
 
 import kernels
@@ -17,30 +21,40 @@ from gan_jax.runtime import writer
 
 HERE = pathlib.Path(__file__).parent
 RECIPES = HERE.parent / 'configs'
+UNNORMED = {'discriminator.norm': 'none'}  # as penalties on gradients ask
 # {name: (recipe, changes of its config, shape)}; of images width 64, batch 64.
+# What one wants to know first stands first: a limit may leave the last ones.
 CASES = {
-    'mlp 512': ('mixtures.py', {}, '2'),
-    'mlp 64': ('mixtures.py', {'batch_size': 64}, '2'),
-    'dcgan 28': ('dcgan.py:mnist', {}, '28x28x1'),
+    'dcgan 64 x512': ('dcgan.py:cifar10', {'batch_size': 512}, '64x64x3'),
     'dcgan 32': ('dcgan.py:cifar10', {}, '32x32x3'),
     'dcgan 64': ('dcgan.py:cifar10', {}, '64x64x3'),
-    'dcgan 32 shared': ('dcgan.py:cifar10', {'share_fakes': True}, '32x32x3'),
-    'dcgan 32 no ema': ('dcgan.py:cifar10', {'ema_decay': 0.0}, '32x32x3'),
+    'dcgan 32 x512': ('dcgan.py:cifar10', {'batch_size': 512}, '32x32x3'),
     'dcgan 32 r1': ('dcgan.py:cifar10', {
-        'regularizers.r1.weight': 1.0, 'discriminator.norm': 'none',
+        'regularizers.r1.weight': 1.0, **UNNORMED,
     }, '32x32x3'),
+    'wgan_gp 32': ('wgan_gp.py:cifar10', {}, '32x32x3'),
     'sngan resnet 32': ('sngan.py:cifar10', {
         'generator.name': 'resnet', 'discriminator.name': 'resnet',
     }, '32x32x3'),
-    'wgan_gp 32': ('wgan_gp.py:cifar10', {}, '32x32x3'),
+    'mlp 512': ('mixtures.py', {}, '2'),
+    'dcgan 32 r1 r2': ('dcgan.py:cifar10', {
+        'regularizers.r1.weight': 1.0, 'regularizers.r2.weight': 1.0,
+        **UNNORMED,
+    }, '32x32x3'),
+    'celeb_a': ('dcgan.py:celeb_a', {}, '64x64x3'),  # G 128 wide, kernel 5
+    'mlp 64': ('mixtures.py', {'batch_size': 64}, '2'),
+    'dcgan 28': ('dcgan.py:mnist', {}, '28x28x1'),
+    'dcgan 32 shared': ('dcgan.py:cifar10', {'share_fakes': True}, '32x32x3'),
+    'dcgan 32 no ema': ('dcgan.py:cifar10', {'ema_decay': 0.0}, '32x32x3'),
 }
 WARM = 4  # repeats
 SAMPLING = 0.3  # seconds of a turn, to one of training
 PRODUCTS = 4  # rounds of 5 products
 HEAD = (
     "| case | step of | ms (quartiles) | useful GFLOP/s | of the product's | "
-    'samples/s | peak MiB | ours / this one |\n' + '|---' * 8 + '|'
+    'samples/s | peak MiB | ours / this one | remark |\n' + '|---' * 9 + '|'
 )
+OVER = 'the time limit struck'
 
 
 class Case(NamedTuple):
@@ -60,7 +74,10 @@ class Options(NamedTuple):
         rounds: turns of each.
         seconds: of a turn, about.
         product: side of the matrices whose product is the measure.
-        kernels: how many of our step to tell.
+        kernels: how many of our step to name.
+        tf32: whether products of float32 may be TF32.
+        patience: seconds that one answer may take.
+        limit: seconds that all may take; 0 for any.
     """
 
     variants: tuple
@@ -68,6 +85,9 @@ class Options(NamedTuple):
     seconds: float
     product: int
     kernels: int = 0
+    tf32: bool = True
+    patience: float = 600.0
+    limit: float = 0.0
 
 
 def shape_of(text):
@@ -98,18 +118,69 @@ def _case(name, dtype):
     return Case(name, (f'--config={where}', *changed), config, shape_of(shape))
 
 
-def suits(config, variant):
-    """Say whether a variant does the same as others for this config.
+def unsuited(config, variant):
+    """Return why a variant does not do the same as others, or ''.
 
     One pass over both sides mixes BatchNorm's statistics and turns spectral
     normalisation's vectors once where two passes turn them twice; fakes that
     both updates share have a graph that spans two compiled functions.
     """
     options, words = config.discriminator, variant.split('+')
-    joins = options.norm != 'batch' and not options.spectral_norm
-    return ('joined' not in words or joins) and not (
-        'compile' in words and config.share_fakes
-    )
+    if 'joined' in words and options.norm == 'batch':
+        return "joined: one pass mixes BatchNorm's statistics"
+    if 'joined' in words and options.spectral_norm:
+        return 'joined: one pass turns the vectors of spectral norm once'
+    if 'compile' in words and config.share_fakes:
+        return 'compile: the graph of shared fakes spans two functions'
+    return ''
+
+
+class Clock:
+    """How long one answer may take, and all of them."""
+
+    def __init__(self, patience, limit):
+        self._patience = patience
+        self._end = time.monotonic() + limit if limit else math.inf
+
+    def left(self):
+        """Return the seconds that are left for all."""
+        return self._end - time.monotonic()
+
+    def bounds(self):
+        """Return the keywords of `turns.Worker.ask` for an answer from now."""
+        if self.left() < self._patience:
+            return {'seconds': self.left(), 'late': OVER}
+        return {
+            'seconds': self._patience,
+            'late': f'no answer within {self._patience:g} s',
+        }
+
+
+class Side:
+    """A worker whose failure is kept, not raised; as a context, like it.
+
+    Attributes:
+        failure: why it has ended, in one line, or ''.
+    """
+
+    def __init__(self, start, clock):
+        self._worker, self._clock, self.failure = start(), clock, ''
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._worker.__exit__(*error)
+
+    def ask(self, *question):
+        """Return the answer, or None from the failure on."""
+        if self.failure:
+            return None
+        try:
+            return self._worker.ask(*question, **self._clock.bounds())
+        except turns.Failure as failure:
+            self.failure = str(failure)
+            return None
 
 
 def compare(compared, options, path=''):
@@ -121,95 +192,170 @@ def compare(compared, options, path=''):
         path: of a JSON file, written anew after each case; '' for none.
     """
     turns.share_memory()
+    clock = Clock(options.patience, options.limit)
     described = environment.describe(0)
     result = {
         name: described[key] for name, key in (
             ('date', 'started'), ('command', 'command'), ('backend', 'backend'),
             ('device', 'device_kind'), ('versions', 'versions'),
         )
-    } | {'product': options.product, 'cases': {}}
-    turns.warm_up([
-        start for case in compared
-        for name, start in _starts(case, options).items()
-        if name == 'ours' or 'compile' in name
-    ])
+    } | {
+        'product': options.product, 'tf32': options.tf32, 'cases': {},
+        'not_measured': [case.name for case in compared],
+    }
     print(HEAD, flush=True)
-    for case in compared:
-        found = result['cases'][case.name] = measure(case, options)
-        for line in rows(case.name, found):
+    for case, failures in _warmed_up(compared, options, clock):
+        measured = measure(case, options, clock, failures)
+        result['cases'][case.name] = measured
+        if measured['ms_per_step']:
+            result['not_measured'].remove(case.name)
+        for line in rows(case.name, measured):
             print(line, flush=True)
         if path:
             writer.write_json(path, result)
-    for name, found in result['cases'].items():
-        if found['kernels']:
-            print('\n'.join([f'\n{name}\n', *kernels.rows(found['kernels'])]))
+    for name, measured in result['cases'].items():
+        if measured['kernels']:
+            print('\n'.join([f'\n{name}\n', *kernels.rows(
+                measured['kernels']
+            )]))
     rates = [
         f"{case['product_gflops']:.0f}" for case in result['cases'].values()
+        if case['product_gflops']
     ]
     print(
         f'\nA product of {options.product} x {options.product} matrices in '
         f'{compared[0].config.dtype}: {", ".join(rates)} GFLOP/s, by case.'
     )
+    if clock.left() <= 0:
+        print(f'After {options.limit:g} s {OVER}.')
+    if result['not_measured']:
+        print(f"Not measured: {', '.join(result['not_measured'])}.")
+    if path:
+        writer.write_json(path, result)
 
 
-def measure(case, options):
+def _warmed_up(compared, options, clock):
+    """Yield (case, {side: why it failed}), after what compiles has done so.
+
+    As many cases are warmed up together as have workers that may compile at
+    once, and at least one, so that the first rows come soon.
+    """
+    def compiles(name):
+        return name == 'ours' or 'compile' in name
+
+    waiting = list(compared)
+    while waiting and clock.left() > 0:
+        wave, starts = [], {}
+        while waiting and len(starts) < turns.at_once():
+            case = waiting.pop(0)
+            wave.append(case)
+            for name, start in _starts(case, options).items():
+                if compiles(name):
+                    starts[case.name, name] = functools.partial(
+                        Side, start, clock
+                    )
+        sides = dict(zip(starts, turns.warm_up(list(starts.values()))))
+        for case in wave:
+            if clock.left() > 0:
+                yield case, {
+                    name: side.failure for (of, name), side in sides.items()
+                    if of == case.name and side.failure
+                }
+
+
+def measure(case, options, clock, failures=None):
     """Time our step and PyTorch's in turns, each in a process of its own.
 
+    Args:
+        case: `Case`.
+        options: `Options`.
+        clock: `Clock`.
+        failures: {side: why it failed} of those that are not to be started.
+
     Returns:
-        dict of numbers, for JSON.
+        dict of numbers, for JSON; of sides that gave them.
     """
+    failures = {
+        variant: reason for variant in options.variants
+        if (reason := unsuited(case.config, variant))
+    } | (failures or {})
     starts = _starts(case, options)
     with contextlib.ExitStack() as stack:
-        workers = {
-            name: stack.enter_context(start()) for name, start in starts.items()
+        sides = {
+            name: stack.enter_context(Side(start, clock))
+            for name, start in starts.items() if name not in failures
         }
         counts, times = _alternate(
-            workers, 'train', options.rounds, options.seconds
+            sides, 'train', options.rounds, options.seconds
         )
-        memory = {name: w.ask('memory') for name, w in workers.items()}
-        about = {name: w.ask('about') for name, w in workers.items()}
+        memory = _ask(sides, 'memory')
+        about = _ask(sides, 'about')
         batches, samples = _alternate(
-            workers, 'generate', options.rounds, SAMPLING * options.seconds
+            sides, 'generate', options.rounds, SAMPLING * options.seconds
         )
         products = turns.alternate(
-            workers, ('product_rate', options.product), PRODUCTS
+            sides, ('product_rate', options.product), PRODUCTS
         )
-        longest = []
-        if options.kernels:
-            longest = workers['ours'].ask('kernels', options.kernels)
+        longest = None
+        if options.kernels and 'ours' in sides:
+            longest = sides['ours'].ask('kernels', options.kernels)
+    failures |= {name: s.failure for name, s in sides.items() if s.failure}
     steps = {
-        name: [1e3 * seconds / counts[name] for seconds in found]
-        for name, found in times.items()
+        name: [1e3 * seconds / counts[name] for seconds in taken]
+        for name, taken in times.items() if len(taken) > 1
     }
+    rates = [statistics.median(rate) for rate in products.values() if rate]
     return {
         'shape': case.shape, 'batch_size': case.config.batch_size,
         'about': about,
-        'useful_gflop': useful_flops.step(case.config, case.shape) / 1e9,
-        'product_gflops': 1e-9 * max(
-            statistics.median(found) for found in products.values()
-        ),
+        'useful_gflop': _useful_gflop(case),
+        'product_gflops': 1e-9 * max(rates) if rates else None,
         'ms_per_step': steps,
         'samples_per_second': {
             name: case.config.batch_size * batches[name]
-            / statistics.median(found) for name, found in samples.items()
+            / statistics.median(taken)
+            for name, taken in samples.items() if taken
         },
         'peak_memory_mib': {
-            name: found / 2**20 for name, found in memory.items()
+            name: peak / 2**20 for name, peak in memory.items()
         },
         'ours / torch': {
-            name: turns.ratio(steps['ours'], steps[name])
-            for name in starts if name != 'ours'
+            name: turns.ratio(steps['ours'], taken)
+            for name, taken in steps.items()
+            if name != 'ours' and 'ours' in steps
         },
         'kernels': longest,
+        'sides': ['ours', *options.variants],
+        'failures': {
+            name: reason if not steps.get(name)
+            else f'after {len(steps[name])} of {options.rounds} turns: {reason}'
+            for name, reason in failures.items()
+        },
     }
 
 
+def _ask(sides, question):
+    """Return {side: answer} of those that answer."""
+    answers = {name: side.ask(question) for name, side in sides.items()}
+    return {n: answer for n, answer in answers.items() if answer is not None}
+
+
+def _useful_gflop(case):
+    """Count the useful GFLOP of a step; None where no one counted them."""
+    if case.config.generator.name not in useful_flops.FAMILIES:
+        return None
+    return useful_flops.step(case.config, case.shape) / 1e9
+
+
 def _starts(case, options):
-    """Give {name: function that starts the worker of that side}."""
-    common = [*case.arguments, f"--shape={'x'.join(map(str, case.shape))}"]
+    """Return {name: function that starts the worker of that side}."""
+    common = [
+        *case.arguments, f"--shape={'x'.join(map(str, case.shape))}",
+        f'--tf32={options.tf32}',
+    ]
     scripts = {'ours': ('step_throughput.py', '--serve')} | {
         variant: ('torch_step.py', f'--variant={variant}')
-        for variant in options.variants if suits(case.config, variant)
+        for variant in options.variants if not unsuited(case.config, variant)
     }
     return {
         name: functools.partial(turns.Worker, str(HERE / path), flag, *common)
@@ -231,23 +377,27 @@ def _count(worker, task, seconds):
     """Choose the repeats of a turn, after some to warm up."""
     worker.ask(task, WARM)
     taken = worker.ask(task, WARM)
-    return max(1, math.ceil(seconds * WARM / taken))
+    return max(1, math.ceil(seconds * WARM / taken)) if taken else 1
 
 
-def rows(name, found):
-    """Give the lines of one case, ours first."""
-    peak = found['product_gflops']
-    for side, taken in found['ms_per_step'].items():
-        low, middle, high = statistics.quantiles(taken, n=4)
-        rate = found['useful_gflop'] / middle * 1e3
-        cells = [
-            name, side, f'{middle:.3g} ({low:.3g} to {high:.3g})',
-            f'{rate:.0f}', f'{rate / peak:.0%}',
-            f"{found['samples_per_second'][side]:,.0f}",
-            f"{found['peak_memory_mib'][side]:,.0f}", '',
-        ]
-        if side in found['ours / torch']:
-            compared = found['ours / torch'][side]
+def rows(name, measured):
+    """Yield the lines of one case, ours first."""
+    peak, gflop = measured['product_gflops'], measured['useful_gflop']
+    for side in measured['sides']:
+        cells = [name, side, *[''] * 6, measured['failures'].get(side, '')]
+        if side in measured['ms_per_step']:
+            low, middle, high = turns.quartiles(measured['ms_per_step'][side])
+            cells[2] = f'{middle:.3g} ({low:.3g} to {high:.3g})'
+            if gflop:
+                cells[3] = f'{gflop / middle * 1e3:.0f}'
+            if gflop and peak:
+                cells[4] = f'{gflop / middle * 1e3 / peak:.0%}'
+        if side in measured['samples_per_second']:
+            cells[5] = f"{measured['samples_per_second'][side]:,.0f}"
+        if side in measured['peak_memory_mib']:
+            cells[6] = f"{measured['peak_memory_mib'][side]:,.0f}"
+        if side in measured['ours / torch']:
+            compared = measured['ours / torch'][side]
             low, high = compared['quartiles']
-            cells[-1] = f"{compared['ratio']:.2f} ({low:.2f} to {high:.2f})"
-        yield f"| {' | '.join(cells)} |"
+            cells[7] = f"{compared['ratio']:.2f} ({low:.2f} to {high:.2f})"
+        yield f"| {' | '.join(c.replace('|', '/') for c in cells)} |"

@@ -14,10 +14,12 @@ Runs on CPU, GPU and TPU. The data are uint8 noise of the recipe's shape, so
 none need be prepared. With --against, both run in turns and the ratio of their
 medians is printed; linen_conv_transpose in one process, torch (torch_step.py,
 the `bench` extra) in processes of their own, each turn with about --seconds of
-steps. --table does so for a list of recipes. Useful FLOPs are counted from the
-layers (useful_flops.py), and the rate stands beside that of a product of
-matrices of --product in the same dtype, asked of both. --kernels tells where
-the time of a step goes.
+steps. --table does so for a list of recipes, in the order in which one wants to
+know them: what a side cannot do, or what ends it, is a row that says why, and
+--limit ends it all in time. Useful FLOPs are counted from the layers
+(useful_flops.py), and the rate stands beside that of a product of matrices of
+--product in the same dtype, asked of both. --kernels tells where the time of a
+step goes. --tf32 and --dtype hold for both sides.
 
 Peak memory is the device's; on CPU it is that of the whole process, with what
 the libraries take, before and after.
@@ -85,9 +87,21 @@ SECONDS = flags.DEFINE_float('seconds', 1.0, 'Of a turn, about.')
 PRODUCT = flags.DEFINE_integer(
     'product', 4096, 'Side of the matrices whose product is the measure.'
 )
+TF32 = flags.DEFINE_bool(
+    'tf32', True, 'Whether products of float32 are of TF32 where the device '
+    'has it, on both sides.'
+)
+PATIENCE = flags.DEFINE_float(
+    'patience', 600.0, 'Seconds that one answer of a side may take, the first '
+    'with its compilation; it is ended after them.', lower_bound=1.0
+)
+LIMIT = flags.DEFINE_float(
+    'limit', 0.0, 'Seconds that all turns against torch may take; 0 for any.',
+    lower_bound=0.0
+)
 SERVE = flags.DEFINE_bool('serve', False, 'Answer questions, see turns.py.')
 KERNELS = flags.DEFINE_integer(
-    'kernels', 0, 'How many kernels of our step to print, longest first.',
+    'kernels', 0, 'How many kernels of our step to name, in groups.',
     lower_bound=0,
 )
 JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
@@ -112,10 +126,16 @@ def image_shape(config):
 
 
 class Variant:
-    """A compiled training call with the state that it goes on from."""
+    """A compiled training call with the state that it goes on from.
+
+    Attributes:
+        shape: of the data.
+        num_steps: that a call scans.
+    """
 
     def __init__(self, config, shape, num_steps):
-        self._num_steps, self._dtype = num_steps, config.dtype
+        self.shape, self.num_steps = shape, num_steps
+        self._dtype = config.dtype
         gan = build.algorithm(config, build.form(shape))
         feed = _feed(config, shape)
         convolutional = build.convolutional(config)
@@ -161,7 +181,7 @@ class Variant:
 
     def train(self, count):
         """Time steps, in seconds; whole calls, at least one."""
-        calls = max(1, round(count / self._num_steps))
+        calls = max(1, round(count / self.num_steps))
         began = time.perf_counter()
         for _ in range(calls):
             self.state, metrics = self.call(
@@ -171,7 +191,7 @@ class Variant:
                 jax.block_until_ready(metrics)
         jax.block_until_ready((self.state, metrics))
         taken = time.perf_counter() - began
-        return taken * count / (calls * self._num_steps)
+        return taken * count / (calls * self.num_steps)
 
     def generate(self, count):
         """Time batches of samples on one device, in seconds."""
@@ -194,8 +214,8 @@ class Variant:
         return matmul_rate(size, dtype=self._dtype)
 
     def kernels(self, count):
-        """Give the longest kernels of a call, as `kernels.longest`."""
-        return kernels.longest(self.seconds, count)
+        """Return the kernels of a call, as `kernels.grouped`."""
+        return kernels.grouped(kernels.trace(self.seconds), count)
 
     def about(self):
         """Tell the version, and how many parameters each network has."""
@@ -277,9 +297,22 @@ def compare_with_torch():
         )]
     options = beside_torch.Options(
         tuple(TORCH.value), ROUNDS.value, SECONDS.value, PRODUCT.value,
-        KERNELS.value,
+        KERNELS.value, TF32.value, PATIENCE.value, LIMIT.value,
     )
     beside_torch.compare(cases, options, JSON.value)
+
+
+def compiled():
+    """Build the `Variant` of --config."""
+    config = CONFIG.value
+    environment.prepare()
+    if not TF32.value:
+        jax.config.update('jax_default_matmul_precision', 'highest')
+    checks.validate(config, parallel.device_count())
+    num_steps = STEPS_PER_CALL.value or parallel.steps_per_call(
+        [64], build.convolutional(config)
+    )
+    return Variant(config, image_shape(config), num_steps)
 
 
 def main(argv):
@@ -287,16 +320,12 @@ def main(argv):
     del argv
     if TABLE.value or AGAINST.value == 'torch':
         return compare_with_torch()
-    config = CONFIG.value
-    environment.prepare()
-    checks.validate(config, parallel.device_count())
-    shape = image_shape(config)
-    num_steps = STEPS_PER_CALL.value or parallel.steps_per_call(
-        [64], build.convolutional(config)
-    )
-    variants = [Variant(config, shape, num_steps)]
     if SERVE.value:
-        return turns.serve(variants[0])
+        return turns.serve(compiled)
+    variants = [compiled()]
+    config, shape, num_steps = (
+        CONFIG.value, variants[0].shape, variants[0].num_steps
+    )
     memory = peak_memory()
     if AGAINST.value:
         with mock.patch.object(
@@ -319,6 +348,7 @@ def main(argv):
         'shape': shape,
         'batch_size': config.batch_size,
         'dtype': config.dtype,
+        'tf32': TF32.value,
         'd_steps': config.d_steps,
         'steps_per_call': num_steps,
         'ms_per_step': milliseconds[0],

@@ -16,6 +16,9 @@ with plus signs between:
   channels_last  images lie in memory as NHWC
   heap           freed memory stays with the process, as with ours
   compile        torch.compile, on CUDA with graphs (reduce-overhead)
+  graph          the whole step (both players, their optimizers, the average)
+                 captured once in a CUDA graph and replayed; after `compile`,
+                 which then leaves graphs to it
   joined         real and fake through D in one pass, where it has neither
                  BatchNorm nor spectral normalisation
 """
@@ -43,14 +46,14 @@ from gan_jax.networks import dcgan
 from gan_jax.networks import resnet
 from gan_jax.runtime import heap
 
-KNOWN = ('channels_last', 'compile', 'heap', 'joined', 'plain')
+KNOWN = ('channels_last', 'compile', 'graph', 'heap', 'joined', 'plain')
 # Keys that the step below follows, or that change nothing in it; of all others
 # it does what the default says.
 FOLLOWED = re.compile(
     r'batch_size|d_steps|dtype|ema_decay|latent_size|loss\.name|seed'
     r'|share_fakes|data\.(?!flip|dequantize).*|[gd]_optimizer\.(b1|b2'
     r'|learning_rate)|(generator|discriminator)\.(depth|kernel_size|leak|name'
-    r'|norm|spectral_norm|width)|regularizers\.(gradient_penalty|r1)\.weight'
+    r'|norm|spectral_norm|width)|regularizers\.(gradient_penalty|r1|r2)\.weight'
 )
 
 # {name: (loss of D, loss of G)} of logits.
@@ -145,15 +148,21 @@ def mlp_discriminator(options, shape):
     return nn.Sequential(*layers, wrap(nn.Linear(inputs, 1)))
 
 
+def _padding(size):
+    """Return the padding of each side with which stride 2 halves the side.
+
+    XLA pads an odd kernel by one more on one side; PyTorch's users as here.
+    """
+    return (size - 1) // 2
+
+
 def dcgan_generator(options, latent_size, shape):
     """Give the layers of `networks.dcgan.Generator`."""
-    if options.kernel_size != 4 or options.upsampling != 'transposed':
-        _refuse('other kernels than 4 or other upsampling')
     blocks, wrap = dcgan.num_blocks(shape), _wrap(options)
     height, width, channels = shape
     start = height // 2**blocks, width // 2**blocks
     features = options.width * 2 ** (blocks - 1)
-    bias = options.norm == 'none'
+    bias, size = options.norm == 'none', options.kernel_size
     layers = [
         wrap(nn.Linear(latent_size, math.prod(start) * features, bias=bias)),
         _Shape(features, *start),
@@ -163,7 +172,8 @@ def dcgan_generator(options, latent_size, shape):
         last = block == blocks - 1
         after = channels if last else features // 2
         layers.append(wrap(nn.ConvTranspose2d(
-            features, after, 4, 2, 1, bias=bias or last
+            features, after, size, 2, _padding(size), size % 2,
+            bias=bias or last,
         )))
         features = after
     return nn.Sequential(*layers, nn.Tanh())
@@ -171,16 +181,15 @@ def dcgan_generator(options, latent_size, shape):
 
 def dcgan_discriminator(options, shape):
     """Give the layers of `networks.dcgan.Discriminator`."""
-    if options.kernel_size != 4 or options.downsampling != 'strided':
-        _refuse('other kernels than 4 or other downsampling')
     blocks, wrap = dcgan.num_blocks(shape), _wrap(options)
     height, width, inputs = shape
     layers = []
     for block in range(blocks):
         features = options.width * 2**block
         normed = block > 0 and options.norm != 'none'
+        size = options.kernel_size
         layers.append(wrap(nn.Conv2d(
-            inputs, features, 4, 2, 1, bias=not normed
+            inputs, features, size, 2, _padding(size), bias=not normed
         )))
         if normed:
             layers.append(_norm(options, features))
@@ -303,6 +312,32 @@ def _check(config):
             _refuse(f'{key}={value!r}, only for {defaults[key]!r}')
 
 
+def captured(function):
+    """Capture what a function does on CUDA in a graph; return its replay.
+
+    As https://docs.pytorch.org/docs/stable/notes/cuda.html has it: three calls
+    on a stream of their own, which choose algorithms and make the optimizers'
+    state, then one that is recorded. What the function reads and writes keeps
+    its place in memory, and random numbers go on from replay to replay.
+    """
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            function()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        kept = function()
+    return functools.partial(_replay, graph, kept)
+
+
+def _replay(graph, kept):
+    """Replay a graph; returns what it has written to."""
+    graph.replay()
+    return kept
+
+
 class Step:
     """Both players, their optimizers, resident data and the step itself.
 
@@ -310,13 +345,14 @@ class Step:
         generator, discriminator: the networks.
     """
 
-    def __init__(self, config, shape, variant):
-        """Make all that a step needs, on CUDA where there is one.
+    def __init__(self, config, shape, variant, tf32=True):
+        """Build all that a step needs, on CUDA where there is one.
 
         Args:
             config: validated ConfigDict.
             shape: (H, W, C) of images, or (D,) of points.
             variant: see above.
+            tf32: whether CUDA's products of float32 may be of TF32.
 
         Raises:
             errors.ConfigError: for what is not written here.
@@ -327,16 +363,19 @@ class Step:
             raise errors.ConfigError(
                 f'--torch={variant!r}: a variant is made of {list(KNOWN)}'
             )
-        if not beside_torch.suits(config, variant):
-            _refuse(f'--variant={variant!r} of such a config')
+        reason = beside_torch.unsuited(config, variant)
+        if reason:
+            raise errors.ConfigError(reason)
         if 'heap' in words:
             heap.keep()
         self._config, self._words, self._shape = config, words, shape
         self._cuda = torch.cuda.is_available()
+        if 'graph' in words and not self._cuda:
+            raise errors.ConfigError('graph: needs a CUDA device')
         self._device = torch.device('cuda' if self._cuda else 'cpu')
         if self._cuda:
-            torch.backends.cuda.matmul.allow_tf32 = True
-            torch.backends.cudnn.allow_tf32 = True
+            torch.backends.cuda.matmul.allow_tf32 = tf32
+            torch.backends.cudnn.allow_tf32 = tf32
             torch.backends.cudnn.benchmark = True
         make_g, make_d = NETWORKS[config.generator.name]
         self.generator = self._place(make_g(
@@ -350,6 +389,7 @@ class Step:
             torch.optim.Adam(
                 network.parameters(), options.learning_rate,
                 (options.b1, options.b2), fused=True,
+                capturable='graph' in words,
             ) for network, options in (
                 (self.generator, config.g_optimizer),
                 (self.discriminator, config.d_optimizer),
@@ -360,9 +400,16 @@ class Step:
         self._joined = 'joined' in words
         self._update_d, self._update_g = self._d_gradients, self._g_gradients
         if 'compile' in words:
-            mode = 'reduce-overhead' if self._cuda else 'default'
+            graphs = self._cuda and 'graph' not in words
+            mode = 'reduce-overhead' if graphs else 'default'
             self._update_d = torch.compile(self._d_gradients, mode=mode)
             self._update_g = torch.compile(self._g_gradients, mode=mode)
+        self._train, self._generate = self.step, self.sample
+        if 'graph' in words:
+            self._train = captured(self.step)
+            self.generator.eval()
+            self._generate = captured(self.sample)
+            self.generator.train()
 
     def _place(self, network):
         network = network.to(self._device)
@@ -403,11 +450,13 @@ class Step:
 
     def _d_gradients(self, real, z):
         """Leave gradients of D's loss in its parameters; returns the fakes."""
-        config, weight = self._config, self._config.regularizers.r1.weight
+        config, weights = self._config, self._config.regularizers
         with torch.set_grad_enabled(config.share_fakes), self._autocast():
             made = self.generator(z)
         fake = made.detach().float()
-        real.requires_grad_(bool(weight))
+        real.requires_grad_(bool(weights.r1.weight))
+        if weights.r2.weight:
+            fake.requires_grad_()
         with self._autocast():
             if self._joined:
                 both = self.discriminator(torch.cat([real, fake])).float()
@@ -416,9 +465,13 @@ class Step:
                 real_logits = self.discriminator(real).float()
                 fake_logits = self.discriminator(fake).float()
         loss = self._d_loss(real_logits, fake_logits)
-        if weight:
-            loss = loss + weight * self._squares(real_logits, real).mean() / 2
-        weight = config.regularizers.gradient_penalty.weight
+        for weight, logits, inputs in (
+            (weights.r1.weight, real_logits, real),
+            (weights.r2.weight, fake_logits, fake),
+        ):
+            if weight:
+                loss = loss + weight * self._squares(logits, inputs).mean() / 2
+        weight = weights.gradient_penalty.weight
         if weight:
             shares = torch.rand(
                 len(real), *[1] * len(self._shape), device=self._device
@@ -486,13 +539,13 @@ class Step:
 
     def train(self, count):
         """Time steps, in seconds."""
-        return self._timed(self.step, count)
+        return self._timed(self._train, count)
 
     def generate(self, count):
         """Time batches of samples with the running statistics, in seconds."""
         self.generator.eval()
-        self.sample()
-        taken = self._timed(self.sample, count)
+        self._generate()
+        taken = self._timed(self._generate, count)
         self.generator.train()
         return taken
 
@@ -524,11 +577,14 @@ def main(argv):
     """Answer on standard input until it ends."""
     del argv
     shape = tuple(int(side) for side in SHAPE.value.split('x'))
-    turns.serve(Step(CONFIG.value, shape, VARIANT.value))
+    turns.serve(functools.partial(
+        Step, CONFIG.value, shape, VARIANT.value, TF32.value
+    ))
 
 
 if __name__ == '__main__':
     CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
     SHAPE = flags.DEFINE_string('shape', None, 'Such as 32x32x3, or 2.')
     VARIANT = flags.DEFINE_string('variant', 'channels_last', 'See above.')
+    TF32 = flags.DEFINE_bool('tf32', True, 'As of step_throughput.py.')
     command.run(main)

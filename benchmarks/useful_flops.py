@@ -140,9 +140,10 @@ def step(config, shape):
     """
     g, d = FAMILIES[config.generator.name](config, shape)
     d_update = g.total + 2 * (3 * d.total - d.first)
-    if config.regularizers.r1.weight:
-        # The gradient of real images, and through it: of its two factors.
-        d_update += d.first + 2 * d.total
+    for penalty in (config.regularizers.r1, config.regularizers.r2):
+        if penalty.weight:
+            # The gradient of images, and through it: of its two factors.
+            d_update += d.first + 2 * d.total
     if config.regularizers.gradient_penalty.weight:
         # The same at images between, whose forward is not there yet.
         d_update += 6 * d.total - d.first

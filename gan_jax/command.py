@@ -1,6 +1,7 @@
 """Run a command line: mistakes end in one line and an exit code."""
 
 import contextlib
+import os
 import re
 import sys
 import traceback
@@ -58,17 +59,29 @@ def _parse(argv):
     """
     _be_quiet()
     try:
-        return app.parse_flags_with_usage(argv) if _asks_help(argv) else (
-            flags.FLAGS(argv)
-        )
+        with _help_exits_with_0(argv):
+            return flags.FLAGS(argv)
     except errors.UserError as error:
         sys.exit(_fail(error, error.exit_code))
     except Exception as error:
         sys.exit(_fail(error, errors.ConfigError.exit_code))
 
 
-def _asks_help(argv):
-    return any(a.startswith(('--help', '-help', '-h', '-?')) for a in argv)
+@contextlib.contextmanager
+def _help_exits_with_0(argv):
+    """Exit with 0 after --help, where absl has 1, and where no one reads it."""
+    try:
+        try:
+            yield
+        except SystemExit:
+            if not any(a.lstrip('-').startswith(('help', '?')) for a in argv):
+                raise
+            sys.stdout.flush()
+            sys.exit(0)
+    except BrokenPipeError:
+        # Python would write what is left in the buffer once more as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Shared by all tests: a compilation cache, real data, a browser."""
+"""Shared by all tests: caches, warnings, devices, real data, a browser."""
 
 import os
 import pathlib
@@ -12,8 +12,28 @@ from gan_jax.runtime import environment
 ROOT = pathlib.Path(__file__).parent.parent
 
 
-def pytest_configure():
+def pytest_configure(config):
+    """Set what JAX reads later; make errors of warnings from here on.
+
+    Those of other plugins as they start are theirs: an `error` in setup.cfg
+    would end the session by them.
+    """
+    config.addinivalue_line('filterwarnings', 'error')
+    # Several workers share a GPU, of which each would take three quarters.
+    os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
     environment.prepare()
+
+
+@pytest.fixture(autouse=True, scope='session')
+def exact_products():
+    """Compute products in float32 on a GPU or TPU too, as the goldens are."""
+    be_exact()
+
+
+def be_exact():
+    """Set the precision of products, but on CPUs, whose float32 it is."""
+    if jax.default_backend() != 'cpu':
+        jax.config.update('jax_default_matmul_precision', 'highest')
 
 
 @pytest.fixture(autouse=True, scope='module')

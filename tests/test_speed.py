@@ -5,6 +5,7 @@ import time
 import jax
 from jax import lax
 import jax.numpy as jnp
+import pytest
 
 import helpers
 from conftest import ROOT
@@ -24,6 +25,9 @@ def fastest(function, repeats):
     return min(times)
 
 
+@pytest.mark.skipif(
+    jax.default_backend() != 'cpu', reason='a GPU has other convolutions'
+)
 def test_our_transposed_convolution_is_faster_than_linens_on_cpu():
     keys = jax.random.split(jax.random.key(0), 2)
     images = jax.random.normal(keys[0], (32, 8, 8, 64))
