@@ -121,7 +121,7 @@ class Adversarial(NamedTuple):
     @property
     def weight_names(self):
         """Names of G's weights that can be sampled from."""
-        return ('ema', 'raw', *(('snapshots',) if self.snapshots else ()))
+        return latents.weight_names(self.snapshots)
 
     @property
     def monitors(self):
@@ -389,7 +389,8 @@ def train_step(gan, hyperparams, state, batch, key, number=0, **options):
     """
     del number
     new, metrics = play(gan, hyperparams, state, batch, key, **options)
-    return algorithm.while_finite(state, _finished(gan, new), metrics)
+    new = snapshots.finish(gan, new.alive, new, G)
+    return algorithm.while_finite(state, new, metrics)
 
 
 def play(
@@ -453,27 +454,10 @@ def _real(gan, batch, number):
     return images[number], batch.sample_index, labels
 
 
-def _finished(gan, state):
-    """Count a step whose updates are made; keep G where a snapshot is due.
-
-    Of a state that is not alive nothing changes.
-    """
-    new = state.replace(
-        step=state.step + 1, position=state.position + gan.draws
-    )
-    if gan.snapshots:
-        ring = snapshots.take(
-            new.memory['snapshots'], new.players[G], new.step,
-            gan.snapshot_every,
-        )
-        new = new.replace(memory={**new.memory, 'snapshots': ring})
-    return algorithm.choose(state.alive, new, state)
-
-
 def finish_step(gan, hyperparams, state, batch, key, number, **options):
     """Count a step whose updates were calls of their own."""
     del hyperparams, batch, key, number, options
-    return _finished(gan, state), {}
+    return snapshots.finish(gan, state.alive, state, G), {}
 
 
 def critic_step(gan, hyperparams, state, batch, key, number, **options):

@@ -207,6 +207,11 @@ def labels_of(algorithm, seeds, labels=None):
     return labels
 
 
+def weight_names(num_snapshots):
+    """Return the names that `weights` knows of a player."""
+    return WEIGHTS if num_snapshots else WEIGHTS[:2]
+
+
 def weights(state, player, name):
     """Return the `algorithm.Weights` of a player that samples.
 

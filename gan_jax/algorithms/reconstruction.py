@@ -113,7 +113,7 @@ class Reconstruction(NamedTuple):
     @property
     def weight_names(self):
         """Names of the decoder's weights that can be sampled from."""
-        return ('ema', 'raw', *(('snapshots',) if self.snapshots else ()))
+        return latents.weight_names(self.snapshots)
 
     @property
     def summary(self):
@@ -184,9 +184,8 @@ class Reconstruction(NamedTuple):
                 return new
 
             return nan_trace.trace(state, batch, across, play)
-        return algorithm.while_finite(
-            state, _finished(self, state.alive, new), metrics
-        )
+        new = snapshots.finish(self, state.alive, new, DECODER)
+        return algorithm.while_finite(state, new, metrics)
 
     def plan(self, step, device_decides, read):
         """Yield the one call of a step."""
@@ -464,18 +463,6 @@ def update(turn, images, slots, labels=None, numbers=None):
     )
     decay = transforms.ema_decay_at(state.step, hyperparams.ema_decay)
     return algorithm.average(state, (DECODER,), decay), metrics
-
-
-def _finished(this, alive, state):
-    """Count a step; keep the decoder where a snapshot is due."""
-    new = state.replace(step=state.step + 1, position=state.position + 1)
-    if this.snapshots:
-        ring = snapshots.take(
-            new.memory['snapshots'], new.players[DECODER], new.step,
-            this.snapshot_every,
-        )
-        new = new.replace(memory={**new.memory, 'snapshots': ring})
-    return algorithm.choose(alive, new, state)
 
 
 def _objective(turn, stats, targets, inputs, slots, params):

@@ -38,6 +38,30 @@ def take(ring, player, step, every):
     return {**new, 'taken': ring['taken'] + due}
 
 
+def finish(this, alive, state, name):
+    """Count a step whose updates are made; keep a player where it is due.
+
+    Args:
+        this: an algorithm with `draws`, `snapshots` and `snapshot_every`.
+        alive: bool; of a state that is not alive nothing changes.
+        state: `algorithm.TrainState` after the updates.
+        name: of the player.
+
+    Returns:
+        `algorithm.TrainState`.
+    """
+    new = state.replace(
+        step=state.step + 1, position=state.position + this.draws
+    )
+    if this.snapshots:
+        ring = take(
+            new.memory['snapshots'], new.players[name], new.step,
+            this.snapshot_every,
+        )
+        new = new.replace(memory={**new.memory, 'snapshots': ring})
+    return algorithm.choose(alive, new, state)
+
+
 def average(ring):
     """Return the `algorithm.Weights` that are the average of a ring.
 
