@@ -25,7 +25,9 @@ class Interrupted(Exception):
 
 def dealt(fed):
     """Give the numbers of images that were dealt, [batches, global batch]."""
-    images = fed[0] if isinstance(fed, tuple) else fed
+    images = fed['real']
+    if isinstance(images, tuple):
+        images, _ = images
     if images.ndim > 4:
         images = images[..., 0, 0, 0].astype(np.int32)
     # [devices, S, K, b] -> [S x K, devices x b]
@@ -44,8 +46,8 @@ def watched():
     """Yield a list that gets the numbers of the images of each call."""
     log, split = [], parallel.split
 
-    def logged(fed):
-        shared = split(fed)
+    def logged(fed, axis):
+        shared = split(fed, axis)
         log.append(dealt(shared))
         return shared
 

@@ -248,9 +248,11 @@ def test_bad_values_are_told(key, value, allowed):
 def game_of(**changes):
     config = helpers.tiny_mlp()
     config.update_from_flattened_dict(changes)
-    run = helpers.linear_gan(baseline=config.baseline.name)
-    state = helpers.start(helpers.linear_gan())
-    return diagnosing.game_of(config, run, state)
+    gan = helpers.linear_gan()
+    state = helpers.start(gan)
+    if config.baseline.name:
+        gan = build.algorithm(config, build.form((8, 8, 1)))
+    return diagnosing.game_of(config, gan, state)
 
 
 @pytest.mark.parametrize('loss, d, g', [

@@ -224,10 +224,10 @@ def test_discriminator_of_another_size_is_refused(packing, read, register):
     assert '\n' not in str(caught.value)
 
 
-def test_logits_that_are_not_one_for_each_sample_are_refused(register):
-    config = register(discriminator=own_discriminator(logits_shape=(-1, 1)))
+def test_logits_without_a_row_for_each_sample_are_refused(register):
+    config = register(discriminator=own_discriminator(logits_shape=(1, -1)))
     with pytest.raises(
-        errors.ConfigError, match=r"^discriminator.name='mine' .*\[2, 1\] for 2"
+        errors.ConfigError, match=r"^discriminator.name='mine' .*\[1, 2\] for 2"
     ):
         build.algorithm(config, build.form((8, 8, 1)))
 
