@@ -163,12 +163,15 @@ def test_step_whose_removal_was_interrupted_goes(saved, state):
     assert not (saved / '1').exists() and (saved / '2').exists()
 
 
-def test_run_of_before_manifests_is_restored_unchecked(saved, state):
+def test_run_without_any_manifest_is_refused(saved, state):
     for step in (1, 2, 3):
         (saved / str(step) / manifest.NAME).unlink()
-    step, lines = newest(saved, state)
-    assert step == 3
-    assert len(lines) == 1 and 'has no manifests' in lines[0]
+    with pytest.raises(errors.CheckpointError, match='--restart begins anew'):
+        newest(saved, state)
+    assert sorted(os.listdir(saved)) == ['1', '2', '3']
+    checkpoints = checkpoint.Checkpoints(saved, read_only=True)
+    assert checkpoints.steps() == []
+    checkpoints.close()
 
 
 def test_state_of_another_form_does_not_fall_back(saved, state):

@@ -63,12 +63,13 @@ def test_manifest_that_is_none_is_told(content, folder):
         manifest.verify(folder)
 
 
-def test_manifest_of_a_later_version_is_told(folder):
-    path = folder / manifest.NAME
-    content = json.loads(path.read_text()) | {'version': manifest.VERSION + 1}
+@pytest.mark.parametrize('change', [-1, 1])
+def test_manifest_of_another_version_is_told(change, folder):
+    path, version = folder / manifest.NAME, manifest.VERSION + change
+    content = json.loads(path.read_text()) | {'version': version}
     content['sha256'] = manifest._own_hash(content)
     path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match='is of version 3'):
+    with pytest.raises(ValueError, match=f'is of version {version}'):
         manifest.verify(folder)
     path.unlink()
     assert not manifest.exists(folder)

@@ -15,9 +15,6 @@ from gan_jax.runtime import parallel
 
 MAX_FAILURES = 3  # saves that may fail in a row
 ROOM = 2**20  # bytes that a save takes beside the state's own
-# Fields of a state that version 1 of the format had not, and what they are
-# where a state of that version is read.
-CAME_WITH_VERSION_2 = {'alive': np.True_}
 
 
 class Checkpoints:
@@ -69,14 +66,9 @@ class Checkpoints:
             )
 
     def steps(self):
-        """List the saved steps, oldest first.
-
-        Those of a run that is older than manifests count, as long as it has no
-        other.
-        """
+        """List the saved steps, oldest first."""
         self._join()
-        found = self._found()
-        return [n for n in found if self._is_whole(n)] or found
+        return [step for step in self._found() if self._is_whole(step)]
 
     def _found(self):
         """List all that Orbax finished, oldest first."""
@@ -233,40 +225,25 @@ class Checkpoints:
                 f'{self.steps()}'
             )
         folder = self._folder / str(step)
-        if not self._is_whole(step):  # of before manifests, so of version 1
-            try:
-                return self._read(step, abstract_state, 1)
-            except errors.DamagedError:  # or its manifests are lost
-                return self._read(step, abstract_state, manifest.VERSION)
         try:
             vouched = manifest.verify(folder)
         except ValueError as error:
             raise errors.DamagedError(
                 f'checkpoint {folder} is damaged: it {error}'
             ) from error
-        asked = _of_version(vouched['version'], abstract_state)
-        _check_form(folder, vouched.get('state'), asked)
-        return self._read(step, abstract_state, vouched['version'])
-
-    def _read(self, step, abstract_state, version):
-        """Let Orbax restore a step of a version of the format."""
+        _check_form(folder, vouched.get('state'), abstract_state)
         target = jax.tree.map(
-            lambda x: np.zeros(x.shape, x.dtype),
-            _of_version(version, abstract_state),
+            lambda x: np.zeros(x.shape, x.dtype), abstract_state
         )
         try:
-            state = self._manager.restore(
+            return self._manager.restore(
                 step, args=ocp.args.StandardRestore(target)
             )
         except Exception as error:  # Orbax and its stores raise many kinds.
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise errors.DamagedError(
-                f'checkpoint {self._folder / str(step)} cannot be restored: '
-                f'{reason[0]}'
+                f'checkpoint {folder} cannot be restored: {reason[0]}'
             ) from error
-        if version == 1:
-            state = abstract_state.replace(**state, **CAME_WITH_VERSION_2)
-        return state
 
     def restore_newest(self, abstract_state):
         """Read the newest state that is whole; a line tells of each other.
@@ -292,7 +269,7 @@ class Checkpoints:
                 f'(this one {found}); it must be on a file system they share'
             )
         for step in reversed(found):
-            if whole and step not in whole:
+            if step not in whole:
                 self._warn(f'{self._folder / str(step)} lacks {manifest.NAME}')
                 continue
             state, damage = None, 'a checkpoint is damaged on another host'
@@ -303,8 +280,6 @@ class Checkpoints:
             if not parallel.on_all_hosts(state is not None):
                 self._warn(damage)
                 continue
-            if not whole:
-                self._warn(f'{self._folder} has no manifests, so is unchecked')
             self._forget_others(step, whole)
             return state
         if not found:
@@ -325,7 +300,7 @@ class Checkpoints:
         if self._read_only:
             return
         for other in self._found() if self._first else ():
-            if other > step or whole and other not in whole:
+            if other > step or other not in whole:
                 self._remove(other)
         parallel.on_all_hosts(True)  # none looks before they are gone
         self._manager.reload()
@@ -348,16 +323,6 @@ class Checkpoints:
             except Exception:  # Orbax raises a failed save again.
                 if not self._failures:
                     raise
-
-
-def _of_version(version, state):
-    """Give a state in the form that a version of the format has."""
-    if version > 1:
-        return state
-    return {
-        name: value for name, value in vars(state).items()
-        if name not in CAME_WITH_VERSION_2
-    }
 
 
 def form(state):

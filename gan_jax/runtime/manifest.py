@@ -12,7 +12,7 @@ from etils import epath
 from gan_jax.runtime import writer
 
 NAME = 'manifest.json'
-VERSION = 2  # 2: `GANState.alive`
+VERSION = 2  # others are not read
 
 
 def write(folder, **about):
@@ -102,9 +102,10 @@ def read(folder):
         raise ValueError(f'has a {NAME} that cannot be read') from error
     if not well_formed:
         raise ValueError(f'has a {NAME} that cannot be read')
-    if version > VERSION:
+    if version != VERSION:
         raise ValueError(
-            f'is of version {version}, and this program reads up to {VERSION}'
+            f'is of version {version}, and this program reads version '
+            f'{VERSION} alone'
         )
     return manifest
 
