@@ -15,6 +15,7 @@ FLOORS = {
     'transforms': 0,
     'losses': 0.5, 'metrics': 0.5, 'regularizers': 0.5,
     'networks': 1,
+    'files': 1.5,
     'data': 2,
     'steps': 3,
     'features': 3.5,
