@@ -151,6 +151,29 @@ def test_dangers_are_found(code, found):
     assert dangers(code) == found
 
 
+def openers(code):
+    """List the calls in a file that let Pillow guess a format by itself."""
+    return [
+        ast.unparse(node) for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith('Image.open')
+        and 'formats' not in [keyword.arg for keyword in node.keywords]
+    ]
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
+def test_pillow_opens_formats_that_are_named_and_at_one_place(path):
+    code = path.read_text()
+    assert openers(code) == []
+    assert 'Image.open(' not in code or path == PACKAGE / 'data/pictures.py'
+    assert 'Image import open' not in code
+
+
+def test_openers_are_found():
+    assert openers('with Image.open(f) as a: pass') == ['Image.open(f)']
+    assert openers('PIL.Image.open(f, formats=A)') == []
+
+
 # Modules whose files may lie on a store that only etils.epath knows.
 OF_RUNS = [
     PACKAGE / f'{name}.py' for name in ('train', 'run_folder', 'sampling')
