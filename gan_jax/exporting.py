@@ -15,6 +15,7 @@ from safetensors import numpy as safetensors
 
 import gan_jax
 from gan_jax import config as config_lib
+from gan_jax import files
 from gan_jax import sampling
 from gan_jax.data import sources
 from gan_jax.runtime import environment
@@ -86,16 +87,16 @@ def write(folder, workdir, gan, state, weights='ema'):
     Raises:
         OSError: where a file cannot be written.
     """
-    folder = epath.Path(folder).expanduser()
-    files = {
+    folder = files.at(folder)
+    contents = {
         PROGRAM: program(gan, state, weights),
         TENSORS: tensors(workdir, gan, state, weights),
-        SCRIPT: script(gan, sampling.load_data(workdir)).encode(),
-        CARD: card(workdir, gan, state, weights).encode(),
+        SCRIPT: script(gan, sampling.load_data(workdir)),
+        CARD: card(workdir, gan, state, weights),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
+    for name, content in contents.items():
+        files.write(folder / name, content)
 
 
 def program(gan, state, weights='ema'):

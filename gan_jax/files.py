@@ -101,13 +101,14 @@ def parse_json(text, hook=None):
     except ValueError as error:
         raise ValueError('is no JSON') from error
     level = [content]
-    for _ in range(MOST_DEPTH):
-        level = [
-            inner for outer in level if isinstance(outer, (dict, list))
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
+    for _ in range(MOST_DEPTH + 1):
+        level = [item for item in level if isinstance(item, (dict, list))]
         if not level:
             return content
+        level = [
+            inner for item in level
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
     raise ValueError('is nested too deeply')
 
 
@@ -156,9 +157,20 @@ def lies(path):
     return path.exists() if is_remote(path) else os.path.lexists(path)
 
 
-def is_link(path):
-    """Return whether a path is a link."""
-    return not is_remote(path) and os.path.islink(path)
+def kind(path):
+    """Return what lies at a local path.
+
+    Returns:
+        'file', 'folder', 'link' to a folder, 'other' for a FIFO or a device,
+        or '' for nothing, and for a link to nothing.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return ''
+    if stat.S_ISDIR(mode):
+        return 'link' if os.path.islink(path) else 'folder'
+    return 'file' if stat.S_ISREG(mode) else 'other'
 
 
 def remove(path):
@@ -197,7 +209,7 @@ def replacing(path):
         OSError: where it cannot be written.
     """
     path = at(path)
-    if not is_remote(path) and path.exists() and not path.is_file():
+    if not is_remote(path) and kind(path) not in ('', 'file'):
         raise OSError(errno.EINVAL, 'is not a regular file')
     partial = path.parent / f'.{secrets.token_hex(8)}.partial'
     try:

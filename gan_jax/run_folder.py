@@ -2,15 +2,14 @@
 
 import contextlib
 import itertools
-import json
-import os
+import re
 import sys
 
-from etils import epath
 from ml_collections import ConfigDict
 
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax import files
 from gan_jax import masking
 from gan_jax import sampling
 from gan_jax.runtime import checkpoint
@@ -21,15 +20,17 @@ from gan_jax.runtime import writer as writer_lib
 
 ROLLBACKS = 'rollbacks.json'
 RESTARTS = 'restarts.json'
+FOLDERS = ('checkpoints', 'samples', 'tensorboard')
+ENDINGS = ('.html', '.json', '.jsonl', '.png')  # of the files of a run
 
 
 def at(workdir):
     """Give the path of a folder, local or of a file system of etils.epath."""
     try:
-        return epath.Path(workdir).expanduser()
-    except KeyError as error:
+        return files.at(workdir)
+    except OSError as error:
         raise errors.ConfigError(
-            f'--workdir={workdir} is on no file system that is known here'
+            f'--workdir={workdir} {error.strerror}'
         ) from error
 
 
@@ -41,9 +42,7 @@ def made(workdir):
             path for path in (workdir, *workdir.parents) if not path.exists()
         ]
         workdir.mkdir(parents=True, exist_ok=True)
-        probe = workdir / f'.probe-{os.getpid()}'
-        probe.write_text('')
-        probe.unlink(missing_ok=True)
+        files.remove(files.create(workdir))
     except OSError as error:
         raise errors.ConfigError(
             f'--workdir={workdir} cannot be written: {error.strerror or error}'
@@ -59,6 +58,32 @@ def made(workdir):
             if any(path.iterdir()):
                 break
             path.rmdir()
+
+
+def check_entries(workdir):
+    """Refuse a folder in which a run would write to what is no file of its own.
+
+    A link to a folder leads out of the run's, and a FIFO or a device takes
+    writes that no file keeps. Links to files are replaced, not followed.
+
+    Raises:
+        errors.CheckpointError: naming the first.
+    """
+    if files.is_remote(workdir):  # stores have neither
+        return
+    for folder in (workdir, *(workdir / name for name in FOLDERS)):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            fits = ('', 'file', 'folder')
+            if path.suffix in ENDINGS:
+                fits = ('', 'file')
+            elif folder == workdir and path.name in FOLDERS:
+                fits = ('folder',)
+            if files.kind(path) not in fits:
+                raise errors.CheckpointError(
+                    f'{path} is no {fits[-1]} of a run: links to folders, '
+                    'devices and the like are not written to. Remove it, or '
+                    'choose another --workdir'
+                )
 
 
 def set_aside(workdir):
@@ -80,7 +105,7 @@ def _next_aside(workdir):
     numbers = itertools.count(1)
     return next(
         path for path in (workdir / f'before-{n}' for n in numbers)
-        if not path.exists()
+        if not files.lies(path)
     )
 
 
@@ -107,7 +132,7 @@ def begin_anew(workdir, seed, reason):
 
 def restarts(workdir):
     """List how often, and why, this run began anew with another seed."""
-    found = _listed(workdir / RESTARTS, 'seed')
+    found = _listed(workdir / RESTARTS, 'seed', _is_restart)
     if found:
         try:
             stored = sampling.load_config(workdir)
@@ -116,6 +141,13 @@ def restarts(workdir):
         if stored.seed != found[-1]['seed']:  # killed while it was moved
             _move(workdir, workdir / found[-1]['before'], RESTARTS)
     return found
+
+
+def _is_restart(note):
+    """Return whether a note is as `begin_anew` writes it."""
+    return type(note.get('seed')) is int and isinstance(
+        note.get('before'), str
+    ) and re.fullmatch('before-[0-9]{1,9}', note['before']) is not None
 
 
 def open_checkpoints(workdir, config, dataset, override):
@@ -177,12 +209,17 @@ def _compare(workdir, config, described, override):
 
 def rollbacks(workdir):
     """List how often, and why, this run went back to an earlier save."""
-    return _listed(workdir / ROLLBACKS, 'noise')
+    return _listed(workdir / ROLLBACKS, 'noise', lambda note: True)
 
 
-def _listed(path, what):
+def _listed(path, what, fits):
+    """Read a list of notes, dicts that fit."""
     try:
-        return json.loads(path.read_text())
+        found = files.read_json(path)
+        if not isinstance(found, list) or not all(
+                isinstance(note, dict) and fits(note) for note in found):
+            raise ValueError('holds no notes of a run')
+        return found
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:

@@ -21,6 +21,7 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax import files
 from gan_jax import population as population_lib
 from gan_jax import run_folder
 from gan_jax import sampling
@@ -161,6 +162,7 @@ def train(config, workdir, grid=None, *, restart=False, say=print):
             stopping.on_signals()) as stopper:
         if restart:
             run_folder.set_aside(workdir)
+        run_folder.check_entries(workdir)
         _keep(workdir, everyone)
         dataset = build.dataset(config)
         watch_lib.check(config, dataset)
@@ -319,6 +321,7 @@ def _row(states, index):
 def _leave(workdir, config, gan, state, dataset, looks, index):
     """Write one member's run folder: config, metrics, picture, state."""
     workdir.mkdir(parents=True, exist_ok=True)
+    run_folder.check_entries(workdir)
     checkpoints = run_folder.open_checkpoints(workdir, config, dataset, True)
     try:
         if int(state.step) not in checkpoints.steps():
@@ -329,7 +332,7 @@ def _leave(workdir, config, gan, state, dataset, looks, index):
         json.dumps({'step': look['step'], **look['members'][index]})
         for look in looks
     )
-    (workdir / writer_lib.METRICS).write_text('\n'.join(lines) + '\n')
+    files.write(workdir / writer_lib.METRICS, '\n'.join(lines) + '\n')
     samples = sampling.sample(gan, state, range(NUM_SAMPLES))
     (workdir / 'samples').mkdir(exist_ok=True)
     writer_lib.save_png(

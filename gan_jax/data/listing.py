@@ -6,6 +6,7 @@ are alike.
 
 import collections
 from concurrent import futures
+import contextlib
 import hashlib
 import json
 import os
@@ -17,10 +18,12 @@ from PIL import Image
 import platformdirs
 from tqdm import tqdm
 
+from gan_jax import files
 from gan_jax.data import pictures
 
 ENDINGS = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 MAX_BYTES = 256 * 2**20  # of one encoded image
+MOST_SURVEY = 64 * 2**20  # bytes of a remembered survey
 CHUNK = 8  # images read and decoded between two steps of the progress bar
 MACOSX = '__MACOSX'  # its archives hold a second file for each in there
 
@@ -344,7 +347,7 @@ def decoded(content, preparation):
 def _recall(cache, listing):
     """Read a remembered survey; None where there is none."""
     try:
-        known = json.loads(cache.read_text())
+        known = files.read_json(cache, MOST_SURVEY)
         skipped = tuple(tuple(pair) for pair in known['skipped'])
         bad = {int(place) for place in known['bad']}
         counts = [
@@ -366,10 +369,7 @@ def _remember(cache, made, count):
         **{name: list(getattr(made, name).items())
            for name in ('sizes', 'modes', 'shapes')},
     })
-    partial = cache.parent / f'{cache.name}.{os.getpid()}'
-    try:
+    # A cache that cannot be written only costs time.
+    with contextlib.suppress(OSError):
         cache.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(content)
-        partial.replace(cache)
-    except OSError:
-        pass  # a cache that cannot be written only costs time
+        files.write(cache, content)

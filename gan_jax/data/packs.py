@@ -73,7 +73,7 @@ def _lives(pid):
 
     Containers number from 1, so one that was killed often had our own.
     """
-    if not pid.isdigit() or int(pid) == os.getpid():
+    if not (pid.isascii() and pid.isdigit()) or int(pid) == os.getpid():
         return False
     try:
         os.kill(int(pid), 0)

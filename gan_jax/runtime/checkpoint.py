@@ -1,6 +1,7 @@
 """Save a state and bring it back: Orbax writes, our manifest vouches for it."""
 
 import math
+import re
 import shutil
 import threading
 
@@ -14,6 +15,7 @@ from gan_jax.runtime import manifest
 from gan_jax.runtime import parallel
 
 MAX_FAILURES = 3  # saves that may fail in a row
+NUMBER = re.compile('0|[1-9][0-9]{0,18}')  # the name of a step
 ROOM = 2**20  # bytes that a save takes beside the state's own
 
 
@@ -74,7 +76,7 @@ class Checkpoints:
         """List all that Orbax finished, oldest first."""
         return sorted(
             int(path.name) for path in self._folder.iterdir()
-            if path.name.isdigit()
+            if NUMBER.fullmatch(path.name) and path.is_dir()
         )
 
     def _is_whole(self, step):

@@ -11,6 +11,7 @@ import time
 from etils import epath
 
 from gan_jax import errors
+from gan_jax import files
 
 NAME = 'lock.json'
 # What a file system without hard links answers.
@@ -55,9 +56,9 @@ def _describe():
 
 def _take(path, mine):
     """Make the lock file, whole or not at all; fails where there is one."""
-    whole = path.parent / f'{NAME}.{mine["pid"]}'
+    whole = files.create(path.parent)
     try:
-        whole.write_text(json.dumps(mine))
+        files.write_json(whole, mine)
         for _ in range(2):
             try:
                 _move(whole, path)

@@ -116,7 +116,7 @@ def _files(folder, inside=''):
         name = f'{inside}/{path.name}' if inside else path.name
         if path.is_dir():
             yield from _files(folder, name)
-        elif path.name not in (NAME, f'{NAME}.partial'):
+        elif path.name != NAME:
             yield name
 
 
