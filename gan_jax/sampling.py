@@ -1,18 +1,15 @@
 """Images from a run folder: by seed, on any machine, from any checkpoint."""
 
 import functools
-import json
 
 from etils import epath
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 import numpy as np
 
 from gan_jax import build
-from gan_jax import checks
-from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax import run_files
 from gan_jax.data import sources
 from gan_jax.runtime import checkpoint
 from gan_jax.steps import baselines
@@ -299,24 +296,7 @@ def codes_fn(gan, state):
     return lambda z: mean + jnp.matmul(z, matrix, precision='highest')
 
 
-def load_config(workdir):
-    """Read the config of a run folder.
-
-    Keys that came after the run have their defaults, which leave a run as it
-    was.
-
-    Raises:
-        errors.CheckpointError: where the folder is not a run's.
-    """
-    stored = ConfigDict(_read_json(workdir, 'config.json'))
-    config = config_lib.default_config()
-    config.update(stored)
-    return config
-
-
-def load_data(workdir):
-    """Read what a run folder says of its data, {'image_shape': …}."""
-    return _read_json(workdir, 'data.json')
+load_config, load_data = run_files.load_config, run_files.load_data
 
 
 def check_data(workdir):
@@ -331,17 +311,6 @@ def check_data(workdir):
             'Python, and holds no images to compare with; gan_jax.evaluate '
             '--real=… --fake=… compares two folders or array files'
         )
-
-
-def _read_json(workdir, name):
-    path = epath.Path(workdir).expanduser() / name
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise errors.CheckpointError(
-            f'--workdir={workdir} is not the folder of a run: {path} cannot '
-            'be read'
-        ) from error
 
 
 def saved_steps(workdir):
@@ -382,12 +351,21 @@ def load(workdir, step=None):
     config = load_config(workdir)
     data = load_data(workdir)
     image_shape = tuple(data['image_shape'])
-    checks.validate(config, points=len(image_shape) == 1)
-    gan = build.gan(
-        config, image_shape, len(data.get('classes', ())), data.get('count', 0)
-    )
+    try:
+        gan = build.gan(
+            config, image_shape, len(data.get('classes', ())),
+            data.get('count', 0),
+        )
+        abstract = build.abstract_state(gan, image_shape)
+    except errors.UserError:
+        raise
+    except Exception as error:  # of sizes that do not meet, many kinds
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise errors.CheckpointError(
+            f'no networks can be made of config.json and data.json in '
+            f'{workdir}: {reason:.200}'
+        ) from error
     checkpoints = _checkpoints(workdir)
-    abstract = build.abstract_state(gan, image_shape)
     try:
         if step == BEST:
             step, _ = checkpoints.best()

@@ -4,6 +4,7 @@ The loop around `population.Population`: looks, saves, signals, the folders of
 the members and the table.
 """
 
+import functools
 import itertools
 import json
 import math
@@ -34,6 +35,7 @@ from gan_jax.runtime import stopping
 from gan_jax.runtime import writer as writer_lib
 
 SWEEP, LOOKS = 'sweep.json', 'looks.json'
+MOST_BYTES = 64 * 2**20  # of what it leaves of itself
 MOST = 256  # members of one sweep
 NUM_SAMPLES = 100  # in a member's picture
 # Keys that a step reads anew at each call, as part of `game.Hyperparams`.
@@ -224,7 +226,7 @@ def _keep(workdir, everyone):
     path = workdir / 'members.json'
     mine = [config_lib.flatten(member.config) for member in everyone]
     if path.exists():
-        stored = json.loads(path.read_text())
+        stored = _read(path, lambda member: isinstance(member, dict))
         changed = sorted({
             key for old, new in itertools.zip_longest(
                 stored, mine, fillvalue={}
@@ -238,6 +240,27 @@ def _keep(workdir, everyone):
                 'choose another --workdir'
             )
     writer_lib.write_json(path, mine)
+
+
+def _read(path, fits):
+    """Read a JSON list of what fits, as a sweep leaves it."""
+    try:
+        found = files.read_json(path, MOST_BYTES)
+        if not isinstance(found, list) or not all(map(fits, found)):
+            raise ValueError('is no list of a sweep')
+        return found
+    except (OSError, ValueError) as error:
+        raise errors.CheckpointError(
+            f'{path} cannot be read ({error}); --restart begins anew'
+        ) from error
+
+
+def _is_look(count, look):
+    return isinstance(look, dict) and type(look.get('step')) is int and (
+        isinstance(look.get('members'), list)
+        and len(look['members']) == count
+        and all(isinstance(member, dict) for member in look['members'])
+    )
 
 
 def _advance(config, workdir, population, dataset, stopper, say):
@@ -256,7 +279,9 @@ def _advance(config, workdir, population, dataset, stopper, say):
         if states is None:
             states = population.init()
         elif path.exists():
-            looks = json.loads(path.read_text())
+            looks = _read(path, functools.partial(
+                _is_look, len(population.seeds)
+            ))
         step = int(np.max(states.step))
         looks = [look for look in looks if look['step'] <= step]
         while step < config.num_steps and np.any(states.alive):

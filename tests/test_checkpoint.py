@@ -1,5 +1,6 @@
 """Checkpoints: to the bit, verified, newest whole one first, full disks."""
 
+import json
 import os
 import random
 import shutil
@@ -161,6 +162,39 @@ def test_step_whose_removal_was_interrupted_goes(saved, state):
     assert (saved / '1').exists()
     assert newest(saved, state) == (3, [])
     assert not (saved / '1').exists() and (saved / '2').exists()
+
+
+@pytest.mark.parametrize('name', ['²', '007', '9' * 200, '-1', '1.5'])
+def test_folder_that_is_named_as_no_step_is_none(name, saved, state):
+    shutil.copytree(saved / '3', saved / name)
+    assert newest(saved, state, read_only=True)[0] == 3
+
+
+@pytest.mark.parametrize('cost', ['x', [1], True, float('nan'), 10**400])
+def test_cost_that_is_no_number_is_none(cost, saved):
+    path = saved / '3' / manifest.NAME
+    content = json.loads(path.read_text()) | {'cost': cost}
+    content['sha256'] = manifest._own_hash(content)
+    path.write_text(json.dumps(content))
+    checkpoints = checkpoint.Checkpoints(saved, read_only=True)
+    assert checkpoints.best() == (None, float('inf'))
+    checkpoints.close()
+
+
+@pytest.mark.parametrize('form', [None, 3, {'step': 3}, [], {'step': [1]}])
+def test_manifest_without_a_form_is_damage(form, saved, state):
+    path = saved / '3' / manifest.NAME
+    content = json.loads(path.read_text()) | {'state': form}
+    content['sha256'] = manifest._own_hash(content)
+    path.write_text(json.dumps(content))
+    step, lines = newest(saved, state, read_only=True)
+    assert step == 2 and 'tells no form of a state' in lines[0]
+
+
+def test_state_larger_than_memory_is_refused(saved, state, monkeypatch):
+    monkeypatch.setattr(parallel, 'machine_memory', lambda: 10)
+    with pytest.raises(errors.CheckpointError, match='more memory than there'):
+        newest(saved, state, read_only=True)
 
 
 def test_run_without_any_manifest_is_refused(saved, state):

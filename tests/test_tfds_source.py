@@ -79,6 +79,9 @@ def test_prepare_names_missing_and_damaged_files(idx_folder, tmp_path):
     (idx_folder / name).write_bytes(b'not gzip')
     with pytest.raises(errors.DataError, match=name):
         tfds_source.prepare('mnist', str(tmp_path / 'a'), str(idx_folder))
+    (idx_folder / name).write_bytes(gzip.compress(bytes(2**28 + 1), 1))
+    with pytest.raises(errors.DataError, match='unpacks to over'):
+        tfds_source.prepare('mnist', str(tmp_path / 'a'), str(idx_folder))
     (idx_folder / name).write_bytes(gzip.compress(b'\0\0\x0d\1\0\0\0\0'))
     with pytest.raises(errors.DataError, match='not an idx file of bytes'):
         tfds_source.prepare('mnist', str(tmp_path / 'a'), str(idx_folder))

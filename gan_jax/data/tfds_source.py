@@ -7,12 +7,14 @@ import gzip
 import os
 import pathlib
 import stat
+import zlib
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from gan_jax import errors
+from gan_jax import files
 from gan_jax.data import listing as listing_lib
 from gan_jax.data import tfds_metadata
 
@@ -24,6 +26,7 @@ IDX_FILES = (
     't10k-images-idx3-ubyte.gz',
     't10k-labels-idx1-ubyte.gz',
 )
+MOST_IDX = 256 * 2**20  # bytes of an idx file, unpacked; MNIST has 47 million
 CHUNK = 256  # records read at once, each such read is slow to begin
 
 
@@ -274,9 +277,12 @@ def _from_idx_files(base, manual_dir):
 def _read_idx(path):
     """Read a gzipped idx file of bytes: images [N, H, W] or labels [N]."""
     try:
-        content = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError) as error:
+        with files.opened(path) as file, gzip.open(file) as unpacked:
+            content = unpacked.read(MOST_IDX + 1)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise errors.DataError(f'{path} is not a whole gzip file') from error
+    if len(content) > MOST_IDX:
+        raise errors.DataError(f'{path} unpacks to over {MOST_IDX:,} bytes')
     # Two zero bytes, the type (8 is uint8), the number of axes, their sizes.
     axes = content[3] if content[:3] == b'\0\0\x08' else 0
     shape = tuple(np.frombuffer(content, '>u4', axes, offset=4).tolist())

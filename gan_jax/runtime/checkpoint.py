@@ -11,11 +11,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from gan_jax import errors
+from gan_jax import files
 from gan_jax.runtime import manifest
 from gan_jax.runtime import parallel
 
 MAX_FAILURES = 3  # saves that may fail in a row
 NUMBER = re.compile('0|[1-9][0-9]{0,18}')  # the name of a step
+SHOWN = 40  # differences that are named
 ROOM = 2**20  # bytes that a save takes beside the state's own
 
 
@@ -103,6 +105,7 @@ class Checkpoints:
                 told = manifest.read(self._folder / str(step)).get('cost')
             except ValueError:  # its damage is told when it is restored
                 told = None
+            told = files.number(told)
             self._costs[step] = math.inf if told is None else told
         return self._costs[step]
 
@@ -338,14 +341,32 @@ def form(state):
 
 
 def _check_form(folder, stored, abstract_state):
-    """Refuse a state of another form, naming every difference.
+    """Refuse a state of another form, naming the differences.
 
     Raises:
-        errors.CheckpointError: with name, shape and dtype on both sides.
+        errors.DamagedError: where no form is stored.
+        errors.CheckpointError: with name, shape and dtype on both sides; for
+            more than the memory holds.
     """
     asked = form(abstract_state)
-    if stored in (None, asked):
+    size = sum(
+        math.prod(leaf.shape) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(abstract_state)
+    )
+    if stored == asked and size <= parallel.machine_memory():
         return
+    if stored == asked:
+        raise errors.CheckpointError(
+            f'checkpoint {folder} takes {size / 2**30:,.1f} GiB, more memory '
+            'than there is'
+        )
+    if not isinstance(stored, dict) or not all(
+            isinstance(each, list) and len(each) == 2
+            for each in stored.values()):
+        raise errors.DamagedError(
+            f'checkpoint {folder} is damaged: its {manifest.NAME} tells no '
+            'form of a state'
+        )
 
     def show(described):
         return 'none' if described is None else (
@@ -357,6 +378,9 @@ def _check_form(folder, stored, abstract_state):
         for name in sorted(stored.keys() | asked.keys())
         if stored.get(name) != asked.get(name)
     ]
+    more = len(different) - SHOWN
     raise errors.CheckpointError(
-        f'checkpoint {folder} does not fit this config: {"; ".join(different)}'
+        f'checkpoint {folder} does not fit this config: '
+        f'{"; ".join(different[:SHOWN])}'
+        f'{f"; and {more:,} more" if more > 0 else ""}'
     )
