@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import threading
 from typing import NamedTuple, Optional, Tuple
 import warnings
 
@@ -12,6 +13,7 @@ from PIL import ImageOps
 # Pillow reads more, some by starting other programs; those stay shut.
 FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'TIFF', 'WEBP')
 MAX_PIXELS = 89_478_485  # of one image; Pillow's own bound, 0.25 GiB as RGB
+_LARGE = threading.Lock()
 
 # What Pillow warns of, mostly damaged EXIF, it says without the file's name.
 warnings.filterwarnings('ignore', module=r'PIL\.')
@@ -117,7 +119,7 @@ def decode(content, preparation=Preparation()):
     if not content:
         raise ValueError('is empty')
     try:
-        with opened(content) as picture:
+        with opened(content) as picture, _turn(picture.size):
             picture.load()
             mode = picture.mode
             picture = _eight_bits(_upright(picture))
@@ -134,6 +136,12 @@ def decode(content, preparation=Preparation()):
         raise ValueError(f'cannot be decoded: {reason}') from error
     size = picture.size[::-1]
     return Picture(np.asarray(fit(picture, preparation)), size, mode)
+
+
+def _turn(size):
+    """Keep other threads from decoding a large image meanwhile."""
+    large = size[0] * size[1] > MAX_PIXELS // 8
+    return _LARGE if large else contextlib.nullcontext()
 
 
 class _Refused(ValueError):
