@@ -164,6 +164,15 @@ def test_step_whose_removal_was_interrupted_goes(saved, state):
     assert not (saved / '1').exists() and (saved / '2').exists()
 
 
+@pytest.mark.parametrize('damaged', [2, 3])
+@pytest.mark.parametrize('content', [b'[]', b'{"a": 1}', b'[' * 10**5])
+def test_what_a_step_says_is_read_once_it_is_verified(
+    content, damaged, saved, state
+):
+    (saved / str(damaged) / '_CHECKPOINT_METADATA').write_bytes(content)
+    assert newest(saved, state)[0] == (3 if damaged == 2 else 2)
+
+
 @pytest.mark.parametrize('name', ['²', '007', '9' * 200, '-1', '1.5'])
 def test_folder_that_is_named_as_no_step_is_none(name, saved, state):
     shutil.copytree(saved / '3', saved / name)

@@ -54,20 +54,28 @@ class Checkpoints:
         self._first = parallel.is_first_host()
         self._thread = self._error = None
         self._failures, self._costs = 0, {}
-        self._manager = ocp.CheckpointManager(
-            self._folder,
-            options=ocp.CheckpointManagerOptions(
-                create=not read_only,
-                read_only=read_only,
-                cleanup_tmp_directories=not read_only,
-            ),
-        )
+        self._manager = self._open()
         if not parallel.on_all_hosts(self._folder.exists()):
             self._manager.close()
             raise errors.CheckpointError(
                 f'not all hosts see {self._folder}; it must be on a file '
                 'system they share'
             )
+
+    def _open(self):
+        """Open the folder by Orbax, which then reads no step by itself.
+
+        What a step says of itself is read once it is verified.
+        """
+        return ocp.CheckpointManager(
+            self._folder,
+            options=ocp.CheckpointManagerOptions(
+                create=not self._read_only,
+                read_only=self._read_only,
+                cleanup_tmp_directories=not self._read_only,
+                lightweight_initialize=True,
+            ),
+        )
 
     def steps(self):
         """List the saved steps, oldest first."""
@@ -308,7 +316,8 @@ class Checkpoints:
             if other > step or other not in whole:
                 self._remove(other)
         parallel.on_all_hosts(True)  # none looks before they are gone
-        self._manager.reload()
+        self._manager.close()
+        self._manager = self._open()
 
     def close(self):
         """Wait for saves under way, then let go of the folder.
