@@ -455,7 +455,12 @@ def _memorized(workdir, training, held_out, extractor, fake, say):
     if fake.images.ndim == 4 and workdir:
         rows, apart = measures.closest(fake, views[1])
         path = epath.Path(workdir).expanduser() / 'neighbours.png'
-        writer.save_png(path, writer.grid(rows, len(rows) // len(apart)))
+        try:
+            writer.save_png(path, writer.grid(rows, len(rows) // len(apart)))
+        except OSError as error:
+            raise errors.ConfigError(
+                f'{path} cannot be written: {error.strerror or error}'
+            ) from error
         say(f'Samples nearest to training images, and these: {path}')
     return found
 

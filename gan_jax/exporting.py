@@ -15,6 +15,8 @@ from safetensors import numpy as safetensors
 
 import gan_jax
 from gan_jax import config as config_lib
+from gan_jax import files
+from gan_jax import run_files
 from gan_jax import sampling
 from gan_jax.data import sources
 from gan_jax.runtime import environment
@@ -86,16 +88,16 @@ def write(folder, workdir, algorithm, state, weights='ema'):
     Raises:
         OSError: where a file cannot be written.
     """
-    folder = epath.Path(folder).expanduser()
-    files = {
+    folder = files.at(folder)
+    contents = {
         PROGRAM: program(algorithm, state, weights),
         TENSORS: tensors(workdir, algorithm, state, weights),
-        SCRIPT: script(algorithm, sampling.load_data(workdir)).encode(),
-        CARD: card(workdir, algorithm, state, weights).encode(),
+        SCRIPT: script(algorithm, sampling.load_data(workdir)),
+        CARD: card(workdir, algorithm, state, weights),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
+    for name, content in contents.items():
+        files.write(folder / name, content)
 
 
 def program(algorithm, state, weights='ema'):
@@ -197,7 +199,7 @@ def card(workdir, algorithm, state, weights='ema'):
     if data.get('name') == sources.ARRAYS:
         source = 'arrays given from Python'
     images = f'{data["count"]:,} {kind}'
-    starts = _read(workdir, 'environment.json') or [{}]
+    starts = run_files.load_dicts(workdir, 'environment.json') or [{}]
     rows = [
         ('data', f'{source}, {images} of {shape}'
          + (f', classes {classes}' if classes else '')),
@@ -228,54 +230,55 @@ def card(workdir, algorithm, state, weights='ema'):
     )
 
 
-def _read(workdir, name):
-    """Read a JSON file of a run folder; None where it is not there."""
-    try:
-        return json.loads((epath.Path(workdir).expanduser() / name).read_text())
-    except (OSError, ValueError):
-        return None
-
-
 def _logged(workdir, step):
     """Give lines of what training logged at a step."""
-    path = epath.Path(workdir).expanduser() / 'metrics.jsonl'
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return
-    for line in reversed(lines):
-        try:
-            values = json.loads(line)
-        except ValueError:
-            continue  # cut short by a kill
-        if values.get('step') == step:
-            yield f'Logged at step {step:,}: ' + ', '.join(
-                f'{name} {value:.4g}' for name, value in values.items()
-                if value is not None
-                and (name in SHOWN or name.startswith('eval/'))
-            ) + '.'
-            return
+    values = {}
+    for item in run_files.lines(workdir, 'metrics.jsonl'):
+        if item and item.get('step') == step:
+            values = item
+    numbers = {
+        name: files.number(value) for name, value in values.items()
+        if name in SHOWN or name.startswith('eval/')
+    }
+    if values:
+        yield f'Logged at step {step:,}: ' + ', '.join(
+            f'{name} {value:.4g}' for name, value in numbers.items()
+            if value is not None
+        ) + '.'
 
 
 def _evaluated(workdir, step, weights):
     """Give lines of the newest `evaluate` of a step and weights."""
-    for result in reversed(_read(workdir, 'evaluation.json') or []):
-        if (result.get('step'), result.get('weights')) != (step, weights):
-            continue
-        yield (
-            f'\nOf {result["num_fake"]:,} samples, beside '
-            f'{result["num_real"]:,}'
-            f' real ones of {result["data"]} {result["split"]}; features of '
-            f'{result["features"]["note"]}:\n'
-        )
-        yield from ('| metric | value | of real ones |', '|---|---|---|')
-        for name, found in result['values'].items():
-            if found.get('value') is not None:
-                floor = found.get('floor')
-                yield f'| {name} | {found["value"]:.4g} | ' + (
-                    '|' if floor is None else f'{floor:.4g} |'
-                )
+    found = [
+        told for told in run_files.load_dicts(workdir, 'evaluation.json')
+        if (told.get('step'), told.get('weights')) == (step, weights)
+        and isinstance(told.get('values'), dict)
+    ]
+    if not found:
         return
+    told = found[-1]
+    features = told.get('features')
+    note = features.get('note') if isinstance(features, dict) else '?'
+    yield (
+        f'\nOf {_count(told.get("num_fake"))} samples, beside '
+        f'{_count(told.get("num_real"))}'
+        f' real ones of {told.get("data")} {told.get("split")}; features of '
+        f'{note}:\n'
+    )
+    yield from ('| metric | value | of real ones |', '|---|---|---|')
+    for name, numbers in told['values'].items():
+        value, floor = (
+            files.number(numbers.get(key)) if isinstance(numbers, dict)
+            else None for key in ('value', 'floor')
+        )
+        if value is not None:
+            yield f'| {name} | {value:.4g} | ' + (
+                '|' if floor is None else f'{floor:.4g} |'
+            )
+
+
+def _count(value):
+    return f'{value:,}' if type(value) is int else '?'
 
 
 CARD_TEXT = '''\

@@ -1,5 +1,6 @@
 """Pictures one after the other: GIF by Pillow, MP4 by ffmpeg where it is."""
 
+import os
 import pathlib
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import subprocess
 from PIL import Image
 
 from gan_jax import errors
+from gan_jax import files
 
 ENDINGS = ('.gif', '.mp4')
 
@@ -45,14 +47,15 @@ def save(path, frames, fps):
     path = pathlib.Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     frames = [_opaque(frame) for frame in frames]
-    if path.suffix.lower() == '.gif':
-        frames[0].save(
-            path, 'GIF', save_all=True, append_images=frames[1:],
-            duration=10 * max(1, round(100 / fps)),  # it counts in 10 ms
-            loop=0,
-        )
-    else:
-        _save_mp4(path, frames, fps)
+    with files.replacing(path) as file:
+        if path.suffix.lower() == '.gif':
+            frames[0].save(
+                file, 'GIF', save_all=True, append_images=frames[1:],
+                duration=10 * max(1, round(100 / fps)),  # it counts in 10 ms
+                loop=0,
+            )
+        else:
+            _save_mp4(path, file.name, frames, fps)
 
 
 def _opaque(frame):
@@ -64,8 +67,8 @@ def _opaque(frame):
     return image
 
 
-def _save_mp4(path, frames, fps):
-    path.open('ab').close()  # so that a bad path is told as of any file
+def _save_mp4(path, partial, frames, fps):
+    """Let ffmpeg write a file that is there already, to be given its name."""
     width, height = frames[0].size
     done = subprocess.run(
         [
@@ -73,7 +76,7 @@ def _save_mp4(path, frames, fps):
             '-pix_fmt', 'rgb24', '-s', f'{width}x{height}', '-r', str(fps),
             '-i', '-', '-vf', 'pad=ceil(iw/2)*2:ceil(ih/2)*2:color=white',
             '-pix_fmt', 'yuv420p', '-movflags', '+faststart', '-f', 'mp4',
-            str(path),
+            f'file:{os.path.abspath(partial)}',
         ],
         input=b''.join(frame.convert('RGB').tobytes() for frame in frames),
         capture_output=True,

@@ -12,7 +12,9 @@ from gan_jax import build
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import evaluating
+from gan_jax import files
 from gan_jax import sampling
+from gan_jax.data import listing
 from gan_jax.data import pictures
 from gan_jax.data import sources
 from gan_jax.algorithms import algorithm as algorithm_lib
@@ -143,7 +145,8 @@ def _of_files(config, text, shape):
     images = []
     for path in paths:
         try:
-            images.append(pictures.decode(path.read_bytes(), preparation))
+            content = files.read(path, listing.MAX_BYTES)
+            images.append(pictures.decode(content, preparation))
         except OSError as error:
             raise errors.DataError(
                 f'--images: {path} cannot be read: {error.strerror or error}'

@@ -7,7 +7,6 @@ number about one set stands beside that of the real images.
 
 import contextlib
 import hashlib
-import os
 from typing import Any, Callable, NamedTuple, Optional
 import zipfile
 
@@ -15,6 +14,7 @@ import numpy as np
 from scipy import special
 
 from gan_jax import errors
+from gan_jax import files
 from gan_jax.metrics import frechet
 from gan_jax.metrics import inception_score
 from gan_jax.metrics import kernel
@@ -87,7 +87,7 @@ class View:
         digest.update(np.ascontiguousarray(self.images))
         path = self._cache / f'reference-{digest.hexdigest()[:32]}.npz'
         try:
-            with path.open('rb') as file:  # which np.load may leave open
+            with files.opened(path) as file:  # which np.load may leave open
                 kept = np.load(file, allow_pickle=False)
                 found = Seen(kept['features'], kept.get('logits'))
             if len(found.features) == len(self):
@@ -96,15 +96,11 @@ class View:
             pass  # not there, or damaged: it is made again
         seen = self._extractor(self.images, self._progress)
         kept = {k: v for k, v in seen._asdict().items() if v is not None}
-        partial = path.with_suffix(f'.{os.getpid()}.partial')
-        try:
+        # A cache that is full or read-only only costs time.
+        with contextlib.suppress(OSError):
             self._cache.mkdir(parents=True, exist_ok=True)
-            with partial.open('wb') as file:
+            with files.replacing(path) as file:
                 np.savez(file, **kept)
-            partial.replace(path)
-        except OSError:  # a cache that is full or read-only only costs time
-            with contextlib.suppress(OSError):
-                partial.unlink()
         return Seen(seen.features, seen.logits)
 
     @property

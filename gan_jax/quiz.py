@@ -28,8 +28,7 @@ SPLIT = flags.DEFINE_enum(
 
 def main(argv):
     """Write a quiz of --workdir to --out."""
-    from etils import epath
-
+    from gan_jax import files
     from gan_jax import quizzing
 
     algorithm, state = run_flags.open_run(argv)
@@ -38,9 +37,9 @@ def main(argv):
         seed=SEED.value, split=SPLIT.value, weights=run_flags.WEIGHTS.value,
     )
     with command.written('--out', OUT.value):
-        path = epath.Path(OUT.value).expanduser()
+        path = files.at(OUT.value)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        files.write(path, text)
     command.say(
         f'{PAIRS.value} pairs of {run_flags.told(state)} are in {OUT.value}'
     )

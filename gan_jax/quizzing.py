@@ -17,6 +17,7 @@ from PIL import Image
 from gan_jax import build
 from gan_jax import errors
 from gan_jax import evaluating
+from gan_jax import files
 from gan_jax import sampling
 from gan_jax.runtime import writer
 
@@ -141,13 +142,15 @@ def read_answers(path):
     """
     path = pathlib.Path(path).expanduser()
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise errors.DataError(f'{path} has over {MAX_BYTES:,} bytes')
-        text = path.read_text('utf-8-sig')
+        content = files.read(path, MAX_BYTES)
     except OSError as error:
         raise errors.DataError(
             f'{path} cannot be read: {error.strerror or error}'
         ) from error
+    except ValueError as error:
+        raise errors.DataError(f'{path} {error}') from error
+    try:
+        text = content.decode('utf-8-sig')
     except ValueError as error:
         raise errors.DataError(f'{path} is no text in UTF-8') from error
     rows = csv.DictReader(io.StringIO(text, newline=''), strict=True)
@@ -234,9 +237,10 @@ def summarize(answers):
         {'of', 'rows': [{'confidence', 'answers', 'fooled', 'share', 'low',
         'high'}]}; the last row is of all.
     """
-    results = []
-    for of in dict.fromkeys(answer.of for answer in answers):
-        own = [answer for answer in answers if answer.of == of]
+    results, groups = [], {}
+    for answer in answers:
+        groups.setdefault(answer.of, []).append(answer)
+    for of, own in groups.items():
         rows = [
             _row(name, [a for a in own if a.confidence == level])
             for level, name in LEVELS.items()

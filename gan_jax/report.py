@@ -56,7 +56,7 @@ def main(argv):
         raise errors.ConfigError(
             f'--out={out} cannot be written: {error.strerror or error}'
         ) from error
-    command.say(f'The report is {out} ({len(page.encode()) / 1e6:.1f} MB)')
+    command.say(f'The report is {out} ({len(page) / 1e6:.1f} MB)')
 
 
 if __name__ == '__main__':

@@ -2,16 +2,16 @@
 
 import contextlib
 import itertools
-import json
-import os
+import re
 import sys
 
-from etils import epath
 from ml_collections import ConfigDict
 
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax import files
 from gan_jax import masking
+from gan_jax import run_files
 from gan_jax import sampling
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import environment
@@ -21,6 +21,8 @@ from gan_jax.runtime import writer as writer_lib
 
 ROLLBACKS = 'rollbacks.json'
 RESTARTS = 'restarts.json'
+FOLDERS = ('checkpoints', 'samples', 'tensorboard')
+ENDINGS = ('.html', '.json', '.jsonl', '.png')  # of the files of a run
 
 
 def at(workdir):
@@ -36,10 +38,10 @@ def at(workdir):
             'its own from the machine'
         )
     try:
-        return epath.Path(workdir).expanduser()
-    except KeyError as error:
+        return files.at(workdir)
+    except OSError as error:
         raise errors.ConfigError(
-            f'--workdir={workdir} is on no file system that is known here'
+            f'--workdir={workdir} {error.strerror}'
         ) from error
 
 
@@ -51,9 +53,7 @@ def made(workdir):
             path for path in (workdir, *workdir.parents) if not path.exists()
         ]
         workdir.mkdir(parents=True, exist_ok=True)
-        probe = workdir / f'.probe-{os.getpid()}'
-        probe.write_text('')
-        probe.unlink(missing_ok=True)
+        files.remove(files.create(workdir))
     except OSError as error:
         raise errors.ConfigError(
             f'--workdir={workdir} cannot be written: {error.strerror or error}'
@@ -69,6 +69,32 @@ def made(workdir):
             if any(path.iterdir()):
                 break
             path.rmdir()
+
+
+def check_entries(workdir):
+    """Refuse a folder in which a run would write to what is no file of its own.
+
+    A link to a folder leads out of the run's, and a FIFO or a device takes
+    writes that no file keeps. Links to files are replaced, not followed.
+
+    Raises:
+        errors.CheckpointError: naming the first.
+    """
+    if files.is_remote(workdir):  # stores have neither
+        return
+    for folder in (workdir, *(workdir / name for name in FOLDERS)):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            fits = ('', 'file', 'folder')
+            if path.suffix in ENDINGS:
+                fits = ('', 'file')
+            elif folder == workdir and path.name in FOLDERS:
+                fits = ('folder',)
+            if files.kind(path) not in fits:
+                raise errors.CheckpointError(
+                    f'{path} is no {fits[-1]} of a run: links to folders, '
+                    'devices and the like are not written to. Remove it, or '
+                    'choose another --workdir'
+                )
 
 
 def set_aside(workdir):
@@ -90,7 +116,7 @@ def _next_aside(workdir):
     numbers = itertools.count(1)
     return next(
         path for path in (workdir / f'before-{n}' for n in numbers)
-        if not path.exists()
+        if not files.lies(path)
     )
 
 
@@ -117,7 +143,7 @@ def begin_anew(workdir, seed, reason):
 
 def restarts(workdir):
     """List how often, and why, this run began anew with another seed."""
-    found = _listed(workdir / RESTARTS, 'seed')
+    found = _listed(workdir / RESTARTS, 'seed', _is_restart)
     if found:
         try:
             stored = sampling.load_config(workdir)
@@ -126,6 +152,13 @@ def restarts(workdir):
         if stored.seed != found[-1]['seed']:  # killed while it was moved
             _move(workdir, workdir / found[-1]['before'], RESTARTS)
     return found
+
+
+def _is_restart(note):
+    """Return whether a note is as `begin_anew` writes it."""
+    return type(note.get('seed')) is int and isinstance(
+        note.get('before'), str
+    ) and re.fullmatch('before-[0-9]{1,9}', note['before']) is not None
 
 
 def open_checkpoints(workdir, config, datasets, override):
@@ -178,7 +211,7 @@ def _compare(workdir, config, described, override):
             f'({"; ".join(changed)}); choose another --workdir, or '
             '--override_config to go on with the new values'
         )
-    for name, before in sampling.load_sources(workdir).items():
+    for name, before in run_files.load_sources(workdir).items():
         _compare_source(workdir, before, described.get(name, {}))
 
 
@@ -201,12 +234,17 @@ def _compare_source(workdir, stored, described):
 
 def rollbacks(workdir):
     """List how often, and why, this run went back to an earlier save."""
-    return _listed(workdir / ROLLBACKS, 'noise')
+    return _listed(workdir / ROLLBACKS, 'noise', lambda note: True)
 
 
-def _listed(path, what):
+def _listed(path, what, fits):
+    """Read a list of notes, dicts that fit."""
     try:
-        return json.loads(path.read_text())
+        found = files.read_json(path)
+        if not isinstance(found, list) or not all(
+                isinstance(note, dict) and fits(note) for note in found):
+            raise ValueError('holds no notes of a run')
+        return found
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:

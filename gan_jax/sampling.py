@@ -1,17 +1,15 @@
 """Images from a run folder: by seed, on any machine, from any checkpoint."""
 
-import json
 
 from etils import epath
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 import numpy as np
 
 from gan_jax import build
-from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax import run_files
 from gan_jax.data import sources
 from gan_jax.runtime import checkpoint
 from gan_jax.algorithms import algorithm as algorithm_lib
@@ -241,25 +239,11 @@ def _apply_one(algorithm, weights, inputs):
 _apply = jax.jit(_apply_one, static_argnums=0)
 
 
-def load_config(workdir):
-    """Read the config of a run folder.
-
-    Keys that came after the run have their defaults, which leave a run as it
-    was.
-
-    Raises:
-        errors.CheckpointError: where the folder is not a run's.
-    """
-    stored = ConfigDict(_read_json(workdir, 'config.json'))
-    config = config_lib.default_config()
-    if config_lib.groups(stored):
-        config.data = config_lib.grouped_data(*config_lib.groups(stored))
-    config.update(stored)
-    return config
+load_config, load_data = run_files.load_config, run_files.load_data
 
 
 def load_data_config(workdir):
-    """Read the config of a run folder, as that of its first source.
+    """Load the config of a run folder, as that of its first source.
 
     Raises:
         errors.CheckpointError: where the folder is not a run's.
@@ -267,34 +251,12 @@ def load_data_config(workdir):
     return config_lib.of_source(load_config(workdir))
 
 
-def load_sources(workdir):
-    """Read what a run folder says of its data, {source: {'image_shape': …}}.
-
-    Raises:
-        errors.CheckpointError: where the folder is not a run's, or one of a
-            format that is read no more.
-    """
-    found = _read_json(workdir, 'data.json')
-    if not isinstance(found, dict) or not found or not all(
-            isinstance(one, dict) for one in found.values()):
-        raise errors.CheckpointError(
-            f'--workdir={workdir} holds a run of an earlier format, which '
-            'this program does not read; train it anew, in another folder'
-        )
-    return found
-
-
-def load_data(workdir):
-    """Read what a run folder says of its first source, {'image_shape': …}."""
-    return next(iter(load_sources(workdir).values()))
-
-
 def load_forms(workdir):
     """Return the `build.Form` of every source of a run folder."""
     return {
         name: build.Form(
             tuple(data['image_shape']), len(data['classes']), data['count']
-        ) for name, data in load_sources(workdir).items()
+        ) for name, data in run_files.load_sources(workdir).items()
     }
 
 
@@ -310,17 +272,6 @@ def check_data(workdir):
             'Python, and holds no images to compare with; gan_jax.evaluate '
             '--real=… --fake=… compares two folders or array files'
         )
-
-
-def _read_json(workdir, name):
-    path = epath.Path(workdir).expanduser() / name
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise errors.CheckpointError(
-            f'--workdir={workdir} is not the folder of a run: {path} cannot '
-            'be read'
-        ) from error
 
 
 def saved_steps(workdir):
@@ -359,12 +310,19 @@ def load(workdir, step=None):
         errors.CheckpointError: where there is no such run or step.
     """
     config = load_config(workdir)
-    forms = load_forms(workdir)
-    first, *_ = forms.values()
-    checks.validate(config, points=len(first.shape) == 1)
-    made = build.algorithm(config, forms)
+    try:
+        forms = load_forms(workdir)
+        made = build.algorithm(config, forms)
+        abstract = build.abstract_state(config, made, forms)
+    except errors.UserError:
+        raise
+    except Exception as error:  # of sizes that do not meet, many kinds
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise errors.CheckpointError(
+            f'no networks can be made of config.json and data.json in '
+            f'{workdir}: {reason:.200}'
+        ) from error
     checkpoints = _checkpoints(workdir)
-    abstract = build.abstract_state(config, made, forms)
     try:
         if step == BEST:
             step, _ = checkpoints.best()

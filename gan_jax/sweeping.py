@@ -4,6 +4,7 @@ The loop around `population.Population`: looks, saves, signals, the folders of
 the members and the table.
 """
 
+import functools
 import itertools
 import json
 import math
@@ -20,6 +21,7 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax import files
 from gan_jax import loop
 from gan_jax import masking
 from gan_jax import population as population_lib
@@ -34,6 +36,7 @@ from gan_jax.runtime import stopping
 from gan_jax.runtime import writer as writer_lib
 
 SWEEP, LOOKS = 'sweep.json', 'looks.json'
+MOST_BYTES = 64 * 2**20  # of what it leaves of itself
 MOST = 256  # members of one sweep
 NUM_SAMPLES = 100  # in a member's picture
 # Keys that a step reads anew at each call, as part of `game.Hyperparams`.
@@ -162,6 +165,7 @@ def train(config, workdir, grid=None, *, restart=False, say=masking.say):
             stopping.on_signals()) as stopper:
         if restart:
             run_folder.set_aside(workdir)
+        run_folder.check_entries(workdir)
         _keep(workdir, everyone)
         dataset = build.dataset(config)
         watch_lib.check(config, dataset)
@@ -222,7 +226,7 @@ def _keep(workdir, everyone):
     path = workdir / 'members.json'
     mine = [config_lib.flatten(member.config) for member in everyone]
     if path.exists():
-        stored = json.loads(path.read_text())
+        stored = _read(path, lambda member: isinstance(member, dict))
         changed = sorted({
             key for old, new in itertools.zip_longest(
                 stored, mine, fillvalue={}
@@ -236,6 +240,27 @@ def _keep(workdir, everyone):
                 'choose another --workdir'
             )
     writer_lib.write_json(path, mine)
+
+
+def _read(path, fits):
+    """Read a JSON list of what fits, as a sweep leaves it."""
+    try:
+        found = files.read_json(path, MOST_BYTES)
+        if not isinstance(found, list) or not all(map(fits, found)):
+            raise ValueError('is no list of a sweep')
+        return found
+    except (OSError, ValueError) as error:
+        raise errors.CheckpointError(
+            f'{path} cannot be read ({error}); --restart begins anew'
+        ) from error
+
+
+def _is_look(count, look):
+    return isinstance(look, dict) and type(look.get('step')) is int and (
+        isinstance(look.get('members'), list)
+        and len(look['members']) == count
+        and all(isinstance(member, dict) for member in look['members'])
+    )
 
 
 def _advance(config, workdir, population, dataset, stopper, say):
@@ -254,7 +279,9 @@ def _advance(config, workdir, population, dataset, stopper, say):
         if states is None:
             states = population.init()
         elif path.exists():
-            looks = json.loads(path.read_text())
+            looks = _read(path, functools.partial(
+                _is_look, len(population.seeds)
+            ))
         step = int(np.max(states.step))
         looks = [look for look in looks if look['step'] <= step]
         while step < config.num_steps and np.any(states.alive):
@@ -313,6 +340,7 @@ def _row(states, index):
 def _leave(workdir, config, algorithm, state, dataset, looks, index):
     """Write one member's run folder: config, metrics, picture, state."""
     workdir.mkdir(parents=True, exist_ok=True)
+    run_folder.check_entries(workdir)
     checkpoints = run_folder.open_checkpoints(
         workdir, config, {build.REAL: dataset}, True
     )
@@ -325,7 +353,7 @@ def _leave(workdir, config, algorithm, state, dataset, looks, index):
         json.dumps({'step': look['step'], **look['members'][index]})
         for look in looks
     )
-    (workdir / writer_lib.METRICS).write_text('\n'.join(lines) + '\n')
+    files.write(workdir / writer_lib.METRICS, '\n'.join(lines) + '\n')
     samples = sampling.sample(algorithm, state, range(NUM_SAMPLES))
     (workdir / 'samples').mkdir(exist_ok=True)
     writer_lib.save_png(

@@ -104,6 +104,7 @@ def train(
                 stopping.on_signals()) as stopper:
             if restart and first:
                 run_folder.set_aside(workdir)
+            run_folder.check_entries(workdir)
             return _beginning_anew(
                 config, workdir, lambda config: _train(
                     config, workdir, images, labels, callback,

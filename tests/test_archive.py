@@ -9,6 +9,7 @@ import lzma
 import os
 import struct
 import tarfile
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -19,11 +20,13 @@ import image_files
 from gan_jax import errors
 from gan_jax.data import archive
 from gan_jax.data import listing as listing_lib
+from gan_jax.data import memory
 from gan_jax.data import pictures
 from gan_jax.data import reading
 from gan_jax.data import sources
 
 PACKED = {'gz': gzip.compress, 'bz2': bz2.compress, 'xz': lzma.compress}
+PNG = image_files.flat(1)
 FORMS = [
     'stored.zip', 'deflated.zip', 'x.tar', 'x.tgz', 'x.tar.gz', 'x.tar.bz2',
     'x.tar.xz',
@@ -103,9 +106,9 @@ def test_images_are_read_sorted_with_classes(name, tmp_path):
         '__MACOSX/pets/cat/3.png': 'is hidden',
     }
     assert listed.skipped == ()
-    for memory in (None, 0):
+    for room in (None, 0):
         dataset = sources.load(
-            sources.Request(sources.of_path(path), memory=memory)
+            sources.Request(sources.of_path(path), memory=room)
         )
         np.testing.assert_array_equal(dataset.images[:][:, 0, 0, 0], [3, 1, 2])
         np.testing.assert_array_equal(dataset.labels, [0, 1, 1])
@@ -217,8 +220,6 @@ def test_member_that_is_too_large_is_skipped_unread(
 
 def test_bomb_unpacks_to_no_more_than_its_header_says(tmp_path):
     """A header that says 10 bytes of what unpacks to 64 MiB."""
-    import tracemalloc
-
     content = bytearray(zip_of([('a.png', bytes(2**26))]))
     for signature, offset in ((b'PK\3\4', 22), (b'PK\1\2', 24)):
         place = content.index(signature) + offset
@@ -232,6 +233,96 @@ def test_bomb_unpacks_to_no_more_than_its_header_says(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2**20
+
+
+def header(kind, size, content=b''):
+    """Give a member of a tar that describes the next one."""
+    info = tarfile.TarInfo('p')
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT) + content.ljust(-(-size // 512) * 512,
+                                                          b'\0')
+
+
+@pytest.mark.parametrize('name', ['x.tar', 'x.tar.gz'])
+@pytest.mark.parametrize('kind', [
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+])
+def test_long_header_of_a_tar_is_not_read(kind, name, tmp_path):
+    content = header(kind, 2**25) + tar_of([('a.png', PNG)])
+    packed = gzip.compress(content, 1) if name.endswith('gz') else content
+    (tmp_path / name).write_bytes(packed)
+    tracemalloc.start()
+    with pytest.raises(errors.DataError, match='headers are too long'):
+        listing(tmp_path / name)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**22
+
+
+def test_sum_of_headers_and_count_of_members_are_bounded(tmp_path, monkeypatch):
+    long = header(tarfile.GNUTYPE_LONGNAME, 512, b'x' * 500)
+    (tmp_path / 'x.tar').write_bytes(
+        b''.join(long + tar_of([('a', b'')])[:512] for _ in range(4))
+        + bytes(1024)
+    )
+    assert len(listing(tmp_path / 'x.tar').ignored) == 4
+    monkeypatch.setattr(archive, 'MAX_HEADERS', 2000)
+    with pytest.raises(errors.DataError, match='headers are too long'):
+        listing(tmp_path / 'x.tar')
+    path = write(tmp_path / 'x.tar.gz', [(f'{n}.png', PNG) for n in range(5)])
+    monkeypatch.setattr(archive, 'MAX_MEMBERS', 4)
+    with pytest.raises(errors.DataError, match='more than 4 members'):
+        listing(path)
+
+
+def test_map_of_a_sparse_member_is_not_read(tmp_path):
+    info = tarfile.TarInfo('a.png')
+    info.type, info.size = tarfile.GNUTYPE_SPARSE, 0
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    block[482] = 1  # extended: blocks of 21 entries follow
+    block[148:156] = b' ' * 8
+    block[148:156] = b'%06o\0 ' % sum(block)
+    (tmp_path / 'x.tar').write_bytes(block + bytes(1024))
+    with pytest.raises(errors.DataError, match='a.png is a sparse file'):
+        listing(tmp_path / 'x.tar')
+
+
+def test_memory_that_a_compressed_tar_asks_for_is_looked_at(
+    tmp_path, monkeypatch
+):
+    path = write(tmp_path / 'x.tar.gz', [('a.png', bytes(100))])
+    monkeypatch.setattr(memory, 'free', lambda: 99)
+    with pytest.raises(errors.DataError, match='more than 99 bytes'):
+        listing(path)
+    assert len(listing(write(tmp_path / 'x.tar', [('a.png', PNG)])).files) == 1
+
+
+def test_members_of_a_zip_that_share_bytes_are_refused(tmp_path):
+    content = bytearray(zip_of([(f'{n}.png', PNG) for n in range(3)]))
+    first = content.index(b'PK\1\2')
+    third = content.rindex(b'PK\1\2')
+    content[third + 42:third + 46] = content[first + 42:first + 46]  # its place
+    (tmp_path / 'x.zip').write_bytes(content)
+    with pytest.raises(errors.DataError, match='0.png and 2.png overlap'):
+        listing(tmp_path / 'x.zip')
+
+
+def test_one_member_is_unpacked_at_a_time(tmp_path, monkeypatch):
+    """Threads that held eight of 4 MiB each would hold all of them."""
+    monkeypatch.setattr(os, 'cpu_count', lambda: 4)
+    path = tmp_path / 'x.zip'
+    path.write_bytes(zip_of([
+        (f'{n}.png', PNG + bytes(2**22)) for n in range(16)
+    ]))
+    tracemalloc.start()
+    images, good = reading.read(listing(path), pictures.Preparation())
+    pixels = reading.later(listing(path), good, images.shape[1:],
+                           pictures.Preparation())[:]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(pixels, images)
+    assert len(images) == 16 and peak < 12 * 2**22
 
 
 def test_images_of_a_compressed_tar_are_held_up_to_a_bound(

@@ -10,6 +10,7 @@ import pytest
 import helpers
 from gan_jax import errors
 from gan_jax.data import arrays
+from gan_jax.data import memory
 from gan_jax.data import sources
 
 IMAGES = helpers.random_images(6, (4, 5, 3))
@@ -34,6 +35,31 @@ def header(shape, kind='|u1'):
         'descr': kind, 'fortran_order': False, 'shape': shape
     })
     return file.getvalue()
+
+
+def test_npz_that_unpacks_to_more_than_the_memory_is_refused(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / 'x.npz'
+    np.savez_compressed(path, images=np.zeros((100, 4, 5, 3), np.uint8),
+                        other=np.zeros(10**6))
+    monkeypatch.setattr(memory, 'free', lambda: 7000)
+    assert arrays.read(path)[0].shape == (100, 4, 5, 3)
+    monkeypatch.setattr(memory, 'free', lambda: 6000)
+    with pytest.raises(errors.DataError, match='memory are free; an .npy file'):
+        arrays.read(path)
+
+
+def test_free_memory_is_some_and_no_more_than_a_container_has(
+    tmp_path, monkeypatch
+):
+    assert 2**20 < memory.free() < 2**60
+    (tmp_path / 'limit').write_text('1000\n')
+    monkeypatch.setattr(memory, 'LIMIT', tmp_path / 'limit')
+    assert memory.free() == 1000
+    (tmp_path / 'limit').write_text('max\n')
+    monkeypatch.setattr(memory, 'STATE', tmp_path / 'absent')
+    assert memory.free() > 2**20
 
 
 @pytest.mark.parametrize('order', ['C', 'F'])

@@ -1,5 +1,6 @@
 """Checkpoints: to the bit, verified, newest whole one first, full disks."""
 
+import json
 import os
 import random
 import shutil
@@ -163,12 +164,57 @@ def test_step_whose_removal_was_interrupted_goes(saved, state):
     assert not (saved / '1').exists() and (saved / '2').exists()
 
 
-def test_run_that_lost_its_manifests_is_restored_unchecked(saved, state):
+@pytest.mark.parametrize('damaged', [2, 3])
+@pytest.mark.parametrize('content', [b'[]', b'{"a": 1}', b'[' * 10**5])
+def test_what_a_step_says_is_read_once_it_is_verified(
+    content, damaged, saved, state
+):
+    (saved / str(damaged) / '_CHECKPOINT_METADATA').write_bytes(content)
+    assert newest(saved, state)[0] == (3 if damaged == 2 else 2)
+
+
+@pytest.mark.parametrize('name', ['²', '007', '9' * 200, '-1', '1.5'])
+def test_folder_that_is_named_as_no_step_is_none(name, saved, state):
+    shutil.copytree(saved / '3', saved / name)
+    assert newest(saved, state, read_only=True)[0] == 3
+
+
+@pytest.mark.parametrize('cost', ['x', [1], True, float('nan'), 10**400])
+def test_cost_that_is_no_number_is_none(cost, saved):
+    path = saved / '3' / manifest.NAME
+    content = json.loads(path.read_text()) | {'cost': cost}
+    content['sha256'] = manifest._own_hash(content)
+    path.write_text(json.dumps(content))
+    checkpoints = checkpoint.Checkpoints(saved, read_only=True)
+    assert checkpoints.best() == (None, float('inf'))
+    checkpoints.close()
+
+
+@pytest.mark.parametrize('form', [None, 3, {'step': 3}, [], {'step': [1]}])
+def test_manifest_without_a_form_is_damage(form, saved, state):
+    path = saved / '3' / manifest.NAME
+    content = json.loads(path.read_text()) | {'state': form}
+    content['sha256'] = manifest._own_hash(content)
+    path.write_text(json.dumps(content))
+    step, lines = newest(saved, state, read_only=True)
+    assert step == 2 and 'tells no form of a state' in lines[0]
+
+
+def test_state_larger_than_memory_is_refused(saved, state, monkeypatch):
+    monkeypatch.setattr(parallel, 'machine_memory', lambda: 10)
+    with pytest.raises(errors.CheckpointError, match='more memory than there'):
+        newest(saved, state, read_only=True)
+
+
+def test_run_without_any_manifest_is_refused(saved, state):
     for step in (1, 2, 3):
         (saved / str(step) / manifest.NAME).unlink()
-    step, lines = newest(saved, state)
-    assert step == 3
-    assert len(lines) == 1 and 'has no manifests' in lines[0]
+    with pytest.raises(errors.CheckpointError, match='--restart begins anew'):
+        newest(saved, state)
+    assert sorted(os.listdir(saved)) == ['1', '2', '3']
+    checkpoints = checkpoint.Checkpoints(saved, read_only=True)
+    assert checkpoints.steps() == []
+    checkpoints.close()
 
 
 def test_state_of_another_form_does_not_fall_back(saved, state):

@@ -57,9 +57,10 @@ def test_damaged_lines_are_counted_and_the_rest_is_read_in_order(tmp_path):
     run = gather(
         tmp_path, {'step': 4, 'a': 4.0}, {'step': 2, 'a': float('nan')},
         '{"step": 3, "a"', '[1]', '{"a": 1}', '{"step": true}', '\0',
+        '{"step": 1' + '0' * 400 + '}', '[' * 10**5,
         {'step': 4, 'b': 5}, {'step': 6, 'a': '<b>', 'b': 10 ** 400},
     )
-    assert run.damaged == 5
+    assert run.damaged == 7
     assert run.records == [
         {'step': 2, 'a': None}, {'step': 4, 'a': 4.0, 'b': 5.0},
         {'step': 6, 'a': None, 'b': None},

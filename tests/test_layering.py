@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -15,12 +16,13 @@ FLOORS = {
     'transforms': 0,
     'losses': 0.5, 'metrics': 0.5, 'regularizers': 0.5,
     'networks': 1,
+    'files': 1.5,
     'data': 2,
     'algorithms': 3,
     'features': 3.5,
     'config': 4, 'measures': 4, 'runtime': 4,
     'checks': 4.5,
-    'build': 5, 'films': 5, 'recipe': 5,
+    'build': 5, 'films': 5, 'recipe': 5, 'run_files': 5,
     'dispatch': 6, 'evaluation': 6, 'sampling': 6,
     'population': 6.2,
     'evaluating': 6.5, 'exporting': 6.5, 'nan_guard': 6.5, 'run_folder': 6.5,
@@ -165,6 +167,16 @@ def bare_prints(code):
     ]
 
 
+def openers(code):
+    """List the calls in a file that let Pillow guess a format by itself."""
+    return [
+        ast.unparse(node) for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith('Image.open')
+        and 'formats' not in [keyword.arg for keyword in node.keywords]
+    ]
+
+
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
 def test_all_that_is_printed_is_masked_and_escaped(path):
     if room(path) != 'masking':
@@ -176,6 +188,29 @@ def test_all_that_is_printed_is_masked_and_escaped(path):
 ])
 def test_bare_prints_are_found(code):
     assert bare_prints(code)
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
+def test_pillow_opens_formats_that_are_named_and_at_one_place(path):
+    code = path.read_text()
+    assert openers(code) == []
+    assert 'Image.open(' not in code or path == PACKAGE / 'data/pictures.py'
+    assert 'Image import open' not in code
+
+
+def test_openers_are_found():
+    assert openers('with Image.open(f) as a: pass') == ['Image.open(f)']
+    assert openers('PIL.Image.open(f, formats=A)') == []
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
+def test_files_are_written_by_one_module(path):
+    """A link would be written through by `Path.write_text` and the like."""
+    code = path.read_text()
+    own = {'files.py', 'lock.py', 'packs.py'}  # the last: into new folders
+    if path.name not in own:
+        assert not re.search(r"write_(text|bytes)\(|open\([^)]*'[wax]b?'", code)
+        assert 'json.load(' not in code and 'loads(path' not in code
 
 
 # Modules whose files may lie on a store that only etils.epath knows.

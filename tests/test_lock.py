@@ -52,6 +52,7 @@ def test_a_number_given_anew_is_another_process(tmp_path):
 
 @pytest.mark.parametrize('content', [
     json.dumps({'host': 'elsewhere', 'pid': 1, 'began': 1}), '', '[]', '{',
+    '[' * 10**5, '9' * 10**5,
 ])
 def test_lock_whose_owner_may_live_is_not_taken(content, tmp_path):
     (tmp_path / lock.NAME).write_text(content)
@@ -59,6 +60,22 @@ def test_lock_whose_owner_may_live_is_not_taken(content, tmp_path):
         with lock.held(tmp_path):
             pass
     assert (tmp_path / lock.NAME).read_text() == content
+
+
+@pytest.mark.parametrize('pid', ['Infinity', '9' * 4000, '-1', '"1"', '[]'])
+def test_number_of_no_process_is_that_of_none(pid, tmp_path):
+    owner = json.dumps(own() | {'pid': 0}).replace('"pid": 0', f'"pid": {pid}')
+    (tmp_path / lock.NAME).write_text(owner)
+    with lock.held(tmp_path):
+        assert lock._read(tmp_path / lock.NAME)['pid'] == os.getpid()
+
+
+@pytest.mark.parametrize('make', [os.mkfifo, os.mkdir])
+def test_lock_that_is_no_file_is_not_waited_for(make, tmp_path):
+    make(tmp_path / lock.NAME)
+    with pytest.raises(errors.LockedError):
+        with lock.held(tmp_path):
+            pass
 
 
 def test_of_two_that_take_over_one_gets_the_lock(tmp_path, monkeypatch):

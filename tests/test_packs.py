@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -233,7 +234,8 @@ def change(pack, **changes):
     path.write_text(json.dumps({**manifest, **changes}))
 
 
-@pytest.mark.parametrize('content', ['', '{', '[]', '3', '{}', '\xff', 'null'])
+@pytest.mark.parametrize('content', ['', '{', '[]', '3', '{}', '\xff', 'null',
+                                     '[' * 10**5])
 def test_manifest_that_is_none_is_told(content, pack):
     (pack / 'manifest.json').write_text(content, 'latin-1')
     with pytest.raises(errors.DataError, match='is not a pack'):
@@ -268,6 +270,7 @@ def test_manifest_leads_to_no_other_file(name, pack):
 
 @pytest.mark.parametrize('shape', [
     [299, 4, 5, 3], [301, 4, 5, 3], [300, 4, 5, 1], [300, 2**40, 2**40, 3],
+    [300, 2**70, 1, 1],
 ])
 def test_manifest_of_another_shape_is_told(shape, pack):
     change(pack, shape=shape)
@@ -287,6 +290,56 @@ def test_labels_that_do_not_fit_are_told(labels, pack):
     change(pack, files=files)
     with pytest.raises(errors.DataError, match='300 labels of 3 classes'):
         load(pack)
+
+
+def replace(pack, name, function):
+    """Put another file in the place of one; the manifest has its size."""
+    (pack / name).unlink()
+    function(pack / name)
+    described = json.loads((pack / 'manifest.json').read_text())['files']
+    described[name]['bytes'] = (pack / name).stat().st_size
+    change(pack, files=described)
+
+
+def save_npz(path):
+    with path.open('wb') as file:
+        np.savez(file, IMAGES)
+
+
+@pytest.mark.parametrize('form, name', [
+    ('array', 'images.npy'), ('array', 'labels.npy'),
+    ('array_record', 'images.array_record'),
+])
+@pytest.mark.parametrize('function, says', [
+    (save_npz, 'cannot be read'), (os.mkfifo, 'is not a regular file'),
+    (pathlib.Path.mkdir, 'is not a regular file'),
+    (lambda path: path.write_bytes(b''), 'cannot be read'),
+])
+def test_other_kinds_of_files_are_told(form, name, function, says, tmp_path):
+    pack = tmp_path / 'packed'
+    write(pack, form)
+    replace(pack, name, function)
+    for verify in (False, True):
+        with pytest.raises(errors.DataError, match=f'packed.*{says}|damaged'):
+            packs.read(pack, verify=verify)
+
+
+def test_records_of_another_size_are_told(tmp_path):
+    from array_record.python import array_record_module
+
+    def records(path):
+        writer = array_record_module.ArrayRecordWriter(
+            str(path), 'group_size:1'
+        )
+        for place, image in enumerate(IMAGES):
+            writer.write(image.tobytes()[place == 7:])
+        writer.close()
+
+    write(tmp_path / 'packed', 'array_record')
+    replace(tmp_path / 'packed', 'images.array_record', records)
+    images, _, _ = packs.read(tmp_path / 'packed')
+    with pytest.raises(errors.DataError, match='a record has no 60 bytes'):
+        images[5:9]
 
 
 @pytest.mark.parametrize('path', ['none', 'x' * 300])

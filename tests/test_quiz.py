@@ -6,7 +6,9 @@ import functools
 import html.parser
 import io
 import json
+import os
 import shutil
+import time
 
 import numpy as np
 from PIL import Image
@@ -187,6 +189,28 @@ def test_bad_csv_is_told_with_file_and_line(name, tmp_path):
         quizzing.read_answers(path)
     assert str(caught.value).startswith(f'{path}, line {line}: ')
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize('make, says', [
+    (os.mkfifo, 'is not a regular file'),
+    (lambda path: path.symlink_to('/dev/zero'), 'is not a regular file'),
+    (lambda path: path.mkdir(), 'is not a regular file'),
+    (lambda path: path.write_bytes(bytes(quizzing.MAX_BYTES + 1)), 'more than'),
+])
+def test_what_is_no_file_of_answers_is_told(make, says, tmp_path):
+    make(tmp_path / 'a.csv')
+    with pytest.raises(errors.DataError, match=says):
+        quizzing.read_answers(tmp_path / 'a.csv')
+
+
+def test_answers_of_many_runs_are_counted_in_a_moment():
+    answers = [
+        quizzing.Answer(str(number % 20_000), True, 1)
+        for number in range(40_000)
+    ]
+    began = time.monotonic()
+    assert len(quizzing.summarize(answers)) == 20_000
+    assert time.monotonic() - began < 5
 
 
 def test_what_is_no_csv_is_told(tmp_path):

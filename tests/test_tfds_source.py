@@ -2,7 +2,10 @@
 
 import gzip
 import io
+import json
+import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -75,6 +78,9 @@ def test_prepare_names_missing_and_damaged_files(idx_folder, tmp_path):
     name = 't10k-labels-idx1-ubyte.gz'
     (idx_folder / name).write_bytes(b'not gzip')
     with pytest.raises(errors.DataError, match=name):
+        tfds_source.prepare('mnist', str(tmp_path / 'a'), str(idx_folder))
+    (idx_folder / name).write_bytes(gzip.compress(bytes(2**28 + 1), 1))
+    with pytest.raises(errors.DataError, match='unpacks to over'):
         tfds_source.prepare('mnist', str(tmp_path / 'a'), str(idx_folder))
     (idx_folder / name).write_bytes(gzip.compress(b'\0\0\x0d\1\0\0\0\0'))
     with pytest.raises(errors.DataError, match='not an idx file of bytes'):
@@ -252,6 +258,148 @@ def test_damaged_records_are_told(name, prepared, tmp_path, capsys):
     )
     assert 15 <= len(good) < 30
     assert 'cannot be read' in capsys.readouterr().err
+
+
+@pytest.fixture
+def foreign(prepared, tmp_path, monkeypatch):
+    """Folder of a prepared set without code, whose name is then 'foreign'.
+
+    Python would find a module in the current folder and run it.
+    """
+    target = tmp_path / 'sets' / 'foreign' / '1.0.0'
+    shutil.copytree(prepared / 'tiny_pets' / '1.0.0', target)
+    change(target / 'dataset_info.json', lambda info: info.update(
+        name='foreign',
+        splits=[
+            {**split, 'filepathTemplate': 'tiny_pets-{SPLIT}.{FILEFORMAT}-'
+             '{SHARD_X_OF_Y}'} for split in info['splits']
+        ],
+    ))
+    (tmp_path / 'payload.py').write_text(
+        f"open({str(tmp_path / 'RUN')!r}, 'w')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return target
+
+
+def change(path, function):
+    content = json.loads(path.read_text())
+    function(content)
+    path.write_text(json.dumps(content))
+
+
+def refusal(foreign, says):
+    """Load the set; its refusal is one line that holds some words."""
+    with pytest.raises(errors.DataError, match=says) as caught:
+        load('tfds:foreign', foreign.parent.parent)
+    assert '\n' not in str(caught.value)
+    assert not list(foreign.parents[2].glob('RUN'))
+    assert 'payload' not in sys.modules
+
+
+def test_set_without_code_is_read(foreign):
+    assert load('tfds:foreign', foreign.parent.parent).images.shape[0] == 30
+
+
+NAMES = [
+    {'pythonClassName': 'payload.X'}, {'python_class_name': 'payload.X'},
+    {'type': 'payload.X', 'content': {}},
+    {'pythonClassName': 'tensorflow_datasets.core.features.image_feature.Image',
+     'jsonFeature': {'json': json.dumps({'feature': {
+         'type': 'payload.X', 'content': '{"pythonClassName": "payload.Y"}',
+     }})}},
+]
+
+
+@pytest.mark.parametrize('feature', NAMES)
+def test_class_of_another_program_is_not_imported(feature, foreign):
+    change(
+        foreign / 'features.json',
+        lambda top: top['featuresDict']['features'].update(label=feature),
+    )
+    refusal(foreign, "'payload.X' is not one of the features of")
+
+
+def test_class_named_by_the_other_file_is_not_imported(foreign):
+    change(foreign / 'dataset_info.json', lambda info: info.update(
+        features={'pythonClassName': 'payload.X'}
+    ))
+    refusal(foreign, "'payload.X' is not one of the features of")
+
+
+def test_key_that_is_given_twice_is_looked_at_twice(foreign):
+    path = foreign / 'features.json'
+    text = path.read_text().rstrip().rstrip('}')
+    own = 'tensorflow_datasets.core.features.features_dict.FeaturesDict'
+    path.write_text(
+        text + ', "pythonClassName": "payload.X", "pythonClassName": '
+        f'"{own}"}}'
+    )
+    refusal(foreign, "'payload.X' is not one of the features of")
+
+
+def test_old_version_of_a_set_is_looked_at(foreign):
+    shutil.copytree(foreign, foreign.parent / 'config' / '0.0.1')
+    change(
+        foreign.parent / 'config' / '0.0.1' / 'features.json',
+        lambda top: top.update(pythonClassName='payload.X'),
+    )
+    refusal(foreign, "'payload.X' is not one of the features of")
+
+
+def fifo(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def dimension(path):
+    text = path.read_text().replace('"6"', '"x"')
+    assert '"x"' in text
+    path.write_text(text)
+
+
+@pytest.mark.parametrize('name, damage, says', [
+    ('features.json', lambda path: path.write_text('[' * 10**5), 'too deeply'),
+    ('features.json', lambda path: path.write_text('{'), 'is no JSON'),
+    ('features.json', lambda path: path.write_text('{}'), 'cannot be opened'),
+    ('features.json', dimension, 'cannot be opened: Failed to parse'),
+    ('features.json', fifo, 'is not a regular file'),
+    ('dataset_info.json', fifo, 'is not a regular file'),
+    ('dataset_info.json', lambda path: path.write_text('[]'), 'cannot be'),
+    ('dataset_info.json', lambda path: change(path, lambda info: info[
+        'splits'][0].update(shardLengths=['50000000'])),
+     'has 30 records, and its metadata count 50,000,000'),
+])
+def test_damaged_metadata_are_told(name, damage, says, foreign):
+    damage(foreign / name)
+    refusal(foreign, says)
+
+
+@pytest.mark.parametrize('record', [b'', b'garbage', b'\n\x00'])
+def test_records_that_hold_no_example_are_told(record, foreign):
+    from array_record.python import array_record_module
+
+    (file,) = foreign.glob('*train*')
+    file.unlink()
+    writer = array_record_module.ArrayRecordWriter(str(file), 'group_size:1')
+    for _ in range(30):
+        writer.write(record)
+    writer.close()
+    refusal(foreign, 'is damaged')
+    change(
+        foreign / 'features.json',
+        lambda top: top['featuresDict']['features'].pop('label'),
+    )
+    refusal(foreign, 'no readable image')
+
+
+@pytest.mark.parametrize('name', [
+    'huggingface:x', 'kaggle:x', 'foreign/data_dir=/tmp', 'foreign/a=1',
+])
+def test_other_namespaces_and_arguments_are_refused(name, tmp_path):
+    with pytest.raises(errors.DataError, match='a set is named as'):
+        load(f'tfds:{name}', tmp_path)
 
 
 @pytest.mark.slow

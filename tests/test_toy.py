@@ -14,6 +14,7 @@ import toy
 from conftest import ROOT
 from gan_jax import errors
 from gan_jax import reporting
+from gan_jax import run_files
 from gan_jax import sampling
 from gan_jax import train
 
@@ -97,7 +98,7 @@ def test_run_is_logged_drawn_and_reported(folders):
     assert all('"d_b/loss"' in line for line in lines)
     page = reporting.report(run)
     assert 'of all four has no discriminator' in page
-    samples, data = sampling.load_sources(run).values()
+    samples, data = run_files.load_sources(run).values()
     assert data['classes'] == ['0', '1', '2'] and samples['classes'] == []
 
 

@@ -1,5 +1,6 @@
 """Files of weights: a round trip, and files that mean harm."""
 
+import io
 import json
 import os
 import tracemalloc
@@ -224,11 +225,11 @@ def test_write_leaves_nothing_where_it_fails(tmp_path, monkeypatch):
     weights.write(tmp_path / 'w', VARIABLES)
     before = (tmp_path / 'w').read_bytes()
 
-    def full(self, data):
-        self.touch()
-        raise OSError(28, 'No space left on device')
+    class Full(io.FileIO):
+        def write(self, data):
+            raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(weights.pathlib.Path, 'write_bytes', full)
+    monkeypatch.setattr(weights.files, '_new', lambda path: Full(path, 'x'))
     with pytest.raises(OSError, match='No space'):
         weights.write(tmp_path / 'w', VARIABLES, other=1)
     assert os.listdir(tmp_path) == ['w']

@@ -5,6 +5,7 @@ import os
 import numpy as np
 
 from gan_jax import errors
+from gan_jax.data import memory
 
 IMAGE_KEYS = ('images', 'image', 'x', 'data', 'arr_0')
 LABEL_KEYS = ('labels', 'label', 'y')
@@ -38,6 +39,7 @@ def read(path):
             return held, None
         with held:
             names = _names(path, held)
+            _ask_memory(path, held, names)
             found = [name and held[name] for name in names]
     except errors.UserError:
         raise
@@ -55,6 +57,20 @@ def read(path):
         if not isinstance(value, (np.ndarray, type(None))):
             raise errors.DataError(f'{path} holds {name!r}, and it is no array')
     return tuple(found)
+
+
+def _ask_memory(path, held, names):
+    """Refuse arrays of an .npz that unpack to more than the free memory."""
+    sizes = {info.filename: info.file_size for info in held.zip.infolist()}
+    size = sum(
+        sizes.get(name, sizes.get(f'{name}.npy', 0)) for name in names if name
+    )
+    if size > memory.free():
+        raise errors.DataError(
+            f'{path} unpacks to {size / 2**30:.1f} GiB, and '
+            f'{memory.free() / 2**30:.1f} GiB of memory are free; an .npy file '
+            'is read where it lies'
+        )
 
 
 def _names(path, held):

@@ -100,7 +100,7 @@ def inspect(request):
         return _of_dataset(sources.load(request._replace(memory=0)))
     album = _Album(len(listed.files))
     survey = listing_lib.survey(
-        listed, request.preparation, visit=lambda place, _, picture: album.add(
+        listed, request.preparation, visit=lambda place, picture: album.add(
             listed.files[place], picture.pixels
         ),
     )

@@ -6,6 +6,7 @@ are alike.
 
 import collections
 from concurrent import futures
+import contextlib
 import hashlib
 import json
 import os
@@ -17,11 +18,13 @@ from PIL import Image
 import platformdirs
 from tqdm import tqdm
 
+from gan_jax import files
 from gan_jax.data import pictures
 
 ENDINGS = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 MAX_BYTES = 256 * 2**20  # of one encoded image
-CHUNK = 8  # images read and decoded between two steps of the progress bar
+MOST_SURVEY = 64 * 2**20  # bytes of a remembered survey
+CHUNK = 8  # images between two steps of the progress bar, where none are kept
 MACOSX = '__MACOSX'  # its archives hold a second file for each in there
 
 # Where these alone hold images, they are a source's splits and no classes.
@@ -47,7 +50,8 @@ class Listing(NamedTuple):
         trusted: whether all images were written by one program in one form.
         shape: (height, width, channels) of each, as far as known beforehand;
             None for what is not.
-        chunk: images to read at once; each worker holds so many.
+        chunk: images to read at once; more than one where each read is slow
+            to begin and images are small.
     """
 
     name: str
@@ -60,7 +64,7 @@ class Listing(NamedTuple):
     fingerprint: str = ''
     trusted: bool = False
     shape: Tuple[Optional[int], ...] = (None, None, None)
-    chunk: int = CHUNK
+    chunk: int = 1
 
 
 class Survey(NamedTuple):
@@ -230,8 +234,8 @@ def survey(listing, preparation, *, keep=False, visit=None):
         listing: a `Listing`.
         preparation: a `pictures.Preparation`.
         keep: whether to keep the pixels.
-        visit: called with (place, content, `pictures.Picture`) for each good
-            image, in order; or None.
+        visit: called with (place, `pictures.Picture`) for each good image, in
+            order; or None.
 
     Returns:
         `Survey`.
@@ -268,7 +272,7 @@ def _look(listing, preparation, keep, visit):
             total=count, desc=f'Reading {listing.name}', unit='image', **bar
     ) as progress:
         for chunk in _chunks(listing, preparation, lean):
-            for place, content, found in chunk:
+            for place, found in chunk:
                 if isinstance(found, Exception):
                     skipped.append((listing.files[place], str(found)))
                     passing |= isinstance(found, OSError)
@@ -279,8 +283,10 @@ def _look(listing, preparation, keep, visit):
                 shapes[found.pixels.shape] += 1
                 if keep:
                     images.append(found.pixels)
+                    # Others are refused, however many bytes they take.
+                    keep = found.pixels.shape[:2] == images[0].shape[:2]
                 if visit is not None:
-                    visit(place, content, found)
+                    visit(place, found)
             progress.update(len(chunk))
     return Survey(
         np.array(good, np.int64), tuple(skipped), dict(sizes), dict(modes),
@@ -289,25 +295,26 @@ def _look(listing, preparation, keep, visit):
 
 
 def _chunks(listing, preparation, lean):
-    """Yield [(place, content, Picture or reason)], chunks decoded in threads.
+    """Yield [(place, Picture or reason)], chunks decoded in threads.
 
     A few chunks are on their way at once, so memory stays bounded; lean ones
-    hold neither contents nor pixels, of which the shape stays.
+    hold no pixels, of which the shape stays.
     """
     count, workers = len(listing.files), min(8, os.cpu_count() or 1)
-    starts = iter(range(0, count, listing.chunk))
+    size = max(CHUNK, listing.chunk) if lean else listing.chunk
+    starts = iter(range(0, count, size))
 
     def work(start):
-        places = list(range(start, min(start + listing.chunk, count)))
-        read = zip(places, contents(listing, places))
-        return [look(place, content) for place, content in read]
+        places = list(range(start, min(start + size, count)))
+        read = zip(places, each(listing, places))
+        return [(place, look(content)) for place, content in read]
 
-    def look(place, content):
+    def look(content):
         found = decoded(content, preparation)
         if lean and isinstance(found, pictures.Picture):
             hollow = np.broadcast_to(np.uint8(0), found.pixels.shape)
             found = found._replace(pixels=hollow)
-        return place, None if lean else content, found
+        return found
 
     with futures.ThreadPoolExecutor(workers) as pool:
         waiting = collections.deque()
@@ -317,6 +324,12 @@ def _chunks(listing, preparation, lean):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def each(listing, places):
+    """Yield images, as `contents` gives them, `listing.chunk` read at once."""
+    for start in range(0, len(places), listing.chunk):
+        yield from contents(listing, places[start:start + listing.chunk])
 
 
 def contents(listing, places):
@@ -344,7 +357,7 @@ def decoded(content, preparation):
 def _recall(cache, listing):
     """Read a remembered survey; None where there is none."""
     try:
-        known = json.loads(cache.read_text())
+        known = files.read_json(cache, MOST_SURVEY)
         skipped = tuple(tuple(pair) for pair in known['skipped'])
         bad = {int(place) for place in known['bad']}
         counts = [
@@ -366,10 +379,7 @@ def _remember(cache, made, count):
         **{name: list(getattr(made, name).items())
            for name in ('sizes', 'modes', 'shapes')},
     })
-    partial = cache.parent / f'{cache.name}.{os.getpid()}'
-    try:
+    # A cache that cannot be written only costs time.
+    with contextlib.suppress(OSError):
         cache.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(content)
-        partial.replace(cache)
-    except OSError:
-        pass  # a cache that cannot be written only costs time
+        files.write(cache, content)

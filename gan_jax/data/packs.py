@@ -7,14 +7,17 @@ after that, so what has the name is whole.
 import glob
 import hashlib
 import json
+import math
 import os
 import pathlib
 import shutil
+import stat
 
 import numpy as np
 from tqdm import tqdm
 
 from gan_jax import errors
+from gan_jax import files
 from gan_jax.data import on_demand
 
 MANIFEST = 'manifest.json'
@@ -73,7 +76,7 @@ def _lives(pid):
 
     Containers number from 1, so one that was killed often had our own.
     """
-    if not pid.isdigit() or int(pid) == os.getpid():
+    if not (pid.isascii() and pid.isdigit()) or int(pid) == os.getpid():
         return False
     try:
         os.kill(int(pid), 0)
@@ -175,9 +178,10 @@ def read(path, *, verify=False):
         images = READERS[manifest['form']](file, shape)
         labels = None
         if 'labels.npy' in manifest['files']:
-            labels = np.load(folder / 'labels.npy', allow_pickle=False)
-    # array_record raises RuntimeError.
-    except (OSError, RuntimeError, ValueError) as error:
+            labels = _read_array(folder / 'labels.npy', shape)
+    # array_record raises RuntimeError and IndexError; NumPy many, of which
+    # some are no ValueError.
+    except Exception as error:
         raise errors.DataError(f'{file} cannot be read: {error}') from error
     if images.shape != shape or images.dtype != np.uint8:
         raise errors.DataError(
@@ -201,7 +205,7 @@ def _check_labels(folder, labels, count, num_classes):
 
 def _manifest(folder, path):
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = files.read_json(folder / MANIFEST)
         well_formed = (
             manifest['format'] == 'gan_jax pack'
             and manifest['version'] == VERSION
@@ -230,8 +234,10 @@ def _manifest(folder, path):
 
 def _check_file(path, described, verify):
     try:
-        size = path.stat().st_size
-        found = _describe(path) if verify else {'bytes': size}
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise errors.DataError(f'{path} of a pack is not a regular file')
+        found = _describe(path) if verify else {'bytes': status.st_size}
     except OSError as error:
         raise errors.DataError(f'{path} of a pack is missing') from error
     for key, value in found.items():
@@ -244,7 +250,11 @@ def _check_file(path, described, verify):
 
 def _read_array(path, shape):
     del shape  # of the file's header
-    return np.load(path, mmap_mode='r', allow_pickle=False)
+    array = np.load(path, mmap_mode='r', allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise ValueError('it is no array')
+    return array
 
 
 def _read_array_record(path, shape):
@@ -252,7 +262,7 @@ def _read_array_record(path, shape):
 
     source = array_record_data_source.ArrayRecordDataSource([str(path)])
     count, size = len(source), len(source[0])
-    if (count, size) != (shape[0], np.prod(shape[1:], dtype=np.int64)):
+    if (count, size) != (shape[0], math.prod(shape[1:])):
         raise ValueError(f'{count} records of {size} bytes, not {shape}')
 
     def fetch(places):
@@ -260,6 +270,10 @@ def _read_array_record(path, shape):
             records = source.__getitems__([int(place) for place in places])
         except RuntimeError as error:
             raise errors.DataError(f'{path} is damaged: {error}') from error
+        if any(len(record) != size for record in records):
+            raise errors.DataError(
+                f'{path} is damaged: a record has no {size:,} bytes'
+            )
         joined = np.frombuffer(b''.join(records), np.uint8)
         return joined.reshape(len(places), *shape[1:])
 

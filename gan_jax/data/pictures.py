@@ -1,6 +1,8 @@
 """One image of any form -> one uint8 array of the form asked for."""
 
+import contextlib
 import io
+import threading
 from typing import NamedTuple, Optional, Tuple
 import warnings
 
@@ -11,6 +13,7 @@ from PIL import ImageOps
 # Pillow reads more, some by starting other programs; those stay shut.
 FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'TIFF', 'WEBP')
 MAX_PIXELS = 89_478_485  # of one image; Pillow's own bound, 0.25 GiB as RGB
+_LARGE = threading.Lock()
 
 # What Pillow warns of, mostly damaged EXIF, it says without the file's name.
 warnings.filterwarnings('ignore', module=r'PIL\.')
@@ -73,6 +76,31 @@ CROPS = {'center': _center, 'pad': _pad, 'stretch': _stretch}
 CHANNELS = {1: 'L', 3: 'RGB', 4: 'RGBA'}
 
 
+@contextlib.contextmanager
+def opened(content, formats=FORMATS, most=None):
+    """Open an image file, of which no pixel is decoded yet.
+
+    Args:
+        content: bytes of the file.
+        formats: of Pillow's names, those that are tried.
+        most: pixels that it may have; `MAX_PIXELS` by default.
+
+    Yields:
+        PIL image.
+
+    Raises:
+        ValueError: for more pixels; whatever Pillow raises for other files.
+    """
+    with Image.open(io.BytesIO(content), formats=formats) as picture:
+        width, height = picture.size
+        most = most or MAX_PIXELS
+        if width * height > most:
+            raise _Refused(
+                f'has {height}x{width} pixels, more than {most:,}'
+            )
+        yield picture
+
+
 def decode(content, preparation=Preparation()):
     """Decode one image file: the first frame, upright, 8 bits a channel.
 
@@ -91,8 +119,7 @@ def decode(content, preparation=Preparation()):
     if not content:
         raise ValueError('is empty')
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            _check_size(picture.size)
+        with opened(content) as picture, _turn(picture.size):
             picture.load()
             mode = picture.mode
             picture = _eight_bits(_upright(picture))
@@ -111,6 +138,12 @@ def decode(content, preparation=Preparation()):
     return Picture(np.asarray(fit(picture, preparation)), size, mode)
 
 
+def _turn(size):
+    """Keep other threads from decoding a large image meanwhile."""
+    large = size[0] * size[1] > MAX_PIXELS // 8
+    return _LARGE if large else contextlib.nullcontext()
+
+
 class _Refused(ValueError):
     """A reason of our own."""
 
@@ -120,14 +153,6 @@ def _unidentified(content):
         if Image.OPEN[name][1](content[:16]):
             return f'begins as a {name} and is damaged'
     return f'is none of {", ".join(FORMATS)}'
-
-
-def _check_size(size):
-    width, height = size
-    if width * height > MAX_PIXELS:
-        raise _Refused(
-            f'has {height}x{width} pixels, more than {MAX_PIXELS:,}'
-        )
 
 
 def _upright(picture):

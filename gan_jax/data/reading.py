@@ -189,7 +189,7 @@ def later(listing, good, shape, preparation):
     def fetch(places):
         files = [int(file) for file in good[places]]
         images = np.empty((len(places), *shape), np.uint8)
-        contents = listing_lib.contents(listing, files)
+        contents = listing_lib.each(listing, files)
         for row, (place, content) in enumerate(zip(places, contents)):
             pixels = decode(content, int(place))
             images[row] = instead_of(int(place)) if pixels is None else pixels

@@ -6,13 +6,17 @@ Sets are read by random access from array_record files (`tfds.data_source`).
 import gzip
 import os
 import pathlib
+import stat
+import zlib
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from gan_jax import errors
+from gan_jax import files
 from gan_jax.data import listing as listing_lib
+from gan_jax.data import tfds_metadata
 
 # TFDS readers of these parse four idx files, which needs no TensorFlow.
 IDX_SETS = ('fashion_mnist', 'kmnist', 'mnist')
@@ -22,12 +26,14 @@ IDX_FILES = (
     't10k-images-idx3-ubyte.gz',
     't10k-labels-idx1-ubyte.gz',
 )
+MOST_IDX = 256 * 2**20  # bytes of an idx file, unpacked; MNIST has 47 million
 CHUNK = 256  # records read at once, each such read is slow to begin
 
 
 def _builder(name, data_dir):
     import tensorflow_datasets as tfds
 
+    tfds_metadata.check(name, data_dir)
     try:
         return tfds.builder(
             name, data_dir=data_dir or None, file_format='array_record'
@@ -38,9 +44,10 @@ def _builder(name, data_dir):
             f'{name!r} is not a set of TensorFlow Datasets'
             f'{errors.nearest(name, known)}'
         ) from error
-    # For a version, a configuration or an import that is not there.
-    except (AssertionError, ImportError, ValueError) as error:
-        reason = ' '.join(str(error).split())
+    # For a version, a configuration or an import that is not there; of damaged
+    # metadata TFDS and protobuf raise many kinds.
+    except Exception as error:
+        reason = ' '.join(str(error).split()) or type(error).__name__
         raise errors.DataError(
             f'{name!r} of TensorFlow Datasets cannot be opened: {reason}'
         ) from error
@@ -70,6 +77,9 @@ def listing(name, split, data_dir):
 
     builder = _builder(name, data_dir)
     folder = pathlib.Path(builder.data_path)
+    features = builder.info.features
+    if not isinstance(features, tfds.features.FeaturesDict):
+        raise errors.DataError(f'data set {name!r} has no features by name')
     if not any(folder.glob('*.array_record*')):
         found = 'holds no array_record files' if folder.is_dir() else (
             'does not exist'
@@ -78,7 +88,6 @@ def listing(name, split, data_dir):
             f'data set {name!r} is not prepared: {folder} {found}; prepare it '
             f'with: {_command(name, data_dir)}'
         )
-    features = builder.info.features
     image = _feature(features, 'image', tfds.features.Image)
     label = _feature(features, 'label', tfds.features.ClassLabel)
     if image is None:
@@ -86,6 +95,7 @@ def listing(name, split, data_dir):
             f'data set {name!r} has no images; it has {sorted(features)}'
         )
     try:
+        _check_counts(folder, builder.info.splits[split].file_instructions)
         source = builder.as_data_source(
             split=split, decoders={image: tfds.decode.SkipDecoding()}
         )
@@ -97,11 +107,14 @@ def listing(name, split, data_dir):
 
     def read(places):
         try:
-            return [
-                example[image] for example in source.__getitems__(list(places))
-            ]
-        except RuntimeError as error:  # of array_record
-            raise ValueError(f'cannot be read: {error}') from error
+            examples = source.__getitems__(list(places))
+            contents = [example[image] for example in examples]
+        # RuntimeError of array_record; of records protobuf raises its own.
+        except Exception as error:
+            raise ValueError(f'cannot be read: {_line(error)}') from error
+        if not all(isinstance(content, bytes) for content in contents):
+            raise ValueError('cannot be read: it has no image')
+        return contents
 
     return listing_lib.Listing(
         name=name,
@@ -123,6 +136,38 @@ def _feature(features, name, kind):
     return found[0] if len(found) == 1 else None
 
 
+def _check_counts(folder, parts):
+    """Refuse files of fewer records than the set's metadata count in them.
+
+    Args:
+        folder: of the set, for messages.
+        parts: of TFDS, what is to be read of each file.
+    """
+    from array_record.python import array_record_module
+
+    for part in parts:
+        path = part.filename
+        try:
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                raise ValueError('it is not a regular file')
+            reader = array_record_module.ArrayRecordReader(str(path))
+            count = reader.num_records()
+            reader.close()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise errors.DataError(
+                f'{folder} is damaged: {path} cannot be read: {_line(error)}'
+            ) from error
+        if count < part.examples_in_shard:
+            raise errors.DataError(
+                f'{folder} is damaged: {path} has {count:,} records, and its '
+                f'metadata count {part.examples_in_shard:,}'
+            )
+
+
+def _line(error):
+    return ' '.join(str(error).split()) or type(error).__name__
+
+
 def _labels(name, source, label, folder):
     labels = np.empty(len(source), np.int32)
     bar = {'delay': 1, 'leave': False, 'disable': None}  # terminals alone
@@ -130,9 +175,11 @@ def _labels(name, source, label, folder):
         chosen = range(start, min(start + CHUNK, len(source)))
         try:
             examples = source.__getitems__(list(chosen))
-        except RuntimeError as error:  # of array_record
-            raise errors.DataError(f'{folder} is damaged: {error}') from error
-        labels[chosen] = [example[label] for example in examples]
+            labels[chosen] = [example[label] for example in examples]
+        except Exception as error:  # as in `read`
+            raise errors.DataError(
+                f'{folder} is damaged: {_line(error)}'
+            ) from error
     return labels
 
 
@@ -230,9 +277,12 @@ def _from_idx_files(base, manual_dir):
 def _read_idx(path):
     """Read a gzipped idx file of bytes: images [N, H, W] or labels [N]."""
     try:
-        content = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError) as error:
+        with files.opened(path) as file, gzip.open(file) as unpacked:
+            content = unpacked.read(MOST_IDX + 1)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise errors.DataError(f'{path} is not a whole gzip file') from error
+    if len(content) > MOST_IDX:
+        raise errors.DataError(f'{path} unpacks to over {MOST_IDX:,} bytes')
     # Two zero bytes, the type (8 is uint8), the number of axes, their sizes.
     axes = content[3] if content[:3] == b'\0\0\x08' else 0
     shape = tuple(np.frombuffer(content, '>u4', axes, offset=4).tolist())

@@ -6,9 +6,7 @@ network, so what is hashed is what is loaded. Knows no network.
 
 import hashlib
 import json
-import os
 import pathlib
-import stat
 from typing import Any, NamedTuple
 
 from flax import traverse_util
@@ -18,6 +16,7 @@ import safetensors
 import safetensors.numpy
 
 from gan_jax import errors
+from gan_jax import files
 
 FORMAT = 1
 MAX_HEADER = 2**20  # bytes; that of Inception-v3 has 55,000
@@ -77,12 +76,7 @@ def write(path, variables, **about):
     )
     path = pathlib.Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.partial-{os.getpid()}')
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    files.write(path, data)
     return _fingerprint(data)
 
 
@@ -142,18 +136,13 @@ def read_file(path, most):
         errors.DamagedError: where it is no file, or larger.
     """
     try:
-        path = pathlib.Path(path).expanduser()
-        if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would wait for ever
-            raise errors.DamagedError(f'{path} is not a regular file')
-        with path.open('rb') as file:
-            data = file.read(most + 1)
+        return files.read(path, most)
     except OSError as error:
         raise errors.CheckpointError(
             f'{path} cannot be read: {error.strerror}'
         ) from error
-    if len(data) > most:
-        raise errors.DamagedError(f'{path} has more than {most:,} bytes')
-    return data
+    except ValueError as error:
+        raise errors.DamagedError(f'{path} {error}') from error
 
 
 def check_tensors(path, found, expected):

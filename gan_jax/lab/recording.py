@@ -12,6 +12,7 @@ import string
 
 import numpy as np
 
+from gan_jax import files
 from gan_jax.lab import session as session_lib
 from gan_jax.lab import settings as settings_lib
 
@@ -31,7 +32,7 @@ def record(path, settings, num_steps, num_pictures):
     text = page(settings, play(settings, num_steps, num_pictures))
     path = pathlib.Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    files.write(path, text)
     return path.stat().st_size
 
 

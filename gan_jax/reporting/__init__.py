@@ -6,6 +6,7 @@ shape what they found, `page` writes it. Nothing here trains.
 
 from etils import epath
 
+from gan_jax import files
 from gan_jax.reporting import gathering
 from gan_jax.reporting import looking
 from gan_jax.reporting import page
@@ -52,9 +53,7 @@ def default_out(workdir):
 
 
 def save(path, text):
-    """Write a page whole: to a neighbour first, then by renaming."""
-    path = epath.Path(path).expanduser()
+    """Write a page whole; its folder is made."""
+    path = files.at(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.parent / f'{path.name}.partial'
-    partial.write_bytes(text.encode())
-    partial.replace(path)
+    files.write(path, text)

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from gan_jax import files
 from gan_jax import measures
 from gan_jax.reporting import gathering
 
@@ -158,7 +159,7 @@ def _evaluated(run):
         step = told.get('step')
         for name, value in told['values'].items():
             value = value.get('value') if isinstance(value, dict) else None
-            value = gathering.number(value)
+            value = files.number(value)
             if type(step) is int and value is not None:
                 by = found.setdefault(name, {})
                 by.setdefault(gathering.seen_by(told), {})[step] = value

@@ -4,23 +4,22 @@ Every file may be missing, cut short or of other content: what can be read is
 read, and what cannot is left out. Only a folder of no run is refused.
 """
 
-import json
-import math
 import re
 import shlex
+import sys
 from typing import Any, NamedTuple, Optional
-
-from etils import epath
 
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax import files
 from gan_jax import masking
-from gan_jax import sampling
+from gan_jax import run_files
 from gan_jax.runtime import writer
 
 DIAGNOSIS = 'diagnosis.jsonl'
 EVALUATION = 'evaluation.json'
 NEIGHBOURS = 'neighbours.png'
+MOST_STEPS = 2**53  # below which floats tell steps apart
 LEVELS = ('alarm', 'warning', 'note')  # gravest first
 
 
@@ -75,11 +74,7 @@ class Run(NamedTuple):
     @property
     def image_shape(self):
         """Give (height, width, channels), (dimensions,), or () if unknown."""
-        shape = self.data.get('image_shape')
-        whole = isinstance(shape, list) and all(
-            isinstance(size, int) and size > 0 for size in shape
-        )
-        return tuple(shape) if whole and len(shape) in (1, 3) else ()
+        return tuple(self.data.get('image_shape', ()))
 
     @property
     def has_points(self):
@@ -100,20 +95,14 @@ def gather(workdir):
         errors.CheckpointError: where it is no run's, or has no numbers yet.
     """
     workdir = _at(workdir)
-    try:
-        config = config_lib.flatten(sampling.load_config(workdir))
-    except (TypeError, ValueError, AttributeError) as error:
-        raise errors.CheckpointError(
-            f'{workdir / "config.json"} is not the config of a run: {error}'
-        ) from error
-    records, damaged = _records(_lines(workdir / writer.METRICS))
+    config = config_lib.flatten(run_files.load_config(workdir))
+    records, damaged = _records(workdir)
     if not records:
         raise errors.CheckpointError(
             f'{workdir} has no numbers yet: {writer.METRICS} is not there or '
             'holds no line that can be read'
         )
-    starts = [d for d in _json(workdir / 'environment.json', []) if _told(d)]
-    data = [d for d in _json(workdir / 'data.json', {}).values() if _told(d)]
+    starts = run_files.load_dicts(workdir, 'environment.json')
     samples = _pictures(workdir / 'samples')
     shown = masking.mask(str(workdir))
     return Run(
@@ -121,19 +110,19 @@ def gather(workdir):
         name=shown.rstrip('/').rsplit('/', 1)[-1],
         config=masking.mask_values(config),
         overrides=_overrides(starts, config),
-        data=data[0] if data else {},
+        data=_data(workdir),
         starts=starts,
         records=records,
         damaged=damaged,
-        frames=_of_steps(samples, r'(\d+)'),
+        frames=_of_steps(samples, r'(\d{1,15})'),
         reals=samples.get('reals'),
         reconstructed=(
-            _of_steps(samples, r'reconstructed-(\d+)') or [None]
+            _of_steps(samples, r'reconstructed-(\d{1,15})') or [None]
         )[-1],
-        findings=_findings(workdir / DIAGNOSIS),
+        findings=_findings(workdir),
         evaluations=[
-            d for d in _json(workdir / EVALUATION, []) if _told(d)
-            and isinstance(d.get('values'), dict)
+            told for told in run_files.load_dicts(workdir, EVALUATION)
+            if _told(told.get('values'))
         ],
         neighbours=_there(workdir / NEIGHBOURS),
     )
@@ -141,10 +130,10 @@ def gather(workdir):
 
 def _at(workdir):
     try:
-        return epath.Path(workdir).expanduser()
-    except KeyError as error:
+        return files.at(workdir)
+    except OSError as error:
         raise errors.ConfigError(
-            f'--workdir={workdir} is on no file system that is known here'
+            f'--workdir={workdir} {error.strerror}'
         ) from error
 
 
@@ -152,74 +141,41 @@ def _told(item):
     return isinstance(item, dict)
 
 
-def _text(path):
-    """Give what a file says, '' where it cannot be read."""
+def _data(workdir):
     try:
-        return path.read_bytes().decode('utf-8', 'replace')
-    except OSError:
-        return ''
-
-
-def _lines(path):
-    return _text(path).splitlines()
-
-
-def _json(path, other):
-    """Give the content of a file, `other` where it is of another type."""
-    try:
-        found = json.loads(_text(path))
-    except (ValueError, RecursionError):
-        return other
-    return found if isinstance(found, type(other)) else other
+        return run_files.load_data(workdir)
+    except errors.CheckpointError:
+        return {}
 
 
 def _there(path):
     return path if path.exists() else None
 
 
-def _dicts(lines):
-    """Give the dicts of JSON lines, and how many others there are."""
-    found = []
-    for line in lines:
-        try:
-            found.append(json.loads(line))
-        except (ValueError, RecursionError):
-            found.append(None)
-    good = [item for item in found if _told(item)]
-    return good, len(found) - len(good)
+def _records(workdir):
+    """Give the numbers of each step, in order, and how many lines are damaged.
 
-
-def _records(lines):
-    """Give the numbers of each step, in order; what is none becomes None."""
-    found, damaged = _dicts(lines)
-    records = {}
-    for item in found:
-        step = item.pop('step', None)
-        if type(step) is not int or step < 0:
+    What is no number becomes None.
+    """
+    records, damaged = {}, 0
+    for item in run_files.lines(workdir, writer.METRICS):
+        step = item.pop('step', None) if item else None
+        if type(step) is not int or not 0 <= step < MOST_STEPS:
             damaged += 1
             continue
         record = records.setdefault(step, {'step': step})
-        record |= {name: number(value) for name, value in item.items()}
+        record |= {
+            sys.intern(name): files.number(value)
+            for name, value in item.items()
+        }
     return [records[step] for step in sorted(records)], damaged
 
 
-def number(value):
-    """Give a finite float, None for anything else."""
-    if type(value) not in (int, float):
-        return None
-    try:
-        value = float(value)
-    except OverflowError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _findings(path):
+def _findings(workdir):
     """Read the diagnosis; None without a file, which it leaves from the start.
     """
-    if not path.exists():
+    if not (workdir / DIAGNOSIS).exists():
         return None
-    found, _ = _dicts(_lines(path))
     return [
         {
             'step': item['step'] if type(item.get('step')) is int else None,
@@ -231,7 +187,7 @@ def _findings(path):
                 item['evidence'] if _told(item.get('evidence')) else {}
             ),
         }
-        for item in found
+        for item in run_files.lines(workdir, DIAGNOSIS) if item
     ]
 
 
@@ -314,7 +270,7 @@ def seconds(run):
         (step - before) / speed
         for before, step, speed in zip(starts, steps, speeds) if speed > 0
     ]
-    return sum(times) if times else None
+    return files.number(sum(times)) if times else None
 
 
 def measured(run):
@@ -329,7 +285,8 @@ def measured(run):
         for name, value in told['values'].items():
             if _told(value) and 'value' in value:
                 found[name] = (
-                    number(value['value']), number(value.get('floor')),
+                    files.number(value['value']),
+                    files.number(value.get('floor')),
                     step if type(step) is int else None, seen_by(told),
                 )
     return found

@@ -145,7 +145,7 @@ def restore(workdir):
     """
     try:
         algorithm, state = sampling.load(workdir)
-    except (errors.UserError, OSError, TypeError, ValueError) as error:
+    except (errors.UserError, OSError) as error:
         why = f'The networks cannot be restored: {_line(error)}.'
         return Looked(why={'scored': why, 'pairs': why})
     dataset, why = _data_of(workdir)

@@ -15,6 +15,7 @@ import time
 
 import gan_jax
 from gan_jax import config as config_lib
+from gan_jax import files
 from gan_jax.reporting import figures as figures_lib
 from gan_jax.reporting import gathering
 from gan_jax.reporting import looking
@@ -475,7 +476,7 @@ def _finding(finding):
 
 
 def _evidence(value):
-    number = gathering.number(value)
+    number = files.number(value)
     return str(value) if number is None else figures_lib.final(number)
 
 
@@ -517,8 +518,8 @@ def _neighbours(run, looked):
 
 
 def _share(verdict):
-    nearer = gathering.number(verdict.get('nearer'))
-    expected = gathering.number(verdict.get('nearer_expected'))
+    nearer = files.number(verdict.get('nearer'))
+    expected = files.number(verdict.get('nearer_expected'))
     if nearer is None or expected is None:
         return ''
     return (

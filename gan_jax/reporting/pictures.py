@@ -6,6 +6,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from gan_jax import files
+from gan_jax.data import pictures
 from gan_jax.runtime import writer
 
 TILE, GAP = 64, 2  # of `writer.grid`
@@ -15,8 +17,10 @@ MOST_FILM = 6 * 2**20  # bytes of frames that are embedded as they are
 MOST_PICTURE = 4 * 2**20  # bytes of one picture without loss
 WEBP_SIDE = 16_383  # the most pixels that the format takes
 WIDEST = 1024  # pixels of a frame that is not embedded as it is
-# What PIL raises for files that are none, cut short, or far too large.
-UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+FORMATS = ('PNG',)  # in which a run leaves its pictures
+MOST_PIXELS = 2**25  # of a picture: 64 images of 512x512 have half of them
+MOST_DECODED = 2**28  # pixels of all frames of a film
+MOST_BYTES = 256 * 2**20  # of a file
 
 
 def read(path):
@@ -24,13 +28,17 @@ def read(path):
     if path is None:
         return None
     try:
-        with Image.open(io.BytesIO(path.read_bytes())) as image:
+        with _opened(files.read(path, MOST_BYTES)) as image:
             array = np.asarray(image)
-    except UNREADABLE:
+    except Exception:  # as Pillow raises many kinds for damaged files
         return None
     if array.dtype != np.uint8 or array.ndim not in (2, 3):
         return None
     return array if array.ndim == 3 else array[..., None]
+
+
+def _opened(data):
+    return pictures.opened(data, FORMATS, MOST_PIXELS)
 
 
 def tiles(picture, shape):
@@ -104,6 +112,8 @@ def film(frames, most_bytes=MOST_FILM):
         files as they lie).
     """
     frames = chosen(frames)
+    largest = max((_pixels(frame.path) for frame in frames), default=1)
+    frames = chosen(frames, max(1, min(MOST_FRAMES, MOST_DECODED // largest)))
     whole = sum(_size(frame.path) for frame in frames) <= most_bytes
     found = [(frame.step, _frame(frame.path, whole)) for frame in frames]
     return [(step, uri) for step, uri in found if uri], whole
@@ -116,16 +126,25 @@ def _size(path):
         return 0
 
 
+def _pixels(path):
+    """Count the pixels of a file by its header; 1 where it has none."""
+    try:
+        with _opened(files.read(path, MOST_BYTES)) as image:
+            return max(1, image.width * image.height)
+    except Exception:  # as in `read`
+        return 1
+
+
 def _frame(path, whole):
     """Give the data URI of a file; None where it cannot be read."""
     try:
-        data = path.read_bytes()
-        with Image.open(io.BytesIO(data)) as image:
+        data = files.read(path, MOST_BYTES)
+        with _opened(data) as image:
             image.load()
-            if whole and image.format == 'PNG':
+            if whole:
                 return _uri('png', data)
             return _uri('webp', _encode(_smaller(image), 'webp', quality=80))
-    except UNREADABLE:
+    except Exception:  # as in `read`
         return None
 
 

@@ -1,6 +1,7 @@
 """Save a state and bring it back: Orbax writes, our manifest vouches for it."""
 
 import math
+import re
 import shutil
 import threading
 
@@ -10,15 +11,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from gan_jax import errors
+from gan_jax import files
 from gan_jax import masking
 from gan_jax.runtime import manifest
 from gan_jax.runtime import parallel
 
-# What Orbax raises at metadata of steps that are JSON of another form.
-BAD_METADATA = (
-    AttributeError, KeyError, RecursionError, TypeError, ValueError,
-)
 MAX_FAILURES = 3  # saves that may fail in a row
+NUMBER = re.compile('0|[1-9][0-9]{0,18}')  # the name of a step
+SHOWN = 40  # differences that are named
 ROOM = 2**20  # bytes that a save takes beside the state's own
 
 
@@ -55,21 +55,7 @@ class Checkpoints:
         self._first = parallel.is_first_host()
         self._thread = self._error = None
         self._failures, self._costs = 0, {}
-        try:
-            self._manager = ocp.CheckpointManager(
-                self._folder,
-                options=ocp.CheckpointManagerOptions(
-                    create=not read_only,
-                    read_only=read_only,
-                    cleanup_tmp_directories=not read_only,
-                ),
-            )
-        except BAD_METADATA as error:
-            reason = ' '.join(str(error).split())[:200]
-            raise errors.CheckpointError(
-                f'{self._folder} holds a checkpoint whose metadata cannot be '
-                f'read: {reason or type(error).__name__}'
-            ) from error
+        self._manager = self._open()
         if not parallel.on_all_hosts(self._folder.exists()):
             self._manager.close()
             raise errors.CheckpointError(
@@ -77,21 +63,31 @@ class Checkpoints:
                 'system they share'
             )
 
-    def steps(self):
-        """List the saved steps, oldest first.
+    def _open(self):
+        """Open the folder by Orbax, which then reads no step by itself.
 
-        Those of a run that is older than manifests count, as long as it has no
-        other.
+        What a step says of itself is read once it is verified.
         """
+        return ocp.CheckpointManager(
+            self._folder,
+            options=ocp.CheckpointManagerOptions(
+                create=not self._read_only,
+                read_only=self._read_only,
+                cleanup_tmp_directories=not self._read_only,
+                lightweight_initialize=True,
+            ),
+        )
+
+    def steps(self):
+        """List the saved steps, oldest first."""
         self._join()
-        found = self._found()
-        return [n for n in found if self._is_whole(n)] or found
+        return [step for step in self._found() if self._is_whole(step)]
 
     def _found(self):
         """List all that Orbax finished, oldest first."""
         return sorted(
             int(path.name) for path in self._folder.iterdir()
-            if path.name.isdigit()
+            if NUMBER.fullmatch(path.name) and path.is_dir()
         )
 
     def _is_whole(self, step):
@@ -118,6 +114,7 @@ class Checkpoints:
                 told = manifest.read(self._folder / str(step)).get('cost')
             except ValueError:  # its damage is told when it is restored
                 told = None
+            told = files.number(told)
             self._costs[step] = math.inf if told is None else told
         return self._costs[step]
 
@@ -242,8 +239,6 @@ class Checkpoints:
                 f'{self.steps()}'
             )
         folder = self._folder / str(step)
-        if not self._is_whole(step):  # its manifests are lost
-            return self._read(step, abstract_state)
         try:
             vouched = manifest.verify(folder)
         except ValueError as error:
@@ -251,10 +246,6 @@ class Checkpoints:
                 f'checkpoint {folder} is damaged: it {error}'
             ) from error
         _check_form(folder, vouched.get('state'), abstract_state)
-        return self._read(step, abstract_state)
-
-    def _read(self, step, abstract_state):
-        """Let Orbax restore a step."""
         target = jax.tree.map(
             lambda x: np.zeros(x.shape, x.dtype), abstract_state
         )
@@ -265,8 +256,7 @@ class Checkpoints:
         except Exception as error:  # Orbax and its stores raise many kinds.
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise errors.DamagedError(
-                f'checkpoint {self._folder / str(step)} cannot be restored: '
-                f'{reason[0]}'
+                f'checkpoint {folder} cannot be restored: {reason[0]}'
             ) from error
 
     def restore_newest(self, abstract_state):
@@ -293,7 +283,7 @@ class Checkpoints:
                 f'(this one {found}); it must be on a file system they share'
             )
         for step in reversed(found):
-            if whole and step not in whole:
+            if step not in whole:
                 self._warn(f'{self._folder / str(step)} lacks {manifest.NAME}')
                 continue
             state, damage = None, 'a checkpoint is damaged on another host'
@@ -304,8 +294,6 @@ class Checkpoints:
             if not parallel.on_all_hosts(state is not None):
                 self._warn(damage)
                 continue
-            if not whole:
-                self._warn(f'{self._folder} has no manifests, so is unchecked')
             self._forget_others(step, whole)
             return state
         if not found:
@@ -326,10 +314,11 @@ class Checkpoints:
         if self._read_only:
             return
         for other in self._found() if self._first else ():
-            if other > step or whole and other not in whole:
+            if other > step or other not in whole:
                 self._remove(other)
         parallel.on_all_hosts(True)  # none looks before they are gone
-        self._manager.reload()
+        self._manager.close()
+        self._manager = self._open()
 
     def close(self):
         """Wait for saves under way, then let go of the folder.
@@ -362,14 +351,32 @@ def form(state):
 
 
 def _check_form(folder, stored, abstract_state):
-    """Refuse a state of another form, naming every difference.
+    """Refuse a state of another form, naming the differences.
 
     Raises:
-        errors.CheckpointError: with name, shape and dtype on both sides.
+        errors.DamagedError: where no form is stored.
+        errors.CheckpointError: with name, shape and dtype on both sides; for
+            more than the memory holds.
     """
     asked = form(abstract_state)
-    if stored in (None, asked):
+    size = sum(
+        math.prod(leaf.shape) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(abstract_state)
+    )
+    if stored == asked and size <= parallel.machine_memory():
         return
+    if stored == asked:
+        raise errors.CheckpointError(
+            f'checkpoint {folder} takes {size / 2**30:,.1f} GiB, more memory '
+            'than there is'
+        )
+    if not isinstance(stored, dict) or not all(
+            isinstance(each, list) and len(each) == 2
+            for each in stored.values()):
+        raise errors.DamagedError(
+            f'checkpoint {folder} is damaged: its {manifest.NAME} tells no '
+            'form of a state'
+        )
 
     def show(described):
         return 'none' if described is None else (
@@ -381,6 +388,9 @@ def _check_form(folder, stored, abstract_state):
         for name in sorted(stored.keys() | asked.keys())
         if stored.get(name) != asked.get(name)
     ]
+    more = len(different) - SHOWN
     raise errors.CheckpointError(
-        f'checkpoint {folder} does not fit this config: {"; ".join(different)}'
+        f'checkpoint {folder} does not fit this config: '
+        f'{"; ".join(different[:SHOWN])}'
+        f'{f"; and {more:,} more" if more > 0 else ""}'
     )

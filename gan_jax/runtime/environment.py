@@ -124,10 +124,16 @@ def _git_revision():
     root = pathlib.Path(gan_jax.__file__).parent.parent
     if not (root / '.git').exists():
         return None
-    try:
+
+    def git(*arguments):
+        # `git describe --dirty` would write to the checkout's index.
         return subprocess.run(
-            ['git', 'describe', '--always', '--dirty', '--abbrev=40'],
+            ['git', '--no-optional-locks', *arguments],
             cwd=root, capture_output=True, text=True, timeout=5, check=True,
         ).stdout.strip()
+
+    try:
+        changed = git('status', '--porcelain', '--untracked-files=no')
+        return git('rev-parse', 'HEAD') + ('-dirty' if changed else '')
     except (OSError, subprocess.SubprocessError):
         return None

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import os
 import pathlib
 import socket
@@ -11,8 +10,10 @@ import time
 from etils import epath
 
 from gan_jax import errors
+from gan_jax import files
 
 NAME = 'lock.json'
+MOST = 2**16  # bytes of it
 # What a file system without hard links answers.
 NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -55,9 +56,9 @@ def _describe():
 
 def _take(path, mine):
     """Make the lock file, whole or not at all; fails where there is one."""
-    whole = path.parent / f'{NAME}.{mine["pid"]}'
+    whole = files.create(path.parent)
     try:
-        whole.write_text(json.dumps(mine))
+        files.write_json(whole, mine)
         for _ in range(2):
             try:
                 _move(whole, path)
@@ -120,7 +121,7 @@ def _clear(path, owner, spare):
 
 def _read(path):
     try:
-        owner = json.loads(path.read_text())
+        owner = files.read_json(path, MOST)
     except (OSError, ValueError):
         return {}
     return owner if isinstance(owner, dict) else {}
@@ -138,13 +139,15 @@ def _began(pid):
 
     A number that the system gives anew to another process is told apart by it.
     """
+    if type(pid) is not int or not 0 < pid < 2**31:
+        return None
     try:
-        fields = pathlib.Path(f'/proc/{int(pid)}/stat').read_text()
+        fields = pathlib.Path(f'/proc/{pid}/stat').read_text()
         return int(fields.rpartition(')')[2].split()[19])
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, IndexError):
         pass
     try:
-        os.kill(int(pid), 0)
-    except (OSError, ValueError, TypeError):
+        os.kill(pid, 0)
+    except OSError:
         return None
     return 0  # alive, on a system that does not tell since when

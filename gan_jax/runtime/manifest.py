@@ -9,6 +9,7 @@ import json
 
 from etils import epath
 
+from gan_jax import files
 from gan_jax.runtime import writer
 
 NAME = 'manifest.json'
@@ -51,7 +52,12 @@ def verify(folder):
     """
     folder = epath.Path(folder)
     manifest = read(folder)
-    found, described = set(_files(folder)), set(manifest['files'])
+    try:
+        found, described = set(_files(folder)), set(manifest['files'])
+    except OSError as error:
+        raise ValueError(
+            f'cannot be read: {error.strerror or error}'
+        ) from error
     for names, wrong in (
         (described - found, 'lacks'), (found - described, 'has besides')
     ):
@@ -63,9 +69,10 @@ def verify(folder):
             same = size == expected['bytes'] and (
                 _describe(folder / name) == expected
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            reason = getattr(error, 'strerror', None) or error
             raise ValueError(
-                f'has {name} that cannot be read: {error.strerror or error}'
+                f'has {name} that cannot be read: {reason}'
             ) from error
         if not same:
             raise ValueError(f'has {name} of other content than was saved')
@@ -88,13 +95,12 @@ def read(folder):
     """
     path = epath.Path(folder) / NAME
     try:
-        manifest = json.loads(path.read_text())
+        manifest = files.read_json(path)
         own = manifest['sha256'] == _own_hash(manifest)
         known = manifest['format'] == 'gan_jax checkpoint'
-        version, files = manifest['version'], manifest['files']
+        version, described = manifest['version'], manifest['files']
         well_formed = own and known and isinstance(version, int) and all(
-            isinstance(name, str) and set(described) == {'bytes', 'sha256'}
-            for name, described in files.items()
+            set(told) == {'bytes', 'sha256'} for told in described.values()
         )
     except FileNotFoundError as error:
         raise ValueError(f'lacks {NAME}') from error
@@ -104,22 +110,29 @@ def read(folder):
         raise ValueError(f'has a {NAME} that cannot be read')
     if version != VERSION:
         raise ValueError(
-            f'is of version {version}, and this program reads {VERSION}'
+            f'is of version {version}, and this program reads version '
+            f'{VERSION} alone'
         )
     return manifest
 
 
-def _files(folder, inside=''):
-    """Yield the paths of files below a folder, the manifest left out."""
-    for path in (folder / inside).iterdir():
-        name = f'{inside}/{path.name}' if inside else path.name
-        if path.is_dir():
-            yield from _files(folder, name)
-        elif path.name not in (NAME, f'{NAME}.partial'):
-            yield name
+def _files(folder):
+    """Yield the paths of files below a folder, the manifest left out.
+
+    A link to a folder counts as a file, which cannot be read as one.
+    """
+    names = ['']
+    while names:
+        inside = names.pop()
+        for path in (folder / inside).iterdir():
+            name = f'{inside}/{path.name}' if inside else path.name
+            if path.is_dir() and files.kind(path) != 'link':
+                names.append(name)
+            elif path.name != NAME:
+                yield name
 
 
 def _describe(path):
-    with path.open('rb') as file:
+    with files.opened(path) as file:
         found = hashlib.file_digest(file, 'sha256').hexdigest()
     return {'bytes': path.stat().length, 'sha256': found}

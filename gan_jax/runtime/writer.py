@@ -1,5 +1,6 @@
 """What a run leaves and shows: scalars, grids, JSON files, terminal lines."""
 
+import contextlib
 import importlib
 import json
 import math
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from gan_jax import files
 from gan_jax import masking
 
 METRICS = 'metrics.jsonl'
@@ -160,51 +162,49 @@ def to_uint8(images):
 
 def save_png(path, image):
     """Write a uint8 image [H, W, C] as PNG; folders are made."""
-    path = epath.Path(path).expanduser()
+    path = files.at(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     squeezed = image[..., 0] if image.shape[-1] == 1 else image
-    with path.open('wb') as file:
+    with files.replacing(path) as file:
         Image.fromarray(squeezed).save(file, 'png')
 
 
 def save_arrays(path, **arrays):
     """Write arrays by name as an .npz file; makes its folder."""
-    path = epath.Path(path).expanduser()
+    path = files.at(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open('wb') as file:
+    with files.replacing(path) as file:
         np.savez(file, **arrays)
 
 
 def write_json(path, content):
-    """Write JSON whole: to a neighbour first, then by renaming."""
-    path = epath.Path(path).expanduser()
-    partial = path.parent / f'{path.name}.partial'
-    partial.write_text(json.dumps(content, indent=2) + '\n')
-    partial.replace(path)
+    """Write a JSON file whole, or not at all."""
+    files.write_json(path, content)
 
 
 def append_json(path, item):
-    """Add an item to a JSON list; a missing or broken file starts anew."""
-    path = epath.Path(path).expanduser()
-    try:
-        items = json.loads(path.read_text())
-    except (OSError, ValueError):
-        items = []
-    write_json(path, [*items, item])
+    """Add an item to a JSON list; a missing or broken file starts anew.
+
+    Of processes that do so at once each adds its own.
+    """
+    path = files.at(path)
+    with files.alone(path.parent):
+        try:
+            items = files.read_json(path)
+        except (OSError, ValueError):
+            items = []
+        items = items if isinstance(items, list) else []
+        write_json(path, [*items, item])
 
 
 def _lines(path, step):
     """Yield (line, record) of a file of JSON lines, up to a step."""
-    if not path.exists():
-        return
-    for line in path.read_text().splitlines():
-        try:
-            record = json.loads(line)
-            late = record['step'] > step
-        except (ValueError, KeyError, TypeError):
-            continue  # cut short by a kill
-        if not late:
-            yield line + '\n', record
+    with contextlib.suppress(OSError, ValueError):
+        for line, record in files.lines(path):
+            if record is None or type(record.get('step')) is not int:
+                continue  # cut short by a kill
+            if record['step'] <= step:
+                yield line, record
 
 
 class Writer:
@@ -266,12 +266,11 @@ class Writer:
         """Drop lines of later steps, which will be written again."""
         for name in (METRICS, DIAGNOSIS):
             path = self._workdir / name
-            if name == DIAGNOSIS and not path.exists():
+            if name == DIAGNOSIS and not files.lies(path):
                 continue
-            lines = [line for line, _ in _lines(path, start)]
-            partial = self._workdir / f'{name}.partial'
-            partial.write_text(''.join(lines))
-            partial.replace(path)
+            with files.replacing(path) as file:
+                for line, _ in _lines(path, start):
+                    file.write(line)
 
     def past(self, step):
         """List the records of metrics up to a step, oldest first."""
@@ -299,8 +298,7 @@ class Writer:
             record[name] = value if math.isfinite(value) else None
             if self._events is not None and math.isfinite(value):
                 self._events.add_scalar(name, value, step)
-        with (self._workdir / METRICS).open('a') as file:
-            file.write(json.dumps(record) + '\n')
+        files.append(self._workdir / METRICS, json.dumps(record) + '\n')
         if self._bar is not None:
             self._bar.set_postfix_str(line)
         else:
@@ -327,8 +325,8 @@ class Writer:
         if self._events is not None:
             name = f'diagnosis/{finding["rule"]}'
             self._events.add_text(name, line, step)
-        with (self._workdir / DIAGNOSIS).open('a') as file:
-            file.write(json.dumps({'step': step, **finding}) + '\n')
+        record = {'step': step, **finding}
+        files.append(self._workdir / DIAGNOSIS, json.dumps(record) + '\n')
 
     def picture(self, name, image, *, step=None):
         """Save uint8 [H, W, C] as `samples/<name>.png`; TensorBoard at step."""

@@ -1,0 +1,81 @@
+"""Run folders damaged in many ways: each command tells it in one line."""
+
+import random
+
+import pytest
+
+import fuzz_folders
+import helpers
+from gan_jax import errors
+
+
+def untrained(folder):
+    config = helpers.tiny_mlp()
+    config.data.test_share = 0.1
+    helpers.untrained(config, folder)
+    return config
+
+
+@pytest.mark.parametrize('only, make, count', [
+    (('config.json', 'data.json', '4/manifest.json'), untrained, 3),
+    pytest.param((), fuzz_folders.make_run, 5, marks=pytest.mark.slow),
+])
+def test_no_damage_ends_otherwise_than_in_a_line(only, make, count, tmp_path):
+    found = list(fuzz_folders.tries(tmp_path, count, 3, only, make))
+    assert [each for each in found if each.problem] == []
+    readers = fuzz_folders.READERS
+    files = [name for name in readers if not only or name.endswith(only)]
+    assert len(found) == count * sum(len(readers[name]) for name in files)
+    assert {each.code for each in found} >= {0, 5}
+
+
+def test_what_must_not_happen_is_told(tmp_path, monkeypatch):
+    """A traceback, a wait, a write outside and a wrong code."""
+    place = tmp_path / 'place'
+    (place / 'run').mkdir(parents=True)
+    (place / 'victim').write_text('precious')
+
+    def problem(command):
+        monkeypatch.setitem(fuzz_folders.COMMANDS, 'sample', command)
+        return fuzz_folders.read_by(
+            'sample', place / 'run', None, '', 'x'
+        ).problem
+
+    def write(name):
+        return lambda folder, *_: (folder.parent / name).write_text('x')
+
+    def refuse(code):
+        def command(*_):
+            error = errors.UserError('a line')
+            error.exit_code = code
+            raise error
+        return command
+
+    monkeypatch.setattr(fuzz_folders, 'SECONDS', 1)
+    cases = [
+        (lambda *_: None, ''), (lambda *_: 1 // 0, 'ZeroDivisionError'),
+        (lambda *_: wait(), 'over 1 s'),
+        (refuse(5), ''), (refuse(3), 'exit code 3'),
+        (write('other'), 'left '), (write('victim'), 'was written to'),
+    ]
+    for command, says in cases:
+        told = problem(command)
+        assert told.startswith(says) if not says else says in told
+        (place / 'out').rmdir()
+
+
+def wait():
+    while True:
+        pass
+
+
+@pytest.mark.parametrize('name', ['config.json', 'x.jsonl', 'a.png'])
+def test_damages_are_drawn_alike(name, tmp_path):
+    told = []
+    for _ in range(2):
+        path = tmp_path / 'run' / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text('{"a": {"b": 1}, "step": 2}')
+        told.append(fuzz_folders.damage(path, random.Random(1)))
+        path.unlink()
+    assert told[0] == told[1]
