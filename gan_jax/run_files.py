@@ -96,7 +96,8 @@ def load_sources(workdir):
 
     Returns:
         {source: {'name': str, 'image_shape': [height, width, channels] or
-        [dimensions], 'classes': [str], 'count': int}}, at least one.
+        [dimensions], 'classes': [str], 'count': int}}, at least one; what a
+        folder does not say but the shape is '', [] and 0.
 
     Raises:
         errors.CheckpointError: where the folder is not a run's, or says
@@ -104,11 +105,18 @@ def load_sources(workdir):
     """
     sources = _read(workdir, 'data.json')
     wrong = 'it names no source'
-    if isinstance(sources, dict) and 0 < len(sources) <= MOST_SOURCES:
+    if isinstance(sources, dict) and 'image_shape' in sources:
+        wrong = 'it is of an earlier format, which this program does not read'
+    if isinstance(sources, dict) and 0 < len(sources) <= MOST_SOURCES and all(
+            isinstance(data, dict) for data in sources.values()):
+        sources = {
+            name: {'name': '', 'classes': [], 'count': 0, **data}
+            for name, data in sources.items()
+        }
         wrong = next((
-            f'{name!a:.40} has {key}={_of(data, key)!a:.80}'
+            f'{name!a:.40} has {key}={data.get(key)!a:.80}'
             for name, data in sources.items() for key, fits in DATA.items()
-            if not fits(_of(data, key))
+            if not fits(data.get(key))
         ), '')
     if wrong:
         path = epath.Path(workdir) / 'data.json'
@@ -116,10 +124,6 @@ def load_sources(workdir):
             f'{path} does not tell the data of a run: {wrong}'
         )
     return sources
-
-
-def _of(data, key):
-    return data.get(key) if isinstance(data, dict) else None
 
 
 def load_data(workdir):

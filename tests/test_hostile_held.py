@@ -34,7 +34,7 @@ from gan_jax.data import sources
 from gan_jax.lab import recording
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import manifest
-from gan_jax.steps import adversarial
+from gan_jax.algorithms import game
 
 
 @contextlib.contextmanager
@@ -238,7 +238,7 @@ def test_header_of_an_array_runs_nothing(header, tmp_path, monkeypatch):
 def saved(tmp_path_factory):
     """A folder with step 1, and the state in it."""
     folder = tmp_path_factory.mktemp('saved') / 'c'
-    state = jax.tree.map(np.asarray, adversarial.init(
+    state = jax.tree.map(np.asarray, game.init(
         helpers.linear_gan(), jax.random.key(0), (2, 2, 1)
     ))
     checkpoints = checkpoint.Checkpoints(folder)
@@ -341,7 +341,7 @@ def test_text_in_a_quiz_stays_text(tmp_path, monkeypatch):
             quizzing, '_reals', lambda *args: (images, source)
         )
         pages.append(Elements(
-            quizzing.page(run.workdir, run.gan, run.state, count=1)
+            quizzing.page(run.workdir, run.algorithm, run.state, count=1)
         ))
     clean, page = pages
     assert page.names == clean.names and page.data['data'] == EVIL

@@ -18,7 +18,9 @@ DEEP = '[' * 10**5
 @pytest.fixture
 def folder(tmp_path):
     writer.write_json(tmp_path / 'config.json', helpers.tiny_mlp().to_dict())
-    writer.write_json(tmp_path / 'data.json', {'image_shape': [8, 8, 1]})
+    writer.write_json(
+        tmp_path / 'data.json', {'real': {'image_shape': [8, 8, 1]}}
+    )
     return tmp_path
 
 
@@ -74,9 +76,10 @@ def test_key_that_came_later_has_its_default(folder):
     )),
 ])
 def test_data_that_are_none_are_told(content, folder):
-    (folder / 'data.json').write_text(content)
-    refusal(run_files.load_data, folder, 'data.json')
-    refusal(sampling.load, folder, 'data.json')
+    for text in (content, f'{{"real": {content or 1}}}'):
+        (folder / 'data.json').write_text(text)
+        refusal(run_files.load_data, folder, 'data.json')
+        refusal(sampling.load, folder, 'data.json')
 
 
 @pytest.mark.parametrize('name', ['config.json', 'data.json'])

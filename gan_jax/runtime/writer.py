@@ -310,7 +310,7 @@ class Writer:
         A run without the file was not diagnosed.
         """
         if self._enabled:
-            (self._workdir / DIAGNOSIS).open('a').close()
+            files.append(self._workdir / DIAGNOSIS, '')
 
     def finding(self, step, finding):
         """Tell a finding of a step, {'rule', 'level', 'text', …}.
