@@ -17,7 +17,7 @@ import stat
 
 from etils import epath
 
-MOST_JSON = 16 * 2**20  # bytes; 20 times as many are held once it is parsed
+MOST_JSON = 8 * 2**20  # bytes; 30 times as many are held once it is parsed
 MOST_DEPTH = 64  # lists and objects inside each other
 MOST_LINE = 2**20  # bytes of a line of JSON
 
@@ -176,6 +176,11 @@ def kind(path):
 def remove(path):
     """Remove a file or a link, where there is one."""
     path.unlink(missing_ok=True)
+
+
+def set_aside(path):
+    """Give a file another name, its own and a drawn part; returns that path."""
+    return path.rename(path.parent / f'{path.name}.{secrets.token_hex(4)}')
 
 
 def create(folder):

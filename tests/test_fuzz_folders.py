@@ -10,8 +10,7 @@ from gan_jax import errors
 
 
 def untrained(folder):
-    config = helpers.tiny_mlp()
-    config.data.test_share = 0.1
+    config = fuzz_folders.small_config(folder)
     helpers.untrained(config, folder)
     return config
 

@@ -177,6 +177,16 @@ def test_json_list_grows_and_starts_anew_where_it_is_broken(tmp_path):
     assert json.loads(path.read_text()) == [3]
 
 
+def test_json_list_that_is_too_long_is_kept_beside(tmp_path, monkeypatch):
+    path = tmp_path / 'a.json'
+    writer.append_json(path, 'x' * 50)
+    monkeypatch.setattr(writer.files, 'MOST_JSON', 50)
+    writer.append_json(path, 1)
+    (other,) = (p for p in tmp_path.iterdir() if p != path)
+    assert json.loads(path.read_text()) == [1]
+    assert json.loads(other.read_text()) == ['x' * 50]
+
+
 def test_environment_says_what_one_needs_to_repeat_a_run():
     described = environment.describe(7)
     assert described['seed'] == 7

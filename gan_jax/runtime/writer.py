@@ -185,11 +185,14 @@ def write_json(path, content):
 def append_json(path, item):
     """Add an item to a JSON list; a missing or broken file starts anew.
 
-    Of processes that do so at once each adds its own.
+    One that has become too large is given another name. Of processes that do
+    so at once each adds its own.
     """
     path = files.at(path)
     with files.alone(path.parent):
         try:
+            if path.stat().length > files.MOST_JSON:
+                files.set_aside(path)
             items = files.read_json(path)
         except (OSError, ValueError):
             items = []
