@@ -252,11 +252,14 @@ def algorithm_name(config):
 def groups(config):
     """Name the sources that have a group of the data keys under `data`.
 
-    () where there is one source, which has `data` itself.
+    () where there is one source, which has `data` itself, and for what is no
+    config.
     """
+    data = config.get('data')
+    if not isinstance(data, ConfigDict):
+        return ()
     return tuple(
-        name for name, value in config.data.items()
-        if isinstance(value, ConfigDict)
+        name for name, value in data.items() if isinstance(value, ConfigDict)
     )
 
 
