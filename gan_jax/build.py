@@ -389,8 +389,8 @@ def hyperparams(config):
         noise_std=jnp.float32(config.instance_noise.std),
         noise_steps=jnp.float32(config.instance_noise.decay_steps),
         loss_options={
-            name: jnp.float32(config.loss[name])
-            for name in losses.LOSSES[config.loss.name].options
+            option.name: jnp.float32(config.loss[option.name])
+            for option in losses.LOSSES[config.loss.name].options
         },
         label_treatment=labels.Treatment(
             **{k: jnp.float32(v) for k, v in config.labels.items()}

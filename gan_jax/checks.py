@@ -387,7 +387,10 @@ def _check_game(config, points):
 def _check_options(config):
     """Refuse an option that the thing of this name does not have."""
     options = {
-        'loss': {name: loss.options for name, loss in losses.LOSSES.items()},
+        'loss': {
+            name: [option.name for option in loss.options]
+            for name, loss in losses.LOSSES.items()
+        },
         'data': mixtures.OPTIONS,
         'baseline': baselines.OPTIONS,
     }

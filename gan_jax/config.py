@@ -94,12 +94,9 @@ def default_config():
 
     config.loss = ConfigDict()
     config.loss.name = 'non_saturating'  # one of losses.LOSSES
-    config.loss.a = 0.0  # least_squares: fakes, for D; -1 for Pearson's coding
-    config.loss.b = 1.0  # least_squares: reals, for D
-    config.loss.c = 1.0  # least_squares: fakes, for G; 0 for Pearson's coding
-    config.loss.margin = 10.0  # energy_based: energy that fakes need not exceed
-    config.loss.gamma = 0.5  # boundary_equilibrium: diversity ratio
-    config.loss.k_rate = 1e-3  # boundary_equilibrium: step size of k
+    for loss in losses.LOSSES.values():
+        for option in loss.options:
+            config.loss[option.name] = option.default
 
     config.baseline = ConfigDict()  # what is trained in place of the game
     config.baseline.name = ''  # one of baselines.BASELINES; '' is a GAN

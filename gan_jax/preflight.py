@@ -16,6 +16,7 @@ from gan_jax import build
 from gan_jax import diagnose
 from gan_jax import diagnosing
 from gan_jax import errors
+from gan_jax import losses
 from gan_jax import probes
 from gan_jax import sampling
 from gan_jax.steps import game
@@ -148,7 +149,7 @@ def run(config, dataset, steps):
         errors.ConfigError: for a baseline.
     """
     bench = Bench(config, dataset)
-    kind = diagnose.KINDS[config.loss.name]
+    kind = losses.LOSSES[config.loss.name].kind
     after, *seen = bench.train('d', bench.state, steps)
     alone = _d_alone(bench, kind, after, *seen)
     overfit = _one_batch(bench, kind, steps)

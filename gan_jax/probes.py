@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import build
+from gan_jax import losses
 from gan_jax import sampling
 from gan_jax.data import on_demand
 from gan_jax.metrics import distances
@@ -353,7 +354,7 @@ class Probe:
                 for dataset in (self._dataset, self._held_out)
             ]
         seen = jax.device_get(_look(
-            gan, self._config.loss.name == 'wasserstein',
+            gan, losses.LOSSES[self._config.loss.name].kind == 'critic',
             game.raw(state),
             (state.discriminator.params, state.discriminator.stats),
             labels, *self._shown,

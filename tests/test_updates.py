@@ -143,9 +143,8 @@ def test_ema_starts_as_a_copy_and_follows_g():
 
 
 def loss_options(name):
-    defaults = config_lib.default_config().loss
     return {
-        option: jnp.float32(defaults[option])
+        option.name: jnp.float32(option.default)
         for option in losses.LOSSES[name].options
     }
 

@@ -11,22 +11,21 @@ import urllib.parse
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax import losses
 from gan_jax.lab import drawing as drawing_lib
 
 MOST_GANS = 4
 MOST_LINK = 8192  # characters
 
-LOSSES = {
-    'non_saturating': 'Non-saturating (usual)',
-    'minimax': 'Minimax (the first)',
-    'least_squares': 'Least squares (LSGAN)',
-    'hinge': 'Hinge',
-    'wasserstein': 'Wasserstein (WGAN)',
-    'relativistic': 'Relativistic',
-    'relativistic_average': 'Relativistic average',
-}
 # What a D of energies tells needs an autoencoder.
-LOSSES_LEFT_OUT = ('boundary_equilibrium', 'energy_based')
+LOSSES_LEFT_OUT = tuple(
+    name for name, loss in losses.LOSSES.items() if loss.energies
+)
+LOSSES = {  # the usual one first
+    name: losses.LOSSES[name].title or name
+    for name in dict.fromkeys(['non_saturating', *losses.LOSSES])
+    if name not in LOSSES_LEFT_OUT
+}
 
 # name: (in words, what it does, the weight that it begins with)
 REGULARIZERS = {
