@@ -13,6 +13,7 @@ from gan_jax import labels
 from gan_jax import losses
 from gan_jax import mixtures
 from gan_jax import networks
+from gan_jax import optimizers
 from gan_jax import schedules
 from gan_jax.data import feed as feed_lib
 from gan_jax.data import on_demand
@@ -113,9 +114,11 @@ def mixture(config):
     if not config_lib.has_mixture(config):
         return None
     name = config.data.name
-    keys = mixtures.OPTIONS.get(name, ())
     try:
-        return _make_mixture(name, *((key, config.data[key]) for key in keys))
+        return _make_mixture(name, *(
+            (option.name, config.data[option.name])
+            for option in mixtures.OPTIONS.get(name, ())
+        ))
     except ValueError as error:
         reason = str(error).removeprefix(f'{name}: ')
         raise errors.ConfigError(f'data.name={name!r}: {reason}') from error
@@ -340,28 +343,11 @@ def _network(config, options, module, **fields):
 
 
 def _optimizer(options, differentiable=False):
-    """Make an optax transform that gives a direction, without a rate.
-
-    Where it is `differentiable`, roots have an epsilon inside: a parameter
-    without gradient would make the gradient through its update infinite.
-    """
-    if options.name == 'adam':
-        direction = optax.scale_by_adam(
-            b1=options.b1, b2=options.b2,
-            eps_root=1e-16 if differentiable else 0.0,
-        )
-    elif options.name == 'rmsprop' and differentiable:
-        direction = optax.scale_by_rms(
-            decay=options.decay, eps=1e-16, eps_in_sqrt=True
-        )
-    elif options.name == 'rmsprop':
-        # As torch.optim.RMSprop, which WGAN's authors use: optax alone has
-        # decay 0.9 and its epsilon inside the root.
-        direction = optax.scale_by_rms(
-            decay=options.decay, eps=1e-8, eps_in_sqrt=False
-        )
-    else:
-        direction = optax.trace(decay=options.momentum)  # sgd
+    """Make an optax transform that gives a direction, without a rate."""
+    optimizer = optimizers.OPTIMIZERS[options.name]
+    direction = optimizer.make(differentiable, **{
+        option.name: options[option.name] for option in optimizer.options
+    })
     if not options.clip_norm:
         return direction
     return optax.chain(

@@ -37,6 +37,22 @@ class Need(NamedTuple):
     bounds: Bounds
 
 
+class Demand(NamedTuple):
+    """What a value of an option demands of another key.
+
+    Attributes:
+        when: `Bounds` of the values that demand it.
+        key: the other key.
+        bounds: `Bounds` of the other's value.
+        reason: what follows "key=value": why.
+    """
+
+    when: Bounds
+    key: str
+    bounds: Bounds
+    reason: str
+
+
 class Option(NamedTuple):
     """One option; of an owner such as a loss, or of the config itself.
 
@@ -47,6 +63,7 @@ class Option(NamedTuple):
         meaning: a line in words.
         bounds: `Bounds`, or the names that it may be one of.
         needs: `Need`s, each of which must be met for it to have a use.
+        demands: `Demand`s on other keys.
     """
 
     name: str
@@ -54,40 +71,18 @@ class Option(NamedTuple):
     meaning: str
     bounds: Any
     needs: Tuple[Need, ...] = ()
+    demands: Tuple[Demand, ...] = ()
 
 
-def count(most=INT32, least=1):
-    """Return the bounds of a number of things."""
-    if least == 1:
-        return Bounds(
-            lambda v: 1 <= v <= most, f'a positive number up to {most:,}'
-        )
-    return Bounds(lambda v: least <= v <= most, f'at least {least}' + (
-        '' if most == INT32 else f', up to {most:,}'
-    ))
-
-
-def off_or(words, least=1, most=INT32):
-    """Return the bounds of a number of which 0 is off."""
-    up_to = '' if most == INT32 else f', up to {most:,}'
+def count(least=1, most=INT32, off=False):
+    """Return the bounds of a number of things, or 0 where that is `off`."""
+    words = 'a positive number' if least == 1 else f'at least {least}'
+    words = f'{"0 (off) or " if off else ""}{words}'
+    if most < INT32:
+        words += f', at most {most:,}'
     return Bounds(
-        lambda v: v == 0 or least <= v <= most, f'0 (off) or {words}{up_to}'
+        lambda v: off and v == 0 or least <= v <= min(most, INT32), words
     )
-
-
-ANY = Bounds(lambda v: True, 'anything')
-COUNT = count()
-STEPS = Bounds(
-    lambda v: 0 <= v <= INT32, 'a number of steps up to 2^31 - 1 (0 is off)'
-)
-FINITE = Bounds(math.isfinite, 'a finite number')
-POSITIVE = Bounds(lambda v: 0 < v < math.inf, 'positive')
-NOT_NEGATIVE = Bounds(lambda v: 0 <= v < math.inf, '0 or positive')
-OFF_OR_POSITIVE = Bounds(lambda v: 0 <= v < math.inf, '0 (off) or positive')
-RATE = Bounds(lambda v: 0 < v < math.inf, 'a positive rate')
-SHARE = Bounds(lambda v: 0 <= v <= 1, 'in [0, 1]')
-BELOW_1 = Bounds(lambda v: 0 <= v < 1, 'in [0, 1)')
-ON = Bounds(bool, 'on')
 
 
 def equal(value):
@@ -95,9 +90,23 @@ def equal(value):
     return Bounds(lambda v: v == value, repr(value))
 
 
-def needs(*keys, bounds=ON):
-    """Return the needs of an option that one key must turn on."""
-    return (Need(keys, bounds),)
+def needs(*keys, bounds=None):
+    """Return the one need that some of the keys is on, or in bounds."""
+    return (Need(keys, bounds or ON),)
+
+
+ANY = Bounds(lambda v: True, 'anything')
+COUNT = count()
+STEPS = Bounds(
+    lambda v: 0 <= v <= INT32, 'a number of steps below 2^31 (0 is off)'
+)
+FINITE = Bounds(math.isfinite, 'a finite number')
+POSITIVE = Bounds(lambda v: 0 < v < math.inf, 'positive')
+NOT_NEGATIVE = Bounds(lambda v: 0 <= v < math.inf, '0 or positive')
+OFF_OR_POSITIVE = Bounds(lambda v: 0 <= v < math.inf, '0 (off) or positive')
+SHARE = Bounds(lambda v: 0 <= v <= 1, 'in [0, 1]')
+BELOW_1 = Bounds(lambda v: 0 <= v < 1, 'in [0, 1)')
+ON, OFF = Bounds(bool, 'on'), Bounds(lambda v: not v, 'off')
 
 
 def complaint(option, key, value):
@@ -123,7 +132,7 @@ def complaint(option, key, value):
     return ''
 
 
-def unmet(option, values):
+def useless(option, values):
     """Return why an option has no use, '' where it has one.
 
     Args:
@@ -132,6 +141,27 @@ def unmet(option, values):
     """
     for need in option.needs:
         if not any(need.bounds.holds(values[key]) for key in need.keys):
-            told = ' or '.join(f'{key}={values[key]!r}' for key in need.keys)
-            return f'{" or ".join(need.keys)} {need.bounds.words}, not {told}'
+            told = {repr(values[key]) for key in need.keys}
+            return (
+                f'has no use: it needs {" or ".join(need.keys)} to be '
+                f'{need.bounds.words}, not {" or ".join(sorted(told))}'
+            )
+    return ''
+
+
+def refusal(option, key, values):
+    """Return what a value demands of another key in vain, or ''.
+
+    Args:
+        option: `Option`.
+        key: its name in the config.
+        values: {key: value} of the whole config.
+    """
+    for demand in option.demands:
+        other = values[demand.key]
+        if demand.when.holds(values[key]) and not demand.bounds.holds(other):
+            return (
+                f'{key}={values[key]!r} {demand.reason}; with it '
+                f'{demand.key}={other!r} must be {demand.bounds.words}'
+            )
     return ''

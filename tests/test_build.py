@@ -11,6 +11,7 @@ from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import networks
+from gan_jax import optimizers
 from gan_jax.data import feed
 from gan_jax.data import order
 from gan_jax.data import sources
@@ -64,7 +65,7 @@ def test_rmsprop_has_the_constants_of_wgans_authors():
 
 
 def test_every_optimizer_is_built():
-    for name in checks.OPTIMIZERS:
+    for name in optimizers.OPTIMIZERS:
         assert np.isfinite(directions(name=name)).all()
 
 
@@ -112,7 +113,7 @@ def test_lazy_regularizers_are_those_with_a_weight_and_a_period():
     assert build.gan(config, (8, 8, 1)).lazy == (('r1', 16),)
 
 
-@pytest.mark.parametrize('name', [*checks.OPTIMIZERS])
+@pytest.mark.parametrize('name', [*optimizers.OPTIMIZERS])
 def test_differentiable_optimizers_give_the_same_direction(name):
     options = config_lib.default_config().d_optimizer
     options.name = name

@@ -12,7 +12,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / 'gan_jax'
 FLOORS = {
     'errors': -2, 'options': -1,
     'augment': 0, 'diagnose': 0, 'keys': 0, 'labels': 0, 'masking': 0,
-    'mixtures': 0, 'reconstructions': 0, 'schedules': 0,
+    'mixtures': 0, 'optimizers': 0, 'reconstructions': 0, 'schedules': 0,
     'transforms': 0,
     'losses': 0.5, 'metrics': 0.5, 'regularizers': 0.5,
     'networks': 1,

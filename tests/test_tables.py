@@ -6,13 +6,13 @@ import pytest
 
 from conftest import ROOT
 from gan_jax import augment
-from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import evaluating
 from gan_jax import losses
 from gan_jax import measures
 from gan_jax import mixtures
 from gan_jax import networks
+from gan_jax import optimizers
 from gan_jax import reconstructions
 from gan_jax import regularizers
 from gan_jax import schedules
@@ -33,7 +33,7 @@ from gan_jax.steps import latents
 
 DATA = (ROOT / 'gan_jax' / 'data' / 'README.md').read_text()
 DATA_NAMES = [
-    *sources.DATASETS, *pictures.CROPS, *packs.FORMS, *checks.FEEDS,
+    *sources.DATASETS, *pictures.CROPS, *packs.FORMS, *config_lib.FEEDS,
     *config_lib.default_config().data,
 ]
 FEATURES = (ROOT / 'gan_jax' / 'features' / 'README.md').read_text()
@@ -50,7 +50,7 @@ NAMES = [
     *resampling.UPSAMPLINGS, *resampling.DOWNSAMPLINGS,
     *conditioning.GENERATOR_CONDITIONS, *conditioning.DISCRIMINATOR_CONDITIONS,
     *adversarial.SCHEDULES, *latents.LATENTS, *latents.PATHS, *game.WEIGHTS,
-    *augment.AUGMENTATIONS, *mixtures.MIXTURES, *checks.OPTIMIZERS,
+    *augment.AUGMENTATIONS, *mixtures.MIXTURES, *optimizers.OPTIMIZERS,
     *activations.OUTPUTS, *baselines.BASELINES,
     *reconstructions.RECONSTRUCTIONS,
 ]

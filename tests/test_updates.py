@@ -7,7 +7,6 @@ import pytest
 
 import helpers
 from helpers import SHAPE, batch, leaves_equal, mlp_gan, start, step
-from gan_jax import config as config_lib
 from gan_jax import labels
 from gan_jax import losses
 from gan_jax import regularizers
