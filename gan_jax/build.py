@@ -1,6 +1,8 @@
 """From config to objects: the only place where a name becomes a function."""
 
 import functools
+import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -152,7 +154,7 @@ def feed(config, dataset):
     return feed_lib.StreamingFeed(dataset, **options)
 
 
-def gan(config, image_shape, num_classes=0, num_images=0):
+def gan(config, image_shape, num_classes=0, num_images=0, memory=None):
     """Make the static parts of a training step.
 
     Args:
@@ -160,13 +162,15 @@ def gan(config, image_shape, num_classes=0, num_images=0):
         image_shape: (height, width, channels) of the data.
         num_classes: of its labels; 0 where it has none.
         num_images: in it; needed where each has a code of its own.
+        memory: bytes that a device has for its training; None is any number.
 
     Returns:
         `game.GAN`.
 
     Raises:
         errors.ConfigError: where a network cannot make or read such images,
-            or the sizes of the two do not meet.
+            the sizes of the two do not meet, or its training takes more than
+            that memory whatever else it needs.
     """
     classes = {}
     if config_lib.is_conditional(config):
@@ -226,7 +230,9 @@ def gan(config, image_shape, num_classes=0, num_images=0):
         baseline=config.baseline.name,
         reconstruction=config.baseline.reconstruction,
     )
-    _check_sizes(config, made, image_shape)
+    players = _check_sizes(config, made, image_shape)
+    if memory is not None:
+        _check_memory(config, made, image_shape, players, memory)
     return made
 
 
@@ -255,12 +261,17 @@ def _latent_size(config, num_classes):
 
 
 def _check_sizes(config, gan, image_shape):
-    """Refuse networks that do not meet, by tracing both on one batch."""
+    """Refuse networks that do not meet, by tracing both on one batch.
+
+    Returns:
+        {player: `_Traced`}, without D of a baseline.
+    """
     count = 2 * gan.packing  # samples of which D judges two
-    samples = _trace(
+    made = _trace(
         config, gan, 'generator', (count, gan.latent_size),
         f'cannot make {_size(image_shape)}',
     )
+    samples = made.output
     if samples.shape[1:] != tuple(image_shape):
         raise _misfit(
             config, 'generator',
@@ -274,36 +285,102 @@ def _check_sizes(config, gan, image_shape):
             'asked',
         )
     if gan.baseline:
-        return
+        return {'generator': made}
     *sides, channels = image_shape
     judged = (*sides, channels * gan.packing)
-    logits = _trace(
+    told = _trace(
         config, gan, 'discriminator', (2, *judged),
         f'cannot read {_size(judged)}',
-    ).logits
+    )
+    logits = told.output.logits
     if logits.shape != (2,):
         raise _misfit(
             config, 'discriminator',
             f'gives logits of shape {list(logits.shape)} for 2 inputs of '
             f'{_size(judged)}; one for each, [2], is asked',
         )
+    return {'generator': made, 'discriminator': told}
+
+
+class _Traced(NamedTuple):
+    """What tracing a player tells without running it.
+
+    Attributes:
+        output: its form.
+        parameters: their number.
+        widest: numbers of a sample in its largest layer.
+    """
+
+    output: Any
+    parameters: int
+    widest: int
 
 
 def _trace(config, gan, player, shape, failure):
-    """Give the form of what a player makes of inputs of a shape."""
+    """Trace a player on inputs of a shape."""
     given = {}
     if gan.num_classes:
         given['labels'] = jnp.zeros(shape[0], jnp.int32)
     try:
-        return jax.eval_shape(
+        program, (output, variables) = jax.make_jaxpr(
             lambda key: getattr(gan, player).init_with_output(
                 key, jnp.zeros(shape), train=False, **given
-            )[0],
-            jax.random.key(0),
-        )
-    except (TypeError, ValueError) as error:
+            ), return_shape=True,
+        )(jax.random.key(0))
+    except (OverflowError, TypeError, ValueError) as error:
         reason = ' '.join(str(error).split())
         raise _misfit(config, player, f'{failure}: {reason}') from error
+    leaves = jax.tree.leaves(variables.get('params', {}))
+    return _Traced(
+        output, sum(math.prod(leaf.shape) for leaf in leaves),
+        _widest(program.jaxpr) // shape[0],
+    )
+
+
+def _widest(program):
+    """Count the numbers in the largest result of a product or convolution."""
+    found = [0]
+    for equation in program.eqns:
+        if equation.primitive.name in ('conv_general_dilated', 'dot_general'):
+            found += [math.prod(v.aval.shape) for v in equation.outvars]
+        for part in equation.params.values():
+            part = getattr(part, 'jaxpr', part)
+            if hasattr(part, 'eqns'):
+                found.append(_widest(part))
+    return max(found)
+
+
+def _check_memory(config, gan, image_shape, players, memory):
+    """Refuse what no program could train in so much memory.
+
+    Counted is what must be there at once at least: weights, gradients and the
+    average; the images of an update, real and generated, and the largest layer
+    of each player; what is kept of images and of snapshots.
+    """
+    pixels = math.prod(image_shape)
+    images = config_lib.images_per_batch(config)
+    here = images / parallel.device_count() / config.num_microbatches
+    item = jnp.dtype(config.dtype).itemsize
+    weights = players['generator'].parameters
+    parts = {
+        ('batch_size', 'packing'): here * (
+            8 * pixels + item * sum(p.widest for p in players.values())
+        ),
+        ('generator.width', 'discriminator.width', 'latent_size'): 4 * (
+            weights + 2 * sum(p.parameters for p in players.values())
+        ),
+        ('history.size',): 4 * pixels * config.history.size,
+        ('snapshots.count',): 4 * weights * config.snapshots.count,
+    }
+    total, most = sum(parts.values()), max(parts, key=parts.get)
+    if total > memory:
+        values = config_lib.flatten(config)
+        told = ', '.join(f'{key}={values[key]}' for key in most)
+        raise errors.ConfigError(
+            f'{told} with images of {_size(image_shape)}: training takes at '
+            f'least {total / 2**30:,.1f} GiB, and a device has '
+            f'{memory / 2**30:,.1f}'
+        )
 
 
 def _misfit(config, player, reason):

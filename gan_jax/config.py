@@ -104,7 +104,7 @@ KEYS = (
     Option('dtype', 'float32', 'of computations; parameters stay float32',
            DTYPES),
     Option('latent', 'gaussian', 'what z is drawn from', latents.LATENTS),
-    Option('latent_size', 100, 'length of z', options.count(most=2**20)),
+    Option('latent_size', 100, 'length of z', options.count(most=2**16)),
     Option('ema_decay', 0.999, 'of the averaged generator that samples',
            _SHARE, needs('ema_half_life', bounds=options.OFF)),
     Option('ema_half_life', 0,
@@ -118,7 +118,7 @@ KEYS = (
     Option('population', 1, 'GANs of seeds from `seed` on, trained at once',
            _COUNT),
     Option('packing', 1, 'samples that D judges as one (PacGAN)',
-           options.count(most=1000)),
+           options.count(most=64)),
 
     # plain average of G beside the EMA
     Option('snapshots.count', 0, 'last snapshots that it averages; 0 is off',

@@ -77,11 +77,9 @@ class Option(NamedTuple):
 def count(least=1, most=INT32, off=False):
     """Return the bounds of a number of things, or 0 where that is `off`."""
     words = 'a positive number' if least == 1 else f'at least {least}'
-    words = f'{"0 (off) or " if off else ""}{words}'
-    if most < INT32:
-        words += f', at most {most:,}'
+    words = f'{"0 (off) or " if off else ""}{words}, at most {most:,}'
     return Bounds(
-        lambda v: off and v == 0 or least <= v <= min(most, INT32), words
+        lambda v: off and v == 0 or least <= v <= most, words
     )
 
 

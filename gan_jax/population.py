@@ -69,7 +69,10 @@ class Population:
         else:
             self._shape = dataset.images.shape[1:]
             classes, count = len(dataset.classes), len(dataset.images)
-        self.gan = build.gan(config, self._shape, classes, count)
+        self.gan = build.gan(
+            config, self._shape, classes, count,
+            memory=parallel.memory() / len(self.seeds),
+        )
         batch_size = config_lib.images_per_batch(config)
         if self.mixture is None:
             self._feeds = tuple(

@@ -19,6 +19,7 @@ from gan_jax import errors
 from gan_jax import losses
 from gan_jax import probes
 from gan_jax import sampling
+from gan_jax.runtime import parallel
 from gan_jax.steps import game
 from gan_jax.steps import sights
 from gan_jax.steps import updates
@@ -86,7 +87,8 @@ class Bench:
             )
         self.config, self.dataset = config, dataset
         self.gan = build.gan(
-            config, dataset.images.shape[1:], len(dataset.classes)
+            config, dataset.images.shape[1:], len(dataset.classes),
+            memory=parallel.memory(),
         )._replace(
             regularizers=(), lazy=(), treat_labels=False, augmentations=(),
             adaptive_augmentation=False, instance_noise=False, history=0,

@@ -182,7 +182,8 @@ def _train(config, workdir, images, labels, callback, override, stopper):
     watch_lib.check(config, dataset)
     image_shape = dataset.images.shape[1:]
     gan = build.gan(
-        config, image_shape, len(dataset.classes), len(dataset.images)
+        config, image_shape, len(dataset.classes), len(dataset.images),
+        parallel.memory(),
     )
 
     checkpoints = run_folder.open_checkpoints(

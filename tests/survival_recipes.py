@@ -35,7 +35,8 @@ def prepared(path):
     config.sample_every = 0
     config.ema_decay = EMA_DECAY
     config.snapshots.count, config.snapshots.every = 2, SNAPSHOT
-    config.schedule.burst_every = BURST
+    if config.schedule.name == 'wgan':
+        config.schedule.burst_every = BURST
     for name in config_lib.active_regularizers(config):
         config.regularizers[name].every = LAZY
     for optimizer, kind in (

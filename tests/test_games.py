@@ -34,7 +34,8 @@ def config_of(loss, penalty, schedule):
     config.generator.width = config.discriminator.width = 3
     config.batch_size = 4
     config.loss.name, config.schedule.name = loss, schedule
-    config.schedule.unroll_steps = 1
+    if schedule == 'unrolled':
+        config.schedule.unroll_steps = 1
     if LOSSES[loss].energies:
         config.discriminator.code_size = 2
     if penalty:

@@ -15,9 +15,10 @@ def small(schedule='alternating', **changes):
     """Give a config of dense nets with a schedule and other keys changed."""
     config = helpers.tiny_mlp()
     config.schedule.name = schedule
-    config.schedule.burst_steps = 6
-    config.schedule.burst_first = 2
-    config.schedule.burst_every = 4
+    if schedule == 'wgan':
+        config.schedule.burst_steps = 6
+        config.schedule.burst_first = 2
+        config.schedule.burst_every = 4
     config.log_every = config.sample_every = config.checkpoint_every = 0
     config.num_steps = 6
     config.update_from_flattened_dict(changes)
