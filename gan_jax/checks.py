@@ -208,7 +208,14 @@ def _of_no_network(config, key):
 
 def _of_other_data(config, key, points):
     group, _, name = key.partition('.')
-    if group != 'data' or not points:
+    if group != 'data':
+        return ''
+    source = config_lib.source(config)
+    scheme, colon, _ = source.partition(':')
+    if name == 'data_dir' and (source == 'digits' or colon and (
+            scheme != 'tfds')):
+        return f'is of sets of TensorFlow Datasets, and {source!r} is none'
+    if not points:
         return ''
     if name in OF_IMAGES:
         return f'changes images, and {config_lib.source(config)!r} has points'

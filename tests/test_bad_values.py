@@ -115,6 +115,7 @@ REFUSED = [
     ('mixtures', ['data.image_size=64'], "'ring' has points"),
     ('mixtures', ['data.limit=5'], "data.name='ring' makes points"),
     ('mixtures', ['data.modes=5'], "data.name='manifold', not of 'ring'"),
+    ('dcgan', ['data.data_dir=/nowhere'], "'digits' is none"),
     ('dcgan', ['data.crop=pad'], 'needs data.image_size to be on'),
     ('dcgan', ['data.feed=streaming', 'data.resident_share=0.5'], "'auto'"),
     ('gan', ['generator.norm_momentum=0.5'], "generator.norm to be 'batch'"),
