@@ -169,7 +169,7 @@ KEYS = (
     Option('labels.real_high', 1.0,
            '... to here: 0.9 and 0.9 smooth one side', _FINITE),
     Option('labels.fake_low', 0.0, 'fake targets likewise', _FINITE),
-    Option('labels.fake_high', 0.0, '', _FINITE),
+    Option('labels.fake_high', 0.0, '... to here', _FINITE),
     Option('labels.flip_probability', 0.0,
            'chance of a target of the other kind', _SHARE),
 

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from conftest import ROOT
+import keys_page
 from gan_jax import augment
 from gan_jax import config as config_lib
 from gan_jax import evaluating
@@ -88,6 +89,26 @@ def test_page_of_measuring_says_which_way_is_better(name, way):
 @pytest.mark.parametrize('scheme', sources.SCHEMES)
 def test_every_scheme_stands_on_the_page_of_data(scheme):
     assert re.search(f'`{scheme}:<(path|name)>`', DATA)
+
+
+def test_page_of_keys_is_what_the_code_declares():
+    assert keys_page.PATH.read_text() == keys_page.page()
+
+
+@pytest.mark.parametrize('name, declared', [
+    *((name, [
+        *(f'`loss.{option.name}`' for option in loss.options),
+        *['`labels.*`'] * loss.takes_targets,
+    ]) for name, loss in losses.LOSSES.items()),
+    *((name, [
+        f'`schedule.{option.name}`'
+        for option in adversarial.OPTIONS.get(name, ())
+    ]) for name in adversarial.SCHEDULES),
+])
+def test_last_cell_of_a_row_has_the_options_that_are_declared(name, declared):
+    (row,) = re.findall(rf'\n\| `{name}` \| (.*) \|', OBJECTIVES)
+    cell = row.split(' | ')[-1]
+    assert re.findall(r'`(?:loss|schedule|labels)\.[a-z_*]+`', cell) == declared
 
 
 @pytest.mark.parametrize(
