@@ -15,9 +15,9 @@ PATH = pathlib.Path(__file__).parent.parent / 'configs' / 'KEYS.md'
 HEAD = '''# Every config key
 
 Each can follow `--config.` on the command line. A key that differs from its
-default where it has no use is refused; what a recipe set for another choice than
-that on the command line is left out, with a line that says so. Floats are float32,
-whose sizes are 1.2e-38 to 3.4e38. Made by `python tests/keys_page.py`.
+default where it has no use is refused; what a recipe set for another choice
+than that on the command line is left out, with a line that says so. Floats are
+float32, whose sizes are 1.2e-38 to 3.4e38. Made by `python tests/keys_page.py`.
 
 | key | default | meaning | allowed | has a use with |
 |---|---|---|---|---|
