@@ -14,6 +14,7 @@ import jax
 
 import survival_tools as tools
 import test_recipes
+from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
 from gan_jax import recipe
@@ -54,6 +55,7 @@ def prepared(path):
         config.data.limit = (
             config_lib.images_per_batch(config) * draws * 5 // 2
         )
+    checks.leave_out(config)
     return config
 
 
