@@ -34,6 +34,8 @@ OUT = flags.DEFINE_string(
 
 def main(argv):
     """Make the checks and print them; gives the exit code."""
+    config = command.config_of(argv)
+
     import numpy as np
 
     from gan_jax import build
@@ -43,7 +45,6 @@ def main(argv):
     from gan_jax.runtime import environment
     from gan_jax.runtime import writer
 
-    config = command.config_of(argv)
     environment.prepare()
     dataset = build.dataset(config)
     checks.validate(config, points=dataset.images.ndim == 2)

@@ -31,9 +31,10 @@ GRID = flags.DEFINE_multi_string(
 
 def main(argv):
     """Train what --config and --grid say, in --workdir."""
+    config = command.config_of(argv, 'mixtures')
+
     from gan_jax import sweeping
 
-    config = command.config_of(argv, 'mixtures')
     grid = sweeping.parse_grid(GRID.value, config)
     told = sweeping.train(
         config, WORKDIR.value, grid, restart=RESTART.value
