@@ -139,8 +139,9 @@ def configure(row):
         config.generator = recipe.on_images(row.recipe, 'digits').generator
         config.generator.condition = condition
     config.seed, config.num_steps = SEED.value, NUM_STEPS.value
-    if config.instance_noise.std:
-        config.instance_noise.decay_steps = NUM_STEPS.value
+    config.instance_noise.decay_steps = (
+        NUM_STEPS.value if config.instance_noise.std else 0
+    )
     config.log_every, config.sample_every = 20, 0
     config.data.test_share = TEST_SHARE
     return config

@@ -57,7 +57,7 @@ def curves(name, logits):
     """
     loss = losses.LOSSES[name]
     options = config_lib.default_config().loss
-    more = {option: options[option] for option in loss.options}
+    more = {o.name: options[o.name] for o in loss.options}
     if loss.memory is not None:
         more['memory'] = loss.memory.init()
     real_logits = jnp.full(1, REAL_LOGIT)

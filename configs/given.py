@@ -22,7 +22,7 @@ from gan_jax import recipe
 
 def get_config(argument='digits'):
     """Give the config for one data set."""
-    config = recipe.on_images('given', argument)
+    config = recipe.on_images('given', argument, players=('generator',))
     config.baseline.name = 'given'
     config.g_optimizer.learning_rate, config.g_optimizer.b1 = 1e-3, 0.9
     return config

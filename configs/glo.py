@@ -21,7 +21,7 @@ from gan_jax import recipe
 
 def get_config(argument='digits'):
     """Give the config for one data set."""
-    config = recipe.on_images('glo', argument)
+    config = recipe.on_images('glo', argument, players=('generator',))
     config.baseline.name = 'glo'
     config.baseline.reconstruction = 'l1'
     config.latent, config.latent_size = 'fitted', 32

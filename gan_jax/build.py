@@ -1,7 +1,8 @@
 """From config to objects: the only place where a name becomes a function."""
 
 import functools
-from typing import Callable, NamedTuple
+import math
+from typing import Any, Callable, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from gan_jax import labels
 from gan_jax import losses
 from gan_jax import mixtures
 from gan_jax import networks
+from gan_jax import optimizers
 from gan_jax import schedules
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import algorithm as algorithm_lib
@@ -115,9 +117,11 @@ def mixture(config):
     if not config_lib.has_mixture(config):
         return None
     name = config.data.name
-    keys = mixtures.OPTIONS.get(name, ())
     try:
-        return _make_mixture(name, *((key, config.data[key]) for key in keys))
+        return _make_mixture(name, *(
+            (option.name, config.data[option.name])
+            for option in mixtures.OPTIONS.get(name, ())
+        ))
     except ValueError as error:
         reason = str(error).removeprefix(f'{name}: ')
         raise errors.ConfigError(f'data.name={name!r}: {reason}') from error
@@ -236,18 +240,20 @@ def form(shape, num_classes=0, count=0):
     return {adversarial.REAL: Form(tuple(shape), num_classes, count)}
 
 
-def algorithm(config, forms):
+def algorithm(config, forms, memory=None):
     """Make the static value that trains, as of `algorithm.Algorithm`.
 
     Args:
         config: a validated ConfigDict.
         forms: {source: `Form`} of its data.
+        memory: bytes that a device has for its training; None is any number.
 
     Raises:
         errors.ConfigError: where a network cannot make or read such images,
-            or the sizes of the two do not meet.
+            the sizes of the two do not meet, or its training takes more than
+            that memory whatever else it needs.
     """
-    return _entry(config).make(config, forms)
+    return _entry(config).make(config, forms, memory)
 
 
 def _entry(config):
@@ -259,7 +265,7 @@ def _entry(config):
     return ALGORITHMS[name]
 
 
-def _adversarial(config, forms):
+def _adversarial(config, forms, memory):
     """Make an `adversarial.Adversarial`."""
     form = forms[adversarial.REAL]
     image_shape, classes = form.shape, {}
@@ -316,7 +322,9 @@ def _adversarial(config, forms):
         burst_every=schedule.burst_every,
         d_name=name,
     )
-    _check_sizes(config, made, image_shape)
+    players = _check_sizes(config, made, image_shape)
+    if memory is not None:
+        _check_memory(config, image_shape, players, memory)
     return made
 
 
@@ -338,7 +346,7 @@ def _both(config):
     }
 
 
-def _reconstruction(config, forms):
+def _reconstruction(config, forms, memory):
     """Make a `reconstruction.Reconstruction`."""
     form, kind = forms[reconstruction.REAL], config.baseline.name
     size, num_given = config.latent_size, 0
@@ -374,7 +382,9 @@ def _reconstruction(config, forms):
         reconstruction=config.baseline.reconstruction,
         d_name=name,
     )
-    _check_samples(config, made.generator, size, form.shape, 2)
+    player = _check_samples(config, made.generator, size, form.shape, 2)
+    if memory is not None:
+        _check_memory(config, form.shape, {'generator': player}, memory)
     return made
 
 
@@ -383,7 +393,7 @@ class Entry(NamedTuple):
 
     Attributes:
         sources: as of `algorithm.Algorithm`.
-        make: (config, {source: `Form`}) -> algorithm.
+        make: (config, {source: `Form`}, memory as of `algorithm`) -> algorithm.
         hyperparams: config -> NamedTuple of float32 scalars.
     """
 
@@ -406,32 +416,43 @@ def _judges_alone(config):
 
 
 def _check_sizes(config, gan, image_shape):
-    """Refuse networks that do not meet, by tracing both on one batch."""
+    """Refuse networks that do not meet, by tracing both on one batch.
+
+    Returns:
+        {player: `_Traced`}.
+    """
     count = 2 * gan.packing  # samples of which D judges two
-    _check_samples(
+    made = _check_samples(
         config, gan.generator, gan.latent_size, image_shape, count,
         gan.num_classes,
     )
     *sides, channels = image_shape
     judged = (*sides, channels * gan.packing)
-    logits = _trace(
+    told = _trace(
         config, gan.discriminator, 'discriminator', (2, *judged),
         f'cannot read {_size(judged)}', gan.num_classes,
-    ).logits
-    if logits.shape[:1] != (2,):
+    )
+    logits = told.output.logits
+    if logits.shape[:1] != (2,) or logits.shape == (2, 1):
         raise _misfit(
             config, 'discriminator',
             f'gives logits of shape {list(logits.shape)} for 2 inputs of '
             f'{_size(judged)}; one for each, [2], or a map for each is asked',
         )
+    return {'generator': made, 'discriminator': told}
 
 
 def _check_samples(config, module, latent_size, image_shape, count, classes=0):
-    """Refuse a generator whose samples are not of the data's form."""
-    samples = _trace(
+    """Refuse a generator whose samples are not of the data's form.
+
+    Returns:
+        `_Traced`.
+    """
+    made = _trace(
         config, module, 'generator', (count, latent_size),
         f'cannot make {_size(image_shape)}', classes,
     )
+    samples = made.output
     if samples.shape[1:] != tuple(image_shape):
         raise _misfit(
             config, 'generator',
@@ -444,21 +465,86 @@ def _check_samples(config, module, latent_size, image_shape, count, classes=0):
             f'makes {len(samples)} samples of {count} latents; one of each is '
             'asked',
         )
+    return made
+
+
+class _Traced(NamedTuple):
+    """What tracing a network tells without running it.
+
+    Attributes:
+        output: its form.
+        parameters: their number.
+        widest: numbers of a sample in its largest layer.
+    """
+
+    output: Any
+    parameters: int
+    widest: int
 
 
 def _trace(config, module, player, shape, failure, classes=0):
-    """Return the form of what a network makes of inputs of a shape."""
+    """Trace a network on inputs of a shape; returns `_Traced`."""
     given = {'labels': jnp.zeros(shape[0], jnp.int32)} if classes else {}
     try:
-        return jax.eval_shape(
+        program, (output, variables) = jax.make_jaxpr(
             lambda key: module.init_with_output(
                 key, jnp.zeros(shape), train=False, **given
-            )[0],
-            jax.random.key(0),
-        )
-    except (TypeError, ValueError) as error:
+            ), return_shape=True,
+        )(jax.random.key(0))
+    except (OverflowError, TypeError, ValueError) as error:
         reason = ' '.join(str(error).split())
         raise _misfit(config, player, f'{failure}: {reason}') from error
+    leaves = jax.tree.leaves(variables.get('params', {}))
+    return _Traced(
+        output, sum(math.prod(leaf.shape) for leaf in leaves),
+        _widest(program.jaxpr) // shape[0],
+    )
+
+
+def _widest(program):
+    """Count the numbers in the largest result of a product or convolution."""
+    found = [0]
+    for equation in program.eqns:
+        if equation.primitive.name in ('conv_general_dilated', 'dot_general'):
+            found += [math.prod(v.aval.shape) for v in equation.outvars]
+        for part in equation.params.values():
+            part = getattr(part, 'jaxpr', part)
+            if hasattr(part, 'eqns'):
+                found.append(_widest(part))
+    return max(found)
+
+
+def _check_memory(config, image_shape, players, memory):
+    """Refuse what no program could train in so much memory.
+
+    Counted is what must be there at once at least: weights, gradients and the
+    average; the images of an update, real and generated, and the largest layer
+    of each player; what is kept of images and of snapshots.
+    """
+    pixels = math.prod(image_shape)
+    images = config_lib.images_per_batch(config)
+    here = images / parallel.device_count() / config.num_microbatches
+    item = jnp.dtype(config.dtype).itemsize
+    weights = players['generator'].parameters
+    parts = {
+        ('batch_size', 'packing'): here * (
+            8 * pixels + item * sum(p.widest for p in players.values())
+        ),
+        ('generator.width', 'discriminator.width', 'latent_size'): 4 * (
+            weights + 2 * sum(p.parameters for p in players.values())
+        ),
+        ('history.size',): 4 * pixels * config.history.size,
+        ('snapshots.count',): 4 * weights * config.snapshots.count,
+    }
+    total, most = sum(parts.values()), max(parts, key=parts.get)
+    if total > memory:
+        values = config_lib.flatten(config)
+        told = ', '.join(f'{key}={values[key]}' for key in most)
+        raise errors.ConfigError(
+            f'{told} with images of {_size(image_shape)}: training takes at '
+            f'least {total / 2**30:,.1f} GiB, and a device has '
+            f'{memory / 2**30:,.1f}'
+        )
 
 
 def _misfit(config, player, reason):
@@ -482,28 +568,11 @@ def _network(config, options, module, **fields):
 
 
 def _optimizer(options, differentiable=False):
-    """Make an optax transform that gives a direction, without a rate.
-
-    Where it is `differentiable`, roots have an epsilon inside: a parameter
-    without gradient would make the gradient through its update infinite.
-    """
-    if options.name == 'adam':
-        direction = optax.scale_by_adam(
-            b1=options.b1, b2=options.b2,
-            eps_root=1e-16 if differentiable else 0.0,
-        )
-    elif options.name == 'rmsprop' and differentiable:
-        direction = optax.scale_by_rms(
-            decay=options.decay, eps=1e-16, eps_in_sqrt=True
-        )
-    elif options.name == 'rmsprop':
-        # As torch.optim.RMSprop, which WGAN's authors use: optax alone has
-        # decay 0.9 and its epsilon inside the root.
-        direction = optax.scale_by_rms(
-            decay=options.decay, eps=1e-8, eps_in_sqrt=False
-        )
-    else:
-        direction = optax.trace(decay=options.momentum)  # sgd
+    """Make an optax transform that gives a direction, without a rate."""
+    optimizer = optimizers.OPTIMIZERS[options.name]
+    direction = optimizer.make(differentiable, **{
+        option.name: options[option.name] for option in optimizer.options
+    })
     if not options.clip_norm:
         return direction
     return optax.chain(
@@ -543,8 +612,8 @@ def _game_numbers(config):
         noise_std=jnp.float32(config.instance_noise.std),
         noise_steps=jnp.float32(config.instance_noise.decay_steps),
         loss_options={
-            name: jnp.float32(config.loss[name])
-            for name in losses.LOSSES[config.loss.name].options
+            option.name: jnp.float32(config.loss[option.name])
+            for option in losses.LOSSES[config.loss.name].options
         },
         label_treatment=labels.Treatment(
             **{k: jnp.float32(v) for k, v in config.labels.items()}

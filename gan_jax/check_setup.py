@@ -17,7 +17,7 @@ from gan_jax import command
 CONVOLUTIONAL, DENSE = 200, 2000
 
 with command.mistakes_told():
-    CONFIG = config_flags.DEFINE_config_file(
+    config_flags.DEFINE_config_file(
         'config', None,
         'Recipe: a file of configs/, with :argument if it has one.',
     )
@@ -34,6 +34,8 @@ OUT = flags.DEFINE_string(
 
 def main(argv):
     """Make the checks and print them; gives the exit code."""
+    config = command.config_of(argv)
+
     import numpy as np
 
     from gan_jax import build
@@ -43,18 +45,6 @@ def main(argv):
     from gan_jax.runtime import environment
     from gan_jax.runtime import writer
 
-    if CONFIG.value is None:
-        raise errors.ConfigError(
-            'name a recipe, such as --config=configs/dcgan.py'
-        )
-    if len(argv) > 1:
-        raise errors.ConfigError(f'unexpected argument {argv[1]!r}')
-    config = CONFIG.value
-    try:
-        checks.validate(config)
-    except OSError as error:
-        path = flags.FLAGS['config'].serialize()
-        raise errors.ConfigError(f'{path} is not a readable file') from error
     environment.prepare()
     dataset = build.dataset(config)
     checks.validate(config, points=dataset.images.ndim == 2)

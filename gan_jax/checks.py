@@ -1,4 +1,8 @@
-"""What a config may hold: every value in bounds, parts that fit together."""
+"""What a config may hold: every value in bounds, parts that fit together.
+
+What one option may be, needs and demands its owner declares (`options`,
+`config.keys`). Here stands what speaks of two parts at once.
+"""
 
 import math
 
@@ -6,33 +10,27 @@ import numpy as np
 
 from gan_jax import augment
 from gan_jax import config as config_lib
-from gan_jax import diagnose
 from gan_jax import errors
 from gan_jax import losses
 from gan_jax import measures
 from gan_jax import mixtures
 from gan_jax import networks
-from gan_jax import reconstructions
+from gan_jax import options
 from gan_jax import regularizers
-from gan_jax import schedules
-from gan_jax.data import pictures
 from gan_jax.data import sources
-from gan_jax.features import extractors
-from gan_jax.metrics import costs
 from gan_jax.networks import activations
-from gan_jax.networks import autoencoder
-from gan_jax.networks import conditioning
-from gan_jax.networks import layers
-from gan_jax.networks import resampling
-from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import reconstruction
-from gan_jax.algorithms import latents
+from gan_jax.runtime import parallel
 
-DTYPES = ('bfloat16', 'float32')
-FEEDS = ('auto', 'resident', 'streaming')
-ON_COLLAPSE = ('restart', 'stop', 'warn')
-ON_NAN = ('rollback', 'stop')
-OPTIMIZERS = ('adam', 'rmsprop', 'sgd')
+PLAYERS = ('generator', 'discriminator')
+# Keys of the group data of which points have none, and points that are made.
+OF_IMAGES = (
+    'background', 'channels', 'crop', 'dequantize', 'flip', 'image_size',
+)
+OF_FILES = (
+    'classes', 'data_dir', 'feed', 'limit', 'max_bad', 'resident_share',
+    'split', 'test_share',
+)
 
 
 def validate(config, num_devices=1, points=None):
@@ -46,7 +44,8 @@ def validate(config, num_devices=1, points=None):
 
     Raises:
         errors.ConfigError: naming the first bad key, its value and what is
-            allowed, or why the parts cannot work together.
+            allowed, or why the parts cannot work together, or that nothing
+            uses a key that is not as it is by default.
     """
     for name in config_lib.groups(config):
         try:
@@ -58,21 +57,17 @@ def validate(config, num_devices=1, points=None):
     if config_lib.groups(config):
         return
     _check_keys(config)
-    _check_numbers(config)
-    _check_names(config)
+    known, values = config_lib.keys(), config_lib.flatten(config)
+    for key, option in known.items():
+        _refuse(options.complaint(option, key, values[key]))
+    _check_texts(config)
     if points is None:
         points = config_lib.has_points(config)
-    for name in config_lib.eval_metrics(config):
-        if name not in measures.MEASURES:
-            raise errors.ConfigError(
-                errors.unknown_name('eval_metrics', name, measures.MEASURES)
-            )
-    if config.keep_best and not config.eval_every:
-        raise errors.ConfigError(
-            f'keep_best={config.keep_best!r} needs eval_every, the steps '
-            'between measured samples; it is 0'
-        )
-    _check_data(config, points)
+    for line in unused(config, points).values():
+        _refuse(line)
+    for key, option in known.items():
+        _refuse(options.refusal(option, key, values))
+    _check_counts(config)
     _check_game(config, points)
     parts = num_devices * config.num_microbatches
     if config.batch_size % parts:
@@ -88,6 +83,156 @@ def validate(config, num_devices=1, points=None):
     if config.batch_size == parts:
         _check_lone_samples(config, parts)
     refuse(config, complaints(config, points))
+
+
+def _refuse(line):
+    """Raise a line, unless it is ''."""
+    if line:
+        raise errors.ConfigError(line)
+
+
+def unused(config, points=None):
+    """Find the keys that differ from their defaults and change nothing.
+
+    Args:
+        config: ConfigDict of values in bounds.
+        points: as of `validate`.
+
+    Returns:
+        {key: line that says why}, sorted by key.
+    """
+    if points is None:
+        points = config_lib.has_points(config)
+    known, values = config_lib.keys(), config_lib.flatten(config)
+    choices, found = config_lib.choices(), {}
+    for key, value in values.items():
+        if value == known[key].default:
+            continue
+        why = (
+            _of_no_game(config, key, known[key].default)
+            or _of_no_target(config, key)
+            or _of_another_choice(config, key, choices)
+            or _of_no_network(config, key)
+            or _of_other_data(config, key, points)
+            or options.useless(known[key], values)
+        )
+        if why:
+            found[key] = f'{key}={value!r} {why}'
+    return found
+
+
+def leave_out(config, kept=()):
+    """Set what nothing uses to its default, but for some keys.
+
+    So that a recipe's choice can be changed without the options that it had.
+
+    Args:
+        config: ConfigDict, changed in place; one with bad values is left as it
+            is, for `validate`.
+        kept: keys that were asked for.
+
+    Returns:
+        [line that says what is left out and why].
+    """
+    known, values = config_lib.keys(), config_lib.flatten(config)
+    if known.keys() != values.keys() or any(
+            options.complaint(option, key, values[key])
+            for key, option in known.items()):
+        return []
+    lines = []
+    while True:
+        left = {
+            key: line for key, line in unused(config).items()
+            if key not in kept
+        }
+        if not left:
+            return lines
+        key, line = next(iter(left.items()))
+        config.update_from_flattened_dict({key: known[key].default})
+        lines.append(f'{line}; it is left out')
+
+
+def _of_no_game(config, key, default):
+    name = config.baseline.name
+    if not name:
+        return ''
+    if key.startswith(reconstruction.OF_A_GAME):
+        return (
+            f'belongs to a game, and baseline.name={name!r} has none; '
+            f'{default!r} leaves it out'
+        )
+    if key.startswith(reconstruction.WITHOUT.get(name, ())):
+        return f'is of what baseline.name={name!r} does not have'
+    return ''
+
+
+def _of_no_target(config, key):
+    if not key.startswith('labels.') or (
+            losses.LOSSES[config.loss.name].takes_targets):
+        return ''
+    takes = sorted(n for n, l in losses.LOSSES.items() if l.takes_targets)
+    return (
+        f'has no meaning for loss.name={config.loss.name!r}, which has no '
+        f'targets; {takes} have'
+    )
+
+
+def _of_another_choice(config, key, choices):
+    group, _, option = key.rpartition('.')
+    for chooser, owners in choices.items():
+        above, _, name = chooser.rpartition('.')
+        has = sorted(
+            owner for owner, own in owners.items()
+            if option in [o.name for o in own]
+        )
+        if above != group or not has:
+            continue
+        chosen = config[group][name]
+        if chooser == 'data.name' and config.data.path:
+            chooser, chosen = 'data.path', config.data.path
+        if chosen not in has:
+            return (
+                f'is an option of {group}.{name}='
+                f'{" or ".join(map(repr, has))}, not of '
+                f'{chosen!r}'
+            )
+    return ''
+
+
+def _of_no_network(config, key):
+    player, _, field = key.partition('.')
+    if player not in PLAYERS or field == 'name':
+        return ''
+    name = config[player].name
+    if player == 'discriminator':
+        name = config_lib.discriminator_name(config)
+    module = getattr(networks.NETWORKS[name], player)
+    if player == 'discriminator' and config.baseline.name:
+        module = config_lib.encoder(config) or module
+    if field in module.__dataclass_fields__:
+        return ''
+    return f'is not for {player}.name={name!r}, which has none'
+
+
+def _of_other_data(config, key, points):
+    group, _, name = key.partition('.')
+    if group != 'data':
+        return ''
+    source = config_lib.source(config)
+    scheme, colon, _ = source.partition(':')
+    if name == 'data_dir' and (source == 'digits' or colon and (
+            scheme != 'tfds')):
+        return f'is of sets of TensorFlow Datasets, and {source!r} is none'
+    if not points:
+        return ''
+    if name in OF_IMAGES:
+        return f'changes images, and {config_lib.source(config)!r} has points'
+    if name in OF_FILES and config_lib.has_mixture(config):
+        return (
+            f'is of data that are read, and data.name={config.data.name!r} '
+            'makes points'
+        )
+    return ''
 
 
 def complaints(config, points=None):
@@ -191,166 +336,62 @@ def _check_keys(config):
         raise errors.ConfigError(f'config key {key} is missing')
 
 
-def _check_numbers(config):
-    values = config_lib.flatten(config)
-
-    def need(key, holds, allowed):
-        if not holds(values[key]):  # a NaN holds nowhere
-            raise errors.ConfigError(f'{key}={values[key]} is not {allowed}')
-
-    counts = ['num_steps', 'batch_size', 'num_microbatches', 'latent_size']
-    counts += ['d_steps', 'g_steps', 'keep_checkpoints']
-    counts += ['packing', 'population', 'augment.adaptive_images']
-    counts += ['discriminator.code_size', 'data.modes', 'data.dimension']
-    counts += [f'schedule.{n}' for n in ('unroll_steps', 'burst_steps')]
-    counts += [key for key in values if key.endswith('.every')]
-    for player in ('generator', 'discriminator'):
-        counts += [f'{player}.width', f'{player}.depth']
-        need(f'{player}.attention', lambda v: v >= 0, 'a side (0 is off)')
-        need(f'{player}.dropout', lambda v: 0 <= v < 1, 'in [0, 1)')
-        need(f'{player}.leak', lambda v: 0 <= v <= 1, 'in [0, 1]')
-        key = f'{player}.init_std'
-        need(key, lambda v: 0 <= v < float('inf'), '0 (off) or positive')
-        need(f'{player}.norm_momentum', lambda v: 0 <= v < 1, 'in [0, 1)')
-        need(
-            f'{player}.maxout', lambda v: v == 0 or v >= 2,
-            '0 (off) or at least 2, as one piece is linear',
-        )
-        key = f'{player}.kernel_size'
-        need(key, lambda v: 2 <= v, 'at least 2')
-    for key in counts:
-        need(key, lambda v: v > 0, 'a positive number')
-    need('schedule.burst_first', lambda v: v >= 0, 'a number of steps')
-    for key in ('schedule.d_threshold', 'schedule.g_threshold'):
-        need(key, math.isfinite, 'a finite number')
-    for key in values:
-        if key.endswith('_every'):
-            need(key, lambda v: v >= 0, 'a number of steps (0 is off)')
-        if key.endswith('.clip_norm'):
-            need(key, lambda v: 0 <= v < float('inf'), '0 (off) or positive')
-        if key.endswith(('.schedule_steps', '.warmup_steps')):
-            need(key, lambda v: v >= 0, 'a number of steps (0 is none)')
-        if key.endswith('learning_rate'):
-            need(key, lambda v: 0 < v < float('inf'), 'a positive rate')
-        if key.endswith(('.b1', '.b2', '.momentum', '.decay')):
-            need(key, lambda v: 0 <= v < 1, 'in [0, 1)')
-    need(
-        'instance_noise.std', lambda v: 0 <= v < float('inf'), '0 or positive'
-    )
-    need(
-        'instance_noise.decay_steps', lambda v: v >= 0,
-        'a number of steps (0 never falls)',
-    )
-    for key in values:
-        if key == 'clip_weights' or (
-                key.startswith('regularizers.') and key.endswith('.weight')):
-            need(key, lambda v: 0 <= v < float('inf'), '0 or positive')
-        if key.startswith('labels.') or key.startswith('loss.'):
-            if key != 'loss.name':
-                need(key, math.isfinite, 'a finite number')
-    shares = ['labels.flip_probability', 'loss.gamma', 'history.share']
-    for key in [*shares, 'augment.probability']:
-        need(key, lambda v: 0 <= v <= 1, 'in [0, 1]')
-    need('eval_samples', lambda v: v >= 16, 'at least 16')
-    need('data.limit', lambda v: v >= 0, '0 (all) or positive')
-    need('data.max_bad', lambda v: 0 <= v <= 1, 'in [0, 1]')
-    need('data.test_share', lambda v: 0 <= v < 1, 'in [0, 1)')
-    need('data.resident_share', lambda v: 0 < v <= 1, 'in (0, 1]')
-    need('augment.target', lambda v: -1 <= v <= 1, 'in [-1, 1]')
-    sizes = ['ema_half_life', 'history.size', 'snapshots.count']
-    for key in [*sizes, 'discriminator.minibatch_features']:
-        need(key, lambda v: v >= 0, '0 (off) or positive')
-    for side in ('real', 'fake'):
-        low = values[f'labels.{side}_low']
-        need(
-            f'labels.{side}_high', lambda v: low <= v,
-            f'at least labels.{side}_low={low}',
-        )
-    for name in diagnose.THRESHOLDS:
-        key = f'diagnosis.{name}'
-        need(key, lambda v: 0 <= v < float('inf'), '0 or positive')
-    need('diagnosis.window', lambda v: v > 0, 'a positive number')
-    need('max_restarts', lambda v: v >= 0, '0 or positive')
-    need('loss.margin', lambda v: v > 0, 'positive')
-    need('baseline.beta', lambda v: 0 <= v < float('inf'), '0 or positive')
-    need('baseline.angle', lambda v: 0 <= v <= math.pi, 'in [0, pi]')
-    need('baseline.scale', lambda v: 0 <= v < 1, 'in [0, 1)')
-    for key in ('baseline.delta', 'baseline.std'):
-        need(key, lambda v: 0 < v < float('inf'), 'positive')
-    need('loss.k_rate', lambda v: v > 0, 'positive')
-    need('ema_decay', lambda v: 0 <= v <= 1, 'in [0, 1]')
-    need('seed', lambda v: 0 <= v < 2**63, 'in [0, 2^63)')
-
-
-def _check_names(config):
-    choices = {
-        'dtype': DTYPES,
-        'baseline.name': ('', *reconstruction.KINDS),
-        'baseline.reconstruction': reconstructions.RECONSTRUCTIONS,
-        'latent': latents.LATENTS,
-        'loss.name': losses.LOSSES,
-        'schedule.name': adversarial.SCHEDULES,
-        'data.crop': pictures.CROPS,
-        'data.feed': FEEDS,
-        'eval_features': extractors.EXTRACTORS,
-        'keep_best': ('', *costs.COSTS),
-        'on_collapse': ON_COLLAPSE,
-        'on_nan': ON_NAN,
-        'generator.name': [
-            name for name, pair in networks.NETWORKS.items() if pair.generator
-        ],
-        'discriminator.name': networks.NETWORKS,
-        'generator.condition': conditioning.GENERATOR_CONDITIONS,
-        'discriminator.condition': conditioning.DISCRIMINATOR_CONDITIONS,
-        'discriminator.energy': autoencoder.ENERGIES,
-        'generator.output': activations.OUTPUTS,
-        'generator.upsampling': resampling.UPSAMPLINGS,
-        'discriminator.downsampling': resampling.DOWNSAMPLINGS,
-    }
-    for player in ('generator', 'discriminator'):
-        choices[f'{player}.norm'] = layers.NORMS
-    for optimizer in ('g_optimizer', 'd_optimizer'):
-        choices[f'{optimizer}.name'] = OPTIMIZERS
-        choices[f'{optimizer}.schedule'] = schedules.SCHEDULES
-    values = config_lib.flatten(config)
-    for key, names in choices.items():
-        if values[key] not in names:
+def _check_texts(config):
+    """Refuse texts that say nothing."""
+    config_lib.image_size(config)
+    config_lib.background(config)
+    config_lib.classes(config)
+    for name in config_lib.eval_metrics(config):
+        if name not in measures.MEASURES:
             raise errors.ConfigError(
-                errors.unknown_name(key, values[key], names)
+                errors.unknown_name('eval_metrics', name, measures.MEASURES)
             )
-
-
-def _check_data(config, points):
-    """Refuse data that no source has, and what it cannot be made to be."""
     name = config.data.name
     complaint = '' if name in mixtures.MIXTURES else sources.explain(name)
     if complaint and not config.data.path:
         near = errors.nearest(name, mixtures.MIXTURES)
         raise errors.ConfigError(f'{complaint}{near}')
-    config_lib.image_size(config)
-    config_lib.background(config)
-    if config.data.channels not in (0, *pictures.CHANNELS):
-        raise errors.ConfigError(
-            f'data.channels={config.data.channels} is not one of '
-            f'{[0, *pictures.CHANNELS]} (0 is as the data are)'
-        )
-    for key in ('flip', 'dequantize'):
-        if points and config.data[key]:
+
+
+def _check_counts(config):
+    """Refuse numbers that are too large or too small beside others."""
+    for side in ('real', 'fake'):
+        low, high = (config.labels[f'{side}_{end}'] for end in ('low', 'high'))
+        if high < low:
             raise errors.ConfigError(
-                f'data.{key} changes images, and '
-                f'{config_lib.source(config)!r} has points'
+                f'labels.{side}_high={high} is not at least labels.{side}_low='
+                f'{low}'
             )
+    fakes = config_lib.images_per_batch(config)
+    batches = config.num_steps * max(config.d_steps, config.g_steps)
+    for key, many, what in (
+        ('batch_size', fakes, f'with packing={config.packing} images'),
+        ('num_steps', batches, f'with d_steps={config.d_steps} and g_steps='
+         f'{config.g_steps} batches'),
+    ):
+        if many > options.INT32:
+            raise errors.ConfigError(
+                f'{key}={config[key]} {what} are {many:,}, more than a 32-bit '
+                'number counts'
+            )
+    if 0 < config.history.size < fakes:
+        raise errors.ConfigError(
+            f'history.size={config.history.size} is under the {fakes} '
+            'fakes of an update; take as many or more'
+        )
+    height, width = config_lib.image_size(config) or (1, 1)
+    size, memory = fakes * height * width, parallel.machine_memory()
+    if size > memory:  # already as bytes of one channel
+        raise errors.ConfigError(
+            f'batch_size={config.batch_size} (packing={config.packing}) of '
+            f'{height}x{width} pixels takes {size / 2**30:,.0f} GiB, and there '
+            f'are {memory / 2**30:,.1f}'
+        )
 
 
 def _check_game(config, points):
     """Refuse parts that do not go together, with the reason."""
     loss = losses.LOSSES[config.loss.name]
-    if config_lib.treats_labels(config) and not loss.takes_targets:
-        takes = sorted(n for n, l in losses.LOSSES.items() if l.takes_targets)
-        raise errors.ConfigError(
-            f'labels.* has no meaning for loss.name={config.loss.name!r}, '
-            f'which has no targets; {takes} have'
-        )
     pair = networks.NETWORKS[config_lib.discriminator_name(config)]
     if loss.energies != pair.energies:
         fits = sorted(
@@ -364,68 +405,41 @@ def _check_game(config, points):
             f'discriminator, one of {fits}, and '
             f'discriminator.name={config.discriminator.name!r} is none'
         )
-    _check_options(config)
     _check_baseline(config, points)
-    _check_schedule(config)
+    _check_rates(config)
     _check_sights(config, points)
     _check_condition(config)
-    _check_networks(config)
-    for player in ('g_optimizer', 'd_optimizer'):
-        options = config[player]
-        if options.schedule != 'constant' and not options.schedule_steps:
-            raise errors.ConfigError(
-                f'{player}.schedule={options.schedule!r} needs '
-                f'{player}.schedule_steps, the step at which it reaches 0'
-            )
     for name in config_lib.active_regularizers(config):
-        if name.startswith('consistency') and points:
+        _check_penalty(config, name, points)
+
+
+def _check_penalty(config, name, points):
+    """Refuse a penalty beside data or layers that spoil it."""
+    regularizer = regularizers.REGULARIZERS[name]
+    if regularizer.images and points:
+        raise errors.ConfigError(
+            f'regularizers.{name} changes images, and '
+            f'{config_lib.source(config)!r} has points'
+        )
+    if not regularizer.input_gradient:
+        return
+    if config.discriminator.norm == 'batch':
+        raise errors.ConfigError(
+            f'regularizers.{name} takes the gradient at single images, '
+            "which discriminator.norm='batch' mixes; choose 'none', "
+            "'layer', 'instance' or 'group'"
+        )
+    for key in ('minibatch_features', 'minibatch_stddev'):
+        if config.discriminator[key]:
             raise errors.ConfigError(
-                f'regularizers.{name} shifts images, and '
-                f'{config_lib.source(config)!r} has points'
+                f'regularizers.{name} takes the gradient at single '
+                f'images, which discriminator.{key} mixes'
             )
-        if (regularizers.REGULARIZERS[name].input_gradient
-                and config.discriminator.norm == 'batch'):
-            raise errors.ConfigError(
-                f'regularizers.{name} takes the gradient at single images, '
-                "which discriminator.norm='batch' mixes; choose 'none', "
-                "'layer', 'instance' or 'group'"
-            )
-
-
-def _check_options(config):
-    """Refuse an option that the thing of this name does not have."""
-    options = {
-        'loss': {name: loss.options for name, loss in losses.LOSSES.items()},
-        'data': mixtures.OPTIONS,
-        'baseline': reconstruction.OPTIONS,
-    }
-    defaults = config_lib.default_config()
-    for group, by_name in options.items():
-        name = config[group].name
-        for key in sorted(set().union(*by_name.values())):
-            has = sorted(n for n, keys in by_name.items() if key in keys)
-            if config[group][key] != defaults[group][key] and name not in has:
-                raise errors.ConfigError(
-                    f'{group}.{key}={config[group][key]} is an option of '
-                    f'{group}.name={" or ".join(map(repr, has))}, not of '
-                    f'{name!r}'
-                )
-
-
-# What a baseline has no use for: there is no judge, and one update a step.
-OF_A_GAME = (
-    'augment.', 'clip_weights', 'd_steps', 'discriminator.condition', 'g_steps',
-    'generator.condition', 'history.size', 'instance_noise.std', 'labels.',
-    'loss.', 'packing', 'regularizers.', 'schedule.name', 'share_fakes',
-    'together',
-)
 
 
 def _check_baseline(config, points):
-    """Refuse what belongs to a game beside a baseline, and the reverse."""
+    """Refuse what a baseline cannot be trained on."""
     baseline = config.baseline
-    defaults = config_lib.flatten(config_lib.default_config())
-    values = config_lib.flatten(config)
     if not baseline.name:
         if config.latent == 'fitted':
             raise errors.ConfigError(
@@ -433,26 +447,11 @@ def _check_baseline(config, points):
                 "baseline.name='' is a GAN"
             )
         return
-    for key, value in values.items():
-        if key.startswith(OF_A_GAME) and value != defaults[key]:
-            raise errors.ConfigError(
-                f'{key}={value} belongs to a game, and baseline.name='
-                f'{baseline.name!r} has none; {defaults[key]!r} leaves it out'
-            )
-    latents_of = ['gaussian']
-    if baseline.name != 'given':
-        latents_of.append('fitted')
+    latents_of = reconstruction.LATENTS[baseline.name]
     if config.latent not in latents_of:
         raise errors.ConfigError(
             f'latent={config.latent!r} has no meaning with baseline.name='
-            f'{baseline.name!r}; {latents_of} have'
-        )
-    if (baseline.delta != defaults['baseline.delta']
-            and baseline.reconstruction != 'huber'):
-        raise errors.ConfigError(
-            f'baseline.delta={baseline.delta} is an option of '
-            "baseline.reconstruction='huber', not of "
-            f'{baseline.reconstruction!r}'
+            f'{baseline.name!r}; {list(latents_of)} have'
         )
     if baseline.name == 'glo' and (
             config_lib.has_mixture(config) or config.data.feed == 'streaming'):
@@ -480,6 +479,28 @@ def _check_baseline(config, points):
         )
 
 
+def _check_rates(config):
+    """Refuse a schedule that lacks the numbers that it goes by."""
+    for player in ('g_optimizer', 'd_optimizer'):
+        chosen = config[player]
+        if chosen.schedule != 'constant' and not chosen.schedule_steps:
+            raise errors.ConfigError(
+                f'{player}.schedule={chosen.schedule!r} needs '
+                f'{player}.schedule_steps, the step at which it reaches 0'
+            )
+    schedule = config.schedule
+    if schedule.name == 'wgan' and schedule.burst_steps % config.d_steps:
+        raise errors.ConfigError(
+            f'schedule.burst_steps={schedule.burst_steps} is not a multiple of '
+            f'd_steps={config.d_steps}'
+        )
+    if config.on_collapse == 'restart' and not config.max_restarts:
+        raise errors.ConfigError(
+            "on_collapse='restart' with max_restarts=0 never does; 'stop' does "
+            'not begin anew'
+        )
+
+
 def _check_sights(config, points):
     """Refuse what D cannot be shown."""
     augmentations = config_lib.active_augmentations(config)
@@ -489,68 +510,15 @@ def _check_sights(config, points):
             f'{config_lib.source(config)!r} has points'
         )
     if config.augment.adaptive and not augmentations:
+        every = [f'augment.{name}' for name in sorted(augment.AUGMENTATIONS)]
         raise errors.ConfigError(
-            'augment.adaptive=True has nothing to adapt; set one of '
-            f'{[f"augment.{name}" for name in sorted(augment.AUGMENTATIONS)]}'
+            f'augment.adaptive=True has nothing to adapt; set one of {every}'
         )
     if config.augment.adaptive and losses.LOSSES[config.loss.name].energies:
         raise errors.ConfigError(
             'augment.adaptive=True follows the sign of D, and '
             f'loss.name={config.loss.name!r} has energies, never below 0'
         )
-    fakes = config_lib.images_per_batch(config)
-    if config.history.size:
-        if config.history.size < fakes:
-            raise errors.ConfigError(
-                f'history.size={config.history.size} is under the {fakes} '
-                'fakes of an update; take as many or more'
-            )
-        if config.num_microbatches > 1:
-            raise errors.ConfigError(
-                'history.size is for whole batches; num_microbatches='
-                f'{config.num_microbatches} is not 1'
-            )
-
-
-def _check_networks(config):
-    """Refuse what a network does not have, and penalties on mixed samples."""
-    defaults = config_lib.default_config()
-    for player in ('generator', 'discriminator'):
-        name = config[player].name
-        if player == 'discriminator':
-            name = config_lib.discriminator_name(config)
-        module = getattr(networks.NETWORKS[name], player)
-        if player == 'discriminator' and config.baseline.name:
-            module = config_lib.encoder(config) or module
-        for key, value in config[player].items():
-            everywhere = key in ('name', 'width', 'depth', 'kernel_size')
-            if (key not in module.__dataclass_fields__ and not everywhere
-                    and value != defaults[player][key]):
-                raise errors.ConfigError(
-                    f'{player}.{key}={value!r} is not for '
-                    f'{player}.name={name!r}, which has none'
-                )
-        _check_maxout(config, player)
-    for key in ('minibatch_features', 'minibatch_stddev'):
-        for name in config_lib.active_regularizers(config):
-            if (config.discriminator[key]
-                    and regularizers.REGULARIZERS[name].input_gradient):
-                raise errors.ConfigError(
-                    f'regularizers.{name} takes the gradient at single '
-                    f'images, which discriminator.{key} mixes'
-                )
-
-
-def _check_maxout(config, player):
-    """Refuse a slope beside the maximum that takes its place."""
-    default = config_lib.default_config()[player]
-    options = config[player]
-    for key in ('leak', 'prelu'):
-        if options.maxout and options[key] != default[key]:
-            raise errors.ConfigError(
-                f'{player}.{key}={options[key]} is a slope, and with '
-                f'{player}.maxout={options.maxout} a maximum is in its place'
-            )
 
 
 def _check_condition(config):
@@ -578,55 +546,4 @@ def _check_condition(config):
             "discriminator.condition='auxiliary' learns the classes by "
             'regularizers.d_classification.weight and g_classification.weight;'
             ' set both, 1 in the paper'
-        )
-    if config_lib.is_conditional(config):
-        values = config_lib.flatten(config)
-        for key, off in (('packing', 1), ('history.size', 0)):
-            if values[key] != off:
-                raise errors.ConfigError(
-                    f'{key}={values[key]} has no classes: with a condition it '
-                    f'must be {off}'
-                )
-
-
-def _check_shared(config):
-    """Refuse fakes for both players where one of them needs others."""
-    values = config_lib.flatten(config)
-    for key, asked in (
-        ('d_steps', 1), ('g_steps', 1), ('num_microbatches', 1),
-        ('generator.dropout', 0),
-    ):
-        if values[key] != asked:
-            raise errors.ConfigError(
-                'share_fakes=True is for one batch of fakes in a step; with it '
-                f'{key}={values[key]} must be {asked}'
-            )
-    if config.schedule.name == 'adaptive':
-        raise errors.ConfigError(
-            'share_fakes=True is for steps in which both players move, and '
-            "with schedule.name='adaptive' either may not"
-        )
-
-
-def _check_schedule(config):
-    """Refuse a schedule that the other keys contradict."""
-    schedule = config.schedule
-    if schedule.name == 'unrolled' and config.num_microbatches > 1:
-        raise errors.ConfigError(
-            "schedule.name='unrolled' differentiates through D's updates on "
-            f'whole batches; num_microbatches={config.num_microbatches} is not '
-            '1'
-        )
-    if schedule.name == 'unrolled' and config.d_optimizer.clip_norm:
-        raise errors.ConfigError(
-            "schedule.name='unrolled' differentiates through D's optimizer, "
-            'and the norm that d_optimizer.clip_norm divides by has no '
-            'gradient at 0; set it to 0'
-        )
-    if config.share_fakes:
-        _check_shared(config)
-    if schedule.name == 'wgan' and schedule.burst_steps % config.d_steps:
-        raise errors.ConfigError(
-            f'schedule.burst_steps={schedule.burst_steps} is not a multiple of '
-            f'd_steps={config.d_steps}'
         )

@@ -60,6 +60,7 @@ def _parse(argv):
     _be_quiet()
     try:
         with _help_exits_with_0(argv):
+            _refuse_twice(argv)
             return flags.FLAGS(argv)
     except errors.UserError as error:
         sys.exit(_fail(error, error.exit_code))
@@ -84,6 +85,16 @@ def _help_exits_with_0(argv):
         sys.exit(0)
 
 
+def _refuse_twice(argv):
+    """Refuse a key of a config that is set twice, as the last would count."""
+    seen = set()
+    for word in flags.FLAGS.read_flags_from_files(argv, force_gnu=False):
+        match = re.match(r'--?(?:no)?((?:config|data)\.[\w.]+)(?:=|$)', word)
+        if match and match[1] in seen:
+            raise errors.ConfigError(f'--{match[1]} is given twice')
+        seen.update([match[1]] if match else [])
+
+
 @contextlib.contextmanager
 def mistakes_told():
     """Exit as `run` does where a flag is parsed when it is defined.
@@ -94,6 +105,52 @@ def mistakes_told():
         yield
     except Exception as error:
         sys.exit(_fail(error, errors.ConfigError.exit_code))
+
+
+def config_of(argv, example='dcgan'):
+    """Return the validated config of --config and what follows it.
+
+    What the recipe sets and a choice on the command line leaves without a use
+    has its default, which is told; what is typed there is refused instead.
+
+    Args:
+        argv: what is left of the command line; surplus words are refused.
+        example: recipe that is named where none is.
+
+    Raises:
+        errors.ConfigError: one line that says what to mend.
+    """
+    from ml_collections import config_flags
+
+    from gan_jax import checks
+
+    flag = flags.FLAGS['config']
+    config = flag.value
+    if config is None and flag.present:
+        raise errors.ConfigError(
+            f'{flag.serialize()} has a get_config that returns nothing'
+        )
+    if config is None:
+        raise errors.ConfigError(
+            f'name a recipe, such as --config=configs/{example}.py'
+        )
+    if len(argv) > 1:
+        raise errors.ConfigError(
+            f'unexpected argument {argv[1]!r}; overrides look like '
+            '--config.d_steps=5'
+        )
+    try:
+        left_out = checks.leave_out(
+            config, config_flags.get_override_values(flag)
+        )
+        checks.validate(config)
+    except OSError as error:
+        raise errors.ConfigError(
+            f'{flag.serialize()} is not a readable file'
+        ) from error
+    for line in left_out:
+        print(f'warning: {line}')
+    return config
 
 
 def request(argv, data):

@@ -17,21 +17,15 @@ MEMORY = 8  # windows that are remembered
 CURVES = {'d/loss', 'g/grad_norm'}  # whose extremes are remembered
 CHUNK = 2  # windows in which the size of an oscillation is measured
 
-# What D's outputs mean, for each loss; '' is a baseline, which has no game.
-KINDS = {
-    '': 'none',
-    'boundary_equilibrium': 'balance',
-    'energy_based': 'energy',
-    'hinge': 'margin',
-    'least_squares': 'square',
-    'minimax': 'probability',
-    'non_saturating': 'probability',
-    'relativistic': 'relative',
-    'relativistic_average': 'relative',
-    'wasserstein': 'critic',
-}
-ALL = frozenset(KINDS.values())
-GAMES = ALL - {'none'}
+# What D's outputs may mean under a loss, which declares it; 'none' is of no
+# game, and 'undeclared' of a loss that leaves it open.
+KINDS = (
+    'balance', 'critic', 'energy', 'margin', 'none', 'probability', 'relative',
+    'square', 'undeclared',
+)
+ALL = frozenset(KINDS)
+PLAYERS = ALL - {'none'}  # there are two, whatever D's outputs mean
+GAMES = PLAYERS - {'undeclared'}
 BOUNDED = frozenset({'margin', 'probability', 'relative', 'square'})
 
 # Each is a key, config.diagnosis.<name>.
@@ -515,7 +509,7 @@ RULES = {
         'training on may not mend more. It is no proof that they are good.',
     ),
     'gradient_vanishes': Rule(
-        gradient_vanishes, GAMES, ('vanishing_norm', 'vanishing_share'),
+        gradient_vanishes, PLAYERS, ('vanishing_norm', 'vanishing_share'),
         "G's gradient vanishes",
         'Take the non-saturating or the Wasserstein loss, hold D back, or add '
         'instance noise so that real and fake overlap.',
@@ -558,18 +552,18 @@ RULES = {
         '(generator.output).',
     ),
     'sizes_differ': Rule(
-        sizes_differ, GAMES, ('size_ratio',),
+        sizes_differ, PLAYERS, ('size_ratio',),
         'G and D are of very different size',
         'Bring the widths closer, unless one of them is meant to be small.',
     ),
     'sparse_gradients': Rule(
-        sparse_gradients, GAMES, ('dead_share', 'layer_share'),
+        sparse_gradients, PLAYERS, ('dead_share', 'layer_share'),
         'gradients are sparse',
         'Use LeakyReLU (leak=0.2) and strides in place of ReLU and pooling, a '
         'norm in each layer, and a lower learning rate.',
     ),
     'weights_clipped': Rule(
-        weights_clipped, GAMES, ('clipped_share',),
+        weights_clipped, PLAYERS, ('clipped_share',),
         "most of D's weights sit at the clip value",
         'Take a larger clip_weights, or the gradient penalty in its place: a '
         'critic of such weights is all too simple.',

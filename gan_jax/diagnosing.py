@@ -5,17 +5,8 @@ import math
 from gan_jax import config as config_lib
 from gan_jax import diagnose
 from gan_jax import evaluating
+from gan_jax import losses
 from gan_jax import probes
-
-LOG2 = math.log(2)
-# (D's loss, G's loss) where all logits are 0.
-EQUILIBRIA = {
-    'hinge': (2.0, 0.0),
-    'minimax': (2 * LOG2, -LOG2),
-    'non_saturating': (2 * LOG2, LOG2),
-    'relativistic': (LOG2, LOG2),
-    'relativistic_average': (2 * LOG2, 2 * LOG2),
-}
 
 
 class Diagnosis:
@@ -74,35 +65,26 @@ def collapse(config, findings):
 def game_of(config, algorithm, state):
     """Say what the rules have to know of a run, a `diagnose.Game`."""
     monitors = algorithm.monitors
-    kind = diagnose.KINDS['' if monitors is None else config.loss.name]
-    middle, reach = 0.0, 1.0
-    if kind == 'square':
-        a, b = config.loss.a, config.loss.b
-        middle, reach = (a + b) / 2, (b - a) / 2 or 1.0
-    treated = config_lib.treats_labels(config)
+    kind, saturates, balance = 'none', False, losses.Balance()
+    if monitors is not None:
+        loss = losses.LOSSES[config.loss.name]
+        kind, saturates = loss.kind, loss.saturates
+        balance = losses.balance(config.loss.name, config.loss)
     g_size, d_size = (0, 0) if monitors is None else monitors.sizes(state)
-    balanced = _equilibrium(config, kind, middle)
+    treated = config_lib.treats_labels(config)
+    equilibrium, unit = balance.equilibrium, balance.unit
+    if unit is None:
+        unit = equilibrium[0] if equilibrium else diagnose.Game().unit
     return diagnose.Game(
         kind=kind,
-        equilibrium=None if treated else balanced,
+        equilibrium=None if treated else equilibrium,
         floor=_least(config) if treated and kind == 'probability' else 0.0,
-        unit=balanced[0] if balanced else config.loss.margin,
-        middle=middle, reach=reach,
-        saturates=kind != 'none' and config.loss.name == 'minimax',
+        unit=unit, middle=balance.middle, reach=balance.reach,
+        saturates=saturates,
         clipped=config.clip_weights > 0,
         bounded=not config_lib.has_points(config),
         g_size=g_size, d_size=d_size,
     )
-
-
-def _equilibrium(config, kind, middle):
-    """Give (D's loss, G's loss) where D says neither of all; or None."""
-    if kind == 'square':
-        a, b, c = (config.loss[name] for name in 'abc')
-        return (
-            ((middle - a)**2 + (middle - b)**2) / 2, (middle - c)**2 / 2
-        )
-    return EQUILIBRIA.get(config.loss.name)
 
 
 def _least(config):

@@ -1,15 +1,18 @@
 """Adversarial losses: pure functions over raw logits, real before fake.
 
 Every loss is a pair, one function for each player, and both are minimised.
-This module knows nothing of networks, configs or devices.
+This module knows nothing of networks, configs or devices. What the others have
+to know of a loss it declares itself, in `LOSSES`.
 """
 
+import math
 from typing import Callable, NamedTuple, Optional, Tuple
 
 import jax
 import jax.numpy as jnp
 
 from gan_jax import labels
+from gan_jax import options as options_lib
 
 
 class Memory(NamedTuple):
@@ -26,28 +29,54 @@ class Memory(NamedTuple):
     update: Callable
 
 
+class Balance(NamedTuple):
+    """D's outputs and both losses where D says neither real nor fake.
+
+    Attributes:
+        equilibrium: (D's loss, G's loss) there, as where real and fake cannot
+            be told apart; None where the losses have no such value.
+        unit: D's loss there, if not `equilibrium`'s.
+        middle: D's output there.
+        reach: distance from there of an output that says real.
+    """
+
+    equilibrium: Optional[Tuple[float, float]] = None
+    unit: Optional[float] = None
+    middle: float = 0.0
+    reach: float = 1.0
+
+
 class Loss(NamedTuple):
-    """The two sides of one game.
+    """The two sides of one game, and what others have to know of it.
 
     Attributes:
         discriminator: (real_logits [B], fake_logits [B]) -> float32 scalar.
         generator: (real_logits [B], fake_logits [B]) -> float32 scalar. Losses
             that look at fakes alone drop `real_logits`; under jit the pass of
             the real images through the discriminator then vanishes.
-        options: names of the keyword arguments, scalars that a config sets,
-            which both sides and the memory's update take.
+        options: `options.Option`s, one for each keyword argument that both
+            sides and the memory's update take: `loss.<name>` of a config.
         takes_targets: whether `discriminator` takes `targets`.
         energies: whether D's outputs are reconstruction errors, >= 0 and low
             on real images, so that D has to be an autoencoder.
         memory: what it remembers, passed to both sides as `memory`; or None.
+        kind: what D's outputs mean, one of `diagnose.KINDS`; rules that ask
+            for it are silent where it is undeclared.
+        balance: function of the options to a `Balance`.
+        saturates: whether G's loss is flat where D is sure of fakes.
+        title: name in words; '' is the name itself.
     """
 
     discriminator: Callable[..., jax.Array]
     generator: Callable[..., jax.Array]
-    options: Tuple[str, ...] = ()
+    options: Tuple[options_lib.Option, ...] = ()
     takes_targets: bool = False
     energies: bool = False
     memory: Optional[Memory] = None
+    kind: str = 'undeclared'
+    balance: Callable[..., Balance] = lambda **options: Balance()
+    saturates: bool = False
+    title: str = ''
 
 
 def _mean(values):
@@ -453,40 +482,103 @@ def boundary_equilibrium_update(memory, real, fake, *, gamma=0.5, k_rate=1e-3):
     return {'k': k}, {'d/k': k, 'd/convergence': real + jnp.abs(balance)}
 
 
+def balance(name, values):
+    """Return the `Balance` of a loss.
+
+    Args:
+        name: of `LOSSES`.
+        values: {option: number}; others are passed over.
+    """
+    loss = LOSSES[name]
+    return loss.balance(**{o.name: values[o.name] for o in loss.options})
+
+
+def _least_squares_balance(a, b, c):
+    middle = (a + b) / 2
+    return Balance(
+        (((middle - a)**2 + (middle - b)**2) / 2, (middle - c)**2 / 2),
+        middle=middle, reach=(b - a) / 2 or 1.0,
+    )
+
+
+_LN2 = math.log(2)
+_Option = options_lib.Option
 LOSSES = {
     'boundary_equilibrium': Loss(
         boundary_equilibrium_discriminator,
         boundary_equilibrium_generator,
-        options=('gamma', 'k_rate'),
+        options=(
+            _Option('gamma', 0.5, 'diversity ratio', options_lib.SHARE),
+            _Option('k_rate', 1e-3, 'step size of k', options_lib.POSITIVE),
+        ),
         energies=True,
         memory=Memory(
             lambda: {'k': jnp.float32(0)}, boundary_equilibrium_update
         ),
+        kind='balance',
     ),
     'energy_based': Loss(
         energy_based_discriminator,
         energy_based_generator,
-        options=('margin',),
+        options=(_Option(
+            'margin', 10.0, 'energy that fakes need not exceed',
+            options_lib.POSITIVE,
+        ),),
         energies=True,
+        kind='energy',
+        balance=lambda margin: Balance(unit=margin),
     ),
-    'hinge': Loss(hinge_discriminator, hinge_generator),
+    'hinge': Loss(
+        hinge_discriminator, hinge_generator,
+        kind='margin',
+        balance=lambda: Balance((2.0, 0.0)),
+        title='Hinge',
+    ),
     'least_squares': Loss(
         least_squares_discriminator,
         least_squares_generator,
-        options=('a', 'b', 'c'),
+        options=(
+            _Option('a', 0.0, "fakes, for D; -1 for Pearson's coding",
+                    options_lib.FINITE),
+            _Option('b', 1.0, 'reals, for D', options_lib.FINITE),
+            _Option('c', 1.0, "fakes, for G; 0 for Pearson's coding",
+                    options_lib.FINITE),
+        ),
         takes_targets=True,
+        kind='square',
+        balance=_least_squares_balance,
+        title='Least squares (LSGAN)',
     ),
     'minimax': Loss(
-        cross_entropy_discriminator, minimax_generator, takes_targets=True
+        cross_entropy_discriminator, minimax_generator, takes_targets=True,
+        kind='probability',
+        balance=lambda: Balance((2 * _LN2, -_LN2)),
+        saturates=True,
+        title='Minimax (the first)',
     ),
     'non_saturating': Loss(
         cross_entropy_discriminator,
         non_saturating_generator,
         takes_targets=True,
+        kind='probability',
+        balance=lambda: Balance((2 * _LN2, _LN2)),
+        title='Non-saturating (usual)',
     ),
-    'relativistic': Loss(relativistic_discriminator, relativistic_generator),
+    'relativistic': Loss(
+        relativistic_discriminator, relativistic_generator,
+        kind='relative',
+        balance=lambda: Balance((_LN2, _LN2)),
+        title='Relativistic',
+    ),
     'relativistic_average': Loss(
-        relativistic_average_discriminator, relativistic_average_generator
+        relativistic_average_discriminator, relativistic_average_generator,
+        kind='relative',
+        balance=lambda: Balance((2 * _LN2, 2 * _LN2)),
+        title='Relativistic average',
     ),
-    'wasserstein': Loss(wasserstein_discriminator, wasserstein_generator),
+    'wasserstein': Loss(
+        wasserstein_discriminator, wasserstein_generator,
+        kind='critic',
+        title='Wasserstein (WGAN)',
+    ),
 }

@@ -12,7 +12,7 @@ from ml_collections import config_flags
 from gan_jax import command
 
 with command.mistakes_told():  # of a --flagfile
-    CONFIG = config_flags.DEFINE_config_file(
+    config_flags.DEFINE_config_file(
         'config', None,
         'Recipe: a file of configs/, with :argument if it has one.',
     )
@@ -34,42 +34,23 @@ MULTIHOST = flags.DEFINE_bool(
 
 def main(argv):
     """Train what --config says, in --workdir."""
-    from gan_jax import checks
+    config = command.config_of(argv)
+
     from gan_jax import config as config_lib
-    from gan_jax import errors
     from gan_jax import sweeping
     from gan_jax import train
     from gan_jax.runtime import parallel
 
-    if CONFIG.value is None and flags.FLAGS['config'].present:
-        raise errors.ConfigError(
-            f'{flags.FLAGS["config"].serialize()} has a get_config that '
-            'returns nothing'
-        )
-    if CONFIG.value is None:
-        raise errors.ConfigError(
-            'name a recipe, such as --config=configs/dcgan.py'
-        )
-    if len(argv) > 1:
-        raise errors.ConfigError(
-            f'unexpected argument {argv[1]!r}; overrides look like '
-            '--config.d_steps=5'
-        )
-    try:
-        checks.validate(CONFIG.value)
-    except OSError as error:
-        path = flags.FLAGS['config'].serialize()
-        raise errors.ConfigError(f'{path} is not a readable file') from error
     recipe = config_flags.get_config_filename(flags.FLAGS['config'])
     overrides = config_flags.get_override_values(flags.FLAGS['config'])
     workdir = WORKDIR.value or f'runs/{config_lib.run_name(recipe, overrides)}'
     if MULTIHOST.value:
         parallel.initialize_hosts()
-    if CONFIG.value.population > 1:
-        told = sweeping.train(CONFIG.value, workdir, restart=RESTART.value)
-        return sweeping.show(CONFIG.value, workdir, told)
+    if config.population > 1:
+        told = sweeping.train(config, workdir, restart=RESTART.value)
+        return sweeping.show(config, workdir, told)
     train.train(
-        CONFIG.value, workdir, restart=RESTART.value,
+        config, workdir, restart=RESTART.value,
         override_config=OVERRIDE_CONFIG.value,
     )
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gan_jax import options
 
 MOST = 10_000  # modes of a manifold, and coordinates
 
@@ -261,4 +262,17 @@ MIXTURES = {
 }
 
 # What a source must be told; those that are not here take nothing.
-OPTIONS = {'manifold': ('modes', 'dimension', 'ambient', 'std')}
+OPTIONS = {'manifold': (
+    options.Option('modes', 10, 'number of modes', options.count(most=MOST)),
+    options.Option(
+        'dimension', 2, 'of the plane that the modes lie in',
+        options.count(most=MOST),
+    ),
+    options.Option(
+        'ambient', 16, 'coordinates of a point',
+        options.count(least=2, most=MOST),
+    ),
+    options.Option(
+        'std', 0.05, 'deviation of a mode along its plane', options.POSITIVE,
+    ),
+)}

@@ -81,7 +81,9 @@ class Population:
             self._forms = build.form((self.mixture.ambient,))
         else:
             self._forms = build.forms({build.REAL: dataset})
-        self.algorithm = build.algorithm(config, self._forms)
+        self.algorithm = build.algorithm(
+            config, self._forms, parallel.memory() / len(self.seeds)
+        )
         self._hyperparams, axis = hyperparams, 0
         if hyperparams is None:
             self._hyperparams, axis = build.hyperparams(config), None

@@ -14,8 +14,10 @@ from gan_jax import build
 from gan_jax import diagnose
 from gan_jax import diagnosing
 from gan_jax import errors
+from gan_jax import losses
 from gan_jax import probes
 from gan_jax import sampling
+from gan_jax.runtime import parallel
 
 MOST = 64  # samples in a batch
 TINY = 16  # of the set that is overfitted
@@ -64,7 +66,7 @@ class Bench:
         """
         self.config, self.dataset = config, dataset
         forms = build.forms({build.REAL: dataset})
-        made = build.algorithm(config, forms)
+        made = build.algorithm(config, forms, parallel.memory())
         if made.monitors is None:
             raise errors.ConfigError(
                 f'a run {made.moves} has no game whose players could be tried'
@@ -127,7 +129,7 @@ def run(config, dataset, steps):
         errors.ConfigError: for an algorithm without a game.
     """
     bench = Bench(config, dataset)
-    kind = diagnose.KINDS[config.loss.name]
+    kind = losses.LOSSES[config.loss.name].kind
     after, *seen = bench.train('d', bench.state, steps)
     alone = _d_alone(bench, kind, after, *seen)
     overfit = _one_batch(bench, kind, steps)

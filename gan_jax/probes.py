@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from gan_jax import build
+from gan_jax import losses
 from gan_jax import sampling
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.data import on_demand
@@ -280,9 +281,10 @@ class Probe:
                 else _some(dataset, BATCH * self._config.packing, told)
                 for dataset in (self._dataset, self._held_out)
             ]
+        kind = losses.LOSSES[self._config.loss.name].kind
         seen = algorithm.monitors.look(
             state, labels, *self._shown,
-            slope=self._config.loss.name == 'wasserstein',
+            slope=kind == 'critic',
         )
         sign = algorithm.monitors.sign  # energies are low where real
         real, fake = sign * seen['real'], sign * seen['fake']

@@ -28,13 +28,14 @@ def load(path, argument=''):
     return module.get_config(*([argument] if argument else []))
 
 
-def on_images(recipe, argument):
+def on_images(recipe, argument, players=('generator', 'discriminator')):
     """Start a recipe on a set of images, with networks of a fitting width.
 
     Args:
         recipe: name of its file in configs/, without the ending.
         argument: one of `IMAGES`; 'digits' needs no download, and 'images'
             are those of data.path, at 64x64.
+        players: those that have a network.
 
     Returns:
         ConfigDict of `config.default_config` with data, widths, length and
@@ -47,7 +48,8 @@ def on_images(recipe, argument):
     config = config_lib.default_config()
     config.data.name = argument
     if argument == 'digits':
-        config.generator.width, config.discriminator.width = 24, 16
+        for player in players:
+            config[player].width = 24 if player == 'generator' else 16
         config.num_steps = 2000
         config.sample_every = config.checkpoint_every = 500
         config.log_every = 100

@@ -6,6 +6,8 @@ GAN minimise them: autoencoder, variational autoencoder, optimised codes.
 
 import jax.numpy as jnp
 
+from gan_jax import options
+
 
 def l1(images, reconstructions):
     """Measure mean |x - y| over all axes of each sample.
@@ -64,5 +66,7 @@ def _per_sample(values):
     return values.reshape(len(values), -1).mean(1)
 
 
-# `huber` alone takes `delta`.
 RECONSTRUCTIONS = {'huber': huber, 'l1': l1, 'l2': l2}
+OPTIONS = {'huber': (options.Option(
+    'delta', 0.1, 'error above which it is linear', options.POSITIVE,
+),)}

@@ -88,6 +88,10 @@ class Regularizer(NamedTuple):
         input_gradient: whether it takes the gradient of D with respect to
             single images, which BatchNorm in D would mix.
         classes: whether it needs D's class logits.
+        images: whether it changes images as such, which points are not.
+        title: name in words; '' is the name itself.
+        words: what it does, in words; '' is the first line of `penalty`.
+        begin: weight to begin with on points of the plane.
     """
 
     player: str
@@ -97,6 +101,10 @@ class Regularizer(NamedTuple):
     notes: bool = False
     input_gradient: bool = False
     classes: bool = False
+    images: bool = False
+    title: str = ''
+    words: str = ''
+    begin: float = 1.0
 
 
 def _squared_norms(values):
@@ -584,42 +592,96 @@ def _history_update(memory, params, metrics):
 
 
 REGULARIZERS = {
-    'consistency': Regularizer('discriminator', consistency),
-    'consistency_fake': Regularizer('discriminator', consistency_fake),
+    'consistency': Regularizer('discriminator', consistency, images=True),
+    'consistency_fake': Regularizer(
+        'discriminator', consistency_fake, images=True
+    ),
     'd_classification': Regularizer(
         'discriminator', d_classification, classes=True
     ),
     'd_historical_averaging': Regularizer(
-        'discriminator', historical_averaging, _history_init, _history_update
+        'discriminator', historical_averaging,
+        _history_init, _history_update,
+        title='Historical averaging of D', begin=0.1,
+        words="Pulls D's weights to their past mean.",
     ),
-    'd_orthogonal': Regularizer('discriminator', orthogonal),
-    'dragan': Regularizer('discriminator', dragan, input_gradient=True),
-    'drift': Regularizer('discriminator', drift),
-    'feature_matching': Regularizer('generator', feature_matching),
+    'd_orthogonal': Regularizer(
+        'discriminator', orthogonal,
+        title='Orthogonal D', begin=0.001,
+        words="Keeps the columns of D's weights at right angles.",
+    ),
+    'dragan': Regularizer(
+        'discriminator', dragan, input_gradient=True,
+        title='DRAGAN', begin=10.0,
+        words="Holds D's slope near 1 around the real points.",
+    ),
+    'drift': Regularizer(
+        'discriminator', drift,
+        title='Drift', begin=0.001,
+        words="Keeps D's outputs on real points small.",
+    ),
+    'feature_matching': Regularizer(
+        'generator', feature_matching,
+        title='Feature matching', begin=1.0,
+        words="G matches the means of D's last hidden layer.",
+    ),
     'g_classification': Regularizer(
         'generator', g_classification, classes=True
     ),
     'g_historical_averaging': Regularizer(
-        'generator', historical_averaging, _history_init, _history_update
+        'generator', historical_averaging,
+        _history_init, _history_update,
+        title='Historical averaging of G', begin=0.1,
+        words="Pulls G's weights to their past mean.",
     ),
-    'g_orthogonal': Regularizer('generator', orthogonal),
+    'g_orthogonal': Regularizer(
+        'generator', orthogonal,
+        title='Orthogonal G', begin=0.001,
+        words="The same for G's weights.",
+    ),
     'gradient_penalty': Regularizer(
-        'discriminator', gradient_penalty, input_gradient=True
+        'discriminator', gradient_penalty, input_gradient=True,
+        title='Gradient penalty (WGAN-GP)', begin=10.0,
+        words='Holds the slope of D between real and generated points near 1.',
     ),
     'gradient_penalty_one_sided': Regularizer(
-        'discriminator', gradient_penalty_one_sided, input_gradient=True
+        'discriminator', gradient_penalty_one_sided, input_gradient=True,
+        title='One-sided gradient penalty', begin=10.0,
+        words='Holds that slope at 1 or below.',
     ),
     'latent_consistency_discriminator': Regularizer(
-        'discriminator', latent_consistency_discriminator
+        'discriminator', latent_consistency_discriminator,
+        title='Latent consistency of D', begin=1.0,
+        words='D should hardly react to small moves of z.',
     ),
     'latent_consistency_generator': Regularizer(
-        'generator', latent_consistency_generator
+        'generator', latent_consistency_generator,
+        title='Latent consistency of G', begin=0.1,
+        words='G should react to small moves of z.',
     ),
-    'lecam': Regularizer('discriminator', lecam, _lecam_init, _lecam_update),
-    'pulling_away': Regularizer('generator', pulling_away),
-    'r1': Regularizer('discriminator', r1, input_gradient=True),
-    'r2': Regularizer('discriminator', r2, input_gradient=True),
+    'lecam': Regularizer(
+        'discriminator', lecam, _lecam_init, _lecam_update,
+        title='LeCam', begin=0.1,
+        words="Ties D's outputs to their running averages.",
+    ),
+    'pulling_away': Regularizer(
+        'generator', pulling_away,
+        title='Pulling away', begin=0.1,
+        words="G keeps D's features of its points apart.",
+    ),
+    'r1': Regularizer(
+        'discriminator', r1, input_gradient=True,
+        title='R1', begin=0.1,
+        words="Flattens D's surface at the real points.",
+    ),
+    'r2': Regularizer(
+        'discriminator', r2, input_gradient=True,
+        title='R2', begin=0.1,
+        words="Flattens D's surface at the generated points.",
+    ),
     'zero_centered': Regularizer(
-        'discriminator', zero_centered, input_gradient=True
+        'discriminator', zero_centered, input_gradient=True,
+        title='Zero-centred penalty', begin=0.1,
+        words="Flattens D's surface between both.",
     ),
 }

@@ -7,6 +7,8 @@ rate five times faster.
 
 import jax.numpy as jnp
 
+from gan_jax import options
+
 
 def _share(step, num_steps):
     """Give the share of the schedule that is behind, in [0, 1]."""
@@ -63,3 +65,7 @@ def make(name, num_steps, warmup_steps):
 
 
 SCHEDULES = {'constant': constant, 'cosine': cosine, 'linear': linear}
+_FALLING = (options.Option(
+    'schedule_steps', 0, 'steps until the rate has reached 0', options.STEPS,
+),)
+OPTIONS = {'cosine': _FALLING, 'linear': _FALLING}  # of an optimizer's group

@@ -16,7 +16,7 @@ from ml_collections import config_flags
 from gan_jax import command
 
 with command.mistakes_told():  # of a --flagfile
-    CONFIG = config_flags.DEFINE_config_file(
+    config_flags.DEFINE_config_file(
         'config', None,
         'Recipe: a file of configs/, with :argument if it has one.',
     )
@@ -31,19 +31,15 @@ GRID = flags.DEFINE_multi_string(
 
 def main(argv):
     """Train what --config and --grid say, in --workdir."""
-    del argv
-    from gan_jax import errors
+    config = command.config_of(argv, 'mixtures')
+
     from gan_jax import sweeping
 
-    if CONFIG.value is None:
-        raise errors.ConfigError(
-            'name a recipe, such as --config=configs/mixtures.py'
-        )
-    grid = sweeping.parse_grid(GRID.value, CONFIG.value)
+    grid = sweeping.parse_grid(GRID.value, config)
     told = sweeping.train(
-        CONFIG.value, WORKDIR.value, grid, restart=RESTART.value
+        config, WORKDIR.value, grid, restart=RESTART.value
     )
-    sweeping.show(CONFIG.value, WORKDIR.value, told)
+    sweeping.show(config, WORKDIR.value, told)
 
 
 if __name__ == '__main__':

@@ -174,7 +174,7 @@ def _train(config, workdir, images, labels, callback, override, stopper):
     checks.validate(config, parallel.device_count(), points)
     watch_lib.check(config_lib.of_source(config, first), dataset)
     forms = build.forms(datasets)
-    algorithm = build.algorithm(config, forms)
+    algorithm = build.algorithm(config, forms, parallel.memory())
     checkpoints = run_folder.open_checkpoints(
         workdir, config, datasets, override
     )

@@ -27,17 +27,22 @@ from gan_jax.networks import mlp
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
+from gan_jax.algorithms import reconstruction
 
 SHAPE = (2, 2, 1)  # of the images of `batch`
 
 
 def tiny(config):
     """Shrink a config so that its nets compile and run in seconds."""
-    for player in (config.generator, config.discriminator):
-        player.width = 4
-        player.depth = 1
+    lacks = reconstruction.WITHOUT.get(config.baseline.name, ())
+    for player in ('generator', 'discriminator'):
+        if f'{player}.' not in lacks:
+            config[player].width = 4
+            if config[player].name == 'mlp':
+                config[player].depth = 1
     config.batch_size = 8
-    config.latent_size = 3
+    if 'latent_size' not in lacks:
+        config.latent_size = 3
     config.num_steps = 4
     config.log_every = 2
     config.sample_every = 2
@@ -51,6 +56,7 @@ def tiny_mlp():
     config = tiny(config_lib.default_config())
     config.generator.name = config.discriminator.name = 'mlp'
     config.generator.norm = config.discriminator.norm = 'none'
+    config.generator.depth = config.discriminator.depth = 1
     return config
 
 

@@ -10,8 +10,8 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
-from gan_jax import losses
 from gan_jax import networks
+from gan_jax import optimizers
 from gan_jax.data import feed
 from gan_jax.data import order
 from gan_jax.data import sources
@@ -66,7 +66,7 @@ def test_rmsprop_has_the_constants_of_wgans_authors():
 
 
 def test_every_optimizer_is_built():
-    for name in checks.OPTIMIZERS:
+    for name in optimizers.OPTIMIZERS:
         assert np.isfinite(directions(name=name)).all()
 
 
@@ -79,7 +79,7 @@ def test_options_of_the_loss_reach_the_hyperparameters():
     config = helpers.tiny_mlp()
     config.loss.name, config.loss.a = 'least_squares', -1.0
     made = build.hyperparams(config)
-    assert set(made.loss_options) == set(losses.LOSSES['least_squares'].options)
+    assert set(made.loss_options) == {'a', 'b', 'c'}
     assert made.loss_options['a'] == -1
 
 
@@ -96,6 +96,7 @@ def test_only_regularizers_with_a_weight_are_built():
 def test_a_loss_of_energies_makes_d_an_autoencoder(name, loss):
     config = helpers.tiny_mlp()
     config.discriminator.name, config.loss.name = name, loss
+    checks.leave_out(config)
     checks.validate(config)
     made = build.algorithm(config, build.form((8, 8, 1))).discriminator
     assert isinstance(
@@ -114,7 +115,7 @@ def test_lazy_regularizers_are_those_with_a_weight_and_a_period():
     assert build.algorithm(config, build.form((8, 8, 1))).lazy == (('r1', 16),)
 
 
-@pytest.mark.parametrize('name', [*checks.OPTIMIZERS])
+@pytest.mark.parametrize('name', [*optimizers.OPTIMIZERS])
 def test_differentiable_optimizers_give_the_same_direction(name):
     options = config_lib.default_config().d_optimizer
     options.name = name

@@ -8,7 +8,6 @@ import pytest
 
 import helpers
 from gan_jax import build
-from gan_jax import diagnose
 from gan_jax import errors
 from gan_jax import losses
 from gan_jax import preflight
@@ -75,7 +74,7 @@ def test_what_is_not_finite_is_red(loss, bad, monkeypatch):
     )
     made = np.linspace(-1, 1, images.size).reshape(images.shape)
     monkeypatch.setattr(preflight.sampling, 'sample', lambda *_, **__: made)
-    kind = diagnose.KINDS[loss]
+    kind = losses.LOSSES[loss].kind
     assert preflight._ranges(bench, None).passed
     made[3, 0, 0, 0] = bad
     assert not any(check.passed for check in (

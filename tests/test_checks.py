@@ -129,7 +129,7 @@ BAD_GAMES = [
     ),
     (
         {'schedule.name': 'unrolled', 'num_microbatches': 2},
-        'num_microbatches=2 is not 1',
+        'whole batches; with it num_microbatches=2 must be 1',
     ),
     (
         {'schedule.name': 'unrolled', 'd_optimizer.clip_norm': 1.0},
@@ -156,7 +156,7 @@ BAD_GAMES = [
     ),
     ({'history.size': 50}, 'under the 64 fakes'),
     ({'history.size': 100, 'packing': 2}, 'under the 128 fakes'),
-    ({'history.size': 64, 'num_microbatches': 2}, 'is not 1'),
+    ({'history.size': 64, 'num_microbatches': 2}, 'must be 1'),
     (
         {'generator.name': 'mlp', 'generator.attention': 8},
         "generator.attention=8 is not for generator.name='mlp'",
@@ -176,12 +176,12 @@ BAD_GAMES = [
     (
         {'generator.name': 'mlp', 'generator.maxout': 5,
          'generator.prelu': True},
-        'generator.prelu=True is a slope, and with generator.maxout=5',
+        'generator.prelu=True has no use: it needs generator.maxout to be off',
     ),
     (
         {'discriminator.name': 'mlp', 'discriminator.maxout': 5,
          'discriminator.leak': 0.0},
-        'discriminator.leak=0.0 is a slope, and with discriminator.maxout=5',
+        'discriminator.leak=0.0 has no use: it needs discriminator.maxout to',
     ),
     (
         {'discriminator.norm': 'none', 'regularizers.r1.weight': 1.0,
@@ -212,7 +212,7 @@ BAD_GAMES = [
     (
         {'generator.condition': 'concat', 'packing': 2,
          'discriminator.condition': 'concat'},
-        'packing=2 has no classes',
+        "generator.condition='concat' asks for classes; with it packing=2 must",
     ),
     (
         {'share_fakes': True, 'd_steps': 2},
@@ -225,7 +225,7 @@ BAD_GAMES = [
     ),
     (
         {'share_fakes': True, 'schedule.name': 'adaptive'},
-        "with schedule.name='adaptive' either may not",
+        "with it schedule.name='adaptive' must be one by which both",
     ),
     ({'schedule.name': 'wgan', 'd_steps': 3}, 'not a multiple of d_steps=3'),
     (
@@ -313,6 +313,6 @@ def test_points_are_not_changed_as_images_are(key):
     config.generator.name = config.discriminator.name = 'mlp'
     config.generator.norm = config.discriminator.norm = 'none'
     for points in (None, True):
-        with pytest.raises(errors.ConfigError, match=f'{key} changes images'):
+        with pytest.raises(errors.ConfigError, match=f'{key}=True changes im'):
             config.data.name = 'digits' if points else 'ring'
             checks.validate(config, points=points)

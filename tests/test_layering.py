@@ -11,8 +11,9 @@ PACKAGE = pathlib.Path(__file__).parent.parent / 'gan_jax'
 # The floor of each module or folder; a folder counts as one room. A module
 # imports from lower floors, or from its own room.
 FLOORS = {
-    'augment': 0, 'diagnose': 0, 'errors': 0, 'keys': 0, 'labels': 0,
-    'masking': 0, 'mixtures': 0, 'reconstructions': 0, 'schedules': 0,
+    'errors': -2, 'options': -1,
+    'augment': 0, 'diagnose': 0, 'keys': 0, 'labels': 0, 'masking': 0,
+    'mixtures': 0, 'optimizers': 0, 'reconstructions': 0, 'schedules': 0,
     'transforms': 0,
     'losses': 0.5, 'metrics': 0.5, 'regularizers': 0.5,
     'networks': 1,

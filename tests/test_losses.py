@@ -1,8 +1,11 @@
 """Losses against closed forms, in value, sign of gradient and stability."""
 
 import functools
+import json
 import math
 import re
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +14,9 @@ import pytest
 
 from conftest import ROOT
 import helpers
-from gan_jax import build
-from gan_jax import checks
 from gan_jax import labels
 from gan_jax import losses
-from gan_jax.algorithms.game import G
+from gan_jax import train
 
 LN2 = math.log(2)
 MEMORY = {'k': jnp.float32(0.3)}
@@ -164,7 +165,7 @@ def test_order_within_the_batch_does_not_matter(name):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_options_are_those_that_both_sides_take(name):
-    options = dict.fromkeys(losses.LOSSES[name].options, 0.25)
+    options = {option.name: 0.25 for option in losses.LOSSES[name].options}
     assert np.isfinite(both(name, REAL, FAKE, **options)).all()
 
 
@@ -231,22 +232,40 @@ def test_minimax_gradient_vanishes_where_d_is_sure_and_the_other_does_not():
     np.testing.assert_allclose(other, -np.ones(3) / 3, rtol=1e-6)
 
 
-def test_the_loss_that_readme_adds_trains(monkeypatch):
-    readme = (ROOT / 'README.md').read_text()
-    (code,) = [
-        block for block in re.findall(r'```python\n(.*?)```', readme, re.S)
-        if "LOSSES['absolute']" in block
-    ]
+README_LOSS = re.findall(
+    r"```python\n((?:(?!```).)*LOSSES\['absolute'\].*?)```",
+    (ROOT / 'README.md').read_text(), re.S,
+)
+
+
+def test_the_loss_that_readme_adds_trains(monkeypatch, tmp_path):
+    (code,) = README_LOSS
     assert len([line for line in code.splitlines() if line]) <= 6
-    monkeypatch.setattr(losses, 'LOSSES', dict(losses.LOSSES))
-    exec(code, vars(losses).copy())
+    names = {**vars(losses), 'LOSSES': {}}
+    exec(code, names)
+    monkeypatch.setitem(losses.LOSSES, 'absolute', names['LOSSES']['absolute'])
     config = helpers.tiny_mlp()
-    config.loss.name = 'absolute'
-    checks.validate(config)
-    gan = build.algorithm(config, build.form(helpers.SHAPE))
-    state = helpers.start(gan)
-    after, metrics = helpers.step(gan, state, helpers.batch())
-    assert np.isfinite(metrics['d/loss'])
-    assert not helpers.leaves_equal(
-        after.players[G].params, state.players[G].params
+    config.loss.name, config.diagnosis.patience = 'absolute', 0
+    run = train.train(config, tmp_path, images=helpers.random_images())
+    assert int(run.state.step) == config.num_steps
+    with (tmp_path / 'metrics.jsonl').open() as lines:
+        last = json.loads(lines.read().splitlines()[-1])
+    assert np.isfinite(last['d/loss']) and np.isfinite(last['probe/d_auc'])
+
+
+def test_the_loss_that_readme_adds_trains_by_the_command(tmp_path):
+    (code,) = README_LOSS
+    (tmp_path / 'mine.py').write_text(
+        'import jax.numpy as jnp\n'
+        'from gan_jax import command, main\n'
+        'from gan_jax.losses import Loss, LOSSES\n\n'
+        f'{code}\n\ncommand.run(main.main)\n'
     )
+    done = subprocess.run(
+        [sys.executable, 'mine.py', f'--config={ROOT}/configs/mixtures.py',
+         '--config.loss.name=absolute', '--config.num_steps=2', '--workdir=run',
+         '--config.batch_size=8', '--config.report=False'],
+        cwd=tmp_path, env=helpers.environment(), capture_output=True, text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'Done: 2 steps' in done.stdout

@@ -120,10 +120,11 @@ def test_every_schedule_stops(
             train.parallel, 'bears_control_flow', lambda convolutional: False
         )
     broken('discriminator')
-    config = config_of(8, d_steps=2, **{
-        'schedule.name': schedule, 'schedule.burst_first': 1,
-        'schedule.burst_every': 2, 'schedule.burst_steps': 4,
-    })
+    bursts = {
+        'schedule.burst_first': 1, 'schedule.burst_every': 2,
+        'schedule.burst_steps': 4,
+    } if schedule == 'wgan' else {}
+    config = config_of(8, d_steps=2, **{'schedule.name': schedule, **bursts})
     with pytest.raises(errors.NonFiniteError, match='d/loss in update 1'):
         run(tmp_path, config)
     _, state = sampling.load(tmp_path)

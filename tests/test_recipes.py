@@ -63,8 +63,10 @@ def shrink(config):
     """Shrink a recipe so that it compiles in seconds."""
     helpers.tiny(config)
     config.d_steps = min(config.d_steps, 2)
-    config.schedule.burst_steps, config.schedule.burst_first = 4, 1
-    config.schedule.unroll_steps = 2
+    if config.schedule.name == 'wgan':
+        config.schedule.burst_steps, config.schedule.burst_first = 4, 1
+    if config.schedule.name == 'unrolled':
+        config.schedule.unroll_steps = 2
     if 'autoencoder' in config_lib.discriminator_name(config):
         config.discriminator.code_size = 4
     if config.data.name == 'stacked_mnist':  # which is not at hand everywhere

@@ -34,6 +34,7 @@ def configure(name, **changes):
     config.baseline.name = name
     config.generator.width = config.discriminator.width = 16
     config.update_from_flattened_dict(changes)
+    checks.leave_out(config, changes)
     checks.validate(config)
     return config
 

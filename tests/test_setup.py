@@ -90,6 +90,7 @@ def bad_config(output='sigmoid', **changes):
 
 
 def run(workdir, config):
+    checks.leave_out(config)  # what networks of a test's own do not have
     return train.train(config, workdir, images=helpers.random_images())
 
 
@@ -261,6 +262,7 @@ def test_batch_shows_a_last_layer_that_does_not_hold_the_data(
 def test_batch_shows_it_of_points_too(register, tmp_path):
     config = register(own_generator(nn.relu))
     config.data.name = 'ring'
+    checks.leave_out(config)
     with pytest.raises(errors.ConfigError, match='go down to -1.0'):
         train.train(config, tmp_path)
 

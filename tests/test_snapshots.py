@@ -69,7 +69,8 @@ def make_config(count=COUNT, schedule='alternating', **changes):
     config.checkpoint_every = 1
     config.snapshots.count, config.snapshots.every = count, EVERY
     config.schedule.name = schedule
-    config.schedule.burst_steps, config.schedule.burst_first = 4, 1
+    if schedule == 'wgan':
+        config.schedule.burst_steps, config.schedule.burst_first = 4, 1
     config.update_from_flattened_dict(changes)
     return config
 

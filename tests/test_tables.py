@@ -5,14 +5,15 @@ import re
 import pytest
 
 from conftest import ROOT
+import keys_page
 from gan_jax import augment
-from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import evaluating
 from gan_jax import losses
 from gan_jax import measures
 from gan_jax import mixtures
 from gan_jax import networks
+from gan_jax import optimizers
 from gan_jax import reconstructions
 from gan_jax import regularizers
 from gan_jax import schedules
@@ -32,7 +33,7 @@ from gan_jax.algorithms import reconstruction
 
 DATA = (ROOT / 'gan_jax' / 'data' / 'README.md').read_text()
 DATA_NAMES = [
-    *sources.DATASETS, *pictures.CROPS, *packs.FORMS, *checks.FEEDS,
+    *sources.DATASETS, *pictures.CROPS, *packs.FORMS, *config_lib.FEEDS,
     *config_lib.default_config().data,
 ]
 FEATURES = (ROOT / 'gan_jax' / 'features' / 'README.md').read_text()
@@ -49,7 +50,7 @@ NAMES = [
     *resampling.UPSAMPLINGS, *resampling.DOWNSAMPLINGS,
     *conditioning.GENERATOR_CONDITIONS, *conditioning.DISCRIMINATOR_CONDITIONS,
     *adversarial.SCHEDULES, *latents.LATENTS, *latents.PATHS, *latents.WEIGHTS,
-    *augment.AUGMENTATIONS, *mixtures.MIXTURES, *checks.OPTIMIZERS,
+    *augment.AUGMENTATIONS, *mixtures.MIXTURES, *optimizers.OPTIMIZERS,
     *activations.OUTPUTS, *reconstruction.KINDS,
     *reconstructions.RECONSTRUCTIONS,
 ]
@@ -87,6 +88,26 @@ def test_page_of_measuring_says_which_way_is_better(name, way):
 @pytest.mark.parametrize('scheme', sources.SCHEMES)
 def test_every_scheme_stands_on_the_page_of_data(scheme):
     assert re.search(f'`{scheme}:<(path|name)>`', DATA)
+
+
+def test_page_of_keys_is_what_the_code_declares():
+    assert keys_page.PATH.read_text() == keys_page.page()
+
+
+@pytest.mark.parametrize('name, declared', [
+    *((name, [
+        *(f'`loss.{option.name}`' for option in loss.options),
+        *['`labels.*`'] * loss.takes_targets,
+    ]) for name, loss in losses.LOSSES.items()),
+    *((name, [
+        f'`schedule.{option.name}`'
+        for option in adversarial.OPTIONS.get(name, ())
+    ]) for name in adversarial.SCHEDULES),
+])
+def test_last_cell_of_a_row_has_the_options_that_are_declared(name, declared):
+    (row,) = re.findall(rf'\n\| `{name}` \| (.*) \|', OBJECTIVES)
+    cell = row.split(' | ')[-1]
+    assert re.findall(r'`(?:loss|schedule|labels)\.[a-z_*]+`', cell) == declared
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from gan_jax.regularizers import REGULARIZERS
 from gan_jax.algorithms import game
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms.game import D, G
+from gan_jax.algorithms import reconstruction
 
 # Parts of a state: generator, discriminator, averages of G's weights, memory.
 PARTS = {
@@ -172,6 +173,8 @@ def one_key(*suffixes):
 
 QUICK = ('cgan', 'dcgan', 'mixtures', 'vae', 'wgan_gp')  # recipes; others slow
 ONLY_DENSE = one_key('.maxout', '.init_std', '.norm_momentum')
+ONLY_NORMED = one_key('.norm_momentum')
+OF_D = {key for key, *_ in TRICKS if key.startswith('discriminator.')}
 ONLY_CONVOLUTIONAL = one_key(
     '.attention', '.upsampling', '.downsampling', '.minibatch_stddev'
 )
@@ -191,7 +194,7 @@ NOT_IN_RESNET = ONLY_DENSE | MIXING | one_key(
 )
 NO_GAME = ONLY_DENSE | MIXING | ONLY_IMAGES | ONLY_TARGETS | {
     key.removesuffix('.weight') for key, *_ in TRICKS
-    if key.startswith(checks.OF_A_GAME)
+    if key.startswith(reconstruction.OF_A_GAME)
 } | {'discriminator.attention', 'latent'}
 NOT_IN_TINY = ONLY_DENSE | MIXING | one_key(
     '.attention', '.upsampling', '.downsampling'
@@ -208,20 +211,23 @@ REFUSED = {
     'dcgan': ONLY_DENSE | AT_SINGLE_IMAGES,
     'dragan': ONLY_DENSE | MIXING,
     'ebgan': NOT_IN_AUTOENCODER | ONLY_TARGETS | AT_SINGLE_IMAGES,
-    'gan': ONLY_CONVOLUTIONAL,
-    'given': NO_GAME - MIXING - {'discriminator.attention'},
-    'glo': NO_GAME - MIXING - {'discriminator.attention'},
+    'gan': ONLY_CONVOLUTIONAL | ONLY_NORMED,
+    'given': NO_GAME | OF_D | {k for k, *_ in TRICKS if 'd_optimizer' in k},
+    'glo': NO_GAME | OF_D,
     'hinge_resnet': NOT_IN_RESNET | ONLY_TARGETS | SEVERAL_UPDATES,
     'lsgan': ONLY_DENSE | AT_SINGLE_IMAGES,
-    'mixtures': ONLY_CONVOLUTIONAL | ONLY_IMAGES,
-    'one_dimension': ONLY_CONVOLUTIONAL | ONLY_IMAGES | MIXING,
+    'mixtures': ONLY_CONVOLUTIONAL | ONLY_IMAGES | ONLY_NORMED,
+    'one_dimension': (
+        ONLY_CONVOLUTIONAL | ONLY_IMAGES | ONLY_NORMED | MIXING
+    ),
     'pacgan': ONLY_DENSE | AT_SINGLE_IMAGES,
     'relativistic': ONLY_DENSE | MIXING | ONLY_TARGETS,
     'sagan': NOT_IN_RESNET | ONLY_TARGETS,
     'sngan': ONLY_DENSE | ONLY_TARGETS,
     'stacked_mnist': NOT_IN_TINY | AT_SINGLE_IMAGES,
     'unrolled': (
-        ONLY_CONVOLUTIONAL | ONLY_IMAGES | {'d_optimizer.clip_norm'}
+        ONLY_CONVOLUTIONAL | ONLY_IMAGES | ONLY_NORMED
+        | {'d_optimizer.clip_norm'}
     ),
     'vae': NO_GAME,
     'wgan': (
@@ -250,6 +256,7 @@ def admitted(path, use):
             continue
         config.update_from_flattened_dict({key: value})
         try:
+            checks.leave_out(config, [key])  # what goes with the old value
             checks.validate(config)
             use(config, (2,) if config_lib.has_points(config) else SHAPE)
         except errors.ConfigError as error:

@@ -9,7 +9,6 @@ import helpers
 from helpers import (
     SHAPE, batch, images_of, leaves_equal, mlp_gan, start, step,
 )
-from gan_jax import config as config_lib
 from gan_jax import labels
 from gan_jax import losses
 from gan_jax import regularizers
@@ -165,9 +164,8 @@ def test_warm_up_of_the_ema_is_of_the_step_for_all_its_updates_of_g():
 
 
 def loss_options(name):
-    defaults = config_lib.default_config().loss
     return {
-        option: jnp.float32(defaults[option])
+        option.name: jnp.float32(option.default)
         for option in losses.LOSSES[name].options
     }
 

@@ -162,7 +162,7 @@ class Toy(NamedTuple):
 
 build.ALGORITHMS['toy'] = build.Entry(
     Toy.sources,
-    lambda config, forms: Toy(forms['a'].shape, forms['b'].num_classes),
+    lambda config, forms, memory: Toy(forms['a'].shape, forms['b'].num_classes),
     lambda config: Hyperparams(
         jnp.float32(config.g_optimizer.learning_rate),
         jnp.float32(config.ema_decay),

@@ -51,7 +51,8 @@ def main(game, out, *cluster):
         config.data.feed, schedule = schedule, ''
     config.data.flip = config.data.dequantize = True
     config.schedule.name = schedule or config.schedule.name
-    config.schedule.burst_steps, config.schedule.burst_first = 4, 1
+    if schedule == 'wgan':
+        config.schedule.burst_steps, config.schedule.burst_first = 4, 1
     config.log_every = config.checkpoint_every = 1
 
     counter = CountCompilations()

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import losses
+from gan_jax import options
 from gan_jax.algorithms import adversarial_monitors
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
@@ -22,6 +23,7 @@ from gan_jax.algorithms import updates
 from gan_jax.algorithms.game import D, G
 
 REAL = 'real'  # the source
+MOST_UPDATES = 100  # of a player in a step: each is compiled by itself
 # Parts of a step, beside the whole, for a host that decides between them.
 CRITIC, GUARDED_D, GUARDED_G, FINISH = 'critic', 'd', 'g', 'finish'
 
@@ -353,6 +355,41 @@ SCHEDULES = {
     'simultaneous': simultaneous,
     'unrolled': simultaneous,
     'wgan': alternating,
+}
+DEMANDS = tuple(  # of a schedule on other keys
+    options.Demand(options.equal('unrolled'), key, bounds, reason)
+    for key, bounds, reason in (
+        ('num_microbatches', options.equal(1),
+         "differentiates through D's updates on whole batches"),
+        ('d_optimizer.clip_norm', options.equal(0),
+         "differentiates through D's optimizer, and the norm that is divided "
+         'by has no gradient at 0'),
+    )
+)
+OPTIONS = {  # of the group schedule
+    'adaptive': (
+        options.Option('d_threshold', 0.0, 'D moves while its loss is above',
+                       options.FINITE),
+        options.Option('g_threshold', 0.0, 'G likewise', options.FINITE),
+    ),
+    'unrolled': (options.Option(
+        'unroll_steps', 5, "D's updates that G foresees",
+        options.count(most=MOST_UPDATES),
+    ),),
+    'wgan': (
+        options.Option(
+            'burst_steps', 100, "D's updates, in place of d_steps,",
+            options.COUNT,
+        ),
+        options.Option(
+            'burst_first', 25, '... in each of so many steps at first',
+            options.STEPS,
+        ),
+        options.Option(
+            'burst_every', 500, '... and again every so many; 0: never',
+            options.STEPS,
+        ),
+    ),
 }
 
 

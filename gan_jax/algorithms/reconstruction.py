@@ -4,6 +4,7 @@ Two players, a decoder and what brings it codes, move together down one loss.
 """
 
 import functools
+import math
 from typing import Any, Callable, NamedTuple, Optional
 
 import flax.linen as nn
@@ -13,6 +14,7 @@ import numpy as np
 import optax
 
 from gan_jax import augment
+from gan_jax import options as options_lib
 from gan_jax import reconstructions
 from gan_jax import transforms
 from gan_jax.algorithms import algorithm
@@ -347,12 +349,47 @@ def vae(turn, outputs, slots):
 KINDS = {
     'autoencoder': as_codes, 'given': as_codes, 'glo': as_codes, 'vae': vae,
 }
+_Option = options_lib.Option
+_ERROR = (
+    _Option('reconstruction', 'l2', 'one of reconstructions.RECONSTRUCTIONS',
+            reconstructions.RECONSTRUCTIONS),
+    *reconstructions.OPTIONS['huber'],
+)
 # The keys of a config that each has, beside its name.
 OPTIONS = {
-    'autoencoder': ('delta', 'reconstruction'),
-    'given': ('angle', 'delta', 'reconstruction', 'scale'),
-    'glo': ('delta', 'reconstruction'),
-    'vae': ('beta', 'std'),  # its reconstruction is 'l2', of a Gaussian
+    'autoencoder': _ERROR,
+    'given': (
+        *_ERROR,
+        _Option(
+            'angle', 0.5, 'most radians that images are turned by',
+            options_lib.Bounds(lambda v: 0 <= v <= math.pi, 'in [0, pi]'),
+        ),
+        _Option('scale', 0.25, 'most that their scale differs from 1',
+                options_lib.BELOW_1),
+    ),
+    'glo': _ERROR,
+    'vae': (  # its reconstruction is 'l2', of a Gaussian
+        _Option('beta', 1.0, 'weight of the KL divergence',
+                options_lib.NOT_NEGATIVE),
+        _Option('std', 0.5, "deviation of the decoder's Gaussian",
+                options_lib.POSITIVE),
+    ),
+}
+# What none has a use for: there is no judge, and one update a step.
+OF_A_GAME = (
+    'augment.', 'clip_weights', 'd_steps', 'discriminator.condition', 'g_steps',
+    'generator.condition', 'history.size', 'instance_noise.std', 'labels.',
+    'loss.', 'packing', 'regularizers.', 'schedule.name', 'share_fakes',
+    'together',
+)
+# Nor, beside those, has each: of these the codes come from no network.
+WITHOUT = {
+    'given': ('d_optimizer.', 'discriminator.', 'latent_size'),
+    'glo': ('discriminator.',),
+}
+LATENTS = {  # what z of each may be drawn from
+    'autoencoder': ('gaussian', 'fitted'), 'given': ('gaussian',),
+    'glo': ('gaussian', 'fitted'), 'vae': ('gaussian', 'fitted'),
 }
 
 

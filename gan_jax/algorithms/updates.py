@@ -291,8 +291,8 @@ def _logits(turn, params, stats, sides, images, fake=True):
 def _loss_arguments(turn):
     """Give the keyword arguments that both sides of the loss take."""
     arguments = {
-        name: turn.hyperparams.loss_options[name]
-        for name in turn.gan.loss.options
+        option.name: turn.hyperparams.loss_options[option.name]
+        for option in turn.gan.loss.options
     }
     if turn.gan.loss.memory is not None:
         arguments['memory'] = turn.state.memory['loss']

@@ -11,78 +11,39 @@ import urllib.parse
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import errors
+from gan_jax import losses
+from gan_jax import optimizers
+from gan_jax import regularizers
 from gan_jax.lab import drawing as drawing_lib
 
 MOST_GANS = 4
 MOST_LINK = 8192  # characters
 
-LOSSES = {
-    'non_saturating': 'Non-saturating (usual)',
-    'minimax': 'Minimax (the first)',
-    'least_squares': 'Least squares (LSGAN)',
-    'hinge': 'Hinge',
-    'wasserstein': 'Wasserstein (WGAN)',
-    'relativistic': 'Relativistic',
-    'relativistic_average': 'Relativistic average',
-}
 # What a D of energies tells needs an autoencoder.
-LOSSES_LEFT_OUT = ('boundary_equilibrium', 'energy_based')
+LOSSES_LEFT_OUT = tuple(
+    name for name, loss in losses.LOSSES.items() if loss.energies
+)
+LOSSES = {  # the usual one first
+    name: losses.LOSSES[name].title or name
+    for name in dict.fromkeys(['non_saturating', *losses.LOSSES])
+    if name not in LOSSES_LEFT_OUT
+}
 
+# Shifts need images, and classes need labels.
+REGULARIZERS_LEFT_OUT = tuple(
+    name for name, penalty in regularizers.REGULARIZERS.items()
+    if penalty.images or penalty.classes
+)
 # name: (in words, what it does, the weight that it begins with)
 REGULARIZERS = {
-    'gradient_penalty': (
-        'Gradient penalty (WGAN-GP)', "Holds the slope of D between real and "
-        'generated points near 1.', 10.0,
-    ),
-    'gradient_penalty_one_sided': (
-        'One-sided gradient penalty', "Holds that slope at 1 or below.", 10.0,
-    ),
-    'r1': ('R1', "Flattens D's surface at the real points.", 0.1),
-    'r2': ('R2', "Flattens D's surface at the generated points.", 0.1),
-    'zero_centered': (
-        'Zero-centred penalty', "Flattens D's surface between both.", 0.1,
-    ),
-    'dragan': (
-        'DRAGAN', "Holds D's slope near 1 around the real points.", 10.0,
-    ),
-    'drift': ('Drift', "Keeps D's outputs on real points small.", 0.001),
-    'lecam': (
-        'LeCam', "Ties D's outputs to their running averages.", 0.1,
-    ),
-    'd_orthogonal': (
-        'Orthogonal D', "Keeps the columns of D's weights at right angles.",
-        0.001,
-    ),
-    'g_orthogonal': (
-        'Orthogonal G', "The same for G's weights.", 0.001,
-    ),
-    'd_historical_averaging': (
-        'Historical averaging of D', "Pulls D's weights to their past mean.",
-        0.1,
-    ),
-    'g_historical_averaging': (
-        'Historical averaging of G', "Pulls G's weights to their past mean.",
-        0.1,
-    ),
-    'latent_consistency_discriminator': (
-        'Latent consistency of D', 'D should hardly react to small moves of '
-        'z.', 1.0,
-    ),
-    'latent_consistency_generator': (
-        'Latent consistency of G', 'G should react to small moves of z.', 0.1,
-    ),
-    'feature_matching': (
-        'Feature matching', "G matches the means of D's last hidden layer.",
-        1.0,
-    ),
-    'pulling_away': (
-        'Pulling away', "G keeps D's features of its points apart.", 0.1,
-    ),
+    name: (
+        penalty.title or name,
+        penalty.words or penalty.penalty.__doc__.partition('\n')[0],
+        penalty.begin,
+    )
+    for name, penalty in regularizers.REGULARIZERS.items()
+    if name not in REGULARIZERS_LEFT_OUT
 }
-# Shifts need images, and classes need labels.
-REGULARIZERS_LEFT_OUT = (
-    'consistency', 'consistency_fake', 'd_classification', 'g_classification',
-)
 MOST_WEIGHT = 1000.0
 
 # Under what heading the page puts a control of a GAN.
@@ -338,7 +299,8 @@ def config(settings, gan):
     made.latent, made.latent_size = gan.latent, gan.latent_size
     made.ema_decay, made.clip_weights = gan.ema_decay, gan.clip
     made.instance_noise.std = gan.noise
-    made.instance_noise.decay_steps = gan.noise_steps
+    if gan.noise:
+        made.instance_noise.decay_steps = gan.noise_steps
     for name, weight in gan.regularizers.items():
         made.regularizers[name].weight = weight
     for player, width, depth in (
@@ -352,7 +314,9 @@ def config(settings, gan):
         (made.g_optimizer, gan.g_rate), (made.d_optimizer, gan.d_rate),
     ):
         optimizer.name, optimizer.learning_rate = gan.optimizer, learning_rate
-        optimizer.b1 = optimizer.momentum = gan.b1
+        for option in optimizers.OPTIMIZERS[gan.optimizer].options:
+            if option.name in ('b1', 'momentum'):
+                optimizer[option.name] = gan.b1
         if gan.fade:
             optimizer.schedule = 'linear'
             optimizer.schedule_steps = gan.fade

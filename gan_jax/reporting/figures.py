@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from gan_jax import files
+from gan_jax import losses
 from gan_jax import measures
 from gan_jax.reporting import gathering
 
@@ -17,9 +18,7 @@ WINDOWS = 15  # parts of a run; the smoothed curve averages over one
 MOST_POINTS = 2000  # of a curve; above, the extremes of each part are kept
 DASHES = ('solid', 'dash', 'dot', 'dashdot')
 NUM_SERIES = 8  # colours of the page
-IN_NATS = (
-    'minimax', 'non_saturating', 'relativistic', 'relativistic_average'
-)
+IN_NATS = ('probability', 'relative')  # kinds of losses
 # title, label of the axis, {number: what the legend calls it}
 PANELS = {
     'losses': ('Losses', 'loss', {'d/loss': "D's loss", 'g/loss': "G's loss"}),
@@ -175,7 +174,9 @@ def _unit(run, axis):
     name = run.config.get('loss.name')
     if axis != 'loss' or run.config.get('baseline.name'):
         return axis
-    return f'{name} loss (nats)' if name in IN_NATS else f'{name} loss'
+    loss = losses.LOSSES.get(name)
+    nats = loss is not None and loss.kind in IN_NATS
+    return f'{name} loss (nats)' if nats else f'{name} loss'
 
 
 def _figure(title, axis, lines, *, note='', smooth=True, markers=False):

@@ -1,0 +1,62 @@
+"""Optimizers by name: optax transforms that give a direction, not a rate."""
+
+from typing import Callable, NamedTuple, Tuple
+
+import optax
+
+from gan_jax import options as options_lib
+
+
+class Optimizer(NamedTuple):
+    """One kind of optimizer.
+
+    Attributes:
+        make: (differentiable, **options) -> optax transform. Where it is
+            `differentiable`, roots have an epsilon inside: a parameter without
+            gradient would make the gradient through its update infinite.
+        options: `options.Option`s that it takes.
+    """
+
+    make: Callable[..., optax.GradientTransformation]
+    options: Tuple[options_lib.Option, ...]
+
+
+def adam(differentiable, *, b1, b2):
+    """Make Adam (Kingma and Ba, https://arxiv.org/abs/1412.6980, 2014)."""
+    return optax.scale_by_adam(
+        b1=b1, b2=b2, eps_root=1e-16 if differentiable else 0.0
+    )
+
+
+def rmsprop(differentiable, *, decay):
+    """Make RMSProp as torch.optim.RMSprop, which WGAN's authors use.
+
+    optax alone has decay 0.9 and its epsilon inside the root.
+    """
+    if differentiable:
+        return optax.scale_by_rms(decay=decay, eps=1e-16, eps_in_sqrt=True)
+    return optax.scale_by_rms(decay=decay, eps=1e-8, eps_in_sqrt=False)
+
+
+def sgd(differentiable, *, momentum):
+    """Make gradient descent with momentum."""
+    del differentiable
+    return optax.trace(decay=momentum)
+
+
+def _decay(name, default, meaning):
+    return options_lib.Option(name, default, meaning, options_lib.BELOW_1)
+
+
+OPTIMIZERS = {
+    'adam': Optimizer(adam, (
+        _decay('b1', 0.5, 'decay of the first moment'),
+        _decay('b2', 0.999, 'decay of the second moment'),
+    )),
+    'rmsprop': Optimizer(rmsprop, (
+        _decay('decay', 0.99, "decay of the squares (WGAN's authors')"),
+    )),
+    'sgd': Optimizer(sgd, (
+        _decay('momentum', 0.0, 'decay of the accumulated gradient'),
+    )),
+}
