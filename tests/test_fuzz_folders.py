@@ -50,7 +50,7 @@ def test_what_must_not_happen_is_told(tmp_path, monkeypatch):
             raise error
         return command
 
-    monkeypatch.setattr(fuzz_folders, 'SECONDS', 1)
+    monkeypatch.setattr(fuzz_folders, 'WAIT', 1)
     cases = [
         (lambda *_: None, ''), (lambda *_: 1 // 0, 'ZeroDivisionError'),
         (lambda *_: wait(), 'over 1 s'),
