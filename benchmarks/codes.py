@@ -65,9 +65,9 @@ def load(name):
     workdir = RUNS[name].value
     config = sampling.load_config(workdir)
     gan, state = sampling.load(workdir)
-    if (name == 'gan') != (config.baseline.name == ''):
+    if (name == 'gan') != (config.algorithm == 'adversarial'):
         raise errors.ConfigError(
-            f'--{name}={workdir} has baseline.name={config.baseline.name!r}'
+            f'--{name}={workdir} has algorithm={config.algorithm!r}'
         )
     return config, gan, state
 
@@ -77,8 +77,8 @@ def of_run(name, images):
     config, gan, state = load(name)
     if not gan.encodes:
         raise errors.ConfigError(
-            f'--{name}={RUNS[name].value} has no encoder: baseline.name='
-            f'{config.baseline.name!r}'
+            f'--{name}={RUNS[name].value} has no encoder: algorithm='
+            f'{config.algorithm!r}'
         )
     return Codes(
         np.asarray(gan.encode(state, images)),
@@ -117,10 +117,10 @@ def morphs(workdir):
     Returns:
         {title: [n, STAGES, H, W, C] in [-1, 1]}.
     """
-    kind = sampling.load_config(workdir).baseline.name
+    kind = sampling.load_config(workdir).algorithm
     if kind != 'given':
         raise errors.ConfigError(
-            f'--given={workdir} has baseline.name={kind!r}'
+            f'--given={workdir} has algorithm={kind!r}'
         )
     gan, state = sampling.load(workdir)
     decoder, _ = gan.weights(state, 'ema')

@@ -1,6 +1,6 @@
 """An autoencoder: DCGAN's generator as decoder, its discriminator as encoder.
 
-The first of three baselines beside a GAN; vae.py and glo.py are the others.
+The first of three that have no discriminator; vae.py and glo.py are the others.
 Paper: Hinton and Salakhutdinov, Reducing the Dimensionality of Data with Neural
 Networks, Science 313, 2006. Sampled by a Gaussian fitted to the codes: Ghosh et
 al., From Variational to Deterministic Autoencoders,
@@ -10,9 +10,9 @@ decoder is the generator of dcgan.py and the two can be compared.
 
     python -m gan_jax.main --config=configs/autoencoder.py
     python -m gan_jax.main --config=configs/autoencoder.py:mnist \
-        --config.baseline.reconstruction=l1
+        --config.reconstruction.error=l1
 
-baseline.reconstruction is l2, l1 or huber. The pictures reconstructed-*.png
+reconstruction.error is l2, l1 or huber. The pictures reconstructed-*.png
 have real images in odd rows and what is made of their codes below, held-out
 ones where data.test_share or the data set has any.
 
@@ -26,7 +26,7 @@ from gan_jax import recipe
 def get_config(argument='digits'):
     """Give the config for one data set."""
     config = recipe.on_images('autoencoder', argument)
-    config.baseline.name = 'autoencoder'
+    config.algorithm = 'autoencoder'
     config.latent, config.latent_size = 'fitted', 32
     for optimizer in (config.g_optimizer, config.d_optimizer):
         optimizer.learning_rate, optimizer.b1 = 1e-3, 0.9

@@ -9,9 +9,9 @@ which many share a description, so that it makes their mean; DCGAN's generator.
     python -m gan_jax.main --config=configs/given.py
     python benchmarks/codes.py --given=runs/given --picture=runs/codes.png
 
-Each image is turned by up to baseline.angle radians and scaled by up to 1 plus
-or minus baseline.scale, anew each time. A seed samples a class, angle and
-scale.
+Each image is turned by up to reconstruction.angle radians and scaled by up to
+1 plus or minus reconstruction.scale, anew each time. A seed samples a class,
+angle and scale.
 
 Arguments: digits (the default), mnist, fashion_mnist, cifar10, celeb_a, images.
 Expected, and where it was measured: configs/README.md.
@@ -23,6 +23,6 @@ from gan_jax import recipe
 def get_config(argument='digits'):
     """Give the config for one data set."""
     config = recipe.on_images('given', argument, players=('generator',))
-    config.baseline.name = 'given'
+    config.algorithm = 'given'
     config.g_optimizer.learning_rate, config.g_optimizer.b1 = 1e-3, 0.9
     return config

@@ -22,8 +22,8 @@ from gan_jax import recipe
 def get_config(argument='digits'):
     """Give the config for one data set."""
     config = recipe.on_images('glo', argument, players=('generator',))
-    config.baseline.name = 'glo'
-    config.baseline.reconstruction = 'l1'
+    config.algorithm = 'glo'
+    config.reconstruction.error = 'l1'
     config.latent, config.latent_size = 'fitted', 32
     config.g_optimizer.learning_rate, config.g_optimizer.b1 = 1e-3, 0.9
     config.d_optimizer.name, config.d_optimizer.learning_rate = 'sgd', 100.0

@@ -1,15 +1,16 @@
 """A variational autoencoder with DCGAN's networks.
 
 Paper: Kingma and Welling, Auto-Encoding Variational Bayes,
-https://arxiv.org/abs/1312.6114, 2013; baseline.beta other than 1 makes it that
-of Higgins et al., beta-VAE, ICLR 2017. The decoder is a Gaussian of deviation
-baseline.std about its output, 0.25 for images in [-1, 1], ours: the smaller it
-is, the more a reconstruction counts beside the KL divergence. Differs: DCGAN's
-layers, so the decoder is the generator of dcgan.py and the two can be compared.
+https://arxiv.org/abs/1312.6114, 2013; reconstruction.beta other than 1 makes it
+that of Higgins et al., beta-VAE, ICLR 2017. The decoder is a Gaussian of
+deviation reconstruction.std about its output, 0.25 for images in [-1, 1], ours:
+the smaller it is, the more a reconstruction counts beside the KL divergence.
+Differs: DCGAN's layers, so the decoder is the generator of dcgan.py and the two
+can be compared.
 
     python -m gan_jax.main --config=configs/vae.py
     python -m gan_jax.main --config=configs/vae.py:mnist \
-        --config.baseline.beta=4
+        --config.reconstruction.beta=4
 
 Arguments: digits (the default), mnist, fashion_mnist, cifar10, celeb_a, images.
 Expected, and where it was measured: configs/README.md.
@@ -21,7 +22,7 @@ from gan_jax import recipe
 def get_config(argument='digits'):
     """Give the config for one data set."""
     config = recipe.on_images('vae', argument)
-    config.baseline.name = 'vae'
+    config.algorithm = 'vae'
     config.latent_size = 32
     for optimizer in (config.g_optimizer, config.d_optimizer):
         optimizer.learning_rate, optimizer.b1 = 1e-3, 0.9

@@ -156,7 +156,7 @@ def feed(config, dataset, *, order=0, resident_alone=False):
         return feed_lib.ResidentFeed(dataset, **options)
     if resident_alone:
         raise errors.ConfigError(
-            "baseline.name='glo' has a code for each image of a resident set, "
+            "algorithm='glo' has a code for each image of a resident set, "
             f'and {config_lib.source(config)!r} does not fit in '
             f'data.resident_share={config.data.resident_share} of memory'
         )
@@ -206,7 +206,7 @@ def feeds(config, datasets):
         name: feed(
             config_lib.of_source(config, name), dataset,
             order=orders[partners[name]],
-            resident_alone=config.baseline.name == 'glo',
+            resident_alone=config.algorithm == 'glo',
         ) for name, dataset in datasets.items()
     }
 
@@ -257,7 +257,7 @@ def algorithm(config, forms, memory=None):
 
 
 def _entry(config):
-    name = config_lib.algorithm_name(config)
+    name = config.algorithm
     if name not in ALGORITHMS:
         raise errors.ConfigError(
             errors.unknown_name('algorithm', name, ALGORITHMS)
@@ -348,13 +348,13 @@ def _both(config):
 
 def _reconstruction(config, forms, memory):
     """Make a `reconstruction.Reconstruction`."""
-    form, kind = forms[reconstruction.REAL], config.baseline.name
+    form, kind = forms[reconstruction.REAL], config.algorithm
     size, num_given = config.latent_size, 0
     if kind == 'given':
         num_given = form.num_classes
         if not num_given:
             raise errors.ConfigError(
-                "baseline.name='given' needs labels, and the data have none"
+                "algorithm='given' needs labels, and the data have none"
             )
         size = num_given + 2
     if kind == 'glo':
@@ -379,7 +379,7 @@ def _reconstruction(config, forms, memory):
         d_tx=_optimizer(config.d_optimizer),
         latent_size=size,
         num_given=num_given,
-        reconstruction=config.baseline.reconstruction,
+        reconstruction=config.reconstruction.error,
         d_name=name,
     )
     player = _check_samples(config, made.generator, size, form.shape, 2)
@@ -635,11 +635,11 @@ def _game_numbers(config):
 def _reconstruction_numbers(config):
     return reconstruction.Hyperparams(
         **_shared_numbers(config),
-        huber_delta=jnp.float32(config.baseline.delta),
-        beta=jnp.float32(config.baseline.beta),
-        decoder_std=jnp.float32(config.baseline.std),
-        most_turned=jnp.float32(config.baseline.angle),
-        most_scaled=jnp.float32(config.baseline.scale),
+        huber_delta=jnp.float32(config.reconstruction.delta),
+        beta=jnp.float32(config.reconstruction.beta),
+        decoder_std=jnp.float32(config.reconstruction.std),
+        most_turned=jnp.float32(config.reconstruction.angle),
+        most_scaled=jnp.float32(config.reconstruction.scale),
     )
 
 
@@ -647,10 +647,10 @@ ALGORITHMS = {
     'adversarial': Entry(
         adversarial.Adversarial.sources, _adversarial, _game_numbers
     ),
-    'reconstruction': Entry(
+    **dict.fromkeys(reconstruction.KINDS, Entry(
         reconstruction.Reconstruction.sources, _reconstruction,
         _reconstruction_numbers,
-    ),
+    )),
 }
 
 

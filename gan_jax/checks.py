@@ -153,16 +153,16 @@ def leave_out(config, kept=()):
 
 
 def _of_no_game(config, key, default):
-    name = config.baseline.name
-    if not name:
+    name = config.algorithm
+    if name not in reconstruction.KINDS:
         return ''
     if key.startswith(reconstruction.OF_A_GAME):
         return (
-            f'belongs to a game, and baseline.name={name!r} has none; '
+            f'belongs to a game, and algorithm={name!r} has none; '
             f'{default!r} leaves it out'
         )
     if key.startswith(reconstruction.WITHOUT.get(name, ())):
-        return f'is of what baseline.name={name!r} does not have'
+        return f'is of what algorithm={name!r} does not have'
     return ''
 
 
@@ -178,21 +178,21 @@ def _of_no_target(config, key):
 
 
 def _of_another_choice(config, key, choices):
-    group, _, option = key.rpartition('.')
-    for chooser, owners in choices.items():
-        above, _, name = chooser.rpartition('.')
+    above, _, option = key.rpartition('.')
+    for chooser, (group, owners) in choices.items():
         has = sorted(
             owner for owner, own in owners.items()
             if option in [o.name for o in own]
         )
         if above != group or not has:
             continue
-        chosen = config[group][name]
+        chosen = config_lib.flatten(config)[chooser]
+        named = chooser
         if chooser == 'data.name' and config.data.path:
-            chooser, chosen = 'data.path', config.data.path
+            chosen = config.data.path
         if chosen not in has:
             return (
-                f'is an option of {group}.{name}='
+                f'is an option of {named}='
                 f'{" or ".join(map(repr, has))}, not of '
                 f'{chosen!r}'
             )
@@ -207,7 +207,7 @@ def _of_no_network(config, key):
     if player == 'discriminator':
         name = config_lib.discriminator_name(config)
     module = getattr(networks.NETWORKS[name], player)
-    if player == 'discriminator' and config.baseline.name:
+    if player == 'discriminator':
         module = config_lib.encoder(config) or module
     if field in module.__dataclass_fields__:
         return ''
@@ -405,7 +405,7 @@ def _check_game(config, points):
             f'discriminator, one of {fits}, and '
             f'discriminator.name={config.discriminator.name!r} is none'
         )
-    _check_baseline(config, points)
+    _check_reconstruction(config, points)
     _check_rates(config)
     _check_sights(config, points)
     _check_condition(config)
@@ -437,45 +437,45 @@ def _check_penalty(config, name, points):
             )
 
 
-def _check_baseline(config, points):
-    """Refuse what a baseline cannot be trained on."""
-    baseline = config.baseline
-    if not baseline.name:
+def _check_reconstruction(config, points):
+    """Refuse what an autoencoder or a decoder cannot be trained on."""
+    name = config.algorithm
+    if name not in reconstruction.KINDS:
         if config.latent == 'fitted':
             raise errors.ConfigError(
-                "latent='fitted' is to the codes of a baseline, and "
-                "baseline.name='' is a GAN"
+                "latent='fitted' is to the codes of an autoencoder, and "
+                f'algorithm={name!r} has none'
             )
         return
-    latents_of = reconstruction.LATENTS[baseline.name]
+    latents_of = reconstruction.LATENTS[name]
     if config.latent not in latents_of:
         raise errors.ConfigError(
-            f'latent={config.latent!r} has no meaning with baseline.name='
-            f'{baseline.name!r}; {list(latents_of)} have'
+            f'latent={config.latent!r} has no meaning with algorithm='
+            f'{name!r}; {list(latents_of)} have'
         )
-    if baseline.name == 'glo' and (
+    if name == 'glo' and (
             config_lib.has_mixture(config) or config.data.feed == 'streaming'):
         raise errors.ConfigError(
-            "baseline.name='glo' has a code for each image of a resident set; "
+            "algorithm='glo' has a code for each image of a resident set; "
             f'data.name={config.data.name!r} with data.feed='
             f'{config.data.feed!r} is none'
         )
-    if baseline.name == 'glo' and config.data.flip:
+    if name == 'glo' and config.data.flip:
         raise errors.ConfigError(
             "data.flip=True would give an image and its mirror image one code "
-            "of baseline.name='glo'; False"
+            "of algorithm='glo'; False"
         )
-    if baseline.name == 'given' and points:
+    if name == 'given' and points:
         raise errors.ConfigError(
-            "baseline.name='given' turns images, and "
+            "algorithm='given' turns images, and "
             f'{config_lib.source(config)!r} has points'
         )
-    encoded = baseline.name in reconstruction.ENCODED
+    encoded = name in reconstruction.ENCODED
     if encoded and config_lib.encoder(config) is None:
         fits = [n for n, pair in networks.NETWORKS.items() if pair.encoder]
         raise errors.ConfigError(
             f'discriminator.name={config.discriminator.name!r} has no encoder '
-            f'for baseline.name={baseline.name!r}; {sorted(fits)} have'
+            f'for algorithm={name!r}; {sorted(fits)} have'
         )
 
 

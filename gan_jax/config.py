@@ -160,9 +160,6 @@ KEYS = (
            adversarial.SCHEDULES, demands=adversarial.DEMANDS),
     Option('loss.name', 'non_saturating', 'what the players minimise',
            losses.LOSSES),
-    Option('baseline.name', '',
-           "what is trained in place of the game; '' is a GAN",
-           ('', *reconstruction.KINDS)),
 
     # D's targets; the defaults are hard labels
     Option('labels.real_low', 1.0, 'real targets are uniform from here ...',
@@ -333,18 +330,20 @@ def choices():
     """Return what brings options of its own, by the key that chooses it.
 
     Returns:
-        {key of a name: {name: its `options.Option`s, of the key's group}}.
+        {key: (group of the options, {name: its `options.Option`s})}.
     """
     found = {
-        'baseline.name': reconstruction.OPTIONS,
-        'baseline.reconstruction': reconstructions.OPTIONS,
-        'data.name': mixtures.OPTIONS,
-        'loss.name': {n: loss.options for n, loss in losses.LOSSES.items()},
-        'schedule.name': adversarial.OPTIONS,
+        'algorithm': ('reconstruction', reconstruction.OPTIONS),
+        'reconstruction.error': ('reconstruction', reconstructions.OPTIONS),
+        'data.name': ('data', mixtures.OPTIONS),
+        'loss.name': (
+            'loss', {n: loss.options for n, loss in losses.LOSSES.items()}
+        ),
+        'schedule.name': ('schedule', adversarial.OPTIONS),
     }
-    for optimizer in ('d_optimizer', 'g_optimizer'):
-        found[f'{optimizer}.schedule'] = schedules.OPTIONS
-        found[f'{optimizer}.name'] = {
+    for group in ('d_optimizer', 'g_optimizer'):
+        found[f'{group}.schedule'] = group, schedules.OPTIONS
+        found[f'{group}.name'] = group, {
             name: kind.options for name, kind in optimizers.OPTIMIZERS.items()
         }
     return found
@@ -379,8 +378,7 @@ def keys():
             Option('every', 1, 'joins each k-th step alone, at k times the '
                    'weight', _COUNT, needs(f'{key}.weight')),
         )]
-    for chooser, owners in choices().items():
-        group = chooser.rpartition('.')[0]
+    for group, owners in choices().values():
         declared += [
             (f'{group}.{o.name}', o) for own in owners.values() for o in own
         ]
@@ -436,13 +434,6 @@ def image_size(config):
     return height, width
 
 
-def algorithm_name(config):
-    """Name what trains, one of `build.ALGORITHMS`."""
-    if config.algorithm == 'adversarial' and config.baseline.name:
-        return 'reconstruction'
-    return config.algorithm
-
-
 def groups(config):
     """Name the sources that have a group of the data keys under `data`.
 
@@ -486,11 +477,11 @@ def discriminator_name(config):
 
 
 def encoder(config):
-    """Give the module class that encodes for a baseline.
+    """Return the module class that encodes for an algorithm.
 
     None for a GAN, and for codes that are a table or given.
     """
-    if config.baseline.name not in reconstruction.ENCODED:
+    if config.algorithm not in reconstruction.ENCODED:
         return None
     return networks.NETWORKS[config.discriminator.name].encoder
 

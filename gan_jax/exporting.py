@@ -209,8 +209,8 @@ def card(workdir, algorithm, state, weights='ema'):
                      'raw': 'the generator as it is',
                      'snapshots': "average of the generator's last snapshots",
                      }[weights]),
-        ('trained as', f'{algorithm.name}, each step {algorithm.moves}'
-         if algorithm.monitors is None else f'GAN, loss `{config.loss.name}`'),
+        ('trained as', f'`{algorithm.name}`' if algorithm.monitors is None
+         else f'GAN, loss `{config.loss.name}`'),
         ('command', f'`{starts[-1].get("command", "unknown")}`'),
         ('inputs', inputs),
         ('output', f'float32 [B, {", ".join(map(str, data["image_shape"]))}]'

@@ -202,8 +202,8 @@ def search(algorithm, state, images, labels=None, asked=Asked(), weights='ema'):
     """
     if not algorithm.searchable:
         raise errors.ConfigError(
-            f'the codes of a run {algorithm.moves} name a class: there is no '
-            'way from one to the next to search along'
+            f'algorithm={algorithm.name!r} has codes that name a class: there '
+            'is no way from one to the next to search along'
         )
     count = len(images)
     if algorithm.num_classes:

@@ -69,7 +69,8 @@ class Bench:
         made = build.algorithm(config, forms, parallel.memory())
         if made.monitors is None:
             raise errors.ConfigError(
-                f'a run {made.moves} has no game whose players could be tried'
+                f'algorithm={made.name!r} has no game whose players could be '
+                'tried'
             )
         self.algorithm = made.monitors.bare()
         self._hyperparams = build.hyperparams(config)

@@ -1,7 +1,7 @@
 """How far a reconstruction is from its image, and a code from the prior.
 
-Pure functions, one number for each sample. The baselines that stand beside a
-GAN minimise them: autoencoder, variational autoencoder, optimised codes.
+Pure functions, one number for each sample. Autoencoder, variational autoencoder
+and optimised codes minimise them.
 """
 
 import jax.numpy as jnp

@@ -140,8 +140,7 @@ def reconstruct(algorithm, state, images):
     """
     if not algorithm.encodes:
         raise errors.ConfigError(
-            f'a run of {algorithm.name!r} without an encoder has nothing to '
-            'reconstruct by'
+            f'algorithm={algorithm.name!r} has no encoder to reconstruct by'
         )
     return np.concatenate([
         np.asarray(_reconstruct(algorithm, state, images[start:start + BATCH]))
@@ -160,7 +159,7 @@ def latents_of(algorithm, seeds, truncation=None):
     """
     if not algorithm.latent_size:
         raise errors.ConfigError(
-            f'a run of {algorithm.name!r} has no latents: it makes images of '
+            f'algorithm={algorithm.name!r} has no latents: it makes images of '
             'images'
         )
     return latents.z_of(algorithm, seeds, truncation)

@@ -45,7 +45,7 @@ NUMBERS = re.compile(r'''
     | instance_noise\.(std|decay_steps) | loss\.(?!name$)\w+ | labels\.\w+
     | regularizers\.\w+\.weight | clip_weights | history\.share
     | augment\.(probability|target|adaptive_images)
-    | schedule\.[dg]_threshold | baseline\.(delta|beta|std|angle|scale)
+    | schedule\.[dg]_threshold | reconstruction\.(delta|beta|std|angle|scale)
 ''', re.VERBOSE)
 # Not compared, since each member has its own: two optimizers of the same
 # options are not equal.

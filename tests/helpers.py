@@ -34,7 +34,7 @@ SHAPE = (2, 2, 1)  # of the images of `batch`
 
 def tiny(config):
     """Shrink a config so that its nets compile and run in seconds."""
-    lacks = reconstruction.WITHOUT.get(config.baseline.name, ())
+    lacks = reconstruction.WITHOUT.get(config.algorithm, ())
     for player in ('generator', 'discriminator'):
         if f'{player}.' not in lacks:
             config[player].width = 4

@@ -42,12 +42,12 @@ def use(key, option):
         f'{" or ".join(map(_code, need.keys))} {need.bounds.words}'
         for need in option.needs
     ]
-    for chooser, owners in config_lib.choices().items():
+    for chooser, (above, owners) in config_lib.choices().items():
         has = sorted(
             owner for owner, own in owners.items()
             if name in [o.name for o in own]
         )
-        if chooser.rpartition('.')[0] == group and has:
+        if above == group and has:
             found.append(f'{_code(chooser)} {_codes(has)}')
     if group in ('generator', 'discriminator'):
         pairs = {

@@ -153,7 +153,7 @@ OF_ONE_TOOL = [  # (tool and flags, words of the line); the exit code is 2
     (['reconstruct', '--out=x.jpg'], 'does not end in .png'),
     (['reconstruct', '--restarts=0'], 'restarts'),
     (['reconstruct', '--by=encoder', '--images=RUN/samples/a.png'],
-     'without an encoder'),
+     'has no encoder'),
     (['reconstruct', '--labels=x', '--images=RUN/samples/a.png'],
      "--labels='x'"),
     (['quiz', '--pairs=0'], 'pairs'),

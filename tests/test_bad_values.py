@@ -123,8 +123,8 @@ REFUSED = [
     ('dcgan', ['diagnosis.on=False', 'on_collapse=stop'], 'diagnosis.on'),
     ('hinge_resnet', ['labels.real_low=0.9', 'labels.real_high=0.9'],
      'which has no targets'),
-    ('given', ['latent_size=8'], "baseline.name='given' does not have"),
-    ('glo', ['discriminator.width=8'], "baseline.name='glo' does not have"),
+    ('given', ['latent_size=8'], "algorithm='given' does not have"),
+    ('glo', ['discriminator.width=8'], "algorithm='glo' does not have"),
     ('vae', ['schedule.burst_steps=7'], "not of 'alternating'"),
 ]
 

@@ -95,9 +95,9 @@ def test_other_games_can_be_checked(changes):
     assert 'd_one_batch' not in red(found)
 
 
-def test_baseline_has_no_players_to_try():
-    with pytest.raises(errors.ConfigError, match=r'both \(vae\) has no game'):
-        checks_of(**{'baseline.name': 'vae'})
+def test_autoencoder_has_no_players_to_try():
+    with pytest.raises(errors.ConfigError, match="algorithm='vae' has no game"):
+        checks_of(**{'algorithm': 'vae'})
 
 
 def test_command_prints_writes_and_exits(tmp_path):

@@ -19,11 +19,11 @@ script, parse = helpers.load_script('codes')
 def runs(tmp_path):
     """Train tiny runs on digits; returns flags that name them."""
     given = []
-    for name, baseline in (
-            ('autoencoder', 'autoencoder'), ('vae', 'vae'), ('gan', ''),
-            ('given', 'given')):
+    for name, algorithm in (
+            ('autoencoder', 'autoencoder'), ('vae', 'vae'),
+            ('gan', 'adversarial'), ('given', 'given')):
         config = helpers.tiny_mlp()
-        config.baseline.name = baseline
+        config.algorithm = algorithm
         config.data.test_share, config.data.image_size = 0.2, '8'
         config.num_steps, config.sample_every = 2, 0
         checks.leave_out(config)
@@ -47,9 +47,9 @@ def test_table_and_picture(runs, tmp_path, capsys):
 
 def test_another_kind_of_run_is_refused(runs, tmp_path):
     parse(*runs[:1], f'--vae={tmp_path}/gan', runs[2])
-    with pytest.raises(errors.ConfigError, match="has baseline.name=''"):
+    with pytest.raises(errors.ConfigError, match="has algorithm='adversarial'"):
         script.main([])
-    with pytest.raises(errors.ConfigError, match="has baseline.name='vae'"):
+    with pytest.raises(errors.ConfigError, match="has algorithm='vae'"):
         script.morphs(tmp_path / 'vae')
 
 

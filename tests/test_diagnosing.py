@@ -250,7 +250,7 @@ def game_of(**changes):
     config.update_from_flattened_dict(changes)
     gan = helpers.linear_gan()
     state = helpers.start(gan)
-    if config.baseline.name:
+    if config.algorithm:
         gan = build.algorithm(config, build.form((8, 8, 1)))
     return diagnosing.game_of(config, gan, state)
 
@@ -283,4 +283,4 @@ def test_game_is_told_its_sizes_its_floor_and_what_it_lacks():
     assert (found.g_size, found.d_size) == (3 * 4 + 4, 4 + 1)
     assert game_of(**{'loss.name': 'wasserstein'}).equilibrium is None
     assert game_of(**{'loss.name': 'energy_based'}).unit == 10
-    assert game_of(**{'baseline.name': 'vae'}).kind == 'none'
+    assert game_of(**{'algorithm': 'vae'}).kind == 'none'

@@ -24,9 +24,9 @@ RUNS = {  # changes of a tiny run, the shape of its images or None for points
     'conditional': ({'generator.condition': 'concat', 'latent': 'sphere',
                      'discriminator.condition': 'concat'}, (8, 8, 1)),
     'points': ({'data.name': 'ring'}, None),
-    'fitted': ({'baseline.name': 'vae', 'latent': 'fitted',
+    'fitted': ({'algorithm': 'vae', 'latent': 'fitted',
                 'discriminator.name': 'mlp'}, (8, 8, 1)),
-    'given': ({'baseline.name': 'given'}, (8, 8, 1)),
+    'given': ({'algorithm': 'given'}, (8, 8, 1)),
 }
 SEEDS = [5, 0, 123, 7]
 # Runs scripts one after the other; what is no part of the promise is refused.
@@ -54,7 +54,7 @@ assert not {name.split('.')[0] for name in sys.modules} & BARRED
 def configure(name):
     config = helpers.tiny_mlp()
     changes, shape = RUNS[name]
-    if 'baseline.name' in changes:
+    if 'algorithm' in changes:
         config.d_optimizer.b1 = config.g_optimizer.b1 = 0.9
     config.update_from_flattened_dict(changes)
     return config, shape

@@ -148,7 +148,7 @@ def test_modes_of_points_that_are_missed_are_counted(monkeypatch):
 @pytest.mark.parametrize('changes', [
     {}, {'packing': 2}, {'loss.name': 'energy_based'}, {
         'generator.condition': 'concat', 'discriminator.condition': 'concat'
-    }, {'discriminator.dropout': 0.5}, {'baseline.name': 'autoencoder'},
+    }, {'discriminator.dropout': 0.5}, {'algorithm': 'autoencoder'},
     {'loss.name': 'wasserstein', 'clip_weights': 0.01},
 ])
 def test_every_kind_of_game_is_probed(changes):

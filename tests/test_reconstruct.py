@@ -31,10 +31,10 @@ def leave(folder, images=True, **changes):
 @pytest.mark.parametrize('changes', [
     {}, {'latent': 'uniform'}, {'latent': 'sphere'},
     {'generator__condition': 'concat', 'discriminator__condition': 'concat'},
-    {'latent': 'fitted', 'baseline__name': 'vae'},
+    {'latent': 'fitted', 'algorithm': 'vae'},
 ], ids=['gaussian', 'uniform', 'sphere', 'conditional', 'fitted'])
 def test_search_finds_what_the_generator_made(changes, tmp_path):
-    if 'latent' in changes and 'baseline__name' in changes:
+    if 'latent' in changes and 'algorithm' in changes:
         changes = {**changes, 'g_optimizer__b1': 0.9, 'd_optimizer__b1': 0.9}
     run = leave(tmp_path, **changes)
     targets = writer.to_uint8(run.sample([3, 9, 40]))
@@ -89,7 +89,7 @@ def test_prior_pulls_z_to_the_centre(tmp_path):
 
 def test_encoder_gives_its_codes(tmp_path):
     run = leave(
-        tmp_path, baseline__name='vae', g_optimizer__b1=0.9,
+        tmp_path, algorithm='vae', g_optimizer__b1=0.9,
         d_optimizer__b1=0.9, latent='fitted',
     )
     images = helpers.random_images(5)
@@ -104,7 +104,7 @@ def test_encoder_gives_its_codes(tmp_path):
 
 
 def test_codes_that_name_a_class_are_not_searched(tmp_path):
-    run = leave(tmp_path, baseline__name='given', g_optimizer__b1=0.9,
+    run = leave(tmp_path, algorithm='given', g_optimizer__b1=0.9,
                 d_optimizer__b1=0.9, latent='fitted')
     with pytest.raises(errors.ConfigError, match='name a class'):
         inversion.search(run.algorithm, run.state, helpers.random_images(2))

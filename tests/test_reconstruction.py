@@ -29,9 +29,9 @@ from gan_jax.algorithms.reconstruction import DECODER, ENCODER
 
 
 def configure(name, **changes):
-    """Give a config of dense nets for a baseline."""
+    """Return a config of dense nets for an algorithm without a game."""
     config = helpers.tiny_mlp()
-    config.baseline.name = name
+    config.algorithm = name
     config.generator.width = config.discriminator.width = 16
     config.update_from_flattened_dict(changes)
     checks.leave_out(config, changes)
@@ -58,8 +58,8 @@ def start(config, count=8, shape=(4, 4, 1)):
 ])
 def test_autoencoder_goes_down_its_own_error(name, options):
     config = configure('autoencoder', **{
-        'baseline.reconstruction': name,
-        **{f'baseline.{k}': v for k, v in options.items()},
+        'reconstruction.error': name,
+        **{f'reconstruction.{k}': v for k, v in options.items()},
     })
     gan, state, batch, step = start(config)
     images = algorithm.to_unit_range(batch.sources['real'].images[0])
@@ -96,7 +96,9 @@ def test_autoencoder_goes_down_its_own_error(name, options):
 
 
 def test_vae_minimises_minus_the_evidence_bound_less_a_constant():
-    config = configure('vae', **{'baseline.beta': 3.0, 'baseline.std': 0.7})
+    config = configure('vae', **{
+        'reconstruction.beta': 3.0, 'reconstruction.std': 0.7,
+    })
     gan, state, batch, step = start(config)
     _, metrics = step(state, batch, jax.random.key(1))
     expected = (
@@ -140,7 +142,7 @@ def test_codes_of_a_vae_have_its_mean_and_deviation():
 def test_beta_presses_codes_towards_the_prior():
     kl = {}
     for beta in (0.01, 10.0):
-        config = configure('vae', **{'baseline.beta': beta})
+        config = configure('vae', **{'reconstruction.beta': beta})
         config.g_optimizer.learning_rate = 5e-3
         config.d_optimizer.learning_rate = 5e-3
         _, state, batch, step = start(config)
@@ -278,12 +280,12 @@ def test_codes_of_a_run_come_back(tmp_path):
     gan, state = sampling.load(tmp_path)
     assert state.players[ENCODER].params['codes'].shape == (32, 3)
     assert (sampling.sample(gan, state, range(3)) == run.sample(range(3))).all()
-    with pytest.raises(errors.ConfigError, match='without an encoder'):
+    with pytest.raises(errors.ConfigError, match='has no encoder'):
         sampling.reconstruct(gan, state, helpers.random_images(2))
 
 
 def test_given_codes_say_class_angle_and_scale():
-    config = configure('given', **{'baseline.angle': 1.0})
+    config = configure('given', **{'reconstruction.angle': 1.0})
     gan, state, batch, _ = start(config)
     turn = sights.Turn(
         gan, build.hyperparams(config), state, jax.random.key(0)
@@ -323,31 +325,31 @@ def test_given_needs_labels(tmp_path):
 
 
 @pytest.mark.parametrize('changes, message', [
-    ({'baseline.name': 'given', 'latent': 'fitted'}, "['gaussian'] have"),
-    ({'baseline.name': 'given', 'data.name': 'ring'}, "'ring' has points"),
-    ({'baseline.name': 'vae', 'baseline.angle': 1.0},
-     "is an option of baseline.name='given'"),
-    ({'baseline.beta': 2.0}, "is an option of baseline.name='vae', not of ''"),
-    ({'latent': 'fitted'}, "baseline.name='' is a GAN"),
-    ({'baseline.name': 'ae'}, "baseline.name='ae' is not one of"),
-    ({'baseline.name': 'vae', 'packing': 2}, 'packing=2 belongs to a game'),
-    ({'baseline.name': 'vae', 'regularizers.r1.weight': 1.0},
+    ({'algorithm': 'given', 'latent': 'fitted'}, "['gaussian'] have"),
+    ({'algorithm': 'given', 'data.name': 'ring'}, "'ring' has points"),
+    ({'algorithm': 'vae', 'reconstruction.angle': 1.0},
+     "is an option of algorithm='given'"),
+    ({'reconstruction.beta': 2.0},
+     "is an option of algorithm='vae', not of 'adversarial'"),
+    ({'latent': 'fitted'}, "algorithm='adversarial' has none"),
+    ({'algorithm': 'vae', 'packing': 2}, 'packing=2 belongs to a game'),
+    ({'algorithm': 'vae', 'regularizers.r1.weight': 1.0},
      'regularizers.r1.weight=1.0 belongs to a game'),
-    ({'baseline.name': 'vae', 'latent': 'sphere'}, "latent='sphere' has no"),
-    ({'baseline.name': 'autoencoder', 'baseline.beta': 2.0},
-     "baseline.beta=2.0 is an option of baseline.name='vae'"),
-    ({'baseline.name': 'autoencoder', 'baseline.delta': 2.0},
-     "is an option of baseline.reconstruction='huber', not of 'l2'"),
-    ({'baseline.name': 'vae', 'baseline.reconstruction': 'l1'},
-     "baseline.name='autoencoder' or 'given' or 'glo', not of 'vae'"),
-    ({'baseline.name': 'vae', 'baseline.std': 0.0},
-     'baseline.std=0.0 is not positive'),
-    ({'baseline.name': 'glo', 'data.name': 'ring'}, 'a code for each image'),
-    ({'baseline.name': 'glo', 'data.feed': 'streaming'}, 'code for each image'),
-    ({'baseline.name': 'glo', 'data.flip': True}, 'one code'),
-    ({'baseline.name': 'vae', 'discriminator.name': 'resnet'},
+    ({'algorithm': 'vae', 'latent': 'sphere'}, "latent='sphere' has no"),
+    ({'algorithm': 'autoencoder', 'reconstruction.beta': 2.0},
+     "reconstruction.beta=2.0 is an option of algorithm='vae'"),
+    ({'algorithm': 'autoencoder', 'reconstruction.delta': 2.0},
+     "is an option of reconstruction.error='huber', not of 'l2'"),
+    ({'algorithm': 'vae', 'reconstruction.error': 'l1'},
+     "algorithm='autoencoder' or 'given' or 'glo', not of 'vae'"),
+    ({'algorithm': 'vae', 'reconstruction.std': 0.0},
+     'reconstruction.std=0.0 is not positive'),
+    ({'algorithm': 'glo', 'data.name': 'ring'}, 'a code for each image'),
+    ({'algorithm': 'glo', 'data.feed': 'streaming'}, 'code for each image'),
+    ({'algorithm': 'glo', 'data.flip': True}, 'one code'),
+    ({'algorithm': 'vae', 'discriminator.name': 'resnet'},
      "discriminator.name='resnet' has no encoder"),
-    ({'baseline.name': 'vae', 'discriminator.attention': 8},
+    ({'algorithm': 'vae', 'discriminator.attention': 8},
      "discriminator.attention=8 is not for discriminator.name='dcgan'"),
 ])
 def test_what_does_not_fit_is_refused(changes, message):

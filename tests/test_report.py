@@ -108,13 +108,13 @@ def test_half_finished_run_has_a_report(run, tmp_path):
 
 
 @pytest.mark.parametrize('name, words', [
-    ('autoencoder', 'of both (autoencoder) has no discriminator'),
+    ('autoencoder', 'has no discriminator to score by'),
     ('', 'the lowest of D'),
 ])
-def test_conditions_and_baselines_have_reports(name, words, tmp_path):
+def test_conditions_and_autoencoders_have_reports(name, words, tmp_path):
     config = helpers.tiny_mlp()
     config.report = True
-    config.baseline.name = name
+    config.algorithm = name
     if not name:
         config.generator.condition = config.discriminator.condition = 'concat'
     labels = np.arange(32) % 3

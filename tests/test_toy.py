@@ -97,7 +97,7 @@ def test_run_is_logged_drawn_and_reported(folders):
     assert len(lines) == STEPS // 5
     assert all('"d_b/loss"' in line for line in lines)
     page = reporting.report(run)
-    assert 'of all four has no discriminator' in page
+    assert 'has no discriminator to score by' in page
     samples, data = run_files.load_sources(run).values()
     assert data['classes'] == ['0', '1', '2'] and samples['classes'] == []
 

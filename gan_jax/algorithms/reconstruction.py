@@ -95,12 +95,16 @@ class Reconstruction(NamedTuple):
     g_name: str = ''
     d_name: str = ''
 
-    name = 'reconstruction'
     players = (DECODER, ENCODER)
     sources = {REAL: REAL}
     draws = 1
     num_classes = 0  # that a sampler may ask for
     monitors = None
+
+    @property
+    def name(self):
+        """The kind."""
+        return self.kind
 
     @property
     def encodes(self):
@@ -351,7 +355,7 @@ KINDS = {
 }
 _Option = options_lib.Option
 _ERROR = (
-    _Option('reconstruction', 'l2', 'one of reconstructions.RECONSTRUCTIONS',
+    _Option('error', 'l2', 'one of reconstructions.RECONSTRUCTIONS',
             reconstructions.RECONSTRUCTIONS),
     *reconstructions.OPTIONS['huber'],
 )

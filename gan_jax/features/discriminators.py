@@ -28,7 +28,8 @@ def of_discriminator(algorithm, state):
     """
     if algorithm.monitors is None:
         raise errors.ConfigError(
-            f'a run {algorithm.moves} has no discriminator to take features of'
+            f'algorithm={algorithm.name!r} has no discriminator to take '
+            'features of'
         )
     note = f'discriminator of step {int(state.step)}'
     return _extractor(

@@ -22,7 +22,7 @@ class Pair(NamedTuple):
         energies: whether the logits are energies, >= 0 and low where real.
         autoencoder: name of the family whose discriminator is this one as an
             autoencoder; '' where there is none.
-        encoder: module class that gives a baseline's codes; None where there is
+        encoder: module class that gives codes to a decoder; None where there is
             none.
     """
 

@@ -30,7 +30,7 @@ PANELS = {
         'Gradients', 'norm of the gradient',
         {'d/grad_norm': "D's", 'g/grad_norm': "G's"},
     ),
-    'baseline': (
+    'reconstruction': (
         'Reconstruction', 'error',
         {'g/reconstruction': 'reconstruction', 'd/kl': 'KL divergence (nats)'},
     ),
@@ -172,7 +172,7 @@ def _evaluated(run):
 def _unit(run, axis):
     """Name the loss on its axis."""
     name = run.config.get('loss.name')
-    if axis != 'loss' or run.config.get('baseline.name'):
+    if axis != 'loss' or run.config.get('algorithm') != 'adversarial':
         return axis
     loss = losses.LOSSES.get(name)
     nats = loss is not None and loss.kind in IN_NATS

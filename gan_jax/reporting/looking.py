@@ -79,7 +79,7 @@ def look(algorithm, state, dataset=None, why=''):
     looked, missing = Looked(int(state.step)), {}
     if algorithm.monitors is None:
         missing['scored'] = (
-            f'A run {algorithm.moves} has no discriminator to score by.'
+            f'algorithm={algorithm.name!r} has no discriminator to score by.'
         )
     else:
         looked = looked._replace(scored=by_score(
