@@ -149,7 +149,7 @@ def config_of(argv, example='dcgan'):
             f'{flag.serialize()} is not a readable file'
         ) from error
     for line in left_out:
-        print(f'warning: {line}')
+        say(f'warning: {line}')
     return config
 
 

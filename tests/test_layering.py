@@ -86,12 +86,83 @@ def test_every_module_has_a_floor():
     assert found == set(FLOORS)
 
 
-def test_only_parallel_knows_of_devices_and_loops():
-    words = ('pmap', 'pmean', 'all_gather', 'shard_map', 'lax.scan')
-    for path in FILES:
-        if path != PACKAGE / 'runtime' / 'parallel.py':
-            code = ast.unparse(_without_docstrings(ast.parse(path.read_text())))
-            assert not [w for w in words if w in code], path
+DEVICES_AND_LOOPS = {
+    'all_gather', 'all_to_all', 'associative_scan', 'axis_index', 'fori_loop',
+    'pmap', 'pmean', 'ppermute', 'psum', 'scan', 'shard_map', 'while_loop',
+}
+
+
+def devices_and_loops(code):
+    """List what in a file spreads over devices or loops on them."""
+    found, tree = [], ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in DEVICES_AND_LOOPS:
+            found.append(ast.unparse(node))
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found += [
+                alias.name for alias in node.names
+                if alias.name in DEVICES_AND_LOOPS
+            ]
+    # Nor by a name of its own for what `parallel` gives.
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and (
+                ast.unparse(node.value).startswith('parallel.')):
+            found.append(ast.unparse(node))
+    return found
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
+def test_only_parallel_knows_of_devices_and_loops(path):
+    if path != PACKAGE / 'runtime' / 'parallel.py':
+        assert devices_and_loops(path.read_text()) == []
+
+
+@pytest.mark.parametrize('code', [
+    'jax.lax.scan(f, a, b)', 'from jax.lax import fori_loop',
+    'scan = parallel.loop(convolutional=False)', 'jax.pmap(f)',
+    'loop = lax.while_loop',
+])
+def test_devices_and_loops_are_found(code):
+    assert devices_and_loops(code)
+
+
+# What may name a player of an algorithm: the algorithms, the networks that they
+# train, and what makes them from a config.
+NAMES_PLAYERS = {
+    'algorithms', 'build', 'checks', 'config', 'networks', 'recipe',
+}
+
+
+def players_named(code):
+    """List where a file names a player, or knows what has no game."""
+    found = []
+    for node in ast.walk(_without_docstrings(ast.parse(code))):
+        if isinstance(node, ast.Attribute) and node.attr in (
+                'generator', 'discriminator'):
+            found.append(ast.unparse(node))
+        elif isinstance(node, ast.Subscript) and (
+                isinstance(node.slice, ast.Constant)
+                and getattr(node.value, 'attr', '') in ('players', 'averages')):
+            found.append(ast.unparse(node))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found += re.findall('baseline', node.value)
+        elif isinstance(node, ast.Name) and 'baseline' in node.id:
+            found.append(node.id)
+    return found
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
+def test_only_algorithms_and_their_making_name_players(path):
+    if room(path) not in NAMES_PLAYERS:
+        assert players_named(path.read_text()) == []
+
+
+@pytest.mark.parametrize('code', [
+    'state.generator.params', "state.players['generator']", 'baseline = 1',
+    "config['baseline.name']", "state.averages['decoder']",
+])
+def test_players_that_are_named_are_found(code):
+    assert players_named(code)
 
 
 def _without_docstrings(tree):

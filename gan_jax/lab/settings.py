@@ -304,12 +304,13 @@ def config(settings, gan):
     for name, weight in gan.regularizers.items():
         made.regularizers[name].weight = weight
     for player, width, depth in (
-        (made.generator, gan.g_width, gan.g_depth),
-        (made.discriminator, gan.d_width, gan.d_depth),
+        ('generator', gan.g_width, gan.g_depth),
+        ('discriminator', gan.d_width, gan.d_depth),
     ):
-        player.name, player.norm = 'mlp', 'none'
-        player.width, player.depth = width, depth
-    made.discriminator.spectral_norm = gan.spectral_norm
+        made[player].update(
+            name='mlp', norm='none', width=width, depth=depth
+        )
+    made['discriminator'].spectral_norm = gan.spectral_norm
     for optimizer, learning_rate in (
         (made.g_optimizer, gan.g_rate), (made.d_optimizer, gan.d_rate),
     ):
