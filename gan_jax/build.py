@@ -334,8 +334,6 @@ def _both(config):
         'g_tx': _optimizer(config.g_optimizer),
         'g_schedule': _schedule(config.g_optimizer),
         'd_schedule': _schedule(config.d_optimizer),
-        'g_dropout': config.generator.dropout > 0,
-        'd_dropout': config.discriminator.dropout > 0,
         'latent': config.latent,
         'num_microbatches': config.num_microbatches,
         'flip': config.data.flip,

@@ -310,3 +310,35 @@ def test_real_images_alone_are_mirrored_or_dequantised(option):
     else:
         distance = abs(after.real_images - real)
         assert 0 < distance.min() and distance.max() <= 0.5001 / 127.5
+
+
+class NoisyGenerator(nn.Module):
+    """Adds noise of its own to what it makes; drops nothing."""
+
+    draws_noise = True
+
+    @nn.compact
+    def __call__(self, z, *, train, keys=None):
+        images = nn.Dense(4)(z).reshape(-1, 2, 2, 1)
+        if not train:
+            return images
+        return images + jax.vmap(
+            lambda key: jax.random.normal(key, (2, 2, 1))
+        )(keys)
+
+
+def test_a_generator_that_draws_noise_is_given_keys_by_sample():
+    gan = helpers.linear_gan(generator=NoisyGenerator())
+    state = helpers.start(gan)
+    player, z = state.players[G], jnp.zeros((6, 3))
+
+    def made(slots):
+        slots = jnp.asarray(slots)
+        return sights.generate(
+            turn(gan, state), player.params, player.stats, z[:len(slots)],
+            slots, None,
+        )[0]
+
+    whole = made(range(6))
+    assert np.ptp(whole, axis=0).min() > 0  # each sample has its own
+    np.testing.assert_allclose(made([4, 2]), whole[np.array([4, 2])], atol=1e-6)

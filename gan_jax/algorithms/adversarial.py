@@ -52,7 +52,6 @@ class Adversarial(NamedTuple):
         adaptive_augmentation: whether their probability follows D's outputs.
         num_classes: classes that G is asked for and D may tell; 0 where the
             GAN has no condition.
-        g_dropout, d_dropout: whether units of a player are dropped.
         together: whether real and fake images pass through D as one batch:
             asked for, or because it changes nothing but the time.
         share_fakes: whether both updates of a step learn by the same fakes.
@@ -91,8 +90,6 @@ class Adversarial(NamedTuple):
     augmentations: Tuple[str, ...] = ()
     adaptive_augmentation: bool = False
     num_classes: int = 0
-    g_dropout: bool = False
-    d_dropout: bool = False
     together: bool = False
     share_fakes: bool = False
     packing: int = 1

@@ -202,7 +202,7 @@ def _look(gan, critic, generator, discriminator, labels, real, unseen):
     def judge(params, images, labels):
         images = pack(images, gan.packing)
         keys = None
-        if gan.d_dropout:
+        if algorithm.takes_keys(gan.discriminator):
             keys = jax.random.split(jax.random.key(0), len(images))
         return algorithm.forward(
             gan.discriminator, (params, stats),

@@ -322,6 +322,16 @@ def replace_player(state, name, player):
     return state.replace(players={**state.players, name: player})
 
 
+def takes_keys(module):
+    """Return whether a network draws at random in training, and needs keys.
+
+    It does for dropout, and where it says `draws_noise = True`.
+    """
+    return bool(
+        getattr(module, 'dropout', 0) or getattr(module, 'draws_noise', False)
+    )
+
+
 def forward(module, weights, inputs):
     """Apply a module in training mode.
 

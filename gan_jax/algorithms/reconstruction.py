@@ -68,8 +68,8 @@ class Reconstruction(NamedTuple):
         latent: one of `latents.LATENTS`, what z is drawn from to sample.
         reconstruction: one of `reconstructions.RECONSTRUCTIONS`.
         num_given: classes that given codes name; 0 for other kinds.
-        num_microbatches, g_schedule, d_schedule, flip, dequantize, g_dropout,
-            d_dropout, snapshots, snapshot_every: as of
+        num_microbatches, g_schedule, d_schedule, flip, dequantize, snapshots,
+            snapshot_every: as of
             `adversarial.Adversarial`, g_ of the decoder, d_ of the encoder.
         g_name, d_name: of the networks, for people.
     """
@@ -88,8 +88,6 @@ class Reconstruction(NamedTuple):
     d_schedule: Optional[Callable] = None
     flip: bool = False
     dequantize: bool = False
-    g_dropout: bool = False
-    d_dropout: bool = False
     snapshots: int = 0
     snapshot_every: int = 100
     g_name: str = ''
@@ -509,7 +507,9 @@ def update(turn, images, slots, labels=None, numbers=None):
 def _objective(turn, stats, targets, inputs, slots, params):
     """Return (loss, (new stats, metrics and the moments of the codes))."""
     this, hyperparams = turn.gan, turn.hyperparams
-    keys = sights.sample_keys(turn, 1, slots) if this.d_dropout else None
+    keys = None
+    if algorithm.takes_keys(this.encoder):
+        keys = sights.sample_keys(turn, 1, slots)
     outputs, encoder_stats = algorithm.forward(
         this.encoder, (params[1], stats[1]),
         algorithm.Inputs(inputs, keys=keys),

@@ -119,9 +119,11 @@ def sample_keys(turn, number, slots):
 
 def generate(turn, params, stats, z, slots, labels):
     """Apply G in training mode; returns (images, new stats)."""
-    keys = sample_keys(turn, 0, slots) if turn.gan.g_dropout else None
+    module, keys = turn.gan.generator, None
+    if algorithm.takes_keys(module):
+        keys = sample_keys(turn, 0, slots)
     return algorithm.forward(
-        turn.gan.generator, (params, stats),
+        module, (params, stats),
         algorithm.Inputs(z, labels, keys=keys),
     )
 
@@ -237,6 +239,6 @@ def remind(turn, fakes, slots):
 
 def discriminator_keys(turn, sides, *, fake):
     """Give the keys of D's dropout on one side, None where it has none."""
-    if not turn.gan.d_dropout:
+    if not algorithm.takes_keys(turn.gan.discriminator):
         return None
     return sample_keys(turn, 1 + fake, sides.slots)
