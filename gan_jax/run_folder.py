@@ -71,24 +71,31 @@ def made(workdir):
             path.rmdir()
 
 
-def check_entries(workdir):
+def check_entries(workdir, folders=FOLDERS):
     """Refuse a folder in which a run would write to what is no file of its own.
 
     A link to a folder leads out of the run's, and a FIFO or a device takes
-    writes that no file keeps. Links to files are replaced, not followed.
+    writes that no file keeps. Links to files are replaced, not followed. What
+    has another name than what a run writes may be anything.
+
+    Args:
+        workdir: of the run.
+        folders: names of the folders in it that are written to.
 
     Raises:
         errors.CheckpointError: naming the first.
     """
     if files.is_remote(workdir):  # stores have neither
         return
-    for folder in (workdir, *(workdir / name for name in FOLDERS)):
+    for folder in (workdir, *(workdir / name for name in folders)):
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             fits = ('', 'file', 'folder')
             if path.suffix in ENDINGS:
                 fits = ('', 'file')
-            elif folder == workdir and path.name in FOLDERS:
+            elif folder == workdir and path.name in folders:
                 fits = ('folder',)
+            elif folder == workdir and not path.name.startswith('before-'):
+                continue
             if files.kind(path) not in fits:
                 raise errors.CheckpointError(
                     f'{path} is no {fits[-1]} of a run: links to folders, '

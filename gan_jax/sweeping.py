@@ -165,7 +165,9 @@ def train(config, workdir, grid=None, *, restart=False, say=masking.say):
             stopping.on_signals()) as stopper:
         if restart:
             run_folder.set_aside(workdir)
-        run_folder.check_entries(workdir)
+        run_folder.check_entries(workdir, (
+            *run_folder.FOLDERS, *(member.name for member in everyone)
+        ))
         _keep(workdir, everyone)
         dataset = build.dataset(config)
         watch_lib.check(config, dataset)

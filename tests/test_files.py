@@ -154,6 +154,16 @@ def test_training_refuses_what_leads_out_of_its_folder(
     assert sorted(p.name for p in victim.parent.iterdir()) == ['run', 'victim']
 
 
+def test_what_a_run_does_not_write_may_be_anything(victim):
+    folder = run_folder.at(victim.parent / 'run')
+    os.symlink(victim.parent, folder / 'latest')
+    os.mkfifo(folder / 'pipe')
+    (folder / 'samples').mkdir()
+    run_folder.check_entries(folder)
+    with pytest.raises(errors.CheckpointError, match='latest is no folder'):
+        run_folder.check_entries(folder, ('latest',))
+
+
 @pytest.mark.parametrize('content', [
     [{'seed': 2, 'before': '..'}], [{'seed': 2, 'before': '../before-1'}],
     [{'seed': 2}], [{'seed': 'x', 'before': 'before-1'}], [3], {'seed': 2}, 3,
