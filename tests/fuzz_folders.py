@@ -434,22 +434,22 @@ def _memory(name):
 
 @contextlib.contextmanager
 def same_networks():
-    """Let equal configs have one GAN, so that it is compiled once."""
+    """Let equal configs have one algorithm, so that it is compiled once."""
     from gan_jax import build
 
-    made, make = {}, build.gan
+    made, make = {}, build.algorithm
 
-    def gan(config, *rest):
+    def algorithm(config, *rest):
         key = f'{config.to_json()} {rest}'
         if key not in made:
             made[key] = make(config, *rest)
         return made[key]
 
-    build.gan = gan
+    build.algorithm = algorithm
     try:
         yield
     finally:
-        build.gan = make
+        build.algorithm = make
 
 
 def tries(folder, count, seed=0, only=(), make=make_run):

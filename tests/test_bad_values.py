@@ -245,10 +245,14 @@ def test_sizes_are_counted_before_anything_is_built(words, line):
     config = typed('dcgan', *words)
     size = config_lib.image_size(config) or (32, 32)
     with pytest.raises(errors.ConfigError) as caught:
-        build.gan(config, (*size, 1), 10, 1797, memory=2**34)
+        build.algorithm(
+            config, build.form((*size, 1), 10, 1797), memory=2**34
+        )
     assert line in str(caught.value)
     assert 'GiB, and a device has 16.0' in str(caught.value)
-    build.gan(typed('dcgan'), (32, 32, 1), 10, 1797, memory=2**28)
+    build.algorithm(
+        typed('dcgan'), build.form((32, 32, 1), 10, 1797), memory=2**28
+    )
 
 
 NASTY = [
@@ -285,9 +289,8 @@ def check(key, text):
         points = dataset.images.ndim == 2
         checks.validate(config, points=points)
         watch.check(config, dataset)
-        build.gan(
-            config, dataset.images.shape[1:], len(dataset.classes),
-            len(dataset.images), parallel.memory(),
+        build.algorithm(
+            config, build.forms({build.REAL: dataset}), parallel.memory()
         )
     except errors.UserError as error:
         line = ' '.join(str(error).split())

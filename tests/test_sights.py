@@ -188,11 +188,11 @@ def test_slope_of_d_is_that_at_the_images_before_augmentation(name, packing):
     gan = linear_gan(packing=packing, regularizers=(name,))
     state = start(gan)
     params = {'Dense_0': {
-        **state.discriminator.params['Dense_0'],
+        **state.players[D].params['Dense_0'],
         'kernel': jnp.asarray(weights, jnp.float32),
     }}
-    state = state.replace(
-        discriminator=state.discriminator.replace(params=params)
+    state = algorithm.replace_player(
+        state, D, state.players[D].replace(params=params)
     )
     flat = (weights**2).sum() / 2
     for augmentations, slope in ((), flat), (('color',), flat * 13 / 12):
@@ -213,7 +213,7 @@ def test_d_learns_by_its_slopes_before_every_augmentation():
     after, metrics = step(gan, state, batch(), penalty_weights=weights)
     assert np.isfinite(list(metrics.values())).all()
     without, _ = step(gan._replace(regularizers=()), state, batch())
-    assert not leaves_equal(after.discriminator, without.discriminator)
+    assert not leaves_equal(after.players[D], without.players[D])
 
 
 def test_adaptive_probability_is_remembered_and_used():

@@ -152,14 +152,14 @@ def test_warm_up_of_the_ema_is_of_the_step_for_all_its_updates_of_g():
     state = start(gan).replace(step=jnp.int32(8))
     after, _ = adversarial.play(
         gan, helpers.hyperparams(ema_decay=jnp.float32(0.9)), state, batch(2),
-        jax.random.key(2), note=lambda player, number, before, after, metrics:
-        moves.append(after.generator.params['Dense_0']['bias']),
+        jax.random.key(2), note=lambda player, number, after, metrics:
+        moves.append(after.players[G].params['Dense_0']['bias']),
     )
-    expected = state.ema_params['Dense_0']['bias']
+    expected = state.averages[G].params['Dense_0']['bias']
     for new in moves[1:]:  # after D's; (1 + 8) / (10 + 8) = 1 / 2 for both
         expected = (expected + new) / 2
     np.testing.assert_allclose(
-        after.ema_params['Dense_0']['bias'], expected, rtol=1e-5
+        after.averages[G].params['Dense_0']['bias'], expected, rtol=1e-5
     )
 
 
@@ -220,17 +220,19 @@ def test_began_moves_k_in_each_update_of_g_and_none_of_d():
     seen = []
     adversarial.play(
         gan, helpers.hyperparams(loss_options=BEGAN), state, batch(2),
-        jax.random.key(2), note=lambda player, number, before, after, metrics:
+        jax.random.key(2), note=lambda player, number, after, metrics:
         seen.append((
-            player, before.memory['loss']['k'], after.memory['loss']['k'],
-            metrics.get('d/real_logits'), metrics.get('g/loss'),
+            player, after.memory['loss']['k'], metrics.get('d/real_logits'),
+            metrics.get('g/loss'),
         )),
     )
-    real = seen[1][3]  # of D's last update
+    real = seen[1][2]  # of D's last update
     assert [entry[0][0] for entry in seen] == ['d', 'd', 'g', 'g']
-    for player, before, after, _, fake in seen:
-        moved = 0.1 * (0.5 * real - fake) if player == 'generator' else 0
+    before = state.memory['loss']['k']
+    for player, after, _, fake in seen:
+        moved = 0.1 * (0.5 * real - fake) if player == G else 0
         np.testing.assert_allclose(after, before + moved, rtol=1e-5)
+        before = after
     after, _ = adversarial.critic_step(
         gan, helpers.hyperparams(loss_options=BEGAN), state, batch(2),
         jax.random.key(2), 4,
