@@ -20,6 +20,7 @@ from etils import epath
 MOST_JSON = 8 * 2**20  # bytes; 30 times as many are held once it is parsed
 MOST_DEPTH = 64  # lists and objects inside each other
 MOST_LINE = 2**20  # bytes of a line of JSON
+MOST_FILE = 4 * 2**30  # bytes of a file of lines
 
 
 def at(path):

@@ -16,7 +16,6 @@ MOST_CLASSES = 10**6
 MOST_SOURCES = 64
 MOST_NUMBER = 2**63  # below which whole numbers are
 MOST_LINES = 16 * 2**20  # bytes of lines of metrics that are looked at
-MOST_FILE = 4 * 2**30  # bytes of a file of them
 
 
 def load_config(workdir):
@@ -190,12 +189,12 @@ def lines(workdir, name):
     """Yield the object of each of a file's JSON lines, None of a damaged one.
 
     Of a file of over `MOST_LINES` bytes every second line is taken, or every
-    third, and so on; of one of over `MOST_FILE` none.
+    third, and so on; of one of over `files.MOST_FILE` none.
     """
     path = files.at(workdir) / name
     # What was read until an error stays.
     with contextlib.suppress(OSError, ValueError):
         size = path.stat().length
-        if size <= MOST_FILE:
+        if size <= files.MOST_FILE:
             for _, item in files.lines(path, 1 + size // MOST_LINES):
                 yield item

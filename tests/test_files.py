@@ -5,6 +5,7 @@ import os
 import pathlib
 import socket
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -100,6 +101,17 @@ def test_lines_of_a_run_are_added_to_no_link(victim):
     for name in (writer.METRICS, writer.DIAGNOSIS):
         assert not (folder / name).is_symlink()
         assert json.loads((folder / name).read_text())['step'] == 1
+
+
+def test_endless_lines_of_a_run_are_kept_aside(tmp_path):
+    path = tmp_path / writer.METRICS
+    with path.open('wb') as file:
+        file.truncate(2**40)
+    began = time.monotonic()
+    writer.Writer(tmp_path, enabled=True, start=0, total=1).close()
+    assert time.monotonic() - began < 5
+    (other,) = tmp_path.glob(f'{writer.METRICS}.*')
+    assert other.stat().st_size == 2**40 and path.stat().st_size == 0
 
 
 @pytest.mark.parametrize('make', [

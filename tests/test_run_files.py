@@ -124,5 +124,5 @@ def test_long_file_of_lines_is_thinned(folder, monkeypatch):
     monkeypatch.setattr(run_files, 'MOST_LINES', path.stat().st_size // 3)
     found = [item['step'] for item in run_files.lines(folder, path.name)]
     assert found == list(range(103, 200, 4))
-    monkeypatch.setattr(run_files, 'MOST_FILE', 100)
+    monkeypatch.setattr(run_files.files, 'MOST_FILE', 100)
     assert list(run_files.lines(folder, path.name)) == []

@@ -271,6 +271,9 @@ class Writer:
             path = self._workdir / name
             if name == DIAGNOSIS and not files.lies(path):
                 continue
+            with contextlib.suppress(OSError):
+                if path.stat().length > files.MOST_FILE:  # read for minutes
+                    files.set_aside(path)
             with files.replacing(path) as file:
                 for line, _ in _lines(path, start):
                     file.write(line)
