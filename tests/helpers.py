@@ -284,6 +284,11 @@ def run(*arguments, devices=1, timeout=300, **kwargs):
     )
 
 
+def last_of_each(*flags):
+    """Drop flags that a later one sets anew: a key given twice is refused."""
+    return list({flag.partition('=')[0]: flag for flag in flags}.values())
+
+
 def environment(devices=1):
     """Give os.environ for a process with so many virtual CPU devices."""
     flag = f'--xla_force_host_platform_device_count={devices}'

@@ -59,12 +59,12 @@ def test_train_go_on_and_sample(tmp_path):
     'network', ['dcgan', pytest.param('mlp', marks=pytest.mark.slow)]
 )
 def test_kill_loses_nothing(network, tmp_path):
-    command = [
+    command = helpers.last_of_each(
         *MAIN, *TINY, '--config.d_steps=2', '--config.num_steps=100',
         f'--config.generator.name={network}',
         f'--config.discriminator.name={network}',
         '--config.checkpoint_every=20',
-    ]
+    )
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
     assert helpers.run(*command, f'--workdir={whole}').returncode == 0
     process = subprocess.Popen(

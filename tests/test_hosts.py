@@ -38,9 +38,10 @@ def start(workdir, *flags, of_second=()):
     }
     return [
         subprocess.Popen(
-            [sys.executable, '-m', *MAIN, *TINY, '--multihost',
-             f'--config.num_steps={STEPS}', f'--workdir={workdir}', *flags,
-             *(of_second if i else ())],
+            [sys.executable, '-m', *helpers.last_of_each(
+                *MAIN, *TINY, '--multihost', f'--config.num_steps={STEPS}',
+                f'--workdir={workdir}', *flags, *(of_second if i else ()),
+            )],
             env={**helpers.environment(), **cluster, 'SLURM_PROCID': str(i)},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         ) for i in range(2)

@@ -67,7 +67,9 @@ def make_config(count=COUNT, schedule='alternating', **changes):
     config.num_steps, config.keep_checkpoints = STEPS, STEPS
     config.log_every = config.sample_every = 0
     config.checkpoint_every = 1
-    config.snapshots.count, config.snapshots.every = count, EVERY
+    config.snapshots.count = count
+    if count:
+        config.snapshots.every = EVERY
     config.schedule.name = schedule
     if schedule == 'wgan':
         config.schedule.burst_steps, config.schedule.burst_first = 4, 1

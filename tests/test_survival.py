@@ -32,7 +32,9 @@ TINY = (
 
 def start(workdir, *flags):
     return subprocess.Popen(
-        [sys.executable, '-m', *MAIN, *TINY, f'--workdir={workdir}', *flags],
+        [sys.executable, '-m', *helpers.last_of_each(
+            *MAIN, *TINY, f'--workdir={workdir}', *flags
+        )],
         env=helpers.environment(), stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
     )

@@ -55,7 +55,7 @@ def numbers(config):
     """Give what the steps of both algorithms read anew."""
     return jax.tree.leaves([
         build.ALGORITHMS[name].hyperparams(config)
-        for name in ('adversarial', 'reconstruction')
+        for name in ('adversarial', 'vae')
     ])
 
 

@@ -33,9 +33,9 @@ def test_run_leaves_everything_and_tells_the_callback(tmp_path):
         and 'tensorboard' not in path.parts
     }
     assert left == {
-        'config.json', 'data.json', 'environment.json', 'metrics.jsonl',
-        'samples/reals.png', 'samples/000000.png', 'samples/000002.png',
-        'samples/000004.png',
+        'config.json', 'data.json', 'diagnosis.jsonl', 'environment.json',
+        'metrics.jsonl', 'samples/reals.png', 'samples/000000.png',
+        'samples/000002.png', 'samples/000004.png',
     }
     assert list((tmp_path / 'tensorboard').glob('events*'))
     lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
