@@ -90,7 +90,9 @@ class Page:
         if isinstance(message, str):
             return json.loads(message)
         picture = test_lab.unpack(message)
-        self.say('seen', number=picture['number'])
+        # A tab that ended may be closed while its last word lies unread.
+        with contextlib.suppress(exceptions.ConnectionClosed):
+            self.say('seen', number=picture['number'])
         return picture
 
     def word(self, kind=None):
