@@ -347,14 +347,13 @@ def _both(config):
 def _reconstruction(config, forms, memory):
     """Make a `reconstruction.Reconstruction`."""
     form, kind = forms[reconstruction.REAL], config.algorithm
-    size, num_given = config.latent_size, 0
+    size = config.latent_size
     if kind == 'given':
-        num_given = form.num_classes
-        if not num_given:
+        if not form.num_classes:
             raise errors.ConfigError(
                 "algorithm='given' needs labels, and the data have none"
             )
-        size = num_given + 2
+        size = form.num_classes + 2
     if kind == 'glo':
         encoder, name = encoders.Codes(form.count, size), 'one for each image'
     elif kind == 'given':
@@ -376,7 +375,6 @@ def _reconstruction(config, forms, memory):
         **_both(config),
         d_tx=_optimizer(config.d_optimizer),
         latent_size=size,
-        num_given=num_given,
         reconstruction=config.reconstruction.error,
         d_name=name,
     )

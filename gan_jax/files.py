@@ -180,7 +180,7 @@ def remove(path):
 
 
 def set_aside(path):
-    """Give a file another name, its own and a drawn part; returns that path."""
+    """Rename a file to its name with a drawn part; returns the new path."""
     return path.rename(path.parent / f'{path.name}.{secrets.token_hex(4)}')
 
 

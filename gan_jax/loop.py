@@ -272,7 +272,7 @@ class _After:
 
 
 def _drawn(picture, examples):
-    """Lay a picture out: a grid of images, or points over real ones."""
+    """Return a grid of images, or a plot of points over real ones."""
     if picture.images.ndim > 2:
         return writer_lib.grid(picture.images, picture.columns)
     return writer_lib.picture(picture.images, next(iter(examples.values())))
@@ -296,7 +296,7 @@ def some(dataset):
 
 
 def _fetch(metrics):
-    """Bring the metrics that are numbers to the host."""
+    """Return the metrics as floats on the host."""
     return {
         name: float(value)
         for name, value in sorted(parallel.unreplicate(metrics).items())

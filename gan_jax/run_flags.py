@@ -60,7 +60,7 @@ def open_run(argv):
         argv: what is left of the command line; surplus words are refused.
 
     Returns:
-        (`game.GAN`, `algorithm.TrainState`).
+        (the algorithm, its `algorithm.TrainState`).
 
     Raises:
         errors.UserError: one line that says what to mend.

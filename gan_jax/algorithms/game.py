@@ -55,7 +55,7 @@ class Hyperparams(NamedTuple):
 
 
 def pack(images, packing):
-    """Lay neighbouring samples side by side in the last axis.
+    """Concatenate neighbouring samples along the last axis.
 
     What D of a packed GAN judges: all of one tuple are real, or all fake.
 

@@ -41,7 +41,7 @@ LATENTS = {
 
 
 def truncate_gaussian(z, limit):
-    """Bring values of N(0, 1) to that law cut off at ±limit, in their order.
+    """Map values of N(0, 1) to that law cut off at ±limit, in their order.
 
     Each keeps its share of what is smaller, so that a seed's z changes little
     where the limit does. Brock et al., Large Scale GAN Training,
@@ -62,7 +62,7 @@ def truncate_gaussian(z, limit):
 
 
 def truncate_uniform(z, limit):
-    """Bring U[-1, 1) to U[-limit, limit); as `truncate_gaussian`."""
+    """Map U[-1, 1) to U[-limit, limit); as `truncate_gaussian`."""
     return z * jnp.minimum(limit, 1)
 
 

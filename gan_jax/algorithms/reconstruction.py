@@ -67,7 +67,6 @@ class Reconstruction(NamedTuple):
         latent_size: length of a code.
         latent: one of `latents.LATENTS`, what z is drawn from to sample.
         reconstruction: one of `reconstructions.RECONSTRUCTIONS`.
-        num_given: classes that given codes name; 0 for other kinds.
         num_microbatches, g_schedule, d_schedule, flip, dequantize, snapshots,
             snapshot_every: as of
             `adversarial.Adversarial`, g_ of the decoder, d_ of the encoder.
@@ -82,7 +81,6 @@ class Reconstruction(NamedTuple):
     latent_size: int
     latent: str = 'gaussian'
     reconstruction: str = 'l2'
-    num_given: int = 0
     num_microbatches: int = 1
     g_schedule: Optional[Callable] = None
     d_schedule: Optional[Callable] = None
@@ -284,7 +282,7 @@ class Reconstruction(NamedTuple):
         return found
 
     def _pairs(self, state, images):
-        """Lay images in odd rows, and under each what is made of its code."""
+        """Return images in odd rows, and under each its reconstruction."""
         columns = int(len(images) ** 0.5)
         images = images[:len(images) // columns * columns]
         made = np.asarray(_reconstruct(self, state, images))

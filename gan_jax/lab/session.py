@@ -142,7 +142,7 @@ class Session:
 
     @property
     def states(self):
-        """Give the `algorithm.TrainState` of each GAN."""
+        """Return the `algorithm.TrainState` of each GAN."""
         return tuple(self._states)
 
     @property
