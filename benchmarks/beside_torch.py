@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import kernels
 import turns
 import useful_flops
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import recipe
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer

@@ -22,7 +22,7 @@ import numpy as np
 
 from gan_jax import build
 from gan_jax import command
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import evaluating
 from gan_jax import sampling
 from gan_jax.data import sources

@@ -41,7 +41,7 @@ import digits_metrics
 from gan_jax import build
 from gan_jax import command
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import evaluating
 from gan_jax import measures
 from gan_jax import recipe

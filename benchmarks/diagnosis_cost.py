@@ -41,7 +41,7 @@ def main(argv):
     from gan_jax import diagnose
     from gan_jax import diagnosing
     from gan_jax import dispatch
-    from gan_jax import errors
+    from gan_jax.core import errors
     from gan_jax import probes
     from gan_jax.data import sources
     from gan_jax.runtime import environment

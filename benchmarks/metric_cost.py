@@ -19,7 +19,7 @@ from absl import flags
 import numpy as np
 
 from gan_jax import command
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.metrics import earth_movers
 from gan_jax.metrics import frechet
 from gan_jax.metrics import inception_score

@@ -29,7 +29,7 @@ import numpy as np
 from scipy import ndimage
 
 from gan_jax import command
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import measures
 from gan_jax.data import sources
 from gan_jax.features import classifier

@@ -19,7 +19,7 @@ from absl import flags
 import numpy as np
 
 from gan_jax import command
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import loop
 from gan_jax import mixtures
 from gan_jax import recipe

@@ -23,7 +23,7 @@ from absl import flags
 import beside_torch
 import turns
 from gan_jax import command
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import recipe
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer

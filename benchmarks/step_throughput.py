@@ -44,7 +44,7 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import command
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.data import feed as feed_lib
 from gan_jax.data import sources
 from gan_jax.networks import convolutions

@@ -41,7 +41,7 @@ import beside_torch
 import turns
 from gan_jax import command
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.networks import dcgan
 from gan_jax.networks import resnet
 from gan_jax.runtime import heap

@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 
-from gan_jax import errors
+from gan_jax.core import errors
 
 LONGEST = 240  # characters of a reason
 TAIL = 4000  # bytes of what a worker wrote on stderr that are shown

@@ -18,7 +18,7 @@ from absl import flags
 import numpy as np
 
 from gan_jax import command
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import recipe
 from gan_jax import sampling
 from gan_jax import train

@@ -31,7 +31,7 @@ them. Expected, and where it was measured: configs/README.md.
 """
 
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 
 WIDTHS = {'half': 4, 'quarter': 2}  # channels of D's first layer; G has 8
 

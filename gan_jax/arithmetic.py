@@ -24,7 +24,7 @@ TRUNCATION = run_flags.define_truncation()
 
 def main(argv):
     """Draw --sum of --workdir into --out."""
-    from gan_jax import errors
+    from gan_jax.core import errors
     from gan_jax import ways
     from gan_jax.runtime import writer
 

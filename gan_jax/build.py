@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import labels
 from gan_jax import losses
 from gan_jax import mixtures

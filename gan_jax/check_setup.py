@@ -40,7 +40,7 @@ def main(argv):
 
     from gan_jax import build
     from gan_jax import checks
-    from gan_jax import errors
+    from gan_jax.core import errors
     from gan_jax import preflight
     from gan_jax.runtime import environment
     from gan_jax.runtime import writer

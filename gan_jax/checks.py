@@ -10,12 +10,12 @@ import numpy as np
 
 from gan_jax import augment
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import losses
 from gan_jax import measures
 from gan_jax import mixtures
 from gan_jax import networks
-from gan_jax import options
+from gan_jax.core import options
 from gan_jax import regularizers
 from gan_jax.data import sources
 from gan_jax.networks import activations

@@ -10,8 +10,8 @@ from absl import app
 from absl import flags
 from absl import logging
 
-from gan_jax import errors
-from gan_jax import masking
+from gan_jax.core import errors
+from gan_jax.core import redact
 
 # Of what is raised while flags are parsed, that whose words say enough.
 CLEAR = (
@@ -216,13 +216,13 @@ def written(flag, path):
 def _fail(error, code):
     """Print an exception as one line; returns the exit code."""
     line = ' '.join(_told(error).split())
-    masking.say(f'error: {line}', sys.stderr)
+    redact.say(f'error: {line}', sys.stderr)
     return code
 
 
 def say(text):
     """Print lines of a command, as `masking.say` does."""
-    masking.say(text)
+    redact.say(text)
 
 
 def _told(error):

@@ -11,12 +11,12 @@ from PIL import ImageColor
 
 from gan_jax import augment
 from gan_jax import diagnose
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import losses
 from gan_jax import mixtures
 from gan_jax import networks
 from gan_jax import optimizers
-from gan_jax import options
+from gan_jax.core import options
 from gan_jax import reconstructions
 from gan_jax import regularizers
 from gan_jax import schedules

@@ -113,7 +113,7 @@ def load_state(path, data):
         errors.ConfigError: where PyTorch is not installed.
         errors.DamagedError: where it is no such file.
     """
-    from gan_jax import errors
+    from gan_jax.core import errors
 
     try:
         import torch
@@ -135,7 +135,7 @@ def load_state(path, data):
 
 def main(argv):
     """Convert --weights to --out."""
-    from gan_jax import errors
+    from gan_jax.core import errors
     from gan_jax.features import inception
     from gan_jax.features import weights
 

@@ -18,7 +18,7 @@ WORKDIR = flags.DEFINE_string(
 
 def main(argv):
     """Print what there is; the exit code is 1 where a device fails."""
-    from gan_jax import errors
+    from gan_jax.core import errors
     from gan_jax.data import tfds_source
     from gan_jax.runtime import cache
     from gan_jax.runtime import environment

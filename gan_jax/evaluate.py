@@ -68,7 +68,7 @@ with command.mistakes_told():
 
 def main(argv):
     """Measure --workdir, or --fake against --real."""
-    from gan_jax import errors
+    from gan_jax.core import errors
     from gan_jax import evaluating
     from gan_jax.runtime import environment
 
@@ -109,7 +109,7 @@ def main(argv):
 
 def _refuse_data():
     """Refuse keys of data beside a run, which has its own."""
-    from gan_jax import errors
+    from gan_jax.core import errors
 
     default = config_lib.default_config().data
     for key, value in DATA.value.items():
@@ -122,7 +122,7 @@ def _refuse_data():
 
 def _count_answers():
     """Tell how often people took a fake for real."""
-    from gan_jax import errors
+    from gan_jax.core import errors
     from gan_jax import evaluating
     from gan_jax import quizzing
 

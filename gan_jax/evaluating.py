@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from gan_jax import build
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import measures
 from gan_jax import sampling
 from gan_jax.data import sources

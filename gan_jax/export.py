@@ -17,7 +17,7 @@ OUT = flags.DEFINE_string('out', '', 'Folder to write.')
 
 def main(argv):
     """Export the generator of --workdir to --out."""
-    from gan_jax import errors
+    from gan_jax.core import errors
     from gan_jax import exporting
 
     if not OUT.value:

@@ -15,7 +15,7 @@ from safetensors import numpy as safetensors
 
 import gan_jax
 from gan_jax import config as config_lib
-from gan_jax import files
+from gan_jax.core import files
 from gan_jax import run_files
 from gan_jax import sampling
 from gan_jax.data import sources

@@ -7,8 +7,8 @@ import subprocess
 
 from PIL import Image
 
-from gan_jax import errors
-from gan_jax import files
+from gan_jax.core import errors
+from gan_jax.core import files
 
 ENDINGS = ('.gif', '.mp4')
 

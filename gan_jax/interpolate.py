@@ -33,7 +33,7 @@ def main(argv):
     """Interpolate --seeds of --workdir into --out."""
     import numpy as np
 
-    from gan_jax import errors
+    from gan_jax.core import errors
     from gan_jax import films
     from gan_jax import sampling
     from gan_jax import ways

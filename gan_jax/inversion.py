@@ -10,9 +10,9 @@ import optax
 
 from gan_jax import build
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import evaluating
-from gan_jax import files
+from gan_jax.core import files
 from gan_jax import sampling
 from gan_jax.data import listing
 from gan_jax.data import pictures

@@ -15,7 +15,7 @@ from gan_jax import build
 from gan_jax import config as config_lib
 from gan_jax import diagnosing
 from gan_jax import dispatch
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import evaluating
 from gan_jax import nan_guard
 from gan_jax import sampling

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax import labels
-from gan_jax import options as options_lib
+from gan_jax.core import options as options_lib
 
 
 class Memory(NamedTuple):

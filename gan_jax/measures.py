@@ -13,8 +13,8 @@ import zipfile
 import numpy as np
 from scipy import special
 
-from gan_jax import errors
-from gan_jax import files
+from gan_jax.core import errors
+from gan_jax.core import files
 from gan_jax.metrics import frechet
 from gan_jax.metrics import inception_score
 from gan_jax.metrics import kernel

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax import options
+from gan_jax.core import options
 
 MOST = 10_000  # modes of a manifold, and coordinates
 

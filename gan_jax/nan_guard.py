@@ -9,7 +9,7 @@ import math
 import jax
 import numpy as np
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.runtime import parallel
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import nan_trace

@@ -4,7 +4,7 @@ from typing import Callable, NamedTuple, Tuple
 
 import optax
 
-from gan_jax import options as options_lib
+from gan_jax.core import options as options_lib
 
 
 class Optimizer(NamedTuple):

@@ -24,7 +24,7 @@ FORM = flags.DEFINE_enum(
 
 def main(argv):
     """Pack the one source that is named on the command line into --out."""
-    from gan_jax import errors
+    from gan_jax.core import errors
     from gan_jax.data import packs
     from gan_jax.data import sources
 

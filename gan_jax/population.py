@@ -13,7 +13,7 @@ import numpy as np
 from gan_jax import build
 from gan_jax import config as config_lib
 from gan_jax import dispatch
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import latents
 from gan_jax.runtime import parallel

@@ -13,7 +13,7 @@ import numpy as np
 from gan_jax import build
 from gan_jax import diagnose
 from gan_jax import diagnosing
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import losses
 from gan_jax import probes
 from gan_jax import sampling

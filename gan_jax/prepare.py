@@ -6,7 +6,7 @@
 from absl import flags
 
 from gan_jax import command
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.data import tfds_source
 
 DATA_DIR = flags.DEFINE_string(

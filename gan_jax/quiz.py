@@ -28,7 +28,7 @@ SPLIT = flags.DEFINE_enum(
 
 def main(argv):
     """Write a quiz of --workdir to --out."""
-    from gan_jax import files
+    from gan_jax.core import files
     from gan_jax import quizzing
 
     algorithm, state = run_flags.open_run(argv)

@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from gan_jax import build
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import evaluating
-from gan_jax import files
+from gan_jax.core import files
 from gan_jax import sampling
 from gan_jax.runtime import writer
 

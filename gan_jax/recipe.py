@@ -4,7 +4,7 @@ import importlib.util
 import pathlib
 
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import mixtures
 
 IMAGES = (

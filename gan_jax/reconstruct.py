@@ -48,7 +48,7 @@ OUT = flags.DEFINE_string('out', 'reconstructed.png', 'PNG file to write.')
 
 def main(argv):
     """Reconstruct --images of --workdir into --out."""
-    from gan_jax import errors
+    from gan_jax.core import errors
     from gan_jax import inversion
     from gan_jax import sampling
 

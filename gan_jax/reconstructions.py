@@ -6,7 +6,7 @@ and optimised codes minimise them.
 
 import jax.numpy as jnp
 
-from gan_jax import options
+from gan_jax.core import options
 
 
 def l1(images, reconstructions):

@@ -34,7 +34,7 @@ OUT = flags.DEFINE_string(
 
 def main(argv):
     """Write the page of each --workdir into --out."""
-    from gan_jax import errors
+    from gan_jax.core import errors
     from gan_jax import reporting
     from gan_jax.runtime import environment
 

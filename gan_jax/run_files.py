@@ -7,8 +7,8 @@ from ml_collections import ConfigDict
 
 from gan_jax import checks
 from gan_jax import config as config_lib
-from gan_jax import errors
-from gan_jax import files
+from gan_jax.core import errors
+from gan_jax.core import files
 from gan_jax.data import pictures
 
 MOST_SIDE = 2**20  # coordinates of a point

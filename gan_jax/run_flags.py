@@ -7,7 +7,7 @@ defined by a function, with the tool's own default.
 from absl import flags
 
 from gan_jax import command
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import films
 
 WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.')

@@ -8,9 +8,9 @@ import sys
 from ml_collections import ConfigDict
 
 from gan_jax import config as config_lib
-from gan_jax import errors
-from gan_jax import files
-from gan_jax import masking
+from gan_jax.core import errors
+from gan_jax.core import files
+from gan_jax.core import redact
 from gan_jax import run_files
 from gan_jax import sampling
 from gan_jax.runtime import checkpoint
@@ -32,7 +32,7 @@ def at(workdir):
         errors.ConfigError: for an unknown file system, or a URI that holds a
             password or token: Orbax would write it into every checkpoint.
     """
-    if '://' in str(workdir) and masking.mask(str(workdir)) != str(workdir):
+    if '://' in str(workdir) and redact.mask(str(workdir)) != str(workdir):
         raise errors.ConfigError(
             f'--workdir={workdir} holds a password or token; a store takes '
             'its own from the machine'
@@ -181,14 +181,14 @@ def open_checkpoints(workdir, config, datasets, override):
         workdir / 'checkpoints', keep=config.keep_checkpoints,
         keep_every=config.keep_every, say=_warn,
         about={
-            'config': masking.mask_values(config_lib.flatten(config)),
+            'config': redact.mask_values(config_lib.flatten(config)),
             'devices': parallel.device_count(),
             'versions': environment.versions(),
         },
     )
     described = {
         name: {
-            'name': masking.mask(dataset.name),
+            'name': redact.mask(dataset.name),
             'image_shape': list(dataset.images.shape[1:]),
             'classes': list(dataset.classes),
             'count': len(dataset.images),
@@ -201,7 +201,7 @@ def open_checkpoints(workdir, config, datasets, override):
             checkpoints.close()
             raise
     if parallel.is_first_host():
-        shown = masking.mask_values(config.to_dict())
+        shown = redact.mask_values(config.to_dict())
         writer_lib.write_json(workdir / 'config.json', shown)
         writer_lib.write_json(workdir / 'data.json', described)
     return checkpoints
@@ -210,7 +210,7 @@ def open_checkpoints(workdir, config, datasets, override):
 def _compare(workdir, config, described, override):
     """Refuse a config or data of a form that a run did not begin with."""
     # The stored one shows no secret, so that masked ones are compared.
-    shown = ConfigDict(masking.mask_values(config.to_dict()))
+    shown = ConfigDict(redact.mask_values(config.to_dict()))
     changed = config_lib.differences(sampling.load_config(workdir), shown)
     if changed and not override:
         raise errors.CheckpointError(
@@ -269,4 +269,4 @@ def note_rollback(workdir, **what):
 
 def _warn(line):
     if parallel.is_first_host():
-        masking.say(line, sys.stderr)
+        redact.say(line, sys.stderr)

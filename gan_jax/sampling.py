@@ -8,7 +8,7 @@ import numpy as np
 
 from gan_jax import build
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import run_files
 from gan_jax.data import sources
 from gan_jax.runtime import checkpoint

@@ -7,7 +7,7 @@ rate five times faster.
 
 import jax.numpy as jnp
 
-from gan_jax import options
+from gan_jax.core import options
 
 
 def _share(step, num_steps):

@@ -20,10 +20,10 @@ import numpy as np
 from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
-from gan_jax import errors
-from gan_jax import files
+from gan_jax.core import errors
+from gan_jax.core import files
 from gan_jax import loop
-from gan_jax import masking
+from gan_jax.core import redact
 from gan_jax import population as population_lib
 from gan_jax import run_folder
 from gan_jax import sampling
@@ -137,7 +137,7 @@ def members(config, grid, num_seeds):
     return made
 
 
-def train(config, workdir, grid=None, *, restart=False, say=masking.say):
+def train(config, workdir, grid=None, *, restart=False, say=redact.say):
     """Train a population, or go on with it.
 
     Each member's folder is that of a run, written at the end.
@@ -390,7 +390,7 @@ def cost(one, name):
     return costs.COSTS[name](one['numbers'][name])
 
 
-def show(config, workdir, told, say=masking.say):
+def show(config, workdir, told, say=redact.say):
     """Say the table and which member is best."""
     name = ranked_by(config, told)
     for line in ('', *table(told, name), ''):

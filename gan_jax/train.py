@@ -14,7 +14,7 @@ import jax
 from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import loop
 from gan_jax import reporting
 from gan_jax import run_folder

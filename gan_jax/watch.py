@@ -6,10 +6,10 @@ import numpy as np
 
 from gan_jax import build
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import evaluating
 from gan_jax import evaluation
-from gan_jax import masking
+from gan_jax.core import redact
 from gan_jax import measures
 from gan_jax import sampling
 from gan_jax.features import extractors
@@ -150,7 +150,7 @@ class Watch:
         self._extractor = evaluating.extractor_of(
             config.eval_features, config, dataset,
             evaluating.held_out_of(config, config.data.split, dataset),
-            masking.say,
+            redact.say,
         )
         places = evaluating.some_places(
             len(dataset.images), config.eval_samples

@@ -366,7 +366,7 @@ def read_by(command, folder, config, damaged, name):
     Returns:
         `Try`.
     """
-    from gan_jax import errors
+    from gan_jax.core import errors
 
     out = folder.parent / 'out'
     out.mkdir()

@@ -8,7 +8,7 @@ import pathlib
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import networks
-from gan_jax import options
+from gan_jax.core import options
 from gan_jax import regularizers
 
 PATH = pathlib.Path(__file__).parent.parent / 'configs' / 'KEYS.md'

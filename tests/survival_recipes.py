@@ -16,7 +16,7 @@ import survival_tools as tools
 import test_recipes
 from gan_jax import checks
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import recipe
 from gan_jax import train
 from gan_jax.runtime import checkpoint

@@ -17,7 +17,7 @@ import pytest
 
 import helpers
 import image_files
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.data import archive
 from gan_jax.data import listing as listing_lib
 from gan_jax.data import memory

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.data import arrays
 from gan_jax.data import memory
 from gan_jax.data import sources

@@ -16,7 +16,7 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import command
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import losses
 from gan_jax import networks
 from gan_jax import optimizers

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import helpers
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.metrics import costs

@@ -9,7 +9,7 @@ import helpers
 from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import networks
 from gan_jax import optimizers
 from gan_jax.data import feed

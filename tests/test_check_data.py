@@ -8,7 +8,7 @@ import helpers
 import image_files
 from gan_jax import command
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.data import inspection
 from gan_jax.data import packs
 from gan_jax.data import pictures

@@ -12,7 +12,7 @@ import pytest
 import helpers
 from survival_damage import DAMAGES
 from survival_damage import files_of
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import manifest
 from gan_jax.runtime import parallel

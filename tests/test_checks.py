@@ -4,7 +4,7 @@ import pytest
 
 from gan_jax import checks
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.networks import activations
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import helpers
 from gan_jax import build
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.algorithms import game

@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 import helpers
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.features import classifier
 from gan_jax.features import classifier_cache
 from gan_jax.features import extractors

@@ -10,7 +10,7 @@ import helpers
 from conftest import ROOT
 from gan_jax import checks
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import recipe
 from gan_jax.data import sources
 from gan_jax.features import classifier

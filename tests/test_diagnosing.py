@@ -10,7 +10,7 @@ import image_files
 from gan_jax import build
 from gan_jax import checks
 from gan_jax import diagnosing
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import losses
 from gan_jax import run_folder
 from gan_jax import sampling

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.metrics import earth_movers
 
 

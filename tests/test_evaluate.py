@@ -10,7 +10,7 @@ import helpers
 import image_files
 from conftest import ROOT
 from gan_jax import build
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import evaluating
 from gan_jax import measures
 from gan_jax import sampling

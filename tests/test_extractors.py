@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.data import sources
 from gan_jax.features import classifier
 from gan_jax.features import discriminators

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.data import feed
 from gan_jax.data import on_demand
 from gan_jax.data import order

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import errors
-from gan_jax import files
+from gan_jax.core import errors
+from gan_jax.core import files
 from gan_jax import films
 from gan_jax import reporting
 from gan_jax import run_folder

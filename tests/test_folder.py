@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import image_files
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.data import folder
 from gan_jax.data import listing as listing_lib
 from gan_jax.data import sources

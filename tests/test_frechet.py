@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.metrics import frechet
 
 

@@ -11,7 +11,7 @@ import pytest
 from gan_jax import augment
 from gan_jax import checks
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import losses
 from gan_jax import mixtures
 from gan_jax import networks

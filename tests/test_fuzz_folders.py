@@ -6,7 +6,7 @@ import pytest
 
 import fuzz_folders
 import helpers
-from gan_jax import errors
+from gan_jax.core import errors
 
 
 def untrained(folder):

@@ -16,7 +16,7 @@ import helpers
 from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import optimizers
 from gan_jax.losses import LOSSES
 from gan_jax.regularizers import REGULARIZERS

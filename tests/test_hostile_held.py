@@ -26,7 +26,7 @@ import helpers
 import image_files
 import test_archive
 import test_lab
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import quizzing
 from gan_jax.data import arrays
 from gan_jax.data import pictures

@@ -16,7 +16,7 @@ import pytest
 import helpers
 import inception_state
 from gan_jax import convert_inception
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.features import batches
 from gan_jax.features import inception
 from gan_jax.features import weights

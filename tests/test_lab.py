@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from gan_jax import build
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import losses
 from gan_jax import mixtures
 from gan_jax import population

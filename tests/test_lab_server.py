@@ -19,7 +19,7 @@ import webbrowser
 import numpy as np
 import pytest
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.lab import __main__ as command
 from gan_jax.lab import addresses
 from gan_jax.lab import programs

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.runtime import lock
 
 

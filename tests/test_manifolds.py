@@ -4,7 +4,7 @@ import numpy as np
 import prdc
 import pytest
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.metrics import distances
 from gan_jax.metrics import manifolds
 

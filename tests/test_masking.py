@@ -11,8 +11,8 @@ import helpers
 from conftest import ROOT
 from gan_jax import command
 from gan_jax import config as config_lib
-from gan_jax import errors
-from gan_jax import masking
+from gan_jax.core import errors
+from gan_jax.core import redact
 from gan_jax import run_folder
 from gan_jax import train
 from gan_jax.data import reading
@@ -76,8 +76,8 @@ URI = f'gs://me:{SECRET}@bucket/sets?token={SECRET}&key={SECRET}&part=2'
     (f"tokens=['a', '{SECRET}'] b", 'tokens=*** b'),
 ])
 def test_secrets_are_masked(text, masked):
-    assert masking.mask(text) == masked
-    assert masking.mask(masked) == masked
+    assert redact.mask(text) == masked
+    assert redact.mask(masked) == masked
 
 
 @pytest.mark.parametrize('argument, masked', [
@@ -88,8 +88,8 @@ def test_secrets_are_masked(text, masked):
     (f'--x={{"password": "{SECRET}"}}', '--x={"password": "***"}'),
 ])
 def test_secrets_of_arguments_are_masked(argument, masked):
-    assert masking.mask_arguments([argument, 'b']) == [masked, 'b']
-    line = masking.mask(shlex.join([argument, 'b']))
+    assert redact.mask_arguments([argument, 'b']) == [masked, 'b']
+    line = redact.mask(shlex.join([argument, 'b']))
     assert SECRET not in line
     assert line.endswith(' b') or 'Authorization: ***' in line  # to the end
 
@@ -101,7 +101,7 @@ def test_secrets_of_arguments_are_masked(argument, masked):
 ])
 def test_long_texts_are_masked_soon(text):
     began = time.process_time()
-    masking.mask(text)
+    redact.mask(text)
     assert time.process_time() - began < 2
 
 
@@ -116,12 +116,12 @@ def test_long_texts_are_masked_soon(text):
     '/data/me@home/a=b', '/home/me@work: no such', 'gs:bucket/a@b', 'a==b',
     'me@host.org', 'https://host/a@b/c?q=d@e', '/run/tokens: not there',
     'auth.json: is no object', '{"a": "b", "keep": [1, 2]}', 'passes=3',
-    "--config.loss.name='hinge'", 'it: a = b, c=d; e', 'gan_jax.masking: x',
+    "--config.loss.name='hinge'", 'it: a = b, c=d; e', 'gan_jax.core.redact: x',
 ])
 def test_what_is_no_secret_stays(text):
-    assert masking.mask(text) == text
-    assert masking.mask_arguments(text.split()) == text.split()
-    assert masking.shown(text) == text
+    assert redact.mask(text) == text
+    assert redact.mask_arguments(text.split()) == text.split()
+    assert redact.shown(text) == text
 
 
 NASTY = '\x1b[31m\x9b2J\x07\r\u202e\u2028\ud800\x7f\0'
@@ -129,7 +129,7 @@ WRITTEN = r'\x1b[31m\x9b2J\x07\r\u202e\u2028\ud800\x7f\x00'
 
 
 def test_what_a_terminal_would_obey_is_written_out():
-    assert masking.shown(f'ü{NASTY} 日本\n 2') == f'ü{WRITTEN} 日本\n 2'
+    assert redact.shown(f'ü{NASTY} 日本\n 2') == f'ü{WRITTEN} 日本\n 2'
 
 
 def test_errors_and_messages_are_shown_written_out(tmp_path, capsys):
@@ -160,14 +160,14 @@ def test_flag_values_are_shown_written_out():
 
 def test_no_key_of_a_config_is_taken_for_a_secret():
     flat = config_lib.flatten(config_lib.default_config())
-    assert masking.mask_values(flat) == flat
+    assert redact.mask_values(flat) == flat
     nested = {'a': {'db_password': SECRET, 'b': [URI, 1]}, 'token': ''}
-    masked = masking.mask_values(nested)
+    masked = redact.mask_values(nested)
     assert SECRET not in json.dumps(masked)
     assert masked['a']['b'][1] == 1 and masked['token'] == ''
     under = {'tokens': ['a', SECRET], 'pass': 12345, 'jwt': {'x': [SECRET]},
              'auth': True, 'apiKey': None, 'cookies': [], 'pwd': 0}
-    assert masking.mask_values({'a': [under]}) == {'a': [{
+    assert redact.mask_values({'a': [under]}) == {'a': [{
         'tokens': '***', 'pass': '***', 'jwt': '***', 'auth': True,
         'apiKey': None, 'cookies': [], 'pwd': '***',
     }]}
@@ -175,7 +175,7 @@ def test_no_key_of_a_config_is_taken_for_a_secret():
 
 def test_word_after_a_flag_of_a_secret_is_masked():
     words = ['run', '--token', SECRET, '--x', 'y']
-    assert masking.mask_arguments(words) == [
+    assert redact.mask_arguments(words) == [
         'run', '--token', '***', '--x', 'y'
     ]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import measures
 from gan_jax.features import extractors
 from gan_jax.metrics import costs

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.metrics import distances
 from gan_jax.metrics import memorization
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import helpers
-from gan_jax import errors
+from gan_jax.core import errors
 
 script, parse = helpers.load_script('metric_cost')
 

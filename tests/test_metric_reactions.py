@@ -7,7 +7,7 @@ from PIL import Image
 import pytest
 
 import helpers
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import measures
 from gan_jax.data import sources
 from gan_jax.features import classifier

@@ -11,7 +11,7 @@ import pytest
 
 import helpers
 from gan_jax import build
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import population as population_lib
 from gan_jax.algorithms.game import D, G
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.metrics import modes
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import helpers
 from conftest import ROOT
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import loop
 from gan_jax import losses
 from gan_jax import nan_guard

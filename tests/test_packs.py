@@ -14,7 +14,7 @@ import pytest
 
 import helpers
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.data import on_demand
 from gan_jax.data import packs
 from gan_jax.data import pictures

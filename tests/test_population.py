@@ -8,7 +8,7 @@ import pytest
 import helpers
 from conftest import ROOT
 from gan_jax import build
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import population
 from gan_jax import recipe
 from gan_jax import sampling

@@ -7,7 +7,7 @@ import pytest
 from scipy import special
 
 import helpers
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.features import probe
 from gan_jax.networks import mlp
 from gan_jax.algorithms import algorithm

@@ -16,7 +16,7 @@ import pytest
 import scipy.stats
 
 import helpers
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import quizzing
 from gan_jax.data import sources
 from gan_jax.runtime import writer

@@ -8,7 +8,7 @@ import pytest
 
 import helpers
 import image_files
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import inversion
 from gan_jax import sampling
 from gan_jax.runtime import writer

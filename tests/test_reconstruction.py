@@ -14,7 +14,7 @@ from gan_jax import augment
 from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import loop
 from gan_jax import recipe
 from gan_jax import reconstructions

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import run_folder
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import lock

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import reporting
 from gan_jax import train
 from gan_jax.reporting import gathering

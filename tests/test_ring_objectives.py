@@ -7,7 +7,7 @@ from PIL import Image
 import pytest
 
 import helpers
-from gan_jax import errors
+from gan_jax.core import errors
 
 GOOD = {
     'modes': 8, 'smallest_mode': 0.04, 'high_quality': 0.6, 'reverse_kl': 0.1

@@ -7,7 +7,7 @@ import pytest
 
 import helpers
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import run_files
 from gan_jax import sampling
 from gan_jax.runtime import writer

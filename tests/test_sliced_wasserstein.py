@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.metrics import sliced_wasserstein as swd
 
 

@@ -9,7 +9,7 @@ import pytest
 import helpers
 from gan_jax import checks
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.data import pictures
 from gan_jax.data import sources
 from gan_jax.data import stacked

@@ -17,7 +17,7 @@ import pytest
 import helpers
 from gan_jax import build
 from gan_jax import checks
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.algorithms import game
 from gan_jax.algorithms.game import D, G
 

@@ -13,7 +13,7 @@ import helpers
 import survival_tools as tools
 from conftest import ROOT
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.runtime import lock

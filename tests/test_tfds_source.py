@@ -12,7 +12,7 @@ import pytest
 
 import helpers
 import image_files
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.data import on_demand
 from gan_jax.data import pictures
 from gan_jax.data import reading

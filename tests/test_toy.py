@@ -12,7 +12,7 @@ import pytest
 import helpers
 import toy
 from conftest import ROOT
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import reporting
 from gan_jax import run_files
 from gan_jax import sampling

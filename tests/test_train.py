@@ -9,7 +9,7 @@ import pytest
 
 import helpers
 from gan_jax import checks
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import sampling
 from gan_jax import train
 

@@ -15,7 +15,7 @@ import test_recipes
 from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import recipe
 from gan_jax.regularizers import REGULARIZERS
 from gan_jax.algorithms import game

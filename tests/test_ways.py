@@ -8,7 +8,7 @@ from PIL import Image
 import pytest
 
 import helpers
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import films
 from gan_jax import sampling
 from gan_jax import ways

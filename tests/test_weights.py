@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.features import inception
 from gan_jax.features import weights
 

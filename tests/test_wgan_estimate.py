@@ -7,7 +7,7 @@ from PIL import Image
 import pytest
 
 import helpers
-from gan_jax import errors
+from gan_jax.core import errors
 
 script, parse = helpers.load_script('wgan_estimate')
 

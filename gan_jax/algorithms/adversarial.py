@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import losses
-from gan_jax import options
+from gan_jax.core import options
 from gan_jax.algorithms import adversarial_monitors
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game

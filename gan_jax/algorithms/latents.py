@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import snapshots
 

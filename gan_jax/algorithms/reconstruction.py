@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 from gan_jax import augment
-from gan_jax import options as options_lib
+from gan_jax.core import options as options_lib
 from gan_jax import reconstructions
 from gan_jax import transforms
 from gan_jax.algorithms import algorithm

@@ -12,7 +12,7 @@ import weakref
 import zipfile
 import zlib
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.data import listing as listing_lib
 from gan_jax.data import memory
 

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.data import memory
 
 IMAGE_KEYS = ('images', 'image', 'x', 'data', 'arr_0')

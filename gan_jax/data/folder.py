@@ -4,7 +4,7 @@ import os
 import pathlib
 import stat
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.data import listing as listing_lib
 
 

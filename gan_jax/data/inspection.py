@@ -6,7 +6,7 @@ from typing import Any, Dict, NamedTuple, Tuple
 
 import numpy as np
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.data import listing as listing_lib
 from gan_jax.data import packs
 from gan_jax.data import pictures

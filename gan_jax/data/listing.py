@@ -18,7 +18,7 @@ from PIL import Image
 import platformdirs
 from tqdm import tqdm
 
-from gan_jax import files
+from gan_jax.core import files
 from gan_jax.data import pictures
 
 ENDINGS = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')

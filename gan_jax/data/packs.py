@@ -16,8 +16,8 @@ import stat
 import numpy as np
 from tqdm import tqdm
 
-from gan_jax import errors
-from gan_jax import files
+from gan_jax.core import errors
+from gan_jax.core import files
 from gan_jax.data import on_demand
 
 MANIFEST = 'manifest.json'

@@ -8,8 +8,8 @@ import sys
 
 import numpy as np
 
-from gan_jax import errors
-from gan_jax import masking
+from gan_jax.core import errors
+from gan_jax.core import redact
 from gan_jax.data import listing as listing_lib
 from gan_jax.data import on_demand
 from gan_jax.data import pictures
@@ -199,4 +199,4 @@ def later(listing, good, shape, preparation):
 
 
 def _say(line):
-    masking.say(line, sys.stderr)
+    redact.say(line, sys.stderr)

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from gan_jax import errors
+from gan_jax.core import errors
 
 
 def select(request, count, labels, classes, *, names=None, has_splits=False):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Optional, Tuple
 import numpy as np
 from PIL import Image
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.data import archive
 from gan_jax.data import arrays
 from gan_jax.data import folder

@@ -9,8 +9,8 @@ import os
 import pathlib
 import stat
 
-from gan_jax import errors
-from gan_jax import files
+from gan_jax.core import errors
+from gan_jax.core import files
 
 FEATURES = 'tensorflow_datasets.core.features.'
 CLASS_KEYS = ('pythonClassName', 'python_class_name', 'type')  # the last: old

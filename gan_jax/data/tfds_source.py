@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gan_jax import errors
-from gan_jax import files
+from gan_jax.core import errors
+from gan_jax.core import files
 from gan_jax.data import listing as listing_lib
 from gan_jax.data import tfds_metadata
 

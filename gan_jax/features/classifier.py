@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.features import batches
 from gan_jax.features import values
 from gan_jax.algorithms import algorithm

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax import errors
-from gan_jax import masking
+from gan_jax.core import errors
+from gan_jax.core import redact
 from gan_jax.features import classifier
 from gan_jax.features import weights
 
@@ -178,4 +178,4 @@ def _sum(variables, accuracy):
 
 
 def _say(text):
-    masking.say(text, sys.stderr)
+    redact.say(text, sys.stderr)

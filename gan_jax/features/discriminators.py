@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.features import extractors
 from gan_jax.features import weights
 

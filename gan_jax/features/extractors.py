@@ -7,7 +7,7 @@ from typing import Callable, NamedTuple, Optional
 import jax
 import numpy as np
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.features import batches
 from gan_jax.features import classifier as classifier_lib
 from gan_jax.features import classifier_cache

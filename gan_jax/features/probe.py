@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.features import discriminators
 from gan_jax.features import extractors
 from gan_jax.features import values

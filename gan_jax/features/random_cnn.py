@@ -13,7 +13,7 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax import errors
+from gan_jax.core import errors
 
 VERSION = 1  # raise it where features of one seed change
 WIDTHS = (32, 64, 128)

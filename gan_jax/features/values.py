@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gan_jax import errors
+from gan_jax.core import errors
 
 
 def checked(inputs):

@@ -15,8 +15,8 @@ import platformdirs
 import safetensors
 import safetensors.numpy
 
-from gan_jax import errors
-from gan_jax import files
+from gan_jax.core import errors
+from gan_jax.core import files
 
 FORMAT = 1
 MAX_HEADER = 2**20  # bytes; that of Inception-v3 has 55,000

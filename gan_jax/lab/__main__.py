@@ -45,7 +45,7 @@ def main(argv):
     """Serve the page, or record one."""
     import asyncio
 
-    from gan_jax import errors
+    from gan_jax.core import errors
     from gan_jax.lab import settings as settings_lib
     from gan_jax.runtime import environment
 
@@ -71,8 +71,8 @@ async def _serve(link):
     import threading
     import webbrowser
 
-    from gan_jax import errors
-    from gan_jax import masking
+    from gan_jax.core import errors
+    from gan_jax.core import redact
 
     try:
         from gan_jax.lab import server
@@ -87,7 +87,7 @@ async def _serve(link):
     async with lab.serving(PORT.value) as address:
         address += f'#{link}' if link else ''
         if not lab.local:
-            masking.say(
+            redact.say(
                 f'warning: --host={HOST.value} is reached from other machines, '
                 'and the lab has no password', sys.stderr,
             )

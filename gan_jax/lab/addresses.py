@@ -4,7 +4,7 @@ import ipaddress
 import socket
 from typing import NamedTuple, Tuple
 
-from gan_jax import errors
+from gan_jax.core import errors
 
 
 class Listening(NamedTuple):

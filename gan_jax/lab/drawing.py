@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import mixtures
 
 MOST_POINTS = 512  # of a drawing

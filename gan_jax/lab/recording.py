@@ -12,7 +12,7 @@ import string
 
 import numpy as np
 
-from gan_jax import files
+from gan_jax.core import files
 from gan_jax.lab import session as session_lib
 from gan_jax.lab import settings as settings_lib
 

@@ -21,7 +21,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Response
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.lab import addresses
 from gan_jax.lab import programs
 from gan_jax.lab import session as session_lib

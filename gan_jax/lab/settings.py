@@ -10,7 +10,7 @@ import urllib.parse
 
 from gan_jax import checks
 from gan_jax import config as config_lib
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import losses
 from gan_jax import optimizers
 from gan_jax import regularizers

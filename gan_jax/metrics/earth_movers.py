@@ -4,7 +4,7 @@ import numpy as np
 from scipy import optimize
 from scipy.spatial import distance
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.metrics import features
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.metrics import features
 
 BLOCK = 4096  # rows brought to float64 at once

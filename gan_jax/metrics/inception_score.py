@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.metrics import features
 
 

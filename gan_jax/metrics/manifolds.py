@@ -15,7 +15,7 @@ All depend on the numbers of rows of both sets and on k.
 
 import numpy as np
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.metrics import distances
 from gan_jax.metrics import features
 

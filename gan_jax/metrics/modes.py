@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import special
 
-from gan_jax import errors
+from gan_jax.core import errors
 
 
 def radius(dimension):

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.metrics import features
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # finest scale first

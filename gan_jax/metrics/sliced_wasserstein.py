@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.metrics import features
 
 PATCH = 7  # pixels of a side

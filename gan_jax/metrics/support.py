@@ -7,7 +7,7 @@ Among s even draws from N images two are the same with probability
 
 import numpy as np
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax.metrics import distances
 from gan_jax.metrics import features
 

@@ -6,7 +6,7 @@ shape what they found, `page` writes it. Nothing here trains.
 
 from etils import epath
 
-from gan_jax import files
+from gan_jax.core import files
 from gan_jax.reporting import gathering
 from gan_jax.reporting import looking
 from gan_jax.reporting import page

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from gan_jax import files
+from gan_jax.core import files
 from gan_jax import losses
 from gan_jax import measures
 from gan_jax.reporting import gathering

@@ -10,9 +10,9 @@ import sys
 from typing import Any, NamedTuple, Optional
 
 from gan_jax import config as config_lib
-from gan_jax import errors
-from gan_jax import files
-from gan_jax import masking
+from gan_jax.core import errors
+from gan_jax.core import files
+from gan_jax.core import redact
 from gan_jax import run_files
 from gan_jax.runtime import writer
 
@@ -104,11 +104,11 @@ def gather(workdir):
         )
     starts = run_files.load_dicts(workdir, 'environment.json')
     samples = _pictures(workdir / 'samples')
-    shown = masking.mask(str(workdir))
+    shown = redact.mask(str(workdir))
     return Run(
         workdir=shown,
         name=shown.rstrip('/').rsplit('/', 1)[-1],
-        config=masking.mask_values(config),
+        config=redact.mask_values(config),
         overrides=_overrides(starts, config),
         data=_data(workdir),
         starts=starts,

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from gan_jax import build
-from gan_jax import errors
-from gan_jax import masking
+from gan_jax.core import errors
+from gan_jax.core import redact
 from gan_jax import measures
 from gan_jax import sampling
 from gan_jax.runtime import writer
@@ -171,4 +171,4 @@ def _data_of(workdir):
 
 
 def _line(error):
-    return masking.mask(' '.join(str(error).split())).rstrip('.')
+    return redact.mask(' '.join(str(error).split())).rstrip('.')

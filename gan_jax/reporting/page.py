@@ -15,7 +15,7 @@ import time
 
 import gan_jax
 from gan_jax import config as config_lib
-from gan_jax import files
+from gan_jax.core import files
 from gan_jax.reporting import figures as figures_lib
 from gan_jax.reporting import gathering
 from gan_jax.reporting import looking

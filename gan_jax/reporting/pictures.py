@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from gan_jax import files
+from gan_jax.core import files
 from gan_jax.data import pictures
 from gan_jax.runtime import writer
 

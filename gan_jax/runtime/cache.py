@@ -9,7 +9,7 @@ import sys
 import jax
 import platformdirs
 
-from gan_jax import masking
+from gan_jax.core import redact
 
 # Owners of folders above: root, and whom containers show in root's place.
 TRUSTED = (0, 65534)
@@ -39,7 +39,7 @@ def _refused(path):
     """Make a folder; returns why it is not used, and tells it once."""
     reason = fault(path)
     if reason:
-        masking.say(
+        redact.say(
             f'warning: compiled programs are not kept in {path}: it {reason}',
             sys.stderr,
         )

@@ -10,9 +10,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from gan_jax import errors
-from gan_jax import files
-from gan_jax import masking
+from gan_jax.core import errors
+from gan_jax.core import files
+from gan_jax.core import redact
 from gan_jax.runtime import manifest
 from gan_jax.runtime import parallel
 
@@ -32,7 +32,7 @@ class Checkpoints:
 
     def __init__(
         self, folder, *, keep=None, keep_every=0, read_only=False, about=None,
-        say=masking.say,
+        say=redact.say,
     ):
         """Open a folder; make it unless `read_only`.
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gan_jax
-from gan_jax import masking
+from gan_jax.core import redact
 from gan_jax.runtime import cache
 from gan_jax.runtime import heap
 from gan_jax.runtime import parallel
@@ -97,7 +97,7 @@ def describe(seed):
     return {
         'started': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
         'command': shlex.join(
-            masking.mask_arguments([python, *sys.orig_argv[1:]])
+            redact.mask_arguments([python, *sys.orig_argv[1:]])
         ),
         'seed': seed,
         'backend': jax.default_backend(),

@@ -9,8 +9,8 @@ import time
 
 from etils import epath
 
-from gan_jax import errors
-from gan_jax import files
+from gan_jax.core import errors
+from gan_jax.core import files
 
 NAME = 'lock.json'
 MOST = 2**16  # bytes of it

@@ -9,7 +9,7 @@ import json
 
 from etils import epath
 
-from gan_jax import files
+from gan_jax.core import files
 from gan_jax.runtime import writer
 
 NAME = 'manifest.json'

@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax import errors
+from gan_jax.core import errors
 from gan_jax import keys
 from gan_jax.algorithms import algorithm
 

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gan_jax import files
-from gan_jax import masking
+from gan_jax.core import files
+from gan_jax.core import redact
 
 METRICS = 'metrics.jsonl'
 DIAGNOSIS = 'diagnosis.jsonl'
@@ -287,7 +287,7 @@ class Writer:
     def say(self, text=''):
         """Print a line, above the bar where there is one."""
         if self._enabled:
-            tqdm.write(masking.shown(text), file=sys.stdout)
+            tqdm.write(redact.shown(text), file=sys.stdout)
             sys.stdout.flush()
 
     def advance(self, steps):

@@ -7,7 +7,7 @@ beside its function. `config` gathers them, `checks` holds a config to them.
 import math
 from typing import Any, Callable, NamedTuple, Tuple
 
-from gan_jax import errors
+from gan_jax.core import errors
 
 INT32 = 2**31 - 1  # counters of a state are int32
 SMALLEST, LARGEST = 1.1754944e-38, 3.4028235e38  # sizes of a float32 but 0
