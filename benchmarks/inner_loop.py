@@ -34,7 +34,7 @@ import numpy as np
 from gan_jax import command
 from gan_jax import config as config_lib
 from gan_jax.core import errors
-from gan_jax import mixtures
+from gan_jax.ops import mixtures
 from gan_jax import recipe
 from gan_jax import sampling
 from gan_jax import train

@@ -52,7 +52,7 @@ from gan_jax import checks
 from gan_jax import command
 from gan_jax import config as config_lib
 from gan_jax.core import errors
-from gan_jax import mixtures
+from gan_jax.ops import mixtures
 from gan_jax import population as population_lib
 from gan_jax import recipe
 from gan_jax.metrics import modes

@@ -31,7 +31,7 @@ import jax
 import turns
 from gan_jax import command
 from gan_jax.core import errors
-from gan_jax import mixtures
+from gan_jax.ops import mixtures
 from gan_jax import population as population_lib
 from gan_jax import recipe
 from gan_jax.runtime import environment

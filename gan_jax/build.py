@@ -13,10 +13,10 @@ from gan_jax import config as config_lib
 from gan_jax.core import errors
 from gan_jax import labels
 from gan_jax import losses
-from gan_jax import mixtures
+from gan_jax.ops import mixtures
 from gan_jax import networks
-from gan_jax import optimizers
-from gan_jax import schedules
+from gan_jax.ops import optimizers
+from gan_jax.ops import schedules
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import game

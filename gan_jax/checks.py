@@ -8,12 +8,12 @@ import math
 
 import numpy as np
 
-from gan_jax import augment
+from gan_jax.ops import augment
 from gan_jax import config as config_lib
 from gan_jax.core import errors
 from gan_jax import losses
 from gan_jax import measures
-from gan_jax import mixtures
+from gan_jax.ops import mixtures
 from gan_jax import networks
 from gan_jax.core import options
 from gan_jax import regularizers

@@ -9,17 +9,17 @@ import re
 from ml_collections import ConfigDict
 from PIL import ImageColor
 
-from gan_jax import augment
+from gan_jax.ops import augment
 from gan_jax import diagnose
 from gan_jax.core import errors
 from gan_jax import losses
-from gan_jax import mixtures
+from gan_jax.ops import mixtures
 from gan_jax import networks
-from gan_jax import optimizers
+from gan_jax.ops import optimizers
 from gan_jax.core import options
 from gan_jax import reconstructions
 from gan_jax import regularizers
-from gan_jax import schedules
+from gan_jax.ops import schedules
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import latents
 from gan_jax.algorithms import reconstruction

@@ -5,7 +5,7 @@ import pathlib
 
 from gan_jax import config as config_lib
 from gan_jax.core import errors
-from gan_jax import mixtures
+from gan_jax.ops import mixtures
 
 IMAGES = (
     'celeb_a', 'cifar10', 'digits', 'fashion_mnist', 'images', 'mnist',

@@ -9,7 +9,7 @@ from typing import Any, Callable, NamedTuple, Optional
 import jax
 import jax.numpy as jnp
 
-from gan_jax import augment
+from gan_jax.ops import augment
 
 
 class Context(NamedTuple):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax import augment
+from gan_jax.ops import augment
 
 IMAGES = jnp.zeros((40, 16, 16, 1))
 SLOTS = jnp.arange(40)

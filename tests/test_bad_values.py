@@ -19,7 +19,7 @@ from gan_jax import config as config_lib
 from gan_jax.core import errors
 from gan_jax import losses
 from gan_jax import networks
-from gan_jax import optimizers
+from gan_jax.ops import optimizers
 from gan_jax import recipe
 from gan_jax import watch
 from gan_jax.data import sources

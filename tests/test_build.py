@@ -11,7 +11,7 @@ from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax.core import errors
 from gan_jax import networks
-from gan_jax import optimizers
+from gan_jax.ops import optimizers
 from gan_jax.data import feed
 from gan_jax.data import order
 from gan_jax.data import sources

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gan_jax import evaluation
-from gan_jax import mixtures
+from gan_jax.ops import mixtures
 from gan_jax.metrics import distances
 
 

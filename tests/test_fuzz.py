@@ -8,12 +8,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 import pytest
 
-from gan_jax import augment
+from gan_jax.ops import augment
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax.core import errors
 from gan_jax import losses
-from gan_jax import mixtures
+from gan_jax.ops import mixtures
 from gan_jax import networks
 from gan_jax import sampling
 from gan_jax.data import order

@@ -17,7 +17,7 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax.core import errors
-from gan_jax import optimizers
+from gan_jax.ops import optimizers
 from gan_jax.losses import LOSSES
 from gan_jax.regularizers import REGULARIZERS
 from gan_jax.algorithms import adversarial

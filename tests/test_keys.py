@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax import keys
+from gan_jax.ops import prng
 
 
 @pytest.fixture(name='key')
@@ -21,7 +21,7 @@ def test_threefry_gives_the_published_vectors():
         ((0x13198A2E, 0x03707344), (0x243F6A88, 0x85A308D3),
          (0xC4923A9C, 0x483DF7A0)),
     ):
-        found = keys.threefry(np.uint32(key), *jnp.uint32(counter))
+        found = prng.threefry(np.uint32(key), *jnp.uint32(counter))
         assert tuple(int(half) for half in found) == answer
 
 
@@ -40,20 +40,20 @@ def test_threefry_gives_the_published_vectors():
     )(jnp.arange(6)),
 ])
 def test_draws_are_equal(key, draw):
-    np.testing.assert_array_equal(draw(keys.unrolled(key)), draw(key))
+    np.testing.assert_array_equal(draw(prng.unrolled(key)), draw(key))
 
 
 def test_arrays_of_keys_keep_their_shape(key):
     many = jax.random.split(key, (2, 3))
-    assert keys.unrolled(many).shape == (2, 3)
+    assert prng.unrolled(many).shape == (2, 3)
     draw = jax.vmap(jax.vmap(jax.random.normal))
-    np.testing.assert_array_equal(draw(keys.unrolled(many)), draw(many))
+    np.testing.assert_array_equal(draw(prng.unrolled(many)), draw(many))
 
 
 def test_too_many_values_are_refused(key):
     draw = jax.jit(lambda key: jax.random.bits(key, (2**32,)))
     with pytest.raises(ValueError, match='at most 2.32 - 1'):
-        draw.lower(keys.unrolled(key))
+        draw.lower(prng.unrolled(key))
 
 
 def test_no_loop_is_left(key):
@@ -61,4 +61,4 @@ def test_no_loop_is_left(key):
         draw = jax.jit(lambda key: jax.random.normal(key, (512, 32)))
         return draw.lower(key).compile().as_text()
 
-    assert 'while' not in compiled(keys.unrolled(key))
+    assert 'while' not in compiled(prng.unrolled(key))

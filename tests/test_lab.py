@@ -13,7 +13,7 @@ from scipy import stats
 from gan_jax import build
 from gan_jax.core import errors
 from gan_jax import losses
-from gan_jax import mixtures
+from gan_jax.ops import mixtures
 from gan_jax import population
 from gan_jax import regularizers
 from gan_jax.lab import drawing

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from gan_jax import mixtures
+from gan_jax.ops import mixtures
 from gan_jax.metrics import modes
 
 NUMBERS = jnp.arange(6000, dtype=jnp.uint32)

@@ -10,7 +10,7 @@ import pytest
 
 import helpers
 from conftest import ROOT
-from gan_jax import augment
+from gan_jax.ops import augment
 from gan_jax import build
 from gan_jax import checks
 from gan_jax import config as config_lib

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gan_jax import config
-from gan_jax import schedules
-from gan_jax import transforms
+from gan_jax.ops import schedules
+from gan_jax.ops import transforms
 
 CASES = [
     ('linear', 0, 1.0), ('linear', 25, 0.75), ('linear', 100, 0.0),

@@ -8,7 +8,7 @@ import pytest
 
 import helpers
 from helpers import batch, leaves_equal, linear_gan, start, step
-from gan_jax import augment
+from gan_jax.ops import augment
 from gan_jax import build
 from gan_jax import train
 from gan_jax.networks import layers

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax import transforms
+from gan_jax.ops import transforms
 
 
 def test_ema_of_a_constant_pulls_in_geometrically():

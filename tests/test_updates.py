@@ -12,7 +12,7 @@ from helpers import (
 from gan_jax import labels
 from gan_jax import losses
 from gan_jax import regularizers
-from gan_jax import schedules
+from gan_jax.ops import schedules
 from gan_jax.networks import mlp
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import algorithm

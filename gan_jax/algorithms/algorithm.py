@@ -11,7 +11,7 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 
-from gan_jax import transforms
+from gan_jax.ops import transforms
 
 # Collections of statistics that may be averaged. Spectral normalisation's unit
 # vectors would not stay so in between.

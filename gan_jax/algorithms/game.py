@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from gan_jax import labels
 from gan_jax import regularizers
-from gan_jax import transforms
+from gan_jax.ops import transforms
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import snapshots
 

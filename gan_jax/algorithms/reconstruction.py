@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gan_jax import augment
+from gan_jax.ops import augment
 from gan_jax.core import options as options_lib
 from gan_jax import reconstructions
-from gan_jax import transforms
+from gan_jax.ops import transforms
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import latents
 from gan_jax.algorithms import nan_trace

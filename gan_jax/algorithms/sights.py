@@ -8,7 +8,7 @@ from typing import Any, Callable, FrozenSet, NamedTuple, Optional
 import jax
 import jax.numpy as jnp
 
-from gan_jax import augment
+from gan_jax.ops import augment
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
 from gan_jax.algorithms import latents

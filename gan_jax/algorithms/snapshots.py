@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from gan_jax import transforms
+from gan_jax.ops import transforms
 from gan_jax.algorithms import algorithm
 
 

@@ -8,10 +8,10 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from gan_jax import augment
+from gan_jax.ops import augment
 from gan_jax import labels as labels_lib
 from gan_jax import regularizers
-from gan_jax import transforms
+from gan_jax.ops import transforms
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import sights
 from gan_jax.algorithms.game import D, G

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import special
 
 from gan_jax.core import errors
-from gan_jax import mixtures
+from gan_jax.ops import mixtures
 
 MOST_POINTS = 512  # of a drawing
 STEPS = 255  # of a coordinate in a link, from -1 to 1

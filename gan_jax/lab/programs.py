@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import build
-from gan_jax import mixtures
+from gan_jax.ops import mixtures
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import latents
 from gan_jax.lab import drawing as drawing_lib

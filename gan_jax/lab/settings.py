@@ -12,7 +12,7 @@ from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax.core import errors
 from gan_jax import losses
-from gan_jax import optimizers
+from gan_jax.ops import optimizers
 from gan_jax import regularizers
 from gan_jax.lab import drawing as drawing_lib
 

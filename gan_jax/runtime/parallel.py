@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax.core import errors
-from gan_jax import keys
+from gan_jax.ops import prng
 from gan_jax.algorithms import algorithm
 
 AXIS = 'devices'
@@ -166,7 +166,7 @@ def bears_control_flow(convolutional):
 def quick(key):
     """Give a key of the same bits that suits dense networks on this backend."""
     on_cpu = jax.default_backend() == 'cpu'
-    return keys.unrolled(key) if on_cpu else key
+    return prng.unrolled(key) if on_cpu else key
 
 
 @functools.cache
