@@ -38,7 +38,7 @@ def main(argv):
 
     from gan_jax import build
     from gan_jax import config as config_lib
-    from gan_jax import diagnose
+    from gan_jax.diagnosis import rules as rules_lib
     from gan_jax import diagnosing
     from gan_jax import dispatch
     from gan_jax.core import errors
@@ -79,7 +79,7 @@ def main(argv):
     steps, looks, rules = [], [], []
     limits = config.diagnosis.to_dict()
     game = diagnosing.game_of(config, gan, host)
-    diagnosis = diagnose.Diagnosis(game, limits)
+    diagnosis = rules_lib.Diagnosis(game, limits)
     for _ in range(ROUNDS.value):
         def advance():
             result = programs.advance(state, step, position)

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from PIL import ImageColor
 
 from gan_jax.ops import augment
-from gan_jax import diagnose
+from gan_jax.diagnosis import rules
 from gan_jax.core import errors
 from gan_jax import losses
 from gan_jax.ops import mixtures
@@ -65,7 +65,7 @@ FREE_KEYS = (
     'report',
     'sample_every',
     'diagnosis.on',
-    *(f'diagnosis.{name}' for name in diagnose.THRESHOLDS),
+    *(f'diagnosis.{name}' for name in rules.THRESHOLDS),
 )
 
 _ANY, _COUNT, _STEPS = options.ANY, options.COUNT, options.STEPS
@@ -273,7 +273,7 @@ KEYS = (
     *(Option(f'diagnosis.{name}', value, 'configs/DIAGNOSIS.md',
              _COUNT if name == 'window' else options.NOT_NEGATIVE,
              needs('diagnosis.on'))
-      for name, value in sorted(diagnose.THRESHOLDS.items())),
+      for name, value in sorted(rules.THRESHOLDS.items())),
 )
 
 # Of each player's group; which of them a network has, its fields say.

@@ -3,7 +3,7 @@
 import math
 
 from gan_jax import config as config_lib
-from gan_jax import diagnose
+from gan_jax.diagnosis import rules
 from gan_jax import evaluating
 from gan_jax import losses
 from gan_jax import probes
@@ -25,7 +25,7 @@ class Diagnosis:
         self._config, self._dataset = config, dataset
         self._on, self._probe = config.diagnosis.on, None
         limits = config.diagnosis.to_dict()
-        self._diagnosis = diagnose.Diagnosis(
+        self._diagnosis = rules.Diagnosis(
             game_of(config, algorithm, state), limits
         )
         for record in past:
@@ -58,7 +58,7 @@ class Diagnosis:
 
 def collapse(config, findings):
     """Give the words of a collapse that ends the run; '' where none does."""
-    texts = [f.text for f in findings if diagnose.is_collapse(f)]
+    texts = [f.text for f in findings if rules.is_collapse(f)]
     return texts[0] if texts and config.on_collapse != 'warn' else ''
 
 
@@ -74,8 +74,8 @@ def game_of(config, algorithm, state):
     treated = config_lib.treats_labels(config)
     equilibrium, unit = balance.equilibrium, balance.unit
     if unit is None:
-        unit = equilibrium[0] if equilibrium else diagnose.Game().unit
-    return diagnose.Game(
+        unit = equilibrium[0] if equilibrium else rules.Game().unit
+    return rules.Game(
         kind=kind,
         equilibrium=None if treated else equilibrium,
         floor=_least(config) if treated and kind == 'probability' else 0.0,

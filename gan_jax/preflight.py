@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from gan_jax import build
-from gan_jax import diagnose
+from gan_jax.diagnosis import rules
 from gan_jax import diagnosing
 from gan_jax.core import errors
 from gan_jax import losses
@@ -158,7 +158,7 @@ def _d_alone(bench, kind, state, first, last):
     )
     passed = auc > PARTED
     # Points of both may lie in one place, so that no D has loss 0.
-    if kind in diagnose.BOUNDED and bench.dataset.images.ndim > 2:
+    if kind in rules.BOUNDED and bench.dataset.images.ndim > 2:
         passed = loss < FALLEN * first['d/loss']
     return Check('d_alone', bool(passed) and _finite(loss), text, (
         'D cannot even tell untrained samples from the data: another learning '
@@ -180,15 +180,15 @@ def _one_batch(bench, kind, steps):
         f'{count} images and fakes, D(real) - D(fake) {gap["first"]:+.3g} -> '
         f'{gap["last"]:+.3g}'
     )
-    rule = diagnose.RULES['cannot_overfit']
-    if kind not in diagnose.BOUNDED:  # a loss without a least value
+    rule = rules.RULES['cannot_overfit']
+    if kind not in rules.BOUNDED:  # a loss without a least value
         sign = bench.algorithm.monitors.sign
         passed = sign * (gap['last'] - gap['first']) > 0
     else:
-        seen = diagnose.Window(1)
+        seen = rules.Window(1)
         seen.add({'probe/one_batch': float(last['d/loss'] / first['d/loss'])})
         limits = bench.config.diagnosis.to_dict()
-        passed = rule.judge(seen, diagnose.Game(kind), limits) is None
+        passed = rule.judge(seen, rules.Game(kind), limits) is None
     passed = passed and _finite(last['d/loss'], *gap.values())
     return Check('d_one_batch', passed, text, rule.advice)
 
@@ -226,14 +226,14 @@ def _ranges(bench, moved):
     )
     passed = _finite(made) and not (one_sided or beyond)
     return Check('ranges', passed, text, (
-        diagnose.RULES['range_differs'].advice
+        rules.RULES['range_differs'].advice
     ))
 
 
 def _sizes(bench):
     found = diagnosing.game_of(bench.config, bench.algorithm, bench.state)
-    rule = diagnose.RULES['sizes_differ']
+    rule = rules.RULES['sizes_differ']
     limits = bench.config.diagnosis.to_dict()
-    differ = rule.judge(diagnose.Window(1), found, limits)
+    differ = rule.judge(rules.Window(1), found, limits)
     text = f'G has {found.g_size:,} parameters and D {found.d_size:,}'
     return Check('capacity', not differ, text, rule.advice)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from gan_jax import diagnose
+from gan_jax.diagnosis import rules
 from gan_jax import losses
 
-LIMITS = {**diagnose.THRESHOLDS, 'patience': 0}
+LIMITS = {**rules.THRESHOLDS, 'patience': 0}
 EQUILIBRIUM = 2 * math.log(2), math.log(2)
 HEALTHY = {
     'd/loss': 1.1, 'g/loss': 1.0, 'd/real_logits': 0.4, 'd/fake_logits': -0.4,
@@ -25,7 +25,7 @@ PROBED = {
     'probe/clipped': 0.5, 'probe/g_grad/a': 0.1, 'probe/g_grad/b': 0.01,
     'probe/d_grad/a': 0.3,
 }
-GAME = diagnose.Game(equilibrium=EQUILIBRIUM, g_size=1000, d_size=700)
+GAME = rules.Game(equilibrium=EQUILIBRIUM, g_size=1000, d_size=700)
 
 
 def lines(count=30, **changes):
@@ -43,16 +43,16 @@ def probed(*values, **changes):
     """Give healthy lines with probes, of which the last ones are changed."""
     told = [{**PROBED}] * 2 + [
         {**PROBED, **{f'probe/{k}': v for k, v in changes.items()}}
-    ] * diagnose.PROBES
+    ] * rules.PROBES
     return [{**HEALTHY, **probe} for probe in told]
 
 
 def found(given, game=GAME, limits=LIMITS):
     """Give the findings that hold after the lines."""
-    seen = diagnose.Window(int(limits['window']))
+    seen = rules.Window(int(limits['window']))
     for record in given:
         seen.add(record)
-    return {f.rule: f for f in diagnose.judge(seen, game, limits)}
+    return {f.rule: f for f in rules.judge(seen, game, limits)}
 
 
 def swings(growth):
@@ -133,13 +133,13 @@ CASES = {
 
 
 def test_every_rule_has_its_two_cases():
-    assert set(CASES) == set(diagnose.RULES)
+    assert set(CASES) == set(rules.RULES)
 
 
 @pytest.mark.parametrize('rule', sorted(CASES))
 def test_rule_fires_by_name(rule):
     finding = found(*CASES[rule][0])[rule]
-    assert finding.level in diagnose.LEVELS
+    assert finding.level in rules.LEVELS
     assert finding.advice.endswith('.') and finding.evidence
     assert all(isinstance(v, (int, float)) for v in finding.evidence.values())
 
@@ -161,7 +161,7 @@ def test_rule_fires_by_each_of_its_numbers(more, rule):
 
 def test_healthy_run_is_called_nothing():
     assert found(lines(40) + probed()) == {}
-    for name in diagnose.KINDS:
+    for name in rules.KINDS:
         assert found(lines(40) + probed(), kind(name)) == {}
 
 
@@ -211,23 +211,23 @@ def test_minimax_vanishes_where_d_is_sure_of_fakes():
 
 def test_slow_fall_is_measured_by_the_whole_run():
     given = lines(300, g__grad_norm=lambda place: 0.98**place)
-    assert 0.98**(diagnose.MEMORY * LIMITS['window']) > 0.1  # what is at hand
+    assert 0.98**(rules.MEMORY * LIMITS['window']) > 0.1  # what is at hand
     assert 'gradient_vanishes' in found(given)
     assert 'gradient_vanishes' not in found(given[:200])
 
 
-@pytest.mark.parametrize('of', diagnose.KINDS)
+@pytest.mark.parametrize('of', rules.KINDS)
 def test_no_rule_speaks_where_it_has_no_meaning(of):
     everything = [
         line for first, _ in CASES.values() for line in first[0]
     ]
     for rule in found(everything, kind(of)):
-        assert of in diagnose.RULES[rule].kinds
+        assert of in rules.RULES[rule].kinds
 
 
 def test_every_loss_declares_its_kind():
     declared = {loss.kind for loss in losses.LOSSES.values()}
-    assert declared == diagnose.GAMES - {'none'}
+    assert declared == rules.GAMES - {'none'}
 
 
 def test_undeclared_outputs_leave_the_rules_about_them_silent():
@@ -247,11 +247,11 @@ def test_values_that_are_none_or_not_finite_are_passed_over():
     assert found(given) == {}
 
 
-@pytest.mark.parametrize('rule', sorted(diagnose.RULES))
+@pytest.mark.parametrize('rule', sorted(rules.RULES))
 def test_threshold_is_a_key_that_moves_the_rule(rule):
-    told = diagnose.RULES[rule]
+    told = rules.RULES[rule]
     (first, _) = CASES[rule]
-    assert set(told.limits) <= set(diagnose.THRESHOLDS)
+    assert set(told.limits) <= set(rules.THRESHOLDS)
     moved = [
         {n: LIMITS[n] * f for n, f in zip(told.limits, factors)}
         for factors in itertools.product((0.0, 1e9), repeat=len(told.limits))
@@ -262,7 +262,7 @@ def test_threshold_is_a_key_that_moves_the_rule(rule):
 
 
 def test_every_rule_names_its_source():
-    for rule in diagnose.RULES.values():
+    for rule in rules.RULES.values():
         source = rule.judge.__doc__
         assert re.search(r'\b(19|20)\d\d\b', source), source
         assert 'https://arxiv.org/abs/' in source, source
@@ -285,7 +285,7 @@ def waves():
 
 
 def test_a_finding_is_told_once_for_each_onset():
-    diagnosis = diagnose.Diagnosis(GAME, LIMITS)
+    diagnosis = rules.Diagnosis(GAME, LIMITS)
     assert told(diagnosis, waves()) == [
         (12, 'discriminator_won'), (36, 'discriminator_won')
     ]
@@ -293,15 +293,15 @@ def test_a_finding_is_told_once_for_each_onset():
 
 def test_short_breaks_begin_nothing_anew():
     flicker = lines(40, d__loss=lambda place: 0.001 if place % 7 else 1.0)
-    diagnosis = diagnose.Diagnosis(GAME, LIMITS)
+    diagnosis = rules.Diagnosis(GAME, LIMITS)
     assert len(told(diagnosis, flicker)) == 1
 
 
 @pytest.mark.parametrize('cut', [5, 13, 20, 30, 40])
 def test_run_that_goes_on_says_what_it_would_have_said(cut):
-    whole = told(diagnose.Diagnosis(GAME, LIMITS), waves())
-    first = told(diagnose.Diagnosis(GAME, LIMITS), waves()[:cut])
-    resumed = diagnose.Diagnosis(GAME, LIMITS)
+    whole = told(rules.Diagnosis(GAME, LIMITS), waves())
+    first = told(rules.Diagnosis(GAME, LIMITS), waves()[:cut])
+    resumed = rules.Diagnosis(GAME, LIMITS)
     told(resumed, waves()[:cut])
     assert first + told(resumed, waves()[cut:], cut) == whole
 
@@ -314,9 +314,9 @@ def test_past_lines_of_probes_alone_push_no_losses_out():
             line for line in lines(40, g__loss=swings(3.0)) for _ in range(5)
         )
     ]
-    whole = told(diagnose.Diagnosis(GAME, LIMITS), given)
+    whole = told(rules.Diagnosis(GAME, LIMITS), given)
     onset = {rule: step for step, rule in whole}['oscillation_grows']
-    resumed, cut = diagnose.Diagnosis(GAME, LIMITS), 100
+    resumed, cut = rules.Diagnosis(GAME, LIMITS), 100
     first = told(resumed, [
         {'step': step, **record} for step, record in enumerate(given[:cut])
     ])
@@ -324,7 +324,7 @@ def test_past_lines_of_probes_alone_push_no_losses_out():
 
 
 def test_first_steps_are_not_judged():
-    diagnosis = diagnose.Diagnosis(GAME, {**LIMITS, 'patience': 20})
+    diagnosis = rules.Diagnosis(GAME, {**LIMITS, 'patience': 20})
     assert told(diagnosis, lines(30, d__loss=0.001)) == [
         (20, 'discriminator_won')
     ]
@@ -340,20 +340,20 @@ def test_random_losses_are_called_no_growing_oscillation():
 PAGE = (ROOT / 'configs' / 'DIAGNOSIS.md').read_text()
 
 
-@pytest.mark.parametrize('name', sorted(diagnose.RULES))
+@pytest.mark.parametrize('name', sorted(rules.RULES))
 def test_page_has_a_row_for_each_rule_with_its_thresholds(name):
     (row,) = re.findall(rf'\n\| `{name}` \| (.*)', PAGE)
-    told = diagnose.RULES[name]
+    told = rules.RULES[name]
     for limit in told.limits:
-        assert f'`{limit}` {diagnose.THRESHOLDS[limit]:g}' in row
+        assert f'`{limit}` {rules.THRESHOLDS[limit]:g}' in row
     for number in re.findall(r'arxiv.org/abs/([\d.]+)', told.judge.__doc__):
         assert number in row
-    for kind in diagnose.ALL:
+    for kind in rules.ALL:
         assert (f'{kind}' in row.split(' | ')[1].split(', ')) == (
             kind in told.kinds
         )
 
 
-@pytest.mark.parametrize('name', sorted(diagnose.THRESHOLDS))
+@pytest.mark.parametrize('name', sorted(rules.THRESHOLDS))
 def test_page_names_each_threshold(name):
     assert f'`{name}`' in PAGE

@@ -27,7 +27,7 @@ FLOORS = {
 TO_MOVE = {
     'arithmetic': 'cli', 'build': 'config', 'check_data': 'cli',
     'check_setup': 'cli', 'checks': 'config', 'command': 'cli',
-    'config': 'config', 'convert_inception': 'cli', 'diagnose': 'diagnosis',
+    'config': 'config', 'convert_inception': 'cli',
     'diagnosing': 'monitoring', 'dispatch': 'training', 'doctor': 'cli',
     'evaluate': 'cli', 'evaluating': 'evaluation',
     'evaluation': 'evaluation', 'export': 'cli', 'exporting': 'tools',
