@@ -43,7 +43,7 @@ from gan_jax import command
 from gan_jax import config as config_lib
 from gan_jax.core import errors
 from gan_jax import evaluating
-from gan_jax import measures
+from gan_jax.metrics import registry
 from gan_jax import recipe
 from gan_jax import sampling
 from gan_jax import train
@@ -202,16 +202,16 @@ def reference():
     """
     digits = sources.load(sources.Request('digits'))
     extractor = extractors.make('classifier', digits, settings=SETTINGS)
-    return measures.View(digits.images, digits.labels, extractor), extractor
+    return registry.View(digits.images, digits.labels, extractor), extractor
 
 
 def quality(run):
     """Compare samples with all digits by the classifier's features."""
     real, extractor = reference()
-    fake = measures.View(writer.to_uint8(run.samples), None, extractor)
+    fake = registry.View(writer.to_uint8(run.samples), None, extractor)
     found = {}
     for name in ('is', 'fid', 'kid', 'prdc'):
-        found |= measures.measure(name, real, fake)
+        found |= registry.measure(name, real, fake)
     names = 'is', 'fid', 'kid', 'precision', 'recall', 'coverage'
     return {name: found[name].value for name in names}
 

@@ -30,7 +30,7 @@ from scipy import ndimage
 
 from gan_jax import command
 from gan_jax.core import errors
-from gan_jax import measures
+from gan_jax.metrics import registry
 from gan_jax.data import sources
 from gan_jax.features import classifier
 from gan_jax.features import extractors
@@ -226,7 +226,7 @@ def measure(real, fake):
     found = {}
     for name in ('fid', 'kid', 'prdc', 'is', 'ms_ssim'):
         try:
-            found |= measures.measure(name, real, fake)
+            found |= registry.measure(name, real, fake)
         except errors.ConfigError:
             pass  # features that tell no classes have no Inception Score
     return {name: number.value for name, number in found.items()}
@@ -352,14 +352,14 @@ def main(argv):
     dataset, extractor = load()
     count = NUM.value or min(MOST, len(dataset.images) // 7)
     images, labels, others, other_labels = split(dataset, count)
-    real = measures.View(images, labels, extractor)
+    real = registry.View(images, labels, extractor)
     print(
         f'{dataset.name}, {count:,} against {count:,} images, {extractor.note}'
         f', {extractor.fingerprint}\n\n{head()}', flush=True,
     )
     rows = []
     for family, level, fake in sets(others, other_labels, count):
-        values = measure(real, measures.View(fake, None, extractor))
+        values = measure(real, registry.View(fake, None, extractor))
         rows.append(Row(family, level, values, fake[:SHOWN]))
         print(table_row(rows[-1]), flush=True)
     if JSON.value:

@@ -12,7 +12,7 @@ from gan_jax.ops import augment
 from gan_jax import config as config_lib
 from gan_jax.core import errors
 from gan_jax import losses
-from gan_jax import measures
+from gan_jax.metrics import registry
 from gan_jax.ops import mixtures
 from gan_jax import networks
 from gan_jax.core import options
@@ -342,9 +342,9 @@ def _check_texts(config):
     config_lib.background(config)
     config_lib.classes(config)
     for name in config_lib.eval_metrics(config):
-        if name not in measures.MEASURES:
+        if name not in registry.MEASURES:
             raise errors.ConfigError(
-                errors.unknown_name('eval_metrics', name, measures.MEASURES)
+                errors.unknown_name('eval_metrics', name, registry.MEASURES)
             )
     name = config.data.name
     complaint = '' if name in mixtures.MIXTURES else sources.explain(name)

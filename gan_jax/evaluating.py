@@ -14,7 +14,7 @@ from tqdm import tqdm
 from gan_jax import build
 from gan_jax import config as config_lib
 from gan_jax.core import errors
-from gan_jax import measures
+from gan_jax.metrics import registry
 from gan_jax import sampling
 from gan_jax.data import sources
 from gan_jax.features import classifier
@@ -68,7 +68,7 @@ def of_run(workdir, step, asked, say, keep=lambda result: None):
     Raises:
         errors.UserError: one line that says what to mend.
     """
-    _check(asked, (*measures.MEASURES, *OF_RUNS))
+    _check(asked, (*registry.MEASURES, *OF_RUNS))
     sampling.check_data(workdir)
     config = sampling.load_data_config(workdir)
     steps = sampling.saved_steps(workdir) if step == ALL_STEPS else [
@@ -96,7 +96,7 @@ def of_run(workdir, step, asked, say, keep=lambda result: None):
         if real is None or asked.features == DISCRIMINATOR:
             real = view_of(training, places, extractor, 'real')
         count = asked.num_fake or len(real)
-        fake = measures.View(
+        fake = registry.View(
             sample(algorithm, state, count, asked.weights), None, extractor,
             progress=_progress('fake'),
         )
@@ -132,7 +132,7 @@ def of_sources(real, fake, asked, say):
     Raises:
         errors.UserError: one line that says what to mend.
     """
-    _check(asked, (*measures.MEASURES, 'memorization'))
+    _check(asked, (*registry.MEASURES, 'memorization'))
     if asked.features == DISCRIMINATOR:
         raise errors.ConfigError(
             "--features='discriminator' is of a run; --workdir names one"
@@ -279,7 +279,7 @@ def view_of(dataset, places, extractor, label):
     """
     labels = None if dataset.labels is None else dataset.labels[places]
     cache = pathlib.Path(platformdirs.user_cache_dir('gan_jax')) / 'features'
-    return measures.View(
+    return registry.View(
         np.asarray(dataset.images[places]), labels, extractor,
         progress=_progress(label), cache=cache,
     )
@@ -358,7 +358,7 @@ def _about(dataset, split, real, fake, extractor):
 def _measure(asked, real, fake, about, say, of_runs):
     """Give all numbers that are asked for, each in a line that tells all."""
     suffix = ' | '.join(_suffix(about))
-    halves = measures.halves(real)
+    halves = registry.halves(real)
     values = {}
     for name in asked.metrics or (*DEFAULT, *of_runs):
         try:
@@ -366,7 +366,7 @@ def _measure(asked, real, fake, about, say, of_runs):
                 values[name] = of_runs[name]()
                 lines = _told(name, values[name])
             else:
-                found = measures.measure(name, real, fake, halves)
+                found = registry.measure(name, real, fake, halves)
                 values |= {k: n._asdict() for k, n in found.items()}
                 lines = _lines(name, found, len(halves[0]))
         except (errors.ConfigError, errors.DataError) as error:
@@ -385,7 +385,7 @@ def _measure(asked, real, fake, about, say, of_runs):
 
 
 def _lines(name, found, count):
-    kind = measures.MEASURES[name]
+    kind = registry.MEASURES[name]
     against = 'real' if kind.alone else f'halves of {count:,} real'
     for key, number in found.items():
         if key.endswith('_std') or key not in kind.better and name == 'swd':
@@ -451,9 +451,9 @@ def _memorized(workdir, training, held_out, extractor, fake, say):
         view_of(data, np.arange(len(data.images)), extractor, label)
         for data, label in ((held_out, 'held out'), (training, 'training'))
     ]
-    found = measures.memorized(fake, *views)
+    found = registry.memorized(fake, *views)
     if fake.images.ndim == 4 and workdir:
-        rows, apart = measures.closest(fake, views[1])
+        rows, apart = registry.closest(fake, views[1])
         path = epath.Path(workdir).expanduser() / 'neighbours.png'
         try:
             writer.save_png(path, writer.grid(rows, len(rows) // len(apart)))

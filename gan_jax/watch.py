@@ -10,7 +10,7 @@ from gan_jax.core import errors
 from gan_jax import evaluating
 from gan_jax import evaluation
 from gan_jax.core import redact
-from gan_jax import measures
+from gan_jax.metrics import registry
 from gan_jax import sampling
 from gan_jax.features import extractors
 from gan_jax.metrics import costs
@@ -43,7 +43,7 @@ def check(config, dataset):
             )
     names = [
         f'eval/{name}' for metric in metrics
-        for name in measures.MEASURES[metric].better
+        for name in registry.MEASURES[metric].better
     ]
     if mixture is not None or len(dataset.images) >= PAIRED:
         names = [*evaluation.names(mixture), *names]
@@ -75,7 +75,7 @@ def _measurable(config, dataset):
     points = dataset.images.ndim == 2
     told = config.eval_features in extractors.TELLING_CLASSES and not points
     return [
-        name for name, kind in measures.MEASURES.items()
+        name for name, kind in registry.MEASURES.items()
         if not (kind.images and points or kind.classes and not told)
     ]
 
@@ -114,12 +114,12 @@ class Watch:
         if not self._metrics:
             return found
         self._prepare()
-        fake = measures.View(
+        fake = registry.View(
             evaluating.sample(algorithm, state, self._config.eval_samples),
             None, self._extractor,
         )
         for name in self._metrics:
-            numbers = measures.measure(name, self._real, fake)
+            numbers = registry.measure(name, self._real, fake)
             found |= {f'eval/{k}': n.value for k, n in numbers.items()}
         return found
 

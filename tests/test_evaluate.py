@@ -12,7 +12,7 @@ from conftest import ROOT
 from gan_jax import build
 from gan_jax.core import errors
 from gan_jax import evaluating
-from gan_jax import measures
+from gan_jax.metrics import registry
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.data import sources
@@ -99,7 +99,7 @@ def test_each_step_is_kept_and_one_that_is_lost_left_out(
 
 
 def test_neighbours_stand_in_rows_of_their_own(folder, monkeypatch):
-    monkeypatch.setattr(measures, 'closest', lambda *views: (
+    monkeypatch.setattr(registry, 'closest', lambda *views: (
         np.zeros((4 * 8, 8, 8, 1), np.uint8), np.zeros((4, 7))
     ))
     asked = RANDOM._replace(

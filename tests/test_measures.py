@@ -5,7 +5,7 @@ import pytest
 
 import helpers
 from gan_jax.core import errors
-from gan_jax import measures
+from gan_jax.metrics import registry
 from gan_jax.features import extractors
 from gan_jax.metrics import costs
 
@@ -27,7 +27,7 @@ class Counting:
 
 def view(count=64, seed=0, shape=(8, 8, 1), extractor=None, **options):
     images = helpers.random_images(count, shape, seed)
-    return measures.View(images, None, extractor or Counting(), **options)
+    return registry.View(images, None, extractor or Counting(), **options)
 
 
 def test_images_are_seen_once():
@@ -71,18 +71,18 @@ def test_cache_that_cannot_be_written_costs_time_alone(tmp_path):
 
 def test_halves_are_apart_and_equal():
     whole = view(63)
-    first, second = measures.halves(whole)
+    first, second = registry.halves(whole)
     rows = {row.tobytes() for half in (first, second) for row in half.images}
     assert len(first) == len(second) == 31 and len(rows) == 62
 
 
-@pytest.mark.parametrize('name', measures.MEASURES)
+@pytest.mark.parametrize('name', registry.MEASURES)
 def test_each_measure_gives_its_numbers_beside_a_floor(name):
     real, fake = view(200), view(200, seed=1)
-    found = measures.measure(name, real, fake, measures.halves(real))
-    assert set(measures.MEASURES[name].better) <= set(found)
+    found = registry.measure(name, real, fake, registry.halves(real))
+    assert set(registry.MEASURES[name].better) <= set(found)
     assert all(number.floor is not None for number in found.values())
-    bare = measures.measure(name, real, fake)
+    bare = registry.measure(name, real, fake)
     assert all(number.floor is None for number in bare.values())
     assert {k: n.value for k, n in bare.items()} == (
         {k: n.value for k, n in found.items()}
@@ -90,7 +90,7 @@ def test_each_measure_gives_its_numbers_beside_a_floor(name):
 
 
 def test_every_number_that_has_a_better_way_has_a_cost():
-    for measure in measures.MEASURES.values():
+    for measure in registry.MEASURES.values():
         for name, way in measure.better.items():
             cost = costs.COSTS.get(f'eval/{name}')
             assert (cost is None) == (way == '')
@@ -99,11 +99,11 @@ def test_every_number_that_has_a_better_way_has_a_cost():
 
 
 def test_measures_of_images_and_of_classes_tell_what_they_lack():
-    points = measures.View(np.zeros((60, 2), np.float32), None, Counting(False))
+    points = registry.View(np.zeros((60, 2), np.float32), None, Counting(False))
     with pytest.raises(errors.ConfigError, match='of images, not of points'):
-        measures.measure('swd', points, points)
+        registry.measure('swd', points, points)
     with pytest.raises(errors.ConfigError, match='tell no classes'):
-        measures.measure('is', points, points)
+        registry.measure('is', points, points)
 
 
 def test_inception_score_is_blind_where_others_see():
@@ -113,21 +113,21 @@ def test_inception_score_is_blind_where_others_see():
     classes = np.arange(300) % 3
     images.reshape(300, -1)[np.arange(300), classes] = 255
     extractor = Counting()
-    real = measures.View(images, None, extractor)
-    collapsed = measures.View(images[classes], None, extractor)
-    honest = measures.View(images[::-1].copy(), None, extractor)
+    real = registry.View(images, None, extractor)
+    collapsed = registry.View(images[classes], None, extractor)
+    honest = registry.View(images[::-1].copy(), None, extractor)
     score = {
-        name: measures.measure('is', real, fake)['is'].value
+        name: registry.measure('is', real, fake)['is'].value
         for name, fake in (('honest', honest), ('collapsed', collapsed))
     }
     assert score['honest'] == pytest.approx(3, rel=0.01)
     assert score['collapsed'] == pytest.approx(3, rel=0.01)
-    seen = measures.measure('prdc', real, collapsed)
+    seen = registry.measure('prdc', real, collapsed)
     assert seen['precision'].value > 0.99
     assert seen['recall'].value < 0.05 and seen['coverage'].value < 0.2
-    alike = measures.measure('ms_ssim', real, collapsed)['ms_ssim'].value
+    alike = registry.measure('ms_ssim', real, collapsed)['ms_ssim'].value
     assert alike > 0.99
-    assert measures.measure('ms_ssim', real, honest)['ms_ssim'].value < 0.8
+    assert registry.measure('ms_ssim', real, honest)['ms_ssim'].value < 0.8
 
 
 def test_nearest_samples_stand_before_their_neighbours():
@@ -136,7 +136,7 @@ def test_nearest_samples_stand_before_their_neighbours():
     fake.images[7] = training.images[31]
     fake.images[3] = training.images[12]
     fake.images[3, 0, 0] ^= 1
-    rows, apart = measures.closest(fake, training, rows=2, count=3)
+    rows, apart = registry.closest(fake, training, rows=2, count=3)
     rows = rows.reshape(2, 4, 8, 8, 1)
     np.testing.assert_array_equal(rows[0, 0], fake.images[7])
     np.testing.assert_array_equal(rows[0, 1], training.images[31])

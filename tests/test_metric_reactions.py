@@ -8,7 +8,7 @@ import pytest
 
 import helpers
 from gan_jax.core import errors
-from gan_jax import measures
+from gan_jax.metrics import registry
 from gan_jax.data import sources
 from gan_jax.features import classifier
 from gan_jax.features import extractors
@@ -105,7 +105,7 @@ def test_sets_share_no_image():
 def random_views():
     """Give a function of images to views by the untrained network."""
     extractor = extractors.make('random')
-    return lambda images: measures.View(images, None, extractor)
+    return lambda images: registry.View(images, None, extractor)
 
 
 @pytest.mark.parametrize('name', DAMAGES)
@@ -114,12 +114,12 @@ def test_fid_rises_with_damage_from_near_its_floor(name, random_views):
     images, _, others, _ = script.split(digits, 120)
     real = random_views(images)
     found = [
-        measures.measure(
+        registry.measure(
             'fid', real, random_views(change(name, level, others[:120]))
         )['fid'].value for level in (0, *script.FAMILIES[name].levels)
     ]
     assert (np.diff(found) > 0).all()
-    floor = measures.measure(
+    floor = registry.measure(
         'fid', random_views(others[120:240]), random_views(others[:120])
     )['fid'].value
     assert found[0] < 1.5 * floor < found[1]

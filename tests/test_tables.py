@@ -10,7 +10,7 @@ from gan_jax.ops import augment
 from gan_jax import config as config_lib
 from gan_jax import evaluating
 from gan_jax import losses
-from gan_jax import measures
+from gan_jax.metrics import registry
 from gan_jax.ops import mixtures
 from gan_jax import networks
 from gan_jax.ops import optimizers
@@ -39,7 +39,7 @@ DATA_NAMES = [
 FEATURES = (ROOT / 'gan_jax' / 'features' / 'README.md').read_text()
 MEASURING = (ROOT / 'gan_jax' / 'metrics' / 'README.md').read_text()
 NUMBERS = [
-    *(name for kind in measures.MEASURES.values() for name in kind.better),
+    *(name for kind in registry.MEASURES.values() for name in kind.better),
     *(name.removeprefix('eval/') for name in costs.COSTS),
     *evaluating.OF_RUNS,
 ]
@@ -77,7 +77,7 @@ def test_every_number_has_a_row_on_the_page_of_measuring(name):
 
 
 @pytest.mark.parametrize('name, way', [
-    row for kind in measures.MEASURES.values() for row in kind.better.items()
+    row for kind in registry.MEASURES.values() for row in kind.better.items()
 ])
 def test_page_of_measuring_says_which_way_is_better(name, way):
     table = MEASURING.partition('## Conventions')[0]

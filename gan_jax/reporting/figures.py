@@ -11,7 +11,7 @@ import numpy as np
 
 from gan_jax.core import files
 from gan_jax import losses
-from gan_jax import measures
+from gan_jax.metrics import registry
 from gan_jax.reporting import gathering
 
 WINDOWS = 15  # parts of a run; the smoothed curve averages over one
@@ -43,7 +43,7 @@ BETTER = {
     'nearest_real': '1 is as held-out images; near 0 is copying',
     'high_quality': 'higher is better',
     **{
-        name: f'{way} is better' for kind in measures.MEASURES.values()
+        name: f'{way} is better' for kind in registry.MEASURES.values()
         for name, way in kind.better.items() if way
     },
 }

@@ -11,7 +11,7 @@ import numpy as np
 from gan_jax import build
 from gan_jax.core import errors
 from gan_jax.core import redact
-from gan_jax import measures
+from gan_jax.metrics import registry
 from gan_jax import sampling
 from gan_jax.runtime import writer
 
@@ -124,10 +124,10 @@ def _neighbours(samples, training):
     count = min(len(training), most)
     places = np.arange(count) * len(training) // count
     views = [
-        measures.View(images, None, None) for images in
+        registry.View(images, None, None) for images in
         (samples[:MATCHED], np.asarray(training[places]))
     ]
-    rows, distances = measures.closest(*views, rows=ROWS, count=NEIGHBOURS)
+    rows, distances = registry.closest(*views, rows=ROWS, count=NEIGHBOURS)
     return {
         'pairs': writer.grid(rows, len(rows) // len(distances)),
         'distances': distances, 'among': count, 'of': len(training),
