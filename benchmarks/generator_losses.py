@@ -20,7 +20,7 @@ import numpy as np
 
 from gan_jax import command
 from gan_jax import config as config_lib
-from gan_jax import losses
+from gan_jax.objectives import losses
 from gan_jax.runtime import writer
 
 OUT = flags.DEFINE_string('out', 'runs/generator_losses.png', 'PNG to write.')

@@ -11,8 +11,8 @@ import optax
 
 from gan_jax import config as config_lib
 from gan_jax.core import errors
-from gan_jax import labels
-from gan_jax import losses
+from gan_jax.objectives import targets
+from gan_jax.objectives import losses
 from gan_jax.ops import mixtures
 from gan_jax import networks
 from gan_jax.ops import optimizers
@@ -611,7 +611,7 @@ def _game_numbers(config):
             option.name: jnp.float32(config.loss[option.name])
             for option in losses.LOSSES[config.loss.name].options
         },
-        label_treatment=labels.Treatment(
+        label_treatment=targets.Treatment(
             **{k: jnp.float32(v) for k, v in config.labels.items()}
         ),
         penalty_weights={

@@ -11,12 +11,12 @@ import numpy as np
 from gan_jax.ops import augment
 from gan_jax import config as config_lib
 from gan_jax.core import errors
-from gan_jax import losses
+from gan_jax.objectives import losses
 from gan_jax.metrics import registry
 from gan_jax.ops import mixtures
 from gan_jax import networks
 from gan_jax.core import options
-from gan_jax import regularizers
+from gan_jax.objectives import regularizers
 from gan_jax.data import sources
 from gan_jax.networks import activations
 from gan_jax.algorithms import reconstruction

@@ -12,13 +12,13 @@ from PIL import ImageColor
 from gan_jax.ops import augment
 from gan_jax.diagnosis import rules
 from gan_jax.core import errors
-from gan_jax import losses
+from gan_jax.objectives import losses
 from gan_jax.ops import mixtures
 from gan_jax import networks
 from gan_jax.ops import optimizers
 from gan_jax.core import options
-from gan_jax import reconstructions
-from gan_jax import regularizers
+from gan_jax.objectives import reconstructions
+from gan_jax.objectives import regularizers
 from gan_jax.ops import schedules
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import latents

@@ -5,7 +5,7 @@ import math
 from gan_jax import config as config_lib
 from gan_jax.diagnosis import rules
 from gan_jax import evaluating
-from gan_jax import losses
+from gan_jax.objectives import losses
 from gan_jax import probes
 
 

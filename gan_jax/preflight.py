@@ -14,7 +14,7 @@ from gan_jax import build
 from gan_jax.diagnosis import rules
 from gan_jax import diagnosing
 from gan_jax.core import errors
-from gan_jax import losses
+from gan_jax.objectives import losses
 from gan_jax import probes
 from gan_jax import sampling
 from gan_jax.runtime import parallel

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from gan_jax import build
-from gan_jax import losses
+from gan_jax.objectives import losses
 from gan_jax import sampling
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.data import on_demand

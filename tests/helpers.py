@@ -18,7 +18,7 @@ import pytest
 
 from gan_jax import build
 from gan_jax import config as config_lib
-from gan_jax import losses
+from gan_jax.objectives import losses
 from gan_jax import run_folder
 from gan_jax import train
 from gan_jax.data import sources

@@ -9,7 +9,7 @@ from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax import networks
 from gan_jax.core import options
-from gan_jax import regularizers
+from gan_jax.objectives import regularizers
 
 PATH = pathlib.Path(__file__).parent.parent / 'configs' / 'KEYS.md'
 HEAD = '''# Every config key

@@ -17,7 +17,7 @@ from gan_jax import checks
 from gan_jax import command
 from gan_jax import config as config_lib
 from gan_jax.core import errors
-from gan_jax import losses
+from gan_jax.objectives import losses
 from gan_jax import networks
 from gan_jax.ops import optimizers
 from gan_jax import recipe

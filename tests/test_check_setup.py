@@ -9,7 +9,7 @@ import pytest
 import helpers
 from gan_jax import build
 from gan_jax.core import errors
-from gan_jax import losses
+from gan_jax.objectives import losses
 from gan_jax import preflight
 from gan_jax.data import sources
 

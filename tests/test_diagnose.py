@@ -9,7 +9,7 @@ import pytest
 
 from conftest import ROOT
 from gan_jax.diagnosis import rules
-from gan_jax import losses
+from gan_jax.objectives import losses
 
 LIMITS = {**rules.THRESHOLDS, 'patience': 0}
 EQUILIBRIUM = 2 * math.log(2), math.log(2)

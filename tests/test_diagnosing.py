@@ -11,7 +11,7 @@ from gan_jax import build
 from gan_jax import checks
 from gan_jax import diagnosing
 from gan_jax.core import errors
-from gan_jax import losses
+from gan_jax.objectives import losses
 from gan_jax import run_folder
 from gan_jax import sampling
 from gan_jax import train

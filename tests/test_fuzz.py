@@ -12,7 +12,7 @@ from gan_jax.ops import augment
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax.core import errors
-from gan_jax import losses
+from gan_jax.objectives import losses
 from gan_jax.ops import mixtures
 from gan_jax import networks
 from gan_jax import sampling

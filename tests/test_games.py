@@ -18,8 +18,8 @@ from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax.core import errors
 from gan_jax.ops import optimizers
-from gan_jax.losses import LOSSES
-from gan_jax.regularizers import REGULARIZERS
+from gan_jax.objectives.losses import LOSSES
+from gan_jax.objectives.regularizers import REGULARIZERS
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import game
 

@@ -6,7 +6,7 @@ from PIL import Image
 import pytest
 
 import helpers
-from gan_jax import losses
+from gan_jax.objectives import losses
 
 LOGITS = np.array([-7.0, -2.0, -0.5, 0.0, 1.0, 3.0, 7.0])
 SIGMOID = 1 / (1 + np.exp(-LOGITS))

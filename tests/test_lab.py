@@ -12,10 +12,10 @@ from scipy import stats
 
 from gan_jax import build
 from gan_jax.core import errors
-from gan_jax import losses
+from gan_jax.objectives import losses
 from gan_jax.ops import mixtures
 from gan_jax import population
-from gan_jax import regularizers
+from gan_jax.objectives import regularizers
 from gan_jax.lab import drawing
 from gan_jax.lab import programs
 from gan_jax.lab import recording

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax import labels
+from gan_jax.objectives import targets as targets_lib
 
 SLOTS = jnp.arange(4000)
 KEY = jax.random.key(0)
 
 
 def draw(slots=SLOTS, **treatment):
-    return labels.draw(KEY, slots, labels.Treatment(**treatment))
+    return targets_lib.draw(KEY, slots, targets_lib.Treatment(**treatment))
 
 
 def test_default_is_the_hard_labels():

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import labels
-from gan_jax import losses
+from gan_jax.objectives import targets
+from gan_jax.objectives import losses
 from gan_jax.networks import layers
 
-SMOOTH = labels.Treatment(real_low=0.9, real_high=0.9)
+SMOOTH = targets.Treatment(real_low=0.9, real_high=0.9)
 
 
 class Patches(nn.Module):

@@ -14,8 +14,8 @@ import pytest
 
 from conftest import ROOT
 import helpers
-from gan_jax import labels
-from gan_jax import losses
+from gan_jax.objectives import targets as targets_lib
+from gan_jax.objectives import losses
 from gan_jax import train
 
 LN2 = math.log(2)
@@ -186,11 +186,11 @@ TARGETED = [n for n in NAMES if losses.LOSSES[n].takes_targets]
 def test_hard_targets_are_the_plain_loss_and_flipped_ones_swap_sides(name):
     real, fake = jnp.asarray(REAL), jnp.asarray(FAKE)
     loss = losses.LOSSES[name].discriminator
-    hard = labels.Targets(jnp.ones(3), jnp.zeros(3))
+    hard = targets_lib.Targets(jnp.ones(3), jnp.zeros(3))
     np.testing.assert_allclose(
         loss(real, fake, targets=hard), loss(real, fake), rtol=1e-6
     )
-    flipped = labels.Targets(jnp.zeros(3), jnp.ones(3))
+    flipped = targets_lib.Targets(jnp.zeros(3), jnp.ones(3))
     np.testing.assert_allclose(
         loss(real, fake, targets=flipped), loss(fake, real), rtol=1e-6
     )
@@ -198,7 +198,7 @@ def test_hard_targets_are_the_plain_loss_and_flipped_ones_swap_sides(name):
 
 @pytest.mark.parametrize('name', TARGETED)
 def test_smoothed_real_output_rests_at_its_target(name):
-    targets = labels.Targets(0.9, 0.0)
+    targets = targets_lib.Targets(0.9, 0.0)
     best = {'least_squares': 0.9}.get(name, math.log(0.9 / 0.1))
     gradient = jax.grad(losses.LOSSES[name].discriminator)(
         jnp.full(3, best), jnp.zeros(3), targets=targets

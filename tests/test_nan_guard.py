@@ -10,9 +10,9 @@ import helpers
 from conftest import ROOT
 from gan_jax.core import errors
 from gan_jax import loop
-from gan_jax import losses
+from gan_jax.objectives import losses
 from gan_jax import nan_guard
-from gan_jax import regularizers
+from gan_jax.objectives import regularizers
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.data import sources

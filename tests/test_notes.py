@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import regularizers
+from gan_jax.objectives import regularizers
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
 from gan_jax.algorithms.game import G

@@ -17,7 +17,7 @@ from gan_jax import config as config_lib
 from gan_jax.core import errors
 from gan_jax import loop
 from gan_jax import recipe
-from gan_jax import reconstructions
+from gan_jax.objectives import reconstructions
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.data import sources

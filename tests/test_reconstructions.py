@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax import reconstructions
+from gan_jax.objectives import reconstructions
 
 
 def pair(shape=(3, 4, 5, 2), seed=0):

@@ -8,8 +8,8 @@ from jax.test_util import check_grads
 import numpy as np
 import pytest
 
-from gan_jax import regularizers
-from gan_jax.regularizers import REGULARIZERS
+from gan_jax.objectives import regularizers
+from gan_jax.objectives.regularizers import REGULARIZERS
 
 W = np.array([0.6, -0.8, 1.2])  # norm 1.562
 NORM = np.linalg.norm(W)

@@ -9,13 +9,13 @@ import keys_page
 from gan_jax.ops import augment
 from gan_jax import config as config_lib
 from gan_jax import evaluating
-from gan_jax import losses
+from gan_jax.objectives import losses
 from gan_jax.metrics import registry
 from gan_jax.ops import mixtures
 from gan_jax import networks
 from gan_jax.ops import optimizers
-from gan_jax import reconstructions
-from gan_jax import regularizers
+from gan_jax.objectives import reconstructions
+from gan_jax.objectives import regularizers
 from gan_jax.ops import schedules
 from gan_jax.data import packs
 from gan_jax.data import pictures

@@ -17,7 +17,7 @@ from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax.core import errors
 from gan_jax import recipe
-from gan_jax.regularizers import REGULARIZERS
+from gan_jax.objectives.regularizers import REGULARIZERS
 from gan_jax.algorithms import game
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms.game import D, G

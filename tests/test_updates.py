@@ -9,9 +9,9 @@ import helpers
 from helpers import (
     SHAPE, batch, images_of, leaves_equal, mlp_gan, start, step,
 )
-from gan_jax import labels
-from gan_jax import losses
-from gan_jax import regularizers
+from gan_jax.objectives import targets
+from gan_jax.objectives import losses
+from gan_jax.objectives import regularizers
 from gan_jax.ops import schedules
 from gan_jax.networks import mlp
 from gan_jax.algorithms import adversarial
@@ -336,7 +336,7 @@ def test_drawn_targets_reach_the_discriminator():
     )
     smooth, _ = step(
         gan, state, batch(),
-        label_treatment=labels.Treatment(real_low=0.9, real_high=0.9),
+        label_treatment=targets.Treatment(real_low=0.9, real_high=0.9),
     )
     assert not leaves_equal(smooth.players[D], plain.players[D])
 

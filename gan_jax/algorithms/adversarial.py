@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gan_jax import losses
+from gan_jax.objectives import losses
 from gan_jax.core import options
 from gan_jax.algorithms import adversarial_monitors
 from gan_jax.algorithms import algorithm

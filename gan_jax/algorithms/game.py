@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gan_jax import labels
-from gan_jax import regularizers
+from gan_jax.objectives import targets
+from gan_jax.objectives import regularizers
 from gan_jax.ops import transforms
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import snapshots
@@ -43,7 +43,7 @@ class Hyperparams(NamedTuple):
     noise_std: Any = 0.0
     noise_steps: Any = 0.0
     loss_options: Any = None
-    label_treatment: labels.Treatment = labels.Treatment()
+    label_treatment: targets.Treatment = targets.Treatment()
     penalty_weights: Any = None
     clip_limit: Any = 0.01
     augment_probability: Any = 1.0

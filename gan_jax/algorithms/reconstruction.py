@@ -15,7 +15,7 @@ import optax
 
 from gan_jax.ops import augment
 from gan_jax.core import options as options_lib
-from gan_jax import reconstructions
+from gan_jax.objectives import reconstructions
 from gan_jax.ops import transforms
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import latents

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.ops import augment
-from gan_jax import labels as labels_lib
-from gan_jax import regularizers
+from gan_jax.objectives import targets as labels_lib
+from gan_jax.objectives import regularizers
 from gan_jax.ops import transforms
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import sights

@@ -11,9 +11,9 @@ import urllib.parse
 from gan_jax import checks
 from gan_jax import config as config_lib
 from gan_jax.core import errors
-from gan_jax import losses
+from gan_jax.objectives import losses
 from gan_jax.ops import optimizers
-from gan_jax import regularizers
+from gan_jax.objectives import regularizers
 from gan_jax.lab import drawing as drawing_lib
 
 MOST_GANS = 4

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from gan_jax.core import files
-from gan_jax import losses
+from gan_jax.objectives import losses
 from gan_jax.metrics import registry
 from gan_jax.reporting import gathering
 

@@ -11,7 +11,7 @@ from typing import Callable, NamedTuple, Optional, Tuple
 import jax
 import jax.numpy as jnp
 
-from gan_jax import labels
+from gan_jax.objectives import targets as targets_lib
 from gan_jax.core import options as options_lib
 
 
@@ -85,7 +85,7 @@ def _mean(values):
 
 
 def cross_entropy_discriminator(
-    real_logits, fake_logits, *, targets=labels.HARD
+    real_logits, fake_logits, *, targets=targets_lib.HARD
 ):
     """Tell real from fake by binary cross-entropy.
 
@@ -162,7 +162,7 @@ def non_saturating_generator(real_logits, fake_logits):
 
 
 def least_squares_discriminator(
-    real_logits, fake_logits, *, a=0.0, b=1.0, c=1.0, targets=labels.HARD
+    real_logits, fake_logits, *, a=0.0, b=1.0, c=1.0, targets=targets_lib.HARD
 ):
     """Pull real outputs to b and fake outputs to a by squared error.
 
