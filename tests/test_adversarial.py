@@ -9,7 +9,7 @@ import helpers
 from helpers import batch, images_of, leaves_equal, linear_gan, start, step
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import algorithm
-from gan_jax.algorithms import sights
+from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms import updates
 from gan_jax.algorithms.game import D, G
 
@@ -108,7 +108,7 @@ def test_g_moves_g_steps_times_with_fresh_latents():
     state, given = start(gan), batch(2)
     both, _ = step(gan, state, given)
     # By hand: D's update, then G's updates numbered 1 and 2.
-    turn = sights.Turn(gan, helpers.hyperparams(), state, None)
+    turn = discriminator_inputs.Turn(gan, helpers.hyperparams(), state, None)
     step_key = jax.random.fold_in(jax.random.key(2), 0)
     after, _ = updates.discriminator_update(
         turn._replace(key=jax.random.fold_in(step_key, 0)),

@@ -11,7 +11,7 @@ from gan_jax.core import errors
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.algorithms import game
-from gan_jax.algorithms import sights
+from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms import updates
 
 IMAGES = helpers.random_images()
@@ -132,7 +132,7 @@ def test_fakes_are_asked_for_the_classes_of_the_real_images():
     gan = build.algorithm(config, build.form((8, 8, 1), num_classes=3))
     state = game.init(gan, jax.random.key(0), (8, 8, 1))
     labels = jnp.asarray(LABELS[:8])
-    turn = sights.Turn(
+    turn = discriminator_inputs.Turn(
         gan, build.hyperparams(config), state, jax.random.key(1)
     )
     arguments = (jnp.asarray(IMAGES[:8]), jnp.arange(8))
@@ -146,13 +146,13 @@ def test_fakes_are_asked_for_the_classes_of_the_real_images():
 def test_dropout_belongs_to_the_slot():
     config = conditional('auxiliary')
     gan = build.algorithm(config, build.form((8, 8, 1), num_classes=3))
-    turn = sights.Turn(gan, None, None, jax.random.key(1))
-    whole = sights.sample_keys(turn, 0, jnp.arange(6))
-    part = sights.sample_keys(turn, 0, jnp.array([4, 1]))
+    turn = discriminator_inputs.Turn(gan, None, None, jax.random.key(1))
+    whole = discriminator_inputs.sample_keys(turn, 0, jnp.arange(6))
+    part = discriminator_inputs.sample_keys(turn, 0, jnp.array([4, 1]))
     np.testing.assert_array_equal(
         jax.random.key_data(part), jax.random.key_data(whole)[jnp.array([4, 1])]
     )
-    other = sights.sample_keys(turn, 1, jnp.arange(6))
+    other = discriminator_inputs.sample_keys(turn, 1, jnp.arange(6))
     assert not np.array_equal(
         jax.random.key_data(whole), jax.random.key_data(other)
     )

@@ -24,7 +24,7 @@ from gan_jax.data import sources
 from gan_jax.networks import encoders
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import reconstruction
-from gan_jax.algorithms import sights
+from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms.reconstruction import DECODER, ENCODER
 
 
@@ -122,7 +122,7 @@ def test_codes_of_a_vae_have_its_mean_and_deviation():
     outputs = jnp.tile(
         jnp.concatenate([mean, 2 * jnp.log(deviation)]), (20_000, 1)
     )
-    turn = sights.Turn(
+    turn = discriminator_inputs.Turn(
         gan, build.hyperparams(config), state, jax.random.key(0)
     )
     codes, kl = reconstruction.vae(turn, outputs, jnp.arange(20_000))
@@ -287,7 +287,7 @@ def test_codes_of_a_run_come_back(tmp_path):
 def test_given_codes_say_class_angle_and_scale():
     config = configure('given', **{'reconstruction.angle': 1.0})
     gan, state, batch, _ = start(config)
-    turn = sights.Turn(
+    turn = discriminator_inputs.Turn(
         gan, build.hyperparams(config), state, jax.random.key(0)
     )
     images = algorithm.to_unit_range(batch.sources['real'].images[0])

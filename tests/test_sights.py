@@ -14,14 +14,14 @@ from gan_jax import train
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
 from gan_jax.algorithms import algorithm
-from gan_jax.algorithms import sights
+from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms.game import D, G
 
 KEY = jax.random.key(3)
 
 
 def turn(gan, state, **changes):
-    return sights.Turn(gan, helpers.hyperparams(**changes), state, KEY)
+    return discriminator_inputs.Turn(gan, helpers.hyperparams(**changes), state, KEY)
 
 
 class FirstPixel(nn.Module):
@@ -39,10 +39,10 @@ def test_packed_d_sees_tuples_and_g_makes_all_of_them():
     state = start(gan)
     assert state.players[D].params['Dense_0']['kernel'].shape == (8, 1)
     given = batch(size=6)
-    sides = sights.sides_of(
+    sides = discriminator_inputs.sides_of(
         turn(gan, state), state.players[G].params, {},
         helpers.images_of(given), given.sample_index, None,
-        *(2 * [sights.draw_latents(turn(gan, state), given.sample_index)])
+        *(2 * [discriminator_inputs.draw_latents(turn(gan, state), given.sample_index)])
     )
     assert sides.real_images.shape == (3, 2, 2, 2)
     np.testing.assert_array_equal(sides.slots, [0, 1, 2])
@@ -114,7 +114,7 @@ def test_together_changes_nothing_without_batch_statistics():
 
 def reminded(gan, state, fakes, **changes):
     slots = jnp.arange(len(fakes))
-    return sights.remind(turn(gan, state, **changes), fakes, slots)
+    return discriminator_inputs.remind(turn(gan, state, **changes), fakes, slots)
 
 
 def history_gan(size=8, **changes):
@@ -266,13 +266,13 @@ def test_gathered_history_is_that_of_one_device():
         np.random.RandomState(0).randn(6, *helpers.SHAPE), jnp.float32
     )
     slots = jnp.arange(6)
-    shown, history = sights.remind(turn(gan, state), fakes, slots)
+    shown, history = discriminator_inputs.remind(turn(gan, state), fakes, slots)
 
     def device(fakes, slots):
         here = turn(gan, state)._replace(across=algorithm.Across(
             gather=lambda a: jax.lax.all_gather(a, 'devices', tiled=True)
         ))
-        return sights.remind(here, fakes, slots)
+        return discriminator_inputs.remind(here, fakes, slots)
 
     halves = jax.vmap(device, axis_name='devices')(
         fakes.reshape(2, 3, *helpers.SHAPE), slots.reshape(2, 3)
@@ -290,11 +290,11 @@ def test_real_images_alone_are_mirrored_or_dequantised(option):
 
     def sides(gan):
         here = turn(gan, state)
-        z = sights.draw_latents(here, given.sample_index)
+        z = discriminator_inputs.draw_latents(here, given.sample_index)
         fakes = gan.generator.apply(
             {'params': state.players[G].params}, z, train=True
         )
-        return sights.sides_of(
+        return discriminator_inputs.sides_of(
             here, state.players[G].params, {}, helpers.images_of(given),
             given.sample_index, None, z, fakes,
         )
@@ -334,7 +334,7 @@ def test_a_generator_that_draws_noise_is_given_keys_by_sample():
 
     def made(slots):
         slots = jnp.asarray(slots)
-        return sights.generate(
+        return discriminator_inputs.generate(
             turn(gan, state), player.params, player.stats, z[:len(slots)],
             slots, None,
         )[0]

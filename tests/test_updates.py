@@ -18,7 +18,7 @@ from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
 from gan_jax.algorithms import latents
-from gan_jax.algorithms import sights
+from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms import updates
 from gan_jax.algorithms.game import D, G
 
@@ -28,7 +28,7 @@ def test_d_update_is_gradient_descent_on_its_loss_and_leaves_g():
     state = start(gan)
     images = images_of(batch())
     slots, key = jnp.arange(6), jax.random.key(3)
-    turn = sights.Turn(gan, helpers.hyperparams(), state, key)
+    turn = discriminator_inputs.Turn(gan, helpers.hyperparams(), state, key)
     after, metrics = updates.discriminator_update(turn, images, slots)
     z = latents.draw(jax.random.split(key, 3)[0], slots, 3)
     params = state.players[D].params['Dense_0']
@@ -62,7 +62,7 @@ def test_g_update_is_gradient_descent_through_d_and_leaves_d():
     gan = helpers.linear_gan()
     state = start(gan)
     slots, key = jnp.arange(6), jax.random.key(3)
-    turn = sights.Turn(gan, helpers.hyperparams(), state, key)
+    turn = discriminator_inputs.Turn(gan, helpers.hyperparams(), state, key)
     after, _ = updates.generator_update(turn, images_of(batch()), slots)
     z = latents.draw(jax.random.split(key, 3)[0], slots, 3)
     d, g = (
@@ -104,7 +104,7 @@ def test_shared_fakes_are_those_of_d_for_g_too(make, schedule):
 
     def turn(state):  # of one number: the same z for both updates
         update_key = jax.random.fold_in(jax.random.fold_in(key, 0), 0)
-        return sights.Turn(gan, hyperparams, state, update_key)
+        return discriminator_inputs.Turn(gan, hyperparams, state, update_key)
 
     images, slots = images_of(given), given.sample_index
     moved, d_metrics = updates.discriminator_update(turn(state), images, slots)
@@ -414,7 +414,7 @@ def by_hand(d, images, fakes, count, rate):
 def test_unrolled_g_learns_through_the_updates_of_d(unroll_steps):
     gan = helpers.linear_gan(unroll_steps=unroll_steps)
     state, given, key = start(gan), batch(), jax.random.key(3)
-    turn = sights.Turn(gan, helpers.hyperparams(), state, key)
+    turn = discriminator_inputs.Turn(gan, helpers.hyperparams(), state, key)
     after, metrics = updates.generator_update(
         turn, images_of(given), given.sample_index
     )
@@ -460,13 +460,13 @@ def test_unrolling_passes_through_adam():
         moved = algorithm.replace_player(
             state, G, state.players[G].replace(params=params)
         )
-        turn = sights.Turn(gan, gentle, moved, jax.random.key(3))
+        turn = discriminator_inputs.Turn(gan, gentle, moved, jax.random.key(3))
         _, metrics = updates.generator_update(
             turn, images_of(given), given.sample_index
         )
         return metrics['g/loss']
 
-    turn = sights.Turn(gan, gentle, state, jax.random.key(3))
+    turn = discriminator_inputs.Turn(gan, gentle, state, jax.random.key(3))
     after, _ = updates.generator_update(
         turn, images_of(given), given.sample_index
     )
@@ -479,7 +479,7 @@ def test_unrolling_passes_through_adam():
     np.testing.assert_allclose(grads.sum(), slope, rtol=0.02)
 
 
-@pytest.mark.parametrize('loop', [sights.one_by_one, jax.lax.scan])
+@pytest.mark.parametrize('loop', [discriminator_inputs.one_by_one, jax.lax.scan])
 @pytest.mark.parametrize('parts', [2, 3])
 def test_microbatches_make_the_update_of_the_whole_batch(parts, loop):
     plain = mlp_gan(regularizers=('r1',))

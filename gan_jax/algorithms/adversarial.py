@@ -17,7 +17,7 @@ from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
 from gan_jax.algorithms import latents
 from gan_jax.algorithms import nan_trace
-from gan_jax.algorithms import sights
+from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms import snapshots
 from gan_jax.algorithms import updates
 from gan_jax.algorithms.game import D, G
@@ -148,7 +148,7 @@ class Adversarial(NamedTuple):
         """Make one step, or one of `PARTS` of it."""
         return PARTS[variant.part](
             self, hyperparams, state, batch, key, number, across=across,
-            loop=loop or sights.one_by_one, due=variant.due,
+            loop=loop or discriminator_inputs.one_by_one, due=variant.due,
         )
 
     def plan(self, step, device_decides, read):
@@ -444,7 +444,7 @@ def play(
     turn = _turns(gan, hyperparams, key, **options)
     if gan.share_fakes:
         _, slots, labels = _real(gan, batch, 0)
-        fakes = sights.make_fakes(turn(state, 0), slots, labels)
+        fakes = discriminator_inputs.make_fakes(turn(state, 0), slots, labels)
         turn = _turns(gan, hyperparams, key, fakes=fakes, **options)
 
     def update_d(state, number):
@@ -565,6 +565,6 @@ def _turns(gan, hyperparams, key, **options):
         update_key = jax.random.fold_in(
             jax.random.fold_in(key, state.step), number
         )
-        return sights.Turn(gan, hyperparams, state, update_key, **options)
+        return discriminator_inputs.Turn(gan, hyperparams, state, update_key, **options)
 
     return turn

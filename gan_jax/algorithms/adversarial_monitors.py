@@ -14,7 +14,7 @@ import numpy as np
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
 from gan_jax.algorithms import latents
-from gan_jax.algorithms import sights
+from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms import updates
 from gan_jax.algorithms.game import D, G, pack
 
@@ -250,7 +250,7 @@ def _look(gan, critic, generator, discriminator, labels, real, unseen):
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _move(gan, player, hyperparams, state, images, labels, key):
-    turn = sights.Turn(gan, hyperparams, state, key)
+    turn = discriminator_inputs.Turn(gan, hyperparams, state, key)
     update = {
         'd': updates.discriminator_update, 'g': updates.generator_update
     }[player]

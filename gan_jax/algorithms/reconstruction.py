@@ -20,7 +20,7 @@ from gan_jax.ops import transforms
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import latents
 from gan_jax.algorithms import nan_trace
-from gan_jax.algorithms import sights
+from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms import snapshots
 from gan_jax.algorithms import updates
 from gan_jax.networks import encoders
@@ -167,9 +167,9 @@ class Reconstruction(NamedTuple):
         update_key = jax.random.fold_in(
             jax.random.fold_in(key, state.step), 0
         )
-        turn = sights.Turn(
+        turn = discriminator_inputs.Turn(
             self, hyperparams, state, update_key, across,
-            loop or sights.one_by_one,
+            loop or discriminator_inputs.one_by_one,
         )
         images, labels, numbers = jax.tree.map(
             lambda array: array[0], batch.sources[REAL]
@@ -337,7 +337,7 @@ def vae(turn, outputs, slots):
     https://arxiv.org/abs/1312.6114, 2013. Args, returns: as `as_codes`.
     """
     mean, log_variance = jnp.split(outputs, 2, axis=-1)
-    key = jax.random.fold_in(turn.key, sights.CODE_KEY)
+    key = jax.random.fold_in(turn.key, discriminator_inputs.CODE_KEY)
     noise = jax.vmap(lambda slot: jax.random.normal(
         jax.random.fold_in(key, slot), mean.shape[1:]
     ))(slots)
@@ -425,7 +425,7 @@ def pose(turn, images, slots, labels):
     Returns:
         (images [b, H, W, C], codes [b, latent_size], as of `given_codes`).
     """
-    key = jax.random.fold_in(turn.key, sights.POSE_KEY)
+    key = jax.random.fold_in(turn.key, discriminator_inputs.POSE_KEY)
     turned, scaled = jax.vmap(lambda slot: jax.random.uniform(
         jax.random.fold_in(key, slot), (2,), minval=-1
     ))(slots).T
@@ -460,7 +460,7 @@ def update(turn, images, slots, labels=None, numbers=None):
     decoder, encoder = state.players[DECODER], state.players[ENCODER]
 
     def gradients(stats, images, slots, labels, numbers):
-        targets = sights.real_images(turn, images, slots)
+        targets = discriminator_inputs.real_images(turn, images, slots)
         inputs = targets if numbers is None else numbers
         if this.kind == 'given':
             targets, inputs = pose(turn, targets, slots, labels)
@@ -507,13 +507,13 @@ def _objective(turn, stats, targets, inputs, slots, params):
     this, hyperparams = turn.gan, turn.hyperparams
     keys = None
     if algorithm.takes_keys(this.encoder):
-        keys = sights.sample_keys(turn, 1, slots)
+        keys = discriminator_inputs.sample_keys(turn, 1, slots)
     outputs, encoder_stats = algorithm.forward(
         this.encoder, (params[1], stats[1]),
         algorithm.Inputs(inputs, keys=keys),
     )
     codes, kl = KINDS[this.kind](turn, outputs, slots)
-    made, decoder_stats = sights.generate(
+    made, decoder_stats = discriminator_inputs.generate(
         turn, params[0], stats[0], codes, slots, None
     )
     options = {'delta': hyperparams.huber_delta} if (

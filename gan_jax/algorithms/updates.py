@@ -13,7 +13,7 @@ from gan_jax.objectives import targets as labels_lib
 from gan_jax.objectives import regularizers
 from gan_jax.ops import transforms
 from gan_jax.algorithms import algorithm
-from gan_jax.algorithms import sights
+from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms.game import D, G
 
 FAKE_LOGITS = 'g/fake_logits'  # for the loss's memory alone; not shown
@@ -41,19 +41,19 @@ def discriminator_update(turn, images, slots, labels=None):
     def make(slots, labels):
         if turn.fakes is not None:
             return turn.fakes.z, turn.fakes.images
-        z = sights.draw_latents(turn, slots)
-        fakes, _ = sights.generate(
+        z = discriminator_inputs.draw_latents(turn, slots)
+        fakes, _ = discriminator_inputs.generate(
             turn, generator.params, generator.stats, z, slots, labels
         )
         return z, jax.lax.stop_gradient(fakes)
 
     if gan.history:
         z, fakes = make(slots, labels)
-        fakes, history = sights.remind(turn, fakes, slots)
+        fakes, history = discriminator_inputs.remind(turn, fakes, slots)
 
     def gradients(stats, images, slots, labels):
         shown = (z, fakes) if gan.history else make(slots, labels)
-        sides = sights.sides_of(
+        sides = discriminator_inputs.sides_of(
             turn, generator.params, generator.stats, images, slots, labels,
             *shown,
         )
@@ -104,7 +104,7 @@ def generator_update(turn, images, slots, labels=None):
 
     def gradients(stats, images, slots, labels):
         def objective(params, fakes, z):
-            sides = sights.sides_of(
+            sides = discriminator_inputs.sides_of(
                 turn, params, stats, images, slots, labels, z, fakes
             )
             opponent = _unroll(turn, sides)
@@ -119,7 +119,7 @@ def generator_update(turn, images, slots, labels=None):
             context = regularizers.Context(
                 params=params,
                 discriminator_fn=discriminator_fn,
-                generator_fn=lambda z: sights.generate(
+                generator_fn=lambda z: discriminator_inputs.generate(
                     turn, params, stats, z, slots, labels
                 )[0],
                 generator_method=functools.partial(
@@ -134,8 +134,8 @@ def generator_update(turn, images, slots, labels=None):
             return loss + total if penalties else loss, metrics
 
         def loss_fn(params):
-            z = sights.draw_latents(turn, slots)
-            fakes, new_stats = sights.generate(
+            z = discriminator_inputs.draw_latents(turn, slots)
+            fakes, new_stats = discriminator_inputs.generate(
                 turn, params, stats, z, slots, labels
             )
             loss, metrics = objective(params, fakes, z)
@@ -180,7 +180,7 @@ def _discriminator_objective(turn, stats, sides, params):
     arguments = _loss_arguments(turn)
     if gan.treat_labels:
         targets = labels_lib.draw(
-            jax.random.fold_in(turn.key, sights.LABEL_KEY),
+            jax.random.fold_in(turn.key, discriminator_inputs.LABEL_KEY),
             sides.slots,
             turn.hyperparams.label_treatment,
         )
@@ -226,7 +226,7 @@ def _shown(turn, sides):
 def _judge(turn, params, stats, sides):
     """Pass both sides through D; returns (real, fake, new stats)."""
     discriminator = turn.gan.discriminator
-    keys = functools.partial(sights.discriminator_keys, turn, sides)
+    keys = functools.partial(discriminator_inputs.discriminator_keys, turn, sides)
     real = (sides.real_images, sides.labels, keys(fake=False))
     fake = (sides.fake_images, sides.labels, keys(fake=True))
     if turn.gan.together:
@@ -284,7 +284,7 @@ def _logits(turn, params, stats, sides, images, fake=True):
     """Give D's output and forget what its statistics would become."""
     return _judge_one(
         turn.gan.discriminator, params, stats, images, sides.labels,
-        sights.discriminator_keys(turn, sides, fake=fake),
+        discriminator_inputs.discriminator_keys(turn, sides, fake=fake),
     )[0]
 
 
@@ -316,7 +316,7 @@ def _penalties(turn, player, context):
     for place, name, regularizer in _own(turn.gan, player):
         penalty = functools.partial(
             regularizer.penalty, context, turn.state.memory.get(name),
-            jax.random.fold_in(turn.key, sights.FIRST_PENALTY_KEY + place),
+            jax.random.fold_in(turn.key, discriminator_inputs.FIRST_PENALTY_KEY + place),
         )
         weight = turn.hyperparams.penalty_weights[name]
         if name not in lazy:
