@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from gan_jax.core import errors
 from gan_jax.features import batches
-from gan_jax.features import values
+from gan_jax.features import check_inputs
 from gan_jax.algorithms import algorithm
 
 VERSION = 1  # raise it where equal settings and data give another network
@@ -135,7 +135,7 @@ def labelled(images, labels, classes=()):
             'a classifier reads images [N, H, W, C], not data of shape '
             f"{list(np.shape(images))}; 'pixels' reads any"
         )
-    values.checked(images[:1])
+    check_inputs.checked(images[:1])
     labels = np.asarray(labels)
     if labels.shape != (len(images),) or labels.dtype.kind not in 'iu':
         raise errors.DataError(
@@ -232,7 +232,7 @@ def train(network, data, settings, places=None, progress=None):
             variables, opt_state = _update(
                 network, variables, opt_state,
                 np.float32(share * settings.learning_rate),
-                _shifted(random, values.checked(data.images[chosen])),
+                _shifted(random, check_inputs.checked(data.images[chosen])),
                 data.labels[chosen],
             )
             if (step + 1) % WAIT_EVERY == 0 or step + 1 == steps:

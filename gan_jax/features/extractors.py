@@ -13,7 +13,7 @@ from gan_jax.features import classifier as classifier_lib
 from gan_jax.features import classifier_cache
 from gan_jax.features import inception as inception_lib
 from gan_jax.features import random_cnn
-from gan_jax.features import values
+from gan_jax.features import check_inputs
 from gan_jax.algorithms import algorithm
 
 PIXELS_VERSION = 1
@@ -73,7 +73,7 @@ class Extractor(NamedTuple):
 
         def apply(batch):
             nonlocal done
-            features, logits = self.apply(values.checked(batch))
+            features, logits = self.apply(check_inputs.checked(batch))
             done = min(done + len(batch), len(images))
             if progress is not None:
                 jax.block_until_ready((features, logits))
