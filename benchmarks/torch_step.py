@@ -44,7 +44,7 @@ from gan_jax import config as config_lib
 from gan_jax.core import errors
 from gan_jax.networks import dcgan
 from gan_jax.networks import resnet
-from gan_jax.runtime import heap
+from gan_jax.runtime import malloc
 
 KNOWN = ('channels_last', 'compile', 'graph', 'heap', 'joined', 'plain')
 # Keys that the step below follows, or that change nothing in it; of all others
@@ -367,7 +367,7 @@ class Step:
         if reason:
             raise errors.ConfigError(reason)
         if 'heap' in words:
-            heap.keep()
+            malloc.keep()
         self._config, self._words, self._shape = config, words, shape
         self._cuda = torch.cuda.is_available()
         if 'graph' in words and not self._cuda:

@@ -32,7 +32,7 @@ from gan_jax.metrics import costs
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import environment
 from gan_jax.runtime import lock
-from gan_jax.runtime import stopping
+from gan_jax.runtime import signals
 from gan_jax.runtime import writer as writer_lib
 
 SWEEP, LOOKS = 'sweep.json', 'looks.json'
@@ -162,7 +162,7 @@ def train(config, workdir, grid=None, *, restart=False, say=redact.say):
     everyone = members(config, grid or {}, config.population)
     workdir = run_folder.at(workdir)
     with run_folder.made(workdir), lock.held(workdir), (
-            stopping.on_signals()) as stopper:
+            signals.on_signals()) as stopper:
         if restart:
             run_folder.set_aside(workdir)
         run_folder.check_entries(workdir, (

@@ -25,7 +25,7 @@ from gan_jax.data import sources
 from gan_jax.runtime import environment
 from gan_jax.runtime import lock
 from gan_jax.runtime import parallel
-from gan_jax.runtime import stopping
+from gan_jax.runtime import signals
 from gan_jax.runtime import writer as writer_lib
 
 # Of a full disk, a quota, a limit of size, a disk that became read-only.
@@ -101,7 +101,7 @@ def train(
     first = parallel.is_first_host()
     try:
         with run_folder.made(workdir), lock.held(workdir, first), (
-                stopping.on_signals()) as stopper:
+                signals.on_signals()) as stopper:
             if restart and first:
                 run_folder.set_aside(workdir)
             run_folder.check_entries(workdir)

@@ -13,7 +13,7 @@ import pytest
 
 import helpers
 from gan_jax.runtime import environment
-from gan_jax.runtime import heap
+from gan_jax.runtime import malloc
 from gan_jax.runtime import writer
 
 
@@ -255,4 +255,4 @@ def test_memory_of_a_step_stays_for_the_next_one():
 def test_choice_of_the_environment_about_memory_stands(
         name, value, monkeypatch):
     monkeypatch.setenv(name, value)
-    assert not heap.keep()
+    assert not malloc.keep()

@@ -8,20 +8,20 @@ import threading
 
 import pytest
 
-from gan_jax.runtime import stopping
+from gan_jax.runtime import signals
 
 
-@pytest.mark.parametrize('number', stopping.SIGNALS)
+@pytest.mark.parametrize('number', signals.SIGNALS)
 def test_first_signal_is_remembered_and_handlers_come_back(number):
     before = signal.getsignal(number)
-    with stopping.on_signals() as stopper:
+    with signals.on_signals() as stopper:
         assert stopper.number is None
         os.kill(os.getpid(), number)
         assert stopper.number == number
     assert signal.getsignal(number) is before
 
 
-@pytest.mark.parametrize('number', stopping.SIGNALS)
+@pytest.mark.parametrize('number', signals.SIGNALS)
 def test_second_signal_ends_the_process_at_once(number):
     script = (
         'import os, time\n'
@@ -44,7 +44,7 @@ def test_other_threads_handle_no_signals():
     found = []
 
     def work():
-        with stopping.on_signals() as stopper:
+        with signals.on_signals() as stopper:
             found.append((stopper.number, signal.getsignal(signal.SIGTERM)))
 
     before = signal.getsignal(signal.SIGTERM)

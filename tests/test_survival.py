@@ -17,7 +17,7 @@ from gan_jax.core import errors
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.runtime import lock
-from gan_jax.runtime import stopping
+from gan_jax.runtime import signals
 
 MAIN = ('gan_jax.main', f'--config={ROOT}/configs/dcgan.py')
 TINY = (
@@ -62,7 +62,7 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize('number', [
     pytest.param(
         number, marks=[] if number == signal.SIGTERM else [pytest.mark.slow]
-    ) for number in stopping.SIGNALS
+    ) for number in signals.SIGNALS
 ])
 def test_signal_saves_and_the_same_command_goes_on(number, whole, tmp_path):
     process = start(tmp_path)

@@ -17,7 +17,7 @@ import numpy as np
 import gan_jax
 from gan_jax.core import redact
 from gan_jax.runtime import cache
-from gan_jax.runtime import heap
+from gan_jax.runtime import malloc
 from gan_jax.runtime import parallel
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
@@ -29,7 +29,7 @@ def prepare():
     Of programs see cache.py, of memory heap.py. To be called before JAX looks
     for devices.
     """
-    heap.keep()
+    malloc.keep()
     jax.config.update('jax_compilation_cache_dir', cache.folder())
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.05)
 
