@@ -15,7 +15,7 @@ import kernels
 import turns
 import useful_flops
 from gan_jax.core import errors
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer
 
@@ -111,7 +111,7 @@ def _case(name, dtype):
     path, changes, shape = CASES[name]
     changes = {'dtype': dtype, **changes}
     path, _, argument = path.partition(':')
-    config = recipe.load(RECIPES / path, argument)
+    config = recipes.load(RECIPES / path, argument)
     config.update_from_flattened_dict(changes)
     where = f'{RECIPES / path}:{argument}'.rstrip(':')
     changed = [f'--config.{key}={value}' for key, value in changes.items()]

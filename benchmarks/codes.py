@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from absl import flags
 import numpy as np
 
-from gan_jax import build
+from gan_jax.config import builders
 from gan_jax import command
 from gan_jax.core import errors
 from gan_jax import evaluating
@@ -236,7 +236,7 @@ def main(argv):
     """Print the errors; draw and write where it is asked for."""
     del argv
     config, gan, state = load('autoencoder')
-    training = sources.load(build.request(config))
+    training = sources.load(builders.request(config))
     held_out = evaluating.held_out_of(config)
     if held_out is None or training.labels is None:
         raise errors.DataError(

@@ -38,13 +38,13 @@ from absl import flags
 import numpy as np
 
 import digits_metrics
-from gan_jax import build
+from gan_jax.config import builders
 from gan_jax import command
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax import evaluating
 from gan_jax.metrics import registry
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.data import sources
@@ -79,7 +79,7 @@ class Row(NamedTuple):
         own: whether it keeps the recipe's generator.
     """
 
-    recipe: str
+    recipes: str
     changes: dict = {}
     own: bool = False
 
@@ -132,11 +132,11 @@ def folder(name):
 
 def configure(row):
     """Give the config of a row."""
-    config = recipe.load(CONFIGS / f'{row.recipe}.py')
+    config = recipes.load(CONFIGS / f'{row.recipe}.py')
     config.update_from_flattened_dict(row.changes)
     if not row.own:
         condition = config.generator.condition
-        config.generator = recipe.on_images(row.recipe, 'digits').generator
+        config.generator = recipes.on_images(row.recipe, 'digits').generator
         config.generator.condition = condition
     config.seed, config.num_steps = SEED.value, NUM_STEPS.value
     config.instance_noise.decay_steps = (
@@ -166,7 +166,7 @@ class Trained(NamedTuple):
 def training(run):
     """Count D's real images, and the seconds between the logged steps."""
     if run.state is None:
-        training = sources.load(build.request(run.config))
+        training = sources.load(builders.request(run.config))
         return {'real_images': len(training.images), 'seconds': None}
     step, seconds = 0, 0.0
     for line in (run.workdir / 'metrics.jsonl').read_text().splitlines():
@@ -175,7 +175,7 @@ def training(run):
         speed = record['perf/steps_per_sec']
         seconds += (record['step'] - step) / speed if speed else 0.0
         step = record['step']
-    images = config_lib.images_per_batch(run.config) * int(run.state.position)
+    images = defaults.images_per_batch(run.config) * int(run.state.position)
     return {'real_images': images, 'seconds': seconds}
 
 
@@ -225,7 +225,7 @@ def copying(run):
     held_out = evaluating.held_out_of(run.config)
     if held_out is None:
         return {'memorisation': None, 'copies': None}
-    training = sources.load(build.request(run.config))
+    training = sources.load(builders.request(run.config))
     found = memorization.verdict(
         writer.to_uint8(run.samples), held_out.images, training.images
     )
@@ -283,7 +283,7 @@ def make(name, config, workdir):
 
 def linear(config):
     """Give samples of the Gaussian of the training images' components."""
-    images = sources.load(build.request(config)).images
+    images = sources.load(builders.request(config)).images
     flat = images.reshape(len(images), -1) / 127.5 - 1
     components = principal.fit(flat, config.latent_size)
     random = np.random.RandomState(config.seed)
@@ -307,7 +307,7 @@ def measure(name):
         found = sampling.load_config(workdir)
         if not found.data.test_share:  # of the time when nothing was held out
             config.data.test_share = 0.0
-        changed = config_lib.differences(found, config)
+        changed = defaults.differences(found, config)
         if changed:
             raise errors.CheckpointError(
                 f'{workdir} holds a run of another config '

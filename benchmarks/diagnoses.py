@@ -74,9 +74,9 @@ RUNS = {
 
 def config_of(name, steps):
     """Give the config of a run: dense nets of 64, lines at each 25 steps."""
-    from gan_jax import config as config_lib
+    from gan_jax.config import defaults
 
-    config = config_lib.default_config()
+    config = defaults.default_config()
     for player in (config.generator, config.discriminator):
         player.name, player.norm, player.width = 'mlp', 'none', 64
     for optimizer in (config.g_optimizer, config.d_optimizer):
@@ -98,9 +98,9 @@ def recipes():
 
 def config_of_recipe(name):
     """Give the config of a recipe, but without a report."""
-    from gan_jax import recipe
+    from gan_jax.config import recipes as recipes_lib
 
-    config = recipe.load(CONFIGS / f'{name}.py')
+    config = recipes_lib.load(CONFIGS / f'{name}.py')
     config.report = False
     return config
 

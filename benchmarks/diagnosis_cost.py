@@ -36,8 +36,8 @@ def main(argv):
     import jax
     import numpy as np
 
-    from gan_jax import build
-    from gan_jax import config as config_lib
+    from gan_jax.config import builders
+    from gan_jax.config import defaults
     from gan_jax.diagnosis import rules as rules_lib
     from gan_jax import diagnosing
     from gan_jax import dispatch
@@ -57,18 +57,18 @@ def main(argv):
     )
     labels = np.arange(len(images), dtype=np.int32) % 10
     dataset = sources.Dataset('random', images, labels, tuple('0123456789'))
-    datasets = {build.REAL: dataset}
-    forms, feeds = build.forms(datasets), build.feeds(config, datasets)
-    gan = build.algorithm(config, forms)
+    datasets = {builders.REAL: dataset}
+    forms, feeds = builders.forms(datasets), builders.feeds(config, datasets)
+    gan = builders.algorithm(config, forms)
     constants = parallel.constants(
         {name: feed.resident for name, feed in feeds.items()},
-        build.hyperparams(config), jax.random.key(0),
-        config_lib.images_per_batch(config),
+        builders.hyperparams(config), jax.random.key(0),
+        defaults.images_per_batch(config),
     )
     cadences = [config.log_every, config.sample_every]
     programs = dispatch.Dispatch(config, gan, feeds, constants, cadences)
     state = parallel.replicate(gan.init(
-        jax.random.key(0), build.shapes(forms), build.hyperparams(config)
+        jax.random.key(0), builders.shapes(forms), builders.hyperparams(config)
     ))
     host = parallel.unreplicate(state)
     probe = probes.Probe(config, dataset, dataset)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import command
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax.objectives import losses
 from gan_jax.runtime import writer
 
@@ -56,7 +56,7 @@ def curves(name, logits):
         (loss [N], |d loss / d logit| [N]), float32.
     """
     loss = losses.LOSSES[name]
-    options = config_lib.default_config().loss
+    options = defaults.default_config().loss
     more = {o.name: options[o.name] for o in loss.options}
     if loss.memory is not None:
         more['memory'] = loss.memory.init()

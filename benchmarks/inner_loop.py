@@ -32,10 +32,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import command
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.ops import mixtures
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.metrics import distances
@@ -86,7 +86,7 @@ def make_config(inner, seed):
         raise errors.ConfigError(
             f'--num_steps={num_steps} is not a positive multiple of {RECORDS}'
         )
-    config = recipe.load(RECIPE, 'ring')
+    config = recipes.load(RECIPE, 'ring')
     changes = {
         INNER[inner]: UPDATES.value,
         'batch_size': BATCH.value,
@@ -98,14 +98,14 @@ def make_config(inner, seed):
         'regularizers.r1.weight': R1.value,
         'seed': seed,
     }
-    usual = config_lib.flatten(config)
+    usual = defaults.flatten(config)
     config.update_from_flattened_dict(changes)
     changed = {k: v for k, v in changes.items() if v != usual[k] or k == 'seed'}
     config.num_steps = num_steps
     config.checkpoint_every = num_steps // RECORDS
     config.keep_checkpoints = RECORDS
     config.log_every = config.sample_every = config.eval_every = 0
-    name = config_lib.run_name('mixtures.py:ring', changed)
+    name = defaults.run_name('mixtures.py:ring', changed)
     return config, f'{name}-{num_steps}'
 
 

@@ -26,10 +26,10 @@ import jax
 from ml_collections import config_flags
 import numpy as np
 
-from gan_jax import build
-from gan_jax import checks
+from gan_jax.config import builders
+from gan_jax.config import validation
 from gan_jax import command
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax import dispatch
 from gan_jax.data import feed as feed_lib
 from gan_jax.data import packs
@@ -72,19 +72,19 @@ class Way:
     """One way for images to reach the devices, and a GAN trained with it."""
 
     def __init__(self, config, dataset, kind):
-        batch = config_lib.images_per_batch(config)
+        batch = defaults.images_per_batch(config)
         self._feed = kind(
             dataset, seed=config.seed, batch_size=batch,
             places=parallel.places(batch),
         )
-        forms = build.form(dataset.images.shape[1:])
-        gan = build.algorithm(config, forms)
+        forms = builders.form(dataset.images.shape[1:])
+        gan = builders.algorithm(config, forms)
         self._constants = parallel.constants(
-            {build.REAL: self._feed.resident}, build.hyperparams(config),
+            {builders.REAL: self._feed.resident}, builders.hyperparams(config),
             jax.random.key(1), batch,
         )
         self._programs = dispatch.Dispatch(
-            config, gan, {build.REAL: self._feed}, self._constants,
+            config, gan, {builders.REAL: self._feed}, self._constants,
             [STEPS.value],
         )
         self._images = batch * gan.draws
@@ -140,7 +140,7 @@ class Way:
 
 def make_ways(config, folder):
     """Give {name: Way} over the images of --source."""
-    request = build.request(config)
+    request = builders.request(config)
     source = sources.load(request._replace(memory=0))
     packed = {}
     for form in packs.FORMS:
@@ -234,7 +234,7 @@ def main(argv):
     config.data.path = SOURCE.value or config.data.path
     config.data.image_size = config.data.image_size or '64'
     environment.prepare()
-    checks.validate(config, parallel.device_count())
+    validation.validate(config, parallel.device_count())
     result = compare(config)
     show(result)
     if JSON.value:

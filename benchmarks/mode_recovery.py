@@ -48,13 +48,13 @@ import numpy as np
 from PIL import Image
 
 import mode_settings
-from gan_jax import checks
+from gan_jax.config import validation
 from gan_jax import command
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.ops import mixtures
 from gan_jax import population as population_lib
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax.metrics import modes
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import environment
@@ -112,10 +112,10 @@ def num_steps():
 
 def configure(setting):
     """Give the recipe's config as a setting changes it."""
-    config = recipe.load(RECIPE, setting.source)
+    config = recipes.load(RECIPE, setting.source)
     config.update_from_flattened_dict(setting.changes)
     config.num_steps = num_steps()
-    checks.validate(config)
+    validation.validate(config)
     return config
 
 
@@ -165,7 +165,7 @@ def measure(setting):
 
 def _keep_config(config, workdir):
     """Leave the keys in the folder; refuse those of another run."""
-    path, keys = workdir / 'config.json', config_lib.flatten(config)
+    path, keys = workdir / 'config.json', defaults.flatten(config)
     if not path.exists():
         writer.write_json(path, keys)
     stored = json.loads(path.read_text())

@@ -33,7 +33,7 @@ from gan_jax import command
 from gan_jax.core import errors
 from gan_jax.ops import mixtures
 from gan_jax import population as population_lib
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer
 
@@ -49,7 +49,7 @@ RECIPE = pathlib.Path(__file__).parent.parent / 'configs' / 'mixtures.py'
 
 def configure():
     """Give the config of the plain GAN on the ring."""
-    config = recipe.load(RECIPE, 'ring')
+    config = recipes.load(RECIPE, 'ring')
     config.batch_size = BATCH_SIZE.value
     return config
 

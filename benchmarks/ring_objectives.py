@@ -22,7 +22,7 @@ from gan_jax import command
 from gan_jax.core import errors
 from gan_jax import loop
 from gan_jax.ops import mixtures
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.runtime import writer
@@ -83,7 +83,7 @@ def measure(changes, seed, workdir):
             f'{workdir} holds a finished run without a curve; move it away or '
             'choose another --out'
         )
-    config = recipe.load(RECIPE, 'ring')
+    config = recipes.load(RECIPE, 'ring')
     config.update_from_flattened_dict(changes)
     config.seed, config.num_steps = seed, NUM_STEPS.value
     config.eval_every = config.log_every = NUM_STEPS.value // LOOKS

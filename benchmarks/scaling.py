@@ -24,7 +24,7 @@ import beside_torch
 import turns
 from gan_jax import command
 from gan_jax.core import errors
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer
 
@@ -124,7 +124,7 @@ def main(argv):
     if unknown:
         raise errors.ConfigError(f'--axes={unknown}: some of {list(AXES)}')
     path, _, argument = CONFIG_PATH.value.partition(':')
-    recipe.load(path, argument)  # a mistake is told before anything starts
+    recipes.load(path, argument)  # a mistake is told before anything starts
     beside_torch.shape_of(SHAPE.value)
     turns.share_memory()
     described = environment.describe(0)

@@ -29,10 +29,10 @@ from absl import flags
 import numpy as np
 
 from gan_jax import command
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax import evaluating
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.runtime import writer
@@ -96,7 +96,7 @@ PUBLISHED = {
 
 def configure(row, size, seed):
     """Give the config of a run."""
-    config = recipe.load(RECIPE, size)
+    config = recipes.load(RECIPE, size)
     config.update_from_flattened_dict(ROWS[row])
     config.seed, config.num_steps = seed, NUM_STEPS.value
     config.data.data_dir = DATA_DIR.value
@@ -192,7 +192,7 @@ def measure(row, size, seed):
     path = workdir / 'result.json'
     result = json.loads(path.read_text()) if path.exists() else {}
     if (workdir / 'config.json').exists():
-        changed = config_lib.differences(sampling.load_config(workdir), config)
+        changed = defaults.differences(sampling.load_config(workdir), config)
         if changed:
             raise errors.CheckpointError(
                 f'{workdir} holds a run of another config '

@@ -40,10 +40,10 @@ import numpy as np
 import beside_torch
 import kernels
 import turns
-from gan_jax import build
-from gan_jax import checks
+from gan_jax.config import builders
+from gan_jax.config import validation
 from gan_jax import command
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.data import feed as feed_lib
 from gan_jax.data import sources
@@ -122,7 +122,7 @@ def image_shape(config):
             f'--shape, such as 32x32x3, is asked for {config.data.name!r}'
         )
     height, width, channels = SHAPES[config.data.name]
-    return (*(config_lib.image_size(config) or (height, width)), channels)
+    return (*(defaults.image_size(config) or (height, width)), channels)
 
 
 class Variant:
@@ -136,23 +136,23 @@ class Variant:
     def __init__(self, config, shape, num_steps):
         self.shape, self.num_steps = shape, num_steps
         self._dtype = config.dtype
-        gan = build.algorithm(config, build.form(shape))
+        gan = builders.algorithm(config, builders.form(shape))
         feed = _feed(config, shape)
-        convolutional = build.convolutional(config)
+        convolutional = builders.convolutional(config)
         call = parallel.train_call(
-            build.step(gan, {build.REAL: feed}, algorithm.Variant()),
+            builders.step(gan, {builders.REAL: feed}, algorithm.Variant()),
             num_steps, convolutional,
         )
         self.state = parallel.replicate(jax.jit(
             lambda key: game.init(gan, key, shape)
         )(jax.random.key(config.seed)))
         self.constants = parallel.constants(
-            {build.REAL: feed.resident}, build.hyperparams(config),
-            jax.random.key(1), config_lib.images_per_batch(config),
+            {builders.REAL: feed.resident}, builders.hyperparams(config),
+            jax.random.key(1), defaults.images_per_batch(config),
         )
         fed = feed.read(0, num_steps * gan.draws)
         fed = fed.reshape(num_steps, gan.draws, -1)
-        self.fed = parallel.split({build.REAL: fed})
+        self.fed = parallel.split({builders.REAL: fed})
         began = time.perf_counter()
         self.call = parallel.compile_call(
             call, convolutional, self.state, self.constants, self.fed
@@ -239,11 +239,11 @@ class Variant:
 def _feed(config, shape):
     """Feed noise, or points that are made on the device."""
     if len(shape) == 1:
-        return build.feed(config, None)
+        return builders.feed(config, None)
     noise = np.random.RandomState(0).randint(0, 256, (512, *shape))
     return feed_lib.ResidentFeed(
         sources.from_arrays(noise.astype(np.uint8)),
-        seed=config.seed, batch_size=config_lib.images_per_batch(config),
+        seed=config.seed, batch_size=defaults.images_per_batch(config),
     )
 
 
@@ -308,9 +308,9 @@ def compiled():
     environment.prepare()
     if not TF32.value:
         jax.config.update('jax_default_matmul_precision', 'highest')
-    checks.validate(config, parallel.device_count())
+    validation.validate(config, parallel.device_count())
     num_steps = STEPS_PER_CALL.value or parallel.steps_per_call(
-        [64], build.convolutional(config)
+        [64], builders.convolutional(config)
     )
     return Variant(config, image_shape(config), num_steps)
 

@@ -40,7 +40,7 @@ from torch.nn import functional
 import beside_torch
 import turns
 from gan_jax import command
-from gan_jax import config as config_lib
+from gan_jax.config import defaults as defaults_lib
 from gan_jax.core import errors
 from gan_jax.networks import dcgan
 from gan_jax.networks import resnet
@@ -304,10 +304,10 @@ def _check(config):
                 f'discriminator.name={config.discriminator.name!r}')
     if config.loss.name not in LOSSES:
         _refuse(f'loss.name={config.loss.name!r}')
-    defaults = config_lib.flatten(config_lib.default_config())
-    for key, value in config_lib.flatten(config).items():
+    defaults = defaults_lib.flatten(defaults_lib.default_config())
+    for key, value in defaults_lib.flatten(config).items():
         if value != defaults[key] and not FOLLOWED.fullmatch(key) and (
-            key not in config_lib.FREE_KEYS
+            key not in defaults_lib.FREE_KEYS
         ):
             _refuse(f'{key}={value!r}, only for {defaults[key]!r}')
 

@@ -42,10 +42,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax import build
-from gan_jax import checks
+from gan_jax.config import builders
+from gan_jax.config import validation
 from gan_jax import command
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax.metrics import modes
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer
@@ -117,25 +117,25 @@ class Setup(NamedTuple):
 
 def configure(name):
     """Give the recipe's config as one of `SETTINGS` changes it."""
-    config = recipe.load(RECIPE, 'ring')
+    config = recipes.load(RECIPE, 'ring')
     config.update_from_flattened_dict(SETTINGS[name])
     config.loss.name, config.d_steps, config.seed = 'wasserstein', 5, SEED.value
     for optimizer in (config.g_optimizer, config.d_optimizer):
         optimizer.learning_rate = LEARNING_RATE.value
-    checks.validate(config)
+    validation.validate(config)
     return config
 
 
 def prepare(config):
     """Build a `Setup` of a config."""
-    dataset = build.dataset(config)
+    dataset = builders.dataset(config)
     points = np.asarray(dataset.images)
     z_key = jax.random.fold_in(jax.random.key(config.seed), 3)
     return Setup(
-        gan=build.algorithm(config, build.form(points.shape[1:])),
-        hyperparams=build.hyperparams(config),
-        feed=build.feed(config, dataset),
-        mixture=build.mixture(config),
+        gan=builders.algorithm(config, builders.form(points.shape[1:])),
+        hyperparams=builders.hyperparams(config),
+        feed=builders.feed(config, dataset),
+        mixture=builders.mixture(config),
         config=config,
         real=points[:NUM_POINTS],
         other=points[NUM_POINTS:2 * NUM_POINTS],
@@ -236,7 +236,7 @@ def follow(setup, move, draws, marks):
     def advance(state, largest, hyperparams, key, fed, number):
         points, _ = feed.select(feed.resident, fed)
         batch = algorithm.Batch(
-            {build.REAL: algorithm.Source(points)}, slots
+            {builders.REAL: algorithm.Source(points)}, slots
         )
         state, _ = move(gan, hyperparams, state, batch, key, number)
         return state, jnp.maximum(largest, largest_weight(state))

@@ -19,7 +19,7 @@ import numpy as np
 
 from gan_jax import command
 from gan_jax.core import errors
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.runtime import writer
@@ -45,7 +45,7 @@ def configure():
         raise errors.ConfigError(
             f'--num_steps={NUM_STEPS.value} is not a multiple of {LOOKS}'
         )
-    config = recipe.load(RECIPE)
+    config = recipes.load(RECIPE)
     config.num_steps = NUM_STEPS.value
     config.log_every = max(1, NUM_STEPS.value // 200)
     config.checkpoint_every = NUM_STEPS.value // LOOKS

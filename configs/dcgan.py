@@ -36,12 +36,12 @@ samples without it are further from digits (configs/README.md).
 Expected, and where it was measured: configs/README.md.
 """
 
-from gan_jax import recipe
+from gan_jax.config import recipes
 
 
 def get_config(argument='digits'):
     """Give the config for one data set."""
-    config = recipe.on_images('dcgan', argument)
+    config = recipes.on_images('dcgan', argument)
     if argument == 'digits':
         config.num_steps = 7500
         config.instance_noise.std = 0.4

@@ -13,12 +13,12 @@ Arguments: digits (the default), mnist, fashion_mnist, cifar10, celeb_a.
 Expected, and where it was measured: configs/README.md.
 """
 
-from gan_jax import recipe
+from gan_jax.config import recipes
 
 
 def get_config(argument='digits'):
     """Give the config for one data set."""
-    config = recipe.on_images('gan', argument)
+    config = recipes.on_images('gan', argument)
     for player in (config.generator, config.discriminator):
         player.name, player.norm, player.width = 'mlp', 'none', 256
     config.discriminator.dropout = 0.3

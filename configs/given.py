@@ -17,12 +17,12 @@ Arguments: digits (the default), mnist, fashion_mnist, cifar10, celeb_a, images.
 Expected, and where it was measured: configs/README.md.
 """
 
-from gan_jax import recipe
+from gan_jax.config import recipes
 
 
 def get_config(argument='digits'):
     """Give the config for one data set."""
-    config = recipe.on_images('given', argument, players=('generator',))
+    config = recipes.on_images('given', argument, players=('generator',))
     config.algorithm = 'given'
     config.g_optimizer.learning_rate, config.g_optimizer.b1 = 1e-3, 0.9
     return config

@@ -16,12 +16,12 @@ Arguments: digits (the default), mnist, fashion_mnist, cifar10, celeb_a, images.
 Expected, and where it was measured: configs/README.md.
 """
 
-from gan_jax import recipe
+from gan_jax.config import recipes
 
 
 def get_config(argument='digits'):
     """Give the config for one data set."""
-    config = recipe.on_images('glo', argument, players=('generator',))
+    config = recipes.on_images('glo', argument, players=('generator',))
     config.algorithm = 'glo'
     config.reconstruction.error = 'l1'
     config.latent, config.latent_size = 'fitted', 32

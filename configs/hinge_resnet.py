@@ -13,12 +13,12 @@ Arguments: digits (the default), mnist, fashion_mnist, cifar10, celeb_a.
 Expected, and where it was measured: configs/README.md.
 """
 
-from gan_jax import recipe
+from gan_jax.config import recipes
 
 
 def get_config(argument='digits'):
     """Give the config for one data set."""
-    config = recipe.on_images('hinge_resnet', argument)
+    config = recipes.on_images('hinge_resnet', argument)
     config.loss.name, config.d_steps = 'hinge', 5
     config.generator.name = config.discriminator.name = 'resnet'
     config.discriminator.norm = 'none'

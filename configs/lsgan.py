@@ -12,11 +12,11 @@ Arguments: digits (the default), mnist, fashion_mnist, cifar10, celeb_a.
 Expected, and where it was measured: configs/README.md.
 """
 
-from gan_jax import recipe
+from gan_jax.config import recipes
 
 
 def get_config(argument='digits'):
     """Give the config for one data set."""
-    config = recipe.on_images('lsgan', argument)
+    config = recipes.on_images('lsgan', argument)
     config.loss.name = 'least_squares'
     return config

@@ -21,12 +21,12 @@ deviations of a mode, and the reverse KL divergence (ring and grid).
 Expected, and where it was measured: configs/README.md.
 """
 
-from gan_jax import recipe
+from gan_jax.config import recipes
 
 
 def get_config(argument='ring'):
     """Give the config for one source of points."""
-    config = recipe.on_points('mixtures', argument)
+    config = recipes.on_points('mixtures', argument)
     for optimizer in (config.g_optimizer, config.d_optimizer):
         optimizer.learning_rate = 1e-3
     config.latent_size = 32

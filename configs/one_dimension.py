@@ -22,12 +22,12 @@ out a tail of the data beyond |x| = 1.6 or so, and there D does not come to 1/2,
 as it should not: at |x| = 2.5 it is off by 0.20 to 0.37.
 """
 
-from gan_jax import recipe
+from gan_jax.config import recipes
 
 
 def get_config(argument='line'):
     """Give the config for points of one coordinate."""
-    config = recipe.on_points('one_dimension', argument)
+    config = recipes.on_points('one_dimension', argument)
     config.generator.width, config.discriminator.width = 32, 64
     config.latent_size, config.batch_size = 1, 256
     config.num_steps = 6000

@@ -15,12 +15,12 @@ Arguments: digits (the default), mnist, fashion_mnist, cifar10, celeb_a.
 Expected, and where it was measured: configs/README.md.
 """
 
-from gan_jax import recipe
+from gan_jax.config import recipes
 
 
 def get_config(argument='digits'):
     """Give the config for one data set."""
-    config = recipe.on_images('relativistic', argument)
+    config = recipes.on_images('relativistic', argument)
     config.loss.name = 'relativistic'
     config.discriminator.norm = 'layer'
     config.regularizers.r1.weight = config.regularizers.r2.weight = 0.1

@@ -14,12 +14,12 @@ cifar10, celeb_a.
 Expected, and where it was measured: configs/README.md.
 """
 
-from gan_jax import recipe
+from gan_jax.config import recipes
 
 
 def get_config(argument='digits'):
     """Give the config for one data set."""
-    config = recipe.on_images('sagan', argument)
+    config = recipes.on_images('sagan', argument)
     config.loss.name = 'hinge'
     for player in (config.generator, config.discriminator):
         player.name, player.spectral_norm = 'resnet', True

@@ -13,12 +13,12 @@ Arguments: digits (the default), mnist, fashion_mnist, cifar10, celeb_a.
 Expected, and where it was measured: configs/README.md.
 """
 
-from gan_jax import recipe
+from gan_jax.config import recipes
 
 
 def get_config(argument='digits'):
     """Give the config for one data set."""
-    config = recipe.on_images('sngan', argument)
+    config = recipes.on_images('sngan', argument)
     config.loss.name = 'hinge'
     config.discriminator.norm = 'none'
     config.discriminator.spectral_norm = True

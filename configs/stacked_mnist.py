@@ -30,7 +30,7 @@ benchmarks/stacked_mnist.py trains all rows of the papers' table and measures
 them. Expected, and where it was measured: configs/README.md.
 """
 
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax.core import errors
 
 WIDTHS = {'half': 4, 'quarter': 2}  # channels of D's first layer; G has 8
@@ -42,7 +42,7 @@ def get_config(argument='quarter'):
         raise errors.ConfigError(errors.unknown_name(
             'configs/stacked_mnist.py:', argument, WIDTHS
         ))
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.data.name = 'stacked_mnist'
     config.generator.name = config.discriminator.name = 'tiny'
     config.generator.width = 8

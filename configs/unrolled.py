@@ -14,12 +14,12 @@ Arguments: ring (the default), grid, spirals, moons, circles, manifold.
 Expected, and where it was measured: configs/README.md.
 """
 
-from gan_jax import recipe
+from gan_jax.config import recipes
 
 
 def get_config(argument='ring'):
     """Give the config for one source of points."""
-    config = recipe.on_points('unrolled', argument)
+    config = recipes.on_points('unrolled', argument)
     config.loss.name = 'minimax'
     config.schedule.name = 'unrolled'
     config.g_optimizer.learning_rate = 1e-3

@@ -16,12 +16,12 @@ Arguments: digits (the default), mnist, fashion_mnist, cifar10, celeb_a, images.
 Expected, and where it was measured: configs/README.md.
 """
 
-from gan_jax import recipe
+from gan_jax.config import recipes
 
 
 def get_config(argument='digits'):
     """Give the config for one data set."""
-    config = recipe.on_images('vae', argument)
+    config = recipes.on_images('vae', argument)
     config.algorithm = 'vae'
     config.latent_size = 32
     for optimizer in (config.g_optimizer, config.d_optimizer):

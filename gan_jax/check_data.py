@@ -13,12 +13,12 @@ from absl import flags
 from ml_collections import config_flags
 
 from gan_jax import command
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax.data import listing
 
 with command.mistakes_told():
     DATA = config_flags.DEFINE_config_dict(
-        'data', config_lib.default_config().data
+        'data', defaults.default_config().data
     )
 OUT = flags.DEFINE_string(
     'out', 'check.png', 'Grid to write; the mean image lies beside it.'

@@ -38,18 +38,18 @@ def main(argv):
 
     import numpy as np
 
-    from gan_jax import build
-    from gan_jax import checks
+    from gan_jax.config import builders
+    from gan_jax.config import validation
     from gan_jax.core import errors
     from gan_jax import preflight
     from gan_jax.runtime import environment
     from gan_jax.runtime import writer
 
     environment.prepare()
-    dataset = build.dataset(config)
-    checks.validate(config, points=dataset.images.ndim == 2)
+    dataset = builders.dataset(config)
+    validation.validate(config, points=dataset.images.ndim == 2)
     steps = STEPS.value or (
-        CONVOLUTIONAL if build.convolutional(config) else DENSE
+        CONVOLUTIONAL if builders.convolutional(config) else DENSE
     )
     found, rows = preflight.run(config, dataset, steps)
     for check in found:

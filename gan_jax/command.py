@@ -122,7 +122,7 @@ def config_of(argv, example='dcgan'):
     """
     from ml_collections import config_flags
 
-    from gan_jax import checks
+    from gan_jax.config import validation
 
     flag = flags.FLAGS['config']
     config = flag.value
@@ -140,10 +140,10 @@ def config_of(argv, example='dcgan'):
             '--config.d_steps=5'
         )
     try:
-        left_out = checks.leave_out(
+        left_out = validation.leave_out(
             config, config_flags.get_override_values(flag)
         )
-        checks.validate(config)
+        validation.validate(config)
     except OSError as error:
         raise errors.ConfigError(
             f'{flag.serialize()} is not a readable file'
@@ -166,9 +166,9 @@ def request(argv, data):
     Raises:
         errors.ConfigError: for no source, several, or a bad key.
     """
-    from gan_jax import build
-    from gan_jax import checks
-    from gan_jax import config as config_lib
+    from gan_jax.config import builders
+    from gan_jax.config import validation
+    from gan_jax.config import defaults
     from gan_jax.data import sources
 
     if len(argv) != 2 or data.path:
@@ -176,14 +176,14 @@ def request(argv, data):
             'name one source: a folder, an archive, an array file, a pack, or '
             'a data set such as mnist'
         )
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.data = data
     key = 'path' if sources.is_path(argv[1]) else 'name'
     config.data[key] = argv[1]
-    checks.validate(config)
-    if config_lib.has_mixture(config):
+    validation.validate(config)
+    if defaults.has_mixture(config):
         raise errors.ConfigError(f'{argv[1]!r} has points, and no images')
-    return build.request(config)
+    return builders.request(config)
 
 
 def save_png(flag, path, image):

@@ -2,7 +2,7 @@
 
 import math
 
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax.diagnosis import rules
 from gan_jax import evaluating
 from gan_jax.objectives import losses
@@ -71,7 +71,7 @@ def game_of(config, algorithm, state):
         kind, saturates = loss.kind, loss.saturates
         balance = losses.balance(config.loss.name, config.loss)
     g_size, d_size = (0, 0) if monitors is None else monitors.sizes(state)
-    treated = config_lib.treats_labels(config)
+    treated = defaults.treats_labels(config)
     equilibrium, unit = balance.equilibrium, balance.unit
     if unit is None:
         unit = equilibrium[0] if equilibrium else rules.Game().unit
@@ -82,7 +82,7 @@ def game_of(config, algorithm, state):
         unit=unit, middle=balance.middle, reach=balance.reach,
         saturates=saturates,
         clipped=config.clip_weights > 0,
-        bounded=not config_lib.has_points(config),
+        bounded=not defaults.has_points(config),
         g_size=g_size, d_size=d_size,
     )
 

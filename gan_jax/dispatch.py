@@ -8,7 +8,7 @@ the adaptive schedule, whose next call depends on the loss of the last.
 import jax
 import numpy as np
 
-from gan_jax import build
+from gan_jax.config import builders
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.runtime import parallel
 
@@ -37,7 +37,7 @@ class Dispatch:
         """
         self._algorithm, self._feeds = algorithm, feeds
         self._constants, self._members = constants, members
-        self._convolutional = convolutional = build.convolutional(config)
+        self._convolutional = convolutional = builders.convolutional(config)
         self._device_decides = parallel.bears_control_flow(convolutional)
         self._loop = parallel.loop(convolutional)
         self._draws = algorithm.draws
@@ -157,7 +157,7 @@ class Dispatch:
         """Call a program by (variant, steps); compile it where it is new."""
         if name not in self._compiled:
             variant, size = name
-            step = build.step(
+            step = builders.step(
                 self._algorithm, self._feeds, variant, self._loop
             )
             call = parallel.train_call(

@@ -16,7 +16,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from gan_jax import command
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 
 ALL = 'fid,kid,is,prdc,modes,ms_ssim,swd,support,cas,memorization,probe'
 
@@ -62,7 +62,7 @@ HUMAN = flags.DEFINE_string(
 )
 with command.mistakes_told():
     DATA = config_flags.DEFINE_config_dict(
-        'data', config_lib.default_config().data
+        'data', defaults.default_config().data
     )
 
 
@@ -111,7 +111,7 @@ def _refuse_data():
     """Refuse keys of data beside a run, which has its own."""
     from gan_jax.core import errors
 
-    default = config_lib.default_config().data
+    default = defaults.default_config().data
     for key, value in DATA.value.items():
         if value != default[key]:
             raise errors.ConfigError(

@@ -11,8 +11,8 @@ import numpy as np
 import platformdirs
 from tqdm import tqdm
 
-from gan_jax import build
-from gan_jax import config as config_lib
+from gan_jax.config import builders
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.metrics import registry
 from gan_jax import sampling
@@ -149,7 +149,7 @@ def of_sources(real, fake, asked, say):
             'them alike'
         )
     held_out = _held_out(real, (asked.split,), sets[0])
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.data.name, config.data.data_dir = real.name, real.data_dir
     extractor = extractor_of(asked.features, config, sets[0], held_out, say)
     views = [
@@ -215,9 +215,9 @@ def _check(asked, known):
 
 
 def _dataset(config, split):
-    if config_lib.has_mixture(config):
-        return build.dataset(config)
-    return sources.load(build.request(config)._replace(split=split))
+    if defaults.has_mixture(config):
+        return builders.dataset(config)
+    return sources.load(builders.request(config)._replace(split=split))
 
 
 def held_out_of(config, split='train', like=None):
@@ -229,9 +229,9 @@ def held_out_of(config, split='train', like=None):
         like: `sources.Dataset` whose name, size, channels and classes they must
             have, or None.
     """
-    if config_lib.has_mixture(config):
+    if defaults.has_mixture(config):
         return None
-    request = build.request(config)
+    request = builders.request(config)
     if like is not None and like.name != request.name:  # of arrays
         return None
     return _held_out(request, (split, config.data.split), like)
@@ -308,7 +308,7 @@ def extractor_of(name, config, training, held_out, say):
     if training.images.ndim == 2 and name != 'pixels':
         say(f'note: points are compared as they are, not by {name!r}')
         name = 'pixels'
-    source = config_lib.source(config)
+    source = defaults.source(config)
     if name == 'classifier' and source.startswith('stacked_'):
         return _stacked(config, source.removeprefix('stacked_'))
     return extractors.make(name, training, held_out)

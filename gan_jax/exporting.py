@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import numpy as safetensors
 
 import gan_jax
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax.core import files
 from gan_jax import run_files
 from gan_jax import sampling
@@ -195,7 +195,7 @@ def card(workdir, algorithm, state, weights='ema'):
     inputs = f'`z` float32 [B, {algorithm.latent_size}] ({algorithm.latent})'
     if algorithm.num_classes:
         inputs += f', `labels` int32 [B] in [0, {algorithm.num_classes})'
-    source = config_lib.source(config)
+    source = defaults.source(config)
     if data.get('name') == sources.ARRAYS:
         source = 'arrays given from Python'
     images = f'{data["count"]:,} {kind}'

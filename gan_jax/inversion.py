@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gan_jax import build
-from gan_jax import config as config_lib
+from gan_jax.config import builders
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax import evaluating
 from gan_jax.core import files
@@ -116,7 +116,7 @@ def _of_run(config, text, split):
         raise errors.DataError('the data of the run have no images held out')
     name = 'train' if dataset is None else 'test'
     if dataset is None:
-        dataset = build.dataset(config)
+        dataset = builders.dataset(config)
     if max(numbers) >= len(dataset.images):
         raise errors.ConfigError(
             f'--images={text}: {name} has the numbers 0 to '
@@ -133,7 +133,7 @@ def _of_run(config, text, split):
 def _of_files(config, text, shape):
     """Read image files, brought to the shape of the run."""
     preparation = pictures.Preparation(
-        shape[:2], shape[2], config.data.crop, config_lib.background(config)
+        shape[:2], shape[2], config.data.crop, defaults.background(config)
     )
     paths = [pathlib.Path(part).expanduser() for part in text.split(',')]
     if paths[0].is_dir() or text.lower().endswith(tuple(sources.ENDINGS)):

@@ -11,8 +11,8 @@ from typing import Any, Callable, NamedTuple, Optional
 import jax
 import numpy as np
 
-from gan_jax import build
-from gan_jax import config as config_lib
+from gan_jax.config import builders
+from gan_jax.config import defaults
 from gan_jax import diagnosing
 from gan_jax import dispatch
 from gan_jax.core import errors
@@ -54,7 +54,7 @@ class Parts(NamedTuple):
     def first(self):
         """The config and the data set of the first source."""
         name = next(iter(self.datasets))
-        return config_lib.of_source(self.config, name), self.datasets[name]
+        return defaults.of_source(self.config, name), self.datasets[name]
 
 
 class Due(NamedTuple):
@@ -163,8 +163,8 @@ def _dispatch(parts, state, rollbacks):
     config = parts.config
     constants = parallel.constants(
         {name: feed.resident for name, feed in parts.feeds.items()},
-        build.hyperparams(config), _key(config, rollbacks),
-        config_lib.images_per_batch(config),
+        builders.hyperparams(config), _key(config, rollbacks),
+        defaults.images_per_batch(config),
     )
     return dispatch.Dispatch(
         config, parts.algorithm, parts.feeds, constants,
@@ -245,12 +245,12 @@ class _After:
         self.clock = now, step
         steps = step - before
         speed = steps / (now - then) if steps else 0.0
-        images = position * config_lib.images_per_batch(self._config)
+        images = position * defaults.images_per_batch(self._config)
         found = {
             'perf/steps_per_sec': speed,
             'perf/images_per_sec': speed * images / step,
         }
-        if not config_lib.has_mixture(self._config):  # which never ends
+        if not defaults.has_mixture(self._config):  # which never ends
             _, dataset = self._parts.first
             found['data/epoch'] = images / len(dataset.images)
         return found

@@ -36,14 +36,14 @@ def main(argv):
     """Train what --config says, in --workdir."""
     config = command.config_of(argv)
 
-    from gan_jax import config as config_lib
+    from gan_jax.config import defaults
     from gan_jax import sweeping
     from gan_jax import train
     from gan_jax.runtime import parallel
 
     recipe = config_flags.get_config_filename(flags.FLAGS['config'])
     overrides = config_flags.get_override_values(flags.FLAGS['config'])
-    workdir = WORKDIR.value or f'runs/{config_lib.run_name(recipe, overrides)}'
+    workdir = WORKDIR.value or f'runs/{defaults.run_name(recipe, overrides)}'
     if MULTIHOST.value:
         parallel.initialize_hosts()
     if config.population > 1:

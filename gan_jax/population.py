@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax import build
-from gan_jax import config as config_lib
+from gan_jax.config import builders
+from gan_jax.config import defaults
 from gan_jax import dispatch
 from gan_jax.core import errors
 from gan_jax.algorithms import algorithm as algorithm_lib
@@ -66,30 +66,30 @@ class Population:
             errors.ConfigError: for images that are not given, or networks that
                 a scan does not bear here.
         """
-        self.mixture = build.mixture(config)
+        self.mixture = builders.mixture(config)
         if (self.mixture is None and dataset is None) or (
-            not parallel.bears_control_flow(build.convolutional(config))
+            not parallel.bears_control_flow(builders.convolutional(config))
         ):
             raise errors.ConfigError(
                 'a population has points made on the fly, or images in memory, '
                 'and on CPU dense networks; not '
-                f'data.name={config_lib.source(config)!r} with '
-                f'networks {build.network_names(config)}'
+                f'data.name={defaults.source(config)!r} with '
+                f'networks {builders.network_names(config)}'
             )
         self.seeds, self._config = tuple(seeds), config
         if self.mixture is not None:
-            self._forms = build.form((self.mixture.ambient,))
+            self._forms = builders.form((self.mixture.ambient,))
         else:
-            self._forms = build.forms({build.REAL: dataset})
-        self.algorithm = build.algorithm(
+            self._forms = builders.forms({builders.REAL: dataset})
+        self.algorithm = builders.algorithm(
             config, self._forms, parallel.memory() / len(self.seeds)
         )
         self._hyperparams, axis = hyperparams, 0
         if hyperparams is None:
-            self._hyperparams, axis = build.hyperparams(config), None
+            self._hyperparams, axis = builders.hyperparams(config), None
         self._keys, self._axis = _keys(self.seeds), axis
         self._init = jax.jit(jax.vmap(lambda key, numbers: self.algorithm.init(
-            key, build.shapes(self._forms), numbers
+            key, builders.shapes(self._forms), numbers
         ), (0, axis)))
         self._dataset, self._dispatch = dataset, None
         self._apply = jax.jit(jax.vmap(self.algorithm.apply, (0, None)))
@@ -134,7 +134,7 @@ class Population:
             seeded.append(self._config.copy_and_resolve_references())
             seeded[-1].seed = seed
         each = [
-            build.feeds(config, {build.REAL: self._dataset})
+            builders.feeds(config, {builders.REAL: self._dataset})
             for config in seeded
         ]
         feeds = {
@@ -144,7 +144,7 @@ class Population:
         constants = parallel.constants(
             {name: feed.resident for name, feed in feeds.items()},
             self._hyperparams, self._keys[1],
-            config_lib.images_per_batch(self._config),
+            defaults.images_per_batch(self._config),
         )
         members = parallel.Constants(
             {name: feed.axis for name, feed in feeds.items()}, self._axis,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from gan_jax import build
+from gan_jax.config import builders
 from gan_jax.diagnosis import rules
 from gan_jax import diagnosing
 from gan_jax.core import errors
@@ -65,17 +65,17 @@ class Bench:
             errors.ConfigError: for an algorithm without a game.
         """
         self.config, self.dataset = config, dataset
-        forms = build.forms({build.REAL: dataset})
-        made = build.algorithm(config, forms, parallel.memory())
+        forms = builders.forms({builders.REAL: dataset})
+        made = builders.algorithm(config, forms, parallel.memory())
         if made.monitors is None:
             raise errors.ConfigError(
                 f'algorithm={made.name!r} has no game whose players could be '
                 'tried'
             )
         self.algorithm = made.monitors.bare()
-        self._hyperparams = build.hyperparams(config)
+        self._hyperparams = builders.hyperparams(config)
         self.state = self.algorithm.init(
-            jax.random.key(config.seed), build.shapes(forms),
+            jax.random.key(config.seed), builders.shapes(forms),
             self._hyperparams,
         )
         self._random = np.random.RandomState(config.seed)

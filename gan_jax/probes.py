@@ -9,7 +9,7 @@ import math
 import jax
 import numpy as np
 
-from gan_jax import build
+from gan_jax.config import builders
 from gan_jax.objectives import losses
 from gan_jax import sampling
 from gan_jax.algorithms import algorithm as algorithm_lib
@@ -225,7 +225,7 @@ class Probe:
 
     def _classifier(self, points, labels, mine, rest):
         """Make points -> classes and give it with their number; or None."""
-        mixture = build.mixture(self._config)
+        mixture = builders.mixture(self._config)
         if mixture is not None and mixture.means is not None:
             means = np.asarray(mixture.means)
             if len(means) > MOST_CLASSES or means.shape[1] > DIMENSIONS:

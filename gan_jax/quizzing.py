@@ -14,7 +14,7 @@ from etils import epath
 import numpy as np
 from PIL import Image
 
-from gan_jax import build
+from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax import evaluating
 from gan_jax.core import files
@@ -113,7 +113,7 @@ def _reals(workdir, split):
         return dataset.images, f'{dataset.name} test'
     if split == 'test':
         raise errors.DataError('the data of the run have no images held out')
-    dataset = build.dataset(config)
+    dataset = builders.dataset(config)
     return dataset.images, f'{dataset.name} train'
 
 

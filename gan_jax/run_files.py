@@ -5,8 +5,8 @@ import contextlib
 from etils import epath
 from ml_collections import ConfigDict
 
-from gan_jax import checks
-from gan_jax import config as config_lib
+from gan_jax.config import validation
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.data import pictures
@@ -29,15 +29,15 @@ def load_config(workdir):
             is not one.
     """
     stored = _read(workdir, 'config.json')
-    config = config_lib.default_config()
+    config = defaults.default_config()
     try:
         names = _groups(stored)
         if names:
-            config.data = config_lib.grouped_data(*names)
+            config.data = defaults.grouped_data(*names)
         _check_keys(stored, config)
         config.update(ConfigDict(stored))
         shape = _data_or_none(workdir, 'image_shape')
-        checks.validate(config, points=shape and len(shape) == 1)
+        validation.validate(config, points=shape and len(shape) == 1)
     except (ValueError, errors.ConfigError) as error:
         path = epath.Path(workdir) / 'config.json'
         raise errors.CheckpointError(

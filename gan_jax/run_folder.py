@@ -7,7 +7,7 @@ import sys
 
 from ml_collections import ConfigDict
 
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.core import redact
@@ -181,7 +181,7 @@ def open_checkpoints(workdir, config, datasets, override):
         workdir / 'checkpoints', keep=config.keep_checkpoints,
         keep_every=config.keep_every, say=_warn,
         about={
-            'config': redact.mask_values(config_lib.flatten(config)),
+            'config': redact.mask_values(defaults.flatten(config)),
             'devices': parallel.device_count(),
             'versions': environment.versions(),
         },
@@ -211,7 +211,7 @@ def _compare(workdir, config, described, override):
     """Refuse a config or data of a form that a run did not begin with."""
     # The stored one shows no secret, so that masked ones are compared.
     shown = ConfigDict(redact.mask_values(config.to_dict()))
-    changed = config_lib.differences(sampling.load_config(workdir), shown)
+    changed = defaults.differences(sampling.load_config(workdir), shown)
     if changed and not override:
         raise errors.CheckpointError(
             f'{workdir} holds a run with another config '

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax import build
-from gan_jax import config as config_lib
+from gan_jax.config import builders
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax import run_files
 from gan_jax.data import sources
@@ -247,13 +247,13 @@ def load_data_config(workdir):
     Raises:
         errors.CheckpointError: where the folder is not a run's.
     """
-    return config_lib.of_source(load_config(workdir))
+    return defaults.of_source(load_config(workdir))
 
 
 def load_forms(workdir):
     """Return the `build.Form` of every source of a run folder."""
     return {
-        name: build.Form(
+        name: builders.Form(
             tuple(data['image_shape']), len(data['classes']), data['count']
         ) for name, data in run_files.load_sources(workdir).items()
     }
@@ -311,8 +311,8 @@ def load(workdir, step=None):
     config = load_config(workdir)
     try:
         forms = load_forms(workdir)
-        made = build.algorithm(config, forms)
-        abstract = build.abstract_state(config, made, forms)
+        made = builders.algorithm(config, forms)
+        abstract = builders.abstract_state(config, made, forms)
     except errors.UserError:
         raise
     except Exception as error:  # of sizes that do not meet, many kinds

@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax import build
-from gan_jax import checks
-from gan_jax import config as config_lib
+from gan_jax.config import builders
+from gan_jax.config import validation
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax import loop
@@ -79,7 +79,7 @@ def parse_grid(texts, config):
     Raises:
         errors.ConfigError: where one is no key, or no number of its type.
     """
-    grid, known = {}, config_lib.flatten(config)
+    grid, known = {}, defaults.flatten(config)
     for text in texts:
         key, _, values = text.partition('=')
         if key not in known:
@@ -132,7 +132,7 @@ def members(config, grid, num_seeds):
         own = config.copy_and_resolve_references()
         own.update_from_flattened_dict(changes)
         own.seed, own.population = config.seed + seed, 1
-        checks.validate(own, 1)
+        validation.validate(own, 1)
         made.append(Member(f'member-{len(made):03d}', changes, own))
     return made
 
@@ -158,7 +158,7 @@ def train(config, workdir, grid=None, *, restart=False, say=redact.say):
         errors.UserError: one line that says what to mend.
     """
     environment.prepare()
-    checks.validate(config, 1)
+    validation.validate(config, 1)
     everyone = members(config, grid or {}, config.population)
     workdir = run_folder.at(workdir)
     with run_folder.made(workdir), lock.held(workdir), (
@@ -169,7 +169,7 @@ def train(config, workdir, grid=None, *, restart=False, say=redact.say):
             *run_folder.FOLDERS, *(member.name for member in everyone)
         ))
         _keep(workdir, everyone)
-        dataset = build.dataset(config)
+        dataset = builders.dataset(config)
         watch_lib.check(config, dataset)
         population = _population(config, everyone, dataset)
         began = time.monotonic()
@@ -195,10 +195,10 @@ def train(config, workdir, grid=None, *, restart=False, say=redact.say):
 
 def _population(config, everyone, dataset):
     """Make the population; refuse members that are not one program."""
-    rows = [build.hyperparams(member.config) for member in everyone]
-    forms = build.forms({build.REAL: dataset})
+    rows = [builders.hyperparams(member.config) for member in everyone]
+    forms = builders.forms({builders.REAL: dataset})
     first, *others = (
-        build.algorithm(member.config, forms) for member in everyone
+        builders.algorithm(member.config, forms) for member in everyone
     )
     for member, algorithm in zip(everyone[1:], others):
         if _static(algorithm) != _static(first):
@@ -211,7 +211,7 @@ def _population(config, everyone, dataset):
     return population_lib.Population(
         everyone[0].config, [member.config.seed for member in everyone],
         hyperparams=hyperparams,
-        dataset=None if config_lib.has_mixture(config) else dataset,
+        dataset=None if defaults.has_mixture(config) else dataset,
     )
 
 
@@ -226,7 +226,7 @@ def _static(algorithm):
 def _keep(workdir, everyone):
     """Leave what the members are; refuse the folder of another sweep."""
     path = workdir / 'members.json'
-    mine = [config_lib.flatten(member.config) for member in everyone]
+    mine = [defaults.flatten(member.config) for member in everyone]
     if path.exists():
         stored = _read(path, lambda member: isinstance(member, dict))
         changed = sorted({
@@ -234,7 +234,7 @@ def _keep(workdir, everyone):
                 stored, mine, fillvalue={}
             ) for key in old.keys() | new.keys()
             if old.get(key) != new.get(key)
-            and not config_lib.is_free(key)
+            and not defaults.is_free(key)
         })
         if changed:
             raise errors.CheckpointError(
@@ -344,7 +344,7 @@ def _leave(workdir, config, algorithm, state, dataset, looks, index):
     workdir.mkdir(parents=True, exist_ok=True)
     run_folder.check_entries(workdir)
     checkpoints = run_folder.open_checkpoints(
-        workdir, config, {build.REAL: dataset}, True
+        workdir, config, {builders.REAL: dataset}, True
     )
     try:
         if int(state.step) not in checkpoints.steps():

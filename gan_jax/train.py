@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from etils import epath
 import jax
 
-from gan_jax import build
-from gan_jax import checks
-from gan_jax import config as config_lib
+from gan_jax.config import builders
+from gan_jax.config import validation
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax import loop
 from gan_jax import reporting
@@ -91,7 +91,7 @@ def train(
         errors.UserError: one line that says what to mend.
     """
     environment.prepare()
-    checks.validate(config, parallel.device_count())
+    validation.validate(config, parallel.device_count())
     if config.population > 1:
         raise errors.ConfigError(
             f'population={config.population} is of sweeping.train; train.train '
@@ -164,17 +164,17 @@ def _check_seed(config, workdir, past):
 
 def _train(config, workdir, images, labels, callback, override, stopper):
     if images is None:
-        datasets = build.datasets(config)
+        datasets = builders.datasets(config)
     else:
-        datasets = {build.REAL: sources.from_arrays(
-            images, labels, request=build.request(config)
+        datasets = {builders.REAL: sources.from_arrays(
+            images, labels, request=builders.request(config)
         )}
     first, dataset = next(iter(datasets.items()))
     points = dataset.images.ndim == 2
-    checks.validate(config, parallel.device_count(), points)
-    watch_lib.check(config_lib.of_source(config, first), dataset)
-    forms = build.forms(datasets)
-    algorithm = build.algorithm(config, forms, parallel.memory())
+    validation.validate(config, parallel.device_count(), points)
+    watch_lib.check(defaults.of_source(config, first), dataset)
+    forms = builders.forms(datasets)
+    algorithm = builders.algorithm(config, forms, parallel.memory())
     checkpoints = run_folder.open_checkpoints(
         workdir, config, datasets, override
     )
@@ -212,10 +212,10 @@ def _train(config, workdir, images, labels, callback, override, stopper):
 def _restored(checkpoints, config, algorithm, forms):
     """Return the newest saved state; the first one where there is none."""
     state = checkpoints.restore_newest(
-        build.abstract_state(config, algorithm, forms)
+        builders.abstract_state(config, algorithm, forms)
     )
     if state is None:
-        state = build.initial_state(config, algorithm, forms)
+        state = builders.initial_state(config, algorithm, forms)
     return state
 
 
@@ -226,7 +226,7 @@ def _go_on(workdir, parts, state):
     start, position = int(state.step), int(state.position)
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
-        feeds = build.feeds(config, parts.datasets)
+        feeds = builders.feeds(config, parts.datasets)
         for feed in feeds.values():
             stack.enter_context(contextlib.closing(feed))
         parts = parts._replace(feeds=feeds)
@@ -234,7 +234,7 @@ def _go_on(workdir, parts, state):
         state = _rolling_back(workdir, parts, state)
     seconds = time.monotonic() - began
     batches = int(state.position) - position
-    images = batches * config_lib.images_per_batch(config)
+    images = batches * defaults.images_per_batch(config)
     _summarize(writer, workdir, start, config, seconds, images)
     if config.report and parallel.is_first_host():
         reporting.leave(
@@ -252,14 +252,14 @@ def _complaints(parts, state):
     config, dataset = parts.first
     if not parts.algorithm.latent_size:
         return []
-    complaints = checks.complaints(config, dataset.images.ndim == 2)
+    complaints = validation.complaints(config, dataset.images.ndim == 2)
     if not complaints and not int(state.step):
-        complaints = checks.complaints_of_batch(
+        complaints = validation.complaints_of_batch(
             config,
             algorithm_lib.to_unit_range(loop.some(dataset)),
             sampling.sample(parts.algorithm, state, range(sampling.BATCH)),
         )
-        checks.refuse(config, complaints)
+        validation.refuse(config, complaints)
     return complaints
 
 
@@ -303,9 +303,9 @@ def _described_data(parts):
         count, *shape = dataset.images.shape
         size = f'{count:,} images of {"x".join(map(str, shape))}'
         if dataset.images.ndim == 2:
-            config = config_lib.of_source(parts.config, name)
+            config = defaults.of_source(parts.config, name)
             many = (
-                'endless' if config_lib.has_mixture(config) else f'{count:,}'
+                'endless' if defaults.has_mixture(config) else f'{count:,}'
             )
             size = f'{many} points in {shape[0]} dimensions'
         label = 'Data' if len(parts.datasets) == 1 else f'Data {name}'
@@ -317,11 +317,11 @@ def _described_data(parts):
 
 def _warn_of_few(parts):
     """Warn where a batch has more images than a source."""
-    batch = config_lib.images_per_batch(parts.config)
+    batch = defaults.images_per_batch(parts.config)
     for name, dataset in parts.datasets.items():
-        config = config_lib.of_source(parts.config, name)
+        config = defaults.of_source(parts.config, name)
         count = len(dataset.images)
-        if count < batch and not config_lib.has_mixture(config):
+        if count < batch and not defaults.has_mixture(config):
             parts.writer.say(
                 f'warning: {count} images are fewer than a batch of '
                 f'{batch}; each batch repeats some'
@@ -351,7 +351,7 @@ def _rolling_back(workdir, parts, state):
             reason = str(error)
         state = _restored(
             parts.checkpoints, parts.config, parts.algorithm,
-            build.forms(parts.datasets),
+            builders.forms(parts.datasets),
         )
         step = int(state.step)
         past.append({'to_step': step, 'reason': reason})

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from gan_jax import build
-from gan_jax import config as config_lib
+from gan_jax.config import builders
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax import evaluating
 from gan_jax import evaluation
@@ -31,7 +31,7 @@ def check(config, dataset):
         errors.ConfigError: naming what can be.
         errors.CheckpointError: where the weights of Inception are not there.
     """
-    metrics, mixture = config_lib.eval_metrics(config), build.mixture(config)
+    metrics, mixture = defaults.eval_metrics(config), builders.mixture(config)
     if metrics:
         _check_features(config, dataset)
     can = _measurable(config, dataset)
@@ -97,7 +97,7 @@ class Watch:
             dataset: `sources.Dataset` that is trained on.
         """
         self._config, self._dataset = config, dataset
-        self._metrics = config_lib.eval_metrics(config)
+        self._metrics = defaults.eval_metrics(config)
         self._extractor = self._real = None
 
     def numbers(self, algorithm, state):
@@ -131,7 +131,7 @@ class Watch:
     def _always(self, algorithm, state):
         """Give what needs no labels and no features, but 4 real images."""
         real = self._dataset.images
-        mixture = build.mixture(self._config)
+        mixture = builders.mixture(self._config)
         if mixture is not None:
             modes = 0 if mixture.means is None else len(mixture.means)
             count = max(NUM_POINTS, POINTS_PER_MODE * modes)

@@ -435,9 +435,9 @@ def _memory(name):
 @contextlib.contextmanager
 def same_networks():
     """Let equal configs have one algorithm, so that it is compiled once."""
-    from gan_jax import build
+    from gan_jax.config import builders
 
-    made, make = {}, build.algorithm
+    made, make = {}, builders.algorithm
 
     def algorithm(config, *rest):
         key = f'{config.to_json()} {rest}'
@@ -445,11 +445,11 @@ def same_networks():
             made[key] = make(config, *rest)
         return made[key]
 
-    build.algorithm = algorithm
+    builders.algorithm = algorithm
     try:
         yield
     finally:
-        build.algorithm = make
+        builders.algorithm = make
 
 
 def tries(folder, count, seed=0, only=(), make=make_run):

@@ -24,7 +24,7 @@ import jaxlib
 import numpy as np
 
 import test_recipes
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax import train
 
 PATH = pathlib.Path(__file__).parent / 'golden_recipes.json'
@@ -92,7 +92,7 @@ def config_of(case):
     """Return the shrunk config of one of `CASES`."""
     stem, _, variant = case.partition('+')
     path, = (p for p in test_recipes.RECIPES if p.stem == stem)
-    config = test_recipes.shrink(recipe.load(path))
+    config = test_recipes.shrink(recipes.load(path))
     for change in VARIANTS:
         if change.__name__ == variant:
             change(config)

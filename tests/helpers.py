@@ -16,8 +16,8 @@ import numpy as np
 import optax
 import pytest
 
-from gan_jax import build
-from gan_jax import config as config_lib
+from gan_jax.config import builders
+from gan_jax.config import defaults
 from gan_jax.objectives import losses
 from gan_jax import run_folder
 from gan_jax import train
@@ -53,7 +53,7 @@ def tiny(config):
 
 def tiny_mlp():
     """Give a config that trains dense nets in a moment."""
-    config = tiny(config_lib.default_config())
+    config = tiny(defaults.default_config())
     config.generator.name = config.discriminator.name = 'mlp'
     config.generator.norm = config.discriminator.norm = 'none'
     config.generator.depth = config.discriminator.depth = 1
@@ -138,9 +138,9 @@ def start(gan):
 
 def abstract_state(config, shape):
     """Give the form of a config's state, for data of a shape."""
-    forms = build.form(shape)
-    algorithm = build.algorithm(config, forms)
-    return build.abstract_state(config, algorithm, forms)
+    forms = builders.form(shape)
+    algorithm = builders.algorithm(config, forms)
+    return builders.abstract_state(config, algorithm, forms)
 
 
 def step(gan, state, given, **changes):
@@ -230,13 +230,13 @@ def untrained(config, workdir, images=None, labels=None):
     Returns:
         `train.Run`.
     """
-    dataset = build.dataset(config) if images is None else (
-        sources.from_arrays(images, labels, request=build.request(config))
+    dataset = builders.dataset(config) if images is None else (
+        sources.from_arrays(images, labels, request=builders.request(config))
     )
-    datasets = {build.REAL: dataset}
-    forms = build.forms(datasets)
-    algorithm = build.algorithm(config, forms)
-    state = build.initial_state(config, algorithm, forms)
+    datasets = {builders.REAL: dataset}
+    forms = builders.forms(datasets)
+    algorithm = builders.algorithm(config, forms)
+    state = builders.initial_state(config, algorithm, forms)
     random = np.random.RandomState(0)
 
     def draw(leaf):

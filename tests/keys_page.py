@@ -5,8 +5,8 @@
 
 import pathlib
 
-from gan_jax import checks
-from gan_jax import config as config_lib
+from gan_jax.config import validation
+from gan_jax.config import defaults
 from gan_jax import networks
 from gan_jax.core import options
 from gan_jax.objectives import regularizers
@@ -42,7 +42,7 @@ def use(key, option):
         f'{" or ".join(map(_code, need.keys))} {need.bounds.words}'
         for need in option.needs
     ]
-    for chooser, (above, owners) in config_lib.choices().items():
+    for chooser, (above, owners) in defaults.choices().items():
         has = sorted(
             owner for owner, own in owners.items()
             if name in [o.name for o in own]
@@ -62,9 +62,9 @@ def use(key, option):
             found.append(f'{_code(group + ".name")} {_codes(has)}')
     if group == 'labels':
         found.append('a loss that has targets')
-    if group == 'data' and name in checks.OF_IMAGES:
+    if group == 'data' and name in validation.OF_IMAGES:
         found.append('images')
-    if group == 'data' and name in checks.OF_FILES:
+    if group == 'data' and name in validation.OF_FILES:
         found.append('data that are read')
     return '; '.join(found)
 
@@ -81,7 +81,7 @@ def page():
     """Return the text of the page."""
     first, *others = sorted(regularizers.REGULARIZERS)
     rows = []
-    for key, option in config_lib.keys().items():
+    for key, option in defaults.keys().items():
         if key.startswith(tuple(f'regularizers.{name}.' for name in others)):
             continue
         cells = [

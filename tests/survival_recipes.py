@@ -14,10 +14,10 @@ import jax
 
 import survival_tools as tools
 import test_recipes
-from gan_jax import checks
-from gan_jax import config as config_lib
+from gan_jax.config import validation
+from gan_jax.config import defaults
 from gan_jax.core import errors
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax import train
 from gan_jax.runtime import checkpoint
 
@@ -30,7 +30,7 @@ EMA_DECAY = (1 + EMA) / (10 + EMA)
 
 def prepared(path):
     """Give a shrunk recipe in which much is due within `STEPS`."""
-    config = test_recipes.shrink(recipe.load(path))
+    config = test_recipes.shrink(recipes.load(path))
     config.num_steps = config.keep_checkpoints = STEPS
     config.log_every = config.checkpoint_every = 1
     config.sample_every = 0
@@ -38,7 +38,7 @@ def prepared(path):
     config.snapshots.count, config.snapshots.every = 2, SNAPSHOT
     if config.schedule.name == 'wgan':
         config.schedule.burst_every = BURST
-    for name in config_lib.active_regularizers(config):
+    for name in defaults.active_regularizers(config):
         config.regularizers[name].every = LAZY
     for optimizer, kind in (
         (config.g_optimizer, 'linear'), (config.d_optimizer, 'cosine')
@@ -49,13 +49,13 @@ def prepared(path):
         config.instance_noise.decay_steps = NOISE
     if config.eval_every:
         config.eval_every = EVAL
-    if not config_lib.has_mixture(config):
+    if not defaults.has_mixture(config):
         draws = max(config.d_steps, config.g_steps)
         # Two and a half steps, but where there are bursts.
         config.data.limit = (
-            config_lib.images_per_batch(config) * draws * 5 // 2
+            defaults.images_per_batch(config) * draws * 5 // 2
         )
-    checks.leave_out(config)
+    validation.leave_out(config)
     return config
 
 
@@ -73,7 +73,7 @@ def events(config, positions):
         'the EMA is warm': [EMA], 'rates are warm': [WARM],
         'rates are 0': [FALL], 'a snapshot': range(SNAPSHOT, STEPS, SNAPSHOT),
     }
-    if config_lib.active_regularizers(config):
+    if defaults.active_regularizers(config):
         happens['a lazy penalty'] = range(LAZY, STEPS, LAZY)
     if config.schedule.name == 'wgan':
         happens['a burst'] = [config.schedule.burst_first - 1, BURST]
@@ -87,8 +87,8 @@ def events(config, positions):
             for place, word in ((-1, 'before'), (0, 'at'), (1, 'after')):
                 if 0 < step + place < STEPS:
                     found.setdefault(step + place, []).append(f'{word} {what}')
-    if not config_lib.has_mixture(config):
-        batch = config_lib.images_per_batch(config)
+    if not defaults.has_mixture(config):
+        batch = defaults.images_per_batch(config)
         for step in range(1, STEPS):
             inside = positions[step] * batch % config.data.limit
             found.setdefault(step, []).append(

@@ -5,7 +5,7 @@ from PIL import Image
 import pytest
 
 import helpers
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax import train
 
 FORMS = {
@@ -34,7 +34,7 @@ def test_folder_trains_and_samples_back_in_its_form(form, feed, tmp_path):
     mode, size, keys = FORMS[form]
     (tmp_path / 'images').mkdir()
     make_folder(tmp_path / 'images', mode, size)
-    config = helpers.tiny(config_lib.default_config())
+    config = helpers.tiny(defaults.default_config())
     config.data.path, config.data.feed = str(tmp_path / 'images'), feed
     config.data.update(keys)
     config.num_steps, config.log_every = 20, 10

@@ -12,15 +12,15 @@ import pytest
 
 import helpers
 from conftest import ROOT
-from gan_jax import build
-from gan_jax import checks
+from gan_jax.config import builders
+from gan_jax.config import validation
 from gan_jax import command
-from gan_jax import config as config_lib
+from gan_jax.config import defaults as defaults_lib
 from gan_jax.core import errors
 from gan_jax.objectives import losses
 from gan_jax import networks
 from gan_jax.ops import optimizers
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax import watch
 from gan_jax.data import sources
 from gan_jax.runtime import parallel
@@ -161,7 +161,7 @@ ACCEPTED = [
 def test_odd_values_that_mean_something_are_taken(
     stem, words, key, value, capsys
 ):
-    assert config_lib.flatten(typed(stem, *words))[key] == value
+    assert defaults_lib.flatten(typed(stem, *words))[key] == value
     assert capsys.readouterr().out == ''
 
 
@@ -188,10 +188,10 @@ def test_a_choice_leaves_out_what_the_recipe_set_for_another(
     )
     assert all(line.endswith('; it is left out') for line in told)
     name, _, argument = stem.partition(':')
-    before = config_lib.flatten(recipe.load(f'configs/{name}.py', argument))
-    defaults = config_lib.flatten(config_lib.default_config())
+    before = defaults_lib.flatten(recipes.load(f'configs/{name}.py', argument))
+    defaults = defaults_lib.flatten(defaults_lib.default_config())
     changed = {word.partition('=')[0] for word in words}
-    for key, value in config_lib.flatten(config).items():
+    for key, value in defaults_lib.flatten(config).items():
         if key in left_out:
             assert value == defaults[key] != before[key]
         elif key not in changed:
@@ -202,7 +202,7 @@ def test_a_choice_leaves_out_what_the_recipe_set_for_another(
     lambda path: path.stem
 ))
 def test_recipes_set_nothing_that_is_not_used(path):
-    assert checks.unused(recipe.load(path)) == {}
+    assert validation.unused(recipes.load(path)) == {}
 
 
 @pytest.mark.parametrize('key, names', [
@@ -213,19 +213,19 @@ def test_recipes_set_nothing_that_is_not_used(path):
 def test_every_choice_over_every_recipe_trips_over_no_option(key, names):
     for path in (ROOT / 'configs').glob('*.py'):
         for name in names:
-            config = recipe.load(path)
+            config = recipes.load(path)
             config.update_from_flattened_dict({key: name})
-            checks.leave_out(config, [key])
-            assert not checks.unused(config).keys() - {key}
+            validation.leave_out(config, [key])
+            assert not validation.unused(config).keys() - {key}
 
 
 def test_options_that_nothing_uses_are_refused_from_python_too():
     config = helpers.tiny_mlp()
     config.loss.gamma = 0.4
     with pytest.raises(errors.ConfigError, match='loss.gamma=0.4 is an option'):
-        checks.validate(config)
-    assert checks.leave_out(config)
-    checks.validate(config)
+        validation.validate(config)
+    assert validation.leave_out(config)
+    validation.validate(config)
 
 
 # What takes more memory than there is, told when the data are known.
@@ -243,15 +243,15 @@ LARGE = [
 @pytest.mark.parametrize('words, line', LARGE, ids=lambda value: str(value))
 def test_sizes_are_counted_before_anything_is_built(words, line):
     config = typed('dcgan', *words)
-    size = config_lib.image_size(config) or (32, 32)
+    size = defaults_lib.image_size(config) or (32, 32)
     with pytest.raises(errors.ConfigError) as caught:
-        build.algorithm(
-            config, build.form((*size, 1), 10, 1797), memory=2**34
+        builders.algorithm(
+            config, builders.form((*size, 1), 10, 1797), memory=2**34
         )
     assert line in str(caught.value)
     assert 'GiB, and a device has 16.0' in str(caught.value)
-    build.algorithm(
-        typed('dcgan'), build.form((32, 32, 1), 10, 1797), memory=2**28
+    builders.algorithm(
+        typed('dcgan'), builders.form((32, 32, 1), 10, 1797), memory=2**28
     )
 
 
@@ -271,7 +271,7 @@ TRIED, COMMANDS = 150, 30
 def nasty(count, seed):
     """Draw (key, text) pairs."""
     draw = random.Random(seed)
-    keys = sorted(config_lib.keys())
+    keys = sorted(defaults_lib.keys())
     return [(draw.choice(keys), draw.choice(NASTY)) for _ in range(count)]
 
 
@@ -285,19 +285,19 @@ def check(key, text):
         config = typed('gan', f'{key}={text}')
         if config.population > 1:  # has a command of its own
             return ''
-        dataset = build.dataset(config)
+        dataset = builders.dataset(config)
         points = dataset.images.ndim == 2
-        checks.validate(config, points=points)
+        validation.validate(config, points=points)
         watch.check(config, dataset)
-        build.algorithm(
-            config, build.forms({build.REAL: dataset}), parallel.memory()
+        builders.algorithm(
+            config, builders.forms({builders.REAL: dataset}), parallel.memory()
         )
     except errors.UserError as error:
         line = ' '.join(str(error).split())
         assert line
         return line
-    flat = config_lib.flatten(config)
-    assert not checks.unused(config, points)
+    flat = defaults_lib.flatten(config)
+    assert not validation.unused(config, points)
     kind = type(flat[key])
     parsed = {'1': True, '0': False}.get(text, text) if kind is bool else text
     assert str(flat[key]) == str(parsed) or flat[key] == kind(

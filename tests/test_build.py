@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import build
-from gan_jax import checks
-from gan_jax import config as config_lib
+from gan_jax.config import builders
+from gan_jax.config import validation
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax import networks
 from gan_jax.ops import optimizers
@@ -23,9 +23,9 @@ GRADS = [np.array([3.0, -4.0]), np.array([0.5, 2.0])]
 
 
 def directions(**options):
-    config = config_lib.default_config().g_optimizer
+    config = defaults.default_config().g_optimizer
     config.update(options)
-    tx = build._optimizer(config)
+    tx = builders._optimizer(config)
     state, found = tx.init(jnp.zeros(2)), []
     for grads in GRADS:
         direction, state = tx.update(jnp.asarray(grads), state, jnp.zeros(2))
@@ -78,7 +78,7 @@ def test_clip_norm_shortens_long_gradients_alone():
 def test_options_of_the_loss_reach_the_hyperparameters():
     config = helpers.tiny_mlp()
     config.loss.name, config.loss.a = 'least_squares', -1.0
-    made = build.hyperparams(config)
+    made = builders.hyperparams(config)
     assert set(made.loss_options) == {'a', 'b', 'c'}
     assert made.loss_options['a'] == -1
 
@@ -86,9 +86,9 @@ def test_options_of_the_loss_reach_the_hyperparameters():
 def test_only_regularizers_with_a_weight_are_built():
     config = helpers.tiny_mlp()
     config.regularizers.r1.weight = 10.0
-    gan = build.algorithm(config, build.form((8, 8, 1)))
+    gan = builders.algorithm(config, builders.form((8, 8, 1)))
     assert gan.regularizers == ('r1',)
-    assert build.hyperparams(config).penalty_weights == {'r1': 10}
+    assert builders.hyperparams(config).penalty_weights == {'r1': 10}
 
 
 @pytest.mark.parametrize('name', ['dcgan', 'mlp'])
@@ -96,14 +96,14 @@ def test_only_regularizers_with_a_weight_are_built():
 def test_a_loss_of_energies_makes_d_an_autoencoder(name, loss):
     config = helpers.tiny_mlp()
     config.discriminator.name, config.loss.name = name, loss
-    checks.leave_out(config)
-    checks.validate(config)
-    made = build.algorithm(config, build.form((8, 8, 1))).discriminator
+    validation.leave_out(config)
+    validation.validate(config)
+    made = builders.algorithm(config, builders.form((8, 8, 1))).discriminator
     assert isinstance(
         made, networks.NETWORKS[f'{name}_autoencoder'].discriminator
     )
     config.loss.name = 'hinge'
-    made = build.algorithm(config, build.form((8, 8, 1))).discriminator
+    made = builders.algorithm(config, builders.form((8, 8, 1))).discriminator
     assert isinstance(made, networks.NETWORKS[name].discriminator)
 
 
@@ -112,16 +112,16 @@ def test_lazy_regularizers_are_those_with_a_weight_and_a_period():
     config.regularizers.r1.weight = 1.0
     config.regularizers.r2.weight = 1.0
     config.regularizers.r1.every = config.regularizers.drift.every = 16
-    assert build.algorithm(config, build.form((8, 8, 1))).lazy == (('r1', 16),)
+    assert builders.algorithm(config, builders.form((8, 8, 1))).lazy == (('r1', 16),)
 
 
 @pytest.mark.parametrize('name', [*optimizers.OPTIMIZERS])
 def test_differentiable_optimizers_give_the_same_direction(name):
-    options = config_lib.default_config().d_optimizer
+    options = defaults.default_config().d_optimizer
     options.name = name
     found = []
     for differentiable in (False, True):
-        tx = build._optimizer(options, differentiable)
+        tx = builders._optimizer(options, differentiable)
         grads = jnp.asarray(GRADS[0])
         found.append(tx.update(grads, tx.init(grads), grads)[0])
     np.testing.assert_allclose(*found, rtol=1e-6)
@@ -131,18 +131,18 @@ def test_manifold_has_the_configured_modes():
     config = helpers.tiny_mlp()
     config.data.name, config.data.modes = 'manifold', 7
     config.data.dimension, config.data.ambient = 3, 5
-    assert build.mixture(config).means.shape == (7, 5)
+    assert builders.mixture(config).means.shape == (7, 5)
     config.data.dimension = 6
     with pytest.raises(errors.ConfigError, match='^data.name=.manifold.: '):
-        build.mixture(config)
+        builders.mixture(config)
 
 
 @pytest.mark.parametrize('name', ['ring', 'digits'])
 def test_feed_fits_the_data(name):
     config = helpers.tiny_mlp()
     config.data.name = name
-    dataset = build.dataset(config)
-    made = build.feed(config, dataset)
+    dataset = builders.dataset(config)
+    made = builders.feed(config, dataset)
     assert isinstance(made, feed.ResidentFeed) == (name == 'digits')
     fed = made.read(position=5, count=3)
     images, _ = jax.jit(made.select)(made.resident, fed)
@@ -161,9 +161,9 @@ def test_images_are_resident_where_they_fit(kind, share, expected):
     config = helpers.tiny_mlp()
     config.data.feed, config.data.resident_share = kind, share
     dataset = sources.from_arrays(
-        helpers.random_images(), request=build.request(config)
+        helpers.random_images(), request=builders.request(config)
     )
-    made = build.feed(config, dataset)
+    made = builders.feed(config, dataset)
     assert type(made) is expected
     images, _ = made.select(made.resident, made.read(0, 1))
     chosen = order.indices(config.seed, 0, 1, 8, 32)
@@ -177,16 +177,16 @@ def test_request_holds_what_the_keys_say(tmp_path):
     config.data.channels, config.data.background = 4, '#102030'
     config.data.crop, config.data.classes = 'pad', 'cat, dog'
     config.data.limit, config.data.test_share = 7, 0.25
-    request = build.request(config)
+    request = builders.request(config)
     assert request.name == f'folder:{tmp_path}'
     assert request.preparation == ((48, 80), 4, 'pad', (16, 32, 48))
     assert request.classes == ('cat', 'dog')
     assert (request.limit, request.test_share) == (7, 0.25)
-    assert request.memory == build.resident_bytes(config) > 2**20
+    assert request.memory == builders.resident_bytes(config) > 2**20
 
 
 def dense_config(**options):
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.data.name, config.batch_size = 'ring', 16
     for player in (config.generator, config.discriminator):
         player.name, player.width, player.norm = 'mlp', 8, 'none'
@@ -203,9 +203,9 @@ def dense_config(**options):
     {'discriminator__name': 'dcgan'},
 ])
 def test_d_judges_in_two_passes_where_that_is_not_the_same(options):
-    assert build.algorithm(dense_config(), build.form((2,))).together
+    assert builders.algorithm(dense_config(), builders.form((2,))).together
     shape = (32, 32, 1) if 'discriminator__name' in options else (2,)
-    made = build.algorithm(dense_config(**options), build.form(shape))
+    made = builders.algorithm(dense_config(**options), builders.form(shape))
     assert not made.together
 
 
@@ -213,7 +213,7 @@ def test_d_judges_in_two_passes_where_that_is_not_the_same(options):
 def test_one_pass_of_a_dense_d_gives_what_two_give(norm):
     config = dense_config(discriminator__norm=norm)
     config.regularizers.r1.weight = 1.0
-    gan = build.algorithm(config, build.form((2,)))
+    gan = builders.algorithm(config, builders.form((2,)))
     key = jax.random.key(0)
     points = jax.random.normal(jax.random.key(1), (1, 16, 2))
     batch = helpers.real_batch(points)
@@ -221,7 +221,7 @@ def test_one_pass_of_a_dense_d_gives_what_two_give(norm):
     def step(gan):
         state = game.init(gan, key, (2,))
         state, metrics = jax.jit(lambda state: adversarial.train_step(
-            gan, build.hyperparams(config), state, batch, key
+            gan, builders.hyperparams(config), state, batch, key
         ))(state)
         # What G learns comes after Adam, which turns rounding into steps.
         mine = {name: metrics[name] for name in metrics if name[0] == 'd'}

@@ -7,7 +7,7 @@ import pytest
 import helpers
 import image_files
 from gan_jax import command
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.data import inspection
 from gan_jax.data import packs
@@ -145,7 +145,7 @@ def test_flipped_bit_of_a_pack_is_found(form, tmp_path):
 
 def data(**changes):
     """Give the data.* keys of a command."""
-    made = config_lib.default_config().data
+    made = defaults.default_config().data
     made.update(changes)
     return made
 

@@ -7,7 +7,7 @@ from PIL import Image
 import pytest
 
 import helpers
-from gan_jax import build
+from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax.objectives import losses
 from gan_jax import preflight
@@ -27,7 +27,7 @@ def config_of(**changes):
 
 def checks_of(steps=60, **changes):
     config = config_of(**changes)
-    found, rows = preflight.run(config, build.dataset(config), steps)
+    found, rows = preflight.run(config, builders.dataset(config), steps)
     assert [check.name for check in found] == list(preflight.CHECKS)
     return {check.name: check for check in found}, rows
 

@@ -2,14 +2,14 @@
 
 import pytest
 
-from gan_jax import checks
-from gan_jax import config as config_lib
+from gan_jax.config import validation
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.networks import activations
 
 
 def test_default_config_is_valid():
-    checks.validate(config_lib.default_config())
+    validation.validate(defaults.default_config())
 
 
 BAD = [
@@ -104,10 +104,10 @@ BAD = [
 def test_bad_value_is_told_with_its_key_and_what_is_allowed(
     key, value, allowed
 ):
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.update_from_flattened_dict({key: value})
     with pytest.raises(errors.ConfigError, match=allowed) as caught:
-        checks.validate(config)
+        validation.validate(config)
     assert str(caught.value).startswith(f'{key}=')
     assert '\n' not in str(caught.value)
 
@@ -247,27 +247,27 @@ BAD_GAMES = [
 def test_parts_that_do_not_go_together_are_refused_with_the_reason(
     changes, reason
 ):
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.update_from_flattened_dict(changes)
     with pytest.raises(errors.ConfigError, match=reason):
-        checks.validate(config)
+        validation.validate(config)
 
 
 def test_gradient_penalty_is_allowed_without_batchnorm():
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.regularizers.gradient_penalty.weight = 10.0
     config.discriminator.norm = 'layer'
-    checks.validate(config)
+    validation.validate(config)
 
 
 def test_unknown_and_missing_keys_are_named():
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.d_step = 5
     with pytest.raises(errors.ConfigError, match="did you mean 'd_steps'"):
-        checks.validate(config)
+        validation.validate(config)
     del config.d_step, config.loss.name
     with pytest.raises(errors.ConfigError, match='loss.name is missing'):
-        checks.validate(config)
+        validation.validate(config)
 
 
 @pytest.mark.parametrize(
@@ -276,11 +276,11 @@ def test_unknown_and_missing_keys_are_named():
 def test_batch_that_devices_do_not_divide_names_the_nearest(
     batch, devices, works
 ):
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.batch_size = batch
-    checks.validate(config, 1)
+    validation.validate(config, 1)
     with pytest.raises(errors.ConfigError, match=works):
-        checks.validate(config, devices)
+        validation.validate(config, devices)
 
 
 @pytest.mark.parametrize('output', activations.OUTPUTS)
@@ -290,29 +290,29 @@ def test_batch_that_devices_do_not_divide_names_the_nearest(
 def test_last_layer_must_hold_the_data_unless_a_bad_setup_is_allowed(
     data, holding, output
 ):
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.data.name, config.generator.output = data, output
     if output in holding:
-        assert checks.complaints(config) == []
-        checks.validate(config)
+        assert validation.complaints(config) == []
+        validation.validate(config)
         return
     with pytest.raises(errors.ConfigError, match='allow_bad_setup=True') as e:
-        checks.validate(config)
+        validation.validate(config)
     config.allow_bad_setup = True
-    checks.validate(config)
-    (complaint,) = checks.complaints(config)
+    validation.validate(config)
+    (complaint,) = validation.complaints(config)
     assert str(e.value).startswith(complaint)
     assert str(holding) in complaint
 
 
 @pytest.mark.parametrize('key', ['data.flip', 'data.dequantize'])
 def test_points_are_not_changed_as_images_are(key):
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.update_from_flattened_dict({key: True})
-    checks.validate(config)
+    validation.validate(config)
     config.generator.name = config.discriminator.name = 'mlp'
     config.generator.norm = config.discriminator.norm = 'none'
     for points in (None, True):
         with pytest.raises(errors.ConfigError, match=f'{key}=True changes im'):
             config.data.name = 'digits' if points else 'ring'
-            checks.validate(config, points=points)
+            validation.validate(config, points=points)

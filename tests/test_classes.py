@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import build
+from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax import sampling
 from gan_jax import train
@@ -105,7 +105,7 @@ def test_labels_that_are_none_are_refused(run, labels):
 
 def test_labels_without_a_condition_are_refused():
     config = helpers.tiny_mlp()
-    gan = build.algorithm(config, build.form((8, 8, 1), num_classes=3))
+    gan = builders.algorithm(config, builders.form((8, 8, 1), num_classes=3))
     assert gan.num_classes == 0
     with pytest.raises(errors.ConfigError, match='no condition'):
         sampling.sample(gan, None, [1], labels=[1])
@@ -129,11 +129,11 @@ def test_command_line_asks_for_classes(run, tmp_path):
 
 def test_fakes_are_asked_for_the_classes_of_the_real_images():
     config = conditional('concat')
-    gan = build.algorithm(config, build.form((8, 8, 1), num_classes=3))
+    gan = builders.algorithm(config, builders.form((8, 8, 1), num_classes=3))
     state = game.init(gan, jax.random.key(0), (8, 8, 1))
     labels = jnp.asarray(LABELS[:8])
     turn = discriminator_inputs.Turn(
-        gan, build.hyperparams(config), state, jax.random.key(1)
+        gan, builders.hyperparams(config), state, jax.random.key(1)
     )
     arguments = (jnp.asarray(IMAGES[:8]), jnp.arange(8))
     with_labels, _ = updates.discriminator_update(turn, *arguments, labels)
@@ -145,7 +145,7 @@ def test_fakes_are_asked_for_the_classes_of_the_real_images():
 
 def test_dropout_belongs_to_the_slot():
     config = conditional('auxiliary')
-    gan = build.algorithm(config, build.form((8, 8, 1), num_classes=3))
+    gan = builders.algorithm(config, builders.form((8, 8, 1), num_classes=3))
     turn = discriminator_inputs.Turn(gan, None, None, jax.random.key(1))
     whole = discriminator_inputs.sample_keys(turn, 0, jnp.arange(6))
     part = discriminator_inputs.sample_keys(turn, 0, jnp.array([4, 1]))

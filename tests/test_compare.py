@@ -8,10 +8,10 @@ import pytest
 
 import helpers
 from conftest import ROOT
-from gan_jax import checks
-from gan_jax import config as config_lib
+from gan_jax.config import validation
+from gan_jax.config import defaults
 from gan_jax.core import errors
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax.data import sources
 from gan_jax.features import classifier
 
@@ -71,9 +71,9 @@ def test_there_is_a_row_for_every_recipe_of_images():
 def test_every_row_is_valid_and_has_the_common_generator(name):
     parse('--num_steps=50')
     config = script.configure(script.ROWS[name])
-    checks.validate(config)
+    validation.validate(config)
     assert (config.num_steps, config.seed) == (50, 0)
-    common = recipe.on_images('dcgan', 'digits').generator.to_dict()
+    common = recipes.on_images('dcgan', 'digits').generator.to_dict()
     own = config.generator.to_dict() | {'condition': common['condition']}
     assert (own == common) == (not script.ROWS[name].own)
     noisy = config.instance_noise.std > 0
@@ -90,7 +90,7 @@ def test_seconds_are_those_between_the_logged_steps(tmp_path):
     (tmp_path / 'metrics.jsonl').write_text(
         ''.join(json.dumps(line) + '\n' for line in lines)
     )
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.packing = 2
     state = helpers.start(helpers.linear_gan()).replace(
         position=np.int32(100)
@@ -208,7 +208,7 @@ def test_table_leaves_empty_what_a_row_does_not_have():
 
 
 def of_samples(samples, test_share):
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.data.test_share = test_share
     return script.Trained(config, None, None, None, samples)
 

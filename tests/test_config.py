@@ -3,16 +3,16 @@
 import pytest
 
 import helpers
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 
 
 @pytest.mark.parametrize(
     'text, size', [('', None), ('64', (64, 64)), ('48x80', (48, 80))]
 )
 def test_image_size_is_height_by_width(text, size):
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.data.image_size = text
-    assert config_lib.image_size(config) == size
+    assert defaults.image_size(config) == size
 
 
 @pytest.mark.parametrize(
@@ -36,19 +36,19 @@ def test_image_size_is_height_by_width(text, size):
 def test_run_is_named_after_what_changes_the_experiment(
     recipe, overrides, name
 ):
-    assert config_lib.run_name(recipe, overrides) == name
+    assert defaults.run_name(recipe, overrides) == name
 
 
 def test_free_keys_are_keys():
-    keys = config_lib.flatten(config_lib.default_config())
-    assert set(config_lib.FREE_KEYS) <= set(keys)
+    keys = defaults.flatten(defaults.default_config())
+    assert set(defaults.FREE_KEYS) <= set(keys)
 
 
 def test_differences_name_what_would_train_differently():
     stored, config = helpers.tiny_mlp(), helpers.tiny_mlp()
     config.num_steps, config.log_every = 10**6, 1
-    assert config_lib.differences(stored, config) == []
+    assert defaults.differences(stored, config) == []
     config.loss.name = 'hinge'
-    assert config_lib.differences(stored, config) == [
+    assert defaults.differences(stored, config) == [
         "loss.name: 'non_saturating' -> 'hinge'"
     ]

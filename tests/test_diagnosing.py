@@ -7,8 +7,8 @@ import pytest
 
 import helpers
 import image_files
-from gan_jax import build
-from gan_jax import checks
+from gan_jax.config import builders
+from gan_jax.config import validation
 from gan_jax import diagnosing
 from gan_jax.core import errors
 from gan_jax.objectives import losses
@@ -41,7 +41,7 @@ def collapsing(**changes):
 
 
 def run(folder, config):
-    checks.leave_out(config)
+    validation.leave_out(config)
     return train.train(config, folder, images=helpers.random_images())
 
 
@@ -85,10 +85,10 @@ def test_held_out_images_of_another_size_are_probed(tmp_path):
             content = image_files.encoded(image)
             (tmp_path / split / f'{number}.png').write_bytes(content)
     config = config_of(**{'data.path': str(tmp_path)})
-    dataset = build.dataset(config)
-    forms = build.form(dataset.images.shape[1:])
-    gan = build.algorithm(config, forms)
-    state = build.initial_state(config, gan, forms)
+    dataset = builders.dataset(config)
+    forms = builders.form(dataset.images.shape[1:])
+    gan = builders.algorithm(config, forms)
+    state = builders.initial_state(config, gan, forms)
     found = diagnosing.Diagnosis(config, gan, state, dataset, []).probe(
         gan, state.replace(step=np.int32(2))
     )
@@ -242,7 +242,7 @@ def test_bad_values_are_told(key, value, allowed):
     config = helpers.tiny_mlp()
     config.update_from_flattened_dict({key: value})
     with pytest.raises(errors.ConfigError, match=f'{key}=.*{allowed}'):
-        checks.validate(config)
+        validation.validate(config)
 
 
 def game_of(**changes):
@@ -251,7 +251,7 @@ def game_of(**changes):
     gan = helpers.linear_gan()
     state = helpers.start(gan)
     if config.algorithm:
-        gan = build.algorithm(config, build.form((8, 8, 1)))
+        gan = builders.algorithm(config, builders.form((8, 8, 1)))
     return diagnosing.game_of(config, gan, state)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import checks
+from gan_jax.config import validation
 from gan_jax import train
 from gan_jax.runtime import parallel
 from gan_jax.algorithms.game import D, G
@@ -127,7 +127,7 @@ def test_convolutions_on_cpu_take_a_program_for_each_set_of_penalties(
     config = helpers.tiny(helpers.tiny_mlp())
     for player in (config.generator, config.discriminator):
         player.name = 'dcgan'
-    checks.leave_out(config)
+    validation.leave_out(config)
     config.update_from_flattened_dict(LAZY)
     config.num_steps = 6
     config.log_every = 1
@@ -147,7 +147,7 @@ def test_adaptive_convolutions_on_cpu_call_one_player_at_a_time(tmp_path):
     config = helpers.tiny(helpers.tiny_mlp())
     for player in (config.generator, config.discriminator):
         player.name = 'dcgan'
-    checks.leave_out(config)
+    validation.leave_out(config)
     config.schedule.name, config.d_steps = 'adaptive', 3
     config.schedule.d_threshold = 99.0
     config.schedule.g_threshold = -99.0

@@ -9,7 +9,7 @@ import pytest
 import helpers
 import image_files
 from conftest import ROOT
-from gan_jax import build
+from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax import evaluating
 from gan_jax.metrics import registry
@@ -214,7 +214,7 @@ def test_held_out_images_are_brought_to_the_form_of_the_others(tmp_path):
         tmp_path, train={'a': helpers.random_images(5)},
         test={'a': helpers.random_images(3, (12, 10, 3))},
     )
-    training = build.dataset(config)
+    training = builders.dataset(config)
     assert evaluating.held_out_of(config).images.shape == (3, 12, 10, 3)
     held_out = evaluating.held_out_of(config, like=training)
     assert held_out.images.shape == (3, 8, 8, 1)
@@ -227,7 +227,7 @@ def test_held_out_images_of_other_classes_and_of_arrays_are_not_taken(
     config = folder_of(
         tmp_path, train={'a': images, 'b': images}, test={'b': images},
     )
-    training = build.dataset(config)
+    training = builders.dataset(config)
     assert training.classes == ('a', 'b')
     assert evaluating.held_out_of(config).classes != training.classes
     assert evaluating.held_out_of(config, like=training) is None

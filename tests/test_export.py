@@ -12,7 +12,7 @@ import pytest
 from safetensors import numpy as safetensors
 
 import helpers
-from gan_jax import checks
+from gan_jax.config import validation
 from gan_jax import exporting
 from gan_jax import sampling
 from gan_jax.algorithms.game import G
@@ -58,7 +58,7 @@ def configure(name):
     if 'algorithm' in changes:
         config.d_optimizer.b1 = config.g_optimizer.b1 = 0.9
     config.update_from_flattened_dict(changes)
-    checks.leave_out(config, changes)
+    validation.leave_out(config, changes)
     return config, shape
 
 

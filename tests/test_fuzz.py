@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 import pytest
 
 from gan_jax.ops import augment
-from gan_jax import checks
-from gan_jax import config as config_lib
+from gan_jax.config import validation
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.objectives import losses
 from gan_jax.ops import mixtures
@@ -20,7 +20,7 @@ from gan_jax.data import order
 from gan_jax.networks import layers
 from gan_jax.algorithms import adversarial
 
-DEFAULTS = config_lib.flatten(config_lib.default_config())
+DEFAULTS = defaults.flatten(defaults.default_config())
 WORDS = st.one_of(
     st.sampled_from([
         *losses.LOSSES, *networks.NETWORKS, *layers.NORMS, *mixtures.MIXTURES,
@@ -48,13 +48,13 @@ OVERRIDES = st.lists(
 
 def check(overrides):
     """Validate a config, and its name; only a `ConfigError` may be raised."""
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.update_from_flattened_dict(overrides)
     try:
-        checks.validate(config)
+        validation.validate(config)
     except errors.ConfigError as error:
         assert str(error) and '\n' not in str(error)
-    name = config_lib.run_name('configs/dcgan.py', overrides)
+    name = defaults.run_name('configs/dcgan.py', overrides)
     assert '/' not in name and '\n' not in name
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import build
-from gan_jax import checks
-from gan_jax import config as config_lib
+from gan_jax.config import builders
+from gan_jax.config import validation
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.ops import optimizers
 from gan_jax.objectives.losses import LOSSES
@@ -46,7 +46,7 @@ def config_of(loss, penalty, schedule):
             for name in ('d_classification', 'g_classification'):
                 config.regularizers[name].weight = 0.1
     try:
-        checks.validate(config)
+        validation.validate(config)
     except errors.ConfigError:
         return None
     return config
@@ -54,8 +54,8 @@ def config_of(loss, penalty, schedule):
 
 def pieces(config, shape=SHAPE):
     """Give (GAN, its hyper-parameters, a batch) for a config."""
-    gan = build.algorithm(config, build.form(shape, num_classes=3))
-    count, size = gan.draws, config_lib.images_per_batch(config)
+    gan = builders.algorithm(config, builders.form(shape, num_classes=3))
+    count, size = gan.draws, defaults.images_per_batch(config)
     images = helpers.random_images(count * size, shape)
     if len(shape) == 1:
         images = images.astype(np.float32)  # points
@@ -63,13 +63,13 @@ def pieces(config, shape=SHAPE):
         jnp.asarray(images.reshape(count, -1, *shape)),
         jnp.arange(count * size).reshape(count, -1) % 3,
     )
-    return gan, build.hyperparams(config), batch
+    return gan, builders.hyperparams(config), batch
 
 
 def trace(config, shape=SHAPE):
     """Trace one step; returns its state before and after, and metrics."""
     gan, hyperparams, batch = pieces(config, shape)
-    before = build.abstract_state(config, gan, build.form(shape))
+    before = builders.abstract_state(config, gan, builders.form(shape))
     after, metrics = jax.eval_shape(
         functools.partial(adversarial.train_step, gan, hyperparams),
         before, batch, jax.random.key(0),

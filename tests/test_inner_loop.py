@@ -8,8 +8,8 @@ from PIL import Image
 import pytest
 
 import helpers
-from gan_jax import checks
-from gan_jax import config as config_lib
+from gan_jax.config import validation
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.ops import mixtures
 from gan_jax import sampling
@@ -29,7 +29,7 @@ def test_both_games_have_as_many_updates_of_swapped_players():
     g_inner, g_name = script.make_config('G inner', 1)
     assert (d_inner.d_steps, d_inner.g_steps) == (10, 1)
     assert (g_inner.d_steps, g_inner.g_steps) == (1, 10)
-    assert config_lib.differences(d_inner, g_inner) == [
+    assert defaults.differences(d_inner, g_inner) == [
         'd_steps: 10 -> 1', 'g_steps: 1 -> 10'
     ]
     assert d_inner.regularizers.r1.weight == 0.1
@@ -45,7 +45,7 @@ def test_runs_that_differ_have_folders_that_differ(flag):
     _, name = script.make_config('G inner', 0)
     parse(flag)
     config, changed = script.make_config('G inner', 0)
-    checks.validate(config)
+    validation.validate(config)
     assert changed != name
 
 

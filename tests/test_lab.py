@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gan_jax import build
+from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax.objectives import losses
 from gan_jax.ops import mixtures
@@ -149,10 +149,10 @@ def test_every_control_has_words_and_a_group():
 def test_every_choice_traces(change):
     settings = tiny(**change)
     config = settings_lib.config(settings, settings.gans[0])
-    forms = build.form((2,))
-    gan, numbers = build.algorithm(config, forms), build.hyperparams(config)
+    forms = builders.form((2,))
+    gan, numbers = builders.algorithm(config, forms), builders.hyperparams(config)
     key = jax.random.key(0)
-    state = build.abstract_state(config, gan, forms)
+    state = builders.abstract_state(config, gan, forms)
     new, metrics = jax.eval_shape(
         lambda *given: programs._play(gan, settings.source, 8, *given), state,
         numbers, drawing.table(settings.source, ''), (key, key), np.int32(1),

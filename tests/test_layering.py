@@ -25,9 +25,8 @@ FLOORS = {
     '__main__': 11, 'main': 11,
 }
 TO_MOVE = {
-    'arithmetic': 'cli', 'build': 'config', 'check_data': 'cli',
-    'check_setup': 'cli', 'checks': 'config', 'command': 'cli',
-    'config': 'config', 'convert_inception': 'cli',
+    'arithmetic': 'cli', 'check_data': 'cli', 'check_setup': 'cli',
+    'command': 'cli', 'convert_inception': 'cli',
     'diagnosing': 'monitoring', 'dispatch': 'training', 'doctor': 'cli',
     'evaluate': 'cli', 'evaluating': 'evaluation',
     'evaluation': 'evaluation', 'export': 'cli', 'exporting': 'tools',
@@ -35,11 +34,11 @@ TO_MOVE = {
     'loop': 'training', 'nan_guard': 'training', 'pack': 'cli',
     'population': 'training', 'preflight': 'monitoring', 'prepare': 'cli',
     'probes': 'monitoring', 'quiz': 'cli', 'quizzing': 'tools',
-    'recipe': 'config', 'reconstruct': 'cli', 'report': 'cli',
-    'run_files': 'runs', 'run_flags': 'cli', 'run_folder': 'runs',
-    'sample': 'cli', 'sampling': 'runs', 'sweep': 'cli',
-    'sweeping': 'training', 'train': 'training', 'walk': 'cli',
-    'watch': 'evaluation', 'ways': 'tools',
+    'reconstruct': 'cli', 'report': 'cli', 'run_files': 'runs',
+    'run_flags': 'cli', 'run_folder': 'runs', 'sample': 'cli',
+    'sampling': 'runs', 'sweep': 'cli', 'sweeping': 'training',
+    'train': 'training', 'walk': 'cli', 'watch': 'evaluation',
+    'ways': 'tools',
 }  # modules that are not in their rooms yet
 PURE = {'diagnosis', 'metrics', 'objectives', 'ops'}
 IO = {'absl', 'etils', 'logging', 'pathlib', 'time', 'tensorboardX', 'tqdm'}

@@ -10,7 +10,7 @@ import pytest
 import helpers
 from conftest import ROOT
 from gan_jax import command
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.core import redact
 from gan_jax import run_folder
@@ -159,7 +159,7 @@ def test_flag_values_are_shown_written_out():
 
 
 def test_no_key_of_a_config_is_taken_for_a_secret():
-    flat = config_lib.flatten(config_lib.default_config())
+    flat = defaults.flatten(defaults.default_config())
     assert redact.mask_values(flat) == flat
     nested = {'a': {'db_password': SECRET, 'b': [URI, 1]}, 'token': ''}
     masked = redact.mask_values(nested)

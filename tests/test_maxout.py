@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import checks
-from gan_jax import config as config_lib
+from gan_jax.config import validation
+from gan_jax.config import defaults
 from gan_jax import networks
 from gan_jax import train
 from gan_jax.networks import activations
@@ -115,14 +115,14 @@ def test_autoencoder_has_maxout_on_both_sides_of_its_linear_code():
 
 
 def test_pacgans_discriminator_of_pairs_on_the_ring_has_its_parameters():
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.data.name = 'ring'
     config.packing = 2
     for player in (config.generator, config.discriminator):
         player.name, player.norm = 'mlp', 'none'
     config.discriminator.width, config.discriminator.depth = 200, 3
     config.discriminator.maxout = 5
-    checks.validate(config)
+    validation.validate(config)
     state = helpers.abstract_state(config, (2,))
     # 4 x 1000 + 1000 of a pair's numbers; 200 x 1000 + 1000 twice; 200 + 1.
     leaves = jax.tree.leaves(state.players[D].params)

@@ -10,7 +10,7 @@ from PIL import Image
 import pytest
 
 import helpers
-from gan_jax import build
+from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax import population as population_lib
 from gan_jax.algorithms.game import D, G
@@ -53,8 +53,8 @@ def test_every_setting_of_every_table_builds():
         for setting in script.settings().values():
             config = script.configure(setting)
             assert config.data.name == setting.source
-            shape = (build.mixture(config).ambient,)
-            build.algorithm(config, build.form(shape))
+            shape = (builders.mixture(config).ambient,)
+            builders.algorithm(config, builders.form(shape))
     assert len(mode_settings.WIDE) == 24
 
 

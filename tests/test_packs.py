@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.data import on_demand
 from gan_jax.data import packs
@@ -71,9 +71,9 @@ def test_pack_reads_back_in_order(form, labels, channels, tmp_path):
 
 
 def test_pack_is_a_path_of_the_data(pack):
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.data.path = str(pack)
-    assert config_lib.source(config) == f'pack:{pack}'
+    assert defaults.source(config) == f'pack:{pack}'
     dataset = load(pack, classes=('dog',), limit=10)
     assert dataset.images.shape == (10, 4, 5, 3) and dataset.classes == ('dog',)
 

@@ -7,10 +7,10 @@ import pytest
 
 import helpers
 from conftest import ROOT
-from gan_jax import build
+from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax import population
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.data import sources
@@ -46,7 +46,7 @@ SLOW = ('adam', 'unrolled, packed')
 
 
 def configure(changes, source='ring'):
-    config = helpers.tiny(recipe.load(RECIPE, source))
+    config = helpers.tiny(recipes.load(RECIPE, source))
     config.log_every = config.sample_every = config.eval_every = 0
     config.checkpoint_every = 0
     for optimizer in (config.g_optimizer, config.d_optimizer):
@@ -172,7 +172,7 @@ def test_hyperparameters_of_each_are_its_own():
     config = configure({'regularizers.r1.weight': 0.1})
     other = config.copy_and_resolve_references()
     other.g_optimizer.learning_rate, other.regularizers.r1.weight = 1e-3, 1.0
-    rows = [build.hyperparams(each) for each in (config, other)]
+    rows = [builders.hyperparams(each) for each in (config, other)]
     together = population.Population(
         config, (4, 4), hyperparams=jax.tree.map(
             lambda *leaves: jnp.stack(leaves), *rows

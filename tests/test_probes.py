@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import build
+from gan_jax.config import builders
 from gan_jax import probes
 from gan_jax.data import sources
 from gan_jax.algorithms import algorithm
@@ -81,10 +81,10 @@ def blobs(count=400, seed=0):
 
 
 def start(config, dataset):
-    forms = build.forms({'real': dataset})
-    gan = build.algorithm(config, forms)
+    forms = builders.forms({'real': dataset})
+    gan = builders.algorithm(config, forms)
     state = gan.init(
-        jax.random.key(0), build.shapes(forms), build.hyperparams(config)
+        jax.random.key(0), builders.shapes(forms), builders.hyperparams(config)
     )
     return gan, jax.tree.map(np.asarray, state)
 
@@ -138,7 +138,7 @@ def test_half_of_the_range_shows(monkeypatch):
 def test_modes_of_points_that_are_missed_are_counted(monkeypatch):
     config = helpers.tiny_mlp()
     config.data.name = 'ring'
-    dataset = build.dataset(config)
+    dataset = builders.dataset(config)
     right = dataset.images[dataset.images[:, 0] > 0.1][:256]
     found = numbers(monkeypatch, right, dataset, config=config)
     assert found['probe/missing'] == 5 / 8  # three lie to the right

@@ -7,12 +7,12 @@ import pytest
 
 import helpers
 from conftest import ROOT
-from gan_jax import build
-from gan_jax import checks
-from gan_jax import config as config_lib
+from gan_jax.config import builders
+from gan_jax.config import validation
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.ops import mixtures
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax import train
 
 RECIPES = sorted((ROOT / 'configs').glob('*.py'))
@@ -23,7 +23,7 @@ OWN = {'one_dimension': ('line',), 'stacked_mnist': ('half', 'quarter')}
 
 def arguments(path):
     """List what a recipe takes after its colon."""
-    others = sorted(mixtures.MIXTURES) if path.stem in POINTS else recipe.IMAGES
+    others = sorted(mixtures.MIXTURES) if path.stem in POINTS else recipes.IMAGES
     return OWN.get(path.stem, others)
 
 
@@ -42,21 +42,21 @@ SHAPES = {
 
 @pytest.mark.parametrize('path, argument', CASES)
 def test_recipe_validates_and_fits_its_data(path, argument):
-    config = recipe.load(path, argument)
+    config = recipes.load(path, argument)
     if argument == 'images':
         with pytest.raises(errors.ConfigError, match='one of them is asked'):
-            checks.validate(config)
+            validation.validate(config)
         config.data.path = 'my/images'
-    checks.validate(config)
-    forms = build.form(SHAPES[config.data.name], num_classes=10)
-    build.algorithm(config, forms)
+    validation.validate(config)
+    forms = builders.form(SHAPES[config.data.name], num_classes=10)
+    builders.algorithm(config, forms)
     assert f'--config=configs/{path.name}' in path.read_text()
 
 
 @pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
 def test_recipe_refuses_an_unknown_argument_in_one_line(path):
     with pytest.raises(errors.ConfigError, match='did you mean'):
-        recipe.load(path, arguments(path)[0] + 'x')
+        recipes.load(path, arguments(path)[0] + 'x')
 
 
 def shrink(config):
@@ -67,7 +67,7 @@ def shrink(config):
         config.schedule.burst_steps, config.schedule.burst_first = 4, 1
     if config.schedule.name == 'unrolled':
         config.schedule.unroll_steps = 2
-    if 'autoencoder' in config_lib.discriminator_name(config):
+    if 'autoencoder' in defaults.discriminator_name(config):
         config.discriminator.code_size = 4
     if config.data.name == 'stacked_mnist':  # which is not at hand everywhere
         config.data.name, config.data.channels = 'digits', 3
@@ -81,7 +81,7 @@ def shrink(config):
 
 def check_resume(path, folder):
     """Train 4 steps at once, and 2 and 2; hold that the states are equal."""
-    config = shrink(recipe.load(path))
+    config = shrink(recipes.load(path))
     whole = train.train(config, folder / 'whole').state
     config.num_steps = 2
     train.train(config, folder / 'parts')

@@ -11,12 +11,12 @@ import pytest
 import helpers
 from conftest import ROOT
 from gan_jax.ops import augment
-from gan_jax import build
-from gan_jax import checks
-from gan_jax import config as config_lib
+from gan_jax.config import builders
+from gan_jax.config import validation
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax import loop
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax.objectives import reconstructions
 from gan_jax import sampling
 from gan_jax import train
@@ -34,17 +34,17 @@ def configure(name, **changes):
     config.algorithm = name
     config.generator.width = config.discriminator.width = 16
     config.update_from_flattened_dict(changes)
-    checks.leave_out(config, changes)
-    checks.validate(config)
+    validation.leave_out(config, changes)
+    validation.validate(config)
     return config
 
 
 def start(config, count=8, shape=(4, 4, 1)):
     """Give (gan, state, batch, step) of a config."""
-    forms = build.form(shape, num_classes=5, count=40)
-    gan = build.algorithm(config, forms)
-    hyperparams = build.hyperparams(config)
-    state = gan.init(jax.random.key(0), build.shapes(forms), hyperparams)
+    forms = builders.form(shape, num_classes=5, count=40)
+    gan = builders.algorithm(config, forms)
+    hyperparams = builders.hyperparams(config)
+    state = gan.init(jax.random.key(0), builders.shapes(forms), hyperparams)
     batch = helpers.real_batch(
         helpers.random_images(count, shape)[None],
         numbers=jnp.arange(3, 3 + count)[None],
@@ -123,7 +123,7 @@ def test_codes_of_a_vae_have_its_mean_and_deviation():
         jnp.concatenate([mean, 2 * jnp.log(deviation)]), (20_000, 1)
     )
     turn = discriminator_inputs.Turn(
-        gan, build.hyperparams(config), state, jax.random.key(0)
+        gan, builders.hyperparams(config), state, jax.random.key(0)
     )
     codes, kl = reconstruction.vae(turn, outputs, jnp.arange(20_000))
     np.testing.assert_allclose(codes.mean(0), mean, atol=0.08)
@@ -242,19 +242,19 @@ def test_autoencoder_of_points_learns_a_plane(tmp_path):
     })
     config.batch_size = 64
     run = train.train(config, tmp_path)
-    points = build.dataset(config).images
+    points = builders.dataset(config).images
     made = sampling.reconstruct(run.algorithm, run.state, points[:500])
     assert np.square(made - points[:500]).mean() < 0.05 * points.var()
 
 
 def test_pictures_are_of_held_out_images():
     config = configure('vae', **{'data.test_share': 0.2})
-    datasets = build.datasets(config)
-    algorithm = build.algorithm(config, build.forms(datasets))
+    datasets = builders.datasets(config)
+    algorithm = builders.algorithm(config, builders.forms(datasets))
     shown = loop._examples(loop.Parts(
         config, datasets, {}, algorithm, *[None] * 3
     ))['held_out']
-    held_out = sources.load(build.request(config)._replace(split='test'))
+    held_out = sources.load(builders.request(config)._replace(split='test'))
     rows = {image.tobytes() for image in held_out.images}
     assert len(shown) == 100
     assert all(image.tobytes() in rows for image in shown)
@@ -288,7 +288,7 @@ def test_given_codes_say_class_angle_and_scale():
     config = configure('given', **{'reconstruction.angle': 1.0})
     gan, state, batch, _ = start(config)
     turn = discriminator_inputs.Turn(
-        gan, build.hyperparams(config), state, jax.random.key(0)
+        gan, builders.hyperparams(config), state, jax.random.key(0)
     )
     images = algorithm.to_unit_range(batch.sources['real'].images[0])
     labels = jnp.arange(8) % 5
@@ -353,10 +353,10 @@ def test_given_needs_labels(tmp_path):
      "discriminator.attention=8 is not for discriminator.name='dcgan'"),
 ])
 def test_what_does_not_fit_is_refused(changes, message):
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.update_from_flattened_dict(changes)
     with pytest.raises(errors.ConfigError) as told:
-        checks.validate(config)
+        validation.validate(config)
     assert message in str(told.value)
     assert len(str(told.value).splitlines()) == 1
 
@@ -364,9 +364,9 @@ def test_what_does_not_fit_is_refused(changes, message):
 @pytest.mark.parametrize('name', ['autoencoder', 'given', 'glo', 'vae'])
 def test_decoder_is_the_generator_of_dcgan(name):
     made = [
-        build.algorithm(
-            recipe.load(ROOT / 'configs' / f'{stem}.py'),
-            build.form((32, 32, 1), num_classes=10, count=2),
+        builders.algorithm(
+            recipes.load(ROOT / 'configs' / f'{stem}.py'),
+            builders.form((32, 32, 1), num_classes=10, count=2),
         ).generator for stem in (name, 'dcgan')
     ]
     assert made[0] == made[1]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import checks
-from gan_jax import config as config_lib
+from gan_jax.config import validation
+from gan_jax.config import defaults
 from gan_jax.networks import autoencoder
 from gan_jax.networks import convolutions
 from gan_jax.networks import dcgan
@@ -346,11 +346,11 @@ def test_dcgan_autoencoder_by_average_pool_is_written_out():
 def test_decoder_of_a_configured_autoencoder_follows_the_encoder(
     loss, downsampling, layers_and_sides
 ):
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.loss.name = loss
     config.discriminator.downsampling = downsampling
     config.discriminator.kernel_size = 3
-    checks.validate(config)
+    validation.validate(config)
     shape = (16, 24, 1)
     state = helpers.abstract_state(config, shape)
     sides = {

@@ -6,7 +6,7 @@ import os
 import pytest
 
 import helpers
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax import run_files
 from gan_jax import sampling
@@ -60,7 +60,7 @@ def test_key_that_came_later_has_its_default(folder):
     config = run_files.load_config(folder)
     assert config.packing == 1 and config.generator.maxout == 0
     assert config.ema_decay == 0.0 and config.batch_size == 8
-    assert config.keys() == config_lib.default_config().keys()
+    assert config.keys() == defaults.default_config().keys()
 
 
 @pytest.mark.parametrize('content', [

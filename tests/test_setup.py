@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import build
-from gan_jax import checks
+from gan_jax.config import builders
+from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax import networks
 from gan_jax import train
@@ -78,7 +78,7 @@ def test_by_default_images_end_in_tanh_and_points_in_nothing(
 def test_untrained_networks_of_ours_are_not_blamed(name):
     samples, _ = generate(name, (8, 8, 1))
     config = helpers.tiny_mlp()
-    assert not checks.complaints_of_batch(config, -np.ones(3), samples)
+    assert not validation.complaints_of_batch(config, -np.ones(3), samples)
 
 
 def bad_config(output='sigmoid', **changes):
@@ -90,7 +90,7 @@ def bad_config(output='sigmoid', **changes):
 
 
 def run(workdir, config):
-    checks.leave_out(config)  # what networks of a test's own do not have
+    validation.leave_out(config)  # what networks of a test's own do not have
     return train.train(config, workdir, images=helpers.random_images())
 
 
@@ -116,7 +116,7 @@ def test_allowed_bad_setup_is_warned_of_once_and_trains(
     assert result.sample(range(8)).min() >= 0
     out = capsys.readouterr().out
     assert out.count('warning: ') == 1
-    assert f'warning: {checks.complaints(config)[0]}\n' in out
+    assert f'warning: {validation.complaints(config)[0]}\n' in out
 
 
 def test_points_with_bounds_are_refused(tmp_path):
@@ -191,7 +191,7 @@ def test_sizes_that_do_not_meet_are_refused_with_both(
     with pytest.raises(
         errors.ConfigError, match=f"^generator.name='mine' {named}"
     ):
-        build.algorithm(config, build.form(data))
+        builders.algorithm(config, builders.form(data))
 
 
 def test_sizes_that_do_not_meet_cannot_be_allowed(register, tmp_path):
@@ -210,7 +210,7 @@ def test_generator_that_cuts_one_sample_into_many_is_refused(register):
 
     config = register(own_generator(halve))
     with pytest.raises(errors.ConfigError, match='makes 4 samples of 2 lat'):
-        build.algorithm(config, build.form((8, 8, 1)))
+        builders.algorithm(config, builders.form((8, 8, 1)))
 
 
 @pytest.mark.parametrize('packing, read', [(1, '8x8x1'), (2, '8x8x2')])
@@ -221,7 +221,7 @@ def test_discriminator_of_another_size_is_refused(packing, read, register):
         errors.ConfigError,
         match=f"^discriminator.name='mine' cannot read {read}: .*reshape",
     ) as caught:
-        build.algorithm(config, build.form((8, 8, 1)))
+        builders.algorithm(config, builders.form((8, 8, 1)))
     assert '\n' not in str(caught.value)
 
 
@@ -230,7 +230,7 @@ def test_logits_without_a_row_for_each_sample_are_refused(register):
     with pytest.raises(
         errors.ConfigError, match=r"^discriminator.name='mine' .*\[1, 2\] for 2"
     ):
-        build.algorithm(config, build.form((8, 8, 1)))
+        builders.algorithm(config, builders.form((8, 8, 1)))
 
 
 @pytest.mark.parametrize('packing', [1, 3])
@@ -262,7 +262,7 @@ def test_batch_shows_a_last_layer_that_does_not_hold_the_data(
 def test_batch_shows_it_of_points_too(register, tmp_path):
     config = register(own_generator(nn.relu))
     config.data.name = 'ring'
-    checks.leave_out(config)
+    validation.leave_out(config)
     with pytest.raises(errors.ConfigError, match='go down to -1.0'):
         train.train(config, tmp_path)
 
@@ -275,8 +275,8 @@ def test_batch_says_nothing_of_a_dead_generator(value, register, tmp_path):
 
 def test_batch_of_data_that_do_not_go_below_0_is_held_by_all():
     config, samples = helpers.tiny_mlp(), np.array([[0.0, 0.5], [0.3, 0.0]])
-    assert checks.complaints_of_batch(config, np.array([-0.1, 1.0]), samples)
-    assert not checks.complaints_of_batch(config, np.zeros(2), samples)
+    assert validation.complaints_of_batch(config, np.array([-0.1, 1.0]), samples)
+    assert not validation.complaints_of_batch(config, np.zeros(2), samples)
 
 
 def test_batch_is_looked_at_in_new_runs_alone(register, tmp_path, capsys):

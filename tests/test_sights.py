@@ -9,7 +9,7 @@ import pytest
 import helpers
 from helpers import batch, leaves_equal, linear_gan, start, step
 from gan_jax.ops import augment
-from gan_jax import build
+from gan_jax.config import builders
 from gan_jax import train
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
@@ -71,8 +71,8 @@ def test_run_with_packing_draws_so_many_more_images(tmp_path):
     kernel = run.state.players[D].params['Dense_0']['kernel']
     assert kernel.shape[0] == 2 * 64
     assert run.sample(range(3)).shape == (3, 8, 8, 1)
-    gan = build.algorithm(config, build.form((8, 8, 1)))
-    feed = build.feed(config, build.sources.from_arrays(
+    gan = builders.algorithm(config, builders.form((8, 8, 1)))
+    feed = builders.feed(config, builders.sources.from_arrays(
         helpers.random_images(), None
     ))
     assert feed.read(0, 1).shape == (1, 2 * config.batch_size)
@@ -256,7 +256,7 @@ def test_tricks_resume_bit_for_bit(tmp_path):
 def test_half_life_is_in_images():
     config = helpers.tiny_mlp()
     config.ema_half_life = 4 * config.batch_size
-    np.testing.assert_allclose(build.hyperparams(config).ema_decay, 0.5**0.25)
+    np.testing.assert_allclose(builders.hyperparams(config).ema_decay, 0.5**0.25)
 
 
 def test_gathered_history_is_that_of_one_device():

@@ -10,7 +10,7 @@ import pytest
 import helpers
 from conftest import ROOT
 from gan_jax import population
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax.networks import convolutions
 
 
@@ -50,7 +50,7 @@ def test_our_transposed_convolution_is_faster_than_linens_on_cpu():
 
 
 def test_scanned_steps_on_points_are_faster_than_single_ones():
-    config = helpers.tiny(recipe.load(ROOT / 'configs' / 'mixtures.py'))
+    config = helpers.tiny(recipes.load(ROOT / 'configs' / 'mixtures.py'))
     gans = population.Population(config, (0,))
     start = jax.tree.map(jnp.array, gans.init())
 

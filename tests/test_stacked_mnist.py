@@ -7,8 +7,8 @@ from PIL import Image
 import pytest
 
 import helpers
-from gan_jax import checks
-from gan_jax import config as config_lib
+from gan_jax.config import validation
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.data import pictures
 from gan_jax.data import sources
@@ -86,11 +86,11 @@ def test_rows_are_those_that_were_published():
 def test_rows_differ_in_packing_and_unrolling_alone(row, size):
     parse('--num_steps=50', '--data_dir=my/tfds')
     config = script.configure(row, size, 3)
-    checks.validate(config)
+    validation.validate(config)
     assert (config.num_steps, config.seed) == (50, 3)
     assert config.data.data_dir == 'my/tfds'
     assert config.discriminator.width == {'quarter': 2, 'half': 4}[size]
-    changed = config_lib.differences(script.configure('gan', size, 3), config)
+    changed = defaults.differences(script.configure('gan', size, 3), config)
     kind = row.rstrip('0123456789')
     number = row.removeprefix(kind)
     if row == 'unrolled5':  # the default number

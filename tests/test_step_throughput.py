@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import pytest
 
 import helpers
-from gan_jax import build
-from gan_jax import checks
+from gan_jax.config import builders
+from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.algorithms import game
 from gan_jax.algorithms.game import D, G
@@ -31,7 +31,7 @@ def fixture_script(monkeypatch):
 
 
 def parameters(config, shape):
-    gan = build.algorithm(config, build.form(shape))
+    gan = builders.algorithm(config, builders.form(shape))
     state = jax.eval_shape(
         lambda key: game.init(gan, key, shape), jax.random.key(0)
     )
@@ -98,7 +98,7 @@ def test_shared_fakes_save_a_forward_of_g(script):
 
 def test_every_case_can_be_trained(script):
     for case in script('beside_torch').cases():
-        checks.validate(case.config)
+        validation.validate(case.config)
 
 
 @pytest.mark.parametrize('name', [

@@ -15,8 +15,8 @@ import survival_kills
 import survival_recipes
 import survival_tools as tools
 from conftest import ROOT
-from gan_jax import checks
-from gan_jax import recipe
+from gan_jax.config import validation
+from gan_jax.config import recipes
 from gan_jax import sampling
 from gan_jax import train
 from gan_jax.algorithms.game import D, G
@@ -67,9 +67,9 @@ def test_eight_devices_go_on_as_four(tmp_path):
 
 @pytest.mark.parametrize('game', survival_kills.GAMES, ids='-'.join)
 def test_games_that_are_killed_remember_what_they_claim(game):
-    config = recipe.load(DCGAN)
+    config = recipes.load(DCGAN)
     config.update_from_flattened_dict(survival_kills.changes_of(game))
-    checks.validate(config)
+    validation.validate(config)
     shape = (survival_kills.SIDE, survival_kills.SIDE, 1)
     state = helpers.abstract_state(config, shape)
     expected = {

@@ -9,11 +9,11 @@ import pytest
 
 import helpers
 from conftest import ROOT
-from gan_jax import build
-from gan_jax import checks
-from gan_jax import config as config_lib
+from gan_jax.config import builders
+from gan_jax.config import validation
+from gan_jax.config import defaults
 from gan_jax.core import errors
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax import sampling
 from gan_jax import sweeping
 from gan_jax import train
@@ -23,7 +23,7 @@ RATE = 'd_optimizer.learning_rate'
 
 
 def configure(**changes):
-    config = helpers.tiny(recipe.load(ROOT / 'configs' / 'mixtures.py'))
+    config = helpers.tiny(recipes.load(ROOT / 'configs' / 'mixtures.py'))
     config.num_steps, config.population = 4, 2
     config.log_every = config.checkpoint_every = 2
     config.sample_every, config.eval_every = 0, 4
@@ -54,19 +54,19 @@ def test_a_grid_of_other_things_is_refused(text, named):
 def numbers(config):
     """Give what the steps of both algorithms read anew."""
     return jax.tree.leaves([
-        build.ALGORITHMS[name].hyperparams(config)
+        builders.ALGORITHMS[name].hyperparams(config)
         for name in ('adversarial', 'vae')
     ])
 
 
 def test_keys_of_a_grid_are_those_that_change_hyperparameters():
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.loss.name, config.d_optimizer.name = 'energy_based', 'sgd'
     config.ema_half_life = 100
     for name in config.regularizers:
         config.regularizers[name].weight = 1.0
     before = numbers(config)
-    for key, value in config_lib.flatten(config).items():
+    for key, value in defaults.flatten(config).items():
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             assert not sweeping.NUMBERS.fullmatch(key), key
             continue
@@ -204,4 +204,4 @@ def test_the_command_prints_the_table(tmp_path):
 
 def test_a_population_is_at_least_one():
     with pytest.raises(errors.ConfigError, match='population=0'):
-        checks.validate(configure(population=0))
+        validation.validate(configure(population=0))

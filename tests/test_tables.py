@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 import keys_page
 from gan_jax.ops import augment
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax import evaluating
 from gan_jax.objectives import losses
 from gan_jax.metrics import registry
@@ -33,8 +33,8 @@ from gan_jax.algorithms import reconstruction
 
 DATA = (ROOT / 'gan_jax' / 'data' / 'README.md').read_text()
 DATA_NAMES = [
-    *sources.DATASETS, *pictures.CROPS, *packs.FORMS, *config_lib.FEEDS,
-    *config_lib.default_config().data,
+    *sources.DATASETS, *pictures.CROPS, *packs.FORMS, *defaults.FEEDS,
+    *defaults.default_config().data,
 ]
 FEATURES = (ROOT / 'gan_jax' / 'features' / 'README.md').read_text()
 MEASURING = (ROOT / 'gan_jax' / 'metrics' / 'README.md').read_text()
@@ -136,7 +136,7 @@ def test_every_test_file_is_described():
 def test_readme_stays_short_and_every_key_in_its_commands_exists():
     readme = (ROOT / 'README.md').read_text()
     assert len(readme.splitlines()) <= 250
-    keys = config_lib.flatten(config_lib.default_config())
+    keys = defaults.flatten(defaults.default_config())
     for key in re.findall(r'--config\.([a-z0-9_.]+)', readme + MEASURING):
         assert key in keys, key
 

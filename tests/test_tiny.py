@@ -9,8 +9,8 @@ import pytest
 import helpers
 
 from conftest import ROOT
-from gan_jax import build
-from gan_jax import recipe
+from gan_jax.config import builders
+from gan_jax.config import recipes
 from gan_jax.networks import convolutions
 from gan_jax.networks import tiny
 from gan_jax.algorithms import adversarial
@@ -21,7 +21,7 @@ SHAPE = (28, 28, 3)
 
 
 def of_recipe(argument='quarter', packing=1):
-    config = recipe.load(ROOT / 'configs' / 'stacked_mnist.py', argument)
+    config = recipes.load(ROOT / 'configs' / 'stacked_mnist.py', argument)
     config.packing = packing
     return config
 
@@ -91,7 +91,7 @@ def test_discriminator_has_the_papers_layers(argument, packing, width, count):
     }
     assert sum('Norm' in name for name in params) == 3
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
-    gan = build.algorithm(config, build.form(SHAPE))
+    gan = builders.algorithm(config, builders.form(SHAPE))
     assert gan.discriminator.leak == 0.3
 
 
@@ -139,13 +139,13 @@ def test_points_are_refused():
 def test_a_step_of_four_packed_samples_of_three_channels():
     config = of_recipe(packing=4)
     config.batch_size, shape = 2, (8, 8, 3)
-    gan = build.algorithm(config, build.form(shape))
+    gan = builders.algorithm(config, builders.form(shape))
     state = game.init(gan, jax.random.key(0), shape)
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (1, 8, *shape)).astype(np.uint8)
     new, metrics = jax.jit(
         lambda state: adversarial.train_step(
-            gan, build.hyperparams(config), state,
+            gan, builders.hyperparams(config), state,
             helpers.real_batch(jnp.asarray(images)),
             jax.random.key(1),
         )

@@ -123,25 +123,25 @@ def test_training_lowers_the_loss_of_both_translations(folders):
 
 
 def test_pairs_are_drawn_together_and_each_image_once(folders, tmp_path):
-    from gan_jax import build
+    from gan_jax.config import builders
 
     config = toy.config_of(tmp_path)
-    datasets = build.datasets(config)
-    feeds = build.feeds(config, datasets)
+    datasets = builders.datasets(config)
+    feeds = builders.feeds(config, datasets)
     a, b = (feeds[name].read(0, 6) for name in 'ab')
     np.testing.assert_array_equal(a, b)
     assert sorted(a.ravel()) == list(range(48))
 
 
 def test_unpaired_sources_are_shuffled_apart(tmp_path, monkeypatch):
-    from gan_jax import build
+    from gan_jax.config import builders
 
     monkeypatch.setitem(
-        build.ALGORITHMS, 'toy',
-        build.ALGORITHMS['toy']._replace(sources={'a': 'a', 'b': 'b'}),
+        builders.ALGORITHMS, 'toy',
+        builders.ALGORITHMS['toy']._replace(sources={'a': 'a', 'b': 'b'}),
     )
     config = toy.config_of(tmp_path)
-    feeds = build.feeds(config, build.datasets(config))
+    feeds = builders.feeds(config, builders.datasets(config))
     a, b = (feeds[name].read(0, 6) for name in 'ab')
     assert sorted(a.ravel()) == sorted(b.ravel()) == list(range(48))
     assert (a == b).mean() < 0.2

@@ -8,7 +8,7 @@ from PIL import Image
 import pytest
 
 import helpers
-from gan_jax import checks
+from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax import sampling
 from gan_jax import train
@@ -176,7 +176,7 @@ def test_points_without_modes_are_measured_by_distances(tmp_path):
 def test_image_network_on_points_is_told(tmp_path):
     config = points_config()
     config.generator.name = 'dcgan'
-    checks.leave_out(config)
+    validation.leave_out(config)
     with pytest.raises(errors.ConfigError, match='the mlp network takes any'):
         train.train(config, tmp_path)
 
@@ -212,9 +212,9 @@ def test_folder_that_cannot_be_made_is_told(tmp_path):
 
 
 def test_image_size_that_the_network_cannot_make_is_told(tmp_path):
-    from gan_jax import config as config_lib
+    from gan_jax.config import defaults
 
-    config = helpers.tiny(config_lib.default_config())
+    config = helpers.tiny(defaults.default_config())
     with pytest.raises(errors.ConfigError, match='30x30'):
         run(tmp_path, config, images=helpers.random_images(8, (30, 30, 1)))
 

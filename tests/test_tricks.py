@@ -12,11 +12,11 @@ import pytest
 import helpers
 import test_games
 import test_recipes
-from gan_jax import build
-from gan_jax import checks
-from gan_jax import config as config_lib
+from gan_jax.config import builders
+from gan_jax.config import validation
+from gan_jax.config import defaults
 from gan_jax.core import errors
-from gan_jax import recipe
+from gan_jax.config import recipes
 from gan_jax.objectives.regularizers import REGULARIZERS
 from gan_jax.algorithms import game
 from gan_jax.algorithms import adversarial
@@ -112,7 +112,7 @@ def base_config(base):
         for player in (config.generator, config.discriminator):
             player.norm, player.depth = 'batch', 2
     else:
-        config = helpers.tiny(config_lib.default_config())
+        config = helpers.tiny(defaults.default_config())
     config.schedule.name = 'simultaneous'
     return config
 
@@ -159,7 +159,7 @@ def test_a_trick_changes_what_it_should_and_nothing_else(
 ):
     config = base_config(base)
     config.update_from_flattened_dict({key: value})
-    checks.validate(config)
+    validation.validate(config)
     for state, plain, parts in zip(
             play(config), play_base(base), (first, then)):
         assert changed(state, plain) == set(parts)
@@ -249,16 +249,16 @@ def admitted(path, use):
     """
     refused = set()
     for key, value, *_ in TRICKS:
-        config = test_recipes.shrink(recipe.load(path))
-        if not config_lib.has_points(config):
+        config = test_recipes.shrink(recipes.load(path))
+        if not defaults.has_points(config):
             config.data.image_size = '16'
-        if config_lib.flatten(config)[key] == value:
+        if defaults.flatten(config)[key] == value:
             continue
         config.update_from_flattened_dict({key: value})
         try:
-            checks.leave_out(config, [key])  # what goes with the old value
-            checks.validate(config)
-            use(config, (2,) if config_lib.has_points(config) else SHAPE)
+            validation.leave_out(config, [key])  # what goes with the old value
+            validation.validate(config)
+            use(config, (2,) if defaults.has_points(config) else SHAPE)
         except errors.ConfigError as error:
             assert any(part in str(error) for part in key.split('.')), error
             refused.add(key.removesuffix('.weight'))
@@ -271,7 +271,7 @@ def admitted(path, use):
 ], ids=lambda path: path.stem)
 def test_recipes_admit_every_trick_but_those_with_a_reason(path):
     def use(config, shape):
-        build.algorithm(config, build.form(shape, num_classes=10))
+        builders.algorithm(config, builders.form(shape, num_classes=10))
 
     assert admitted(path, use) == REFUSED[path.stem]
 

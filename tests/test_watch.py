@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import helpers
-from gan_jax import build
+from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax import train
 from gan_jax import watch
@@ -15,9 +15,9 @@ from gan_jax.data import sources
 def test_images_too_few_to_compare_leave_no_numbers_of_them(count):
     images = helpers.random_images(count)
     config, dataset = helpers.tiny_mlp(), sources.from_arrays(images)
-    forms = build.form(images.shape[1:])
-    gan = build.algorithm(config, forms)
-    state = build.initial_state(config, gan, forms)
+    forms = builders.form(images.shape[1:])
+    gan = builders.algorithm(config, forms)
+    state = builders.initial_state(config, gan, forms)
     found = watch.Watch(config, dataset).numbers(gan, state)
     assert all(np.isfinite(list(found.values())))
     assert bool(found) == (count > 3)

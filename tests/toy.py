@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gan_jax import build
-from gan_jax import config as config_lib
+from gan_jax.config import builders
+from gan_jax.config import defaults
 from gan_jax import train
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import nan_trace
@@ -160,7 +160,7 @@ class Toy(NamedTuple):
         return {'': algorithm.Picture(made)}
 
 
-build.ALGORITHMS['toy'] = build.Entry(
+builders.ALGORITHMS['toy'] = builders.Entry(
     Toy.sources,
     lambda config, forms, memory: Toy(forms['a'].shape, forms['b'].num_classes),
     lambda config: Hyperparams(
@@ -176,9 +176,9 @@ def config_of(folder, num_steps=40):
     images = random.randint(0, 256, (48, 4, 4, 1)).astype(np.uint8)
     np.save(folder / 'a.npy', images)
     np.savez(folder / 'b.npz', images=255 - images, labels=np.arange(48) % 3)
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.algorithm, config.num_steps, config.batch_size = 'toy', num_steps, 8
-    config.data = config_lib.grouped_data('a', 'b')
+    config.data = defaults.grouped_data('a', 'b')
     config.data.a.path = str(folder / 'a.npy')
     config.data.b.path = str(folder / 'b.npz')
     config.log_every, config.checkpoint_every, config.sample_every = 5, 4, 20

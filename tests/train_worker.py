@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 import helpers
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax import train
 from gan_jax.runtime import parallel
 
@@ -39,7 +39,7 @@ def main(game, out, *cluster):
             process_id=int(index),
             num_processes=int(count),
         )
-    config = helpers.tiny(config_lib.default_config())
+    config = helpers.tiny(defaults.default_config())
     for player in (config.generator, config.discriminator):
         player.name, player.norm = network, 'none'
     for optimizer in (config.g_optimizer, config.d_optimizer):

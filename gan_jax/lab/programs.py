@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax import build
+from gan_jax.config import builders
 from gan_jax.ops import mixtures
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import latents
@@ -99,11 +99,11 @@ def _compiled(key):
     (mine,), source = settings.gans, settings.source
     config = settings_lib.config(settings, mine)
     shape = (source.dimension,)
-    forms = build.form(shape)
-    algorithm = build.algorithm(config, forms)
+    forms = builders.form(shape)
+    algorithm = builders.algorithm(config, forms)
     options = parallel.compiler_options(convolutional=False)
-    base, numbers = jax.random.key(0), build.hyperparams(config)
-    init = functools.partial(_init, algorithm, build.shapes(forms))
+    base, numbers = jax.random.key(0), builders.hyperparams(config)
+    init = functools.partial(_init, algorithm, builders.shapes(forms))
     state = jax.eval_shape(init, base, numbers)
     init = _compile(init, (base, numbers), options)
     table = drawing_lib.table(source, settings.drawing)
@@ -182,12 +182,12 @@ def _play(
     are one program.
     """
     z_key, data_key = (parallel.quick(key) for key in keys)
-    bound = build.step(
-        algorithm, {build.REAL: _Drawn(source)}, algorithm_lib.Variant(),
+    bound = builders.step(
+        algorithm, {builders.REAL: _Drawn(source)}, algorithm_lib.Variant(),
         parallel.loop(convolutional=False),
     )
     constants = parallel.Constants(
-        {build.REAL: (table, data_key)}, hyperparams, None,
+        {builders.REAL: (table, data_key)}, hyperparams, None,
         jnp.arange(batch_size, dtype=jnp.int32), 0,
     )
 
@@ -195,7 +195,7 @@ def _play(
         first = state.position.astype(jnp.uint32) * jnp.uint32(batch_size)
         count = algorithm.draws * batch_size
         numbers = first + jnp.arange(count, dtype=jnp.uint32)
-        fed = {build.REAL: numbers.reshape(algorithm.draws, batch_size)}
+        fed = {builders.REAL: numbers.reshape(algorithm.draws, batch_size)}
         return bound(state, constants, fed, z_key, algorithm_lib.ALONE)
 
     return parallel.repeat(step, state, num_steps)

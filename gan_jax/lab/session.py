@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax import build
+from gan_jax.config import builders
 from gan_jax.lab import drawing as drawing_lib
 from gan_jax.lab import programs
 from gan_jax.lab import settings as settings_lib
@@ -118,7 +118,7 @@ class Session:
             config = settings_lib.config(settings, gan)
             self._players.append(Player(
                 key, have.get(key) or programs.compiled(key),
-                build.hyperparams(config), gan.shown,
+                builders.hyperparams(config), gan.shown,
             ))
 
     def advance(self, num_steps):

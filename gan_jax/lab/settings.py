@@ -8,8 +8,8 @@ import dataclasses
 import math
 import urllib.parse
 
-from gan_jax import checks
-from gan_jax import config as config_lib
+from gan_jax.config import validation
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.objectives import losses
 from gan_jax.ops import optimizers
@@ -216,7 +216,7 @@ class Settings:
             )
         for number, gan in enumerate(self.gans):
             _check(gan, f'GAN {number + 1}')
-            checks.validate(config(self, gan), points=True)
+            validation.validate(config(self, gan), points=True)
 
     @property
     def source(self):
@@ -291,7 +291,7 @@ def config(settings, gan):
         ConfigDict of `config.default_config`. Of points that the library has
         no source of it names another.
     """
-    made = config_lib.default_config()
+    made = defaults.default_config()
     made.data.name = settings.source.library or 'ring'
     made.seed, made.batch_size = settings.seed, settings.batch_size
     made.loss.name, made.schedule.name = gan.loss, gan.schedule

@@ -9,7 +9,7 @@ import shlex
 import sys
 from typing import Any, NamedTuple, Optional
 
-from gan_jax import config as config_lib
+from gan_jax.config import defaults as defaults_lib
 from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.core import redact
@@ -95,7 +95,7 @@ def gather(workdir):
         errors.CheckpointError: where it is no run's, or has no numbers yet.
     """
     workdir = _at(workdir)
-    config = config_lib.flatten(run_files.load_config(workdir))
+    config = defaults_lib.flatten(run_files.load_config(workdir))
     records, damaged = _records(workdir)
     if not records:
         raise errors.CheckpointError(
@@ -227,7 +227,7 @@ def _words(command):
 
 def changed(run):
     """List the keys of a run that differ from the library's defaults."""
-    defaults = config_lib.flatten(config_lib.default_config())
+    defaults = defaults_lib.flatten(defaults_lib.default_config())
     return sorted(
         key for key, value in run.config.items()
         if key not in defaults or defaults[key] != value

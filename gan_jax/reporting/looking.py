@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
-from gan_jax import build
+from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax.core import redact
 from gan_jax.metrics import registry
@@ -157,7 +157,7 @@ def _data_of(workdir):
     told = sampling.load_data(workdir)
     try:
         sampling.check_data(workdir)
-        dataset = build.dataset(sampling.load_data_config(workdir))
+        dataset = builders.dataset(sampling.load_data_config(workdir))
     except (errors.UserError, OSError, ImportError) as error:
         return None, f'The training images are not at hand: {_line(error)}.'
     shape, count = list(dataset.images.shape[1:]), len(dataset.images)

@@ -14,7 +14,7 @@ import string
 import time
 
 import gan_jax
-from gan_jax import config as config_lib
+from gan_jax.config import defaults as defaults_lib
 from gan_jax.core import files
 from gan_jax.reporting import figures as figures_lib
 from gan_jax.reporting import gathering
@@ -529,7 +529,7 @@ def _share(verdict):
 
 
 def _config(run):
-    defaults = config_lib.flatten(config_lib.default_config())
+    defaults = defaults_lib.flatten(defaults_lib.default_config())
     changed = sorted(set(gathering.changed(run)) - set(run.overrides))
 
     def rows(keys):

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from gan_jax.ops import augment
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.objectives import losses
 from gan_jax.metrics import registry
@@ -47,22 +47,22 @@ def validate(config, num_devices=1, points=None):
             allowed, or why the parts cannot work together, or that nothing
             uses a key that is not as it is by default.
     """
-    for name in config_lib.groups(config):
+    for name in defaults.groups(config):
         try:
-            validate(config_lib.of_source(config, name), num_devices, points)
+            validate(defaults.of_source(config, name), num_devices, points)
         except errors.ConfigError as error:
             raise errors.ConfigError(
                 str(error).replace('data.', f'data.{name}.')
             ) from error
-    if config_lib.groups(config):
+    if defaults.groups(config):
         return
     _check_keys(config)
-    known, values = config_lib.keys(), config_lib.flatten(config)
+    known, values = defaults.keys(), defaults.flatten(config)
     for key, option in known.items():
         _refuse(options.complaint(option, key, values[key]))
     _check_texts(config)
     if points is None:
-        points = config_lib.has_points(config)
+        points = defaults.has_points(config)
     for line in unused(config, points).values():
         _refuse(line)
     for key, option in known.items():
@@ -102,9 +102,9 @@ def unused(config, points=None):
         {key: line that says why}, sorted by key.
     """
     if points is None:
-        points = config_lib.has_points(config)
-    known, values = config_lib.keys(), config_lib.flatten(config)
-    choices, found = config_lib.choices(), {}
+        points = defaults.has_points(config)
+    known, values = defaults.keys(), defaults.flatten(config)
+    choices, found = defaults.choices(), {}
     for key, value in values.items():
         if value == known[key].default:
             continue
@@ -134,7 +134,7 @@ def leave_out(config, kept=()):
     Returns:
         [line that says what is left out and why].
     """
-    known, values = config_lib.keys(), config_lib.flatten(config)
+    known, values = defaults.keys(), defaults.flatten(config)
     if known.keys() != values.keys() or any(
             options.complaint(option, key, values[key])
             for key, option in known.items()):
@@ -186,7 +186,7 @@ def _of_another_choice(config, key, choices):
         )
         if above != group or not has:
             continue
-        chosen = config_lib.flatten(config)[chooser]
+        chosen = defaults.flatten(config)[chooser]
         named = chooser
         if chooser == 'data.name' and config.data.path:
             chosen = config.data.path
@@ -205,10 +205,10 @@ def _of_no_network(config, key):
         return ''
     name = config[player].name
     if player == 'discriminator':
-        name = config_lib.discriminator_name(config)
+        name = defaults.discriminator_name(config)
     module = getattr(networks.NETWORKS[name], player)
     if player == 'discriminator':
-        module = config_lib.encoder(config) or module
+        module = defaults.encoder(config) or module
     if field in module.__dataclass_fields__:
         return ''
     return f'is not for {player}.name={name!r}, which has none'
@@ -218,7 +218,7 @@ def _of_other_data(config, key, points):
     group, _, name = key.partition('.')
     if group != 'data':
         return ''
-    source = config_lib.source(config)
+    source = defaults.source(config)
     scheme, colon, _ = source.partition(':')
     if name == 'data_dir' and (source == 'digits' or colon and (
             scheme != 'tfds')):
@@ -226,8 +226,8 @@ def _of_other_data(config, key, points):
     if not points:
         return ''
     if name in OF_IMAGES:
-        return f'changes images, and {config_lib.source(config)!r} has points'
-    if name in OF_FILES and config_lib.has_mixture(config):
+        return f'changes images, and {defaults.source(config)!r} has points'
+    if name in OF_FILES and defaults.has_mixture(config):
         return (
             f'is of data that are read, and data.name={config.data.name!r} '
             'makes points'
@@ -246,7 +246,7 @@ def complaints(config, points=None):
         List of lines: key, value, reason, what is allowed.
     """
     if points is None:
-        points = config_lib.has_points(config)
+        points = defaults.has_points(config)
     low, high = (-math.inf, math.inf) if points else (-1, 1)
 
     def holds(name):
@@ -312,7 +312,7 @@ def _check_lone_samples(config, parts):
         'discriminator.minibatch_stddev': False,
         'regularizers.pulling_away.weight': 0.0,
     }
-    values = config_lib.flatten(config)
+    values = defaults.flatten(config)
     for player in ('generator', 'discriminator'):
         if config[player].name == 'mlp' and config[player].norm == 'batch':
             coupled[f'{player}.norm'] = 'none'
@@ -326,8 +326,8 @@ def _check_lone_samples(config, parts):
 
 
 def _check_keys(config):
-    known = set(config_lib.flatten(config_lib.default_config()))
-    given = set(config_lib.flatten(config))
+    known = set(defaults.flatten(defaults.default_config()))
+    given = set(defaults.flatten(config))
     for key in sorted(given - known):
         raise errors.ConfigError(
             f'{key} is not a config key{errors.nearest(key, known)}'
@@ -338,10 +338,10 @@ def _check_keys(config):
 
 def _check_texts(config):
     """Refuse texts that say nothing."""
-    config_lib.image_size(config)
-    config_lib.background(config)
-    config_lib.classes(config)
-    for name in config_lib.eval_metrics(config):
+    defaults.image_size(config)
+    defaults.background(config)
+    defaults.classes(config)
+    for name in defaults.eval_metrics(config):
         if name not in registry.MEASURES:
             raise errors.ConfigError(
                 errors.unknown_name('eval_metrics', name, registry.MEASURES)
@@ -362,7 +362,7 @@ def _check_counts(config):
                 f'labels.{side}_high={high} is not at least labels.{side}_low='
                 f'{low}'
             )
-    fakes = config_lib.images_per_batch(config)
+    fakes = defaults.images_per_batch(config)
     batches = config.num_steps * max(config.d_steps, config.g_steps)
     for key, many, what in (
         ('batch_size', fakes, f'with packing={config.packing} images'),
@@ -379,7 +379,7 @@ def _check_counts(config):
             f'history.size={config.history.size} is under the {fakes} '
             'fakes of an update; take as many or more'
         )
-    height, width = config_lib.image_size(config) or (1, 1)
+    height, width = defaults.image_size(config) or (1, 1)
     size, memory = fakes * height * width, parallel.machine_memory()
     if size > memory:  # already as bytes of one channel
         raise errors.ConfigError(
@@ -392,7 +392,7 @@ def _check_counts(config):
 def _check_game(config, points):
     """Refuse parts that do not go together, with the reason."""
     loss = losses.LOSSES[config.loss.name]
-    pair = networks.NETWORKS[config_lib.discriminator_name(config)]
+    pair = networks.NETWORKS[defaults.discriminator_name(config)]
     if loss.energies != pair.energies:
         fits = sorted(
             name for name, pair in networks.NETWORKS.items()
@@ -409,7 +409,7 @@ def _check_game(config, points):
     _check_rates(config)
     _check_sights(config, points)
     _check_condition(config)
-    for name in config_lib.active_regularizers(config):
+    for name in defaults.active_regularizers(config):
         _check_penalty(config, name, points)
 
 
@@ -419,7 +419,7 @@ def _check_penalty(config, name, points):
     if regularizer.images and points:
         raise errors.ConfigError(
             f'regularizers.{name} changes images, and '
-            f'{config_lib.source(config)!r} has points'
+            f'{defaults.source(config)!r} has points'
         )
     if not regularizer.input_gradient:
         return
@@ -454,7 +454,7 @@ def _check_reconstruction(config, points):
             f'{name!r}; {list(latents_of)} have'
         )
     if name == 'glo' and (
-            config_lib.has_mixture(config) or config.data.feed == 'streaming'):
+            defaults.has_mixture(config) or config.data.feed == 'streaming'):
         raise errors.ConfigError(
             "algorithm='glo' has a code for each image of a resident set; "
             f'data.name={config.data.name!r} with data.feed='
@@ -468,10 +468,10 @@ def _check_reconstruction(config, points):
     if name == 'given' and points:
         raise errors.ConfigError(
             "algorithm='given' turns images, and "
-            f'{config_lib.source(config)!r} has points'
+            f'{defaults.source(config)!r} has points'
         )
     encoded = name in reconstruction.ENCODED
-    if encoded and config_lib.encoder(config) is None:
+    if encoded and defaults.encoder(config) is None:
         fits = [n for n, pair in networks.NETWORKS.items() if pair.encoder]
         raise errors.ConfigError(
             f'discriminator.name={config.discriminator.name!r} has no encoder '
@@ -503,11 +503,11 @@ def _check_rates(config):
 
 def _check_sights(config, points):
     """Refuse what D cannot be shown."""
-    augmentations = config_lib.active_augmentations(config)
+    augmentations = defaults.active_augmentations(config)
     if augmentations and points:
         raise errors.ConfigError(
             f'augment.{augmentations[0]} changes images, and '
-            f'{config_lib.source(config)!r} has points'
+            f'{defaults.source(config)!r} has points'
         )
     if config.augment.adaptive and not augmentations:
         every = [f'augment.{name}' for name in sorted(augment.AUGMENTATIONS)]
@@ -525,7 +525,7 @@ def _check_condition(config):
     """Refuse classes that one player alone would know of."""
     told = {p: config[p].condition for p in ('generator', 'discriminator')}
     classes = [
-        name for name in config_lib.active_regularizers(config)
+        name for name in defaults.active_regularizers(config)
         if regularizers.REGULARIZERS[name].classes
     ]
     auxiliary = told['discriminator'] == 'auxiliary'

@@ -3,7 +3,7 @@
 import importlib.util
 import pathlib
 
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.ops import mixtures
 
@@ -45,7 +45,7 @@ def on_images(recipe, argument, players=('generator', 'discriminator')):
         errors.ConfigError: for another argument.
     """
     _check(recipe, argument, IMAGES)
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.data.name = argument
     if argument == 'digits':
         for player in players:
@@ -79,7 +79,7 @@ def on_points(recipe, argument):
         errors.ConfigError: for another argument.
     """
     _check(recipe, argument, mixtures.MIXTURES)
-    config = config_lib.default_config()
+    config = defaults.default_config()
     config.data.name = argument
     for player in (config.generator, config.discriminator):
         player.name, player.norm, player.width = 'mlp', 'none', 128

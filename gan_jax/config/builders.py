@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gan_jax import config as config_lib
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.objectives import targets
 from gan_jax.objectives import losses
@@ -37,16 +37,16 @@ def request(config):
     data = config.data
     memory = None if data.feed == 'resident' else resident_bytes(config)
     return sources.Request(
-        name=config_lib.source(config),
+        name=defaults.source(config),
         split=data.split,
         data_dir=data.data_dir,
         preparation=pictures.Preparation(
-            image_size=config_lib.image_size(config),
+            image_size=defaults.image_size(config),
             channels=data.channels,
             crop=data.crop,
-            background=config_lib.background(config),
+            background=defaults.background(config),
         ),
-        classes=config_lib.classes(config),
+        classes=defaults.classes(config),
         test_share=data.test_share,
         limit=data.limit,
         memory=memory,
@@ -70,7 +70,7 @@ def dataset(config):
     Raises:
         errors.DataError: where it is not there or cannot be read.
     """
-    if config_lib.has_mixture(config):
+    if defaults.has_mixture(config):
         draw = jax.jit(functools.partial(mixtures.sample, mixture(config)))
         numbers = np.arange(NUM_POINTS, dtype=np.uint32)
         points = draw(jax.random.key(config.seed), numbers)
@@ -114,7 +114,7 @@ def mixture(config):
     Raises:
         errors.ConfigError: where its numbers do not go together.
     """
-    if not config_lib.has_mixture(config):
+    if not defaults.has_mixture(config):
         return None
     name = config.data.name
     try:
@@ -141,12 +141,12 @@ def feed(config, dataset, *, order=0, resident_alone=False):
         order: number of its order; sources of one number are drawn in pairs.
         resident_alone: whether a set that does not fit is refused.
     """
-    batch_size = config_lib.images_per_batch(config)
+    batch_size = defaults.images_per_batch(config)
     options = {
         'seed': config.seed, 'batch_size': batch_size,
         'places': parallel.places(batch_size),
     }
-    if config_lib.has_mixture(config):
+    if defaults.has_mixture(config):
         return MixtureFeed(mixture(config), **options)
     options['order'] = order
     fits = config.data.feed == 'resident' or (
@@ -157,7 +157,7 @@ def feed(config, dataset, *, order=0, resident_alone=False):
     if resident_alone:
         raise errors.ConfigError(
             "algorithm='glo' has a code for each image of a resident set, "
-            f'and {config_lib.source(config)!r} does not fit in '
+            f'and {defaults.source(config)!r} does not fit in '
             f'data.resident_share={config.data.resident_share} of memory'
         )
     return feed_lib.StreamingFeed(dataset, **options)
@@ -173,7 +173,7 @@ def datasets(config):
         errors.DataError: where one is not there or cannot be read, or those
             of one order are not as many as each other.
     """
-    partners, groups = _entry(config).sources, config_lib.groups(config)
+    partners, groups = _entry(config).sources, defaults.groups(config)
     if groups and set(groups) != set(partners):
         raise errors.ConfigError(
             f'data has the groups {sorted(groups)}, and algorithm='
@@ -186,7 +186,7 @@ def datasets(config):
             f'data.{sorted(partners)[0]}.path'
         )
     found = {
-        name: dataset(config_lib.of_source(config, name)) for name in partners
+        name: dataset(defaults.of_source(config, name)) for name in partners
     }
     for name, partner in partners.items():
         counts = [len(found[one].images) for one in (name, partner)]
@@ -204,7 +204,7 @@ def feeds(config, datasets):
     orders = {name: k for k, name in enumerate(sorted(set(partners.values())))}
     return {
         name: feed(
-            config_lib.of_source(config, name), dataset,
+            defaults.of_source(config, name), dataset,
             order=orders[partners[name]],
             resident_alone=config.algorithm == 'glo',
         ) for name, dataset in datasets.items()
@@ -269,14 +269,14 @@ def _adversarial(config, forms, memory):
     """Make an `adversarial.Adversarial`."""
     form = forms[adversarial.REAL]
     image_shape, classes = form.shape, {}
-    if config_lib.is_conditional(config):
+    if defaults.is_conditional(config):
         if not form.num_classes:
             raise errors.ConfigError(
                 f'generator.condition={config.generator.condition!r} needs '
                 'labels, and the data have none'
             )
         classes['num_classes'] = form.num_classes
-    name = config_lib.discriminator_name(config)
+    name = defaults.discriminator_name(config)
     schedule = config.schedule
     made = adversarial.Adversarial(
         generator=_network(
@@ -303,18 +303,18 @@ def _adversarial(config, forms, memory):
             schedule.unroll_steps if schedule.name == 'unrolled' else 0
         ),
         instance_noise=config.instance_noise.std > 0,
-        augmentations=config_lib.active_augmentations(config),
+        augmentations=defaults.active_augmentations(config),
         adaptive_augmentation=config.augment.adaptive,
         together=config.together or _judges_alone(config),
         share_fakes=config.share_fakes,
         packing=config.packing,
         history=config.history.size,
-        treat_labels=config_lib.treats_labels(config),
+        treat_labels=defaults.treats_labels(config),
         clip_weights=config.clip_weights > 0,
-        regularizers=config_lib.active_regularizers(config),
+        regularizers=defaults.active_regularizers(config),
         lazy=tuple(
             (name, config.regularizers[name].every)
-            for name in config_lib.active_regularizers(config)
+            for name in defaults.active_regularizers(config)
             if config.regularizers[name].every > 1
         ),
         burst_steps=schedule.burst_steps,
@@ -518,7 +518,7 @@ def _check_memory(config, image_shape, players, memory):
     of each player; what is kept of images and of snapshots.
     """
     pixels = math.prod(image_shape)
-    images = config_lib.images_per_batch(config)
+    images = defaults.images_per_batch(config)
     here = images / parallel.device_count() / config.num_microbatches
     item = jnp.dtype(config.dtype).itemsize
     weights = players['generator'].parameters
@@ -534,7 +534,7 @@ def _check_memory(config, image_shape, players, memory):
     }
     total, most = sum(parts.values()), max(parts, key=parts.get)
     if total > memory:
-        values = config_lib.flatten(config)
+        values = defaults.flatten(config)
         told = ', '.join(f'{key}={values[key]}' for key in most)
         raise errors.ConfigError(
             f'{told} with images of {_size(image_shape)}: training takes at '
@@ -590,7 +590,7 @@ def hyperparams(config):
 
 def _shared_numbers(config):
     """Return the hyper-parameters that both algorithms have."""
-    images = config_lib.images_per_batch(config)
+    images = defaults.images_per_batch(config)
     ema_decay = config.ema_decay
     if config.ema_half_life:
         ema_decay = 0.5 ** (images / config.ema_half_life)
@@ -602,7 +602,7 @@ def _shared_numbers(config):
 
 
 def _game_numbers(config):
-    images = config_lib.images_per_batch(config)
+    images = defaults.images_per_batch(config)
     return game.Hyperparams(
         **_shared_numbers(config),
         noise_std=jnp.float32(config.instance_noise.std),
@@ -616,7 +616,7 @@ def _game_numbers(config):
         ),
         penalty_weights={
             name: jnp.float32(config.regularizers[name].weight)
-            for name in config_lib.active_regularizers(config)
+            for name in defaults.active_regularizers(config)
         },
         clip_limit=jnp.float32(config.clip_weights),
         augment_probability=jnp.float32(config.augment.probability),
