@@ -24,7 +24,7 @@ from gan_jax.config import builders
 from gan_jax import command
 from gan_jax.core import errors
 from gan_jax import evaluating
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax.data import sources
 from gan_jax.metrics import principal
 from gan_jax.runtime import writer

@@ -21,7 +21,7 @@ import numpy as np
 
 import digits_metrics
 from gan_jax import command
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 from gan_jax.algorithms import latents
 

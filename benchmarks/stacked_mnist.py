@@ -33,7 +33,7 @@ from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax import evaluating
 from gan_jax.config import recipes
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax import train
 from gan_jax.runtime import writer
 

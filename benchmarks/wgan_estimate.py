@@ -20,7 +20,7 @@ import numpy as np
 from gan_jax import command
 from gan_jax.core import errors
 from gan_jax.config import recipes
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax import train
 from gan_jax.runtime import writer
 

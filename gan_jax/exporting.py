@@ -16,8 +16,8 @@ from safetensors import numpy as safetensors
 import gan_jax
 from gan_jax.config import defaults
 from gan_jax.core import files
-from gan_jax import run_files
-from gan_jax import sampling
+from gan_jax.runs import run_files
+from gan_jax.runs import sampling
 from gan_jax.data import sources
 from gan_jax.runtime import environment
 from gan_jax.algorithms import algorithm as algorithm_lib

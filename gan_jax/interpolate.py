@@ -35,7 +35,7 @@ def main(argv):
 
     from gan_jax.core import errors
     from gan_jax import films
-    from gan_jax import sampling
+    from gan_jax.runs import sampling
     from gan_jax import ways
 
     groups = [sampling.parse_seeds(part) for part in SEEDS.value.split(';')]

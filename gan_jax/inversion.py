@@ -13,7 +13,7 @@ from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax import evaluating
 from gan_jax.core import files
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax.data import listing
 from gan_jax.data import pictures
 from gan_jax.data import sources

@@ -18,7 +18,7 @@ from gan_jax import dispatch
 from gan_jax.core import errors
 from gan_jax import evaluating
 from gan_jax import nan_guard
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax import watch as watch_lib
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.runtime import parallel

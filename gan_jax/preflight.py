@@ -16,7 +16,7 @@ from gan_jax import diagnosing
 from gan_jax.core import errors
 from gan_jax.objectives import losses
 from gan_jax import probes
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax.runtime import parallel
 
 MOST = 64  # samples in a batch

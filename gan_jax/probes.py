@@ -11,7 +11,7 @@ import numpy as np
 
 from gan_jax.config import builders
 from gan_jax.objectives import losses
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.data import on_demand
 from gan_jax.metrics import distances

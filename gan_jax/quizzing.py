@@ -18,7 +18,7 @@ from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax import evaluating
 from gan_jax.core import files
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 
 SIDES = ('left', 'right')

@@ -50,7 +50,7 @@ def main(argv):
     """Reconstruct --images of --workdir into --out."""
     from gan_jax.core import errors
     from gan_jax import inversion
-    from gan_jax import sampling
+    from gan_jax.runs import sampling
 
     if not OUT.value.lower().endswith('.png'):
         raise errors.ConfigError(f'--out={OUT.value} does not end in .png')

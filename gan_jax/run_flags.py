@@ -65,7 +65,7 @@ def open_run(argv):
     Raises:
         errors.UserError: one line that says what to mend.
     """
-    from gan_jax import sampling
+    from gan_jax.runs import sampling
     from gan_jax.runtime import environment
 
     if len(argv) > 1:
@@ -85,7 +85,7 @@ def labels(flag, count):
     Raises:
         errors.ConfigError: for what is no list of numbers.
     """
-    from gan_jax import sampling
+    from gan_jax.runs import sampling
 
     if flag.value is None:
         return None

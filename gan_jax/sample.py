@@ -36,7 +36,7 @@ PATH = flags.DEFINE_enum(
 def main(argv):
     """Sample --seeds from --workdir into --out."""
     from gan_jax.core import errors
-    from gan_jax import sampling
+    from gan_jax.runs import sampling
 
     seeds = sampling.parse_seeds(SEEDS.value)
     if BETWEEN.value and len(seeds) < 2:
@@ -69,7 +69,7 @@ def _is_grid():
 def _save(algorithm, seeds, images, labels):
     """Write what the ending of --out asks for."""
     from gan_jax.core import errors
-    from gan_jax import sampling
+    from gan_jax.runs import sampling
     from gan_jax.algorithms import latents
     from gan_jax.runtime import writer
 

@@ -17,8 +17,8 @@ from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax import loop
 from gan_jax import reporting
-from gan_jax import run_folder
-from gan_jax import sampling
+from gan_jax.runs import run_folder
+from gan_jax.runs import sampling
 from gan_jax import watch as watch_lib
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.data import sources

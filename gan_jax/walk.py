@@ -30,7 +30,7 @@ def main(argv):
     import numpy as np
 
     from gan_jax import films
-    from gan_jax import sampling
+    from gan_jax.runs import sampling
     from gan_jax import ways
     from gan_jax.algorithms import latents
 

@@ -11,7 +11,7 @@ from gan_jax import evaluating
 from gan_jax import evaluation
 from gan_jax.core import redact
 from gan_jax.metrics import registry
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax.features import extractors
 from gan_jax.metrics import costs
 

@@ -149,7 +149,7 @@ def _keep(folder, result):
 def sample(folder, out, config):
     """Do as `gan_jax.sample`."""
     from gan_jax import command
-    from gan_jax import sampling
+    from gan_jax.runs import sampling
     from gan_jax.runtime import writer
 
     gan, state = sampling.load(folder)
@@ -180,7 +180,7 @@ def report(folder, out, config):
 def export(folder, out, config):
     """Do as `gan_jax.export`."""
     from gan_jax import exporting
-    from gan_jax import sampling
+    from gan_jax.runs import sampling
 
     gan, state = sampling.load(folder)
     exporting.write(out / 'export', folder, gan, state)

@@ -19,7 +19,7 @@ import pytest
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.objectives import losses
-from gan_jax import run_folder
+from gan_jax.runs import run_folder
 from gan_jax import train
 from gan_jax.data import sources
 from gan_jax.networks import layers

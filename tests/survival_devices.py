@@ -13,7 +13,7 @@ import helpers
 import order_worker
 import survival_tools as tools
 from conftest import ROOT
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax.data import order
 
 SAVED_ON, DEVICES = 4, (1, 2, 8)

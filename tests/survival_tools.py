@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from gan_jax import sampling
+from gan_jax.runs import sampling
 
 
 class Options(NamedTuple):

@@ -8,7 +8,7 @@ import pytest
 import helpers
 from gan_jax.config import builders
 from gan_jax.core import errors
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax import train
 from gan_jax.algorithms import game
 from gan_jax.algorithms import discriminator_inputs

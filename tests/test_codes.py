@@ -9,7 +9,7 @@ import pytest
 import helpers
 from gan_jax.config import validation
 from gan_jax.core import errors
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax import train
 
 script, parse = helpers.load_script('codes')

@@ -12,8 +12,8 @@ from gan_jax.config import validation
 from gan_jax import diagnosing
 from gan_jax.core import errors
 from gan_jax.objectives import losses
-from gan_jax import run_folder
-from gan_jax import sampling
+from gan_jax.runs import run_folder
+from gan_jax.runs import sampling
 from gan_jax import train
 from gan_jax.algorithms.game import G
 from gan_jax.reporting import gathering

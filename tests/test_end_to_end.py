@@ -13,7 +13,7 @@ import pytest
 
 import helpers
 from conftest import ROOT
-from gan_jax import sampling
+from gan_jax.runs import sampling
 
 MAIN = ('gan_jax.main', f'--config={ROOT}/configs/dcgan.py')
 TINY = (

@@ -14,7 +14,7 @@ from safetensors import numpy as safetensors
 import helpers
 from gan_jax.config import validation
 from gan_jax import exporting
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax.algorithms.game import G
 
 LABELS = np.arange(32) % 3

@@ -15,7 +15,7 @@ from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax import films
 from gan_jax import reporting
-from gan_jax import run_folder
+from gan_jax.runs import run_folder
 from gan_jax import train
 from gan_jax.features import weights
 from gan_jax.runtime import lock

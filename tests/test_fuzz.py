@@ -15,7 +15,7 @@ from gan_jax.core import errors
 from gan_jax.objectives import losses
 from gan_jax.ops import mixtures
 from gan_jax import networks
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax.data import order
 from gan_jax.networks import layers
 from gan_jax.algorithms import adversarial

@@ -12,7 +12,7 @@ from gan_jax.config import validation
 from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.ops import mixtures
-from gan_jax import sampling
+from gan_jax.runs import sampling
 
 TINY = (
     '--num_steps=4', '--seeds=1', '--updates=2', '--width=4', '--batch_size=8',

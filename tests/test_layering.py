@@ -34,9 +34,8 @@ TO_MOVE = {
     'loop': 'training', 'nan_guard': 'training', 'pack': 'cli',
     'population': 'training', 'preflight': 'monitoring', 'prepare': 'cli',
     'probes': 'monitoring', 'quiz': 'cli', 'quizzing': 'tools',
-    'reconstruct': 'cli', 'report': 'cli', 'run_files': 'runs',
-    'run_flags': 'cli', 'run_folder': 'runs', 'sample': 'cli',
-    'sampling': 'runs', 'sweep': 'cli', 'sweeping': 'training',
+    'reconstruct': 'cli', 'report': 'cli', 'run_flags': 'cli',
+    'sample': 'cli', 'sweep': 'cli', 'sweeping': 'training',
     'train': 'training', 'walk': 'cli', 'watch': 'evaluation',
     'ways': 'tools',
 }  # modules that are not in their rooms yet

@@ -13,7 +13,7 @@ from gan_jax import command
 from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.core import redact
-from gan_jax import run_folder
+from gan_jax.runs import run_folder
 from gan_jax import train
 from gan_jax.data import reading
 from gan_jax.features import classifier_cache

@@ -13,7 +13,7 @@ from gan_jax import loop
 from gan_jax.objectives import losses
 from gan_jax import nan_guard
 from gan_jax.objectives import regularizers
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax import train
 from gan_jax.data import sources
 from gan_jax.algorithms import updates

@@ -10,7 +10,7 @@ import helpers
 import image_files
 from gan_jax.core import errors
 from gan_jax import inversion
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 
 FAST = inversion.Asked(restarts=3, steps=150)

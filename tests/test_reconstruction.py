@@ -18,7 +18,7 @@ from gan_jax.core import errors
 from gan_jax import loop
 from gan_jax.config import recipes
 from gan_jax.objectives import reconstructions
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax import train
 from gan_jax.data import sources
 from gan_jax.networks import encoders

@@ -11,7 +11,7 @@ import pytest
 
 import helpers
 from gan_jax.core import errors
-from gan_jax import run_folder
+from gan_jax.runs import run_folder
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import lock
 from gan_jax.runtime import manifest

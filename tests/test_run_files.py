@@ -8,8 +8,8 @@ import pytest
 import helpers
 from gan_jax.config import defaults
 from gan_jax.core import errors
-from gan_jax import run_files
-from gan_jax import sampling
+from gan_jax.runs import run_files
+from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 
 DEEP = '[' * 10**5

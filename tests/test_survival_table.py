@@ -17,7 +17,7 @@ import survival_tools as tools
 from conftest import ROOT
 from gan_jax.config import validation
 from gan_jax.config import recipes
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax import train
 from gan_jax.algorithms.game import D, G
 

@@ -14,7 +14,7 @@ from gan_jax.config import validation
 from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.config import recipes
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax import sweeping
 from gan_jax import train
 from gan_jax.algorithms.game import G

@@ -14,8 +14,8 @@ import toy
 from conftest import ROOT
 from gan_jax.core import errors
 from gan_jax import reporting
-from gan_jax import run_files
-from gan_jax import sampling
+from gan_jax.runs import run_files
+from gan_jax.runs import sampling
 from gan_jax import train
 
 STEPS = 60

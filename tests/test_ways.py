@@ -10,7 +10,7 @@ import pytest
 import helpers
 from gan_jax.core import errors
 from gan_jax import films
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax import ways
 from gan_jax.runtime import writer
 from gan_jax.algorithms import latents

@@ -13,7 +13,7 @@ from gan_jax.config import defaults as defaults_lib
 from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.core import redact
-from gan_jax import run_files
+from gan_jax.runs import run_files
 from gan_jax.runtime import writer
 
 DIAGNOSIS = 'diagnosis.jsonl'

@@ -12,7 +12,7 @@ from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax.core import redact
 from gan_jax.metrics import registry
-from gan_jax import sampling
+from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 
 JUDGED = 256  # samples that D scores

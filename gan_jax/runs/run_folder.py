@@ -11,8 +11,8 @@ from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.core import redact
-from gan_jax import run_files
-from gan_jax import sampling
+from gan_jax.runs import run_files
+from gan_jax.runs import sampling
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import environment
 from gan_jax.runtime import lock

@@ -9,7 +9,7 @@ import numpy as np
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.core import errors
-from gan_jax import run_files
+from gan_jax.runs import run_files
 from gan_jax.data import sources
 from gan_jax.runtime import checkpoint
 from gan_jax.algorithms import algorithm as algorithm_lib
