@@ -23,7 +23,7 @@ import numpy as np
 from gan_jax.config import builders
 from gan_jax import command
 from gan_jax.core import errors
-from gan_jax import evaluating
+from gan_jax.evaluation import runner
 from gan_jax.runs import sampling
 from gan_jax.data import sources
 from gan_jax.metrics import principal
@@ -237,7 +237,7 @@ def main(argv):
     del argv
     config, gan, state = load('autoencoder')
     training = sources.load(builders.request(config))
-    held_out = evaluating.held_out_of(config)
+    held_out = runner.held_out_of(config)
     if held_out is None or training.labels is None:
         raise errors.DataError(
             f'--autoencoder={RUNS["autoencoder"].value} has no labelled images '

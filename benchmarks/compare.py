@@ -42,7 +42,7 @@ from gan_jax.config import builders
 from gan_jax import command
 from gan_jax.config import defaults
 from gan_jax.core import errors
-from gan_jax import evaluating
+from gan_jax.evaluation import runner
 from gan_jax.metrics import registry
 from gan_jax.config import recipes
 from gan_jax.runs import sampling
@@ -222,7 +222,7 @@ def copying(run):
     Returns:
         {'memorisation': share of near samples, 'copies': bool}.
     """
-    held_out = evaluating.held_out_of(run.config)
+    held_out = runner.held_out_of(run.config)
     if held_out is None:
         return {'memorisation': None, 'copies': None}
     training = sources.load(builders.request(run.config))

@@ -31,7 +31,7 @@ import numpy as np
 from gan_jax import command
 from gan_jax.config import defaults
 from gan_jax.core import errors
-from gan_jax import evaluating
+from gan_jax.evaluation import runner
 from gan_jax.config import recipes
 from gan_jax.runs import sampling
 from gan_jax import train
@@ -166,7 +166,7 @@ def run(config, workdir, clock):
 
 def numbers(workdir, weights):
     """Count the modes of samples, and of as many real triples."""
-    (found,) = evaluating.of_run(workdir, None, evaluating.Asked(
+    (found,) = runner.of_run(workdir, None, runner.Asked(
         ('modes',), weights=weights, num_fake=NUM_SAMPLES,
         num_real=NUM_SAMPLES,
     ), print)

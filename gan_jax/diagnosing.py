@@ -4,7 +4,7 @@ import math
 
 from gan_jax.config import defaults
 from gan_jax.diagnosis import rules
-from gan_jax import evaluating
+from gan_jax.evaluation import runner
 from gan_jax.objectives import losses
 from gan_jax import probes
 
@@ -45,7 +45,7 @@ class Diagnosis:
             config, dataset = self._config, self._dataset
             self._probe = probes.Probe(
                 config, dataset,
-                evaluating.held_out_of(config, config.data.split, dataset),
+                runner.held_out_of(config, config.data.split, dataset),
             )
         return self._probe.numbers(algorithm, state)
 

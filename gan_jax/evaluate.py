@@ -69,7 +69,7 @@ with command.mistakes_told():
 def main(argv):
     """Measure --workdir, or --fake against --real."""
     from gan_jax.core import errors
-    from gan_jax import evaluating
+    from gan_jax.evaluation import runner
     from gan_jax.runtime import environment
 
     if len(argv) > 1:
@@ -84,27 +84,27 @@ def main(argv):
             '--real and --fake'
         )
     environment.prepare()
-    asked = evaluating.Asked(
+    asked = runner.Asked(
         metrics=tuple(m.strip() for m in METRICS.value.split(',') if m.strip()),
         features=FEATURES.value, weights=WEIGHTS.value,
         num_fake=NUM_FAKE.value, num_real=NUM_REAL.value, split=SPLIT.value,
     )
-    out = OUT.value or evaluating.default_out(WORKDIR.value)
+    out = OUT.value or runner.default_out(WORKDIR.value)
 
     def keep(result):
         if out:
-            evaluating.save(out, [result])
+            runner.save(out, [result])
             _say(f'Kept in {out}')
 
     if WORKDIR.value:
         _refuse_data()
-        evaluating.of_run(WORKDIR.value, STEP.value, asked, _say, keep)
+        runner.of_run(WORKDIR.value, STEP.value, asked, _say, keep)
     else:
         real, fake = (
             command.request([argv[0], name], _copy(DATA.value))
             for name in (REAL.value, FAKE.value)
         )
-        keep(*evaluating.of_sources(real, fake, asked, _say))
+        keep(*runner.of_sources(real, fake, asked, _say))
 
 
 def _refuse_data():
@@ -123,7 +123,7 @@ def _refuse_data():
 def _count_answers():
     """Tell how often people took a fake for real."""
     from gan_jax.core import errors
-    from gan_jax import evaluating
+    from gan_jax.evaluation import runner
     from gan_jax import quizzing
 
     if WORKDIR.value or REAL.value or FAKE.value:
@@ -138,7 +138,7 @@ def _count_answers():
     for line in quizzing.told(results):
         _say(line)
     if OUT.value:
-        evaluating.save(OUT.value, results)
+        runner.save(OUT.value, results)
         _say(f'Kept in {OUT.value}')
 
 

@@ -11,7 +11,7 @@ import optax
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.core import errors
-from gan_jax import evaluating
+from gan_jax.evaluation import runner
 from gan_jax.core import files
 from gan_jax.runs import sampling
 from gan_jax.data import listing
@@ -111,7 +111,7 @@ def given(workdir, text, split='', labels=None):
 def _of_run(config, text, split):
     """Take some images of the run's data by number."""
     numbers = sampling.parse_seeds(text, '--images')
-    dataset = None if split == 'train' else evaluating.held_out_of(config)
+    dataset = None if split == 'train' else runner.held_out_of(config)
     if dataset is None and split == 'test':
         raise errors.DataError('the data of the run have no images held out')
     name = 'train' if dataset is None else 'test'

@@ -16,10 +16,10 @@ from gan_jax.config import defaults
 from gan_jax import diagnosing
 from gan_jax import dispatch
 from gan_jax.core import errors
-from gan_jax import evaluating
+from gan_jax.evaluation import runner
 from gan_jax import nan_guard
 from gan_jax.runs import sampling
-from gan_jax import watch as watch_lib
+from gan_jax.evaluation import online_eval as watch_lib
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.runtime import parallel
 from gan_jax.runtime import writer as writer_lib
@@ -283,7 +283,7 @@ def _examples(parts):
     found = {name: some(one) for name, one in parts.datasets.items()}
     if parts.algorithm.encodes:
         config, dataset = parts.first
-        held_out = evaluating.held_out_of(config, config.data.split, dataset)
+        held_out = runner.held_out_of(config, config.data.split, dataset)
         found['held_out'] = some(held_out or dataset)
     return found
 

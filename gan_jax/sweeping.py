@@ -27,7 +27,7 @@ from gan_jax.core import redact
 from gan_jax import population as population_lib
 from gan_jax.runs import run_folder
 from gan_jax.runs import sampling
-from gan_jax import watch as watch_lib
+from gan_jax.evaluation import online_eval as watch_lib
 from gan_jax.metrics import costs
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import environment

@@ -19,7 +19,7 @@ from gan_jax import loop
 from gan_jax import reporting
 from gan_jax.runs import run_folder
 from gan_jax.runs import sampling
-from gan_jax import watch as watch_lib
+from gan_jax.evaluation import online_eval as watch_lib
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.data import sources
 from gan_jax.runtime import environment

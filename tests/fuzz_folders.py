@@ -101,7 +101,7 @@ def small_config(folder):
 
 def make_run(folder):
     """Leave a run folder with all that commands leave; returns its config."""
-    from gan_jax import evaluating
+    from gan_jax.evaluation import runner
     from gan_jax import train
 
     config = small_config(folder)
@@ -111,7 +111,7 @@ def make_run(folder):
     config.on_collapse, config.on_nan = 'restart', 'rollback'
     train.train(config, folder)
     (folder / 'neighbours.png').unlink(missing_ok=True)
-    evaluating.of_run(
+    runner.of_run(
         folder, None, _asked(), print, functools.partial(_keep, folder)
     )
     (folder / 'rollbacks.json').write_text(
@@ -132,18 +132,18 @@ def make_run(folder):
 
 
 def _asked():
-    from gan_jax import evaluating
+    from gan_jax.evaluation import runner
 
-    return evaluating.Asked(
+    return runner.Asked(
         metrics=('swd', 'memorization'), features='pixels', num_fake=8,
         num_real=8,
     )
 
 
 def _keep(folder, result):
-    from gan_jax import evaluating
+    from gan_jax.evaluation import runner
 
-    evaluating.save(evaluating.default_out(folder), [result])
+    runner.save(runner.default_out(folder), [result])
 
 
 def sample(folder, out, config):
@@ -160,9 +160,9 @@ def sample(folder, out, config):
 
 def evaluate(folder, out, config):
     """Do as `gan_jax.evaluate`."""
-    from gan_jax import evaluating
+    from gan_jax.evaluation import runner
 
-    evaluating.of_run(
+    runner.of_run(
         folder, None, _asked(), print, functools.partial(_keep, folder)
     )
 

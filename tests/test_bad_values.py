@@ -21,7 +21,7 @@ from gan_jax.objectives import losses
 from gan_jax import networks
 from gan_jax.ops import optimizers
 from gan_jax.config import recipes
-from gan_jax import watch
+from gan_jax.evaluation import online_eval
 from gan_jax.data import sources
 from gan_jax.runtime import parallel
 from gan_jax.algorithms import adversarial
@@ -288,7 +288,7 @@ def check(key, text):
         dataset = builders.dataset(config)
         points = dataset.images.ndim == 2
         validation.validate(config, points=points)
-        watch.check(config, dataset)
+        online_eval.check(config, dataset)
         builders.algorithm(
             config, builders.forms({builders.REAL: dataset}), parallel.memory()
         )

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from gan_jax import evaluation
+from gan_jax.evaluation import pixel_stats
 from gan_jax.ops import mixtures
 from gan_jax.metrics import distances
 
@@ -46,13 +46,13 @@ def test_collapse_and_copying_show_in_the_ratios():
     random = np.random.RandomState(0)
     real = random.randint(0, 256, (300, 4, 4, 1)).astype(np.uint8)
     fresh = random.randint(0, 256, (64, 4, 4, 1)).astype(np.uint8)
-    as_good = evaluation.against_real(fresh, real)
+    as_good = pixel_stats.against_real(fresh, real)
     np.testing.assert_allclose(list(as_good.values()), 1, rtol=0.1)
-    collapsed = evaluation.against_real(fresh[:1].repeat(64, 0), real)
+    collapsed = pixel_stats.against_real(fresh[:1].repeat(64, 0), real)
     assert collapsed['eval/diversity'] < 0.01
     # A few of the copied ones are held out, and so not there to be found.
     many = random.randint(0, 256, (2000, 4, 4, 1)).astype(np.uint8)
-    copied = evaluation.against_real(many[100:164] / 127.5 - 1, many)
+    copied = pixel_stats.against_real(many[100:164] / 127.5 - 1, many)
     assert copied['eval/nearest_real'] < 0.15
 
 
@@ -72,7 +72,7 @@ def test_sorted_classes_leave_a_perfect_generator_at_1(num_real):
 
     real = draw(np.arange(num_real) * 10 // num_real)
     samples = draw(np.arange(256) % 10) / 127.5 - 1
-    found = evaluation.against_real(samples, real)
+    found = pixel_stats.against_real(samples, real)
     np.testing.assert_allclose(list(found.values()), 1, rtol=0.15)
 
 
@@ -81,9 +81,9 @@ def test_comparison_with_real_images_draws_nothing_from_the_global_seed():
     real = random.randint(0, 256, (3000, 2, 2, 1)).astype(np.uint8)
     samples = random.uniform(-1, 1, (8, 2, 2, 1))
     before = np.random.get_state()[1].copy()
-    first = evaluation.against_real(samples, real)
+    first = pixel_stats.against_real(samples, real)
     np.testing.assert_array_equal(np.random.get_state()[1], before)
-    assert evaluation.against_real(samples, real) == first
+    assert pixel_stats.against_real(samples, real) == first
 
 
 @pytest.mark.parametrize('num_real, used', [(9, 9), (2500, 2048)])
@@ -92,10 +92,10 @@ def test_real_images_are_used_once_each_and_from_everywhere(
 ):
     parts = []
     monkeypatch.setattr(
-        evaluation, '_ratios', lambda samples, *both: parts.extend(both)
+        pixel_stats, '_ratios', lambda samples, *both: parts.extend(both)
     )
     numbers = np.arange(num_real)[:, None] * np.ones(3)  # rows of a table
-    evaluation.against_real(np.zeros((4, 3)), numbers)
+    pixel_stats.against_real(np.zeros((4, 3)), numbers)
     held, reference = (part[:, 0] for part in parts)
     assert len(held) == 4
     both = np.concatenate([held, reference])
@@ -110,10 +110,10 @@ def test_points_are_measured_by_modes_in_their_dimension_or_by_ratios():
     key = jax.random.key(0)
     mixture = mixtures.manifold(5, 10, 12, 0.05)
     points = np.asarray(mixtures.sample(mixture, key, numbers))
-    found = evaluation.against_mixture(points[:2000], mixture, points)
+    found = pixel_stats.against_mixture(points[:2000], mixture, points)
     assert found['eval/modes'] == 5
     np.testing.assert_allclose(found['eval/high_quality'], 0.989, atol=0.01)
-    found = evaluation.against_mixture(
+    found = pixel_stats.against_mixture(
         points[:2000], mixtures.Mixture(mixture.draw), points
     )
     np.testing.assert_allclose(found['eval/diversity'], 1, rtol=0.05)

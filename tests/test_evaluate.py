@@ -11,13 +11,13 @@ import image_files
 from conftest import ROOT
 from gan_jax.config import builders
 from gan_jax.core import errors
-from gan_jax import evaluating
+from gan_jax.evaluation import runner
 from gan_jax.metrics import registry
 from gan_jax.runs import sampling
 from gan_jax import train
 from gan_jax.data import sources
 
-RANDOM = evaluating.Asked(features='random', num_fake=96)
+RANDOM = runner.Asked(features='random', num_fake=96)
 
 
 @pytest.fixture(scope='module')
@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
 
 def test_all_that_can_be_given_is_and_the_rest_is_told(folder):
     lines = []
-    (result,) = evaluating.of_run(folder, None, RANDOM, lines.append)
+    (result,) = runner.of_run(folder, None, RANDOM, lines.append)
     text = '\n'.join(lines)
     assert {'fid', 'kid', 'precision', 'recall', 'density', 'coverage',
             'ms_ssim', 'swd', 'support', 'memorization', 'probe'
@@ -59,14 +59,14 @@ def test_all_that_can_be_given_is_and_the_rest_is_told(folder):
 
 def test_number_is_that_of_the_samples_of_the_step(folder):
     asked = RANDOM._replace(metrics=('fid',), num_real=200, features='pixels')
-    every = evaluating.of_run(folder, 'all', asked, print)
+    every = runner.of_run(folder, 'all', asked, print)
     assert [result['step'] for result in every] == [2, 4]
     raw = asked._replace(weights='raw')
-    (one,) = evaluating.of_run(folder, '2', raw, print)
+    (one,) = runner.of_run(folder, '2', raw, print)
     assert one['num_real'] == 200
     values = {r['values']['fid']['value'] for r in (*every, one)}
     assert len(values) == 3
-    again = evaluating.of_run(folder, '2', raw, print)
+    again = runner.of_run(folder, '2', raw, print)
     assert again == [one]
 
 
@@ -76,7 +76,7 @@ def test_a_run_on_arrays_is_compared_with_nothing_else(tmp_path):
         shape=(32, 32, 1)  # as the digits have it, which the config names
     ))
     with pytest.raises(errors.DataError, match='arrays that were given'):
-        evaluating.of_run(tmp_path, None, RANDOM, print)
+        runner.of_run(tmp_path, None, RANDOM, print)
 
 
 def test_each_step_is_kept_and_one_that_is_lost_left_out(
@@ -91,11 +91,11 @@ def test_each_step_is_kept_and_one_that_is_lost_left_out(
 
     monkeypatch.setattr(sampling, 'load', pruned)
     asked = RANDOM._replace(metrics=('fid',), num_real=50, features='pixels')
-    found = evaluating.of_run(folder, 'all', asked, lines.append, kept.append)
+    found = runner.of_run(folder, 'all', asked, lines.append, kept.append)
     assert [result['step'] for result in found] == [4]
     assert kept == found and 'Left out: step 2 is gone' in lines
     with pytest.raises(errors.CheckpointError, match='gone'):
-        evaluating.of_run(folder, '2', asked, lines.append)
+        runner.of_run(folder, '2', asked, lines.append)
 
 
 def test_neighbours_stand_in_rows_of_their_own(folder, monkeypatch):
@@ -105,14 +105,14 @@ def test_neighbours_stand_in_rows_of_their_own(folder, monkeypatch):
     asked = RANDOM._replace(
         metrics=('memorization',), num_real=50, num_fake=4, features='pixels'
     )
-    evaluating.of_run(folder, '4', asked, print)
+    runner.of_run(folder, '4', asked, print)
     with Image.open(folder / 'neighbours.png') as picture:
         assert picture.size[0] > 1.5 * picture.size[1]  # 8 in each of 4 rows
 
 
 def test_discriminator_is_an_extractor_of_its_own_step(folder):
     asked = RANDOM._replace(metrics=('fid',), features='discriminator')
-    two, four = evaluating.of_run(folder, 'all', asked, print)
+    two, four = runner.of_run(folder, 'all', asked, print)
     assert two['features']['note'] == 'discriminator of step 2'
     assert two['features']['fingerprint'] != four['features']['fingerprint']
 
@@ -120,14 +120,14 @@ def test_discriminator_is_an_extractor_of_its_own_step(folder):
 def test_what_is_asked_by_name_and_cannot_be_given_is_an_error(folder):
     asked = RANDOM._replace(metrics=('is',))
     with pytest.raises(errors.ConfigError, match='tell no classes'):
-        evaluating.of_run(folder, None, asked, print)
+        runner.of_run(folder, None, asked, print)
     asked = RANDOM._replace(metrics=('fib',))
     with pytest.raises(errors.ConfigError, match="mean 'fid'"):
-        evaluating.of_run(folder, None, asked, print)
+        runner.of_run(folder, None, asked, print)
     with pytest.raises(errors.ConfigError, match='--features='):
-        evaluating.of_run(folder, None, RANDOM._replace(features='vgg'), print)
+        runner.of_run(folder, None, RANDOM._replace(features='vgg'), print)
     with pytest.raises(errors.CheckpointError, match='no checkpoint of step 3'):
-        evaluating.of_run(folder, '3', RANDOM, print)
+        runner.of_run(folder, '3', RANDOM, print)
 
 
 def test_conditional_run_is_scored_by_a_classifier_of_its_samples(
@@ -146,11 +146,11 @@ def test_conditional_run_is_scored_by_a_classifier_of_its_samples(
         return len(seen) / 10
 
     monkeypatch.setattr(
-        evaluating.classifier, 'classifier_accuracy', accuracy
+        runner.classifier, 'classifier_accuracy', accuracy
     )
     lines = []
     asked = RANDOM._replace(metrics=('cas',), num_fake=25)
-    (result,) = evaluating.of_run(tmp_path, None, asked, lines.append)
+    (result,) = runner.of_run(tmp_path, None, asked, lines.append)
     assert result['values']['cas'] == {'value': 0.1, 'floor': 0.2}
     assert lines[0].startswith('cas 10.0 % (trained on real: 20.0 %')
     images, labels = seen[0]
@@ -158,7 +158,7 @@ def test_conditional_run_is_scored_by_a_classifier_of_its_samples(
     sevens = sampling.sample(gan, state, [17], labels=[7])
     assert labels[17] == 7
     np.testing.assert_array_equal(
-        images[17], evaluating.writer.to_uint8(sevens)[0]
+        images[17], runner.writer.to_uint8(sevens)[0]
     )
 
 
@@ -181,7 +181,7 @@ def test_two_sources_are_compared_and_copies_are_caught(tmp_path):
         ('copies', chosen), ('noisy', noisy), ('others', others[::-1]),
     ):
         fake = saved_images(tmp_path / f'{name}.npy', images)
-        (result,) = evaluating.of_sources(real, fake, asked, print)
+        (result,) = runner.of_sources(real, fake, asked, print)
         found = result['values']
         assert found['fid']['value'] < 5 * found['fid']['floor']
         verdicts[name] = found['memorization']['pixels']['verdict']
@@ -193,7 +193,7 @@ def test_two_sources_are_compared_and_copies_are_caught(tmp_path):
 def test_images_of_two_sizes_are_told(tmp_path):
     fake = saved_images(tmp_path / 'a.npy', helpers.random_images())
     with pytest.raises(errors.DataError, match='32x32x1 and npy:.* of 8x8x1'):
-        evaluating.of_sources(sources.Request('digits'), fake, RANDOM, print)
+        runner.of_sources(sources.Request('digits'), fake, RANDOM, print)
 
 
 def folder_of(path, **splits):
@@ -215,8 +215,8 @@ def test_held_out_images_are_brought_to_the_form_of_the_others(tmp_path):
         test={'a': helpers.random_images(3, (12, 10, 3))},
     )
     training = builders.dataset(config)
-    assert evaluating.held_out_of(config).images.shape == (3, 12, 10, 3)
-    held_out = evaluating.held_out_of(config, like=training)
+    assert runner.held_out_of(config).images.shape == (3, 12, 10, 3)
+    held_out = runner.held_out_of(config, like=training)
     assert held_out.images.shape == (3, 8, 8, 1)
 
 
@@ -229,10 +229,10 @@ def test_held_out_images_of_other_classes_and_of_arrays_are_not_taken(
     )
     training = builders.dataset(config)
     assert training.classes == ('a', 'b')
-    assert evaluating.held_out_of(config).classes != training.classes
-    assert evaluating.held_out_of(config, like=training) is None
+    assert runner.held_out_of(config).classes != training.classes
+    assert runner.held_out_of(config, like=training) is None
     arrays = sources.from_arrays(images)
-    assert evaluating.held_out_of(config, like=arrays) is None
+    assert runner.held_out_of(config, like=arrays) is None
 
 
 @pytest.mark.parametrize('split, held_out', [
@@ -245,11 +245,11 @@ def test_what_was_trained_on_or_looked_at_is_not_held_out(
     split, held_out, monkeypatch
 ):
     found = sources.from_arrays(helpers.random_images(4))
-    monkeypatch.setattr(evaluating.sources, 'load', lambda request: found)
+    monkeypatch.setattr(runner.sources, 'load', lambda request: found)
     config = helpers.tiny_mlp()
-    assert (evaluating.held_out_of(config, split) is found) == held_out
+    assert (runner.held_out_of(config, split) is found) == held_out
     config.data.split = split
-    assert (evaluating.held_out_of(config) is found) == held_out
+    assert (runner.held_out_of(config) is found) == held_out
 
 
 def test_points_are_compared_as_they_are(tmp_path):
@@ -257,8 +257,8 @@ def test_points_are_compared_as_they_are(tmp_path):
     config.data.name = 'ring'
     train.train(config, tmp_path)
     lines = []
-    (result,) = evaluating.of_run(
-        tmp_path, None, evaluating.Asked(num_fake=200, num_real=500),
+    (result,) = runner.of_run(
+        tmp_path, None, runner.Asked(num_fake=200, num_real=500),
         lines.append,
     )
     assert result['features']['name'] == 'pixels'
@@ -282,7 +282,7 @@ def test_training_measures_itself_and_keeps_the_best(tmp_path):
     assert all('eval/coverage' in line for line in lines)
     _, state = sampling.load(tmp_path, 'best')
     assert int(state.step) == min(found, key=found.get)
-    (measured,) = evaluating.of_run(tmp_path, 'best', evaluating.Asked(
+    (measured,) = runner.of_run(tmp_path, 'best', runner.Asked(
         ('fid',), 'random', num_fake=64, num_real=64
     ), print)
     assert measured['values']['fid']['value'] == pytest.approx(

@@ -8,7 +8,7 @@ from conftest import ROOT
 import keys_page
 from gan_jax.ops import augment
 from gan_jax.config import defaults
-from gan_jax import evaluating
+from gan_jax.evaluation import runner
 from gan_jax.objectives import losses
 from gan_jax.metrics import registry
 from gan_jax.ops import mixtures
@@ -41,7 +41,7 @@ MEASURING = (ROOT / 'gan_jax' / 'metrics' / 'README.md').read_text()
 NUMBERS = [
     *(name for kind in registry.MEASURES.values() for name in kind.better),
     *(name.removeprefix('eval/') for name in costs.COSTS),
-    *evaluating.OF_RUNS,
+    *runner.OF_RUNS,
 ]
 OBJECTIVES = (ROOT / 'configs' / 'OBJECTIVES.md').read_text()
 NAMES = [

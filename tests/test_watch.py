@@ -7,7 +7,7 @@ import helpers
 from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax import train
-from gan_jax import watch
+from gan_jax.evaluation import online_eval
 from gan_jax.data import sources
 
 
@@ -18,7 +18,7 @@ def test_images_too_few_to_compare_leave_no_numbers_of_them(count):
     forms = builders.form(images.shape[1:])
     gan = builders.algorithm(config, forms)
     state = builders.initial_state(config, gan, forms)
-    found = watch.Watch(config, dataset).numbers(gan, state)
+    found = online_eval.Watch(config, dataset).numbers(gan, state)
     assert all(np.isfinite(list(found.values())))
     assert bool(found) == (count > 3)
 
@@ -52,7 +52,7 @@ def dataset_of(classes=(), shape=(8, 8, 1)):
 ])
 def test_what_cannot_be_measured_is_told_at_the_start(config, dataset, line):
     with pytest.raises(errors.ConfigError, match=line):
-        watch.check(config, dataset)
+        online_eval.check(config, dataset)
 
 
 @pytest.mark.parametrize('config, dataset', [
@@ -63,23 +63,23 @@ def test_what_cannot_be_measured_is_told_at_the_start(config, dataset, line):
     (measuring('fid,prdc'), dataset_of(shape=(2,))),
 ])
 def test_what_can_be_measured_is_let_through(config, dataset, monkeypatch):
-    monkeypatch.setattr(watch.extractors, 'make', lambda name: None)
-    watch.check(config, dataset)
+    monkeypatch.setattr(online_eval.extractors, 'make', lambda name: None)
+    online_eval.check(config, dataset)
 
 
 def test_inception_without_its_weights_is_told_at_the_start(monkeypatch):
     monkeypatch.setenv('XDG_CACHE_HOME', '/nowhere')
     with pytest.raises(errors.CheckpointError, match='convert_inception'):
-        watch.check(measuring('fid', 'inception'), dataset_of())
-    watch.check(measuring('fid', 'inception'), dataset_of(shape=(2,)))
+        online_eval.check(measuring('fid', 'inception'), dataset_of())
+    online_eval.check(measuring('fid', 'inception'), dataset_of(shape=(2,)))
 
 
 def test_best_of_a_number_that_takes_more_images_is_told():
     config = measuring('', keep_best='eval/diversity')
-    watch.check(config, dataset_of())
+    online_eval.check(config, dataset_of())
     few = dataset_of()._replace(images=helpers.random_images(3))
     with pytest.raises(errors.ConfigError, match='keep_best=.* not measured'):
-        watch.check(config, few)
+        online_eval.check(config, few)
 
 
 def test_run_that_could_not_be_measured_does_not_begin(tmp_path):

@@ -7,8 +7,8 @@ import numpy as np
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.core import errors
-from gan_jax import evaluating
-from gan_jax import evaluation
+from gan_jax.evaluation import runner
+from gan_jax.evaluation import pixel_stats
 from gan_jax.core import redact
 from gan_jax.metrics import registry
 from gan_jax.runs import sampling
@@ -46,7 +46,7 @@ def check(config, dataset):
         for name in registry.MEASURES[metric].better
     ]
     if mixture is not None or len(dataset.images) >= PAIRED:
-        names = [*evaluation.names(mixture), *names]
+        names = [*pixel_stats.names(mixture), *names]
     if config.keep_best and config.keep_best not in names:
         raise errors.ConfigError(
             f'keep_best={config.keep_best!r} is not measured; {names} are, and '
@@ -115,7 +115,7 @@ class Watch:
             return found
         self._prepare()
         fake = registry.View(
-            evaluating.sample(algorithm, state, self._config.eval_samples),
+            runner.sample(algorithm, state, self._config.eval_samples),
             None, self._extractor,
         )
         for name in self._metrics:
@@ -136,25 +136,25 @@ class Watch:
             modes = 0 if mixture.means is None else len(mixture.means)
             count = max(NUM_POINTS, POINTS_PER_MODE * modes)
             points = sampling.sample(algorithm, state, range(count))
-            return evaluation.against_mixture(points, mixture, real)
+            return pixel_stats.against_mixture(points, mixture, real)
         if len(real) < PAIRED:
             return {}
-        count = min(evaluation.NUM_SAMPLES, len(real) // 2)
+        count = min(pixel_stats.NUM_SAMPLES, len(real) // 2)
         images = sampling.sample(algorithm, state, range(count))
-        return evaluation.against_real(images, real)
+        return pixel_stats.against_real(images, real)
 
     def _prepare(self):
         if self._real is not None:
             return
         config, dataset = self._config, self._dataset
-        self._extractor = evaluating.extractor_of(
+        self._extractor = runner.extractor_of(
             config.eval_features, config, dataset,
-            evaluating.held_out_of(config, config.data.split, dataset),
+            runner.held_out_of(config, config.data.split, dataset),
             redact.say,
         )
-        places = evaluating.some_places(
+        places = runner.some_places(
             len(dataset.images), config.eval_samples
         )
-        self._real = evaluating.view_of(
+        self._real = runner.view_of(
             dataset, places, self._extractor, 'real'
         )
