@@ -39,10 +39,10 @@ def main(argv):
     from gan_jax.config import builders
     from gan_jax.config import defaults
     from gan_jax.diagnosis import rules as rules_lib
-    from gan_jax import diagnosing
+    from gan_jax.monitoring import monitor
     from gan_jax import dispatch
     from gan_jax.core import errors
-    from gan_jax import probes
+    from gan_jax.monitoring import probes
     from gan_jax.data import sources
     from gan_jax.runtime import environment
     from gan_jax.runtime import parallel
@@ -78,7 +78,7 @@ def main(argv):
     jax.block_until_ready(metrics)
     steps, looks, rules = [], [], []
     limits = config.diagnosis.to_dict()
-    game = diagnosing.game_of(config, gan, host)
+    game = monitor.game_of(config, gan, host)
     diagnosis = rules_lib.Diagnosis(game, limits)
     for _ in range(ROUNDS.value):
         def advance():

@@ -41,7 +41,7 @@ def main(argv):
     from gan_jax.config import builders
     from gan_jax.config import validation
     from gan_jax.core import errors
-    from gan_jax import preflight
+    from gan_jax.monitoring import setup_check
     from gan_jax.runtime import environment
     from gan_jax.runtime import writer
 
@@ -51,16 +51,16 @@ def main(argv):
     steps = STEPS.value or (
         CONVOLUTIONAL if builders.convolutional(config) else DENSE
     )
-    found, rows = preflight.run(config, dataset, steps)
+    found, rows = setup_check.run(config, dataset, steps)
     for check in found:
         colour = 'green' if check.passed else 'RED  '
         command.say(f'{colour}  {check.name:12}{check.text}')
         if not check.passed:
-            words = preflight.CHECKS[check.name]
+            words = setup_check.CHECKS[check.name]
             command.say(f'{"":19}{words}. {check.advice}')
     made = np.concatenate(rows)
     picture = writer.scatter(rows[-1], rows[0]) if made.ndim == 2 else (
-        writer.grid(made, preflight.SHOWN)
+        writer.grid(made, setup_check.SHOWN)
     )
     command.save_png('--out', OUT.value, picture)
     command.say(f'Picture  {OUT.value}')

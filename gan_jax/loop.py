@@ -13,7 +13,7 @@ import numpy as np
 
 from gan_jax.config import builders
 from gan_jax.config import defaults
-from gan_jax import diagnosing
+from gan_jax.monitoring import monitor
 from gan_jax import dispatch
 from gan_jax.core import errors
 from gan_jax.evaluation import runner
@@ -189,7 +189,7 @@ class _After:
         self._parts, self.clock = parts, (time.monotonic(), int(state.step))
         self._config, dataset = parts.first
         self._watch = watch_lib.Watch(self._config, dataset)
-        self._diagnosis = diagnosing.Diagnosis(
+        self._diagnosis = monitor.Diagnosis(
             self._config, parts.algorithm, state, dataset,
             parts.writer.past(int(state.step)),
         )
@@ -221,7 +221,7 @@ class _After:
         findings = self._diagnosis.observe(step, record)
         for finding in findings:
             parts.writer.finding(step, finding._asdict())
-        collapsed = diagnosing.collapse(self._config, findings)
+        collapsed = monitor.collapse(self._config, findings)
         cost = self._watch.cost(record)
         if now.save or collapsed or cost < self._best:
             if host_state is None:  # a line alone tells of a collapse

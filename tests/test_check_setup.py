@@ -10,7 +10,7 @@ import helpers
 from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax.objectives import losses
-from gan_jax import preflight
+from gan_jax.monitoring import setup_check
 from gan_jax.data import sources
 
 
@@ -27,8 +27,8 @@ def config_of(**changes):
 
 def checks_of(steps=60, **changes):
     config = config_of(**changes)
-    found, rows = preflight.run(config, builders.dataset(config), steps)
-    assert [check.name for check in found] == list(preflight.CHECKS)
+    found, rows = setup_check.run(config, builders.dataset(config), steps)
+    assert [check.name for check in found] == list(setup_check.CHECKS)
     return {check.name: check for check in found}, rows
 
 
@@ -73,14 +73,14 @@ def test_what_is_not_finite_is_red(loss, bad, monkeypatch):
         train=lambda *_: (None, first, last),
     )
     made = np.linspace(-1, 1, images.size).reshape(images.shape)
-    monkeypatch.setattr(preflight.sampling, 'sample', lambda *_, **__: made)
+    monkeypatch.setattr(setup_check.sampling, 'sample', lambda *_, **__: made)
     kind = losses.LOSSES[loss].kind
-    assert preflight._ranges(bench, None).passed
+    assert setup_check._ranges(bench, None).passed
     made[3, 0, 0, 0] = bad
     assert not any(check.passed for check in (
-        preflight._d_alone(bench, kind, None, first, last),
-        preflight._one_batch(bench, kind, 1), preflight._g_alone(first, last),
-        preflight._ranges(bench, None),
+        setup_check._d_alone(bench, kind, None, first, last),
+        setup_check._one_batch(bench, kind, 1), setup_check._g_alone(first, last),
+        setup_check._ranges(bench, None),
     ))
 
 

@@ -9,7 +9,7 @@ import helpers
 import image_files
 from gan_jax.config import builders
 from gan_jax.config import validation
-from gan_jax import diagnosing
+from gan_jax.monitoring import monitor
 from gan_jax.core import errors
 from gan_jax.objectives import losses
 from gan_jax.runs import run_folder
@@ -89,7 +89,7 @@ def test_held_out_images_of_another_size_are_probed(tmp_path):
     forms = builders.form(dataset.images.shape[1:])
     gan = builders.algorithm(config, forms)
     state = builders.initial_state(config, gan, forms)
-    found = diagnosing.Diagnosis(config, gan, state, dataset, []).probe(
+    found = monitor.Diagnosis(config, gan, state, dataset, []).probe(
         gan, state.replace(step=np.int32(2))
     )
     assert 'probe/d_memory' in found
@@ -252,7 +252,7 @@ def game_of(**changes):
     state = helpers.start(gan)
     if config.algorithm:
         gan = builders.algorithm(config, builders.form((8, 8, 1)))
-    return diagnosing.game_of(config, gan, state)
+    return monitor.game_of(config, gan, state)
 
 
 @pytest.mark.parametrize('loss, d, g', [

@@ -7,7 +7,7 @@ import pytest
 
 import helpers
 from gan_jax.config import builders
-from gan_jax import probes
+from gan_jax.monitoring import probes
 from gan_jax.data import sources
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import latents

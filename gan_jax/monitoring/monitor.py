@@ -6,7 +6,7 @@ from gan_jax.config import defaults
 from gan_jax.diagnosis import rules
 from gan_jax.evaluation import runner
 from gan_jax.objectives import losses
-from gan_jax import probes
+from gan_jax.monitoring import probes
 
 
 class Diagnosis:

@@ -12,10 +12,10 @@ import numpy as np
 
 from gan_jax.config import builders
 from gan_jax.diagnosis import rules
-from gan_jax import diagnosing
+from gan_jax.monitoring import monitor
 from gan_jax.core import errors
 from gan_jax.objectives import losses
-from gan_jax import probes
+from gan_jax.monitoring import probes
 from gan_jax.runs import sampling
 from gan_jax.runtime import parallel
 
@@ -231,7 +231,7 @@ def _ranges(bench, moved):
 
 
 def _sizes(bench):
-    found = diagnosing.game_of(bench.config, bench.algorithm, bench.state)
+    found = monitor.game_of(bench.config, bench.algorithm, bench.state)
     rule = rules.RULES['sizes_differ']
     limits = bench.config.diagnosis.to_dict()
     differ = rule.judge(rules.Window(1), found, limits)
