@@ -16,8 +16,8 @@ from gan_jax.runs import run_folder
 from gan_jax.runs import sampling
 from gan_jax import train
 from gan_jax.algorithms.game import G
-from gan_jax.reporting import gathering
-from gan_jax.reporting import looking
+from gan_jax.reporting import load_run
+from gan_jax.reporting import inspect_model
 from gan_jax.reporting import page
 
 
@@ -104,7 +104,7 @@ def test_switched_off_or_patient_it_finds_nothing(off, there, words, tmp_path):
     assert not lines(tmp_path)
     assert b'probe/' not in (tmp_path / 'metrics.jsonl').read_bytes()
     assert (tmp_path / 'diagnosis.jsonl').exists() == there
-    report = page.of_run(gathering.gather(tmp_path), looking.Looked())
+    report = page.of_run(load_run.gather(tmp_path), inspect_model.Looked())
     assert [said for said in (
         'This run was not diagnosed.', 'Nothing was found.'
     ) if said in report] == [words]

@@ -7,7 +7,7 @@ import pytest
 
 import helpers
 from gan_jax.core import errors
-from gan_jax.reporting import gathering
+from gan_jax.reporting import load_run
 from gan_jax.runtime import writer
 
 RECORD = {'step': 2, 'd/loss': 1.5, 'perf/steps_per_sec': 4.0}
@@ -26,7 +26,7 @@ def folder(path, lines=(RECORD,), config=None):
 
 
 def gather(path, *lines):
-    return gathering.gather(folder(path, lines or (RECORD,)))
+    return load_run.gather(folder(path, lines or (RECORD,)))
 
 
 def test_least_folder_is_a_run_in_which_most_is_missing(tmp_path):
@@ -40,17 +40,17 @@ def test_least_folder_is_a_run_in_which_most_is_missing(tmp_path):
 
 def test_folder_of_no_run_is_refused_in_one_line(tmp_path):
     with pytest.raises(errors.CheckpointError, match='not the folder of a run'):
-        gathering.gather(tmp_path / 'nothing')
+        load_run.gather(tmp_path / 'nothing')
     with pytest.raises(errors.CheckpointError, match='not the config of a run'):
         (folder(tmp_path) / 'config.json').write_text('{"loss": 3}')
-        gathering.gather(tmp_path)
+        load_run.gather(tmp_path)
 
 
 @pytest.mark.parametrize('lines', [(), ('{"step": 1, "d/', '[]')])
 def test_folder_without_numbers_is_refused(lines, tmp_path):
     folder(tmp_path, lines)
     with pytest.raises(errors.CheckpointError, match='has no numbers yet'):
-        gathering.gather(tmp_path)
+        load_run.gather(tmp_path)
 
 
 def test_damaged_lines_are_counted_and_the_rest_is_read_in_order(tmp_path):
@@ -65,8 +65,8 @@ def test_damaged_lines_are_counted_and_the_rest_is_read_in_order(tmp_path):
         {'step': 2, 'a': None}, {'step': 4, 'a': 4.0, 'b': 5.0},
         {'step': 6, 'a': None, 'b': None},
     ]
-    assert gathering.series(run, 'a') == ([4], [4.0])
-    assert gathering.names([run]) == ['a', 'b']
+    assert load_run.series(run, 'a') == ([4], [4.0])
+    assert load_run.names([run]) == ['a', 'b']
 
 
 @pytest.mark.parametrize('content', ['', '{', '[', '3', '"x"', 'null', '[[1]]'])
@@ -74,7 +74,7 @@ def test_other_files_may_hold_anything(content, tmp_path):
     folder(tmp_path)
     for name in ('environment.json', 'data.json', 'evaluation.json'):
         (tmp_path / name).write_text(content)
-    run = gathering.gather(tmp_path)
+    run = load_run.gather(tmp_path)
     assert (run.starts, run.data, run.evaluations) == ([], {}, [])
 
 
@@ -87,7 +87,7 @@ def test_shape_is_taken_where_it_is_one(shape, found, tmp_path):
     writer.write_json(
         tmp_path / 'data.json', {'real': {'image_shape': shape}}
     )
-    run = gathering.gather(tmp_path)
+    run = load_run.gather(tmp_path)
     assert run.image_shape == found and run.has_points == (found == (2,))
 
 
@@ -95,21 +95,21 @@ def test_pictures_are_found_by_step(tmp_path):
     samples = folder(tmp_path) / 'samples'
     for name in ('000010', '000002', 'reals', 'reconstructed-000004', 'x2'):
         writer.save_png(samples / f'{name}.png', np.zeros((2, 2, 1), np.uint8))
-    run = gathering.gather(tmp_path)
+    run = load_run.gather(tmp_path)
     assert [frame.step for frame in run.frames] == [2, 10]
     assert run.reals.name == 'reals.png' and run.reconstructed.step == 4
 
 
 def test_diagnosis_is_read_missing_and_empty_are_two_things(tmp_path):
     assert gather(tmp_path).findings is None
-    path = tmp_path / gathering.DIAGNOSIS
+    path = tmp_path / load_run.DIAGNOSIS
     path.write_text('')
-    assert gathering.gather(tmp_path).findings == []
+    assert load_run.gather(tmp_path).findings == []
     path.write_text(
         '{"step": 5, "rule": "r", "level": "alarm", "text": "t", "advice": "a",'
         '"evidence": {"x": 1}}\nbroken\n{"level": "odd", "evidence": 3}\n'
     )
-    assert gathering.gather(tmp_path).findings == [
+    assert load_run.gather(tmp_path).findings == [
         {'step': 5, 'rule': 'r', 'level': 'alarm', 'text': 't', 'advice': 'a',
          'evidence': {'x': 1}},
         {'step': None, 'rule': '', 'level': 'note', 'text': '', 'advice': '',
@@ -130,24 +130,24 @@ def test_keys_of_the_command_line_are_known(command, keys, tmp_path):
         tmp_path / 'environment.json', [{'command': 'old'},
                                         {'command': command}]
     )
-    assert gathering.gather(tmp_path).overrides == keys
+    assert load_run.gather(tmp_path).overrides == keys
 
 
 def test_changed_and_differing_keys(tmp_path):
     config = helpers.tiny_mlp()
-    first = gathering.gather(folder(tmp_path / 'a', config=config))
+    first = load_run.gather(folder(tmp_path / 'a', config=config))
     config.loss.name = 'hinge'
-    second = gathering.gather(folder(tmp_path / 'b', config=config))
-    assert 'batch_size' in gathering.changed(first)
-    assert 'loss.name' not in gathering.changed(first)
-    assert 'loss.name' in gathering.changed(second)
-    assert gathering.differing([first, second]) == ['loss.name']
+    second = load_run.gather(folder(tmp_path / 'b', config=config))
+    assert 'batch_size' in load_run.changed(first)
+    assert 'loss.name' not in load_run.changed(first)
+    assert 'loss.name' in load_run.changed(second)
+    assert load_run.differing([first, second]) == ['loss.name']
 
 
 def test_secrets_are_masked(tmp_path):
     config = helpers.tiny_mlp()
     config.data.path = 'https://me:hunter2@host/x'
-    run = gathering.gather(folder(tmp_path, config=config))
+    run = load_run.gather(folder(tmp_path, config=config))
     assert 'hunter2' not in repr(run)
 
 
@@ -157,8 +157,8 @@ def test_time_is_that_of_the_logged_steps(tmp_path):
         {'step': 30, 'perf/steps_per_sec': 4.0},
         {'step': 30, 'perf/steps_per_sec': 4.0},
     )
-    assert gathering.seconds(run) == 10 / 2 + 20 / 4
-    assert gathering.seconds(gather(tmp_path, {'step': 3})) is None
+    assert load_run.seconds(run) == 10 / 2 + 20 / 4
+    assert load_run.seconds(gather(tmp_path, {'step': 3})) is None
 
 
 def test_newest_evaluation_of_each_number_counts(tmp_path):
@@ -173,9 +173,9 @@ def test_newest_evaluation_of_each_number_counts(tmp_path):
                     'memorization': copying}},
         {'values': 3},
     ])
-    run = gathering.gather(tmp_path)
-    assert gathering.measured(run) == {
+    run = load_run.gather(tmp_path)
+    assert load_run.measured(run) == {
         'fid': (7.0, None, 4, 'pixels, ema, train'),
         'is': (2.0, None, 2, '?, ?, ?'),
     }
-    assert gathering.verdicts(run) == copying
+    assert load_run.verdicts(run) == copying

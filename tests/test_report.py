@@ -10,8 +10,8 @@ import helpers
 from gan_jax.core import errors
 from gan_jax import reporting
 from gan_jax import train
-from gan_jax.reporting import gathering
-from gan_jax.reporting import looking
+from gan_jax.reporting import load_run
+from gan_jax.reporting import inspect_model
 from gan_jax.runtime import writer
 
 
@@ -66,7 +66,7 @@ def test_report_that_fails_fails_no_training(tmp_path, monkeypatch, capsys):
     def fail(*args):
         raise RuntimeError('no\nluck with https://me:hunter2@host')
 
-    monkeypatch.setattr(looking, 'look', fail)
+    monkeypatch.setattr(inspect_model, 'look', fail)
     config = helpers.tiny_mlp()
     config.report = True
     trained = train.train(config, tmp_path, images=helpers.random_images())
@@ -81,7 +81,7 @@ def test_report_that_fails_fails_no_training(tmp_path, monkeypatch, capsys):
 
 def test_run_on_arrays_has_no_neighbours_later(tmp_path):
     train.train(helpers.tiny_mlp(), tmp_path, images=helpers.random_images())
-    looked = looking.restore(tmp_path)
+    looked = inspect_model.restore(tmp_path)
     assert list(looked.scored) == ['worst', 'median', 'best']
     assert looked.pairs is None
     assert 'given from Python' in looked.why['pairs']
@@ -277,7 +277,7 @@ def test_hostile_text_does_not_run(run, browser, tmp_path):
     folder = tmp_path / 'mine'
     shutil.copytree(run[0], folder)
     evil = '<img src=x onerror=alert(1)><script>alert(2)</script>'
-    (folder / gathering.DIAGNOSIS).write_text(
+    (folder / load_run.DIAGNOSIS).write_text(
         f'{{"level": "alarm", "text": "{evil}", "rule": "{evil}"}}\n'
     )
     with (folder / writer.METRICS).open('a') as file:

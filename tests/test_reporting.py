@@ -15,8 +15,8 @@ import helpers
 import image_files
 from gan_jax import reporting
 from gan_jax.reporting import figures
-from gan_jax.reporting import gathering
-from gan_jax.reporting import looking
+from gan_jax.reporting import load_run
+from gan_jax.reporting import inspect_model
 from gan_jax.reporting import page
 from gan_jax.reporting import pictures
 from gan_jax.runtime import writer
@@ -61,7 +61,7 @@ def frames(path, count, size=8):
         file = epath.Path(path) / f'{step:06d}.png'
         image = helpers.random_images(1, (size, size, 1), step)[0]
         writer.save_png(file, image)
-        found.append(gathering.Picture(step, file))
+        found.append(load_run.Picture(step, file))
     return found
 
 
@@ -80,7 +80,7 @@ def test_no_program_is_started_for_a_picture(tmp_path, monkeypatch):
     path = epath.Path(tmp_path) / '000004.png'
     path.write_bytes(EPS)
     assert pictures.read(path) is None
-    assert pictures.film([gathering.Picture(4, path)])[0] == []
+    assert pictures.film([load_run.Picture(4, path)])[0] == []
     path.write_bytes(image_files.flat((1, 2, 3), form='BMP'))
     assert pictures.read(path) is None  # a run leaves PNG alone
     assert not (tmp_path / 'log').exists()
@@ -93,7 +93,7 @@ def test_picture_of_many_pixels_is_not_decoded(tmp_path, monkeypatch):
         Image.Image, 'load', lambda self: pytest.fail('it was decoded')
     )
     assert pictures.read(path) is None
-    assert pictures.film([gathering.Picture(4, path)])[0] == []
+    assert pictures.film([load_run.Picture(4, path)])[0] == []
 
 
 def test_frames_of_a_film_are_as_many_as_their_pixels_allow(
@@ -109,7 +109,7 @@ def test_picture_that_is_no_file_is_left_out(tmp_path):
     path = epath.Path(tmp_path) / '000004.png'
     os.mkfifo(path)
     assert pictures.read(path) is None
-    assert pictures.film([gathering.Picture(4, path)])[0] == []
+    assert pictures.film([load_run.Picture(4, path)])[0] == []
 
 
 def test_film_is_bounded_and_keeps_both_ends(tmp_path):
@@ -170,7 +170,7 @@ def some_run(path, count=100, **changes):
          'd/grad_norm': 10.0 ** (n % 4), 'eval/fid': float(n)}
         for n in range(1, count + 1)
     ]
-    return gathering.gather(folder(path, lines))._replace(**changes)
+    return load_run.gather(folder(path, lines))._replace(**changes)
 
 
 def all_figures(run):
@@ -250,7 +250,7 @@ def test_ninth_curve_has_the_first_colour_and_another_dash(tmp_path):
 def test_samples_are_ordered_by_score():
     images = helpers.random_images(30, (4, 4, 1))
     scores = np.random.RandomState(1).permutation(30).astype(float)
-    found = looking.by_score(images, scores)
+    found = inspect_model.by_score(images, scores)
     assert found['worst'].scores == list(range(8))
     assert found['median'].scores == list(range(11, 19))
     assert found['best'].scores == list(range(22, 30))
@@ -262,7 +262,7 @@ def test_samples_are_ordered_by_score():
 
 
 def test_few_samples_are_all_shown():
-    found = looking.by_score(helpers.random_images(3), np.arange(3.0))
+    found = inspect_model.by_score(helpers.random_images(3), np.arange(3.0))
     assert [scored.seeds for scored in found.values()] == [[0, 1, 2]] * 3
 
 
@@ -289,22 +289,22 @@ def test_scores_are_the_logits_of_each_sample(packing):
 def test_neighbours_are_looked_for_among_some_of_many(monkeypatch):
     training = helpers.random_images(40)
     samples = np.concatenate([training[[7, 30]], 255 - training[:5]])
-    found = looking._neighbours(samples, training)
+    found = inspect_model._neighbours(samples, training)
     assert found['distances'][:2, 0].tolist() == [0, 0]
     assert (found['among'], found['of']) == (40, 40)
     cut = pictures.tiles(found['pairs'], (8, 8, 1)).reshape(7, 5, 8, 8, 1)
     np.testing.assert_array_equal(cut[0, 0], cut[0, 1])
-    monkeypatch.setattr(looking, 'MOST_BYTES', 64 * 10)
-    found = looking._neighbours(samples, training)
+    monkeypatch.setattr(inspect_model, 'MOST_BYTES', 64 * 10)
+    found = inspect_model._neighbours(samples, training)
     assert (found['among'], found['of']) == (10, 40)
 
 
-def write(run, looked=looking.Looked()):
+def write(run, looked=inspect_model.Looked()):
     return page.of_run(run, looked)
 
 
 def test_page_of_a_run_with_nothing_says_so(tmp_path):
-    text = write(gathering.gather(folder(tmp_path)))
+    text = write(load_run.gather(folder(tmp_path)))
     for words in (
         'not diagnosed', 'No picture of samples', 'No sample was scored',
         'No neighbours were looked for', 'evaluate was not run',
@@ -315,7 +315,7 @@ def test_page_of_a_run_with_nothing_says_so(tmp_path):
 
 
 def test_page_asks_no_host_and_runs_nothing_but_its_own(tmp_path):
-    text = write(gathering.gather(folder(tmp_path)))
+    text = write(load_run.gather(folder(tmp_path)))
     (policy,) = re.findall('Content-Security-Policy" content="([^"]+)"', text)
     assert policy.startswith("default-src 'none'; img-src data:;")
     assert policy.count("'sha256-") == 2 and 'unsafe-eval' not in policy
@@ -348,13 +348,13 @@ def test_all_that_comes_from_files_is_escaped(tmp_path):
             EVIL: {'value': 1.0}, 'memorization': {EVIL: {'verdict': EVIL}},
         }} for step in (2, 4)
     ])
-    (path / gathering.DIAGNOSIS).write_text(json.dumps({
+    (path / load_run.DIAGNOSIS).write_text(json.dumps({
         'step': 2, 'level': 'alarm', 'rule': EVIL, 'text': EVIL,
         'advice': EVIL, 'evidence': {EVIL: EVIL},
     }))
-    run = gathering.gather(path)
+    run = load_run.gather(path)
     why = {'scored': EVIL, 'pairs': EVIL}
-    for text in (write(run, looking.Looked(why=why)), page.of_runs([run] * 2)):
+    for text in (write(run, inspect_model.Looked(why=why)), page.of_runs([run] * 2)):
         assert html.escape(EVIL) in text
         body = visible(text)
         assert EVIL not in body and '<script' not in body
@@ -372,12 +372,12 @@ def test_page_shows_what_was_found(tmp_path):
             path / 'samples' / f'{name}.png',
             writer.grid(helpers.random_images(100)),
         )
-    (path / gathering.DIAGNOSIS).write_text(''.join(
+    (path / load_run.DIAGNOSIS).write_text(''.join(
         json.dumps({'step': 2, 'level': level, 'text': f'{level} text'}) + '\n'
         for level in ('note', 'alarm')
     ))
-    text = write(gathering.gather(path), looking.Looked(
-        2, looking.by_score(helpers.random_images(30), np.arange(30.0)),
+    text = write(load_run.gather(path), inspect_model.Looked(
+        2, inspect_model.by_score(helpers.random_images(30), np.arange(30.0)),
         writer.grid(helpers.random_images(40), 5), np.ones((8, 4)), 10, 40,
     ))
     for words in (
@@ -395,7 +395,7 @@ def test_page_shows_what_was_found(tmp_path):
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path):
     runs = [
-        gathering.gather(folder(tmp_path / name / 'run')) for name in 'ab'
+        load_run.gather(folder(tmp_path / name / 'run')) for name in 'ab'
     ]
     text = page.of_runs(runs)
     assert f'<th scope="col">{tmp_path}/a/run</th>' in text
@@ -410,7 +410,7 @@ def test_points_are_one_scatter(tmp_path):
             path / 'samples' / f'{name}.png',
             helpers.random_images(1, (64, 64, 3))[0],
         )
-    text = write(gathering.gather(path))
+    text = write(load_run.gather(path))
     assert 'points in 2 dimensions' in text
     assert 'Samples over real points at step 2' in text
     assert 'Real images, evenly' not in text

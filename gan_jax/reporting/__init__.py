@@ -7,8 +7,8 @@ shape what they found, `page` writes it. Nothing here trains.
 from etils import epath
 
 from gan_jax.core import files
-from gan_jax.reporting import gathering
-from gan_jax.reporting import looking
+from gan_jax.reporting import load_run
+from gan_jax.reporting import inspect_model
 from gan_jax.reporting import page
 
 NAME = 'report.html'
@@ -21,12 +21,12 @@ def report(workdir):
         errors.CheckpointError: where the folder is not a run's, or has no
             numbers yet.
     """
-    return page.of_run(gathering.gather(workdir), looking.restore(workdir))
+    return page.of_run(load_run.gather(workdir), inspect_model.restore(workdir))
 
 
 def comparison(workdirs):
     """Give the page of several runs; raises as `report`."""
-    return page.of_runs([gathering.gather(workdir) for workdir in workdirs])
+    return page.of_runs([load_run.gather(workdir) for workdir in workdirs])
 
 
 def leave(workdir, algorithm, state, dataset, say):
@@ -38,8 +38,8 @@ def leave(workdir, algorithm, state, dataset, say):
         say: function of a line.
     """
     try:
-        looked = looking.look(algorithm, state, dataset)
-        text = page.of_run(gathering.gather(workdir), looked)
+        looked = inspect_model.look(algorithm, state, dataset)
+        text = page.of_run(load_run.gather(workdir), looked)
         save(workdir / NAME, text)
         say(f'Report    {workdir / NAME}')
     except Exception as error:  # the training is done, whatever happens here

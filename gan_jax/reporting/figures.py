@@ -12,7 +12,7 @@ import numpy as np
 from gan_jax.core import files
 from gan_jax.objectives import losses
 from gan_jax.metrics import registry
-from gan_jax.reporting import gathering
+from gan_jax.reporting import load_run
 
 WINDOWS = 15  # parts of a run; the smoothed curve averages over one
 MOST_POINTS = 2000  # of a curve; above, the extremes of each part are kept
@@ -54,7 +54,7 @@ def curves(run):
     figures = []
     for title, axis, names in PANELS.values():
         lines = [
-            (label, *gathering.series(run, name))
+            (label, *load_run.series(run, name))
             for name, label in names.items()
         ]
         figures.append(_figure(title, _unit(run, axis), lines))
@@ -65,11 +65,11 @@ def others(run):
     """Give the figures of all other numbers of training, one each."""
     known = {name for _, _, names in PANELS.values() for name in names}
     names = [
-        name for name in gathering.names([run])
+        name for name in load_run.names([run])
         if name not in known and not name.startswith('eval/')
     ]
     figures = [
-        _figure(name, name, [(name, *gathering.series(run, name))])
+        _figure(name, name, [(name, *load_run.series(run, name))])
         for name in names
     ]
     return [figure for figure in figures if figure]
@@ -78,10 +78,10 @@ def others(run):
 def metrics(run):
     """Give a figure for each number about samples that has several steps."""
     lines = {}
-    for name in gathering.names([run]):
+    for name in load_run.names([run]):
         if name.startswith('eval/'):
             lines.setdefault(name.removeprefix('eval/'), []).append(
-                ('while training', *gathering.series(run, name))
+                ('while training', *load_run.series(run, name))
             )
     for name, by in _evaluated(run).items():
         lines.setdefault(name, []).extend(
@@ -104,7 +104,7 @@ def compared(runs):
         (list of those that one looks at first, list of all others).
     """
     watched = [name for _, _, names in PANELS.values() for name in names]
-    names = gathering.names(runs)
+    names = load_run.names(runs)
     first = [name for name in watched if name in names] + [
         name for name in names if name.startswith('eval/')
     ]
@@ -116,7 +116,7 @@ def compared(runs):
 
 
 def _compared(runs, name):
-    lines = [(run.name, *gathering.series(run, name)) for run in runs]
+    lines = [(run.name, *load_run.series(run, name)) for run in runs]
     measured = name.startswith('eval/')
     return _figure(
         name, name, lines, smooth=not measured, markers=measured,
@@ -161,7 +161,7 @@ def _evaluated(run):
             value = files.number(value)
             if type(step) is int and value is not None:
                 by = found.setdefault(name, {})
-                by.setdefault(gathering.seen_by(told), {})[step] = value
+                by.setdefault(load_run.seen_by(told), {})[step] = value
     return {
         name: {
             seen: dict(sorted(points.items())) for seen, points in by.items()

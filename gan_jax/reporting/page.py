@@ -17,8 +17,8 @@ import gan_jax
 from gan_jax.config import defaults as defaults_lib
 from gan_jax.core import files
 from gan_jax.reporting import figures as figures_lib
-from gan_jax.reporting import gathering
-from gan_jax.reporting import looking
+from gan_jax.reporting import load_run
+from gan_jax.reporting import inspect_model
 from gan_jax.reporting import pictures
 
 LEVELS = {'alarm': '✖ alarm', 'warning': '▲ warning', 'note': '● note'}
@@ -248,7 +248,7 @@ def _networks(config):
 
 def _time(run):
     """Tell how long the steps took, by the speeds that were logged."""
-    seconds = gathering.seconds(run)
+    seconds = load_run.seconds(run)
     if seconds is None:
         return 'not known'
     unit, size = next(
@@ -388,7 +388,7 @@ def _scored(looked):
             f'{_image(scored.picture, f"{words}; seeds {seeds}")}</figure>'
         )
     return _words(
-        f'Seeds 0 to {looking.JUDGED - 1} of step {looked.step:,}, judged one '
+        f'Seeds 0 to {inspect_model.JUDGED - 1} of step {looked.step:,}, judged one '
         "by one by the run's own discriminator; high means real to it. It "
         'judges by what it has learned to tell apart, which need not be what a '
         'person sees.'
@@ -402,7 +402,7 @@ def _metrics(page, run):
          figures_lib.BETTER.get(name, ''), 'unknown' if step is None else step,
          seen)
         for name, (value, floor, step, seen)
-        in sorted(gathering.measured(run).items())
+        in sorted(load_run.measured(run).items())
     ]
     table = _words('gan_jax.evaluate was not run on this folder.')
     if rows:
@@ -425,8 +425,8 @@ def _metrics(page, run):
 
 
 def _last_numbers(run):
-    for name in gathering.names([run]):
-        steps, values = gathering.series(run, name)
+    for name in load_run.names([run]):
+        steps, values = load_run.series(run, name)
         if steps:
             yield name, figures_lib.final(values[-1]), f'{steps[-1]:,}'
 
@@ -437,7 +437,7 @@ def _diagnosed(run):
         return 'not diagnosed'
     counts = [
         (level, sum(f['level'] == level for f in run.findings))
-        for level in gathering.LEVELS
+        for level in load_run.LEVELS
     ]
     return ', '.join(
         f'{count} {level}{"s" if count > 1 else ""}'
@@ -451,7 +451,7 @@ def _diagnosis(run):
     if not run.findings:
         return _words('Nothing was found.')
     order = sorted(
-        run.findings, key=lambda f: gathering.LEVELS.index(f['level'])
+        run.findings, key=lambda f: load_run.LEVELS.index(f['level'])
     )
     return '<ul class="findings">{}</ul>'.format(''.join(map(_finding, order)))
 
@@ -485,7 +485,7 @@ def _neighbours(run, looked):
         _words(
             f'Measured by {key}: {verdict.get("verdict", "no verdict")}; '
             + _share(verdict)
-        ) for key, verdict in gathering.verdicts(run).items()
+        ) for key, verdict in load_run.verdicts(run).items()
     )
     kept = pictures.read(run.neighbours)
     if kept is not None:
@@ -506,7 +506,7 @@ def _neighbours(run, looked):
         f'{looked.among:,} of {looked.of:,}, evenly spaced'
     )
     words = (
-        f'Of seeds 0 to {looking.MATCHED - 1} of step {looked.step:,}, those '
+        f'Of seeds 0 to {inspect_model.MATCHED - 1} of step {looked.step:,}, those '
         'nearest to training images: in each row the sample, then its nearest '
         f'training images by pixels, among {among}'
     )
@@ -530,7 +530,7 @@ def _share(verdict):
 
 def _config(run):
     defaults = defaults_lib.flatten(defaults_lib.default_config())
-    changed = sorted(set(gathering.changed(run)) - set(run.overrides))
+    changed = sorted(set(load_run.changed(run)) - set(run.overrides))
 
     def rows(keys):
         return [
@@ -598,12 +598,12 @@ def _facts_of_all(runs):
 
 
 def _final_numbers(runs):
-    measured = [gathering.measured(run) for run in runs]
+    measured = [load_run.measured(run) for run in runs]
     rows = [
         (name, *(
-            figures_lib.final((gathering.series(run, name)[1] or [None])[-1])
+            figures_lib.final((load_run.series(run, name)[1] or [None])[-1])
             for run in runs
-        )) for name in gathering.names(runs)
+        )) for name in load_run.names(runs)
     ]
     for name in sorted(set().union(*measured)):
         rows.append((f'{name} (evaluate)', *(
@@ -614,7 +614,7 @@ def _final_numbers(runs):
 
 
 def _differences(runs):
-    keys = gathering.differing(runs)
+    keys = load_run.differing(runs)
     if not keys:
         return _words('None: the configs are the same.')
     return _table(('key', *(run.name for run in runs)), [
