@@ -25,14 +25,14 @@ TRUNCATION = run_flags.define_truncation()
 def main(argv):
     """Draw --sum of --workdir into --out."""
     from gan_jax.core import errors
-    from gan_jax import ways
+    from gan_jax.tools import latent_paths
     from gan_jax.runtime import writer
 
     if not SUM.value:
         raise errors.ConfigError('name a sum of seeds, such as --sum=3+5-7')
-    terms = ways.parse_sum(SUM.value)
+    terms = latent_paths.parse_sum(SUM.value)
     algorithm, state = run_flags.open_run(argv)
-    images, columns = ways.pictures_of_sum(
+    images, columns = latent_paths.pictures_of_sum(
         algorithm, state, terms, run_flags.labels(LABELS, 1),
         run_flags.WEIGHTS.value, rescale=RESCALE.value,
         truncation=TRUNCATION.value,

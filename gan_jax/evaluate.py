@@ -124,18 +124,18 @@ def _count_answers():
     """Tell how often people took a fake for real."""
     from gan_jax.core import errors
     from gan_jax.evaluation import runner
-    from gan_jax import quizzing
+    from gan_jax.tools import quiz
 
     if WORKDIR.value or REAL.value or FAKE.value:
         raise errors.ConfigError(
             '--human counts answers alone: leave out --workdir, --real and '
             '--fake'
         )
-    results = quizzing.summarize([
+    results = quiz.summarize([
         answer for path in HUMAN.value.split(',')
-        for answer in quizzing.read_answers(path)
+        for answer in quiz.read_answers(path)
     ])
-    for line in quizzing.told(results):
+    for line in quiz.told(results):
         _say(line)
     if OUT.value:
         runner.save(OUT.value, results)

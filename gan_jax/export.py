@@ -18,19 +18,19 @@ OUT = flags.DEFINE_string('out', '', 'Folder to write.')
 def main(argv):
     """Export the generator of --workdir to --out."""
     from gan_jax.core import errors
-    from gan_jax import exporting
+    from gan_jax.tools import export
 
     if not OUT.value:
         raise errors.ConfigError('name a folder to write, such as --out=export')
     algorithm, state = run_flags.open_run(argv)
     with command.written('--out', OUT.value):
-        exporting.write(
+        export.write(
             OUT.value, run_flags.WORKDIR.value, algorithm, state,
             run_flags.WEIGHTS.value,
         )
     command.say(
         f'The generator of {run_flags.told(state)} is in {OUT.value}; '
-        f'python {OUT.value}/{exporting.SCRIPT} samples from it'
+        f'python {OUT.value}/{export.SCRIPT} samples from it'
     )
 
 

@@ -34,23 +34,23 @@ def main(argv):
     import numpy as np
 
     from gan_jax.core import errors
-    from gan_jax import films
+    from gan_jax.tools import video
     from gan_jax.runs import sampling
-    from gan_jax import ways
+    from gan_jax.tools import latent_paths
 
     groups = [sampling.parse_seeds(part) for part in SEEDS.value.split(';')]
-    if films.is_film(OUT.value) and len({len(group) for group in groups}) > 1:
+    if video.is_film(OUT.value) and len({len(group) for group in groups}) > 1:
         raise errors.ConfigError(
             f'--seeds={SEEDS.value}: ways side by side need as many seeds each'
         )
     algorithm, state = run_flags.open_run(argv)
-    made = [ways.between(
+    made = [latent_paths.between(
         algorithm, state, group, FRAMES.value, loop=LOOP.value, path=PATH.value,
         labels=run_flags.labels(LABELS, len(group)),
         weights=run_flags.WEIGHTS.value, truncation=TRUNCATION.value,
     ) for group in groups]
-    if films.is_film(OUT.value):
-        tiles = [ways.as_film(each, LOOP.value) for each in made]
+    if video.is_film(OUT.value):
+        tiles = [latent_paths.as_film(each, LOOP.value) for each in made]
         shown = np.stack(tiles, 1)  # [T, groups, ...]
     else:
         shown = np.concatenate(made)  # [ways, frames, ...]

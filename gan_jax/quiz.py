@@ -29,10 +29,10 @@ SPLIT = flags.DEFINE_enum(
 def main(argv):
     """Write a quiz of --workdir to --out."""
     from gan_jax.core import files
-    from gan_jax import quizzing
+    from gan_jax.tools import quiz
 
     algorithm, state = run_flags.open_run(argv)
-    text = quizzing.page(
+    text = quiz.page(
         run_flags.WORKDIR.value, algorithm, state, count=PAIRS.value,
         seed=SEED.value, split=SPLIT.value, weights=run_flags.WEIGHTS.value,
     )

@@ -49,7 +49,7 @@ OUT = flags.DEFINE_string('out', 'reconstructed.png', 'PNG file to write.')
 def main(argv):
     """Reconstruct --images of --workdir into --out."""
     from gan_jax.core import errors
-    from gan_jax import inversion
+    from gan_jax.tools import inversion
     from gan_jax.runs import sampling
 
     if not OUT.value.lower().endswith('.png'):
@@ -78,7 +78,7 @@ def main(argv):
 
 def _save(given, found, by):
     """Write the picture, and the arrays beside it."""
-    from gan_jax import inversion
+    from gan_jax.tools import inversion
     from gan_jax.runtime import writer
 
     if given.images.ndim == 2:

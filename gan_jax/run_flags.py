@@ -8,7 +8,7 @@ from absl import flags
 
 from gan_jax import command
 from gan_jax.core import errors
-from gan_jax import films
+from gan_jax.tools import video
 
 WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.')
 STEP = flags.DEFINE_string(
@@ -113,11 +113,11 @@ def save_rows(out, images, fps):
     from gan_jax.runtime import writer
 
     flat = images.reshape(-1, *images.shape[2:])
-    if flat.ndim == 2 and films.is_film(out):
+    if flat.ndim == 2 and video.is_film(out):
         raise errors.ConfigError(f'--out={out}: points are shown as PNG alone')
     with command.written('--out', out):
-        if films.is_film(out):
-            films.save(out, [writer.grid(frame) for frame in images], fps)
+        if video.is_film(out):
+            video.save(out, [writer.grid(frame) for frame in images], fps)
         elif flat.ndim == 2:
             writer.save_png(out, writer.scatter(flat))
         else:

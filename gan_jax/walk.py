@@ -29,9 +29,9 @@ def main(argv):
     """Walk along --coordinates of --seeds of --workdir into --out."""
     import numpy as np
 
-    from gan_jax import films
+    from gan_jax.tools import video
     from gan_jax.runs import sampling
-    from gan_jax import ways
+    from gan_jax.tools import latent_paths
     from gan_jax.algorithms import latents
 
     seeds = sampling.parse_seeds(SEEDS.value)
@@ -43,7 +43,7 @@ def main(argv):
     labels = latents.labels_of(
         algorithm, seeds, run_flags.labels(LABELS, len(seeds))
     )
-    z = ways.along(
+    z = latent_paths.along(
         algorithm, sampling.latents_of(algorithm, seeds, TRUNCATION.value),
         coordinates, SPAN.value, FRAMES.value,
     )
@@ -55,7 +55,7 @@ def main(argv):
     )
     rows = images.reshape(len(z), FRAMES.value, *images.shape[1:])
     shown = rows
-    if films.is_film(OUT.value):
+    if video.is_film(OUT.value):
         there = rows.swapaxes(0, 1)  # [frames, rows, ...]
         shown = np.concatenate([there, there[-2:0:-1]])
     run_flags.save_rows(OUT.value, shown, FPS.value)

@@ -179,11 +179,11 @@ def report(folder, out, config):
 
 def export(folder, out, config):
     """Do as `gan_jax.export`."""
-    from gan_jax import exporting
+    from gan_jax.tools import export as export_lib
     from gan_jax.runs import sampling
 
     gan, state = sampling.load(folder)
-    exporting.write(out / 'export', folder, gan, state)
+    export_lib.write(out / 'export', folder, gan, state)
 
 
 def main_(folder, out, config):

@@ -13,7 +13,7 @@ from safetensors import numpy as safetensors
 
 import helpers
 from gan_jax.config import validation
-from gan_jax import exporting
+from gan_jax.tools import export
 from gan_jax.runs import sampling
 from gan_jax.algorithms.game import G
 
@@ -73,7 +73,7 @@ def exports(tmp_path_factory):
             'images': helpers.random_images(32, shape), 'labels': LABELS
         }
         run = helpers.untrained(config, root / 'run', **given)
-        exporting.write(root / 'out', root / 'run', run.algorithm, run.state)
+        export.write(root / 'out', root / 'run', run.algorithm, run.state)
         made[name] = run, root / 'out'
     return made
 
@@ -178,13 +178,13 @@ def test_card_tells_what_the_run_folder_knows(exports):
                    'support': {'value': None, 'floor': None},
                    'probe': {'pixels': 0.5}},
     } for step, value in ((4, 12.25), (2, 99.5))]))
-    card = exporting.card(run.workdir, run.algorithm, run.state)
+    card = export.card(run.workdir, run.algorithm, run.state)
     assert '32 images of 8x8x1, classes 0, 1, 2' in card
     assert '4 of 4, batches of 8' in card and '`labels` int32 [B]' in card
     assert '| fid | 12.25 | 2.5 |' in card and '99.5' not in card
     assert 'Logged at step 4: g/loss 0.7351.' in card
     assert 'support' not in card and '# license: set one' in card
-    raw = exporting.card(run.workdir, run.algorithm, run.state, 'raw')
+    raw = export.card(run.workdir, run.algorithm, run.state, 'raw')
     assert '32 images of 8x8x1' in raw
     assert 'fid' not in raw and 'the generator as it is' in raw
 

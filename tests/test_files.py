@@ -13,7 +13,7 @@ import pytest
 import helpers
 from gan_jax.core import errors
 from gan_jax.core import files
-from gan_jax import films
+from gan_jax.tools import video
 from gan_jax import reporting
 from gan_jax.runs import run_folder
 from gan_jax import train
@@ -28,7 +28,7 @@ WRITERS = {
     'x.png': lambda path: writer.save_png(path, IMAGE),
     'x.npz': lambda path: writer.save_arrays(path, a=IMAGE),
     'x.html': lambda path: reporting.save(path, 'text'),
-    'x.gif': lambda path: films.save(path, [IMAGE, IMAGE], 10),
+    'x.gif': lambda path: video.save(path, [IMAGE, IMAGE], 10),
     'x.safetensors': lambda path: weights.write(path, {'a': np.zeros(2)}),
 }
 

@@ -27,7 +27,7 @@ import image_files
 import test_archive
 import test_lab
 from gan_jax.core import errors
-from gan_jax import quizzing
+from gan_jax.tools import quiz
 from gan_jax.data import arrays
 from gan_jax.data import pictures
 from gan_jax.data import sources
@@ -338,10 +338,10 @@ def test_text_in_a_quiz_stays_text(tmp_path, monkeypatch):
     for folder, source in (('plain', 'plain'), (EVIL.replace('/', ''), EVIL)):
         run = helpers.untrained(config, tmp_path / folder, images)
         monkeypatch.setattr(
-            quizzing, '_reals', lambda *args: (images, source)
+            quiz, '_reals', lambda *args: (images, source)
         )
         pages.append(Elements(
-            quizzing.page(run.workdir, run.algorithm, run.state, count=1)
+            quiz.page(run.workdir, run.algorithm, run.state, count=1)
         ))
     clean, page = pages
     assert page.names == clean.names and page.data['data'] == EVIL

@@ -28,13 +28,11 @@ TO_MOVE = {
     'arithmetic': 'cli', 'check_data': 'cli', 'check_setup': 'cli',
     'command': 'cli', 'convert_inception': 'cli', 'dispatch': 'training',
     'doctor': 'cli', 'evaluate': 'cli', 'export': 'cli',
-    'exporting': 'tools', 'films': 'tools', 'interpolate': 'cli',
-    'inversion': 'tools', 'loop': 'training', 'nan_guard': 'training',
+    'interpolate': 'cli', 'loop': 'training', 'nan_guard': 'training',
     'pack': 'cli', 'population': 'training', 'prepare': 'cli',
-    'quiz': 'cli', 'quizzing': 'tools', 'reconstruct': 'cli',
-    'report': 'cli', 'run_flags': 'cli', 'sample': 'cli', 'sweep': 'cli',
+    'quiz': 'cli', 'reconstruct': 'cli', 'report': 'cli',
+    'run_flags': 'cli', 'sample': 'cli', 'sweep': 'cli',
     'sweeping': 'training', 'train': 'training', 'walk': 'cli',
-    'ways': 'tools',
 }  # modules that are not in their rooms yet
 PURE = {'diagnosis', 'metrics', 'objectives', 'ops'}
 IO = {'absl', 'etils', 'logging', 'pathlib', 'time', 'tensorboardX', 'tqdm'}

@@ -17,7 +17,7 @@ import scipy.stats
 
 import helpers
 from gan_jax.core import errors
-from gan_jax import quizzing
+from gan_jax.tools import quiz as quiz_lib
 from gan_jax.data import sources
 from gan_jax.runtime import writer
 
@@ -51,7 +51,7 @@ def held_out():
 
 
 def page(run, **changes):
-    return quizzing.page(run.workdir, run.algorithm, run.state, **changes)
+    return quiz_lib.page(run.workdir, run.algorithm, run.state, **changes)
 
 
 class Reader(html.parser.HTMLParser):
@@ -127,7 +127,7 @@ def test_interval_is_wilsons():
             method='wilson'
         )
         np.testing.assert_allclose(
-            quizzing.wilson(hits, count), expected, rtol=1e-5, atol=1e-9
+            quiz_lib.wilson(hits, count), expected, rtol=1e-5, atol=1e-9
         )
 
 
@@ -144,12 +144,12 @@ def test_fakes_taken_for_real_are_counted_by_confidence(tmp_path):
         ('left', 'left', 1), ('left', 'right', 1), ('right', 'left', 1),
         ('right', 'right', 3),
     ]))
-    (result,) = quizzing.summarize(quizzing.read_answers(path))
+    (result,) = quiz_lib.summarize(quiz_lib.read_answers(path))
     assert result['of'] == 'dcgan at step 4 (ema)'
     counts = [(r['answers'], r['fooled'], r['share']) for r in result['rows']]
     assert counts == [(3, 2, 2 / 3), (0, 0, None), (1, 0, 0.0), (4, 2, 0.5)]
     assert (result['rows'][3]['low'], result['rows'][3]['high']) == (
-        quizzing.wilson(2, 4)
+        quiz_lib.wilson(2, 4)
     )
 
 
@@ -186,7 +186,7 @@ def test_bad_csv_is_told_with_file_and_line(name, tmp_path):
     path = tmp_path / f'{name}.csv'
     path.write_text(text)
     with pytest.raises(errors.DataError) as caught:
-        quizzing.read_answers(path)
+        quiz_lib.read_answers(path)
     assert str(caught.value).startswith(f'{path}, line {line}: ')
     assert says in str(caught.value)
 
@@ -195,21 +195,21 @@ def test_bad_csv_is_told_with_file_and_line(name, tmp_path):
     (os.mkfifo, 'is not a regular file'),
     (lambda path: path.symlink_to('/dev/zero'), 'is not a regular file'),
     (lambda path: path.mkdir(), 'is not a regular file'),
-    (lambda path: path.write_bytes(bytes(quizzing.MAX_BYTES + 1)), 'more than'),
+    (lambda path: path.write_bytes(bytes(quiz_lib.MAX_BYTES + 1)), 'more than'),
 ])
 def test_what_is_no_file_of_answers_is_told(make, says, tmp_path):
     make(tmp_path / 'a.csv')
     with pytest.raises(errors.DataError, match=says):
-        quizzing.read_answers(tmp_path / 'a.csv')
+        quiz_lib.read_answers(tmp_path / 'a.csv')
 
 
 def test_answers_of_many_runs_are_counted_in_a_moment():
     answers = [
-        quizzing.Answer(str(number % 20_000), True, 1)
+        quiz_lib.Answer(str(number % 20_000), True, 1)
         for number in range(40_000)
     ]
     began = time.monotonic()
-    assert len(quizzing.summarize(answers)) == 20_000
+    assert len(quiz_lib.summarize(answers)) == 20_000
     assert time.monotonic() - began < 5
 
 
@@ -217,10 +217,10 @@ def test_what_is_no_csv_is_told(tmp_path):
     path = tmp_path / 'a.csv'
     path.write_bytes(b'\xff\xfe\x00')
     with pytest.raises(errors.DataError, match='no text in UTF-8'):
-        quizzing.read_answers(path)
+        quiz_lib.read_answers(path)
     path.write_text(HEAD)
     with pytest.raises(errors.DataError, match='holds no answer'):
-        quizzing.read_answers(path)
+        quiz_lib.read_answers(path)
 
 
 @pytest.fixture
@@ -291,7 +291,7 @@ def test_answers_are_scored_kept_and_saved(open_page, run, tmp_path):
     assert [int(row['fake_seed']) for row in rows] == [
         pair['fake_seed'] for pair in pairs
     ]
-    (result,) = quizzing.summarize(quizzing.read_answers(saved))
+    (result,) = quiz_lib.summarize(quiz_lib.read_answers(saved))
     assert result['of'] == 'a,<run> at step 4 (ema)'
     assert [(r['answers'], r['fooled']) for r in result['rows']] == [
         (1, 1), (2, 0), (1, 0), (4, 1)

@@ -9,7 +9,7 @@ import pytest
 import helpers
 import image_files
 from gan_jax.core import errors
-from gan_jax import inversion
+from gan_jax.tools import inversion
 from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 

@@ -9,9 +9,9 @@ import pytest
 
 import helpers
 from gan_jax.core import errors
-from gan_jax import films
+from gan_jax.tools import video
 from gan_jax.runs import sampling
-from gan_jax import ways
+from gan_jax.tools import latent_paths
 from gan_jax.runtime import writer
 from gan_jax.algorithms import latents
 
@@ -65,7 +65,7 @@ def test_commands_tell_what_they_left(written):
 
 
 def test_a_loop_comes_back(run):
-    made = ways.between(run.algorithm, run.state, [1, 2, 3], 4, loop=True)
+    made = latent_paths.between(run.algorithm, run.state, [1, 2, 3], 4, loop=True)
     assert made.shape == (3, 4, 8, 8, 1)
     np.testing.assert_allclose(
         made[:, 0], run.sample([1, 2, 3], labels=[1, 2, 0]), atol=1e-5
@@ -76,7 +76,7 @@ def test_a_loop_comes_back(run):
 
 
 def test_grid_has_a_row_for_each_way(run, written):
-    made = ways.between(
+    made = latent_paths.between(
         run.algorithm, run.state, [1, 2, 3], 4, loop=True, labels=[1, 1, 1]
     )
     found = pixels(written[0] / 'a.png')
@@ -86,8 +86,8 @@ def test_grid_has_a_row_for_each_way(run, written):
 
 def test_film_shows_no_end_twice():
     made = np.arange(6).reshape(2, 3)  # 2 is where 3 begins
-    assert ways.as_film(made).tolist() == [0, 1, 3, 4, 5]
-    assert ways.as_film(made, loop=True).tolist() == [0, 1, 3, 4]
+    assert latent_paths.as_film(made).tolist() == [0, 1, 3, 4, 5]
+    assert latent_paths.as_film(made, loop=True).tolist() == [0, 1, 3, 4]
 
 
 def test_film_has_a_tile_for_each_group(run, written):
@@ -102,7 +102,7 @@ def test_film_has_a_tile_for_each_group(run, written):
 
 def test_a_walk_moves_one_coordinate(run):
     z = sampling.latents_of(run.algorithm, [2, 6])
-    rows = ways.along(run.algorithm, z, [0, 2], 2.0, 5)
+    rows = latent_paths.along(run.algorithm, z, [0, 2], 2.0, 5)
     assert rows.shape == (4, 5, 3) and rows.dtype == np.float32
     np.testing.assert_allclose(rows[0, :, 0], [-2, -1, 0, 1, 2])
     np.testing.assert_array_equal(rows[0, :, 1:], [z[0, 1:]] * 5)
@@ -112,7 +112,7 @@ def test_a_walk_moves_one_coordinate(run):
 
 def test_command_walks_with_the_class_of_its_seed(run, written):
     z = sampling.latents_of(run.algorithm, [2, 6])
-    z = ways.along(run.algorithm, z, [0, 2], 2.0, 5)
+    z = latent_paths.along(run.algorithm, z, [0, 2], 2.0, 5)
     images = sampling.generate(
         run.algorithm, run.state, z.reshape(-1, 3), np.ones(20, np.int32)
     )
@@ -127,33 +127,33 @@ def test_walks_on_a_sphere_stay_there(run):
     gan = run.algorithm._replace(latent='sphere')
     z = np.asarray(latents.LATENTS['sphere'](
         sampling.jax.random.key(0), 3))[None]
-    rows = ways.along(gan, z, [1], 3.0, 4)
+    rows = latent_paths.along(gan, z, [1], 3.0, 4)
     np.testing.assert_allclose(
         np.linalg.norm(rows, axis=-1), np.sqrt(3), rtol=1e-5
     )
 
 
 def test_sums_are_read():
-    assert ways.parse_sum('3+5-7') == [
+    assert latent_paths.parse_sum('3+5-7') == [
         (1, (3,)), (1, (5,)), (-1, (7,))
     ]
-    assert ways.parse_sum(' -1,2 + 30 ') == [(-1, (1, 2)), (1, (30,))]
+    assert latent_paths.parse_sum(' -1,2 + 30 ') == [(-1, (1, 2)), (1, (30,))]
 
 
 @pytest.mark.parametrize('text', BAD_SUMS)
 def test_what_is_no_sum_is_told(text):
     with pytest.raises(errors.ConfigError, match='is not a sum'):
-        ways.parse_sum(text)
+        latent_paths.parse_sum(text)
 
 
 def test_sum_is_of_the_means(run):
     z = dict(zip(range(6), sampling.latents_of(run.algorithm, range(6))))
-    terms = ways.parse_sum('1,2-3,4+5')
-    _, means, total = ways.combine(run.algorithm, terms)
+    terms = latent_paths.parse_sum('1,2-3,4+5')
+    _, means, total = latent_paths.combine(run.algorithm, terms)
     np.testing.assert_allclose(means[1], (z[3] + z[4]) / 2, rtol=1e-6)
     expected = (z[1] + z[2]) / 2 - (z[3] + z[4]) / 2 + z[5]
     np.testing.assert_allclose(total, expected, rtol=1e-5)
-    _, _, rescaled = ways.combine(run.algorithm, terms, rescale=True)
+    _, _, rescaled = latent_paths.combine(run.algorithm, terms, rescale=True)
     length = np.mean([np.linalg.norm(z[seed]) for seed in range(1, 6)])
     np.testing.assert_allclose(np.linalg.norm(rescaled), length, rtol=1e-5)
     np.testing.assert_allclose(
@@ -162,8 +162,8 @@ def test_sum_is_of_the_means(run):
 
 
 def test_picture_of_a_sum_has_terms_means_and_the_sum(run, written):
-    terms = ways.parse_sum('1,2-3,4+5')
-    images, columns = ways.pictures_of_sum(run.algorithm, run.state, terms, [1])
+    terms = latent_paths.parse_sum('1,2-3,4+5')
+    images, columns = latent_paths.pictures_of_sum(run.algorithm, run.state, terms, [1])
     assert columns == 3 and len(images) == 12
     rows = images.reshape(4, 3, 8, 8, 1)
     np.testing.assert_allclose(
@@ -174,7 +174,7 @@ def test_picture_of_a_sum_has_terms_means_and_the_sum(run, written):
         rows[2, 0], run.sample([5], labels=[1])[0], atol=1e-5
     )
     np.testing.assert_allclose(rows[2, 2], rows[2, 0], atol=1e-5)
-    _, _, total = ways.combine(run.algorithm, terms)
+    _, _, total = latent_paths.combine(run.algorithm, terms)
     np.testing.assert_allclose(rows[3, 2:], sampling.generate(
         run.algorithm, run.state, total[None], np.array([1])
     ), atol=1e-5)
@@ -191,7 +191,7 @@ def test_mp4_has_every_frame(tmp_path):
     if not shutil.which('ffmpeg'):
         pytest.skip('ffmpeg is not installed')
     path = tmp_path / 'deep' / 'film.mp4'
-    films.save(path, frames(), 5)
+    video.save(path, frames(), 5)
     raw = subprocess.run(
         ['ffmpeg', '-loglevel', 'error', '-i', path, '-f', 'rawvideo',
          '-pix_fmt', 'gray', '-'], capture_output=True, check=True,
@@ -205,14 +205,14 @@ def test_mp4_has_every_frame(tmp_path):
 def test_mp4_without_ffmpeg_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, 'which', lambda name: None)
     with pytest.raises(errors.ConfigError, match='ends in .gif needs none'):
-        films.save(tmp_path / 'film.mp4', frames(), 5)
+        video.save(tmp_path / 'film.mp4', frames(), 5)
     assert not list(tmp_path.iterdir())
 
 
 def test_transparent_frames_are_shown_on_white(tmp_path):
     clear = np.zeros((4, 4, 4), np.uint8)
     clear[:2, :, 3] = 255
-    films.save(tmp_path / 'film.gif', [clear, 255 - clear], 10)
+    video.save(tmp_path / 'film.gif', [clear, 255 - clear], 10)
     with Image.open(tmp_path / 'film.gif') as film:
         first = np.asarray(film.convert('L'))
     assert (first[:2] == 0).all() and (first[2:] == 255).all()
