@@ -46,7 +46,7 @@ from gan_jax.evaluation import runner
 from gan_jax.metrics import registry
 from gan_jax.config import recipes
 from gan_jax.runs import sampling
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.data import sources
 from gan_jax.features import classifier
 from gan_jax.features import extractors

@@ -139,7 +139,7 @@ def row(name, expected, told, seconds):
 def main(argv):
     """Train all runs, print the table; gives the exit code."""
     del argv
-    from gan_jax import train
+    from gan_jax.training import train
 
     rows, failed = [], False
     for name in ONLY.value or (recipes() if RECIPES.value else RUNS):

@@ -40,7 +40,7 @@ def main(argv):
     from gan_jax.config import defaults
     from gan_jax.diagnosis import rules as rules_lib
     from gan_jax.monitoring import monitor
-    from gan_jax import dispatch
+    from gan_jax.training import dispatch
     from gan_jax.core import errors
     from gan_jax.monitoring import probes
     from gan_jax.data import sources

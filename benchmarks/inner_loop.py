@@ -37,7 +37,7 @@ from gan_jax.core import errors
 from gan_jax.ops import mixtures
 from gan_jax.config import recipes
 from gan_jax.runs import sampling
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.metrics import distances
 from gan_jax.metrics import modes
 from gan_jax.runtime import writer

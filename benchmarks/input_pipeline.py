@@ -30,7 +30,7 @@ from gan_jax.config import builders
 from gan_jax.config import validation
 from gan_jax import command
 from gan_jax.config import defaults
-from gan_jax import dispatch
+from gan_jax.training import dispatch
 from gan_jax.data import feed as feed_lib
 from gan_jax.data import packs
 from gan_jax.data import sources

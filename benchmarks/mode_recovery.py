@@ -4,7 +4,7 @@
     python benchmarks/mode_recovery.py --table=published
     python benchmarks/mode_recovery.py --table=figure
 
-All seeds of a setting train at once (`gan_jax/population.py`). The settings are
+All seeds of a setting train at once (`gan_jax/training/multi_seed.py`). The settings are
 in mode_settings.py; what is not said there is that of configs/mixtures.py: two
 hidden layers of 128 in each player, batch 512, Adam(1e-3, b1 0.5).
 
@@ -53,7 +53,7 @@ from gan_jax import command
 from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.ops import mixtures
-from gan_jax import population as population_lib
+from gan_jax.training import multi_seed as population_lib
 from gan_jax.config import recipes
 from gan_jax.metrics import modes
 from gan_jax.runtime import checkpoint

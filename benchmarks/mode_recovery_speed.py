@@ -6,7 +6,7 @@ The plain GAN of `mode_recovery.py --table=wide` on the ring (two hidden layers
 of 128, batch 512, Adam, an update of D and one of G, fresh points and z for
 each), trained
 
-  one    by `gan_jax/population.py`, one seed
+  one    by `gan_jax/training/multi_seed.py`, one seed
   many   the same with --seeds of them in the same call
   torch  in plain PyTorch as one writes it: nn.Sequential, optim.Adam, a loop
   best   the same by all that helps: Adam's update as one kernel (fused=True),
@@ -32,7 +32,7 @@ import turns
 from gan_jax import command
 from gan_jax.core import errors
 from gan_jax.ops import mixtures
-from gan_jax import population as population_lib
+from gan_jax.training import multi_seed as population_lib
 from gan_jax.config import recipes
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer

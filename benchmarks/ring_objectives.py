@@ -20,11 +20,11 @@ import numpy as np
 
 from gan_jax import command
 from gan_jax.core import errors
-from gan_jax import loop
+from gan_jax.training import loop
 from gan_jax.ops import mixtures
 from gan_jax.config import recipes
 from gan_jax.runs import sampling
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.runtime import writer
 
 OUT = flags.DEFINE_string('out', 'runs/ring_objectives', 'Folder of the runs.')

@@ -34,7 +34,7 @@ from gan_jax.core import errors
 from gan_jax.evaluation import runner
 from gan_jax.config import recipes
 from gan_jax.runs import sampling
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.runtime import writer
 
 FULL = 500_000  # steps of the papers

@@ -21,7 +21,7 @@ from gan_jax import command
 from gan_jax.core import errors
 from gan_jax.config import recipes
 from gan_jax.runs import sampling
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.runtime import writer
 
 WORKDIR = flags.DEFINE_string(

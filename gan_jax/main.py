@@ -37,8 +37,8 @@ def main(argv):
     config = command.config_of(argv)
 
     from gan_jax.config import defaults
-    from gan_jax import sweeping
-    from gan_jax import train
+    from gan_jax.training import sweep
+    from gan_jax.training import train
     from gan_jax.runtime import parallel
 
     recipe = config_flags.get_config_filename(flags.FLAGS['config'])
@@ -47,8 +47,8 @@ def main(argv):
     if MULTIHOST.value:
         parallel.initialize_hosts()
     if config.population > 1:
-        told = sweeping.train(config, workdir, restart=RESTART.value)
-        return sweeping.show(config, workdir, told)
+        told = sweep.train(config, workdir, restart=RESTART.value)
+        return sweep.show(config, workdir, told)
     train.train(
         config, workdir, restart=RESTART.value,
         override_config=OVERRIDE_CONFIG.value,

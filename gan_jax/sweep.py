@@ -33,13 +33,13 @@ def main(argv):
     """Train what --config and --grid say, in --workdir."""
     config = command.config_of(argv, 'mixtures')
 
-    from gan_jax import sweeping
+    from gan_jax.training import sweep
 
-    grid = sweeping.parse_grid(GRID.value, config)
-    told = sweeping.train(
+    grid = sweep.parse_grid(GRID.value, config)
+    told = sweep.train(
         config, WORKDIR.value, grid, restart=RESTART.value
     )
-    sweeping.show(config, WORKDIR.value, told)
+    sweep.show(config, WORKDIR.value, told)
 
 
 if __name__ == '__main__':

@@ -16,7 +16,7 @@ import tempfile
 import traceback
 import warnings
 
-from gan_jax import train  # noqa: F401  imported before the forks
+from gan_jax.training import train  # noqa: F401  imported before the forks
 
 SECONDS = 60  # that a command may take; mistakes are told at once
 

@@ -14,7 +14,7 @@ import numpy as np
 
 import helpers
 import order_worker
-from gan_jax import train
+from gan_jax.training import train
 
 STEPS, SAVED, BATCH, D_STEPS = 12, 6, 16, 2
 

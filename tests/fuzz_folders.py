@@ -102,7 +102,7 @@ def small_config(folder):
 def make_run(folder):
     """Leave a run folder with all that commands leave; returns its config."""
     from gan_jax.evaluation import runner
-    from gan_jax import train
+    from gan_jax.training import train
 
     config = small_config(folder)
     config.report = True
@@ -188,7 +188,7 @@ def export(folder, out, config):
 
 def main_(folder, out, config):
     """Do as `gan_jax.main` of a run that is complete, or goes on."""
-    from gan_jax import train
+    from gan_jax.training import train
 
     train.train(config, folder)
 

@@ -25,7 +25,7 @@ import numpy as np
 
 import test_recipes
 from gan_jax.config import recipes
-from gan_jax import train
+from gan_jax.training import train
 
 PATH = pathlib.Path(__file__).parent / 'golden_recipes.json'
 STEPS, EVERY = 20, 5

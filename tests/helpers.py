@@ -20,7 +20,7 @@ from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.objectives import losses
 from gan_jax.runs import run_folder
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.data import sources
 from gan_jax.networks import layers
 from gan_jax.networks import mlp

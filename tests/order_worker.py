@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 import helpers
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.runtime import parallel
 
 SIZE, STEPS, SAVED, STOPPED = 30, 12, 4, 6

@@ -21,7 +21,7 @@ import sys
 import jax
 
 import helpers
-from gan_jax import train
+from gan_jax.training import train
 
 MEMORY = re.compile(r'RssAnon:\s+(\d+) kB')
 

@@ -8,7 +8,7 @@ import jax
 
 import helpers
 import survival_tools as tools
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.runtime import checkpoint
 
 CASES = 60

@@ -18,7 +18,7 @@ from gan_jax.config import validation
 from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.config import recipes
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.runtime import checkpoint
 
 STEPS = 12

@@ -6,7 +6,7 @@ import pytest
 
 import helpers
 from gan_jax.config import defaults
-from gan_jax import train
+from gan_jax.training import train
 
 FORMS = {
     'grey': ('L', (32, 32), {}),

@@ -7,7 +7,7 @@ import pytest
 import helpers
 from gan_jax.core import errors
 from gan_jax.runs import sampling
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.metrics import costs
 
 

@@ -9,7 +9,7 @@ import helpers
 from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax.runs import sampling
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.algorithms import game
 from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms import updates

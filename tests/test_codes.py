@@ -10,7 +10,7 @@ import helpers
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.runs import sampling
-from gan_jax import train
+from gan_jax.training import train
 
 script, parse = helpers.load_script('codes')
 

@@ -14,7 +14,7 @@ from gan_jax.core import errors
 from gan_jax.objectives import losses
 from gan_jax.runs import run_folder
 from gan_jax.runs import sampling
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.algorithms.game import G
 from gan_jax.reporting import load_run
 from gan_jax.reporting import inspect_model

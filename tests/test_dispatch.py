@@ -6,7 +6,7 @@ import pytest
 
 import helpers
 from gan_jax.config import validation
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.runtime import parallel
 from gan_jax.algorithms.game import D, G
 

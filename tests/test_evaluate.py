@@ -14,7 +14,7 @@ from gan_jax.core import errors
 from gan_jax.evaluation import runner
 from gan_jax.metrics import registry
 from gan_jax.runs import sampling
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.data import sources
 
 RANDOM = runner.Asked(features='random', num_fake=96)

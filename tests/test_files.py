@@ -16,7 +16,7 @@ from gan_jax.core import files
 from gan_jax.tools import video
 from gan_jax import reporting
 from gan_jax.runs import run_folder
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.features import weights
 from gan_jax.runtime import lock
 from gan_jax.runtime import writer

@@ -14,7 +14,7 @@ from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax.objectives import losses
 from gan_jax.ops import mixtures
-from gan_jax import population
+from gan_jax.training import multi_seed
 from gan_jax.objectives import regularizers
 from gan_jax.lab import drawing
 from gan_jax.lab import programs
@@ -176,7 +176,7 @@ def played():
 def test_games_are_those_of_the_library(played):
     settings, session = played
     config = settings_lib.config(settings, settings.gans[0])
-    many = population.Population(config, [settings.seed])
+    many = multi_seed.Population(config, [settings.seed])
     states, metrics = many.advance(many.init(), 5)
     (mine,) = session.states
     assert int(mine.step) == 5 and int(mine.position) == 10
@@ -448,7 +448,7 @@ def test_pictures_are_read_back(played):
     points = head['gans'][0]['points'].reshape(-1, 2) / 32767 * 2 * 1.6
     (state,) = session.states
     config = settings_lib.config(*_first(session))
-    many = population.Population(config, [0])
+    many = multi_seed.Population(config, [0])
     stacked = jax.tree.map(lambda leaf: leaf[None], state)
     expected = many.sample(stacked, range(session_lib.SHOWN))[0]
     np.testing.assert_allclose(

@@ -26,13 +26,10 @@ FLOORS = {
 }
 TO_MOVE = {
     'arithmetic': 'cli', 'check_data': 'cli', 'check_setup': 'cli',
-    'command': 'cli', 'convert_inception': 'cli', 'dispatch': 'training',
-    'doctor': 'cli', 'evaluate': 'cli', 'export': 'cli',
-    'interpolate': 'cli', 'loop': 'training', 'nan_guard': 'training',
-    'pack': 'cli', 'population': 'training', 'prepare': 'cli',
-    'quiz': 'cli', 'reconstruct': 'cli', 'report': 'cli',
-    'run_flags': 'cli', 'sample': 'cli', 'sweep': 'cli',
-    'sweeping': 'training', 'train': 'training', 'walk': 'cli',
+    'command': 'cli', 'convert_inception': 'cli', 'doctor': 'cli',
+    'evaluate': 'cli', 'export': 'cli', 'interpolate': 'cli', 'pack': 'cli',
+    'prepare': 'cli', 'quiz': 'cli', 'reconstruct': 'cli', 'report': 'cli',
+    'run_flags': 'cli', 'sample': 'cli', 'sweep': 'cli', 'walk': 'cli',
 }  # modules that are not in their rooms yet
 PURE = {'diagnosis', 'metrics', 'objectives', 'ops'}
 IO = {'absl', 'etils', 'logging', 'pathlib', 'time', 'tensorboardX', 'tqdm'}

@@ -16,7 +16,7 @@ from conftest import ROOT
 import helpers
 from gan_jax.objectives import targets as targets_lib
 from gan_jax.objectives import losses
-from gan_jax import train
+from gan_jax.training import train
 
 LN2 = math.log(2)
 MEMORY = {'k': jnp.float32(0.3)}

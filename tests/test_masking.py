@@ -14,7 +14,7 @@ from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.core import redact
 from gan_jax.runs import run_folder
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.data import reading
 from gan_jax.features import classifier_cache
 from gan_jax.runtime import environment

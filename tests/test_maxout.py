@@ -11,7 +11,7 @@ import helpers
 from gan_jax.config import validation
 from gan_jax.config import defaults
 from gan_jax import networks
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.networks import activations
 from gan_jax.networks import layers
 from gan_jax.networks import mlp

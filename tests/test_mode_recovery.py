@@ -12,7 +12,7 @@ import pytest
 import helpers
 from gan_jax.config import builders
 from gan_jax.core import errors
-from gan_jax import population as population_lib
+from gan_jax.training import multi_seed as population_lib
 from gan_jax.algorithms.game import D, G
 
 script, parse = helpers.load_script('mode_recovery')

@@ -9,12 +9,12 @@ import pytest
 import helpers
 from conftest import ROOT
 from gan_jax.core import errors
-from gan_jax import loop
+from gan_jax.training import loop
 from gan_jax.objectives import losses
-from gan_jax import nan_guard
+from gan_jax.training import nan_guard
 from gan_jax.objectives import regularizers
 from gan_jax.runs import sampling
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.data import sources
 from gan_jax.algorithms import updates
 

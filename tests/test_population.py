@@ -9,10 +9,10 @@ import helpers
 from conftest import ROOT
 from gan_jax.config import builders
 from gan_jax.core import errors
-from gan_jax import population
+from gan_jax.training import multi_seed
 from gan_jax.config import recipes
 from gan_jax.runs import sampling
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.data import sources
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms.game import D, G
@@ -80,7 +80,7 @@ def learnt(state):
 ])
 def test_each_seed_is_the_run_of_train(changes, tmp_path):
     config = configure(changes)
-    together = population.Population(config, (3, 5))
+    together = multi_seed.Population(config, (3, 5))
     states, _ = together.advance(together.init(), config.num_steps)
     config.seed = 5
     alone = train.train(config, tmp_path)
@@ -94,7 +94,7 @@ def test_each_seed_is_the_run_of_train(changes, tmp_path):
 @pytest.mark.parametrize('name', ['adam', 'wgan with bursts'])
 def test_parts_of_a_run_make_the_whole_to_the_bit(name):
     config = configure(GAMES[name])
-    together = population.Population(config, (0, 1))
+    together = multi_seed.Population(config, (0, 1))
     states = together.init()
     first = jax.tree.map(np.array, states)
     whole, metrics = together.advance(states, 4)
@@ -109,7 +109,7 @@ def test_parts_of_a_run_make_the_whole_to_the_bit(name):
 
 def test_a_seed_that_fails_stands_still_alone():
     config = configure({})
-    together = population.Population(config, (0, 1))
+    together = multi_seed.Population(config, (0, 1))
     states, _ = together.advance(together.init(), 2)
     states = jax.tree.map(np.array, states)
     states.players[G].params['Dense_0']['kernel'][1] = np.nan
@@ -127,7 +127,7 @@ def test_a_seed_that_fails_stands_still_alone():
 
 @pytest.mark.parametrize('weights', ['raw', 'ema'])
 def test_samples_are_those_of_sampling(weights):
-    together = population.Population(configure({}), (0, 7))
+    together = multi_seed.Population(configure({}), (0, 7))
     states, _ = together.advance(together.init(), 2)
     points = together.sample(states, range(5), weights)
     assert points.shape == (2, 5, 2)
@@ -140,7 +140,7 @@ def test_samples_are_those_of_sampling(weights):
 
 def test_a_manifold_has_its_own_dimensions():
     config = configure({'data.ambient': 5}, 'manifold')
-    together = population.Population(config, (0,))
+    together = multi_seed.Population(config, (0,))
     states, _ = together.advance(together.init(), 1)
     assert together.sample(states, range(3)).shape == (1, 3, 5)
 
@@ -155,7 +155,7 @@ def test_images_come_to_each_seed_as_to_a_run_of_its_own(tmp_path):
     config, images = images_config(), helpers.random_images()
     for optimizer in (config.g_optimizer, config.d_optimizer):
         optimizer.name = 'sgd'
-    together = population.Population(
+    together = multi_seed.Population(
         config, (3, 5), dataset=sources.from_arrays(images)
     )
     states = together.init()
@@ -173,14 +173,14 @@ def test_hyperparameters_of_each_are_its_own():
     other = config.copy_and_resolve_references()
     other.g_optimizer.learning_rate, other.regularizers.r1.weight = 1e-3, 1.0
     rows = [builders.hyperparams(each) for each in (config, other)]
-    together = population.Population(
+    together = multi_seed.Population(
         config, (4, 4), hyperparams=jax.tree.map(
             lambda *leaves: jnp.stack(leaves), *rows
         )
     )
     states, _ = together.advance(together.init(), 3)
     for index, each in enumerate((config, other)):
-        apart = population.Population(each, (4,))
+        apart = multi_seed.Population(each, (4,))
         alone, _ = apart.advance(apart.init(), 3)
         close(learnt(row(states, index)), learnt(row(alone, 0)))
 
@@ -191,4 +191,4 @@ def test_hyperparameters_of_each_are_its_own():
 ])
 def test_images_that_are_not_there_and_convolutions_are_refused(changes):
     with pytest.raises(errors.ConfigError, match='on CPU dense networks'):
-        population.Population(configure(changes), (0,))
+        multi_seed.Population(configure(changes), (0,))

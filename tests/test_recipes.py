@@ -13,7 +13,7 @@ from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.ops import mixtures
 from gan_jax.config import recipes
-from gan_jax import train
+from gan_jax.training import train
 
 RECIPES = sorted((ROOT / 'configs').glob('*.py'))
 POINTS = ('mixtures', 'unrolled')

@@ -15,11 +15,11 @@ from gan_jax.config import builders
 from gan_jax.config import validation
 from gan_jax.config import defaults
 from gan_jax.core import errors
-from gan_jax import loop
+from gan_jax.training import loop
 from gan_jax.config import recipes
 from gan_jax.objectives import reconstructions
 from gan_jax.runs import sampling
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.data import sources
 from gan_jax.networks import encoders
 from gan_jax.algorithms import algorithm

@@ -9,7 +9,7 @@ import pytest
 import helpers
 from gan_jax.core import errors
 from gan_jax import reporting
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.reporting import load_run
 from gan_jax.reporting import inspect_model
 from gan_jax.runtime import writer

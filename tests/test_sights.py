@@ -10,7 +10,7 @@ import helpers
 from helpers import batch, leaves_equal, linear_gan, start, step
 from gan_jax.ops import augment
 from gan_jax.config import builders
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
 from gan_jax.algorithms import algorithm

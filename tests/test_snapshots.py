@@ -11,7 +11,7 @@ import helpers
 from conftest import ROOT
 from gan_jax.core import errors
 from gan_jax.runs import sampling
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.runtime import parallel
 from gan_jax.algorithms import latents
 from gan_jax.algorithms import snapshots

@@ -9,7 +9,7 @@ import pytest
 
 import helpers
 from conftest import ROOT
-from gan_jax import population
+from gan_jax.training import multi_seed
 from gan_jax.config import recipes
 from gan_jax.networks import convolutions
 
@@ -51,7 +51,7 @@ def test_our_transposed_convolution_is_faster_than_linens_on_cpu():
 
 def test_scanned_steps_on_points_are_faster_than_single_ones():
     config = helpers.tiny(recipes.load(ROOT / 'configs' / 'mixtures.py'))
-    gans = population.Population(config, (0,))
+    gans = multi_seed.Population(config, (0,))
     start = jax.tree.map(jnp.array, gans.init())
 
     def train(size):

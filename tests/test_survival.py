@@ -15,7 +15,7 @@ from conftest import ROOT
 from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.runs import sampling
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.runtime import lock
 from gan_jax.runtime import signals
 

@@ -18,7 +18,7 @@ from conftest import ROOT
 from gan_jax.config import validation
 from gan_jax.config import recipes
 from gan_jax.runs import sampling
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.algorithms.game import D, G
 
 DCGAN = ROOT / 'configs' / 'dcgan.py'

@@ -15,8 +15,8 @@ from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.config import recipes
 from gan_jax.runs import sampling
-from gan_jax import sweeping
-from gan_jax import train
+from gan_jax.training import sweep
+from gan_jax.training import train
 from gan_jax.algorithms.game import G
 
 RATE = 'd_optimizer.learning_rate'
@@ -32,7 +32,7 @@ def configure(**changes):
 
 
 def test_a_grid_is_read_by_the_types_of_its_keys():
-    grid = sweeping.parse_grid(
+    grid = sweep.parse_grid(
         [f'{RATE}=1e-3,2e-4', 'regularizers.r1.weight=1'], configure()
     )
     assert grid == {RATE: [1e-3, 2e-4], 'regularizers.r1.weight': [1.0]}
@@ -48,7 +48,7 @@ def test_a_grid_is_read_by_the_types_of_its_keys():
 ])
 def test_a_grid_of_other_things_is_refused(text, named):
     with pytest.raises(errors.ConfigError, match=named):
-        sweeping.parse_grid([text], configure())
+        sweep.parse_grid([text], configure())
 
 
 def numbers(config):
@@ -68,7 +68,7 @@ def test_keys_of_a_grid_are_those_that_change_hyperparameters():
     before = numbers(config)
     for key, value in defaults.flatten(config).items():
         if not isinstance(value, (int, float)) or isinstance(value, bool):
-            assert not sweeping.NUMBERS.fullmatch(key), key
+            assert not sweep.NUMBERS.fullmatch(key), key
             continue
         changed = config.copy_and_resolve_references()
         changed.update_from_flattened_dict({key: type(value)(value + 1)})
@@ -76,17 +76,17 @@ def test_keys_of_a_grid_are_those_that_change_hyperparameters():
         if key == 'ema_decay' or (  # options of other losses
             key.startswith('loss.') and key != 'loss.margin'
         ):
-            assert sweeping.NUMBERS.fullmatch(key), key
+            assert sweep.NUMBERS.fullmatch(key), key
         elif key not in ('batch_size', 'packing'):  # by way of others
             assert (before != after) == bool(
-                sweeping.NUMBERS.fullmatch(key)
+                sweep.NUMBERS.fullmatch(key)
             ), key
 
 
 def test_members_are_all_combinations_with_each_seed():
     config = configure(seed=5)
     grid = {RATE: [1e-3, 1e-4], 'ema_decay': [0.9]}
-    found = sweeping.members(config, grid, 2)
+    found = sweep.members(config, grid, 2)
     assert [
         (m.name, m.config.seed, m.config.d_optimizer.learning_rate)
         for m in found
@@ -96,13 +96,13 @@ def test_members_are_all_combinations_with_each_seed():
     ]
     assert all(m.config.population == 1 for m in found)
     with pytest.raises(errors.ConfigError, match='257 GANs'):
-        sweeping.members(config, {}, 257)
+        sweep.members(config, {}, 257)
     with pytest.raises(errors.ConfigError, match='learning_rate'):
-        sweeping.members(config, {RATE: [-1.0]}, 1)
+        sweep.members(config, {RATE: [-1.0]}, 1)
 
 
 def test_each_member_is_a_run_of_its_own_config(tmp_path):
-    told = sweeping.train(
+    told = sweep.train(
         configure(), tmp_path / 'sweep', {RATE: [1e-2, 1e-3]},
         say=lambda line: None,
     )
@@ -124,12 +124,12 @@ def test_each_member_is_a_run_of_its_own_config(tmp_path):
     assert (folder / 'samples' / '000004.png').exists()
     assert sampling.sample(gan, state, range(3)).shape == (3, 2)
     stored = json.loads((tmp_path / 'sweep' / 'sweep.json').read_text())
-    assert stored == told == sweeping.ranked(configure(), told)
+    assert stored == told == sweep.ranked(configure(), told)
 
 
 def test_a_sweep_goes_on_to_the_bit_and_refuses_another(tmp_path):
     def run(folder, num_steps):
-        sweeping.train(
+        sweep.train(
             configure(num_steps=num_steps), tmp_path / folder,
             say=lambda line: None,
         )
@@ -141,20 +141,20 @@ def test_a_sweep_goes_on_to_the_bit_and_refuses_another(tmp_path):
     looks = json.loads((tmp_path / 'parts' / 'looks.json').read_text())
     assert [look['step'] for look in looks] == [2, 4]
     with pytest.raises(errors.CheckpointError, match='ema_decay'):
-        sweeping.train(configure(ema_decay=0.5), tmp_path / 'parts')
+        sweep.train(configure(ema_decay=0.5), tmp_path / 'parts')
 
 
 def test_what_is_off_in_one_and_on_in_another_is_refused(tmp_path):
     with pytest.raises(errors.ConfigError, match='regularizers.r1.weight'):
-        sweeping.train(
+        sweep.train(
             configure(), tmp_path, {'regularizers.r1.weight': [0.0, 1.0]}
         )
 
 
 def test_a_population_of_images_and_no_training_of_one(tmp_path):
     config = configure(**{'data.name': 'digits'})
-    told = sweeping.train(config, tmp_path, say=lambda line: None)
-    assert sweeping.ranked_by(config, told) == 'eval/nearest_real'
+    told = sweep.train(config, tmp_path, say=lambda line: None)
+    assert sweep.ranked_by(config, told) == 'eval/nearest_real'
     gan, state = sampling.load(tmp_path / 'member-000')
     assert sampling.sample(gan, state, range(2)).shape == (2, 32, 32, 1)
     with pytest.raises(errors.ConfigError, match='population=2'):
@@ -168,7 +168,7 @@ def test_the_best_member_comes_first_and_failures_last():
 
     told = [one('few', 1), one('dead', 9, False), one('all', 8),
             one('unmeasured', None), one('some', 5)]
-    assert [one['name'] for one in sweeping.ranked(configure(), told)] == [
+    assert [one['name'] for one in sweep.ranked(configure(), told)] == [
         'all', 'some', 'few', 'dead', 'unmeasured'
     ]
 
@@ -180,13 +180,13 @@ def test_the_table_ranks_combinations_and_names_failures():
 
     told = [one('a', 1.0, 8), one('b', 2.0, 7), one('c', 1.0, 6),
             one('d', 2.0, 5, alive=False)]
-    lines = sweeping.table(told, 'eval/modes')
+    lines = sweep.table(told, 'eval/modes')
     assert lines[2] == f'| {RATE}=1.0 | 2 | 0 | a | 7 ± 1 |'
     assert lines[3] == f'| {RATE}=2.0 | 2 | 1 | b | 6 ± 1 |'
-    assert sweeping.cost(told[0], 'eval/modes') < sweeping.cost(
+    assert sweep.cost(told[0], 'eval/modes') < sweep.cost(
         told[1], 'eval/modes'
     )
-    assert sweeping.cost(told[3], 'eval/modes') == math.inf
+    assert sweep.cost(told[3], 'eval/modes') == math.inf
 
 
 def test_the_command_prints_the_table(tmp_path):

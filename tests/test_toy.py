@@ -16,7 +16,7 @@ from gan_jax.core import errors
 from gan_jax import reporting
 from gan_jax.runs import run_files
 from gan_jax.runs import sampling
-from gan_jax import train
+from gan_jax.training import train
 
 STEPS = 60
 

@@ -11,7 +11,7 @@ import helpers
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.runs import sampling
-from gan_jax import train
+from gan_jax.training import train
 
 
 def run(workdir, config=None, **kwargs):

@@ -6,7 +6,7 @@ import pytest
 import helpers
 from gan_jax.config import builders
 from gan_jax.core import errors
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.evaluation import online_eval
 from gan_jax.data import sources
 

@@ -18,7 +18,7 @@ import optax
 
 from gan_jax.config import builders
 from gan_jax.config import defaults
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import nan_trace
 from gan_jax.algorithms import updates

@@ -15,7 +15,7 @@ import numpy as np
 
 import helpers
 from gan_jax.config import defaults
-from gan_jax import train
+from gan_jax.training import train
 from gan_jax.runtime import parallel
 
 

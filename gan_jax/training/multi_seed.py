@@ -12,7 +12,7 @@ import numpy as np
 
 from gan_jax.config import builders
 from gan_jax.config import defaults
-from gan_jax import dispatch
+from gan_jax.training import dispatch
 from gan_jax.core import errors
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import latents

@@ -15,7 +15,7 @@ from gan_jax.config import builders
 from gan_jax.config import validation
 from gan_jax.config import defaults
 from gan_jax.core import errors
-from gan_jax import loop
+from gan_jax.training import loop
 from gan_jax import reporting
 from gan_jax.runs import run_folder
 from gan_jax.runs import sampling

@@ -22,9 +22,9 @@ from gan_jax.config import validation
 from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.core import files
-from gan_jax import loop
+from gan_jax.training import loop
 from gan_jax.core import redact
-from gan_jax import population as population_lib
+from gan_jax.training import multi_seed as population_lib
 from gan_jax.runs import run_folder
 from gan_jax.runs import sampling
 from gan_jax.evaluation import online_eval as watch_lib

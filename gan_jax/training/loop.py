@@ -14,10 +14,10 @@ import numpy as np
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.monitoring import monitor
-from gan_jax import dispatch
+from gan_jax.training import dispatch
 from gan_jax.core import errors
 from gan_jax.evaluation import runner
-from gan_jax import nan_guard
+from gan_jax.training import nan_guard
 from gan_jax.runs import sampling
 from gan_jax.evaluation import online_eval as watch_lib
 from gan_jax.algorithms import algorithm as algorithm_lib
