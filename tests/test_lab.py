@@ -17,7 +17,7 @@ from gan_jax.ops import mixtures
 from gan_jax.training import multi_seed
 from gan_jax.objectives import regularizers
 from gan_jax.lab import drawing
-from gan_jax.lab import programs
+from gan_jax.lab import compiled_steps
 from gan_jax.lab import recording
 from gan_jax.lab import session as session_lib
 from gan_jax.lab import settings as settings_lib
@@ -154,7 +154,7 @@ def test_every_choice_traces(change):
     key = jax.random.key(0)
     state = builders.abstract_state(config, gan, forms)
     new, metrics = jax.eval_shape(
-        lambda *given: programs._play(gan, settings.source, 8, *given), state,
+        lambda *given: compiled_steps._play(gan, settings.source, 8, *given), state,
         numbers, drawing.table(settings.source, ''), (key, key), np.int32(1),
     )
     assert jax.tree.structure(new) == jax.tree.structure(state)
@@ -205,7 +205,7 @@ def test_numbers_change_live_and_compile_nothing():
     session = session_lib.Session(settings)
     session.advance(2)
     session.looks()
-    count, before = programs.compiled_count(), len(COMPILED)
+    count, before = compiled_steps.compiled_count(), len(COMPILED)
     for change in (
         {'g_rate': 0.02}, {'d_rate': 1e-5}, {'regularizers': {'r1': 3.0}},
         {'clip': 0.01}, {'noise': 0.5}, {'noise_steps': 9},
@@ -222,7 +222,7 @@ def test_numbers_change_live_and_compile_nothing():
         )
         session.advance(3)
         session.looks()
-    assert programs.compiled_count() == count and len(COMPILED) == before
+    assert compiled_steps.compiled_count() == count and len(COMPILED) == before
     assert int(session.states[0].step) == 26
     largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(
         session.states[0].players[D].params
@@ -236,17 +236,17 @@ def test_numbers_change_live_and_compile_nothing():
 ])
 def test_other_changes_compile_once(change):
     session = session_lib.Session(tiny())
-    count = programs.compiled_count()
+    count = compiled_steps.compiled_count()
     assert session.needs_compiling(tiny(**change))
     session.change(tiny(**change))
-    assert programs.compiled_count() - count <= 1  # another test may have
+    assert compiled_steps.compiled_count() - count <= 1  # another test may have
     assert not session.needs_compiling(tiny(**change))
 
 
 def test_tab_keeps_its_program_where_it_is_kept_no_more(monkeypatch):
     session = session_lib.Session(tiny())
     (player,) = session._players
-    monkeypatch.setattr(programs, 'compiled', {}.__getitem__)
+    monkeypatch.setattr(compiled_steps, 'compiled', {}.__getitem__)
     live = tiny(g_rate=0.5)
     assert not session.needs_compiling(live)
     session.change(live)
@@ -329,13 +329,13 @@ def test_new_drawings_compile_nothing_and_are_what_is_learnt():
     settings = dataclasses.replace(tiny(), data='drawn', drawing=DRAWING)
     session = session_lib.Session(settings)
     session.real()
-    count, before = programs.compiled_count(), len(COMPILED)
+    count, before = compiled_steps.compiled_count(), len(COMPILED)
     places = [(-0.75, 0.5), (0.25, 0.25)]
     session.change(
         dataclasses.replace(settings, drawing=drawing.encode(places))
     )
     points = np.reshape(session.real()['points'], (-1, 2))
-    assert programs.compiled_count() == count and len(COMPILED) == before
+    assert compiled_steps.compiled_count() == count and len(COMPILED) == before
     gaps = np.linalg.norm(points[:, None] - np.array(places), axis=-1)
     assert gaps.min(1).max() < 6 * drawing.SOURCES['drawn'].std
     shares = (gaps.argmin(1) == 0).mean()
@@ -384,7 +384,7 @@ def test_density_of_samples_is_their_share_in_each_bin():
 def test_line_shows_the_best_d():
     session = session_lib.Session(line())
     (look,) = session.looks()
-    x = programs.line(3.0)
+    x = compiled_steps.line(3.0)
     fake = np.interp(x, session_lib.centres(3.0), look['generated'])
     data = drawing.density(session.table, x)
     there = data + fake >= 0.01

@@ -22,7 +22,7 @@ import pytest
 from gan_jax.core import errors
 from gan_jax.lab import __main__ as command
 from gan_jax.lab import addresses
-from gan_jax.lab import programs
+from gan_jax.lab import compiled_steps
 from gan_jax.lab import session as session_lib
 from gan_jax.lab import settings as settings_lib
 import helpers
@@ -327,7 +327,7 @@ def test_page_is_told_what_compiles_and_numbers_compile_nothing(lab):
         page.say('set', settings=settings)
         assert page.word()['type'] == 'compiling'
         assert page.word('settings')['settings'] == settings
-        count = programs.compiled_count()
+        count = compiled_steps.compiled_count()
         settings['gans'][0]['g_rate'] = 0.5
         page.say('set', settings=settings)
         said = page.word()  # no 'compiling' in between
@@ -337,14 +337,14 @@ def test_page_is_told_what_compiles_and_numbers_compile_nothing(lab):
 
 
 def test_tab_that_compiles_holds_up_no_other(lab, monkeypatch):
-    compiled, go_on = programs.compiled, threading.Event()
+    compiled, go_on = compiled_steps.compiled, threading.Event()
 
     def slow(key):
         if '"b1": 0.125' in key:
             assert go_on.wait(60)
         return compiled(key.replace('"b1": 0.125', '"b1": 0.5'))
 
-    monkeypatch.setattr(programs, 'compiled', slow)
+    monkeypatch.setattr(compiled_steps, 'compiled', slow)
     link = settings_lib.to_link(test_lab.tiny(b1=0.125))
     with Page(lab[0]) as old, Page(lab[0], None) as first:
         first.say('open', link=link)
@@ -370,16 +370,16 @@ def test_threads_wait_for_one_program_and_for_no_other(monkeypatch):
             both.wait(10)  # two at once, of two keys
         running.remove(key)
 
-    monkeypatch.setattr(programs, '_compiled', compile)
+    monkeypatch.setattr(compiled_steps, '_compiled', compile)
     threads = [
-        threading.Thread(target=programs.compiled, args=(key,))
+        threading.Thread(target=compiled_steps.compiled, args=(key,))
         for key in 'ababab'
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert most == [1] * 6 and not programs._turns
+    assert most == [1] * 6 and not compiled_steps._turns
 
 
 def test_first_picture_is_of_one_step(lab, monkeypatch):
@@ -401,14 +401,14 @@ def test_first_picture_is_of_one_step(lab, monkeypatch):
 
 
 def test_games_of_a_tab_that_left_are_compiled_no_further(lab, monkeypatch):
-    compiled, keys, go_on = programs.compiled, [], threading.Event()
+    compiled, keys, go_on = compiled_steps.compiled, [], threading.Event()
 
     def slow(key):
         keys.append(key)
         assert go_on.wait(60)
         return compiled(key)
 
-    monkeypatch.setattr(programs, 'compiled', slow)
+    monkeypatch.setattr(compiled_steps, 'compiled', slow)
     settings = test_lab.tiny()
     settings = dataclasses.replace(settings, gans=settings.gans * 3)
     with Page(lab[0], None) as page:
@@ -594,14 +594,14 @@ def test_garbage_and_rude_partings_harm_nobody(count):
             batter(address, count, draw)  # to warm up
             other.picture()
             wait_until(lambda: len(lab.tabs) == 1)
-            before, compiled = resident(), programs.compiled_count()
+            before, compiled = resident(), compiled_steps.compiled_count()
             batter(address, count, draw)
             wait_until(lambda: len(lab.tabs) == 1)
             grown = resident() - before
             first = other.picture()['gans'][0]['step']
             assert other.picture()['gans'][0]['step'] > first
             assert other.picture()['gans'][0]['alive']
-            assert programs.compiled_count() == compiled
+            assert compiled_steps.compiled_count() == compiled
         assert grown < 8 * MEGABYTE, f'{grown / MEGABYTE:.1f} MB'
         with Page(address) as page:
             assert page.hello['type'] == 'hello'

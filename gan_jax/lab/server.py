@@ -23,7 +23,7 @@ from websockets.http11 import Response
 
 from gan_jax.core import errors
 from gan_jax.lab import addresses
-from gan_jax.lab import programs
+from gan_jax.lab import compiled_steps
 from gan_jax.lab import session as session_lib
 from gan_jax.lab import settings as settings_lib
 
@@ -219,7 +219,7 @@ class Tab:
         await self.tell(
             'settings', settings=settings_lib.to_json(wanted),
             link=settings_lib.to_link(wanted), real=real,
-            compiled=programs.compiled_count(),
+            compiled=compiled_steps.compiled_count(),
         )
 
     async def _move(self):
@@ -247,7 +247,7 @@ class Tab:
         self._sent += 1
         head = {
             'type': 'picture', 'number': self._sent, 'playing': self._playing,
-            'compiled': programs.compiled_count(),
+            'compiled': compiled_steps.compiled_count(),
         }
         picture = await self._workers.move(
             _picture, self._session, count, head

@@ -16,7 +16,7 @@ import numpy as np
 
 from gan_jax.config import builders
 from gan_jax.lab import drawing as drawing_lib
-from gan_jax.lab import programs
+from gan_jax.lab import compiled_steps
 from gan_jax.lab import settings as settings_lib
 from gan_jax.metrics import modes as modes_lib
 
@@ -35,7 +35,7 @@ class Player(NamedTuple):
     """
 
     key: str
-    program: programs.Program
+    program: compiled_steps.Program
     hyperparams: Any
     weights: str
 
@@ -79,7 +79,7 @@ class Session:
         """Say whether `change` to these settings compiles for this tab."""
         have = {player.key for player in self._players}
         return any(
-            programs.key_of(settings, gan) not in have for gan in settings.gans
+            compiled_steps.key_of(settings, gan) not in have for gan in settings.gans
         )
 
     def change(self, settings):
@@ -114,10 +114,10 @@ class Session:
         self._players = []
         for gan in settings.gans:
             self._go_on()
-            key = programs.key_of(settings, gan)
+            key = compiled_steps.key_of(settings, gan)
             config = settings_lib.config(settings, gan)
             self._players.append(Player(
-                key, have.get(key) or programs.compiled(key),
+                key, have.get(key) or compiled_steps.compiled(key),
                 builders.hyperparams(config), gan.shown,
             ))
 
@@ -159,11 +159,11 @@ class Session:
             'modes': 0 if modes is None else len(modes[0]),
         }
         if source.dimension == 1:
-            x = programs.line(source.reach)
+            x = compiled_steps.line(source.reach)
             return told | {
                 'density': _rounded(drawing_lib.density(self.table, x))
             }
-        points = programs.real(settings.data)(self._keys[2], self.table)
+        points = compiled_steps.real(settings.data)(self._keys[2], self.table)
         return told | {'points': _rounded(np.asarray(points).ravel())}
 
     def looks(self):
@@ -183,7 +183,7 @@ class Session:
         program, source = player.program, self.settings.source
         seen = {
             name: np.asarray(value) for name, value in program.look(
-                *programs.shown(program.algorithm, state, player.weights)
+                *compiled_steps.shown(program.algorithm, state, player.weights)
             ).items()
         }
         told = {
@@ -222,7 +222,7 @@ class Session:
 
     def _line(self, seen, surface, tells):
         """Give what is shown of a GAN on a line."""
-        reach, x = self.settings.source.reach, programs.line(
+        reach, x = self.settings.source.reach, compiled_steps.line(
             self.settings.source.reach
         )
         generated = generated_density(seen['strata'], reach)
