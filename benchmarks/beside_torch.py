@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import kernels
 import turns
 import useful_flops
-from gan_jax.core import errors
 from gan_jax.config import recipes
+from gan_jax.core import errors
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer
 

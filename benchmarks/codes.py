@@ -20,15 +20,15 @@ from typing import Any, NamedTuple
 from absl import flags
 import numpy as np
 
-from gan_jax.config import builders
-from gan_jax import command
-from gan_jax.core import errors
-from gan_jax.evaluation import runner
-from gan_jax.runs import sampling
-from gan_jax.data import sources
-from gan_jax.metrics import principal
-from gan_jax.runtime import writer
 from gan_jax.algorithms import algorithm
+from gan_jax.cli import app
+from gan_jax.config import builders
+from gan_jax.core import errors
+from gan_jax.data import sources
+from gan_jax.evaluation import runner
+from gan_jax.metrics import principal
+from gan_jax.runs import sampling
+from gan_jax.runtime import writer
 
 RUNS = {
     'autoencoder': flags.DEFINE_string(
@@ -271,4 +271,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

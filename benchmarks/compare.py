@@ -38,21 +38,21 @@ from absl import flags
 import numpy as np
 
 import digits_metrics
+from gan_jax.cli import app
 from gan_jax.config import builders
-from gan_jax import command
 from gan_jax.config import defaults
-from gan_jax.core import errors
-from gan_jax.evaluation import runner
-from gan_jax.metrics import registry
 from gan_jax.config import recipes
-from gan_jax.runs import sampling
-from gan_jax.training import train
+from gan_jax.core import errors
 from gan_jax.data import sources
+from gan_jax.evaluation import runner
 from gan_jax.features import classifier
 from gan_jax.features import extractors
 from gan_jax.metrics import memorization
 from gan_jax.metrics import principal
+from gan_jax.metrics import registry
+from gan_jax.runs import sampling
 from gan_jax.runtime import writer
+from gan_jax.training import train
 
 OUT = flags.DEFINE_string('out', 'runs/compare', 'Folder of the runs.')
 NUM_STEPS = flags.DEFINE_integer(
@@ -198,7 +198,7 @@ def reference():
     """Give all digits and the classifier of them, the same for all rows.
 
     Returns:
-        (`measures.View`, `extractors.Extractor`).
+        (`registry.View`, `extractors.Extractor`).
     """
     digits = sources.load(sources.Request('digits'))
     extractor = extractors.make('classifier', digits, settings=SETTINGS)
@@ -433,4 +433,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

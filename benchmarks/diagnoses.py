@@ -18,7 +18,7 @@ import time
 
 from absl import flags
 
-from gan_jax import command
+from gan_jax.cli import app
 
 CONFIGS = pathlib.Path(__file__).parent.parent / 'configs'
 OUT = flags.DEFINE_string('out', 'runs/diagnoses', 'Folder of the runs.')
@@ -161,4 +161,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

@@ -15,9 +15,9 @@ import time
 from absl import flags
 from ml_collections import config_flags
 
-from gan_jax import command
+from gan_jax.cli import app
 
-with command.mistakes_told():
+with app.mistakes_told():
     CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
 ROUNDS = flags.DEFINE_integer('rounds', 10, 'Turns.', lower_bound=1)
 SIZE = flags.DEFINE_string('size', '32x32x3', 'Of the images, as 32x32x3.')
@@ -38,14 +38,14 @@ def main(argv):
 
     from gan_jax.config import builders
     from gan_jax.config import defaults
+    from gan_jax.core import errors
+    from gan_jax.data import sources
     from gan_jax.diagnosis import rules as rules_lib
     from gan_jax.monitoring import monitor
-    from gan_jax.training import dispatch
-    from gan_jax.core import errors
     from gan_jax.monitoring import probes
-    from gan_jax.data import sources
     from gan_jax.runtime import environment
     from gan_jax.runtime import parallel
+    from gan_jax.training import dispatch
 
     config = CONFIG.value
     if config is None:
@@ -110,4 +110,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

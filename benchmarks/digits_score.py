@@ -20,10 +20,10 @@ from absl import flags
 import numpy as np
 
 import digits_metrics
-from gan_jax import command
+from gan_jax.algorithms import latents
+from gan_jax.cli import app
 from gan_jax.runs import sampling
 from gan_jax.runtime import writer
-from gan_jax.algorithms import latents
 
 WORKDIR = flags.DEFINE_string('workdir', 'runs/dcgan', 'Folder of the run.')
 STEP = flags.DEFINE_integer('step', None, 'A saved step; newest by default.')
@@ -60,4 +60,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax import command
+from gan_jax.cli import app
 from gan_jax.config import defaults
 from gan_jax.objectives import losses
 from gan_jax.runtime import writer
@@ -180,4 +180,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

@@ -14,7 +14,7 @@ from absl import flags
 import jax
 import numpy as np
 
-from gan_jax import command
+from gan_jax.cli import app
 from gan_jax.features import batches
 from gan_jax.features import inception
 
@@ -80,4 +80,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

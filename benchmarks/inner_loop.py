@@ -31,16 +31,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax import command
+from gan_jax.cli import app
 from gan_jax.config import defaults
-from gan_jax.core import errors
-from gan_jax.ops import mixtures
 from gan_jax.config import recipes
-from gan_jax.runs import sampling
-from gan_jax.training import train
+from gan_jax.core import errors
 from gan_jax.metrics import distances
 from gan_jax.metrics import modes
+from gan_jax.ops import mixtures
+from gan_jax.runs import sampling
 from gan_jax.runtime import writer
+from gan_jax.training import train
 
 OUT = flags.DEFINE_string('out', 'runs/inner_loop.png', 'PNG to write.')
 JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
@@ -333,4 +333,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

@@ -26,18 +26,18 @@ import jax
 from ml_collections import config_flags
 import numpy as np
 
+from gan_jax.algorithms import game
+from gan_jax.cli import app
 from gan_jax.config import builders
-from gan_jax.config import validation
-from gan_jax import command
 from gan_jax.config import defaults
-from gan_jax.training import dispatch
+from gan_jax.config import validation
 from gan_jax.data import feed as feed_lib
 from gan_jax.data import packs
 from gan_jax.data import sources
 from gan_jax.runtime import environment
 from gan_jax.runtime import parallel
 from gan_jax.runtime import writer
-from gan_jax.algorithms import game
+from gan_jax.training import dispatch
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
 SOURCE = flags.DEFINE_string(
@@ -242,4 +242,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

@@ -18,7 +18,7 @@ import time
 from absl import flags
 import numpy as np
 
-from gan_jax import command
+from gan_jax.cli import app
 from gan_jax.core import errors
 from gan_jax.metrics import earth_movers
 from gan_jax.metrics import frechet
@@ -141,4 +141,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

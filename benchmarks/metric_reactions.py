@@ -28,12 +28,12 @@ from absl import flags
 import numpy as np
 from scipy import ndimage
 
-from gan_jax import command
+from gan_jax.cli import app
 from gan_jax.core import errors
-from gan_jax.metrics import registry
 from gan_jax.data import sources
 from gan_jax.features import classifier
 from gan_jax.features import extractors
+from gan_jax.metrics import registry
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer
 
@@ -380,4 +380,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

@@ -4,9 +4,10 @@
     python benchmarks/mode_recovery.py --table=published
     python benchmarks/mode_recovery.py --table=figure
 
-All seeds of a setting train at once (`gan_jax/training/multi_seed.py`). The settings are
-in mode_settings.py; what is not said there is that of configs/mixtures.py: two
-hidden layers of 128 in each player, batch 512, Adam(1e-3, b1 0.5).
+All seeds of a setting train at once (`gan_jax/training/multi_seed.py`). The
+settings are in mode_settings.py; what is not said there is that of
+configs/mixtures.py: two hidden layers of 128 in each player, batch 512,
+Adam(1e-3, b1 0.5).
 
   wide       every setting on the ring and the grid, 25,000 updates of G
   published  PacGAN's own networks and protocol on the ring, 400,000 updates;
@@ -48,18 +49,18 @@ import numpy as np
 from PIL import Image
 
 import mode_settings
-from gan_jax.config import validation
-from gan_jax import command
+from gan_jax.cli import app
 from gan_jax.config import defaults
-from gan_jax.core import errors
-from gan_jax.ops import mixtures
-from gan_jax.training import multi_seed as population_lib
 from gan_jax.config import recipes
+from gan_jax.config import validation
+from gan_jax.core import errors
 from gan_jax.metrics import modes
+from gan_jax.ops import mixtures
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import environment
 from gan_jax.runtime import lock
 from gan_jax.runtime import writer
+from gan_jax.training import multi_seed as population_lib
 
 TABLE = flags.DEFINE_enum(
     'table', 'wide', ['figure', 'published', 'wide'], 'What to train.'
@@ -181,7 +182,7 @@ def train(population, workdir):
     """Train till the end from the newest checkpoint, with a look at each save.
 
     Args:
-        population: a `population.Population`.
+        population: a `multi_seed.Population`.
         workdir: folder of the setting.
 
     Returns:
@@ -559,4 +560,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

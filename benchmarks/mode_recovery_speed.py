@@ -29,13 +29,13 @@ from absl import flags
 import jax
 
 import turns
-from gan_jax import command
+from gan_jax.cli import app
+from gan_jax.config import recipes
 from gan_jax.core import errors
 from gan_jax.ops import mixtures
-from gan_jax.training import multi_seed as population_lib
-from gan_jax.config import recipes
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer
+from gan_jax.training import multi_seed as population_lib
 
 SEEDS = flags.DEFINE_integer('seeds', 5, 'Seeds at once.', lower_bound=2)
 STEPS = flags.DEFINE_integer('steps', 200, 'Steps a turn.', lower_bound=1)
@@ -209,4 +209,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

@@ -64,14 +64,14 @@ def commands(options, left):
         f'--config.checkpoint_every={max(1, options.steps // 4)}',
     ]
     return {
-        'doctor': ['-m', 'gan_jax.doctor', f'--workdir={out}'],
+        'doctor': ['-m', 'gan_jax', 'doctor', f'--workdir={out}'],
         'train': train, 'resume': train,
         'sample': [
-            '-m', 'gan_jax.sample', run, '--seeds=0-63',
+            '-m', 'gan_jax', 'sample', run, '--seeds=0-63',
             f'--out={out / "samples.png"}',
         ],
         'evaluate': [
-            '-m', 'gan_jax.evaluate', run, '--metrics=fid,kid,is,prdc',
+            '-m', 'gan_jax', 'evaluate', run, '--metrics=fid,kid,is,prdc',
             f'--out={out / "evaluation.json"}',
         ],
         'tests': [

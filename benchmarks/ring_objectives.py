@@ -18,14 +18,14 @@ import time
 from absl import flags
 import numpy as np
 
-from gan_jax import command
-from gan_jax.core import errors
-from gan_jax.training import loop
-from gan_jax.ops import mixtures
+from gan_jax.cli import app
 from gan_jax.config import recipes
+from gan_jax.core import errors
+from gan_jax.ops import mixtures
 from gan_jax.runs import sampling
-from gan_jax.training import train
 from gan_jax.runtime import writer
+from gan_jax.training import loop
+from gan_jax.training import train
 
 OUT = flags.DEFINE_string('out', 'runs/ring_objectives', 'Folder of the runs.')
 SEEDS = flags.DEFINE_integer('seeds', 5, 'Seeds 0 to this.', lower_bound=1)
@@ -235,4 +235,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

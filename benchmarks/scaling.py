@@ -22,9 +22,9 @@ from absl import flags
 
 import beside_torch
 import turns
-from gan_jax import command
-from gan_jax.core import errors
+from gan_jax.cli import app
 from gan_jax.config import recipes
+from gan_jax.core import errors
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer
 
@@ -144,4 +144,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

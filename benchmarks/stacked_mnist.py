@@ -28,14 +28,14 @@ import signal
 from absl import flags
 import numpy as np
 
-from gan_jax import command
+from gan_jax.cli import app
 from gan_jax.config import defaults
+from gan_jax.config import recipes
 from gan_jax.core import errors
 from gan_jax.evaluation import runner
-from gan_jax.config import recipes
 from gan_jax.runs import sampling
-from gan_jax.training import train
 from gan_jax.runtime import writer
+from gan_jax.training import train
 
 FULL = 500_000  # steps of the papers
 
@@ -353,4 +353,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

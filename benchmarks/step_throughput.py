@@ -40,10 +40,13 @@ import numpy as np
 import beside_torch
 import kernels
 import turns
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import game
+from gan_jax.algorithms.game import D, G
+from gan_jax.cli import app
 from gan_jax.config import builders
-from gan_jax.config import validation
-from gan_jax import command
 from gan_jax.config import defaults
+from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.data import feed as feed_lib
 from gan_jax.data import sources
@@ -51,9 +54,6 @@ from gan_jax.networks import convolutions
 from gan_jax.runtime import environment
 from gan_jax.runtime import parallel
 from gan_jax.runtime import writer
-from gan_jax.algorithms import algorithm
-from gan_jax.algorithms import game
-from gan_jax.algorithms.game import D, G
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
 SHAPE = flags.DEFINE_string(
@@ -384,4 +384,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

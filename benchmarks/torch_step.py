@@ -39,7 +39,7 @@ from torch.nn import functional
 
 import beside_torch
 import turns
-from gan_jax import command
+from gan_jax.cli import app
 from gan_jax.config import defaults as defaults_lib
 from gan_jax.core import errors
 from gan_jax.networks import dcgan
@@ -587,4 +587,4 @@ if __name__ == '__main__':
     SHAPE = flags.DEFINE_string('shape', None, 'Such as 32x32x3, or 2.')
     VARIANT = flags.DEFINE_string('variant', 'channels_last', 'See above.')
     TF32 = flags.DEFINE_bool('tf32', True, 'As of step_throughput.py.')
-    command.run(main)
+    app.run(main)

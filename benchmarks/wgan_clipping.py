@@ -42,18 +42,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax.config import builders
-from gan_jax.config import validation
-from gan_jax import command
-from gan_jax.config import recipes
-from gan_jax.metrics import modes
-from gan_jax.runtime import environment
-from gan_jax.runtime import writer
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
-from gan_jax.algorithms import latents
 from gan_jax.algorithms.game import D
+from gan_jax.algorithms import latents
+from gan_jax.cli import app
+from gan_jax.config import builders
+from gan_jax.config import recipes
+from gan_jax.config import validation
+from gan_jax.metrics import modes
+from gan_jax.runtime import environment
+from gan_jax.runtime import writer
 
 RECIPE = pathlib.Path(__file__).parent.parent / 'configs' / 'mixtures.py'
 PENALTY = {
@@ -436,4 +436,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

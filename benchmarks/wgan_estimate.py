@@ -17,12 +17,12 @@ import pathlib
 from absl import flags
 import numpy as np
 
-from gan_jax import command
-from gan_jax.core import errors
+from gan_jax.cli import app
 from gan_jax.config import recipes
+from gan_jax.core import errors
 from gan_jax.runs import sampling
-from gan_jax.training import train
 from gan_jax.runtime import writer
+from gan_jax.training import train
 
 WORKDIR = flags.DEFINE_string(
     'workdir', 'runs/wgan_estimate', 'Folder of the run.'
@@ -135,4 +135,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

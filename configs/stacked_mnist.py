@@ -23,7 +23,7 @@ moves first, then G through the new D, and G's loss is the non-saturating one.
 The data are those of the set mnist (README.md, Data). Modes and KL of the
 samples, beside those of real triples:
 
-    python -m gan_jax.evaluate --workdir=runs/stacked_mnist --metrics=modes \
+    python -m gan_jax evaluate --workdir=runs/stacked_mnist --metrics=modes \
         --num_fake=25600 --num_real=25600 --weights=raw
 
 benchmarks/stacked_mnist.py trains all rows of the papers' table and measures

@@ -7,15 +7,10 @@ The same command goes on from the newest checkpoint of its run folder.
 """
 
 from absl import flags
-from ml_collections import config_flags
 
-from gan_jax import command
+from gan_jax.cli import app
 
-with command.mistakes_told():  # of a --flagfile
-    config_flags.DEFINE_config_file(
-        'config', None,
-        'Recipe: a file of configs/, with :argument if it has one.',
-    )
+app.define_config()
 WORKDIR = flags.DEFINE_string(
     'workdir', '', 'Folder of the run; runs/<recipe and changes> by default.'
 )
@@ -34,12 +29,14 @@ MULTIHOST = flags.DEFINE_bool(
 
 def main(argv):
     """Train what --config says, in --workdir."""
-    config = command.config_of(argv)
+    config = app.config_of(argv)
+
+    from ml_collections import config_flags
 
     from gan_jax.config import defaults
+    from gan_jax.runtime import parallel
     from gan_jax.training import sweep
     from gan_jax.training import train
-    from gan_jax.runtime import parallel
 
     recipe = config_flags.get_config_filename(flags.FLAGS['config'])
     overrides = config_flags.get_override_values(flags.FLAGS['config'])
@@ -56,4 +53,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    command.run(main)
+    app.run(main)

@@ -3,8 +3,8 @@
     python tests/command_worker.py < lists.json
 
 Reads a JSON list of argument lists and writes one of [exit code, stdout,
-stderr]. A list that begins with a name such as gan_jax.export runs that
-command. The imports are made once, so that a command takes a moment.
+stderr]. A list that begins with gan_jax runs `python -m gan_jax`. The imports
+are made once, so that a command takes a moment.
 """
 
 import json
@@ -23,7 +23,7 @@ SECONDS = 60  # that a command may take; mistakes are told at once
 
 def _be_main(arguments):
     """Run the command, and end without the seconds of unloading it all."""
-    if not arguments or not arguments[0].startswith('gan_jax.'):
+    if not arguments or not arguments[0].startswith('gan_jax'):
         arguments = ['gan_jax.main', *arguments]
     sys.argv, code = arguments, 0
     try:

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import sys
 
 import jax
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from gan_jax.runtime import environment
 
 ROOT = pathlib.Path(__file__).parent.parent
+# Some tests share what others define.
+sys.path += [str(p) for p in (ROOT / 'tests').iterdir() if p.is_dir()]
 
 
 def pytest_configure(config):

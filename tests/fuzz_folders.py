@@ -5,7 +5,7 @@
 
 Each command that reads a file, called in this process, must give what it gives
 or one line and exit code 2, 4 or 5 (75 of a lock), within 20 s and 1 GiB. Exit
-code 1 where one did not. `tests/test_fuzz_folders.py` runs a short form.
+code 1 where one did not. `package/test_fuzz_folders.py` runs a short form.
 """
 
 import argparse
@@ -78,7 +78,7 @@ class Try(NamedTuple):
 
     file: str
     damage: str
-    command: str
+    app: str
     code: int
     problem: str
     seconds: float
@@ -148,13 +148,13 @@ def _keep(folder, result):
 
 def sample(folder, out, config):
     """Do as `gan_jax.sample`."""
-    from gan_jax import command
+    from gan_jax.cli import app
     from gan_jax.runs import sampling
     from gan_jax.runtime import writer
 
     gan, state = sampling.load(folder)
     images = sampling.sample(gan, state, range(4))
-    with command.written('--out', out):
+    with app.written('--out', out):
         writer.save_png(out / 'grid.png', writer.picture(images))
 
 
@@ -169,18 +169,18 @@ def evaluate(folder, out, config):
 
 def report(folder, out, config):
     """Do as `gan_jax.report`."""
-    from gan_jax import command
+    from gan_jax.cli import app
     from gan_jax import reporting
 
     page = reporting.report(folder)
-    with command.written('--out', folder):
+    with app.written('--out', folder):
         reporting.save(reporting.default_out(folder), page)
 
 
 def export(folder, out, config):
     """Do as `gan_jax.export`."""
-    from gan_jax.tools import export as export_lib
     from gan_jax.runs import sampling
+    from gan_jax.tools import export as export_lib
 
     gan, state = sampling.load(folder)
     export_lib.write(out / 'export', folder, gan, state)

@@ -23,6 +23,7 @@ import jax
 import jaxlib
 import numpy as np
 
+import conftest  # noqa: F401  finds test_recipes
 import test_recipes
 from gan_jax.config import recipes
 from gan_jax.training import train

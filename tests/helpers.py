@@ -16,18 +16,18 @@ import numpy as np
 import optax
 import pytest
 
-from gan_jax.config import builders
-from gan_jax.config import defaults
-from gan_jax.objectives import losses
-from gan_jax.runs import run_folder
-from gan_jax.training import train
-from gan_jax.data import sources
-from gan_jax.networks import layers
-from gan_jax.networks import mlp
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
 from gan_jax.algorithms import reconstruction
+from gan_jax.config import builders
+from gan_jax.config import defaults
+from gan_jax.data import sources
+from gan_jax.networks import layers
+from gan_jax.networks import mlp
+from gan_jax.objectives import losses
+from gan_jax.runs import run_folder
+from gan_jax.training import train
 
 SHAPE = (2, 2, 1)  # of the images of `batch`
 

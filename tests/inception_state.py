@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gan_jax import convert_inception
+from gan_jax.cli import convert_inception
 from gan_jax.features import inception
 from gan_jax.features import weights
 

@@ -5,10 +5,10 @@
 
 import pathlib
 
-from gan_jax.config import validation
 from gan_jax.config import defaults
-from gan_jax import networks
+from gan_jax.config import validation
 from gan_jax.core import options
+from gan_jax import networks
 from gan_jax.objectives import regularizers
 
 PATH = pathlib.Path(__file__).parent.parent / 'configs' / 'KEYS.md'

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 
 import helpers
-from gan_jax.training import train
 from gan_jax.runtime import parallel
+from gan_jax.training import train
 
 SIZE, STEPS, SAVED, STOPPED = 30, 12, 4, 6
 

@@ -3,7 +3,7 @@
     python -m tests.survival --runs=50 --jobs=2
     python -m tests.survival --only=damage,devices
 
-Exit code 1 where anything was lost. `tests/test_survival_table.py` runs a
+Exit code 1 where anything was lost. `training/test_survival_table.py` runs a
 short form of each section.
 """
 

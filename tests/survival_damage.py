@@ -8,8 +8,8 @@ import jax
 
 import helpers
 import survival_tools as tools
-from gan_jax.training import train
 from gan_jax.runtime import checkpoint
+from gan_jax.training import train
 
 CASES = 60
 SAVED = (2, 4, 6)  # steps

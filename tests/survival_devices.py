@@ -13,8 +13,8 @@ import helpers
 import order_worker
 import survival_tools as tools
 from conftest import ROOT
-from gan_jax.runs import sampling
 from gan_jax.data import order
+from gan_jax.runs import sampling
 
 SAVED_ON, DEVICES = 4, (1, 2, 8)
 GAMES = list(itertools.product(('mlp', 'dcgan'), ('resident', 'streaming')))

@@ -12,14 +12,15 @@ import tempfile
 
 import jax
 
+import conftest  # noqa: F401  finds test_recipes
 import survival_tools as tools
 import test_recipes
-from gan_jax.config import validation
 from gan_jax.config import defaults
-from gan_jax.core import errors
 from gan_jax.config import recipes
-from gan_jax.training import train
+from gan_jax.config import validation
+from gan_jax.core import errors
 from gan_jax.runtime import checkpoint
+from gan_jax.training import train
 
 STEPS = 12
 LAZY, SNAPSHOT, BURST, EVAL = 4, 3, 6, 4  # cadences

@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gan_jax.config import builders
-from gan_jax.config import defaults
-from gan_jax.training import train
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import nan_trace
 from gan_jax.algorithms import updates
+from gan_jax.config import builders
+from gan_jax.config import defaults
+from gan_jax.training import train
 
 TX = optax.scale_by_adam()
 CYCLE = 10.0

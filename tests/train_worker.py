@@ -15,8 +15,8 @@ import numpy as np
 
 import helpers
 from gan_jax.config import defaults
-from gan_jax.training import train
 from gan_jax.runtime import parallel
+from gan_jax.training import train
 
 
 class CountCompilations(logging.Handler):

@@ -10,17 +10,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gan_jax.objectives import losses
-from gan_jax.core import options
 from gan_jax.algorithms import adversarial_monitors
 from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms import game
+from gan_jax.algorithms.game import D, G
 from gan_jax.algorithms import latents
 from gan_jax.algorithms import nan_trace
-from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms import snapshots
 from gan_jax.algorithms import updates
-from gan_jax.algorithms.game import D, G
+from gan_jax.core import options
+from gan_jax.objectives import losses
 
 REAL = 'real'  # the source
 MOST_UPDATES = 100  # of a player in a step: each is compiled by itself
@@ -414,7 +414,7 @@ def train_step(gan, hyperparams, state, batch, key, number=0, **options):
         batch: an `algorithm.Batch`.
         key: PRNG key of the run; the step is folded in here.
         number: unused: the updates of a whole step are numbered from 0.
-        options: `across`, `loop`, `due` of `sights.Turn`.
+        options: `across`, `loop`, `due` of `discriminator_inputs.Turn`.
 
     Returns:
         (state, metrics): `step` is one higher, `position` by the batches
@@ -559,12 +559,14 @@ PARTS = {
 
 
 def _turns(gan, hyperparams, key, **options):
-    """Make (state, number of the update in its step) -> `sights.Turn`."""
+    """Return a function (state, number of the update in its step) -> `Turn`."""
 
     def turn(state, number):
         update_key = jax.random.fold_in(
             jax.random.fold_in(key, state.step), number
         )
-        return discriminator_inputs.Turn(gan, hyperparams, state, update_key, **options)
+        return discriminator_inputs.Turn(
+            gan, hyperparams, state, update_key, **options
+        )
 
     return turn

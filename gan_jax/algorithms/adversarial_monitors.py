@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax.algorithms import algorithm
-from gan_jax.algorithms import game
-from gan_jax.algorithms import latents
 from gan_jax.algorithms import discriminator_inputs
-from gan_jax.algorithms import updates
+from gan_jax.algorithms import game
 from gan_jax.algorithms.game import D, G, pack
+from gan_jax.algorithms import latents
+from gan_jax.algorithms import updates
 
 CHUNK = 64  # samples judged at once
 CLASSES = 10  # at most, over which features that know the label are averaged

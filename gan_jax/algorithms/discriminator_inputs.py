@@ -8,10 +8,10 @@ from typing import Any, Callable, FrozenSet, NamedTuple, Optional
 import jax
 import jax.numpy as jnp
 
-from gan_jax.ops import augment
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
 from gan_jax.algorithms import latents
+from gan_jax.ops import augment
 
 # What a key of one update is folded with, beside its split into z and noise.
 LABEL_KEY = 3

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gan_jax.objectives import targets
-from gan_jax.objectives import regularizers
-from gan_jax.ops import transforms
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import snapshots
+from gan_jax.objectives import regularizers
+from gan_jax.objectives import targets
+from gan_jax.ops import transforms
 
 D, G = 'discriminator', 'generator'  # the players
 

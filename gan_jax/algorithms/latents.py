@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax.core import errors
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import snapshots
+from gan_jax.core import errors
 
 WEIGHTS = ('ema', 'raw', 'snapshots')  # as of `weights`
 CHUNK = 64  # seeds drawn at once; another number would compile again

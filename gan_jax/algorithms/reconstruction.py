@@ -13,17 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gan_jax.ops import augment
-from gan_jax.core import options as options_lib
-from gan_jax.objectives import reconstructions
-from gan_jax.ops import transforms
 from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms import latents
 from gan_jax.algorithms import nan_trace
-from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms import snapshots
 from gan_jax.algorithms import updates
+from gan_jax.core import options as options_lib
 from gan_jax.networks import encoders
+from gan_jax.objectives import reconstructions
+from gan_jax.ops import augment
+from gan_jax.ops import transforms
 
 DECODER, ENCODER = 'decoder', 'encoder'  # the players
 REAL = 'real'  # the source
@@ -319,7 +319,7 @@ def as_codes(turn, outputs, slots):
     """Take the encoder's outputs as codes.
 
     Args:
-        turn: a `sights.Turn`.
+        turn: a `discriminator_inputs.Turn`.
         outputs: [b, F], of the encoder.
         slots: [b] int32.
 
@@ -417,7 +417,7 @@ def pose(turn, images, slots, labels):
     chair, the view and such changes of the image.
 
     Args:
-        turn: a `sights.Turn`.
+        turn: a `discriminator_inputs.Turn`.
         images: [b, H, W, C] float32 in [-1, 1].
         slots: [b] int32.
         labels: [b] int32.
@@ -445,7 +445,7 @@ def update(turn, images, slots, labels=None, numbers=None):
     (another: Higgins et al., beta-VAE, ICLR 2017).
 
     Args:
-        turn: a `sights.Turn`.
+        turn: a `discriminator_inputs.Turn`.
         images: [b, H, W, C] uint8, or points [b, D].
         slots: [b] int32.
         labels: [b] int32, where codes are given.

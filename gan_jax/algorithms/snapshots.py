@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from gan_jax.ops import transforms
 from gan_jax.algorithms import algorithm
+from gan_jax.ops import transforms
 
 
 def init(count, player):

@@ -8,13 +8,13 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from gan_jax.ops import augment
-from gan_jax.objectives import targets as labels_lib
-from gan_jax.objectives import regularizers
-from gan_jax.ops import transforms
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms.game import D, G
+from gan_jax.objectives import regularizers
+from gan_jax.objectives import targets as labels_lib
+from gan_jax.ops import augment
+from gan_jax.ops import transforms
 
 FAKE_LOGITS = 'g/fake_logits'  # for the loss's memory alone; not shown
 NOTES = 'notes of '  # likewise, for that of a penalty
@@ -27,7 +27,7 @@ def discriminator_update(turn, images, slots, labels=None):
     each with its own statistics; together where the GAN says so.
 
     Args:
-        turn: a `sights.Turn`.
+        turn: a `discriminator_inputs.Turn`.
         images: [b, H, W, C] uint8, real.
         slots: [b] int32.
         labels: [b] int32, or None.
@@ -90,7 +90,7 @@ def generator_update(turn, images, slots, labels=None):
     statistics stay as its own updates left them.
 
     Args:
-        turn: a `sights.Turn`.
+        turn: a `discriminator_inputs.Turn`.
         images: [b, H, W, C] uint8, real; used by relativistic losses, by some
             penalties and by unrolling.
         slots: [b] int32.
@@ -226,7 +226,9 @@ def _shown(turn, sides):
 def _judge(turn, params, stats, sides):
     """Pass both sides through D; returns (real, fake, new stats)."""
     discriminator = turn.gan.discriminator
-    keys = functools.partial(discriminator_inputs.discriminator_keys, turn, sides)
+    keys = functools.partial(
+        discriminator_inputs.discriminator_keys, turn, sides
+    )
     real = (sides.real_images, sides.labels, keys(fake=False))
     fake = (sides.fake_images, sides.labels, keys(fake=True))
     if turn.gan.together:
@@ -316,7 +318,9 @@ def _penalties(turn, player, context):
     for place, name, regularizer in _own(turn.gan, player):
         penalty = functools.partial(
             regularizer.penalty, context, turn.state.memory.get(name),
-            jax.random.fold_in(turn.key, discriminator_inputs.FIRST_PENALTY_KEY + place),
+            jax.random.fold_in(
+                turn.key, discriminator_inputs.FIRST_PENALTY_KEY + place
+            ),
         )
         weight = turn.hyperparams.penalty_weights[name]
         if name not in lazy:
@@ -384,7 +388,7 @@ def over_microbatches(turn, gradients, stats, batch):
     """Average gradients and metrics over the parts of a batch, in turn.
 
     Args:
-        turn: a `sights.Turn`.
+        turn: a `discriminator_inputs.Turn`.
         gradients: (stats, *batch) -> (grads, (stats, metrics)).
         stats: passed from each part to the next.
         batch: tuple of arrays [b, ...], or None.

@@ -9,23 +9,23 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gan_jax.config import defaults
-from gan_jax.core import errors
-from gan_jax.objectives import targets
-from gan_jax.objectives import losses
-from gan_jax.ops import mixtures
-from gan_jax import networks
-from gan_jax.ops import optimizers
-from gan_jax.ops import schedules
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import game
 from gan_jax.algorithms import reconstruction
+from gan_jax.config import defaults
+from gan_jax.core import errors
 from gan_jax.data import feed as feed_lib
 from gan_jax.data import on_demand
 from gan_jax.data import pictures
 from gan_jax.data import sources
+from gan_jax import networks
 from gan_jax.networks import encoders
+from gan_jax.objectives import losses
+from gan_jax.objectives import targets
+from gan_jax.ops import mixtures
+from gan_jax.ops import optimizers
+from gan_jax.ops import schedules
 from gan_jax.runtime import parallel
 
 REAL = adversarial.REAL  # the source of a run that has one

@@ -9,30 +9,30 @@ import re
 from ml_collections import ConfigDict
 from PIL import ImageColor
 
-from gan_jax.ops import augment
-from gan_jax.diagnosis import rules
-from gan_jax.core import errors
-from gan_jax.objectives import losses
-from gan_jax.ops import mixtures
-from gan_jax import networks
-from gan_jax.ops import optimizers
-from gan_jax.core import options
-from gan_jax.objectives import reconstructions
-from gan_jax.objectives import regularizers
-from gan_jax.ops import schedules
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import latents
 from gan_jax.algorithms import reconstruction
+from gan_jax.core import errors
+from gan_jax.core import options
 from gan_jax.data import arrays
 from gan_jax.data import pictures
 from gan_jax.data import sources
+from gan_jax.diagnosis import rules
 from gan_jax.features import extractors
 from gan_jax.metrics import costs
+from gan_jax import networks
 from gan_jax.networks import activations
 from gan_jax.networks import autoencoder
 from gan_jax.networks import conditioning
 from gan_jax.networks import layers
 from gan_jax.networks import resampling
+from gan_jax.objectives import losses
+from gan_jax.objectives import reconstructions
+from gan_jax.objectives import regularizers
+from gan_jax.ops import augment
+from gan_jax.ops import mixtures
+from gan_jax.ops import optimizers
+from gan_jax.ops import schedules
 
 Option, needs = options.Option, options.needs
 

@@ -38,7 +38,7 @@ def on_images(recipe, argument, players=('generator', 'discriminator')):
         players: those that have a network.
 
     Returns:
-        ConfigDict of `config.default_config` with data, widths, length and
+        ConfigDict of `defaults.default_config` with data, widths, length and
         cadences set.
 
     Raises:
@@ -72,7 +72,7 @@ def on_points(recipe, argument):
         argument: one of `mixtures.MIXTURES`.
 
     Returns:
-        ConfigDict of `config.default_config` with data, networks, batch and
+        ConfigDict of `defaults.default_config` with data, networks, batch and
         cadences set.
 
     Raises:

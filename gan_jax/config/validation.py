@@ -8,18 +8,18 @@ import math
 
 import numpy as np
 
-from gan_jax.ops import augment
+from gan_jax.algorithms import reconstruction
 from gan_jax.config import defaults
 from gan_jax.core import errors
-from gan_jax.objectives import losses
-from gan_jax.metrics import registry
-from gan_jax.ops import mixtures
-from gan_jax import networks
 from gan_jax.core import options
-from gan_jax.objectives import regularizers
 from gan_jax.data import sources
+from gan_jax.metrics import registry
+from gan_jax import networks
 from gan_jax.networks import activations
-from gan_jax.algorithms import reconstruction
+from gan_jax.objectives import losses
+from gan_jax.objectives import regularizers
+from gan_jax.ops import augment
+from gan_jax.ops import mixtures
 from gan_jax.runtime import parallel
 
 PLAYERS = ('generator', 'discriminator')
@@ -37,7 +37,7 @@ def validate(config, num_devices=1, points=None):
     """Check every value that its type does not hold in bounds.
 
     Args:
-        config: ConfigDict with the keys of `config.default_config`.
+        config: ConfigDict with the keys of `defaults.default_config`.
         num_devices: devices, over all hosts, that share the batch.
         points: whether the data are points and not images; by default as far
             as `config.has_points` can tell.

@@ -55,7 +55,7 @@ def _builder(name, data_dir):
 
 def _command(name, data_dir):
     suffix = f' --data_dir={data_dir}' if data_dir else ''
-    return f'python -m gan_jax.prepare {name}{suffix}'
+    return f'python -m gan_jax prepare {name}{suffix}'
 
 
 def listing(name, split, data_dir):

@@ -7,13 +7,13 @@ import numpy as np
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.core import errors
-from gan_jax.evaluation import runner
-from gan_jax.evaluation import pixel_stats
 from gan_jax.core import redact
-from gan_jax.metrics import registry
-from gan_jax.runs import sampling
+from gan_jax.evaluation import pixel_stats
+from gan_jax.evaluation import runner
 from gan_jax.features import extractors
 from gan_jax.metrics import costs
+from gan_jax.metrics import registry
+from gan_jax.runs import sampling
 
 NUM_POINTS = 2500
 PAIRED = 4  # images at least, two of them to compare the others with
@@ -71,7 +71,7 @@ def _check_features(config, dataset):
 
 
 def _measurable(config, dataset):
-    """List the names of `measures.MEASURES` that features and data allow."""
+    """List the names of `registry.MEASURES` that features and data allow."""
     points = dataset.images.ndim == 2
     told = config.eval_features in extractors.TELLING_CLASSES and not points
     return [

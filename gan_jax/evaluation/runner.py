@@ -14,14 +14,14 @@ from tqdm import tqdm
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.core import errors
-from gan_jax.metrics import registry
-from gan_jax.runs import sampling
 from gan_jax.data import sources
 from gan_jax.features import classifier
 from gan_jax.features import discriminators
 from gan_jax.features import extractors
 from gan_jax.features import probe as probe_lib
 from gan_jax.metrics import frechet
+from gan_jax.metrics import registry
+from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 
 OF_RUNS = ('cas', 'memorization', 'probe')  # beside MEASURES
@@ -34,7 +34,7 @@ class Asked(NamedTuple):
     """What a person asks for.
 
     Attributes:
-        metrics: names of `measures.MEASURES` and of `OF_RUNS`; () for all that
+        metrics: names of `registry.MEASURES` and of `OF_RUNS`; () for all that
             can be given.
         features: of `extractors.EXTRACTORS`, or 'discriminator'.
         weights: of the generator, one of `Algorithm.weight_names`.
@@ -116,6 +116,30 @@ def of_run(workdir, step, asked, say, keep=lambda result: None):
         }))
         keep(results[-1])
     return results
+
+
+def evaluate(workdir, metrics=(), *, step=None, say=lambda line: None,
+             **options):
+    """Measure the samples of a trained run.
+
+    Args:
+        workdir: folder of the run.
+        metrics: names of metrics, as ('fid', 'kid'); () for all that the
+            features and the data allow.
+        step: None for the newest, a number, 'best' or 'all'.
+        say: function of a line of progress.
+        **options: other fields of `Asked`: `features`, `weights`, `num_fake`,
+            `num_real`, `split`.
+
+    Returns:
+        List of dicts, one for each step: 'results' holds each number with its
+        floor, the rest is what it depends on.
+
+    Raises:
+        errors.UserError: one line that says what to mend.
+    """
+    asked = Asked(metrics=tuple(metrics), **options)
+    return of_run(workdir, step, asked, say)
 
 
 def of_sources(real, fake, asked, say):
@@ -269,7 +293,7 @@ def some_places(count, most):
 
 
 def view_of(dataset, places, extractor, label):
-    """Give the `measures.View` of some of a data set, seen once for all runs.
+    """Give the `registry.View` of some of a data set, seen once for all runs.
 
     Args:
         dataset: `sources.Dataset`.

@@ -15,10 +15,10 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
+from gan_jax.algorithms import algorithm
 from gan_jax.core import errors
 from gan_jax.features import batches
 from gan_jax.features import check_inputs
-from gan_jax.algorithms import algorithm
 
 VERSION = 1  # raise it where equal settings and data give another network
 BATCH = 128  # images at a time where nothing is learned

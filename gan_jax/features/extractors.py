@@ -7,14 +7,14 @@ from typing import Callable, NamedTuple, Optional
 import jax
 import numpy as np
 
+from gan_jax.algorithms import algorithm
 from gan_jax.core import errors
 from gan_jax.features import batches
+from gan_jax.features import check_inputs
 from gan_jax.features import classifier as classifier_lib
 from gan_jax.features import classifier_cache
 from gan_jax.features import inception as inception_lib
 from gan_jax.features import random_cnn
-from gan_jax.features import check_inputs
-from gan_jax.algorithms import algorithm
 
 PIXELS_VERSION = 1
 

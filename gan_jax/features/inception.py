@@ -403,7 +403,7 @@ def load(path=''):
         out = f' --out={path}' if path else ''
         raise errors.CheckpointError(
             f'{error}; download {URL} and convert it: '
-            f'python -m gan_jax.convert_inception --weights={SOURCE}{out}'
+            f'python -m gan_jax convert_inception --weights={SOURCE}{out}'
         ) from error
     return Extractor(
         jax.device_put(found.variables), found.fingerprint, found.about

@@ -9,9 +9,9 @@ import numpy as np
 import optax
 
 from gan_jax.core import errors
+from gan_jax.features import check_inputs
 from gan_jax.features import discriminators
 from gan_jax.features import extractors
-from gan_jax.features import check_inputs
 from gan_jax.metrics import features as features_lib
 
 WEIGHT = 1e-3  # lambda of `probe`
@@ -234,7 +234,8 @@ def fine_tune(
     for _ in range(steps):
         chosen = random.randint(0, len(images), BATCH)
         tuned, opt_state = update(
-            tuned, opt_state, check_inputs.checked(images[chosen]), labels[chosen]
+            tuned, opt_state, check_inputs.checked(images[chosen]),
+            labels[chosen],
         )
     told = extract._replace(apply=functools.partial(
         jax.jit(lambda tuned, images: (logits_fn(tuned, images), None)), tuned

@@ -15,12 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax.config import builders
-from gan_jax.ops import mixtures
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import latents
+from gan_jax.config import builders
 from gan_jax.lab import drawing as drawing_lib
 from gan_jax.lab import settings as settings_lib
+from gan_jax.ops import mixtures
 from gan_jax.runtime import parallel
 
 MOST_KEPT = 24  # compiled programs
@@ -49,7 +49,7 @@ class Program(NamedTuple):
 
     Attributes:
         number: of the compilation, from 1 on in this process.
-        algorithm: as of `build.algorithm`.
+        algorithm: as of `builders.algorithm`.
         tells: 'probability', 'target' or 'score': what D's output is.
         init: (key, hyperparams) -> `algorithm.TrainState`.
         play: (state, hyperparams, table, keys, number of steps) -> (state,

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax.config import builders
-from gan_jax.lab import drawing as drawing_lib
 from gan_jax.lab import compiled_steps
+from gan_jax.lab import drawing as drawing_lib
 from gan_jax.lab import settings as settings_lib
 from gan_jax.metrics import modes as modes_lib
 
@@ -30,7 +30,7 @@ class Player(NamedTuple):
     Attributes:
         key: str, of its program.
         program: `programs.Program`.
-        hyperparams: as of `build.hyperparams`, of now.
+        hyperparams: as of `builders.hyperparams`, of now.
         weights: 'raw' or 'ema': which G is shown.
     """
 
@@ -79,7 +79,8 @@ class Session:
         """Say whether `change` to these settings compiles for this tab."""
         have = {player.key for player in self._players}
         return any(
-            compiled_steps.key_of(settings, gan) not in have for gan in settings.gans
+            compiled_steps.key_of(settings, gan) not in have
+            for gan in settings.gans
         )
 
     def change(self, settings):

@@ -8,13 +8,13 @@ import dataclasses
 import math
 import urllib.parse
 
-from gan_jax.config import validation
 from gan_jax.config import defaults
+from gan_jax.config import validation
 from gan_jax.core import errors
-from gan_jax.objectives import losses
-from gan_jax.ops import optimizers
-from gan_jax.objectives import regularizers
 from gan_jax.lab import drawing as drawing_lib
+from gan_jax.objectives import losses
+from gan_jax.objectives import regularizers
+from gan_jax.ops import optimizers
 
 MOST_GANS = 4
 MOST_LINK = 8192  # characters
@@ -288,7 +288,7 @@ def config(settings, gan):
         gan: `Gan`, one of them.
 
     Returns:
-        ConfigDict of `config.default_config`. Of points that the library has
+        ConfigDict of `defaults.default_config`. Of points that the library has
         no source of it names another.
     """
     made = defaults.default_config()

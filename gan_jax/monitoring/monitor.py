@@ -5,8 +5,8 @@ import math
 from gan_jax.config import defaults
 from gan_jax.diagnosis import rules
 from gan_jax.evaluation import runner
-from gan_jax.objectives import losses
 from gan_jax.monitoring import probes
+from gan_jax.objectives import losses
 
 
 class Diagnosis:
@@ -50,7 +50,7 @@ class Diagnosis:
         return self._probe.numbers(algorithm, state)
 
     def observe(self, step, record):
-        """List the `diagnose.Finding`s that set in with a line."""
+        """List the `rules.Finding`s that set in with a line."""
         if not self._on or not record:
             return []
         return self._diagnosis.observe(step, record)
@@ -63,7 +63,7 @@ def collapse(config, findings):
 
 
 def game_of(config, algorithm, state):
-    """Say what the rules have to know of a run, a `diagnose.Game`."""
+    """Say what the rules have to know of a run, a `rules.Game`."""
     monitors = algorithm.monitors
     kind, saturates, balance = 'none', False, losses.Balance()
     if monitors is not None:

@@ -1,6 +1,6 @@
 """What a look at a state tells that the metrics of a step do not.
 
-Cheap numbers about both players, for the rules of `diagnose.py`. They are taken
+Cheap numbers about both players, for the rules of `rules.py`. They are taken
 from a copy of the state, by seeds of their own: training knows nothing of them.
 """
 
@@ -9,12 +9,12 @@ import math
 import jax
 import numpy as np
 
-from gan_jax.config import builders
-from gan_jax.objectives import losses
-from gan_jax.runs import sampling
 from gan_jax.algorithms import algorithm as algorithm_lib
+from gan_jax.config import builders
 from gan_jax.data import on_demand
 from gan_jax.metrics import distances
+from gan_jax.objectives import losses
+from gan_jax.runs import sampling
 
 NUM_SAMPLES = 256
 BATCH = 64  # that D judges

@@ -11,11 +11,11 @@ import jax
 import numpy as np
 
 from gan_jax.config import builders
+from gan_jax.core import errors
 from gan_jax.diagnosis import rules
 from gan_jax.monitoring import monitor
-from gan_jax.core import errors
-from gan_jax.objectives import losses
 from gan_jax.monitoring import probes
+from gan_jax.objectives import losses
 from gan_jax.runs import sampling
 from gan_jax.runtime import parallel
 

@@ -11,8 +11,8 @@ from typing import Callable, NamedTuple, Optional, Tuple
 import jax
 import jax.numpy as jnp
 
-from gan_jax.objectives import targets as targets_lib
 from gan_jax.core import options as options_lib
+from gan_jax.objectives import targets as targets_lib
 
 
 class Memory(NamedTuple):
@@ -60,7 +60,7 @@ class Loss(NamedTuple):
         energies: whether D's outputs are reconstruction errors, >= 0 and low
             on real images, so that D has to be an autoencoder.
         memory: what it remembers, passed to both sides as `memory`; or None.
-        kind: what D's outputs mean, one of `diagnose.KINDS`; rules that ask
+        kind: what D's outputs mean, one of `rules.KINDS`; rules that ask
             for it are silent where it is undeclared.
         balance: function of the options to a `Balance`.
         saturates: whether G's loss is flat where D is sure of fakes.
@@ -97,7 +97,7 @@ def cross_entropy_discriminator(
     Args:
         real_logits: [B] raw discriminator outputs on real images.
         fake_logits: [B] raw discriminator outputs on generated images.
-        targets: `labels.Targets`.
+        targets: `targets.Targets`.
 
     Returns:
         float32 scalar, >= 0; 2 ln 2 where every logit is 0.
@@ -176,7 +176,7 @@ def least_squares_discriminator(
         fake_logits: [B] raw discriminator outputs on generated images.
         a, b: what fake and real outputs are pulled to.
         c: unused; the generator's.
-        targets: `labels.Targets`.
+        targets: `targets.Targets`.
 
     Returns:
         float32 scalar, >= 0; (a^2 + b^2) / 2 where every output is 0.

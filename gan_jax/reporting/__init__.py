@@ -7,8 +7,8 @@ shape what they found, `page` writes it. Nothing here trains.
 from etils import epath
 
 from gan_jax.core import files
-from gan_jax.reporting import load_run
 from gan_jax.reporting import inspect_model
+from gan_jax.reporting import load_run
 from gan_jax.reporting import page
 
 NAME = 'report.html'

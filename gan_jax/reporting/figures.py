@@ -10,8 +10,8 @@ import math
 import numpy as np
 
 from gan_jax.core import files
-from gan_jax.objectives import losses
 from gan_jax.metrics import registry
+from gan_jax.objectives import losses
 from gan_jax.reporting import load_run
 
 WINDOWS = 15  # parts of a run; the smoothed curve averages over one

@@ -17,8 +17,8 @@ import gan_jax
 from gan_jax.config import defaults as defaults_lib
 from gan_jax.core import files
 from gan_jax.reporting import figures as figures_lib
-from gan_jax.reporting import load_run
 from gan_jax.reporting import inspect_model
+from gan_jax.reporting import load_run
 from gan_jax.reporting import pictures
 
 LEVELS = {'alarm': '✖ alarm', 'warning': '▲ warning', 'note': '● note'}
@@ -29,8 +29,8 @@ def of_run(run, looked):
     """Write the page of one run.
 
     Args:
-        run: `gathering.Run`.
-        looked: `looking.Looked`.
+        run: `load_run.Run`.
+        looked: `inspect_model.Looked`.
 
     Returns:
         str, a whole HTML document.
@@ -53,7 +53,7 @@ def of_runs(runs):
     """Write the page that compares several runs.
 
     Args:
-        runs: list of `gathering.Run`.
+        runs: list of `load_run.Run`.
 
     Returns:
         str, a whole HTML document.
@@ -388,10 +388,10 @@ def _scored(looked):
             f'{_image(scored.picture, f"{words}; seeds {seeds}")}</figure>'
         )
     return _words(
-        f'Seeds 0 to {inspect_model.JUDGED - 1} of step {looked.step:,}, judged one '
-        "by one by the run's own discriminator; high means real to it. It "
-        'judges by what it has learned to tell apart, which need not be what a '
-        'person sees.'
+        f'Seeds 0 to {inspect_model.JUDGED - 1} of step {looked.step:,}, '
+        "judged one by one by the run's own discriminator; high means real to "
+        'it. It judges by what it has learned to tell apart, which need not be '
+        'what a person sees.'
     ) + ''.join(rows)
 
 
@@ -506,9 +506,9 @@ def _neighbours(run, looked):
         f'{looked.among:,} of {looked.of:,}, evenly spaced'
     )
     words = (
-        f'Of seeds 0 to {inspect_model.MATCHED - 1} of step {looked.step:,}, those '
-        'nearest to training images: in each row the sample, then its nearest '
-        f'training images by pixels, among {among}'
+        f'Of seeds 0 to {inspect_model.MATCHED - 1} of step {looked.step:,}, '
+        'those nearest to training images: in each row the sample, then its '
+        f'nearest training images by pixels, among {among}'
     )
     return found + (
         f'<figure><figcaption>{words}. Distances to the nearest, in grey '

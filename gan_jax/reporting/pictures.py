@@ -104,7 +104,7 @@ def film(frames, most_bytes=MOST_FILM):
     """Embed the pictures of steps.
 
     Args:
-        frames: list of `gathering.Picture`.
+        frames: list of `load_run.Picture`.
         most_bytes: of all files, above which they are made smaller.
 
     Returns:

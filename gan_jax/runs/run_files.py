@@ -5,8 +5,8 @@ import contextlib
 from etils import epath
 from ml_collections import ConfigDict
 
-from gan_jax.config import validation
 from gan_jax.config import defaults
+from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.data import pictures

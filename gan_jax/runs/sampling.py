@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax.config import builders
-from gan_jax.config import defaults
-from gan_jax.core import errors
-from gan_jax.runs import run_files
-from gan_jax.data import sources
-from gan_jax.runtime import checkpoint
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import latents
 from gan_jax.algorithms import reconstruction
+from gan_jax.config import builders
+from gan_jax.config import defaults
+from gan_jax.core import errors
+from gan_jax.data import sources
+from gan_jax.runs import run_files
+from gan_jax.runtime import checkpoint
 
 BATCH = 64  # images made at once; another number would compile again
 BEST = 'best'  # the step of the lowest cost, where the config has keep_best
@@ -251,7 +251,7 @@ def load_data_config(workdir):
 
 
 def load_forms(workdir):
-    """Return the `build.Form` of every source of a run folder."""
+    """Return the `builders.Form` of every source of a run folder."""
     return {
         name: builders.Form(
             tuple(data['image_shape']), len(data['classes']), data['count']

@@ -17,9 +17,9 @@ from jax.experimental import multihost_utils
 import jax.numpy as jnp
 import numpy as np
 
+from gan_jax.algorithms import algorithm
 from gan_jax.core import errors
 from gan_jax.ops import prng
-from gan_jax.algorithms import algorithm
 
 AXIS = 'devices'
 HEARTBEAT = 30  # seconds without a sign of life after which a host is lost

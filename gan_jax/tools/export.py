@@ -14,13 +14,13 @@ import numpy as np
 from safetensors import numpy as safetensors
 
 import gan_jax
+from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.config import defaults
 from gan_jax.core import files
+from gan_jax.data import sources
 from gan_jax.runs import run_files
 from gan_jax.runs import sampling
-from gan_jax.data import sources
 from gan_jax.runtime import environment
-from gan_jax.algorithms import algorithm as algorithm_lib
 
 PROGRAM = 'generator.stablehlo'
 TENSORS = 'generator.safetensors'

@@ -8,17 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from gan_jax.algorithms import algorithm as algorithm_lib
+from gan_jax.algorithms import latents
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.core import errors
-from gan_jax.evaluation import runner
 from gan_jax.core import files
-from gan_jax.runs import sampling
 from gan_jax.data import listing
 from gan_jax.data import pictures
 from gan_jax.data import sources
-from gan_jax.algorithms import algorithm as algorithm_lib
-from gan_jax.algorithms import latents
+from gan_jax.evaluation import runner
+from gan_jax.runs import sampling
 
 
 class Asked(NamedTuple):

@@ -5,9 +5,9 @@ from typing import NamedTuple, Tuple
 
 import numpy as np
 
+from gan_jax.algorithms import latents
 from gan_jax.core import errors
 from gan_jax.runs import sampling
-from gan_jax.algorithms import latents
 
 
 class Term(NamedTuple):

@@ -16,8 +16,8 @@ from PIL import Image
 
 from gan_jax.config import builders
 from gan_jax.core import errors
-from gan_jax.evaluation import runner
 from gan_jax.core import files
+from gan_jax.evaluation import runner
 from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 
@@ -99,7 +99,8 @@ def page(
         'pixels': max(shape[:2]) < SMALL,
     }
     quiz['id'] = hashlib.sha256(json.dumps(quiz).encode()).hexdigest()[:12]
-    text = resources.files('gan_jax').joinpath('quiz_page.html').read_text()
+    folder = resources.files('gan_jax.tools')
+    text = folder.joinpath('quiz_page.html').read_text()
     # No tag in a name ends the element that holds the data.
     return text.replace('@DATA@', json.dumps(quiz).replace('<', '\\u003c'))
 

@@ -8,8 +8,8 @@ the adaptive schedule, whose next call depends on the loss of the last.
 import jax
 import numpy as np
 
-from gan_jax.config import builders
 from gan_jax.algorithms import algorithm as algorithm_lib
+from gan_jax.config import builders
 from gan_jax.runtime import parallel
 
 
@@ -29,8 +29,8 @@ class Dispatch:
 
         Args:
             config: validated ConfigDict.
-            algorithm: as of `build.algorithm`.
-            feeds: as of `build.feeds`; of several runs, their `MemberFeed`.
+            algorithm: as of `builders.algorithm`.
+            feeds: as of `builders.feeds`; of several runs, their `MemberFeed`.
             constants: `parallel.Constants`.
             cadences: ints >= 0, see `parallel.steps_per_call`.
             members: as of `parallel.train_call`.

@@ -11,18 +11,18 @@ from typing import Any, Callable, NamedTuple, Optional
 import jax
 import numpy as np
 
+from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.config import builders
 from gan_jax.config import defaults
-from gan_jax.monitoring import monitor
-from gan_jax.training import dispatch
 from gan_jax.core import errors
-from gan_jax.evaluation import runner
-from gan_jax.training import nan_guard
-from gan_jax.runs import sampling
 from gan_jax.evaluation import online_eval as watch_lib
-from gan_jax.algorithms import algorithm as algorithm_lib
+from gan_jax.evaluation import runner
+from gan_jax.monitoring import monitor
+from gan_jax.runs import sampling
 from gan_jax.runtime import parallel
 from gan_jax.runtime import writer as writer_lib
+from gan_jax.training import dispatch
+from gan_jax.training import nan_guard
 
 NUM_IMAGES, NUM_POINTS = 100, 2500  # samples in a picture
 
@@ -34,10 +34,10 @@ class Parts(NamedTuple):
         config: validated ConfigDict.
         datasets: {source: `sources.Dataset`}.
         feeds: {source: feed}.
-        algorithm: as of `build.algorithm`.
+        algorithm: as of `builders.algorithm`.
         checkpoints: `checkpoint.Checkpoints`.
         writer: `writer.Writer`.
-        stopper: `stopping.Stopper`.
+        stopper: `signals.Stopper`.
         callback: (step, metrics) at each logged step, or None.
     """
 

@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax.config import builders
-from gan_jax.config import defaults
-from gan_jax.training import dispatch
-from gan_jax.core import errors
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import latents
+from gan_jax.config import builders
+from gan_jax.config import defaults
+from gan_jax.core import errors
 from gan_jax.runtime import parallel
+from gan_jax.training import dispatch
 
 
 class MemberFeed:
@@ -58,8 +58,8 @@ class Population:
         Args:
             config: validated ConfigDict; its own seed is not used.
             seeds: sequence of ints in [0, 2^63), one for each run.
-            hyperparams: as of `build.hyperparams`, with one row for each run;
-                by default those of the config for all.
+            hyperparams: as of `builders.hyperparams`, with one row for each
+                run; by default those of the config for all.
             dataset: `sources.Dataset` in memory, where config names no points.
 
         Raises:

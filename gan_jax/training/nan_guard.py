@@ -9,10 +9,10 @@ import math
 import jax
 import numpy as np
 
-from gan_jax.core import errors
-from gan_jax.runtime import parallel
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import nan_trace
+from gan_jax.core import errors
+from gan_jax.runtime import parallel
 
 
 def check_metrics(metrics, state, programs, checkpoints, *, keep):

@@ -1,6 +1,6 @@
 """Train many GANs at once that differ in seeds and numbers, and compare them.
 
-The loop around `population.Population`: looks, saves, signals, the folders of
+The loop around `multi_seed.Population`: looks, saves, signals, the folders of
 the members and the table.
 """
 
@@ -18,22 +18,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax.config import builders
-from gan_jax.config import validation
 from gan_jax.config import defaults
+from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.core import files
-from gan_jax.training import loop
 from gan_jax.core import redact
-from gan_jax.training import multi_seed as population_lib
-from gan_jax.runs import run_folder
-from gan_jax.runs import sampling
 from gan_jax.evaluation import online_eval as watch_lib
 from gan_jax.metrics import costs
+from gan_jax.runs import run_folder
+from gan_jax.runs import sampling
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import environment
 from gan_jax.runtime import lock
 from gan_jax.runtime import signals
 from gan_jax.runtime import writer as writer_lib
+from gan_jax.training import loop
+from gan_jax.training import multi_seed as population_lib
 
 SWEEP, LOOKS = 'sweep.json', 'looks.json'
 MOST_BYTES = 64 * 2**20  # of what it leaves of itself

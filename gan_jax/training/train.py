@@ -11,22 +11,22 @@ from typing import Any, NamedTuple
 from etils import epath
 import jax
 
+from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.config import builders
-from gan_jax.config import validation
 from gan_jax.config import defaults
+from gan_jax.config import validation
 from gan_jax.core import errors
-from gan_jax.training import loop
+from gan_jax.data import sources
+from gan_jax.evaluation import online_eval as watch_lib
 from gan_jax import reporting
 from gan_jax.runs import run_folder
 from gan_jax.runs import sampling
-from gan_jax.evaluation import online_eval as watch_lib
-from gan_jax.algorithms import algorithm as algorithm_lib
-from gan_jax.data import sources
 from gan_jax.runtime import environment
 from gan_jax.runtime import lock
 from gan_jax.runtime import parallel
 from gan_jax.runtime import signals
 from gan_jax.runtime import writer as writer_lib
+from gan_jax.training import loop
 
 # Of a full disk, a quota, a limit of size, a disk that became read-only.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -66,7 +66,7 @@ def train(
     and JAX calls programs in the caller's thread (`runtime/heap.py`).
 
     Args:
-        config: ConfigDict, from `config.default_config()` or a recipe.
+        config: ConfigDict, from `defaults.default_config()` or a recipe.
         workdir: folder of the run; made where it does not exist.
         images: [N, H, W] or [N, H, W, C] uint8, or rows of a table [N, D],
             used in place of config.data.name and .path.
@@ -375,7 +375,7 @@ def _summarize(writer, workdir, start, config, seconds, images):
         f'  metrics      {workdir / "metrics.jsonl"}\n'
         f'  checkpoints  {workdir / "checkpoints"}\n'
         'Next:\n'
-        f'  python -m gan_jax.sample --workdir={folder} --seeds=0-63 '
+        f'  python -m gan_jax sample --workdir={folder} --seeds=0-63 '
         '--out=grid.png\n'
         f'  tensorboard --logdir={folder}    (pip install tensorboard)\n'
         '  the same command with a larger --config.num_steps goes on from here'

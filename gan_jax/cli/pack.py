@@ -1,0 +1,42 @@
+"""Pack a source of images into one file for fast random access.
+
+    python -m gan_jax pack my/images --data.image_size=64 --out=my/images64
+    python -m gan_jax.main --config=configs/dcgan.py \\
+      --config.data.path=my/images64
+"""
+
+from absl import flags
+
+from gan_jax.cli import app
+
+DATA = app.define_data()
+OUT = flags.DEFINE_string('out', '', 'Folder to make.')
+FORM = flags.DEFINE_enum(
+    'form', 'array', ['array', 'array_record'],
+    'A memory-mapped array, or compressed array_record.'
+)
+
+
+def main(argv):
+    """Pack the one source that is named on the command line into --out."""
+    from gan_jax.core import errors
+    from gan_jax.data import packs
+    from gan_jax.data import sources
+
+    request = app.request(argv, DATA.value)
+    if not OUT.value:
+        raise errors.ConfigError('name a folder to make, such as --out=packed')
+    dataset = sources.load(request._replace(memory=0))
+    if dataset.images.ndim == 2:
+        raise errors.DataError(f'{dataset.name} holds rows, and no images')
+    manifest = packs.write(
+        dataset.images, dataset.labels, dataset.classes, OUT.value,
+        form=FORM.value, source=request.name,
+    )
+    count, *shape = manifest['shape']
+    size = sum(file['bytes'] for file in manifest['files'].values())
+    app.say(
+        f'{count:,} images of {"x".join(map(str, shape))} '
+        f'({size / 1e6:.1f} MB) are in {OUT.value}; train on them with '
+        f'--config.data.path={OUT.value}'
+    )

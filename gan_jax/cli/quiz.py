@@ -1,0 +1,45 @@
+"""Write a page that asks people: which one is real?
+
+    python -m gan_jax quiz --workdir=runs/dcgan --out=quiz.html
+    python -m gan_jax evaluate --human=answers.csv
+
+One file that asks for nothing from the net: open it in a browser, on a phone
+too, answer, and save the answers; the second command counts them.
+"""
+
+from absl import flags
+
+from gan_jax.cli import app
+from gan_jax.cli import run_flags
+
+OUT = flags.DEFINE_string('out', 'quiz.html', 'HTML file to write.')
+PAIRS = flags.DEFINE_integer(
+    'pairs', 20, 'Questions.', lower_bound=1, upper_bound=1000
+)
+SEED = flags.DEFINE_integer(
+    'seed', 0, 'Draws the images, real and fake, and their sides.',
+    lower_bound=0, upper_bound=2**32 - 1,
+)
+SPLIT = flags.DEFINE_enum(
+    'split', '', ['', 'test', 'train'], 'Of real images; test where there is '
+    'one.'
+)
+
+
+def main(argv):
+    """Write a quiz of --workdir to --out."""
+    from gan_jax.core import files
+    from gan_jax.tools import quiz
+
+    algorithm, state = run_flags.open_run(argv)
+    text = quiz.page(
+        run_flags.WORKDIR.value, algorithm, state, count=PAIRS.value,
+        seed=SEED.value, split=SPLIT.value, weights=run_flags.WEIGHTS.value,
+    )
+    with app.written('--out', OUT.value):
+        path = files.at(OUT.value)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write(path, text)
+    app.say(
+        f'{PAIRS.value} pairs of {run_flags.told(state)} are in {OUT.value}'
+    )

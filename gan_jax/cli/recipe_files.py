@@ -1,0 +1,61 @@
+"""The recipes that come with the package: by name, with their summaries."""
+
+import ast
+import difflib
+import pathlib
+
+import gan_jax
+from gan_jax.core import errors
+
+_PACKAGE = pathlib.Path(gan_jax.__file__).parent
+
+
+def folder():
+    """Return the folder of recipes: inside a wheel, or that of a checkout."""
+    installed = _PACKAGE / 'recipes'
+    return installed if installed.is_dir() else _PACKAGE.parent / 'configs'
+
+
+def summaries():
+    """Return {name of a recipe: first line of its docstring}, sorted."""
+    return {
+        path.stem: summary(path) for path in sorted(folder().glob('*.py'))
+    }
+
+
+def summary(path):
+    """Return the first line of a Python file's docstring, without its stop."""
+    text = ast.get_docstring(ast.parse(path.read_text())) or ''
+    return text.partition('\n')[0].rstrip('.')
+
+
+def path_of(recipe):
+    """Return the path of a recipe that is given by its name.
+
+    Args:
+        recipe: name or path, with :argument where it takes one.
+
+    Returns:
+        Path and argument; a path is returned as it is.
+
+    Raises:
+        errors.ConfigError: for an unknown name.
+    """
+    name, colon, argument = recipe.partition(':')
+    if not name or name.endswith('.py') or pathlib.Path(name).exists():
+        return recipe
+    if '/' in name:
+        return recipe
+    path = folder() / f'{name}.py'
+    if not path.is_file():
+        raise errors.ConfigError(
+            f'--config={name} is no recipe{nearest(name, summaries())}; '
+            '`python -m gan_jax recipes` lists them'
+        )
+    return f'{path}{colon}{argument}'
+
+
+def nearest(name, names):
+    """Return ': did you mean …?' where a name is near one of some, or ''."""
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f': did you mean {near[0]}?' if near else ''

@@ -1,0 +1,227 @@
+"""Who moves when: the schedules, by what they leave in the state."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import helpers
+from helpers import batch, images_of, leaves_equal, linear_gan, start, step
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import discriminator_inputs
+from gan_jax.algorithms.game import D, G
+from gan_jax.algorithms import updates
+
+
+def some(given, places):
+    """Return the draws of a batch at some places."""
+    return helpers.real_batch(given.sources['real'].images[places])
+
+
+def test_g_learns_through_the_d_that_was_just_updated():
+    gan = linear_gan()
+    state = start(gan)
+    after, _ = step(gan, state, batch())
+    frozen, _ = step(gan, state, batch(), d_learning_rate=jnp.float32(0))
+    assert not leaves_equal(after.players[G].params, frozen.players[G].params)
+
+
+@pytest.mark.parametrize('d_steps', [1, 2])
+def test_simultaneous_takes_both_gradients_at_the_same_point(d_steps):
+    plain = linear_gan(d_steps=d_steps)
+    state, given = start(plain), batch(d_steps)
+    alternating, _ = step(plain, state, given)
+    together, _ = step(plain._replace(schedule='simultaneous'), state, given)
+    frozen, _ = step(plain, state, given, d_learning_rate=jnp.float32(0))
+    assert leaves_equal(together.players[D], alternating.players[D])
+    assert leaves_equal(together.players[G], frozen.players[G])
+    assert not leaves_equal(together.players[G], alternating.players[G])
+
+
+@pytest.mark.parametrize('d_steps', [1, 3])
+def test_counters_and_optimizers_count_their_own_updates(d_steps):
+    import optax
+
+    adam = optax.scale_by_adam()
+    gan = linear_gan(d_steps=d_steps, g_tx=adam, d_tx=adam)
+    state = start(gan)
+    for _ in range(2):
+        state, _ = step(gan, state, batch(d_steps))
+    assert int(state.step) == 2
+    assert int(state.position) == 2 * d_steps
+    assert int(state.players[G].opt_state.count) == 2
+    assert int(state.players[D].opt_state.count) == 2 * d_steps
+
+
+def test_each_d_update_sees_its_own_images():
+    gan = linear_gan(d_steps=2)
+    given = batch(2)
+    first, _ = step(gan, start(gan), given)
+    for places in ([1, 0], [1, 1]):
+        second, _ = step(gan, start(gan), some(given, jnp.array(places)))
+        assert not leaves_equal(first.players[D], second.players[D])
+
+
+def test_a_gan_without_a_condition_is_told_no_labels():
+    gan, given = linear_gan(), batch()  # its modules take none
+    labels = jnp.arange(6)[None] % 3
+    told = helpers.real_batch(given.sources['real'].images, labels)
+    after, _ = step(gan, start(gan), told)
+    assert leaves_equal(after, step(gan, start(gan), given)[0])
+
+
+def test_noise_changes_with_the_step():
+    gan = linear_gan()
+    state = start(gan)
+    _, first = step(gan, state, batch())
+    _, second = step(gan, state.replace(step=state.step + 1), batch())
+    assert first['g/loss'] != second['g/loss']
+
+
+def test_step_is_deterministic_and_equal_under_jit():
+    gan = linear_gan()
+    state = start(gan)
+    once, _ = step(gan, state, batch())
+    again, _ = step(gan, state, batch())
+    assert leaves_equal(once, again)
+    jitted, _ = jax.jit(lambda s: step(gan, s, batch()))(state)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        once, jitted,
+    )
+
+
+@pytest.mark.parametrize('schedule', adversarial.SCHEDULES)
+def test_counters_count_steps_and_the_batches_drawn(schedule):
+    gan = linear_gan(schedule=schedule, d_steps=2, g_steps=3)
+    state = start(gan)
+    for _ in range(2):
+        state, metrics = step(gan, state, batch(3))
+    assert int(state.step) == 2
+    assert int(state.position) == 2 * 3  # both players share the batches
+    assert np.isfinite(list(metrics.values())).all()
+
+
+def test_g_moves_g_steps_times_with_fresh_latents():
+    gan = linear_gan(g_steps=2)
+    state, given = start(gan), batch(2)
+    both, _ = step(gan, state, given)
+    # By hand: D's update, then G's updates numbered 1 and 2.
+    turn = discriminator_inputs.Turn(gan, helpers.hyperparams(), state, None)
+    step_key = jax.random.fold_in(jax.random.key(2), 0)
+    after, _ = updates.discriminator_update(
+        turn._replace(key=jax.random.fold_in(step_key, 0)),
+        images_of(given), given.sample_index,
+    )
+    for number in (0, 1):
+        after, _ = updates.generator_update(
+            turn._replace(
+                state=after, key=jax.random.fold_in(step_key, 1 + number)
+            ), images_of(given, number), given.sample_index,
+        )
+    assert leaves_equal(both.players[G], after.players[G])
+    assert leaves_equal(both.players[D], after.players[D])
+
+
+def thresholds(d, g):
+    return {'d_threshold': jnp.float32(d), 'g_threshold': jnp.float32(g)}
+
+
+def test_adaptive_below_every_loss_is_alternating():
+    plain = linear_gan(d_steps=3, g_steps=2)
+    gan = plain._replace(schedule='adaptive')
+    state = start(gan)
+    adaptive, metrics = step(gan, state, batch(3), **thresholds(-9, -9))
+    alternating, _ = step(plain, state, batch(3))
+    assert leaves_equal(adaptive, alternating)
+    assert metrics['d/updates'] == 3 and metrics['g/updates'] == 2
+
+
+def test_adaptive_above_every_loss_moves_g_once():
+    gan = linear_gan(schedule='adaptive', d_steps=3, g_steps=2)
+    state = start(gan)
+    after, metrics = step(gan, state, batch(3), **thresholds(9, 9))
+    assert leaves_equal(after.players[D], state.players[D])
+    assert not leaves_equal(after.players[G], state.players[G])
+    assert metrics['d/updates'] == 0 and metrics['g/updates'] == 1
+    assert int(after.step) == 1 and int(after.position) == 3
+
+
+def test_adaptive_stops_at_the_first_loss_that_is_not_above():
+    gan = linear_gan(schedule='adaptive', d_steps=4)
+    state = start(gan)
+    losses_seen = []
+    for d_steps in range(1, 5):  # D's loss before each of its updates
+        plain = linear_gan(d_steps=d_steps)
+        given = some(batch(4), slice(d_steps))
+        losses_seen.append(float(step(plain, state, given)[1]['d/loss']))
+    assert losses_seen[1] < losses_seen[0]
+    between = (losses_seen[0] + losses_seen[1]) / 2
+    after, metrics = step(gan, state, batch(4), **thresholds(between, -9))
+    assert metrics['d/updates'] == 1
+    assert metrics['d/loss'] == np.float32(losses_seen[0])
+    one = some(batch(4), slice(1))
+    single, _ = step(linear_gan(), state, one)
+    assert leaves_equal(after.players[D], single.players[D])
+
+
+def test_guarded_steps_make_the_adaptive_step_piece_by_piece():
+    gan = linear_gan(schedule='adaptive', d_steps=2, g_steps=2)
+    state, given, key = start(gan), batch(2), jax.random.key(2)
+    hyperparams = helpers.hyperparams(**thresholds(0.5, 0.5))
+    whole, metrics = adversarial.train_step(
+        gan, hyperparams, state, given, key
+    )
+    parts = [adversarial.guarded_discriminator_step] * 2
+    parts += [adversarial.guarded_generator_step] * 2
+    made = 0
+    for number, part in enumerate(parts):
+        place = number % 2
+        piece = some(given, slice(place, place + 1))
+        state, got = part(gan, hyperparams, state, piece, key, number)
+        made += got.get('d/updates', 0) + got.get('g/updates', 0)
+    assert made == metrics['d/updates'] + metrics['g/updates'] == 4
+    assert leaves_equal(gan.train_step(
+        hyperparams, state, given, key,
+        variant=algorithm.Variant(adversarial.FINISH),
+    )[0], whole)
+
+
+def test_state_that_is_not_alive_never_changes_again():
+    gan = linear_gan(snapshots=2, snapshot_every=1)
+    dead = start(gan).replace(alive=jnp.zeros((), bool))
+    arguments = gan, helpers.hyperparams(), dead
+    key = jax.random.key(2)
+    one = batch(1)
+    for after, metrics in (
+        adversarial.train_step(*arguments, one, key),
+        adversarial.critic_step(*arguments, one, key, 0),
+        adversarial.guarded_discriminator_step(*arguments, one, key, 0),
+        adversarial.guarded_generator_step(*arguments, one, key, 0),
+        (adversarial.finish_step(*arguments, one, key, 0)[0], {'alive': 0}),
+    ):
+        assert leaves_equal(after, dead)
+        assert not metrics['alive']
+
+
+def test_critic_step_moves_d_alone_and_counts_its_batches():
+    gan = linear_gan(schedule='wgan', d_steps=2)
+    state = start(gan)
+    arguments = (gan, helpers.hyperparams(), state, batch(2))
+    after, _ = adversarial.critic_step(*arguments, jax.random.key(2), 3)
+    assert leaves_equal(after.players[G], state.players[G])
+    assert not leaves_equal(after.players[D], state.players[D])
+    assert int(after.step) == 0 and int(after.position) == 2
+    other, _ = adversarial.critic_step(*arguments, jax.random.key(2), 5)
+    assert not leaves_equal(after.players[D], other.players[D])
+
+
+def test_unrolling_moves_d_by_one_plain_update():
+    plain = linear_gan(schedule='simultaneous')
+    unrolled = plain._replace(schedule='unrolled', unroll_steps=3)
+    state = start(plain)
+    after, _ = step(unrolled, state, batch())
+    expected, _ = step(plain, state, batch())
+    assert leaves_equal(after.players[D], expected.players[D])
+    assert not leaves_equal(after.players[G], expected.players[G])

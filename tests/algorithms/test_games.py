@@ -1,0 +1,163 @@
+"""Every loss x penalty x schedule that `validate` admits makes a step.
+
+A set in which each pair of names occurs is traced and run; the whole product
+under the mark `slow`.
+"""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import helpers
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import game
+from gan_jax.config import builders
+from gan_jax.config import defaults
+from gan_jax.config import validation
+from gan_jax.core import errors
+from gan_jax.objectives.losses import LOSSES
+from gan_jax.objectives.regularizers import REGULARIZERS
+from gan_jax.ops import optimizers
+
+SHAPE = (8, 8, 1)
+PENALTIES = ['', *REGULARIZERS]
+PRODUCT = list(itertools.product(LOSSES, PENALTIES, adversarial.SCHEDULES))
+
+
+def config_of(loss, penalty, schedule):
+    """Give a config of small dense nets, or None where it is not admitted."""
+    config = helpers.tiny_mlp()
+    config.generator.width = config.discriminator.width = 3
+    config.batch_size = 4
+    config.loss.name, config.schedule.name = loss, schedule
+    if schedule == 'unrolled':
+        config.schedule.unroll_steps = 1
+    if LOSSES[loss].energies:
+        config.discriminator.code_size = 2
+    if penalty:
+        config.regularizers[penalty].weight = 0.1
+        if REGULARIZERS[penalty].classes:
+            config.generator.condition = 'concat'
+            config.discriminator.condition = 'auxiliary'
+            for name in ('d_classification', 'g_classification'):
+                config.regularizers[name].weight = 0.1
+    try:
+        validation.validate(config)
+    except errors.ConfigError:
+        return None
+    return config
+
+
+def pieces(config, shape=SHAPE):
+    """Give (GAN, its hyper-parameters, a batch) for a config."""
+    gan = builders.algorithm(config, builders.form(shape, num_classes=3))
+    count, size = gan.draws, defaults.images_per_batch(config)
+    images = helpers.random_images(count * size, shape)
+    if len(shape) == 1:
+        images = images.astype(np.float32)  # points
+    batch = helpers.real_batch(
+        jnp.asarray(images.reshape(count, -1, *shape)),
+        jnp.arange(count * size).reshape(count, -1) % 3,
+    )
+    return gan, builders.hyperparams(config), batch
+
+
+def trace(config, shape=SHAPE):
+    """Trace one step; returns its state before and after, and metrics."""
+    gan, hyperparams, batch = pieces(config, shape)
+    before = builders.abstract_state(config, gan, builders.form(shape))
+    after, metrics = jax.eval_shape(
+        functools.partial(adversarial.train_step, gan, hyperparams),
+        before, batch, jax.random.key(0),
+    )
+    return before, after, metrics
+
+
+def run(config, num_steps):
+    """Run steps; returns (state, metrics)."""
+    gan, hyperparams, batch = pieces(config)
+    state = game.init(gan, jax.random.key(1), SHAPE)
+    for _ in range(num_steps):  # op by op: to compile each would take minutes
+        state, metrics = adversarial.train_step(
+            gan, hyperparams, state, batch, jax.random.key(2)
+        )
+    return state, metrics
+
+
+def uncovered_pairs(names):
+    return set(itertools.combinations(enumerate(names), 2))
+
+
+def pairwise(product):
+    """Choose few of a product such that each pair of names occurs."""
+    wanted = set().union(*map(uncovered_pairs, product))
+    chosen = []
+    for names in product:  # greedy: those that bring two new pairs or more
+        if len(uncovered_pairs(names) & wanted) > 1:
+            chosen.append(names)
+            wanted -= uncovered_pairs(names)
+    for names in product:
+        if uncovered_pairs(names) & wanted:
+            chosen.append(names)
+            wanted -= uncovered_pairs(names)
+    return chosen
+
+
+ADMITTED = [names for names in PRODUCT if config_of(*names) is not None]
+PAIRS = pairwise(ADMITTED)
+
+
+def test_all_is_admitted_with_dense_nets_without_batchnorm():
+    assert ADMITTED == PRODUCT
+
+
+def test_the_chosen_set_is_small_and_holds_every_pair():
+    covered = set().union(*map(uncovered_pairs, PAIRS))
+    assert covered == set().union(*map(uncovered_pairs, ADMITTED))
+    assert len(PAIRS) < len(ADMITTED) / 2
+
+
+@pytest.mark.parametrize('names', [
+    pytest.param(names, marks=[] if names in PAIRS else [pytest.mark.slow])
+    for names in ADMITTED
+], ids='-'.join)
+def test_traces(names):
+    before, after, metrics = trace(config_of(*names))
+    assert jax.tree.structure(before) == jax.tree.structure(after)
+    jax.tree.map(
+        lambda a, b: pytest.fail(f'{a} -> {b}')
+        if (a.shape, a.dtype) != (b.shape, b.dtype) else None, before, after,
+    )
+    assert {(m.shape, m.dtype) for m in metrics.values()} == {
+        ((), np.dtype('float32'))
+    }
+
+
+def assert_finite(names, num_steps):
+    state, metrics = run(config_of(*names), num_steps)
+    for leaf in jax.tree.leaves((state, metrics)):
+        assert np.isfinite(leaf).all()
+
+
+@pytest.mark.parametrize('names', PAIRS, ids='-'.join)
+def test_runs(names):
+    assert_finite(names, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('names', ADMITTED, ids='-'.join)
+def test_the_whole_product_runs(names):
+    assert_finite(names, 2)
+
+
+@pytest.mark.parametrize('optimizer', optimizers.OPTIMIZERS)
+def test_unrolling_stays_finite_where_d_has_no_gradient(optimizer):
+    # Hinge gives D's last bias a gradient of 1/2 - 1/2, exactly 0.
+    config = config_of('hinge', '', 'unrolled')
+    config.d_optimizer.name = optimizer
+    _, metrics = run(config, 1)
+    assert np.isfinite(metrics['g/grad_norm'])

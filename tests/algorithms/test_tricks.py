@@ -1,0 +1,286 @@
+"""Each trick is one key: it changes what it should, and nothing else.
+
+One simultaneous step, in which G learns through D as it was, keeps apart what a
+trick does to each player.
+"""
+
+import functools
+
+import jax
+import pytest
+
+import helpers
+import test_games
+import test_recipes
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import game
+from gan_jax.algorithms.game import D, G
+from gan_jax.algorithms import reconstruction
+from gan_jax.config import builders
+from gan_jax.config import defaults
+from gan_jax.config import recipes
+from gan_jax.config import validation
+from gan_jax.core import errors
+from gan_jax.objectives.regularizers import REGULARIZERS
+
+# Parts of a state: generator, discriminator, averages of G's weights, memory.
+PARTS = {
+    'G': lambda state: state.players[G],
+    'D': lambda state: state.players[D],
+    'A': lambda state: (state.averages[G].params, state.averages[G].stats),
+    'M': lambda state: state.memory,
+}
+DENSE, IMAGES, NORMED = 'dense', 'images', 'dense with BatchNorm'
+SHAPE = (16, 16, 1)
+
+# Penalties that are 0 at the start, where weights equal their average.
+AT_REST = ('d_historical_averaging', 'g_historical_averaging')
+
+# (key, value, base, parts of the initial state, parts after a step)
+TRICKS = [
+    ('latent', 'sphere', DENSE, '', 'GDA'),
+    ('latent', 'uniform', DENSE, '', 'GDA'),
+    ('labels.real_low', 0.5, DENSE, '', 'D'),
+    ('labels.fake_high', 0.3, DENSE, '', 'D'),
+    ('labels.flip_probability', 0.5, DENSE, '', 'D'),
+    ('instance_noise.std', 0.5, DENSE, '', 'GDA'),
+    ('augment.color', True, DENSE, '', 'GDA'),
+    ('augment.cutout', True, DENSE, '', 'GDA'),
+    ('augment.translation', True, DENSE, '', 'GDA'),
+    ('packing', 2, DENSE, 'D', 'GDA'),
+    ('history.size', 16, DENSE, 'M', 'M'),
+    ('together', True, IMAGES, '', 'D'),
+    ('share_fakes', True, DENSE, '', 'GA'),
+    ('clip_weights', 0.01, DENSE, 'D', 'GDA'),
+    ('ema_decay', 0.0, DENSE, '', 'A'),
+    ('ema_half_life', 1, DENSE, '', 'A'),
+    ('snapshots.count', 2, DENSE, 'M', 'M'),
+    ('generator.dropout', 0.5, DENSE, '', 'GDA'),
+    ('discriminator.dropout', 0.5, DENSE, '', 'GDA'),
+    ('generator.leak', 0.3, DENSE, '', 'GDA'),
+    ('discriminator.leak', 0.0, DENSE, '', 'GDA'),
+    ('generator.prelu', True, DENSE, 'GA', 'GDA'),
+    ('discriminator.prelu', True, DENSE, 'D', 'GDA'),
+    ('generator.maxout', 2, DENSE, 'GA', 'GDA'),
+    ('discriminator.maxout', 2, DENSE, 'D', 'GDA'),
+    ('generator.init_std', 0.02, DENSE, 'GA', 'GDA'),
+    ('discriminator.init_std', 0.02, DENSE, 'D', 'GDA'),
+    ('generator.norm_momentum', 0.5, NORMED, '', 'GA'),
+    ('discriminator.norm_momentum', 0.5, NORMED, '', 'D'),
+    ('generator.output', 'linear', DENSE, '', 'GDA'),
+    ('generator.spectral_norm', True, DENSE, 'GA', 'GDA'),
+    ('discriminator.spectral_norm', True, DENSE, 'D', 'GDA'),
+    ('generator.norm', 'instance', IMAGES, 'GA', 'GDA'),
+    ('discriminator.norm', 'layer', IMAGES, 'D', 'GDA'),
+    # Attention starts at strength 0, so the other player sees no change yet.
+    ('generator.attention', 8, IMAGES, 'GA', 'GA'),
+    ('discriminator.attention', 8, IMAGES, 'D', 'D'),
+    ('generator.upsampling', 'nearest', IMAGES, 'GA', 'GDA'),
+    ('generator.upsampling', 'pixel_shuffle', IMAGES, 'GA', 'GDA'),
+    ('discriminator.downsampling', 'average_pool', IMAGES, '', 'GDA'),
+    ('discriminator.minibatch_features', 4, DENSE, 'D', 'GDA'),
+    ('discriminator.minibatch_stddev', True, IMAGES, 'D', 'GDA'),
+    ('g_optimizer.name', 'sgd', DENSE, 'G', 'GA'),
+    ('d_optimizer.name', 'sgd', DENSE, 'D', 'D'),
+    ('g_optimizer.clip_norm', 1e-3, DENSE, 'G', 'GA'),
+    ('d_optimizer.clip_norm', 1e-3, DENSE, 'D', 'D'),
+    ('g_optimizer.warmup_steps', 10, DENSE, '', 'GA'),
+    ('d_optimizer.warmup_steps', 10, DENSE, '', 'D'),
+    *(
+        (
+            f'regularizers.{name}.weight', 0.1, DENSE,
+            'M' if regularizer.init else '',
+            ('M' if regularizer.init else '') + (
+                '' if name in AT_REST
+                else {'discriminator': 'D', 'generator': 'GA'}[
+                    regularizer.player
+                ]
+            ),
+        )
+        for name, regularizer in REGULARIZERS.items()
+        if not regularizer.classes  # these need a condition beside them
+    ),
+]
+
+
+def base_config(base):
+    """Give a config of dense nets, or of convolutions with BatchNorm."""
+    if base == DENSE:
+        config = helpers.tiny_mlp()
+    elif base == NORMED:
+        config = helpers.tiny_mlp()
+        for player in (config.generator, config.discriminator):
+            player.norm, player.depth = 'batch', 2
+    else:
+        config = helpers.tiny(defaults.default_config())
+    config.schedule.name = 'simultaneous'
+    return config
+
+
+def play(config):
+    """Give (state, state after a step)."""
+    gan, hyperparams, batch = test_games.pieces(config, SHAPE)
+    state = game.init(
+        gan, jax.random.key(1), SHAPE, config.clip_weights
+    )
+    after, _ = adversarial.train_step(  # op by op, sooner than compiled
+        gan, hyperparams, state, batch, jax.random.key(2)
+    )
+    return state, after
+
+
+@functools.cache
+def play_base(base):
+    return play(base_config(base))
+
+
+def changed(state, other):
+    """Name the parts in which two states differ."""
+    names = set()
+    for name, part in PARTS.items():
+        mine, others = part(state), part(other)
+        if jax.tree.structure(mine) != jax.tree.structure(others):
+            names.add(name)
+        elif not helpers.leaves_equal(mine, others):
+            names.add(name)
+    return names
+
+
+IDS = [f'{key}={value}' for key, value, *_ in TRICKS]
+
+
+@pytest.mark.parametrize('key, value, base, first, then', [
+    pytest.param(*trick, marks=pytest.mark.slow)
+    if trick[2] == IMAGES and trick[0] != 'together' else trick
+    for trick in TRICKS  # convolutions take long to compile
+], ids=IDS)
+def test_a_trick_changes_what_it_should_and_nothing_else(
+    key, value, base, first, then
+):
+    config = base_config(base)
+    config.update_from_flattened_dict({key: value})
+    validation.validate(config)
+    for state, plain, parts in zip(
+            play(config), play_base(base), (first, then)):
+        assert changed(state, plain) == set(parts)
+
+
+def one_key(*suffixes):
+    """Name the tricks whose keys end so."""
+    names = {key.removesuffix('.weight') for key, *_ in TRICKS}
+    return {name for name in names if name.endswith(suffixes)}
+
+
+QUICK = ('cgan', 'dcgan', 'mixtures', 'vae', 'wgan_gp')  # recipes; others slow
+ONLY_DENSE = one_key('.maxout', '.init_std', '.norm_momentum')
+ONLY_NORMED = one_key('.norm_momentum')
+OF_D = {key for key, *_ in TRICKS if key.startswith('discriminator.')}
+ONLY_CONVOLUTIONAL = one_key(
+    '.attention', '.upsampling', '.downsampling', '.minibatch_stddev'
+)
+ONLY_IMAGES = one_key(
+    '.color', '.cutout', '.translation', '.consistency', '.consistency_fake'
+)
+ONLY_TARGETS = one_key('.real_low', '.fake_high', '.flip_probability')
+AT_SINGLE_IMAGES = {
+    f'regularizers.{name}' for name, regularizer in REGULARIZERS.items()
+    if regularizer.input_gradient
+}
+MIXING = one_key('.minibatch_features', '.minibatch_stddev')
+SEVERAL_UPDATES = {'share_fakes'}
+WITHOUT_CLASSES = {'history.size', 'packing'}
+NOT_IN_RESNET = ONLY_DENSE | MIXING | one_key(
+    '.upsampling', '.downsampling', '.leak', '.prelu', '.dropout'
+)
+NO_GAME = ONLY_DENSE | MIXING | ONLY_IMAGES | ONLY_TARGETS | {
+    key.removesuffix('.weight') for key, *_ in TRICKS
+    if key.startswith(reconstruction.OF_A_GAME)
+} | {'discriminator.attention', 'latent'}
+NOT_IN_TINY = ONLY_DENSE | MIXING | one_key(
+    '.attention', '.upsampling', '.downsampling'
+)
+NOT_IN_AUTOENCODER = ONLY_DENSE | MIXING | {'discriminator.attention'}
+
+# What a recipe does not admit, and why: its networks do not have it, its loss
+# has no targets, its D mixes images whose gradients a penalty takes.
+REFUSED = {
+    'acgan': ONLY_DENSE | AT_SINGLE_IMAGES | WITHOUT_CLASSES,
+    'autoencoder': NO_GAME,
+    'began': NOT_IN_AUTOENCODER | ONLY_TARGETS,
+    'cgan': ONLY_DENSE | AT_SINGLE_IMAGES | WITHOUT_CLASSES,
+    'dcgan': ONLY_DENSE | AT_SINGLE_IMAGES,
+    'dragan': ONLY_DENSE | MIXING,
+    'ebgan': NOT_IN_AUTOENCODER | ONLY_TARGETS | AT_SINGLE_IMAGES,
+    'gan': ONLY_CONVOLUTIONAL | ONLY_NORMED,
+    'given': NO_GAME | OF_D | {k for k, *_ in TRICKS if 'd_optimizer' in k},
+    'glo': NO_GAME | OF_D,
+    'hinge_resnet': NOT_IN_RESNET | ONLY_TARGETS | SEVERAL_UPDATES,
+    'lsgan': ONLY_DENSE | AT_SINGLE_IMAGES,
+    'mixtures': ONLY_CONVOLUTIONAL | ONLY_IMAGES | ONLY_NORMED,
+    'one_dimension': (
+        ONLY_CONVOLUTIONAL | ONLY_IMAGES | ONLY_NORMED | MIXING
+    ),
+    'pacgan': ONLY_DENSE | AT_SINGLE_IMAGES,
+    'relativistic': ONLY_DENSE | MIXING | ONLY_TARGETS,
+    'sagan': NOT_IN_RESNET | ONLY_TARGETS,
+    'sngan': ONLY_DENSE | ONLY_TARGETS,
+    'stacked_mnist': NOT_IN_TINY | AT_SINGLE_IMAGES,
+    'unrolled': (
+        ONLY_CONVOLUTIONAL | ONLY_IMAGES | ONLY_NORMED
+        | {'d_optimizer.clip_norm'}
+    ),
+    'vae': NO_GAME,
+    'wgan': (
+        ONLY_DENSE | ONLY_TARGETS | AT_SINGLE_IMAGES | SEVERAL_UPDATES
+    ),
+    'wgan_gp': ONLY_DENSE | MIXING | ONLY_TARGETS | SEVERAL_UPDATES,
+}
+
+
+def admitted(path, use):
+    """Turn on each trick that a shrunk recipe does not have, in turn.
+
+    Args:
+        path: of the recipe.
+        use: called with each config and shape of images that are admitted.
+
+    Returns:
+        set of the names of tricks that were refused.
+    """
+    refused = set()
+    for key, value, *_ in TRICKS:
+        config = test_recipes.shrink(recipes.load(path))
+        if not defaults.has_points(config):
+            config.data.image_size = '16'
+        if defaults.flatten(config)[key] == value:
+            continue
+        config.update_from_flattened_dict({key: value})
+        try:
+            validation.leave_out(config, [key])  # what goes with the old value
+            validation.validate(config)
+            use(config, (2,) if defaults.has_points(config) else SHAPE)
+        except errors.ConfigError as error:
+            assert any(part in str(error) for part in key.split('.')), error
+            refused.add(key.removesuffix('.weight'))
+    return refused
+
+
+@pytest.mark.parametrize('path', [
+    path if path.stem in QUICK else pytest.param(path, marks=pytest.mark.slow)
+    for path in test_recipes.RECIPES
+], ids=lambda path: path.stem)
+def test_recipes_admit_every_trick_but_those_with_a_reason(path):
+    def use(config, shape):
+        builders.algorithm(config, builders.form(shape, num_classes=10))
+
+    assert admitted(path, use) == REFUSED[path.stem]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', test_recipes.RECIPES)
+def test_recipes_make_a_step_with_every_trick_that_they_admit(path):
+    def use(config, shape):
+        before, after, _ = test_games.trace(config, shape)
+        assert jax.tree.structure(before) == jax.tree.structure(after)
+
+    assert admitted(path, use) == REFUSED[path.stem]

@@ -1,0 +1,111 @@
+"""Every command by name: its help, its time, what is said of a wrong name."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import helpers
+from conftest import ROOT
+from gan_jax import __main__ as gan_jax_main
+
+COMMANDS = list(gan_jax_main.commands())
+
+
+@pytest.fixture(scope='module')
+def helps():
+    return dict(zip(COMMANDS, helpers.commands(
+        ['gan_jax', name, '--help'] for name in COMMANDS
+    )))
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_help_shows_an_example_and_own_flags_first(name, helps):
+    code, out, err = helps[name]
+    assert (code, err) == (0, '')
+    example, _, flags = out.partition('\nFlags:\n')
+    command = 'gan_jax.main' if name == 'train' else f'gan_jax {name}'
+    assert f'    python -m {command}' in example
+    assert '--verbosity' not in flags and flags.endswith('libraries too.\n')
+
+
+def test_help_names_each_flag_of_a_command_once(helps):
+    _, out, _ = helps['sample']
+    for flag in ('seeds', 'out', 'workdir', 'step', 'truncation'):
+        assert out.count(f'\n  --{flag}  ') == 1
+
+
+def test_config_and_data_keys_are_named_as_groups(helps):
+    assert '--config.KEY=VALUE' in helps['train'][1]
+    assert '--data.KEY=VALUE' in helps['pack'][1]
+    assert '--config' not in helps['doctor'][1]
+
+
+def test_commands_are_listed_with_a_line_each():
+    (code, out, _), (other, same, _) = helpers.commands([
+        ['gan_jax'], ['gan_jax', '--help']
+    ])
+    assert code == other == 0 and out == same
+    for name in COMMANDS:
+        assert f'\n  {name} ' in out
+
+
+def test_wrong_names_are_told_with_the_nearest():
+    told = helpers.commands([
+        ['gan_jax', 'smaple'], ['gan_jax', 'zzz'],
+        ['gan_jax', 'train', '--config=dcgna'],
+        ['gan_jax', 'train', '--config', 'zzz'],
+        ['gan_jax', 'recipes', 'dcgan'], ['--helpme'],
+    ])
+    words = [
+        "'smaple' is not a command: did you mean sample?",
+        "'zzz' is not a command", 'no recipe: did you mean dcgan?',
+        '--config=zzz is no recipe;', "unexpected argument 'dcgan'",
+        'Unknown command line flag',
+    ]
+    for (code, _, err), says in zip(told, words):
+        assert code == 2 and err.startswith('error: ') and says in err
+        assert err.count('\n') == 1
+
+
+def test_recipes_are_listed_and_found_by_name():
+    (code, out, err), *runs = helpers.commands([
+        ['gan_jax', 'recipes'],
+        ['gan_jax', 'train', '--config=mixtures:ring', '--config.d_steps=0'],
+        ['gan_jax', 'train', '--config', 'mixtures:ring', '--config.d_steps=0'],
+    ])
+    assert (code, err) == (0, '')
+    for path in (ROOT / 'configs').glob('*.py'):
+        assert f'{path.stem} ' in out
+    for code, _, err in runs:  # the recipe was read, and its key is told
+        assert code == 2 and 'd_steps' in err
+
+
+def test_help_that_nobody_reads_is_no_error():
+    reads, writes = os.pipe()
+    os.close(reads)
+    for words in (['doctor', '--help'], []):
+        done = subprocess.run(
+            [sys.executable, '-m', 'gan_jax', *words],
+            stdout=writes, stderr=subprocess.PIPE, env=helpers.environment(),
+        )
+        assert (done.returncode, done.stderr) == (0, b'')
+    os.close(writes)
+
+
+def test_help_and_import_load_no_jax():
+    code = (
+        'import sys, gan_jax\n'
+        'from gan_jax import __main__\n'
+        'sys.argv = ["gan_jax", sys.argv[1], "--help"]\n'
+        'try:\n    __main__.main()\n'
+        'except SystemExit:\n    pass\n'
+        'print(sorted({"jax", "numpy", "flax"} & set(sys.modules)))\n'
+    )
+    for name in ('train', 'evaluate', 'sample', 'lab'):
+        done = subprocess.run(
+            [sys.executable, '-c', code, name], capture_output=True, text=True,
+            env=helpers.environment(), check=True,
+        )
+        assert done.stdout.endswith('\n[]\n'), (name, done.stdout[-200:])

@@ -1,0 +1,366 @@
+"""Bad, odd and idle values of config keys: told in one line, or used.
+
+In process a line is read as `gan_jax.main` reads it, by its own functions.
+"""
+
+import random
+import warnings
+
+from absl import flags
+from ml_collections import config_flags
+import pytest
+
+import helpers
+from conftest import ROOT
+from gan_jax.algorithms import adversarial
+from gan_jax.cli import app
+from gan_jax.config import builders
+from gan_jax.config import defaults as defaults_lib
+from gan_jax.config import recipes
+from gan_jax.config import validation
+from gan_jax.core import errors
+from gan_jax.data import sources
+from gan_jax.evaluation import online_eval
+from gan_jax import networks
+from gan_jax.objectives import losses
+from gan_jax.ops import optimizers
+from gan_jax.runtime import parallel
+
+
+def typed(stem, *words):
+    """Return the config of a recipe and what is typed behind it.
+
+    Args:
+        stem: of the recipe, with :argument if it has one.
+        words: 'key=value' each, of the config.
+
+    Raises:
+        errors.UserError: as the command tells it; also where absl or
+            ml_collections refuse a value, which the command tells likewise.
+    """
+    name, _, argument = stem.partition(':')
+    path = f'{ROOT}/configs/{name}.py' + (f':{argument}' if argument else '')
+    argv = ['main', f'--config={path}', *(f'--config.{word}' for word in words)]
+    own = flags.FlagValues()
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setattr(flags, 'FLAGS', own)
+        # ml_collections loads recipes by a deprecated function.
+        warnings.filterwarnings('ignore', category=DeprecationWarning)
+        try:
+            config_flags.DEFINE_config_file(
+                'config', None, 'A recipe.', flag_values=own, sys_argv=argv
+            )
+            app._refuse_twice(argv)
+            left = own(argv)
+        except errors.UserError:
+            raise
+        except Exception as error:  # as `app._parse`
+            raise errors.ConfigError(app._told(error)) from error
+        return app.config_of(left)
+
+
+# recipe, what is typed, words of the line
+REFUSED = [
+    ('dcgan', ['latent_size=2147483648'], 'at most 65,536'),
+    ('dcgan', ['generator.width=1000000000'], 'at most 65,536'),
+    ('dcgan', ['data.image_size=100000x100000'], 'more than 89,478,485'),
+    ('dcgan', ['data.image_size=1000000000000'], "such as '64'"),
+    ('gan', ['data.image_size=00'], "such as '64'"),
+    ('gan', ['data.image_size=0x64'], "such as '64'"),
+    ('dcgan', ['data.image_size=٦٤'], "such as '64'"),
+    ('dcgan', ['data.image_size=9000x9000', 'packing=64'], 'GiB'),
+    ('gan', ['generator.depth=100000'], 'at most 200'),
+    ('dcgan', ['packing=1000000'], 'at most 64'),
+    ('dcgan', ['d_steps=1000000'], 'at most 100'),
+    ('unrolled', ['schedule.unroll_steps=100000'], 'at most 100'),
+    ('dcgan', ['num_steps=9223372036854775808'], 'at most 2,147,483,647'),
+    ('dcgan', ['num_steps=9223372036854775807'], 'at most 2,147,483,647'),
+    ('dcgan', ['num_steps=2147483648'], 'at most 2,147,483,647'),
+    ('dcgan', ['num_steps=2147483647', 'd_steps=2'], 'a 32-bit number'),
+    ('dcgan', ['batch_size=2147483647', 'packing=2'], 'a 32-bit number'),
+    ('dcgan', ['log_every=2147483648'], 'below 2^31'),
+    ('dcgan', ['regularizers.drift.weight=1e39'], 'no float32'),
+    ('dcgan', ['regularizers.drift.weight=1e-320'], 'no float32'),
+    ('dcgan', ['instance_noise.std=1e300'], 'no float32'),
+    ('dcgan', ['clip_weights=1e308'], 'no float32'),
+    ('dcgan', ['g_optimizer.learning_rate=1e-60'], 'no float32'),
+    ('dcgan', ['data.background=rgb(999,0,0)'], 'is not a colour'),
+    ('dcgan', ['data.classes=,'], "such as '3,7'"),
+    ('dcgan', ['data.classes=3,3'], 'each of them once'),
+    ('dcgan', ['on_collapse=restart', 'max_restarts=0'], 'never does'),
+    ('dcgan', ['num_steps=2', 'num_steps=3'], '--config.num_steps is given'),
+    ('dcgan', ['loss.name=hinge', 'loss.name=hinge'], 'is given twice'),
+    ('dcgan', ['together', 'together=False'], 'is given twice'),
+    # what nothing uses
+    ('hinge_resnet', ['generator.kernel_size=5'], "name='resnet', which has"),
+    ('gan', ['generator.kernel_size=5'], "generator.name='mlp', which has"),
+    ('gan', ['discriminator.kernel_size=1000000000'], 'at most 100'),
+    ('dcgan', ['generator.depth=7'], "generator.name='dcgan', which has"),
+    ('wgan', ['schedule.unroll_steps=9'], "'unrolled', not of 'wgan'"),
+    ('dcgan', ['schedule.burst_steps=7'], "'wgan', not of 'alternating'"),
+    ('dcgan', ['augment.probability=0.5'], 'augment.translation to be on'),
+    ('dcgan', ['augment.color=True', 'augment.adaptive=True',
+               'augment.probability=0.5'], 'needs augment.adaptive to be off'),
+    ('dcgan', ['augment.target=0.5'], 'needs augment.adaptive to be on'),
+    ('dcgan', ['history.share=0.9'], 'needs history.size to be on, not 0'),
+    ('dcgan', ['snapshots.every=3'], 'needs snapshots.count to be on'),
+    ('dcgan', ['regularizers.r1.every=4'], 'regularizers.r1.weight to be on'),
+    ('mixtures', ['instance_noise.decay_steps=5'], 'instance_noise.std to be'),
+    ('dcgan', ['g_optimizer.momentum=0.9'], "'sgd', not of 'adam'"),
+    ('dcgan', ['g_optimizer.name=sgd', 'g_optimizer.b2=0.5'], "not of 'sgd'"),
+    ('dcgan', ['d_optimizer.schedule_steps=5'], "not of 'constant'"),
+    ('dcgan', ['eval_metrics=fid'], 'needs eval_every to be on'),
+    ('dcgan', ['eval_every=1', 'eval_samples=99'], 'needs eval_metrics'),
+    ('dcgan', ['ema_half_life=100', 'ema_decay=0.5'], 'ema_half_life to be of'),
+    ('mixtures', ['data.image_size=64'], "'ring' has points"),
+    ('mixtures', ['data.limit=5'], "data.name='ring' makes points"),
+    ('mixtures', ['data.modes=5'], "data.name='manifold', not of 'ring'"),
+    ('dcgan', ['data.data_dir=/nowhere'], "'digits' is none"),
+    ('dcgan', ['data.crop=pad'], 'needs data.image_size to be on'),
+    ('dcgan', ['data.feed=streaming', 'data.resident_share=0.5'], "'auto'"),
+    ('gan', ['generator.norm_momentum=0.5'], "generator.norm to be 'batch'"),
+    ('dcgan', ['max_restarts=5'], "needs on_collapse to be 'restart'"),
+    ('dcgan', ['diagnosis.on=False', 'on_collapse=stop'], 'diagnosis.on'),
+    ('hinge_resnet', ['labels.real_low=0.9', 'labels.real_high=0.9'],
+     'which has no targets'),
+    ('given', ['latent_size=8'], "algorithm='given' does not have"),
+    ('glo', ['discriminator.width=8'], "algorithm='glo' does not have"),
+    ('vae', ['schedule.burst_steps=7'], "not of 'alternating'"),
+]
+
+
+@pytest.mark.parametrize(
+    'stem, words, line', REFUSED, ids=lambda value: str(value)[:40]
+)
+def test_bad_and_idle_values_are_refused_in_one_line(stem, words, line):
+    with pytest.raises(errors.ConfigError) as caught:
+        typed(stem, *words)
+    assert line in str(caught.value) and '\n' not in str(caught.value)
+    key = words[-1].partition('=')[0]
+    assert key.rpartition('.')[2] in str(caught.value)
+
+
+# What looks odd and is right: recipe, what is typed, key, its value.
+ACCEPTED = [
+    ('gan', ['data.image_size=1x1'], 'data.image_size', '1x1'),
+    ('dcgan', ['data.limit=1'], 'data.limit', 1),  # one image, again and again
+    ('dcgan', ['ema_decay=1.0'], 'ema_decay', 1.0),  # its share grows to 1
+    ('dcgan', ['ema_decay=-0.0'], 'ema_decay', 0.0),
+    ('dcgan', ['regularizers.r1.weight=-0.0'], 'regularizers.r1.weight', 0.0),
+    ('dcgan', ['seed=0x10'], 'seed', 16),  # as Python writes whole numbers
+    ('dcgan', ['num_steps=1_000'], 'num_steps', 1000),
+    ('dcgan', ['together=1'], 'together', True),
+    ('dcgan', ['data.classes='], 'data.classes', ''),  # all
+    # A Fréchet distance of points is that of their coordinates.
+    ('mixtures', ['eval_metrics=fid', 'eval_every=1'], 'eval_every', 1),
+    ('dcgan', ['num_steps=2147483647'], 'num_steps', 2**31 - 1),
+]
+
+
+@pytest.mark.parametrize('stem, words, key, value', ACCEPTED)
+def test_odd_values_that_mean_something_are_taken(
+    stem, words, key, value, capsys
+):
+    assert defaults_lib.flatten(typed(stem, *words))[key] == value
+    assert capsys.readouterr().out == ''
+
+
+@pytest.mark.parametrize('stem, words, left_out', [
+    ('dcgan', ['loss.name=hinge'], []),
+    ('dcgan', ['instance_noise.std=0'], ['instance_noise.decay_steps']),
+    ('dcgan:celeb_a', ['generator.name=resnet', 'discriminator.name=resnet'],
+     ['generator.kernel_size', 'discriminator.kernel_size']),
+    ('gan', ['discriminator.name=resnet', 'generator.name=dcgan'],
+     ['discriminator.dropout']),
+    ('wgan_gp', ['generator.name=resnet', 'discriminator.name=resnet'], []),
+    ('sngan', ['d_optimizer.name=sgd'], ['d_optimizer.b1', 'd_optimizer.b2']),
+    ('one_dimension', ['g_optimizer.schedule=constant'],
+     ['g_optimizer.schedule_steps']),
+    ('acgan', ['generator.condition=concat', 'd_steps=2'], []),
+])
+def test_a_choice_leaves_out_what_the_recipe_set_for_another(
+    stem, words, left_out, capsys
+):
+    config = typed(stem, *words)
+    told = capsys.readouterr().out.splitlines()
+    assert sorted(line.split()[1].partition('=')[0] for line in told) == (
+        sorted(left_out)
+    )
+    assert all(line.endswith('; it is left out') for line in told)
+    name, _, argument = stem.partition(':')
+    before = defaults_lib.flatten(recipes.load(f'configs/{name}.py', argument))
+    defaults = defaults_lib.flatten(defaults_lib.default_config())
+    changed = {word.partition('=')[0] for word in words}
+    for key, value in defaults_lib.flatten(config).items():
+        if key in left_out:
+            assert value == defaults[key] != before[key]
+        elif key not in changed:
+            assert value == before[key]
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('*.py')), ids=(
+    lambda path: path.stem
+))
+def test_recipes_set_nothing_that_is_not_used(path):
+    assert validation.unused(recipes.load(path)) == {}
+
+
+@pytest.mark.parametrize('key, names', [
+    ('loss.name', losses.LOSSES), ('schedule.name', adversarial.SCHEDULES),
+    ('g_optimizer.name', optimizers.OPTIMIZERS),
+    ('generator.name', [n for n, p in networks.NETWORKS.items() if p.generator])
+])
+def test_every_choice_over_every_recipe_trips_over_no_option(key, names):
+    for path in (ROOT / 'configs').glob('*.py'):
+        for name in names:
+            config = recipes.load(path)
+            config.update_from_flattened_dict({key: name})
+            validation.leave_out(config, [key])
+            assert not validation.unused(config).keys() - {key}
+
+
+def test_options_that_nothing_uses_are_refused_from_python_too():
+    config = helpers.tiny_mlp()
+    config.loss.gamma = 0.4
+    with pytest.raises(errors.ConfigError, match='loss.gamma=0.4 is an option'):
+        validation.validate(config)
+    assert validation.leave_out(config)
+    validation.validate(config)
+
+
+# What takes more memory than there is, told when the data are known.
+LARGE = [
+    (['batch_size=1000000000'], 'batch_size=1000000000'),
+    (['discriminator.width=65536'], 'discriminator.width=65536'),
+    (['history.size=1000000000'], 'history.size=1000000000'),
+    (['snapshots.count=2000000000'], 'snapshots.count=2000000000'),
+    (['generator.name=mlp', 'generator.width=65536', 'generator.depth=200'],
+     'generator.width=65536'),
+    (['data.image_size=8192x8192'], 'images of 8192x8192x1'),
+]
+
+
+@pytest.mark.parametrize('words, line', LARGE, ids=lambda value: str(value))
+def test_sizes_are_counted_before_anything_is_built(words, line):
+    config = typed('dcgan', *words)
+    size = defaults_lib.image_size(config) or (32, 32)
+    with pytest.raises(errors.ConfigError) as caught:
+        builders.algorithm(
+            config, builders.form((*size, 1), 10, 1797), memory=2**34
+        )
+    assert line in str(caught.value)
+    assert 'GiB, and a device has 16.0' in str(caught.value)
+    builders.algorithm(
+        typed('dcgan'), builders.form((32, 32, 1), 10, 1797), memory=2**28
+    )
+
+
+NASTY = [
+    '', ' ', '0', '-0', '-1', '1', '2', '1.5', '1e400', '-1e400', 'nan', 'inf',
+    '-inf', '1e-320', '1e39', '0x10', '1_000', '2147483647', '2147483648',
+    '9223372036854775808', '1' * 400, 'True', 'None', '[]', '{}', '()', '[1,2]',
+    "'x'", '"', '\\', '%s', '{0}', '$HOME', '../..', '/dev/null', '~', ':',
+    'folder:', 'npz:/dev/null', 'tfds:', '\x00', '\x1b[31m', '\n', '\u202e',
+    'hіnge', '٦٤', '00', '0x0', '64x', '1x1', '99999x99999', 'a' * 5000, ',',
+    'fid', 'fid,fid', 'ring', 'mlp', 'resnet', 'mlp_autoencoder', 'vae', 'wgan',
+    'hinge', 'energy_based', 'sgd', 'linear', 'none', 'restart', 'resident',
+]
+TRIED, COMMANDS = 150, 30
+
+
+def nasty(count, seed):
+    """Draw (key, text) pairs."""
+    draw = random.Random(seed)
+    keys = sorted(defaults_lib.keys())
+    return [(draw.choice(keys), draw.choice(NASTY)) for _ in range(count)]
+
+
+def check(key, text):
+    """Read a value in process up to where training would begin.
+
+    Returns:
+        The line that tells it, or '' where it is accepted.
+    """
+    try:
+        config = typed('gan', f'{key}={text}')
+        if config.population > 1:  # has a command of its own
+            return ''
+        dataset = builders.dataset(config)
+        points = dataset.images.ndim == 2
+        validation.validate(config, points=points)
+        online_eval.check(config, dataset)
+        builders.algorithm(
+            config, builders.forms({builders.REAL: dataset}), parallel.memory()
+        )
+    except errors.UserError as error:
+        line = ' '.join(str(error).split())
+        assert line
+        return line
+    flat = defaults_lib.flatten(config)
+    assert not validation.unused(config, points)
+    kind = type(flat[key])
+    parsed = {'1': True, '0': False}.get(text, text) if kind is bool else text
+    assert str(flat[key]) == str(parsed) or flat[key] == kind(
+        int(text, 0) if kind is int else parsed
+    ) or (text == 'True' and flat[key] is True)
+    return ''
+
+
+@pytest.fixture
+def small_digits(monkeypatch):
+    """Read the digits once."""
+    digits = sources.load(sources.Request('digits'))
+    load = sources.load
+    monkeypatch.setattr(sources, 'load', lambda request: (
+        digits if request == sources.Request('digits', memory=request.memory)
+        else load(request)
+    ))
+
+
+@pytest.mark.parametrize('key, text', nasty(25, 0), ids=lambda v: repr(v)[:30])
+def test_nasty_values_are_told_or_used(key, text, small_digits):
+    check(key, text)
+
+
+@pytest.mark.slow
+def test_150_nasty_values_are_told_or_used(small_digits):
+    told = [check(*pair) for pair in nasty(TRIED, 1)]
+    assert sum(map(bool, told)) > TRIED // 2
+
+
+TINY = [
+    f'--config={ROOT}/configs/gan.py', '--config.report=False',
+    '--workdir=run',
+]
+SMALL = {
+    'generator.width': 4, 'discriminator.width': 4, 'batch_size': 4,
+    'num_steps': 1, 'sample_every': 0, 'data.limit': 40,
+}
+
+
+def told_by_the_command(pairs, folder):
+    """Run a command for each; return [(key, text, code, stderr)]."""
+    lists = [
+        [*TINY, *(f'--config.{k}={v}' for k, v in SMALL.items() if k != key),
+         f'--config.{key}={text}']
+        for key, text in pairs
+    ]
+    found = []
+    for (key, text), line in zip(pairs, lists):
+        ((code, _, err),) = helpers.commands([line], folder)
+        found.append((key, text, code, err))
+    return found
+
+
+@pytest.mark.slow
+def test_30_nasty_values_are_told_or_used_by_the_command(tmp_path):
+    pairs = [
+        pair for pair in nasty(2 * COMMANDS, 2)
+        # absl ends at a NUL, which no shell passes on
+        if '\x00' not in pair[1] and pair[0] not in ('num_steps', 'population')
+    ][:COMMANDS]
+    for number, (key, text, code, err) in enumerate(
+            told_by_the_command(pairs, tmp_path)):
+        assert code in (0, 2, 3, 4), f'{key}={text!r}: {err}'
+        assert len(err.splitlines()) == bool(code), f'{key}={text!r}: {err}'
+        assert 'Traceback' not in err

@@ -1,0 +1,115 @@
+"""Every file of configs/ builds, validates and trains when shrunk."""
+
+import subprocess
+import sys
+
+import pytest
+
+import helpers
+from conftest import ROOT
+from gan_jax.config import builders
+from gan_jax.config import defaults
+from gan_jax.config import recipes
+from gan_jax.config import validation
+from gan_jax.core import errors
+from gan_jax.ops import mixtures
+from gan_jax.training import train
+
+RECIPES = sorted((ROOT / 'configs').glob('*.py'))
+POINTS = ('mixtures', 'unrolled')
+# The others are for images.
+OWN = {'one_dimension': ('line',), 'stacked_mnist': ('half', 'quarter')}
+
+
+def arguments(path):
+    """List what a recipe takes after its colon."""
+    points = path.stem in POINTS
+    others = sorted(mixtures.MIXTURES) if points else recipes.IMAGES
+    return OWN.get(path.stem, others)
+
+
+CASES = [
+    (path, argument)
+    for path in RECIPES
+    for argument in ['', *arguments(path)]
+]
+SHAPES = {
+    'digits': (32, 32, 1), 'mnist': (28, 28, 1), 'fashion_mnist': (28, 28, 1),
+    'cifar10': (32, 32, 3), 'celeb_a': (64, 64, 3), '': (64, 64, 3),
+    'stacked_mnist': (28, 28, 3),
+    **dict.fromkeys(mixtures.MIXTURES, (2,)), 'line': (1,), 'manifold': (16,),
+}
+
+
+@pytest.mark.parametrize('path, argument', CASES)
+def test_recipe_validates_and_fits_its_data(path, argument):
+    config = recipes.load(path, argument)
+    if argument == 'images':
+        with pytest.raises(errors.ConfigError, match='one of them is asked'):
+            validation.validate(config)
+        config.data.path = 'my/images'
+    validation.validate(config)
+    forms = builders.form(SHAPES[config.data.name], num_classes=10)
+    builders.algorithm(config, forms)
+    assert f'--config=configs/{path.name}' in path.read_text()
+
+
+@pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
+def test_recipe_refuses_an_unknown_argument_in_one_line(path):
+    with pytest.raises(errors.ConfigError, match='did you mean'):
+        recipes.load(path, arguments(path)[0] + 'x')
+
+
+def shrink(config):
+    """Shrink a recipe so that it compiles in seconds."""
+    helpers.tiny(config)
+    config.d_steps = min(config.d_steps, 2)
+    if config.schedule.name == 'wgan':
+        config.schedule.burst_steps, config.schedule.burst_first = 4, 1
+    if config.schedule.name == 'unrolled':
+        config.schedule.unroll_steps = 2
+    if 'autoencoder' in defaults.discriminator_name(config):
+        config.discriminator.code_size = 4
+    if config.data.name == 'stacked_mnist':  # which is not at hand everywhere
+        config.data.name, config.data.channels = 'digits', 3
+    if config.data.name == 'digits':
+        config.data.image_size = '8'
+    if config.generator.attention:
+        config.data.image_size = '16'
+        config.generator.attention = config.discriminator.attention = 8
+    return config
+
+
+def check_resume(path, folder):
+    """Train 4 steps at once, and 2 and 2; hold that the states are equal."""
+    config = shrink(recipes.load(path))
+    whole = train.train(config, folder / 'whole').state
+    config.num_steps = 2
+    train.train(config, folder / 'parts')
+    config.num_steps, logged = 4, []
+    parts = train.train(
+        config, folder / 'parts',
+        callback=lambda step, metrics: logged.append(step),
+    ).state
+    assert logged == [4]  # step 2 was not made again
+    assert helpers.leaves_equal(whole, parts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
+def test_shrunk_recipe_resumes_bit_for_bit(path, tmp_path):
+    check_resume(path, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
+def test_shrunk_recipe_resumes_bit_for_bit_on_four_devices(path, tmp_path):
+    process = subprocess.run(
+        [sys.executable, ROOT / 'tests' / 'resume_worker.py', path, tmp_path,
+         '4'],
+        env=helpers.environment(4),
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]

@@ -1,0 +1,90 @@
+"""What a run measures of itself: with few images, and what cannot be."""
+
+import numpy as np
+import pytest
+
+import helpers
+from gan_jax.config import builders
+from gan_jax.core import errors
+from gan_jax.data import sources
+from gan_jax.evaluation import online_eval
+from gan_jax.training import train
+
+
+@pytest.mark.parametrize('count', [1, 3, 4])
+def test_images_too_few_to_compare_leave_no_numbers_of_them(count):
+    images = helpers.random_images(count)
+    config, dataset = helpers.tiny_mlp(), sources.from_arrays(images)
+    forms = builders.form(images.shape[1:])
+    gan = builders.algorithm(config, forms)
+    state = builders.initial_state(config, gan, forms)
+    found = online_eval.Watch(config, dataset).numbers(gan, state)
+    assert all(np.isfinite(list(found.values())))
+    assert bool(found) == (count > 3)
+
+
+def measuring(metrics, features='classifier', **changes):
+    config = helpers.tiny_mlp()
+    config.eval_every, config.eval_metrics = 2, metrics
+    config.eval_features = features
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def dataset_of(classes=(), shape=(8, 8, 1)):
+    """Give four images, or points, of so many classes in turn."""
+    images = helpers.random_images(4, shape)
+    labels = np.arange(4) % len(classes) if classes else None
+    return sources.Dataset('mine', images, labels, classes)
+
+
+@pytest.mark.parametrize('config, dataset, line', [
+    (measuring('fid'), dataset_of(),
+     "eval_features='classifier' .* mine has 0; .*'pixels', 'random'"),
+    (measuring('swd'), dataset_of(('a',)), 'mine has 1; '),
+    (measuring('fid, is', 'random'), dataset_of(('a', 'b')),
+     r"eval_metrics='is' .* eval_features='random'.*; \['fid', 'kid', "),
+    (measuring('modes', 'pixels'), dataset_of(), "eval_metrics='modes' "),
+    (measuring('ms_ssim', 'pixels'), dataset_of(shape=(2,)),
+     r"eval_metrics='ms_ssim' .* points; \['fid', 'kid', 'prdc', 'support'"),
+    (measuring('swd'), dataset_of(shape=(2,)), "eval_metrics='swd' .* points"),
+    (measuring('is'), dataset_of(('a', 'b'), (2,)), "eval_metrics='is' "),
+])
+def test_what_cannot_be_measured_is_told_at_the_start(config, dataset, line):
+    with pytest.raises(errors.ConfigError, match=line):
+        online_eval.check(config, dataset)
+
+
+@pytest.mark.parametrize('config, dataset', [
+    (measuring(''), dataset_of()),
+    (measuring('fid,is,modes,ms_ssim,swd'), dataset_of(('a', 'b'))),
+    (measuring('is,modes', 'inception'), dataset_of()),
+    (measuring('fid,ms_ssim,swd', 'random'), dataset_of()),
+    (measuring('fid,prdc'), dataset_of(shape=(2,))),
+])
+def test_what_can_be_measured_is_let_through(config, dataset, monkeypatch):
+    monkeypatch.setattr(online_eval.extractors, 'make', lambda name: None)
+    online_eval.check(config, dataset)
+
+
+def test_inception_without_its_weights_is_told_at_the_start(monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', '/nowhere')
+    with pytest.raises(errors.CheckpointError, match='convert_inception'):
+        online_eval.check(measuring('fid', 'inception'), dataset_of())
+    online_eval.check(measuring('fid', 'inception'), dataset_of(shape=(2,)))
+
+
+def test_best_of_a_number_that_takes_more_images_is_told():
+    config = measuring('', keep_best='eval/diversity')
+    online_eval.check(config, dataset_of())
+    few = dataset_of()._replace(images=helpers.random_images(3))
+    with pytest.raises(errors.ConfigError, match='keep_best=.* not measured'):
+        online_eval.check(config, few)
+
+
+def test_run_that_could_not_be_measured_does_not_begin(tmp_path):
+    with pytest.raises(errors.ConfigError, match="eval_features='classifier'"):
+        train.train(
+            measuring('fid'), tmp_path / 'run', images=helpers.random_images()
+        )
+    assert not (tmp_path / 'run').exists()

@@ -1,0 +1,433 @@
+"""What a report shows: pictures cut and bounded, curves, scores, the page."""
+
+import html
+import json
+import os
+import re
+
+from etils import epath
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+import pytest
+
+import helpers
+import image_files
+from gan_jax.algorithms import game
+from gan_jax.algorithms.game import D
+from gan_jax import reporting
+from gan_jax.reporting import figures
+from gan_jax.reporting import inspect_model
+from gan_jax.reporting import load_run
+from gan_jax.reporting import page
+from gan_jax.reporting import pictures
+from gan_jax.runtime import writer
+from test_load_run import folder
+
+EVIL = '<script>alert(1)</script>'
+
+
+@pytest.mark.parametrize(
+    'shape', [(8, 8, 1), (32, 32, 3), (5, 9, 1), (100, 70, 4)]
+)
+def test_grid_is_cut_into_the_images_that_it_was_made_of(shape):
+    images = helpers.random_images(9, shape)
+    cut = pictures.tiles(writer.grid(images), shape)
+    np.testing.assert_array_equal(cut, images)
+
+
+def test_what_is_no_grid_of_the_shape_is_not_cut():
+    grid = writer.grid(helpers.random_images(9, (8, 8, 1)))
+    for shape in ((8, 8, 3), (7, 8, 1), (2,), ()):
+        assert pictures.tiles(grid, shape) is None
+        assert pictures.first(grid, shape) is grid
+
+
+def test_first_and_evenly_spaced_64_of_100():
+    images = np.broadcast_to(
+        np.arange(100, dtype=np.uint8)[:, None, None, None], (100, 4, 4, 1)
+    )
+    grid = writer.grid(images)
+    first = pictures.tiles(pictures.first(grid, (4, 4, 1)), (4, 4, 1))
+    assert first[:, 0, 0, 0].tolist() == list(range(64))
+    some = pictures.tiles(pictures.spread(grid, (4, 4, 1)), (4, 4, 1))
+    values = some[:, 0, 0, 0].astype(int)
+    assert len(values) == 64 and set(np.diff(values)) == {1, 2}
+
+
+def frames(path, count, size=8):
+    found = []
+    for step in range(count):
+        file = epath.Path(path) / f'{step:06d}.png'
+        image = helpers.random_images(1, (size, size, 1), step)[0]
+        writer.save_png(file, image)
+        found.append(load_run.Picture(step, file))
+    return found
+
+
+EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 10 10
+%%EndComments
+"""
+
+
+def test_no_program_is_started_for_a_picture(tmp_path, monkeypatch):
+    gs = tmp_path / 'bin' / 'gs'
+    gs.parent.mkdir()
+    gs.write_text(f'#!/bin/sh\necho called >> {tmp_path}/log\n')
+    gs.chmod(0o755)
+    monkeypatch.setenv('PATH', str(gs.parent), prepend=':')
+    path = epath.Path(tmp_path) / '000004.png'
+    path.write_bytes(EPS)
+    assert pictures.read(path) is None
+    assert pictures.film([load_run.Picture(4, path)])[0] == []
+    path.write_bytes(image_files.flat((1, 2, 3), form='BMP'))
+    assert pictures.read(path) is None  # a run leaves PNG alone
+    assert not (tmp_path / 'log').exists()
+
+
+def test_picture_of_many_pixels_is_not_decoded(tmp_path, monkeypatch):
+    path = epath.Path(tmp_path) / '000004.png'
+    path.write_bytes(image_files.bomb(5793, 5793))
+    monkeypatch.setattr(
+        Image.Image, 'load', lambda self: pytest.fail('it was decoded')
+    )
+    assert pictures.read(path) is None
+    assert pictures.film([load_run.Picture(4, path)])[0] == []
+
+
+def test_frames_of_a_film_are_as_many_as_their_pixels_allow(
+    tmp_path, monkeypatch
+):
+    given = frames(tmp_path, 10)
+    monkeypatch.setattr(pictures, 'MOST_DECODED', 3 * 8 * 8)
+    found, _ = pictures.film(given)
+    assert [step for step, _ in found] == [0, 4, 9]
+
+
+def test_picture_that_is_no_file_is_left_out(tmp_path):
+    path = epath.Path(tmp_path) / '000004.png'
+    os.mkfifo(path)
+    assert pictures.read(path) is None
+    assert pictures.film([load_run.Picture(4, path)])[0] == []
+
+
+def test_film_is_bounded_and_keeps_both_ends(tmp_path):
+    found, whole = pictures.film(frames(tmp_path, 150))
+    steps = [step for step, _ in found]
+    assert whole and len(steps) == pictures.MOST_FRAMES == 60
+    assert steps[0] == 0 and steps[-1] == 149
+    assert set(np.diff(steps)) == {2, 3}
+
+
+def test_frames_are_the_files_or_smaller_ones_and_broken_ones_are_left_out(
+    tmp_path
+):
+    some = frames(tmp_path, 3, size=2000)
+    some[1].path.write_bytes(some[1].path.read_bytes()[:500])
+    exact, whole = pictures.film(some, most_bytes=10 ** 9)
+    assert whole and [step for step, _ in exact] == [0, 2]
+    assert all(uri.startswith('data:image/png;base64,') for _, uri in exact)
+    small, whole = pictures.film(some, most_bytes=1000)
+    assert not whole and [step for step, _ in small] == [0, 2]
+    assert all(uri.startswith('data:image/webp;base64,') for _, uri in small)
+    assert sum(len(u) for _, u in small) < sum(len(u) for _, u in exact) / 4
+
+
+def test_large_picture_is_compressed_with_loss(monkeypatch):
+    image = helpers.random_images(1, (64, 64, 3))[0]
+    assert pictures.uri(image).startswith('data:image/png')
+    monkeypatch.setattr(pictures, 'MOST_PICTURE', 100)
+    assert pictures.uri(image).startswith('data:image/webp')
+
+
+@pytest.mark.parametrize('count', [1, 2, 31, 200])
+def test_smoothed_curve_is_a_mean_of_neighbours(count):
+    values = np.random.RandomState(0).randn(count)
+    averages, window = figures.smoothed(values)
+    reach = window // 2
+    assert window % 2 and window == 2 * (count // 30) + 1
+    for place, average in enumerate(averages):
+        near = min(reach, place, count - 1 - place)
+        np.testing.assert_allclose(
+            average, values[place - near:place + near + 1].mean()
+        )
+
+
+def test_thinning_keeps_spikes():
+    values = np.zeros(100_000)
+    values[[777, 54_321]] = 9, -9
+    kept = figures.thinned(values, 200)
+    assert len(kept) <= 200 and {777, 54_321} <= set(kept.tolist())
+    assert (np.diff(kept) > 0).all()
+    assert figures.thinned(values[:50], 200).tolist() == list(range(50))
+
+
+def some_run(path, count=100, **changes):
+    """Gather a run with numbers of every kind."""
+    lines = [
+        {'step': 10 * n, 'd/loss': 1.0 + n % 2, 'g/loss': 2.0, 'odd/one': -n,
+         'd/grad_norm': 10.0 ** (n % 4), 'eval/fid': float(n)}
+        for n in range(1, count + 1)
+    ]
+    return load_run.gather(folder(path, lines))._replace(**changes)
+
+
+def all_figures(run):
+    return [
+        *figures.curves(run), *figures.others(run), *figures.metrics(run),
+        *(f for some in figures.compared([run, run]) for f in some),
+    ]
+
+
+def test_plotly_takes_every_figure(tmp_path):
+    from plotly import graph_objects
+
+    made = all_figures(some_run(tmp_path))
+    assert len(made) > 8
+    for figure in made:
+        graph_objects.Figure(figure['traces'], figure['layout'])
+        assert figure['layout']['xaxis']['title']['text'] == 'step'
+        assert figure['layout']['yaxis']['title']['text'] and figure['alt']
+
+
+def test_curves_are_drawn_as_logged_and_smoothed(tmp_path):
+    losses, gradients = figures.curves(some_run(tmp_path))
+    assert losses['layout']['yaxis']['title']['text'] == (
+        'non_saturating loss (nats)'
+    )
+    names = [trace['name'] for trace in losses['traces']]
+    assert names == [
+        "D's loss, as logged", "D's loss", "G's loss, as logged", "G's loss"
+    ]
+    raw, smooth = (np.array(t['y']) for t in losses['traces'][:2])
+    assert np.ptp(raw) == 1 and np.ptp(smooth[5:-5]) < 0.2
+    assert 'mean of 7 neighbouring lines' in losses['note']
+    assert 'from 2 at step 10 to 1 at step 1000' in losses['alt']
+    assert 'type' not in losses['layout']['yaxis']
+    assert gradients['layout']['yaxis']['type'] == 'log'
+
+
+def test_metrics_come_from_training_and_from_evaluate(tmp_path):
+    told = [
+        {'step': step, 'weights': 'ema', 'split': 'train',
+         'features': {'name': 'pixels'}, 'values': {
+             'fid': {'value': value, 'floor': 1.0}, 'kid': {'value': 1.0},
+             'probe': {'pixels': 1.0}}}
+        for step, value in ((20, 5.0), (10, 9.0))
+    ]
+    run = some_run(tmp_path, evaluations=[*told, *told[:1]])
+    fid, kid = figures.metrics(run)
+    assert [trace['name'] for trace in fid['traces']] == [
+        'while training', 'evaluate (pixels, ema, train)'
+    ]
+    assert fid['traces'][1]['x'] == [10, 20]
+    assert fid['traces'][1]['y'] == [9.0, 5.0]
+    assert fid['note'] == 'lower is better' and kid['title'] == 'kid'
+
+
+def test_compared_runs_have_a_curve_each(tmp_path):
+    first = some_run(tmp_path, name='a')
+    first_ones, rest = figures.compared([first, first._replace(name='b')])
+    assert [f['title'] for f in first_ones] == [
+        'd/loss', 'g/loss', 'd/grad_norm', 'eval/fid'
+    ]
+    assert [f['title'] for f in rest] == ['odd/one']
+    shown = [t for t in first_ones[0]['traces'] if t.get('showlegend', True)]
+    assert [(t['name'], t['meta']['series']) for t in shown] == [
+        ('a', 0), ('b', 1)
+    ]
+
+
+def test_ninth_curve_has_the_first_colour_and_another_dash(tmp_path):
+    run = some_run(tmp_path, 5)
+    (figure, *_), _ = figures.compared([run] * 9)
+    first, *_, last = figure['traces']
+    assert first['meta']['series'] == last['meta']['series'] == 0
+    assert first['line']['dash'] != last['line']['dash']
+
+
+def test_samples_are_ordered_by_score():
+    images = helpers.random_images(30, (4, 4, 1))
+    scores = np.random.RandomState(1).permutation(30).astype(float)
+    found = inspect_model.by_score(images, scores)
+    assert found['worst'].scores == list(range(8))
+    assert found['median'].scores == list(range(11, 19))
+    assert found['best'].scores == list(range(22, 30))
+    for scored in found.values():
+        assert scores[scored.seeds].tolist() == scored.scores
+        np.testing.assert_array_equal(
+            pictures.tiles(scored.picture, (4, 4, 1)), images[scored.seeds]
+        )
+
+
+def test_few_samples_are_all_shown():
+    found = inspect_model.by_score(helpers.random_images(3), np.arange(3.0))
+    assert [scored.seeds for scored in found.values()] == [[0, 1, 2]] * 3
+
+
+@pytest.mark.parametrize('packing', [1, 2])
+def test_scores_are_the_logits_of_each_sample(packing):
+    gan = helpers.linear_gan(packing=packing)
+    state = helpers.start(gan)
+    samples = np.random.RandomState(0).randn(128, *helpers.SHAPE)
+    samples = samples.astype(np.float32)
+    (dense,) = state.players[D].params.values()
+    copies = game.pack(jnp.repeat(samples, packing, 0), packing)
+    expected = np.asarray(copies).reshape(128, -1) @ dense['kernel'][:, 0]
+    np.testing.assert_allclose(
+        gan.monitors.scores(state, samples), expected + dense['bias'],
+        rtol=1e-4, atol=1e-5,
+    )
+    energies = gan._replace(loss=gan.loss._replace(energies=True))
+    np.testing.assert_allclose(
+        energies.monitors.scores(state, samples),
+        -gan.monitors.scores(state, samples),
+    )
+
+
+def test_neighbours_are_looked_for_among_some_of_many(monkeypatch):
+    training = helpers.random_images(40)
+    samples = np.concatenate([training[[7, 30]], 255 - training[:5]])
+    found = inspect_model._neighbours(samples, training)
+    assert found['distances'][:2, 0].tolist() == [0, 0]
+    assert (found['among'], found['of']) == (40, 40)
+    cut = pictures.tiles(found['pairs'], (8, 8, 1)).reshape(7, 5, 8, 8, 1)
+    np.testing.assert_array_equal(cut[0, 0], cut[0, 1])
+    monkeypatch.setattr(inspect_model, 'MOST_BYTES', 64 * 10)
+    found = inspect_model._neighbours(samples, training)
+    assert (found['among'], found['of']) == (10, 40)
+
+
+def write(run, looked=inspect_model.Looked()):
+    return page.of_run(run, looked)
+
+
+def test_page_of_a_run_with_nothing_says_so(tmp_path):
+    text = write(load_run.gather(folder(tmp_path)))
+    for words in (
+        'not diagnosed', 'No picture of samples', 'No sample was scored',
+        'No neighbours were looked for', 'evaluate was not run',
+        'environment.json is not there', '2 of 4 (not finished)',
+    ):
+        assert words in text
+    assert 'id="film-slider"' not in text
+
+
+def test_page_asks_no_host_and_runs_nothing_but_its_own(tmp_path):
+    text = write(load_run.gather(folder(tmp_path)))
+    (policy,) = re.findall('Content-Security-Policy" content="([^"]+)"', text)
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert policy.count("'sha256-") == 2 and 'unsafe-eval' not in policy
+    assert "script-src 'sha256-" in policy and 'http' not in policy
+    assert re.findall(r'<script[^>]*\ssrc=|<link[^>]*stylesheet', text) == []
+
+
+def visible(text):
+    """Cut the libraries out: what is left was made from the folder."""
+    data = '<script type="application/json" id="data">'
+    return text.partition(data)[0].partition('</style>')[2]
+
+
+def test_all_that_comes_from_files_is_escaped(tmp_path):
+    path = folder(tmp_path / 'a&b', [{'step': 2, EVIL: 1.0, f'eval/{EVIL}': 2},
+                                     {'step': 4, EVIL: 2.0, f'eval/{EVIL}': 3}])
+    config = json.loads((path / 'config.json').read_text())
+    config['data']['path'] = EVIL
+    writer.write_json(path / 'config.json', config)
+    start = {
+        'command': f'{EVIL} --config.d_steps=2', EVIL: EVIL, 'started': EVIL,
+        'devices': [EVIL], 'device_kind': EVIL, 'versions': {EVIL: EVIL},
+    }
+    writer.write_json(path / 'environment.json', [start, start])
+    writer.write_json(path / 'data.json', {EVIL: {
+        'image_shape': [8, 8, 1], 'name': EVIL, 'classes': [EVIL], 'count': 3,
+    }})
+    writer.write_json(path / 'evaluation.json', [
+        {'step': step, 'weights': EVIL, 'features': {'name': EVIL}, 'values': {
+            EVIL: {'value': 1.0}, 'memorization': {EVIL: {'verdict': EVIL}},
+        }} for step in (2, 4)
+    ])
+    (path / load_run.DIAGNOSIS).write_text(json.dumps({
+        'step': 2, 'level': 'alarm', 'rule': EVIL, 'text': EVIL,
+        'advice': EVIL, 'evidence': {EVIL: EVIL},
+    }))
+    run = load_run.gather(path)
+    why = {'scored': EVIL, 'pairs': EVIL}
+    looked = inspect_model.Looked(why=why)
+    for text in (write(run, looked), page.of_runs([run] * 2)):
+        assert html.escape(EVIL) in text
+        body = visible(text)
+        assert EVIL not in body and '<script' not in body
+        (data,) = re.findall(r'json" id="data">(.*?)</script>', text, re.S)
+        assert '<' not in data and EVIL in json.dumps(json.loads(data))
+
+
+def test_page_shows_what_was_found(tmp_path):
+    path = folder(tmp_path)
+    writer.write_json(path / 'data.json', {'real': {
+        'image_shape': [8, 8, 1], 'count': 32, 'classes': ['a', 'b'],
+    }})
+    for name in ('reals', '000000', '000002'):
+        writer.save_png(
+            path / 'samples' / f'{name}.png',
+            writer.grid(helpers.random_images(100)),
+        )
+    (path / load_run.DIAGNOSIS).write_text(''.join(
+        json.dumps({'step': 2, 'level': level, 'text': f'{level} text'}) + '\n'
+        for level in ('note', 'alarm')
+    ))
+    text = write(load_run.gather(path), inspect_model.Looked(
+        2, inspect_model.by_score(helpers.random_images(30), np.arange(30.0)),
+        writer.grid(helpers.random_images(40), 5), np.ones((8, 4)), 10, 40,
+    ))
+    for words in (
+        'digits: 32 images of 8x8x1, 2 classes', 'All 2 pictures',
+        'Samples of seeds 0 to 63 at step 2', 'Real images, evenly spaced',
+        'the lowest of D', 'seeds 0, 1, 2, 3, 4, 5, 6, 7',
+        '10 of 40, evenly spaced', '1 alarm, 1 note', 'aria-valuetext="step 2"',
+    ):
+        assert words in text, words
+    assert text.index('alarm text') < text.index('note text')
+    shown = re.findall('<img [^>]*>', visible(text))
+    assert len(shown) == 7  # film, 2 grids, 3 rows by score, neighbours
+    assert all(re.search('alt="[^"]+"', image) for image in shown)
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    runs = [
+        load_run.gather(folder(tmp_path / name / 'run')) for name in 'ab'
+    ]
+    text = page.of_runs(runs)
+    assert f'<th scope="col">{tmp_path}/a/run</th>' in text
+    assert 'the configs are the same' in text
+
+
+def test_points_are_one_scatter(tmp_path):
+    path = folder(tmp_path)
+    writer.write_json(path / 'data.json', {'real': {'image_shape': [2]}})
+    for name in ('reals', '000002'):
+        writer.save_png(
+            path / 'samples' / f'{name}.png',
+            helpers.random_images(1, (64, 64, 3))[0],
+        )
+    text = write(load_run.gather(path))
+    assert 'points in 2 dimensions' in text
+    assert 'Samples over real points at step 2' in text
+    assert 'Real images, evenly' not in text
+
+
+def test_page_is_written_whole(tmp_path):
+    reporting.save(tmp_path / 'new' / 'x.html', 'ä')
+    assert (tmp_path / 'new' / 'x.html').read_bytes() == 'ä'.encode()
+    assert len(list((tmp_path / 'new').iterdir())) == 1
+
+
+def test_unreadable_pictures_are_none(tmp_path):
+    assert pictures.read(None) is None
+    path = tmp_path / 'x.png'
+    assert pictures.read(path) is None
+    path.write_bytes(b'no picture')
+    assert pictures.read(path) is None
+    Image.fromarray(np.zeros((3, 3), np.uint16)).save(path)
+    assert pictures.read(path) is None

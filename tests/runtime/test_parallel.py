@@ -1,0 +1,182 @@
+"""Devices and hosts change nothing but speed."""
+
+from concurrent import futures
+import functools
+import socket
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from conftest import ROOT
+import helpers
+from gan_jax.runtime import parallel
+
+# Games of tests/train_worker.py, and how many programs each compiles.
+GAMES = {'mlp': 1, 'dcgan': 1, 'mlp-unrolled': 1, 'mlp-wgan': 2}
+WORKER = ROOT / 'tests' / 'train_worker.py'
+
+
+def start(game, out, devices, *cluster):
+    return subprocess.Popen(
+        [sys.executable, WORKER, game, out, *map(str, cluster)],
+        env=helpers.environment(devices),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(*processes):
+    """Read all at once: one whose pipe is full would keep the others."""
+    with futures.ThreadPoolExecutor(len(processes)) as pool:
+        told = list(pool.map(lambda p: p.communicate(timeout=300), processes))
+    for process, (output, _) in zip(processes, told):
+        assert process.returncode == 0, output[-3000:]
+
+
+def load(path):
+    with np.load(path) as saved:
+        return dict(saved)
+
+
+@pytest.fixture(scope='module')
+def one_device(tmp_path_factory):
+    """A function of a game that gives its final state on one device."""
+    folder = tmp_path_factory.mktemp('one')
+
+    @functools.cache
+    def train(game):
+        finish(start(game, str(folder / f'{game}.npz'), 1))
+        state = load(folder / f'{game}.npz')
+        assert state['devices'] == 1
+        assert state.pop('compilations') == GAMES[game]
+        return state
+
+    return train
+
+
+def assert_same_training(state, reference):
+    """Equal within 1e-5."""
+    state.pop('devices')
+    assert len(state) > 10
+    for name, value in state.items():
+        np.testing.assert_allclose(value, reference[name], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize('game', helpers.cases(
+    [*GAMES, 'mlp-streaming'], 'mlp-unrolled', 'mlp-wgan'
+))
+def test_four_devices_train_as_one(game, one_device, tmp_path):
+    out = tmp_path / 'state.npz'
+    finish(start(game, str(out), 4))
+    state = load(out)
+    assert state['devices'] == 4
+    like = game.removesuffix('-streaming')
+    assert state.pop('compilations') == GAMES[like]
+    assert_same_training(state, one_device(like))
+
+
+@pytest.mark.parametrize('game', helpers.cases(
+    ['mlp', 'mlp-streaming'], 'mlp-streaming'
+))
+def test_two_processes_train_as_one_device_and_save_once(
+    game, one_device, tmp_path
+):
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        coordinator = f'127.0.0.1:{probe.getsockname()[1]}'
+    # Both work in one folder, as hosts with a shared file system do.
+    outs = [str(tmp_path / 'shared.npz'), str(tmp_path / 'shared.npz')]
+    processes = [
+        start(game, out, 1, coordinator, index, 2)
+        for index, out in enumerate(outs)
+    ]
+    finish(*processes)
+    state = load(outs[0])
+    assert state['devices'] == 2
+    assert state.pop('compilations') == 1
+    assert_same_training(state, one_device('mlp'))
+    run = tmp_path / 'shared.npz.run'
+    steps = sorted(path.name for path in (run / 'checkpoints').iterdir())
+    assert steps == ['1', '2', '3']
+    lines = (run / 'metrics.jsonl').read_text().splitlines()
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    'cadences, expected',
+    [([100, 50, 0, 250], 50), ([2000, 1], 1), ([0, 1000, 500], 50),
+     ([128, 0], 64), ([7], 7)],
+)
+def test_steps_per_call_divide_every_cadence(cadences, expected):
+    assert parallel.steps_per_call(cadences, convolutional=False) == expected
+
+
+@pytest.mark.parametrize('size, expected', [
+    (2**20, 50), (2**21, 25), (2**23, 5), (2**30, 1),
+])
+def test_a_call_is_fed_at_most_64_mib(size, expected):
+    assert parallel.steps_per_call([100], False, size) == expected
+
+
+def test_memory_is_what_machine_and_container_allow(tmp_path, monkeypatch):
+    limit = tmp_path / 'memory.max'
+    monkeypatch.setattr(parallel, 'CONTAINER_LIMIT', limit)
+    whole = parallel.memory()
+    assert whole > 2**28
+    limit.write_text('max\n')
+    assert parallel.memory() == whole
+    limit.write_text(f'{2**28}\n')
+    assert parallel.memory() == 2**28
+
+
+def test_convolutions_are_not_scanned_on_cpu(monkeypatch):
+    monkeypatch.setattr(jax, 'default_backend', lambda: 'cpu')
+    assert parallel.steps_per_call([100], convolutional=True) == 1
+
+
+def count_up(state, constants, fed, key, across):
+    noise = jax.random.normal(jax.random.fold_in(key, state))
+    total = (fed * constants.hyperparams).sum() + 0 * noise
+    return state + 1, {'total': across.mean(total)}
+
+
+@pytest.mark.parametrize('num_steps', [1, 3])
+def test_train_call_makes_so_many_steps_and_gives_the_last_metrics(num_steps):
+    call = parallel.train_call(count_up, num_steps)
+    constants = parallel.constants(
+        (), np.float32(2), jax.random.key(0), batch_size=4
+    )
+    fed = np.arange(num_steps * 4, dtype=np.float32).reshape(num_steps, 1, 4)
+    state, metrics = call(
+        parallel.replicate(jnp.int32(5)), constants, parallel.split(fed)
+    )
+    assert parallel.unreplicate(state) == 5 + num_steps
+    assert parallel.unreplicate(metrics)['total'] == 2 * fed[-1].sum()
+
+
+def test_split_deals_the_batch_to_devices_in_order():
+    fed = np.arange(2 * 3 * 4).reshape(2, 3, 4)
+    np.testing.assert_array_equal(parallel.split(fed), fed[None])
+
+
+def test_replicate_and_unreplicate_are_inverse():
+    tree = {'a': np.arange(3.0), 'b': np.int32(4)}
+    back = parallel.unreplicate(parallel.replicate(tree))
+    jax.tree.map(np.testing.assert_array_equal, back, tree)
+
+
+@pytest.mark.parametrize('error, parting', [
+    (ValueError('UNKNOWN: Gloo AllGather failed'), True),
+    (jax.errors.JaxRuntimeError('DEADLINE_EXCEEDED: Barrier'), True),
+    (ValueError('UNAVAILABLE: the bucket'), False),
+    (ValueError('shapes differ'), False),
+])
+def test_lost_hosts_are_told_from_other_errors(error, parting, monkeypatch):
+    assert not parallel.is_parting(error)  # there is one host
+    monkeypatch.setattr(jax, 'process_count', lambda: 2)
+    assert parallel.is_parting(error) == parting
