@@ -30,7 +30,7 @@ CASES = {
     'dcgan 64': ('dcgan.py:cifar10', {}, '64x64x3'),
     'dcgan 32 x512': ('dcgan.py:cifar10', {'batch_size': 512}, '32x32x3'),
     'dcgan 32 r1': ('dcgan.py:cifar10', {
-        'regularizers.r1.weight': 1.0, **UNNORMED,
+        'penalties.r1.weight': 1.0, **UNNORMED,
     }, '32x32x3'),
     'wgan_gp 32': ('wgan_gp.py:cifar10', {}, '32x32x3'),
     'sngan resnet 32': ('sngan.py:cifar10', {
@@ -38,13 +38,13 @@ CASES = {
     }, '32x32x3'),
     'mlp 512': ('mixtures.py', {}, '2'),
     'dcgan 32 r1 r2': ('dcgan.py:cifar10', {
-        'regularizers.r1.weight': 1.0, 'regularizers.r2.weight': 1.0,
+        'penalties.r1.weight': 1.0, 'penalties.r2.weight': 1.0,
         **UNNORMED,
     }, '32x32x3'),
     'celeb_a': ('dcgan.py:celeb_a', {}, '64x64x3'),  # G 128 wide, kernel 5
     'mlp 64': ('mixtures.py', {'batch_size': 64}, '2'),
     'dcgan 28': ('dcgan.py:mnist', {}, '28x28x1'),
-    'dcgan 32 shared': ('dcgan.py:cifar10', {'share_fakes': True}, '32x32x3'),
+    'dcgan 32 shared': ('dcgan.py:cifar10', {'reuse_fakes': True}, '32x32x3'),
     'dcgan 32 no ema': ('dcgan.py:cifar10', {'ema_decay': 0.0}, '32x32x3'),
 }
 WARM = 4  # repeats
@@ -130,7 +130,7 @@ def unsuited(config, variant):
         return "joined: one pass mixes BatchNorm's statistics"
     if 'joined' in words and options.spectral_norm:
         return 'joined: one pass turns the vectors of spectral norm once'
-    if 'compile' in words and config.share_fakes:
+    if 'compile' in words and config.reuse_fakes:
         return 'compile: the graph of shared fakes spans two functions'
     return ''
 

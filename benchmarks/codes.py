@@ -11,8 +11,8 @@ and of as many principal components as their codes have numbers.
 Draws held-out images and their reconstructions; the codes of training images
 along their two principal axes, coloured by class; and the ways from one sample
 to another, of neighbouring seeds, on an arc in the space of latents. With
---given, a run of configs/given.py, it draws what that makes of codes between
-two classes, and of one class turned and scaled.
+--pose_decoder, a run of configs/pose_decoder.py, it draws what that makes of
+codes between two classes, and of one class turned and scaled.
 """
 
 from typing import Any, NamedTuple
@@ -39,7 +39,9 @@ RUNS = {
     ),
     'gan': flags.DEFINE_string('gan', 'runs/dcgan', 'Folder of a GAN.'),
 }
-GIVEN = flags.DEFINE_string('given', '', 'Folder of a run of given.py.')
+POSE_DECODER = flags.DEFINE_string(
+    'pose_decoder', '', 'Folder of a run of pose_decoder.py.'
+)
 PICTURE = flags.DEFINE_string('picture', '', 'PNG to write.')
 JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
 
@@ -118,9 +120,9 @@ def morphs(workdir):
         {title: [n, STAGES, H, W, C] in [-1, 1]}.
     """
     kind = sampling.load_config(workdir).algorithm
-    if kind != 'given':
+    if kind != 'pose_decoder':
         raise errors.ConfigError(
-            f'--given={workdir} has algorithm={kind!r}'
+            f'--pose_decoder={workdir} has algorithm={kind!r}'
         )
     gan, state = sampling.load(workdir)
     decoder, _ = gan.weights(state, 'ema')
@@ -227,7 +229,7 @@ def _grid(axes, images, columns):
 def ways(gan, state):
     """Sample the ways between neighbouring seeds."""
     return np.stack([
-        sampling.between(gan, state, (2 * way, 2 * way + 1), STAGES)
+        sampling.interpolate(gan, state, (2 * way, 2 * way + 1), STAGES)
         for way in range(WAYS)
     ])
 
@@ -265,7 +267,7 @@ def main(argv):
         between = {name: ways(*load(name)[1:]) for name in RUNS}
         writer.save_png(PICTURE.value, draw(
             codes, held_out.images[places], training.labels, between,
-            morphs(GIVEN.value) if GIVEN.value else None,
+            morphs(POSE_DECODER.value) if POSE_DECODER.value else None,
         ))
         print(f'wrote {PICTURE.value}')
 

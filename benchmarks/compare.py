@@ -91,7 +91,7 @@ ROWS = {
     'autoencoder (gaussian)': Row('autoencoder', {'latent': 'gaussian'}),
     'vae': Row('vae'),
     'glo': Row('glo'),
-    'given': Row('given'),
+    'pose_decoder': Row('pose_decoder'),
     'gan': Row('gan'),
     'gan (own G)': Row('gan', own=True),
     'dcgan': Row('dcgan', {'instance_noise.std': 0.0}),
@@ -117,7 +117,7 @@ ROWS = {
     'acgan': Row('acgan'),
     "acgan (paper's weights)": Row('acgan', {
         'discriminator.dropout': 0.5,
-        'regularizers.g_classification.weight': 1.0,
+        'penalties.g_classification.weight': 1.0,
     }),
 }
 

@@ -60,14 +60,14 @@ RUNS = {
         'data.name': 'digits', 'g_optimizer.learning_rate': 3e-2,
         'd_optimizer.learning_rate': 1e-4,
     }, 'mode_collapse'),
-    'ring, healthy': ({'regularizers.r1.weight': 1.0}, ''),
+    'ring, healthy': ({'penalties.r1.weight': 1.0}, ''),
     'moons, hinge, healthy': ({
         'data.name': 'moons', 'loss.name': 'hinge',
-        'regularizers.r1.weight': 1.0,
+        'penalties.r1.weight': 1.0,
     }, ''),
     'grid, gradient penalty, healthy': ({
         'data.name': 'grid', 'loss.name': 'wasserstein',
-        'regularizers.gradient_penalty.weight': 1.0, 'd_steps': 2,
+        'penalties.gradient_penalty.weight': 1.0, 'd_steps': 2,
     }, ''),
 }
 

@@ -95,7 +95,7 @@ def make_config(inner, seed):
         'g_optimizer.learning_rate': RATE.value,
         'generator.width': WIDTH.value,
         'loss.name': LOSS.value,
-        'regularizers.r1.weight': R1.value,
+        'penalties.r1.weight': R1.value,
         'seed': seed,
     }
     usual = defaults.flatten(config)

@@ -62,7 +62,7 @@ class Ours:
         self._population = population_lib.Population(config, range(num_seeds))
         self._states = self._population.init()
 
-    def turn(self, num_steps):
+    def ctx(self, num_steps):
         """Train on, and wait for the end."""
         self._states, metrics = self._population.advance(
             self._states, num_steps
@@ -92,7 +92,7 @@ class Torch:
         )
         self._discriminator = self._network(
             config.discriminator, 2, 1,
-            lambda: torch.nn.LeakyReLU(config.discriminator.leak),
+            lambda: torch.nn.LeakyReLU(config.discriminator.negative_slope),
         )
         self._g_optimizer, self._d_optimizer = (
             torch.optim.Adam(
@@ -128,7 +128,7 @@ class Torch:
             *self._generator.parameters(), *self._discriminator.parameters()
         ]
 
-    def turn(self, num_steps):
+    def ctx(self, num_steps):
         """Train on."""
         softplus = self._torch.nn.functional.softplus
         for _ in range(num_steps):
@@ -166,7 +166,7 @@ def take_turns(variants):
     for number in range(-1, ROUNDS.value):
         for name, variant in variants.items():
             began = time.perf_counter()
-            variant.turn(STEPS.value)
+            variant.ctx(STEPS.value)
             taken = 1e3 * (time.perf_counter() - began) / STEPS.value
             if number >= 0:
                 times[name].append(taken)

@@ -116,16 +116,16 @@ ROWS = {
     'wgan_gp': {
         'loss.name': 'wasserstein', 'd_steps': 5,
         # The weight in the authors' code for points.
-        'regularizers.gradient_penalty.weight': 0.1, **_moments(0.0, 0.9),
+        'penalties.gradient_penalty.weight': 0.1, **_moments(0.0, 0.9),
     },
     'hinge_sn': {
         'loss.name': 'hinge', 'discriminator.spectral_norm': True,
         **_moments(0.0, 0.9),
     },
-    'r1': {'regularizers.r1.weight': 0.1},
+    'r1': {'penalties.r1.weight': 0.1},
     'relativistic_r1_r2': {
         'loss.name': 'relativistic',
-        'regularizers.r1.weight': 0.1, 'regularizers.r2.weight': 0.1,
+        'penalties.r1.weight': 0.1, 'penalties.r2.weight': 0.1,
     },
     'pacgan2': {'packing': 2},
     'pacgan3': {'packing': 3},

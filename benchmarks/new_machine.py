@@ -42,7 +42,7 @@ TABLE = (
     'channels_last+graph,channels_last+compile+graph',
 )
 TESTS = (
-    'losses', 'reconstructions', 'labels', 'regularizers', 'transforms',
+    'losses', 'reconstructions', 'labels', 'penalties', 'transforms',
     'augment', 'mixtures', 'activations', 'convolutions', 'networks', 'resnet',
     'attention', 'spectral', 'updates', 'frechet', 'kernel', 'inception_score',
     'manifolds', 'ms_ssim', 'sliced_wasserstein', 'modes',

@@ -40,13 +40,13 @@ RECIPE = pathlib.Path(__file__).parent.parent / 'configs' / 'mixtures.py'
 PLAIN = 'non_saturating'
 OBJECTIVES = {
     PLAIN: {},
-    'non_saturating + r1': {'regularizers.r1.weight': 0.1},
+    'non_saturating + r1': {'penalties.r1.weight': 0.1},
     'relativistic + r1 + r2': {
         'loss.name': 'relativistic',
-        'regularizers.r1.weight': 0.1,
-        'regularizers.r2.weight': 0.1,
+        'penalties.r1.weight': 0.1,
+        'penalties.r2.weight': 0.1,
     },
-    'hinge + r1': {'loss.name': 'hinge', 'regularizers.r1.weight': 0.1},
+    'hinge + r1': {'loss.name': 'hinge', 'penalties.r1.weight': 0.1},
 }
 COLUMNS = ('modes', 'smallest_mode', 'high_quality', 'reverse_kl')
 LOOKS = 12  # a run is measured so often

@@ -51,9 +51,9 @@ KNOWN = ('channels_last', 'compile', 'graph', 'heap', 'joined', 'plain')
 # it does what the default says.
 FOLLOWED = re.compile(
     r'batch_size|d_steps|dtype|ema_decay|latent_size|loss\.name|seed'
-    r'|share_fakes|data\.(?!flip|dequantize).*|[gd]_optimizer\.(b1|b2'
+    r'|reuse_fakes|data\.(?!flip|dequantize).*|[gd]_optimizer\.(b1|b2'
     r'|learning_rate)|(generator|discriminator)\.(depth|kernel_size|leak|name'
-    r'|norm|spectral_norm|width)|regularizers\.(gradient_penalty|r1|r2)\.weight'
+    r'|norm|spectral_norm|width)|penalties\.(gradient_penalty|r1|r2)\.weight'
 )
 
 # {name: (loss of D, loss of G)} of logits.
@@ -98,7 +98,10 @@ def _norm(options, channels, flat=False):
 
 
 def _bend(options):
-    return nn.LeakyReLU(options.leak) if options.leak else nn.ReLU()
+    return (
+        nn.LeakyReLU(options.negative_slope) if options.negative_slope
+        else nn.ReLU()
+    )
 
 
 def _wrap(options):
@@ -450,8 +453,8 @@ class Step:
 
     def _d_gradients(self, real, z):
         """Leave gradients of D's loss in its parameters; returns the fakes."""
-        config, weights = self._config, self._config.regularizers
-        with torch.set_grad_enabled(config.share_fakes), self._autocast():
+        config, weights = self._config, self._config.penalties
+        with torch.set_grad_enabled(config.reuse_fakes), self._autocast():
             made = self.generator(z)
         fake = made.detach().float()
         real.requires_grad_(bool(weights.r1.weight))
@@ -507,7 +510,7 @@ class Step:
             self._d_optimizer.step()
         self.discriminator.requires_grad_(False)
         self._g_optimizer.zero_grad(set_to_none=True)
-        if self._config.share_fakes:
+        if self._config.reuse_fakes:
             self._update_g(None, made)
         else:
             self._update_g(self._latents())

@@ -11,7 +11,7 @@ optimizers, a few in a hundred, count as nothing. For each sample:
               G's inputs but the first
 
 Each gradient of a layer costs what its forward does. The fakes of the two are
-not the same ones, but where the config says so (`share_fakes`).
+not the same ones, but where the config says so (`reuse_fakes`).
 """
 
 from typing import NamedTuple
@@ -140,14 +140,14 @@ def step(config, shape):
     """
     g, d = FAMILIES[config.generator.name](config, shape)
     d_update = g.total + 2 * (3 * d.total - d.first)
-    for penalty in (config.regularizers.r1, config.regularizers.r2):
+    for penalty in (config.penalties.r1, config.penalties.r2):
         if penalty.weight:
             # The gradient of images, and through it: of its two factors.
             d_update += d.first + 2 * d.total
-    if config.regularizers.gradient_penalty.weight:
+    if config.penalties.gradient_penalty.weight:
         # The same at images between, whose forward is not there yet.
         d_update += 6 * d.total - d.first
-    if config.share_fakes:
+    if config.reuse_fakes:
         d_update -= g.total  # a forward of G serves both
     g_update = 3 * g.total - g.first + 2 * d.total
     return config.batch_size * (config.d_steps * d_update + g_update)

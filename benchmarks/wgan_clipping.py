@@ -59,7 +59,7 @@ RECIPE = pathlib.Path(__file__).parent.parent / 'configs' / 'mixtures.py'
 PENALTY = {
     'g_optimizer.b1': 0.0, 'g_optimizer.b2': 0.9,
     'd_optimizer.b1': 0.0, 'd_optimizer.b2': 0.9,
-    'regularizers.gradient_penalty.weight': 0.1,
+    'penalties.gradient_penalty.weight': 0.1,
 }
 SETTINGS = {
     **{f'c={c:g}': {
@@ -230,13 +230,13 @@ def follow(setup, move, draws, marks):
         till then, as it started included).
     """
     config, gan, feed = setup.config, setup.gan, setup.feed
-    slots = jnp.arange(config.batch_size, dtype=jnp.int32)
+    sample_index = jnp.arange(config.batch_size, dtype=jnp.int32)
 
     @jax.jit
     def advance(state, largest, hyperparams, key, fed, number):
         points, _ = feed.select(feed.resident, fed)
         batch = algorithm.Batch(
-            {builders.REAL: algorithm.Source(points)}, slots
+            {builders.REAL: algorithm.Source(points)}, sample_index
         )
         state, _ = move(gan, hyperparams, state, batch, key, number)
         return state, jnp.maximum(largest, largest_weight(state))

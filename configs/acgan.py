@@ -23,6 +23,6 @@ def get_config(argument='digits'):
     config.generator.condition = 'concat'
     config.discriminator.condition = 'auxiliary'
     config.discriminator.dropout = 0.25
-    config.regularizers.d_classification.weight = 1.0
-    config.regularizers.g_classification.weight = 0.5
+    config.penalties.d_classification.weight = 1.0
+    config.penalties.g_classification.weight = 0.5
     return config

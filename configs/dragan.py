@@ -20,6 +20,6 @@ from gan_jax.config import recipes
 def get_config(argument='digits'):
     """Give the config for one data set."""
     config = recipes.on_images('dragan', argument)
-    config.regularizers.dragan.weight = 10.0
+    config.penalties.dragan.weight = 10.0
     config.discriminator.norm = 'layer'
     return config

@@ -20,5 +20,5 @@ def get_config(argument='digits'):
     """Give the config for one data set."""
     config = recipes.on_images('ebgan', argument)
     config.loss.name = 'energy_based'
-    config.regularizers.pulling_away.weight = 0.1
+    config.penalties.pulling_away.weight = 0.1
     return config

@@ -2,7 +2,7 @@
 
     python -m gan_jax.main --config=configs/mixtures.py
     python -m gan_jax.main --config=configs/mixtures.py:grid \
-        --config.loss.name=relativistic --config.regularizers.r1.weight=1
+        --config.loss.name=relativistic --config.penalties.r1.weight=1
 
 Sources: ring (8 modes on a circle, deviation 0.01, the default), grid (25
 modes, deviation 0.05), spirals, moons, circles; line: 2 modes of one coordinate

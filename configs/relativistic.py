@@ -23,5 +23,5 @@ def get_config(argument='digits'):
     config = recipes.on_images('relativistic', argument)
     config.loss.name = 'relativistic'
     config.discriminator.norm = 'layer'
-    config.regularizers.r1.weight = config.regularizers.r2.weight = 0.1
+    config.penalties.r1.weight = config.penalties.r2.weight = 0.1
     return config

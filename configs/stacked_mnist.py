@@ -47,7 +47,7 @@ def get_config(argument='quarter'):
     config.generator.name = config.discriminator.name = 'tiny'
     config.generator.width = 8
     config.discriminator.width = WIDTHS[argument]
-    config.discriminator.leak = 0.3
+    config.discriminator.negative_slope = 0.3
     config.latent_size = 256
     config.batch_size = 128
     config.g_optimizer.learning_rate = 1e-4

@@ -20,7 +20,7 @@ def get_config(argument='digits'):
     """Give the config for one data set."""
     config = recipes.on_images('wgan_gp', argument)
     config.loss.name, config.d_steps = 'wasserstein', 5
-    config.regularizers.gradient_penalty.weight = 10.0
+    config.penalties.gradient_penalty.weight = 10.0
     config.discriminator.norm = 'layer'
     for optimizer in (config.g_optimizer, config.d_optimizer):
         optimizer.learning_rate, optimizer.b1, optimizer.b2 = 1e-4, 0.0, 0.9

@@ -24,7 +24,7 @@ _PUBLIC = {
     'sample': ('gan_jax.runs.sampling', 'sample'),
     'evaluate': ('gan_jax.evaluation.runner', 'evaluate'),
     'losses': ('gan_jax.objectives.losses', None),
-    'penalties': ('gan_jax.objectives.regularizers', None),
+    'penalties': ('gan_jax.objectives.penalties', None),
     'metrics': ('gan_jax.metrics', None),
     'networks': ('gan_jax.networks', None),
     'transforms': ('gan_jax.ops.transforms', None),

@@ -34,7 +34,7 @@ STEPS, EVERY = 20, 5
 
 def lazy(config):
     """Turn on what is due at some steps alone."""
-    config.regularizers.r1.weight, config.regularizers.r1.every = 1.0, 4
+    config.penalties.r1.weight, config.penalties.r1.every = 1.0, 4
     config.discriminator.norm = 'none'
     config.snapshots.count, config.snapshots.every = 2, 3
     config.g_optimizer.schedule, config.g_optimizer.schedule_steps = (
@@ -62,7 +62,7 @@ def counts(config):
 
 def shared(config):
     """Let both players learn by the same fakes."""
-    config.share_fakes = config.together = True
+    config.reuse_fakes = config.joint_batch = True
     config.g_optimizer.clip_norm = 0.5
 
 
@@ -79,7 +79,7 @@ def penalties(config):
         'consistency', 'd_historical_averaging', 'feature_matching',
         'latent_consistency_generator', 'lecam', 'r2',
     ):
-        config.regularizers[name].weight = 0.5
+        config.penalties[name].weight = 0.5
 
 
 # Beside the recipes, on the first one: the keys that no recipe sets.

@@ -9,7 +9,7 @@ from gan_jax.config import defaults
 from gan_jax.config import validation
 from gan_jax.core import options
 from gan_jax import networks
-from gan_jax.objectives import regularizers
+from gan_jax.objectives import penalties
 
 PATH = pathlib.Path(__file__).parent.parent / 'configs' / 'KEYS.md'
 HEAD = '''# Every config key
@@ -79,18 +79,18 @@ def _codes(texts):
 
 def page():
     """Return the text of the page."""
-    first, *others = sorted(regularizers.REGULARIZERS)
+    first, *others = sorted(penalties.PENALTIES)
     rows = []
     for key, option in defaults.keys().items():
-        if key.startswith(tuple(f'regularizers.{name}.' for name in others)):
+        if key.startswith(tuple(f'penalties.{name}.' for name in others)):
             continue
         cells = [
             _code(key), _code(repr(option.default)), option.meaning,
             allowed(option), use(key, option),
         ]
         row = f'| {" | ".join(cells)} |'
-        rows.append(row.replace(f'regularizers.{first}.', (
-            'regularizers.<name>.'
+        rows.append(row.replace(f'penalties.{first}.', (
+            'penalties.<name>.'
         )))
     return HEAD + '\n'.join(rows) + '\n'
 

@@ -37,7 +37,7 @@ COMMON = {
 FEATURES = {
     'penalty': {
         'd_steps': 2, 'num_microbatches': 2, 'ema_half_life': 1000,
-        'regularizers.r1.weight': 0.1, 'regularizers.r1.every': 4,
+        'penalties.r1.weight': 0.1, 'penalties.r1.every': 4,
         'discriminator.norm': 'layer',
     },
     'memory': {

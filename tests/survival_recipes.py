@@ -39,8 +39,8 @@ def prepared(path):
     config.snapshots.count, config.snapshots.every = 2, SNAPSHOT
     if config.schedule.name == 'wgan':
         config.schedule.burst_every = BURST
-    for name in defaults.active_regularizers(config):
-        config.regularizers[name].every = LAZY
+    for name in defaults.active_penalties(config):
+        config.penalties[name].every = LAZY
     for optimizer, kind in (
         (config.g_optimizer, 'linear'), (config.d_optimizer, 'cosine')
     ):
@@ -74,7 +74,7 @@ def events(config, positions):
         'the EMA is warm': [EMA], 'rates are warm': [WARM],
         'rates are 0': [FALL], 'a snapshot': range(SNAPSHOT, STEPS, SNAPSHOT),
     }
-    if defaults.active_regularizers(config):
+    if defaults.active_penalties(config):
         happens['a lazy penalty'] = range(LAZY, STEPS, LAZY)
     if config.schedule.name == 'wgan':
         happens['a burst'] = [config.schedule.burst_first - 1, BURST]

@@ -113,8 +113,9 @@ class Toy(NamedTuple):
         grads, loss = across.mean(jax.grad(losses, has_aux=True)(params))
         metrics = {f'{name}/loss': value for name, value in loss.items()}
         players = {
-            k: updates.descend(player, TX, grads[k], hyperparams.learning_rate,
-                               player.stats)
+            k: updates.apply_updates(
+                player, TX, grads[k], hyperparams.learning_rate, player.stats
+            )
             for k, player in state.players.items()
         }
         mean = across.mean(images['b'].mean())

@@ -54,7 +54,7 @@ class Adversarial(NamedTuple):
             GAN has no condition.
         together: whether real and fake images pass through D as one batch:
             asked for, or because it changes nothing but the time.
-        share_fakes: whether both updates of a step learn by the same fakes.
+        reuse_fakes: whether both updates of a step learn by the same fakes.
         packing: samples that D judges as one, side by side in its channels.
         history: number of past fakes that D is reminded of; 0 is none.
         snapshots: number of the last snapshots of G that are kept; 0 is none.
@@ -62,8 +62,8 @@ class Adversarial(NamedTuple):
         treat_labels: whether D's targets are drawn by
             `game.Hyperparams.label_treatment`.
         clip_weights: whether D's weights are clipped after each update.
-        regularizers: names of `regularizers.REGULARIZERS`.
-        lazy: (regularizer, k) for those that join every k-th step alone, at k
+        penalties: names of `penalties.PENALTIES`.
+        lazy: (penalty, k) for those that join every k-th step alone, at k
             times their weight.
         burst_steps, burst_first, burst_every: of the schedule 'wgan', see
             `is_burst`; `burst_steps` are the critic's updates of such a step.
@@ -90,15 +90,15 @@ class Adversarial(NamedTuple):
     augmentations: Tuple[str, ...] = ()
     adaptive_augmentation: bool = False
     num_classes: int = 0
-    together: bool = False
-    share_fakes: bool = False
+    joint_batch: bool = False
+    reuse_fakes: bool = False
     packing: int = 1
     history: int = 0
     snapshots: int = 0
     snapshot_every: int = 100
     treat_labels: bool = False
     clip_weights: bool = False
-    regularizers: Tuple[str, ...] = ()
+    penalties: Tuple[str, ...] = ()
     lazy: Tuple[Tuple[str, int], ...] = ()
     burst_steps: int = 100
     burst_first: int = 25
@@ -414,7 +414,8 @@ def train_step(gan, hyperparams, state, batch, key, number=0, **options):
         batch: an `algorithm.Batch`.
         key: PRNG key of the run; the step is folded in here.
         number: unused: the updates of a whole step are numbered from 0.
-        options: `across`, `loop`, `due` of `discriminator_inputs.Turn`.
+        options: `across`, `loop`, `due` of
+            `discriminator_inputs.UpdateContext`.
 
     Returns:
         (state, metrics): `step` is one higher, `position` by the batches
@@ -441,22 +442,24 @@ def play(
     Returns:
         (state, metrics); no step is counted.
     """
-    turn = _turns(gan, hyperparams, key, **options)
-    if gan.share_fakes:
-        _, slots, labels = _real(gan, batch, 0)
-        fakes = discriminator_inputs.make_fakes(turn(state, 0), slots, labels)
-        turn = _turns(gan, hyperparams, key, fakes=fakes, **options)
+    ctx = _contexts(gan, hyperparams, key, **options)
+    if gan.reuse_fakes:
+        _, sample_index, labels = _real(gan, batch, 0)
+        fakes = discriminator_inputs.make_fakes(
+            ctx(state, 0), sample_index, labels
+        )
+        ctx = _contexts(gan, hyperparams, key, fakes=fakes, **options)
 
     def update_d(state, number):
         new, metrics = updates.discriminator_update(
-            turn(state, number), *_real(gan, batch, number)
+            ctx(state, number), *_real(gan, batch, number)
         )
         note(D, number, new, metrics)
         return new, metrics
 
     def update_g(state, number):
         new, metrics = updates.generator_update(
-            turn(state, gan.d_steps + number),
+            ctx(state, gan.d_steps + number),
             *_real(gan, batch, number - gan.g_steps),
         )
         note(G, number, new, metrics)
@@ -479,7 +482,7 @@ def traced_step(
 
 
 def _real(gan, batch, number):
-    """Take one real batch of a step: (images, slots, labels).
+    """Take one real batch of a step: (images, sample_index, labels).
 
     A GAN without a condition is told no labels, whatever the data have.
     """
@@ -506,11 +509,11 @@ def critic_step(gan, hyperparams, state, batch, key, number, **options):
         (state, metrics of the last update): `position` counts the batches,
         `step` is as before.
     """
-    turn, start = _turns(gan, hyperparams, key, **options), state
+    ctx, start = _contexts(gan, hyperparams, key, **options), state
     count = len(batch.sources[REAL].images)
     for place in range(count):
         state, metrics = updates.discriminator_update(
-            turn(state, number + place), *_real(gan, batch, place)
+            ctx(state, number + place), *_real(gan, batch, place)
         )
     new = state.replace(position=state.position + count)
     return algorithm.while_finite(start, new, metrics)
@@ -524,9 +527,9 @@ def guarded_discriminator_step(
     Args, returns: as `critic_step`, of one batch; `d/updates` is 1 where D
     moved. `position` is as before: `finish_step` counts the whole step.
     """
-    turn = _turns(gan, hyperparams, key, **options)(state, number)
+    ctx = _contexts(gan, hyperparams, key, **options)(state, number)
     return _guarded(state, 'd', hyperparams.d_threshold, *(
-        updates.discriminator_update(turn, *_real(gan, batch, 0))
+        updates.discriminator_update(ctx, *_real(gan, batch, 0))
     ))
 
 
@@ -537,9 +540,9 @@ def guarded_generator_step(
 
     Args, returns: as `guarded_discriminator_step`.
     """
-    turn = _turns(gan, hyperparams, key, **options)(state, number)
+    ctx = _contexts(gan, hyperparams, key, **options)(state, number)
     return _guarded(state, 'g', hyperparams.g_threshold, *(
-        updates.generator_update(turn, *_real(gan, batch, 0))
+        updates.generator_update(ctx, *_real(gan, batch, 0))
     ))
 
 
@@ -558,15 +561,17 @@ PARTS = {
 }
 
 
-def _turns(gan, hyperparams, key, **options):
-    """Return a function (state, number of the update in its step) -> `Turn`."""
+def _contexts(gan, hyperparams, key, **options):
+    """Return a function (state, number of the update in its step) ->
+    `UpdateContext`.
+    """
 
-    def turn(state, number):
+    def ctx(state, number):
         update_key = jax.random.fold_in(
             jax.random.fold_in(key, state.step), number
         )
-        return discriminator_inputs.Turn(
+        return discriminator_inputs.UpdateContext(
             gan, hyperparams, state, update_key, **options
         )
 
-    return turn
+    return ctx

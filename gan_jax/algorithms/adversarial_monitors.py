@@ -157,7 +157,7 @@ class Monitors(NamedTuple):
     def bare(self):
         """Return the game without what holds D back: what could D do?"""
         return self.gan._replace(
-            regularizers=(), lazy=(), treat_labels=False, augmentations=(),
+            penalties=(), lazy=(), treat_labels=False, augmentations=(),
             adaptive_augmentation=False, instance_noise=False, history=0,
             snapshots=0, num_microbatches=1,
         )
@@ -250,9 +250,9 @@ def _look(gan, critic, generator, discriminator, labels, real, unseen):
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _move(gan, player, hyperparams, state, images, labels, key):
-    turn = discriminator_inputs.Turn(gan, hyperparams, state, key)
+    ctx = discriminator_inputs.UpdateContext(gan, hyperparams, state, key)
     update = {
         'd': updates.discriminator_update, 'g': updates.generator_update
     }[player]
-    state, metrics = update(turn, images, jnp.arange(len(images)), labels)
+    state, metrics = update(ctx, images, jnp.arange(len(images)), labels)
     return state.replace(step=state.step + 1), metrics

@@ -48,7 +48,7 @@ class Fakes(NamedTuple):
     pullback: Callable
 
 
-class Turn(NamedTuple):
+class UpdateContext(NamedTuple):
     """What is fixed during one update of one player.
 
     Attributes:
@@ -76,7 +76,7 @@ class Turn(NamedTuple):
     fakes: Optional[Fakes] = None
 
 
-class Sides(NamedTuple):
+class DiscriminatorInputs(NamedTuple):
     """Both sides of a batch as D is shown them.
 
     Attributes:
@@ -85,11 +85,11 @@ class Sides(NamedTuple):
             before augmentation, noise and packing.
         view_fn: (raw images, fake) -> images as D sees them, by the draws that
             made `real_images` or, where `fake`, `fake_images`.
-        slots: [b] int32, of what D judges as one.
+        sample_index: [b] int32, of what D judges as one.
         labels: [b] int32, of the real images and asked of the fakes; None
             where the GAN has no condition.
         z: [b x packing, latent_size] of the fakes.
-        z_slots: [b x packing] int32.
+        z_sample_index: [b x packing] int32.
         generator_fn: z -> images as D sees them.
     """
 
@@ -98,101 +98,106 @@ class Sides(NamedTuple):
     raw_real_images: jax.Array
     raw_fake_images: jax.Array
     view_fn: Callable
-    slots: jax.Array
+    sample_index: jax.Array
     labels: Optional[jax.Array]
     z: jax.Array
-    z_slots: jax.Array
+    z_sample_index: jax.Array
     generator_fn: Callable
 
 
-def draw_latents(turn, slots):
+def draw_latents(ctx, sample_index):
     """Draw the z of this update."""
-    z_key = jax.random.split(turn.key, 3)[0]
-    return latents.draw(z_key, slots, turn.gan.latent_size, turn.gan.latent)
+    z_key = jax.random.split(ctx.key, 3)[0]
+    return latents.draw(
+        z_key, sample_index, ctx.gan.latent_size, ctx.gan.latent
+    )
 
 
-def sample_keys(turn, number, slots):
+def sample_keys(ctx, number, sample_index):
     """Give the keys of a network's own noise, one for each slot."""
-    key = jax.random.fold_in(turn.key, DROPOUT_KEY + number)
-    return jax.vmap(lambda slot: jax.random.fold_in(key, slot))(slots)
+    key = jax.random.fold_in(ctx.key, DROPOUT_KEY + number)
+    return jax.vmap(lambda index: jax.random.fold_in(key, index))(sample_index)
 
 
-def generate(turn, params, stats, z, slots, labels):
+def generate(ctx, params, stats, z, sample_index, labels):
     """Apply G in training mode; returns (images, new stats)."""
-    module, keys = turn.gan.generator, None
+    module, keys = ctx.gan.generator, None
     if algorithm.takes_keys(module):
-        keys = sample_keys(turn, 0, slots)
+        keys = sample_keys(ctx, 0, sample_index)
     return algorithm.forward(
         module, (params, stats),
         algorithm.Inputs(z, labels, keys=keys),
     )
 
 
-def make_fakes(turn, slots, labels):
+def make_fakes(ctx, sample_index, labels):
     """Generate, and keep what G's gradient will need; returns `Fakes`."""
-    player, z = turn.state.players[game.G], draw_latents(turn, slots)
+    player, z = ctx.state.players[game.G], draw_latents(ctx, sample_index)
     images, pullback, stats = jax.vjp(
         lambda params: generate(
-            turn, params, player.stats, z, slots, labels
+            ctx, params, player.stats, z, sample_index, labels
         ), player.params, has_aux=True,
     )
     return Fakes(z, images, stats, pullback)
 
 
-def sides_of(turn, g_params, g_stats, images, slots, labels, z, fakes):
+def make_discriminator_inputs(
+    ctx, g_params, g_stats, images, sample_index, labels, z, fakes
+):
     """Show D both sides: real images, and G's of these z."""
-    gan, real = turn.gan, real_images(turn, images, slots)
+    gan, real = ctx.gan, real_images(ctx, images, sample_index)
 
     def view_fn(images, fake):
-        return _view(turn, images, slots, fake=fake)
+        return _preprocess(ctx, images, sample_index, fake=fake)
 
     def generator_fn(z):
-        near, _ = generate(turn, g_params, g_stats, z, slots, labels)
+        near, _ = generate(ctx, g_params, g_stats, z, sample_index, labels)
         return view_fn(near, True)
 
-    return Sides(
+    return DiscriminatorInputs(
         real_images=view_fn(real, False), fake_images=view_fn(fakes, True),
         raw_real_images=real, raw_fake_images=fakes, view_fn=view_fn,
-        slots=slots if gan.packing == 1 else (
-            slots[::gan.packing] // gan.packing
+        sample_index=sample_index if gan.packing == 1 else (
+            sample_index[::gan.packing] // gan.packing
         ),
-        labels=labels, z=z, z_slots=slots, generator_fn=generator_fn,
+        labels=labels, z=z, z_sample_index=sample_index,
+        generator_fn=generator_fn,
     )
 
 
-def real_images(turn, images, slots):
+def real_images(ctx, images, sample_index):
     """Bring real images to [-1, 1], mirrored and dequantised where asked."""
-    gan = turn.gan
+    gan = ctx.gan
     if gan.flip:
-        key = jax.random.fold_in(turn.key, FLIP_KEY)
-        images = augment.mirror(images, key, slots)
+        key = jax.random.fold_in(ctx.key, FLIP_KEY)
+        images = augment.mirror(images, key, sample_index)
     if gan.dequantize:
-        key = jax.random.fold_in(turn.key, DEQUANTIZE_KEY)
-        return augment.dequantize(images, key, slots)
+        key = jax.random.fold_in(ctx.key, DEQUANTIZE_KEY)
+        return augment.dequantize(images, key, sample_index)
     return algorithm.to_unit_range(images)
 
 
-def _view(turn, images, slots, *, fake):
+def _preprocess(ctx, images, sample_index, *, fake):
     """Give images as D sees them: augmented, then noisy, then packed."""
-    gan, hyperparams = turn.gan, turn.hyperparams
+    gan, hyperparams = ctx.gan, ctx.hyperparams
     if gan.augmentations:
         probability = hyperparams.augment_probability
         if gan.adaptive_augmentation:
-            probability = turn.state.memory['augment']
-        key = jax.random.fold_in(turn.key, AUGMENT_KEY + fake)
+            probability = ctx.state.memory['augment']
+        key = jax.random.fold_in(ctx.key, AUGMENT_KEY + fake)
         images = augment.apply(
-            images, key, slots, gan.augmentations, probability
+            images, key, sample_index, gan.augmentations, probability
         )
     if gan.instance_noise:
         std = augment.linear_decay(
-            turn.state.step, hyperparams.noise_std, hyperparams.noise_steps
+            ctx.state.step, hyperparams.noise_std, hyperparams.noise_steps
         )
-        key = jax.random.split(turn.key, 3)[1 + fake]
-        images = augment.instance_noise(images, key, slots, std)
+        key = jax.random.split(ctx.key, 3)[1 + fake]
+        images = augment.instance_noise(images, key, sample_index, std)
     return game.pack(images, gan.packing)
 
 
-def remind(turn, fakes, slots):
+def replay_fakes(ctx, fakes, sample_index):
     """Swap some new fakes for past ones.
 
     Each slot has a place of its own in the history. With the chance of
@@ -200,9 +205,9 @@ def remind(turn, fakes, slots):
     instead; a place that is still empty takes the new fake, which D sees too.
 
     Args:
-        turn: a `Turn`.
+        ctx: an `UpdateContext`.
         fakes: [b, ...], new.
-        slots: [b] int32.
+        sample_index: [b] int32.
 
     Returns:
         (fakes [b, ...] to show, new history, equal on every device).
@@ -212,14 +217,16 @@ def remind(turn, fakes, slots):
         through Adversarial Training, https://arxiv.org/abs/1612.07828, 2016,
         with the swap of CycleGAN's code in place of its half batches.
     """
-    history = turn.state.memory['history']
+    history = ctx.state.memory['history']
     place_key, swap_key = jax.random.split(
-        jax.random.fold_in(turn.key, HISTORY_KEY)
+        jax.random.fold_in(ctx.key, HISTORY_KEY)
     )
-    places = jax.random.permutation(place_key, len(history['filled']))[slots]
-    swap = jax.vmap(lambda slot: jax.random.uniform(
-        jax.random.fold_in(swap_key, slot)
-    ))(slots) < turn.hyperparams.history_share
+    places = jax.random.permutation(
+        place_key, len(history['filled'])
+    )[sample_index]
+    swap = jax.vmap(lambda index: jax.random.uniform(
+        jax.random.fold_in(swap_key, index)
+    ))(sample_index) < ctx.hyperparams.history_share
     filled = history['filled'][places]
     past = history['images'][places]
 
@@ -229,16 +236,16 @@ def remind(turn, fakes, slots):
 
     shown = where(swap & filled, past, fakes)
     kept = where(swap | ~filled, fakes, past)
-    everywhere = turn.across.gather(places)
-    kept = turn.across.gather(kept)
+    everywhere = ctx.across.gather(places)
+    kept = ctx.across.gather(kept)
     return shown, {
         'images': history['images'].at[everywhere].set(kept),
         'filled': history['filled'].at[everywhere].set(True),
     }
 
 
-def discriminator_keys(turn, sides, *, fake):
+def discriminator_keys(ctx, d_inputs, *, fake):
     """Give the keys of D's dropout on one side, None where it has none."""
-    if not algorithm.takes_keys(turn.gan.discriminator):
+    if not algorithm.takes_keys(ctx.gan.discriminator):
         return None
-    return sample_keys(turn, 1 + fake, sides.slots)
+    return sample_keys(ctx, 1 + fake, d_inputs.sample_index)

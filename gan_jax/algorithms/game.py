@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import snapshots
-from gan_jax.objectives import regularizers
+from gan_jax.objectives import penalties
 from gan_jax.objectives import targets
 from gan_jax.ops import transforms
 
@@ -27,7 +27,7 @@ class Hyperparams(NamedTuple):
         noise_steps: step at which that has fallen to 0; 0 never falls.
         loss_options: {option: scalar}, those that the loss names.
         label_treatment: how D's targets are drawn.
-        penalty_weights: {regularizer: scalar}.
+        penalty_weights: {penalty: scalar}.
         clip_limit: c of weight clipping.
         augment_probability: of each augmentation for each image; where it
             adapts, unused.
@@ -116,10 +116,10 @@ def _init_memory(gan, players, image_shape):
     if gan.loss.memory is not None:
         memory['loss'] = gan.loss.memory.init()
         memory['real_logits'] = jnp.float32(0)  # of D's last update
-    for name in gan.regularizers:
-        regularizer = regularizers.REGULARIZERS[name]
-        if regularizer.init is not None:
-            memory[name] = regularizer.init(players[regularizer.player].params)
+    for name in gan.penalties:
+        penalty = penalties.PENALTIES[name]
+        if penalty.init is not None:
+            memory[name] = penalty.init(players[penalty.player].params)
     if gan.lazy:
         memory['latest'] = {name: jnp.float32(0) for name, _ in gan.lazy}
     if gan.adaptive_augmentation:

@@ -73,12 +73,12 @@ TRUNCATIONS = {
 }
 
 
-def draw(key, slots, latent_size, name='gaussian'):
+def draw(key, sample_index, latent_size, name='gaussian'):
     """Draw one z for each slot, keyed by the slot.
 
     Args:
         key: PRNG key.
-        slots: [B] int32.
+        sample_index: [B] int32.
         latent_size: length of each z.
         name: one of `LATENTS`.
 
@@ -86,10 +86,10 @@ def draw(key, slots, latent_size, name='gaussian'):
         [B, latent_size] float32.
     """
 
-    def one(slot):
-        return LATENTS[name](jax.random.fold_in(key, slot), latent_size)
+    def one(index):
+        return LATENTS[name](jax.random.fold_in(key, index), latent_size)
 
-    return jax.vmap(one)(slots)
+    return jax.vmap(one)(sample_index)
 
 
 def lerp(first, last, shares):

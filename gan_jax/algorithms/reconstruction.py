@@ -110,7 +110,7 @@ class Reconstruction(NamedTuple):
     @property
     def searchable(self):
         """Whether z can be searched for: given codes name a class."""
-        return self.kind != 'given'
+        return self.kind != 'pose_decoder'
 
     @property
     def weight_names(self):
@@ -135,7 +135,7 @@ class Reconstruction(NamedTuple):
         shape = shapes[REAL]
         judged = {
             'glo': jnp.zeros(2, jnp.int32),  # numbers of images
-            'given': jnp.zeros((2, self.latent_size)),
+            'pose_decoder': jnp.zeros((2, self.latent_size)),
         }.get(self.kind, jnp.zeros((2, *shape)))
         players = {
             DECODER: algorithm.init_player(
@@ -167,7 +167,7 @@ class Reconstruction(NamedTuple):
         update_key = jax.random.fold_in(
             jax.random.fold_in(key, state.step), 0
         )
-        turn = discriminator_inputs.Turn(
+        ctx = discriminator_inputs.UpdateContext(
             self, hyperparams, state, update_key, across,
             loop or discriminator_inputs.one_by_one,
         )
@@ -175,8 +175,8 @@ class Reconstruction(NamedTuple):
             lambda array: array[0], batch.sources[REAL]
         )
         new, metrics = update(
-            turn, images, batch.sample_index,
-            labels if self.kind == 'given' else None,
+            ctx, images, batch.sample_index,
+            labels if self.kind == 'pose_decoder' else None,
             numbers if self.kind == 'glo' else None,
         )
         if variant.part == algorithm.TRACE:
@@ -217,7 +217,7 @@ class Reconstruction(NamedTuple):
         where z is a code as it is.
         """
         fitted = None
-        if self.latent == 'fitted' and self.kind != 'given':
+        if self.latent == 'fitted' and self.kind != 'pose_decoder':
             moments = state.memory['codes']
             mean = moments['mean']
             covariance = moments['second'] - jnp.outer(mean, mean)
@@ -234,9 +234,9 @@ class Reconstruction(NamedTuple):
         first values, and an even angle and scale from the rest.
         """
         fitted = weights[1]
-        if self.kind == 'given':
+        if self.kind == 'pose_decoder':
             even = 2 * jax.scipy.stats.norm.cdf(z[:, -2:]) - 1
-            return given_codes(self, z[:, :-2].argmax(1), *even.T)
+            return pose_codes(self, z[:, :-2].argmax(1), *even.T)
         if fitted is None:
             return z
         mean, matrix = fitted
@@ -315,39 +315,41 @@ def reconstruct(algorithm, state, images):
 _reconstruct = jax.jit(reconstruct, static_argnums=0)
 
 
-def as_codes(turn, outputs, slots):
+def as_codes(ctx, outputs, sample_index):
     """Take the encoder's outputs as codes.
 
     Args:
-        turn: a `discriminator_inputs.Turn`.
+        ctx: an `discriminator_inputs.UpdateContext`.
         outputs: [b, F], of the encoder.
-        slots: [b] int32.
+        sample_index: [b] int32.
 
     Returns:
         (codes [b, latent_size], KL [b] from the prior or None).
     """
-    del turn, slots
+    del ctx, sample_index
     return outputs, None
 
 
-def vae(turn, outputs, slots):
+def vae(ctx, outputs, sample_index):
     """Draw codes from N(m, s^2), outputs being m and log s^2.
 
     Kingma and Welling, Auto-Encoding Variational Bayes,
     https://arxiv.org/abs/1312.6114, 2013. Args, returns: as `as_codes`.
     """
     mean, log_variance = jnp.split(outputs, 2, axis=-1)
-    key = jax.random.fold_in(turn.key, discriminator_inputs.CODE_KEY)
-    noise = jax.vmap(lambda slot: jax.random.normal(
-        jax.random.fold_in(key, slot), mean.shape[1:]
-    ))(slots)
+    key = jax.random.fold_in(ctx.key, discriminator_inputs.CODE_KEY)
+    noise = jax.vmap(lambda index: jax.random.normal(
+        jax.random.fold_in(key, index), mean.shape[1:]
+    ))(sample_index)
     codes = mean + jnp.exp(log_variance / 2) * noise
     return codes, reconstructions.kl_from_standard_normal(mean, log_variance)
 
 
-# 'given' and 'glo' come with their codes and have nothing to add to them.
+# 'pose_decoder' and 'glo' come with their codes and have nothing to add to
+# them.
 KINDS = {
-    'autoencoder': as_codes, 'given': as_codes, 'glo': as_codes, 'vae': vae,
+    'autoencoder': as_codes, 'pose_decoder': as_codes, 'glo': as_codes,
+    'vae': vae,
 }
 _Option = options_lib.Option
 _ERROR = (
@@ -358,7 +360,7 @@ _ERROR = (
 # The keys of a config that each has, beside its name.
 OPTIONS = {
     'autoencoder': _ERROR,
-    'given': (
+    'pose_decoder': (
         *_ERROR,
         _Option(
             'angle', 0.5, 'most radians that images are turned by',
@@ -379,25 +381,25 @@ OPTIONS = {
 OF_A_GAME = (
     'augment.', 'clip_weights', 'd_steps', 'discriminator.condition', 'g_steps',
     'generator.condition', 'history.size', 'instance_noise.std', 'labels.',
-    'loss.', 'packing', 'regularizers.', 'schedule.name', 'share_fakes',
-    'together',
+    'loss.', 'packing', 'penalties.', 'schedule.name', 'reuse_fakes',
+    'joint_batch',
 )
 # Nor, beside those, has each: of these the codes come from no network.
 WITHOUT = {
-    'given': ('d_optimizer.', 'discriminator.', 'latent_size'),
+    'pose_decoder': ('d_optimizer.', 'discriminator.', 'latent_size'),
     'glo': ('discriminator.',),
 }
 LATENTS = {  # what z of each may be drawn from
-    'autoencoder': ('gaussian', 'fitted'), 'given': ('gaussian',),
+    'autoencoder': ('gaussian', 'fitted'), 'pose_decoder': ('gaussian',),
     'glo': ('gaussian', 'fitted'), 'vae': ('gaussian', 'fitted'),
 }
 
 
-def given_codes(algorithm, labels, turned, scaled):
+def pose_codes(algorithm, labels, turned, scaled):
     """Return the codes of images of a class, turned and scaled.
 
     Args:
-        algorithm: a `Reconstruction` of the kind 'given'.
+        algorithm: a `Reconstruction` of the kind 'pose_decoder'.
         labels: [B] int32.
         turned, scaled: [B] in [-1, 1], shares of the most.
 
@@ -409,7 +411,7 @@ def given_codes(algorithm, labels, turned, scaled):
     return jnp.concatenate([classes, jnp.stack([turned, scaled], 1)], 1)
 
 
-def pose(turn, images, slots, labels):
+def pose(ctx, images, sample_index, labels):
     """Turn and scale images at random; returns the codes that say how too.
 
     Dosovitskiy et al., Learning to Generate Chairs with Convolutional Neural
@@ -417,26 +419,26 @@ def pose(turn, images, slots, labels):
     chair, the view and such changes of the image.
 
     Args:
-        turn: a `discriminator_inputs.Turn`.
+        ctx: an `discriminator_inputs.UpdateContext`.
         images: [b, H, W, C] float32 in [-1, 1].
-        slots: [b] int32.
+        sample_index: [b] int32.
         labels: [b] int32.
 
     Returns:
-        (images [b, H, W, C], codes [b, latent_size], as of `given_codes`).
+        (images [b, H, W, C], codes [b, latent_size], as of `pose_codes`).
     """
-    key = jax.random.fold_in(turn.key, discriminator_inputs.POSE_KEY)
-    turned, scaled = jax.vmap(lambda slot: jax.random.uniform(
-        jax.random.fold_in(key, slot), (2,), minval=-1
-    ))(slots).T
-    codes = given_codes(turn.gan, labels, turned, scaled)
+    key = jax.random.fold_in(ctx.key, discriminator_inputs.POSE_KEY)
+    turned, scaled = jax.vmap(lambda index: jax.random.uniform(
+        jax.random.fold_in(key, index), (2,), minval=-1
+    ))(sample_index).T
+    codes = pose_codes(ctx.gan, labels, turned, scaled)
     return augment.pose(
-        images, turned * turn.hyperparams.most_turned,
-        1 + scaled * turn.hyperparams.most_scaled,
+        images, turned * ctx.hyperparams.most_turned,
+        1 + scaled * ctx.hyperparams.most_scaled,
     ), codes
 
 
-def update(turn, images, slots, labels=None, numbers=None):
+def update(ctx, images, sample_index, labels=None, numbers=None):
     """Move decoder and encoder once, down one loss.
 
     The loss is the mean reconstruction error; for a VAE D / (2 std^2) times the
@@ -445,9 +447,9 @@ def update(turn, images, slots, labels=None, numbers=None):
     (another: Higgins et al., beta-VAE, ICLR 2017).
 
     Args:
-        turn: a `discriminator_inputs.Turn`.
+        ctx: an `discriminator_inputs.UpdateContext`.
         images: [b, H, W, C] uint8, or points [b, D].
-        slots: [b] int32.
+        sample_index: [b] int32.
         labels: [b] int32, where codes are given.
         numbers: [b] int32, of the images in their data set, where codes are a
             table.
@@ -456,36 +458,40 @@ def update(turn, images, slots, labels=None, numbers=None):
         (`algorithm.TrainState` with both players and the average moved,
         metrics).
     """
-    this, state, hyperparams = turn.gan, turn.state, turn.hyperparams
+    this, state, hyperparams = ctx.gan, ctx.state, ctx.hyperparams
     decoder, encoder = state.players[DECODER], state.players[ENCODER]
 
-    def gradients(stats, images, slots, labels, numbers):
-        targets = discriminator_inputs.real_images(turn, images, slots)
+    def gradients(stats, images, sample_index, labels, numbers):
+        targets = discriminator_inputs.real_images(ctx, images, sample_index)
         inputs = targets if numbers is None else numbers
-        if this.kind == 'given':
-            targets, inputs = pose(turn, targets, slots, labels)
+        if this.kind == 'pose_decoder':
+            targets, inputs = pose(ctx, targets, sample_index, labels)
         objective = functools.partial(
-            _objective, turn, stats, targets, inputs, slots
+            _objective, ctx, stats, targets, inputs, sample_index
         )
         return jax.grad(objective, has_aux=True)(
             (decoder.params, encoder.params)
         )
 
-    grads, (stats, metrics) = turn.across.mean(updates.over_microbatches(
-        turn, gradients, (decoder.stats, encoder.stats),
-        (images, slots, labels, numbers),
+    grads, (stats, metrics) = ctx.across.mean(updates.over_microbatches(
+        ctx, gradients, (decoder.stats, encoder.stats),
+        (images, sample_index, labels, numbers),
     ))
     moments = metrics.pop('moments')
     metrics['g/grad_norm'] = updates.norm(grads[0])
     metrics['d/grad_norm'] = updates.norm(grads[1])
-    decoder = updates.descend(
+    decoder = updates.apply_updates(
         decoder, this.g_tx, grads[0],
-        updates.rate(hyperparams.g_learning_rate, this.g_schedule, state),
+        updates.scheduled_learning_rate(
+            hyperparams.g_learning_rate, this.g_schedule, state
+        ),
         stats[0],
     )
-    encoder = updates.descend(
+    encoder = updates.apply_updates(
         encoder, this.d_tx, grads[1],
-        updates.rate(hyperparams.d_learning_rate, this.d_schedule, state),
+        updates.scheduled_learning_rate(
+            hyperparams.d_learning_rate, this.d_schedule, state
+        ),
         stats[1],
     )
     if this.kind == 'glo':
@@ -502,19 +508,19 @@ def update(turn, images, slots, labels=None, numbers=None):
     return algorithm.average(state, (DECODER,), decay), metrics
 
 
-def _objective(turn, stats, targets, inputs, slots, params):
+def _objective(ctx, stats, targets, inputs, sample_index, params):
     """Return (loss, (new stats, metrics and the moments of the codes))."""
-    this, hyperparams = turn.gan, turn.hyperparams
+    this, hyperparams = ctx.gan, ctx.hyperparams
     keys = None
     if algorithm.takes_keys(this.encoder):
-        keys = discriminator_inputs.sample_keys(turn, 1, slots)
+        keys = discriminator_inputs.sample_keys(ctx, 1, sample_index)
     outputs, encoder_stats = algorithm.forward(
         this.encoder, (params[1], stats[1]),
         algorithm.Inputs(inputs, keys=keys),
     )
-    codes, kl = KINDS[this.kind](turn, outputs, slots)
+    codes, kl = KINDS[this.kind](ctx, outputs, sample_index)
     made, decoder_stats = discriminator_inputs.generate(
-        turn, params[0], stats[0], codes, slots, None
+        ctx, params[0], stats[0], codes, sample_index, None
     )
     options = {'delta': hyperparams.huber_delta} if (
         this.reconstruction == 'huber') else {}

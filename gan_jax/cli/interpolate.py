@@ -44,7 +44,7 @@ def main(argv):
             f'--seeds={SEEDS.value}: ways side by side need as many seeds each'
         )
     algorithm, state = run_flags.open_run(argv)
-    made = [latent_paths.between(
+    made = [latent_paths.interpolate(
         algorithm, state, group, FRAMES.value, loop=LOOP.value, path=PATH.value,
         labels=run_flags.labels(LABELS, len(group)),
         weights=run_flags.WEIGHTS.value, truncation=TRUNCATION.value,

@@ -51,7 +51,7 @@ def main(argv):
         'weights': run_flags.WEIGHTS.value, 'truncation': TRUNCATION.value,
     }
     if BETWEEN.value:
-        images = sampling.between(
+        images = sampling.interpolate(
             algorithm, state, seeds, BETWEEN.value, path=PATH.value, **options
         )
     else:

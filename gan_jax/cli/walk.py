@@ -43,7 +43,7 @@ def main(argv):
     labels = latents.labels_of(
         algorithm, seeds, run_flags.labels(LABELS, len(seeds))
     )
-    z = latent_paths.along(
+    z = latent_paths.traverse(
         algorithm, sampling.latents_of(algorithm, seeds, TRUNCATION.value),
         coordinates, SPAN.value, FRAMES.value,
     )

@@ -305,17 +305,17 @@ def _adversarial(config, forms, memory):
         instance_noise=config.instance_noise.std > 0,
         augmentations=defaults.active_augmentations(config),
         adaptive_augmentation=config.augment.adaptive,
-        together=config.together or _judges_alone(config),
-        share_fakes=config.share_fakes,
+        joint_batch=config.joint_batch or _judges_alone(config),
+        reuse_fakes=config.reuse_fakes,
         packing=config.packing,
         history=config.history.size,
         treat_labels=defaults.treats_labels(config),
         clip_weights=config.clip_weights > 0,
-        regularizers=defaults.active_regularizers(config),
+        penalties=defaults.active_penalties(config),
         lazy=tuple(
-            (name, config.regularizers[name].every)
-            for name in defaults.active_regularizers(config)
-            if config.regularizers[name].every > 1
+            (name, config.penalties[name].every)
+            for name in defaults.active_penalties(config)
+            if config.penalties[name].every > 1
         ),
         burst_steps=schedule.burst_steps,
         burst_first=schedule.burst_first,
@@ -348,16 +348,16 @@ def _reconstruction(config, forms, memory):
     """Make a `reconstruction.Reconstruction`."""
     form, kind = forms[reconstruction.REAL], config.algorithm
     size = config.latent_size
-    if kind == 'given':
+    if kind == 'pose_decoder':
         if not form.num_classes:
             raise errors.ConfigError(
-                "algorithm='given' needs labels, and the data have none"
+                "algorithm='pose_decoder' needs labels, and the data have none"
             )
         size = form.num_classes + 2
     if kind == 'glo':
         encoder, name = encoders.Codes(form.count, size), 'one for each image'
-    elif kind == 'given':
-        encoder, name = encoders.Given(), 'given'
+    elif kind == 'pose_decoder':
+        encoder, name = encoders.PoseCodes(), 'pose_decoder'
     else:
         name = config.discriminator.name
         encoder = _network(
@@ -615,8 +615,8 @@ def _game_numbers(config):
             **{k: jnp.float32(v) for k, v in config.labels.items()}
         ),
         penalty_weights={
-            name: jnp.float32(config.regularizers[name].weight)
-            for name in defaults.active_regularizers(config)
+            name: jnp.float32(config.penalties[name].weight)
+            for name in defaults.active_penalties(config)
         },
         clip_limit=jnp.float32(config.clip_weights),
         augment_probability=jnp.float32(config.augment.probability),
@@ -714,4 +714,4 @@ def batch(feeds, constants, fed):
         images, labels = feed.select(constants.resident[name], fed[name])
         numbers = fed[name] if feed.kind == 'resident' else None
         found[name] = algorithm_lib.Source(images, labels, numbers)
-    return algorithm_lib.Batch(found, constants.slots)
+    return algorithm_lib.Batch(found, constants.sample_index)

@@ -28,7 +28,7 @@ from gan_jax.networks import layers
 from gan_jax.networks import resampling
 from gan_jax.objectives import losses
 from gan_jax.objectives import reconstructions
-from gan_jax.objectives import regularizers
+from gan_jax.objectives import penalties
 from gan_jax.ops import augment
 from gan_jax.ops import mixtures
 from gan_jax.ops import optimizers
@@ -111,9 +111,9 @@ KEYS = (
     Option('ema_half_life', 0,
            '... as images till the half is new; 0: by ema_decay',
            _OFF_OR_COUNT),
-    Option('together', False, 'D sees real and fake as one batch (BatchNorm!)',
-           _ANY),
-    Option('share_fakes', False,
+    Option('joint_batch', False,
+           'D sees real and fake as one batch (BatchNorm!)', _ANY),
+    Option('reuse_fakes', False,
            'G learns by the fakes that D was just shown', _ANY,
            demands=_SHARED),
     Option('population', 1, 'GANs of seeds from `seed` on, trained at once',
@@ -180,7 +180,7 @@ KEYS = (
                options.Demand(_CLASSES, key, bounds, 'asks for classes')
                for key, bounds in (('packing', _IS_1), ('history.size', _IS_0))
            )),
-    Option('generator.leak', 0.0,
+    Option('generator.negative_slope', 0.0,
            'slope of hidden layers below 0; 0 is ReLU', _SHARE,
            needs('generator.maxout', bounds=options.OFF)),
     Option('generator.output', 'auto', 'last layer', activations.OUTPUTS),
@@ -190,7 +190,8 @@ KEYS = (
            networks.NETWORKS),
     Option('discriminator.condition', 'none', 'how the class enters',
            conditioning.DISCRIMINATOR_CONDITIONS),
-    Option('discriminator.leak', 0.2, 'slope of hidden layers below 0', _SHARE,
+    Option('discriminator.negative_slope', 0.2,
+           'slope of hidden layers below 0', _SHARE,
            needs('discriminator.maxout', bounds=options.OFF)),
     Option('discriminator.downsampling', 'strided', 'dcgan: how sides halve',
            resampling.DOWNSAMPLINGS),
@@ -370,8 +371,8 @@ def keys():
             declared.append((f'{player}.{option.name}', option))
     for optimizer in ('g_optimizer', 'd_optimizer'):
         declared += [(f'{optimizer}.{o.name}', o) for o in OF_OPTIMIZERS]
-    for name in regularizers.REGULARIZERS:
-        key = f'regularizers.{name}'
+    for name in penalties.PENALTIES:
+        key = f'penalties.{name}'
         declared += [(f'{key}.{o.name}', o) for o in (
             Option('weight', 0.0, 'configs/OBJECTIVES.md; 0 is off',
                    options.NOT_NEGATIVE),
@@ -575,10 +576,10 @@ def active_augmentations(config):
     )
 
 
-def active_regularizers(config):
-    """List the regularizers with a weight, sorted by name."""
+def active_penalties(config):
+    """List the penalties with a weight, sorted by name."""
     return tuple(
-        name for name, options in sorted(config.regularizers.items())
+        name for name, options in sorted(config.penalties.items())
         if options.weight > 0
     )
 

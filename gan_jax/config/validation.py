@@ -17,7 +17,7 @@ from gan_jax.metrics import registry
 from gan_jax import networks
 from gan_jax.networks import activations
 from gan_jax.objectives import losses
-from gan_jax.objectives import regularizers
+from gan_jax.objectives import penalties
 from gan_jax.ops import augment
 from gan_jax.ops import mixtures
 from gan_jax.runtime import parallel
@@ -310,7 +310,7 @@ def _check_lone_samples(config, parts):
     coupled = {
         'discriminator.minibatch_features': 0,
         'discriminator.minibatch_stddev': False,
-        'regularizers.pulling_away.weight': 0.0,
+        'penalties.pulling_away.weight': 0.0,
     }
     values = defaults.flatten(config)
     for player in ('generator', 'discriminator'):
@@ -409,30 +409,30 @@ def _check_game(config, points):
     _check_rates(config)
     _check_sights(config, points)
     _check_condition(config)
-    for name in defaults.active_regularizers(config):
+    for name in defaults.active_penalties(config):
         _check_penalty(config, name, points)
 
 
 def _check_penalty(config, name, points):
     """Refuse a penalty beside data or layers that spoil it."""
-    regularizer = regularizers.REGULARIZERS[name]
-    if regularizer.images and points:
+    penalty = penalties.PENALTIES[name]
+    if penalty.images and points:
         raise errors.ConfigError(
-            f'regularizers.{name} changes images, and '
+            f'penalties.{name} changes images, and '
             f'{defaults.source(config)!r} has points'
         )
-    if not regularizer.input_gradient:
+    if not penalty.input_gradient:
         return
     if config.discriminator.norm == 'batch':
         raise errors.ConfigError(
-            f'regularizers.{name} takes the gradient at single images, '
+            f'penalties.{name} takes the gradient at single images, '
             "which discriminator.norm='batch' mixes; choose 'none', "
             "'layer', 'instance' or 'group'"
         )
     for key in ('minibatch_features', 'minibatch_stddev'):
         if config.discriminator[key]:
             raise errors.ConfigError(
-                f'regularizers.{name} takes the gradient at single '
+                f'penalties.{name} takes the gradient at single '
                 f'images, which discriminator.{key} mixes'
             )
 
@@ -465,9 +465,9 @@ def _check_reconstruction(config, points):
             "data.flip=True would give an image and its mirror image one code "
             "of algorithm='glo'; False"
         )
-    if name == 'given' and points:
+    if name == 'pose_decoder' and points:
         raise errors.ConfigError(
-            "algorithm='given' turns images, and "
+            "algorithm='pose_decoder' turns images, and "
             f'{defaults.source(config)!r} has points'
         )
     encoded = name in reconstruction.ENCODED
@@ -525,8 +525,8 @@ def _check_condition(config):
     """Refuse classes that one player alone would know of."""
     told = {p: config[p].condition for p in ('generator', 'discriminator')}
     classes = [
-        name for name in defaults.active_regularizers(config)
-        if regularizers.REGULARIZERS[name].classes
+        name for name in defaults.active_penalties(config)
+        if penalties.PENALTIES[name].classes
     ]
     auxiliary = told['discriminator'] == 'auxiliary'
     if (told['generator'] == 'none') != (told['discriminator'] == 'none'):
@@ -537,13 +537,13 @@ def _check_condition(config):
         )
     if classes and not auxiliary:
         raise errors.ConfigError(
-            f'regularizers.{classes[0]} needs '
+            f'penalties.{classes[0]} needs '
             "discriminator.condition='auxiliary', not "
             f"{told['discriminator']!r}"
         )
     if auxiliary and len(classes) < 2:
         raise errors.ConfigError(
             "discriminator.condition='auxiliary' learns the classes by "
-            'regularizers.d_classification.weight and g_classification.weight;'
+            'penalties.d_classification.weight and g_classification.weight;'
             ' set both, 1 in the paper'
         )

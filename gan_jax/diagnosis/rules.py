@@ -536,7 +536,7 @@ RULES = {
     'not_lipschitz': Rule(
         not_lipschitz, frozenset({'critic'}), ('slope_least', 'slope_most'),
         'the critic is far from 1-Lipschitz',
-        'Its loss is then no distance: use regularizers.gradient_penalty with '
+        'Its loss is then no distance: use penalties.gradient_penalty with '
         'weight 10, or spectral normalisation.',
     ),
     'oscillation_grows': Rule(
@@ -559,8 +559,8 @@ RULES = {
     'sparse_gradients': Rule(
         sparse_gradients, PLAYERS, ('dead_share', 'layer_share'),
         'gradients are sparse',
-        'Use LeakyReLU (leak=0.2) and strides in place of ReLU and pooling, a '
-        'norm in each layer, and a lower learning rate.',
+        'Use LeakyReLU (negative_slope=0.2) and strides in place of ReLU and '
+        'pooling, a norm in each layer, and a lower learning rate.',
     ),
     'weights_clipped': Rule(
         weights_clipped, PLAYERS, ('clipped_share',),

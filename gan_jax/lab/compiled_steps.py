@@ -41,7 +41,7 @@ TELLS = {
 }
 
 _numbers = itertools.count(1)
-_guard, _turns = threading.Lock(), weakref.WeakValueDictionary()  # by key
+_guard, _contexts = threading.Lock(), weakref.WeakValueDictionary()  # by key
 
 
 class Program(NamedTuple):
@@ -88,8 +88,8 @@ def compiled(key):
         `Program`.
     """
     with _guard:
-        turn = _turns.setdefault(key, threading.Lock())
-    with turn:
+        ctx = _contexts.setdefault(key, threading.Lock())
+    with ctx:
         return _compiled(key)
 
 

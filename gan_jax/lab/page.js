@@ -132,17 +132,17 @@
       boxes[about.group].append(field(about, gan[about.name], (value, soon) => { settings.gans[place][about.name] = value; change(soon); }));
     }
     const added = make('div', { className: 'fields' });
-    for (const one of schema.regularizers) {
-      const on = one.name in gan.regularizers;
+    for (const one of schema.penalties) {
+      const on = one.name in gan.penalties;
       const toggle = field({ ...one, kind: 'bool' }, on, (value) => {
-        const weights = settings.gans[place].regularizers;
+        const weights = settings.gans[place].penalties;
         if (value) weights[one.name] = one.weight; else delete weights[one.name];
         change();
       });
       if (on) {
         toggle.append(field({
           name: `weight-${one.name}`, label: 'weight', words: '', kind: 'float', low: 1e-4, high: schema.most_weight, live: true, log: true,
-        }, gan.regularizers[one.name], (value, soon) => { settings.gans[place].regularizers[one.name] = value; change(soon); }));
+        }, gan.penalties[one.name], (value, soon) => { settings.gans[place].penalties[one.name] = value; change(soon); }));
         toggle.lastChild.classList.add('weight');
       }
       added.append(toggle);
@@ -159,14 +159,14 @@
       make('summary', { textContent: `${words} of GAN ${'ABCD'[place]}` }), inside);
     const groups = Object.entries(schema.groups).map(
       ([name, words]) => fold(words, name === 'rules', boxes[name]));
-    groups.splice(1, 0, fold('Regularizers', Object.keys(gan.regularizers).length > 0, added));
+    groups.splice(1, 0, fold('Penalties', Object.keys(gan.penalties).length > 0, added));
     return [...groups, make('p', {}, remove)];
   }
 
   // Which controls there are: they are made anew where that changes alone.
   let form = '', shown = '';
   function showControls() {
-    const now = JSON.stringify([settings.data, settings.gans.map((gan) => [gan.loss, Object.keys(gan.regularizers).sort()])]);
+    const now = JSON.stringify([settings.data, settings.gans.map((gan) => [gan.loss, Object.keys(gan.penalties).sort()])]);
     const values = JSON.stringify(settings);
     if (values === shown) return;
     const editing = document.activeElement, name = editing && editing.name;

@@ -325,7 +325,7 @@ const Pictures = (() => {
 
   function title(schema, gan) {
     const loss = schema.gan.find((field) => field.name === 'loss').choices[gan.loss];
-    const added = schema.regularizers.filter((one) => one.name in gan.regularizers).map((one) => one.label);
+    const added = schema.penalties.filter((one) => one.name in gan.penalties).map((one) => one.label);
     return [loss, ...added].map((text) => text.replace(/ \(.*/, '')).join(' + ');
   }
 

@@ -14,7 +14,7 @@
     card.name(Pictures.title(schema, gan));
     const about = document.createElement('p');
     about.className = 'aside';
-    const weights = Object.entries(gan.regularizers).map(([name, weight]) => `weight of ${name.replaceAll('_', ' ')} ${weight}`);
+    const weights = Object.entries(gan.penalties).map(([name, weight]) => `weight of ${name.replaceAll('_', ' ')} ${weight}`);
     about.textContent = [...Pictures.words(schema.gan, gan, ['g_rate', 'd_rate', 'd_steps']), ...weights].join('; ');
     card.element.append(about);
     byId('gans').append(card.element);

@@ -13,7 +13,7 @@ from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.lab import drawing as drawing_lib
 from gan_jax.objectives import losses
-from gan_jax.objectives import regularizers
+from gan_jax.objectives import penalties
 from gan_jax.ops import optimizers
 
 MOST_GANS = 4
@@ -30,19 +30,19 @@ LOSSES = {  # the usual one first
 }
 
 # Shifts need images, and classes need labels.
-REGULARIZERS_LEFT_OUT = tuple(
-    name for name, penalty in regularizers.REGULARIZERS.items()
+PENALTIES_LEFT_OUT = tuple(
+    name for name, penalty in penalties.PENALTIES.items()
     if penalty.images or penalty.classes
 )
 # name: (in words, what it does, the weight that it begins with)
-REGULARIZERS = {
+PENALTIES = {
     name: (
         penalty.title or name,
-        penalty.words or penalty.penalty.__doc__.partition('\n')[0],
+        penalty.words or penalty.fn.__doc__.partition('\n')[0],
         penalty.begin,
     )
-    for name, penalty in regularizers.REGULARIZERS.items()
-    if name not in REGULARIZERS_LEFT_OUT
+    for name, penalty in penalties.PENALTIES.items()
+    if name not in PENALTIES_LEFT_OUT
 }
 MOST_WEIGHT = 1000.0
 
@@ -122,8 +122,8 @@ class Gan:
         0, 0, 100_000, 'G starts slowly', "Steps over which G's learning rate "
         'rises; D gets ahead. 0 is off.', group='moves',
     )
-    regularizers: dict = dataclasses.field(default_factory=dict, metadata={
-        'label': 'Regularizers', 'live': False, 'regularizers': True,
+    penalties: dict = dataclasses.field(default_factory=dict, metadata={
+        'label': 'Regularizers', 'live': False, 'penalties': True,
         'words': 'Penalties that join a player\'s loss. Weights move live.',
     })
     clip: float = _number(
@@ -236,7 +236,7 @@ def _check(settings, whose):
 
 def _check_value(key, field, value):
     about = field.metadata
-    if 'regularizers' in about:
+    if 'penalties' in about:
         _check_weights(key, value)
         return
     kind = {'str': str, 'int': int, 'float': float, 'bool': bool}[
@@ -269,9 +269,9 @@ def _check_weights(key, weights):
     if type(weights) is not dict:
         raise errors.ConfigError(f'{key} are not names with weights')
     for name, weight in weights.items():
-        if name not in REGULARIZERS:
+        if name not in PENALTIES:
             raise errors.ConfigError(
-                errors.unknown_name(key, str(name)[:40], REGULARIZERS)
+                errors.unknown_name(key, str(name)[:40], PENALTIES)
             )
         if type(weight) is not float or not 0 < weight <= MOST_WEIGHT:
             raise errors.ConfigError(
@@ -301,8 +301,8 @@ def config(settings, gan):
     made.instance_noise.std = gan.noise
     if gan.noise:
         made.instance_noise.decay_steps = gan.noise_steps
-    for name, weight in gan.regularizers.items():
-        made.regularizers[name].weight = weight
+    for name, weight in gan.penalties.items():
+        made.penalties[name].weight = weight
     for player, width, depth in (
         ('generator', gan.g_width, gan.g_depth),
         ('discriminator', gan.d_width, gan.d_depth),
@@ -335,7 +335,7 @@ def blank(settings, gan):
         (`Settings` of one `Gan`, without a drawing or a seed), hashable by
         `compiled_key`.
     """
-    changes = {'regularizers': {name: 1.0 for name in gan.regularizers}}
+    changes = {'penalties': {name: 1.0 for name in gan.penalties}}
     for field in dataclasses.fields(gan):
         if field.metadata['live']:
             changes[field.name] = field.default
@@ -395,7 +395,7 @@ def _known(value, kind, whose):
             )
         if fields[key].type in (float, 'float'):
             content = _as_float(content)
-        if fields[key].metadata.get('regularizers') and type(content) is dict:
+        if fields[key].metadata.get('penalties') and type(content) is dict:
             content = {
                 name: _as_float(weight) for name, weight in content.items()
             }
@@ -411,7 +411,7 @@ def to_link(settings):
     """Write `Settings` as the part of a link behind its #.
 
     Only what differs from the defaults is written, such as
-    `data=grid&0.loss=hinge&1.regularizers.r1=0.1`; `gans` is their number.
+    `data=grid&0.loss=hinge&1.penalties.r1=0.1`; `gans` is their number.
     """
     pairs, first = [], Settings()
     for field in dataclasses.fields(Settings):
@@ -423,9 +423,9 @@ def to_link(settings):
     for number, gan in enumerate(settings.gans):
         for field in dataclasses.fields(Gan):
             value = getattr(gan, field.name)
-            if field.metadata.get('regularizers'):
+            if field.metadata.get('penalties'):
                 pairs += [
-                    (f'{number}.regularizers.{name}', weight)
+                    (f'{number}.penalties.{name}', weight)
                     for name, weight in value.items()
                 ]
             elif value != field.default:
@@ -464,12 +464,12 @@ def from_link(link):
             continue
         if place not in map(str, range(len(gans))):
             raise errors.ConfigError(f'{key[:40]!r} is of no GAN of the link')
-        name, _, regularizer = rest.partition('.')
-        if regularizer and name != 'regularizers':
+        name, _, penalty = rest.partition('.')
+        if penalty and name != 'penalties':
             raise errors.ConfigError(f'{key[:40]!r} is no setting of a link')
-        if regularizer:
+        if penalty:
             weights = gans[int(place)].setdefault(name, {})
-            weights[regularizer] = _float(rest, text)
+            weights[penalty] = _float(rest, text)
         else:
             gans[int(place)][name] = _parse(Gan, name, text)
     return from_json(made)
@@ -486,7 +486,7 @@ def _count(text):
 def _parse(kind, key, text):
     """Read the text of a value in the type of its field."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    if key not in fields or 'regularizers' in fields[key].metadata:
+    if key not in fields or 'penalties' in fields[key].metadata:
         raise errors.ConfigError(f'{key[:40]!r} is no setting of a link')
     wanted = getattr(fields[key].type, '__name__', fields[key].type)
     if wanted == 'int':
@@ -518,14 +518,14 @@ def schema():
              **field.metadata}
             for field in dataclasses.fields(kind)
             if field.name != 'gans' and not field.metadata.get('hidden')
-            and not field.metadata.get('regularizers')
+            and not field.metadata.get('penalties')
         ]
 
     return {
         'settings': described(Settings), 'gan': described(Gan),
-        'regularizers': [
+        'penalties': [
             {'name': name, 'label': label, 'words': words, 'weight': weight}
-            for name, (label, words, weight) in REGULARIZERS.items()
+            for name, (label, words, weight) in PENALTIES.items()
         ],
         'sources': {
             name: {'dimension': source.dimension, 'drawn': source.drawn}
@@ -541,7 +541,7 @@ def schema():
 
 # The game on a line that Figure 1 of Goodfellow et al. draws.
 ONE_DIMENSION = Settings(data='two_bells', batch_size=256, speed=10, gans=(Gan(
-    g_rate=5e-4, d_rate=4e-3, fade=6000, warmup=500, regularizers={'r1': 0.02},
+    g_rate=5e-4, d_rate=4e-3, fade=6000, warmup=500, penalties={'r1': 0.02},
     latent_size=1, g_width=32, d_width=64,
 ),))
 
@@ -549,7 +549,7 @@ PRESETS = {
     'plane': ('A GAN on points of the plane', Settings()),
     'line': ("On a line: Goodfellow's Figure 1", ONE_DIMENSION),
     'beside': ('WGAN-GP beside a non-saturating GAN', Settings(gans=(
-        Gan(loss='wasserstein', d_steps=5, regularizers={
+        Gan(loss='wasserstein', d_steps=5, penalties={
             'gradient_penalty': 1.0,
         }),
         Gan(),

@@ -97,12 +97,12 @@ def dropout(x, rate, keys, number, *, train):
     return jnp.where(jax.vmap(draw)(keys), x / (1 - rate), 0)
 
 
-def activation(network, leak, keys, *, train, first=0, pieces=0):
+def activation(network, negative_slope, keys, *, train, first=0, pieces=0):
     """Give what bends a network's hidden layers, and drops their units.
 
     Args:
         network: module with the fields prelu and dropout.
-        leak: slope below 0; 0 is ReLU. PReLU learns its own.
+        negative_slope: slope below 0; 0 is ReLU. PReLU learns its own.
         keys: [B] PRNG keys of dropout, or None.
         train: whether units are dropped.
         first: number of the first layer, so that two parts of a network do not
@@ -119,7 +119,10 @@ def activation(network, leak, keys, *, train, first=0, pieces=0):
         elif network.prelu:
             x = PReLU()(x)
         else:
-            x = nn.leaky_relu(x, leak) if leak else nn.relu(x)
+            x = (
+                nn.leaky_relu(x, negative_slope) if negative_slope
+                else nn.relu(x)
+            )
         return dropout(x, network.dropout, keys, first + number, train=train)
 
     return activate

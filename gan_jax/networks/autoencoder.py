@@ -116,8 +116,8 @@ class MLPDiscriminator(nn.Module):
         num_classes: classes of the labels, where there is a condition.
         condition: one of `conditioning.AUTOENCODER_CONDITIONS`: how the label
             enters.
-        leak: slope of the encoder's hidden layers below 0; the decoder has
-            ReLU.
+        negative_slope: slope of the encoder's hidden layers below 0; the
+            decoder has ReLU.
         prelu: whether both learn that slope for each channel instead.
         maxout: linear functions, each with its norm, of which a hidden unit of
             both is the maximum, in place of a slope; 0 is off.
@@ -135,7 +135,7 @@ class MLPDiscriminator(nn.Module):
     spectral_norm: bool = False
     num_classes: int = 0
     condition: str = 'none'
-    leak: float = 0.2
+    negative_slope: float = 0.2
     prelu: bool = False
     maxout: int = 0
     init_std: float = 0.0
@@ -165,7 +165,7 @@ class MLPDiscriminator(nn.Module):
             conditioning.concat(self, inputs, labels),
             train=train,
             activate=activations.activation(
-                self, self.leak, keys, train=train, pieces=self.maxout
+                self, self.negative_slope, keys, train=train, pieces=self.maxout
             ),
         )
         wrap = layers.wrapper(self.spectral_norm, train=train)
@@ -208,8 +208,8 @@ class DCGANDiscriminator(nn.Module):
         num_classes: classes of the labels, where there is a condition.
         condition: one of `conditioning.AUTOENCODER_CONDITIONS`: how the label
             enters.
-        leak: slope of the encoder's hidden layers below 0; the decoder has
-            ReLU.
+        negative_slope: slope of the encoder's hidden layers below 0; the
+            decoder has ReLU.
         prelu: whether both learn that slope for each channel instead.
         dropout: probability of a hidden unit to be dropped in training.
         dtype: dtype of the computation; parameters and energies are float32.
@@ -224,7 +224,7 @@ class DCGANDiscriminator(nn.Module):
     spectral_norm: bool = False
     num_classes: int = 0
     condition: str = 'none'
-    leak: float = 0.2
+    negative_slope: float = 0.2
     prelu: bool = False
     dropout: float = 0.0
     dtype: Any = jnp.float32
@@ -250,7 +250,9 @@ class DCGANDiscriminator(nn.Module):
             self,
             conditioning.concat_map(self, inputs, labels),
             train=train,
-            activate=activations.activation(self, self.leak, keys, train=train),
+            activate=activations.activation(
+                self, self.negative_slope, keys, train=train
+            ),
             downsampling=self.downsampling,
         )
         wrap = layers.wrapper(self.spectral_norm, train=train)

@@ -148,7 +148,9 @@ def encode(network, images, *, train, activate, downsampling='strided'):
 
 def _activation(network, keys, *, train):
     """Give what bends the hidden layers, with self-attention at its side."""
-    bend = activations.activation(network, network.leak, keys, train=train)
+    bend = activations.activation(
+        network, network.negative_slope, keys, train=train
+    )
 
     def activate(x, number):
         return attention.attend(network, bend(x, number), train=train)
@@ -180,7 +182,7 @@ class Generator(nn.Module):
         num_classes: classes of the labels, where there is a condition.
         condition: one of `conditioning.GENERATOR_CONDITIONS`: how the label
             enters.
-        leak: slope of the hidden layers below 0; 0 is ReLU.
+        negative_slope: slope of the hidden layers below 0; 0 is ReLU.
         prelu: whether that slope is learned for each channel instead.
         dropout: probability of a hidden unit to be dropped in training.
         output: one of `activations.OUTPUTS`: what the last layer ends in.
@@ -196,7 +198,7 @@ class Generator(nn.Module):
     spectral_norm: bool = False
     num_classes: int = 0
     condition: str = 'none'
-    leak: float = 0.0
+    negative_slope: float = 0.0
     prelu: bool = False
     dropout: float = 0.0
     output: str = 'auto'
@@ -256,7 +258,7 @@ class Discriminator(nn.Module):
         num_classes: classes of the labels, where there is a condition.
         condition: one of `conditioning.DISCRIMINATOR_CONDITIONS`: how the
             label enters.
-        leak: slope of the hidden layers below 0; 0 is ReLU.
+        negative_slope: slope of the hidden layers below 0; 0 is ReLU.
         prelu: whether that slope is learned for each channel instead.
         dropout: probability of a hidden unit to be dropped in training.
         dtype: dtype of the computation; parameters and logits are float32.
@@ -272,7 +274,7 @@ class Discriminator(nn.Module):
     spectral_norm: bool = False
     num_classes: int = 0
     condition: str = 'none'
-    leak: float = 0.2
+    negative_slope: float = 0.2
     prelu: bool = False
     dropout: float = 0.0
     dtype: Any = jnp.float32

@@ -23,7 +23,7 @@ class MLPEncoder(nn.Module):
         depth: number of hidden layers.
         norm: one of `layers.NORMS`, after each hidden layer but the first.
         spectral_norm: whether every kernel has spectral norm 1.
-        leak: slope of the hidden layers below 0; 0 is ReLU.
+        negative_slope: slope of the hidden layers below 0; 0 is ReLU.
         prelu: whether that slope is learned for each channel instead.
         maxout: linear functions of which a hidden unit is the maximum, in place
             of a slope; 0 is off.
@@ -38,7 +38,7 @@ class MLPEncoder(nn.Module):
     depth: int = 2
     norm: str = 'none'
     spectral_norm: bool = False
-    leak: float = 0.2
+    negative_slope: float = 0.2
     prelu: bool = False
     maxout: int = 0
     init_std: float = 0.0
@@ -60,7 +60,7 @@ class MLPEncoder(nn.Module):
         """
         x = mlp.encode(
             self, inputs, train=train, activate=activations.activation(
-                self, self.leak, keys, train=train, pieces=self.maxout
+                self, self.negative_slope, keys, train=train, pieces=self.maxout
             ),
         )
         wrap = layers.wrapper(self.spectral_norm, train=train)
@@ -80,7 +80,7 @@ class DCGANEncoder(nn.Module):
         downsampling: one of `resampling.DOWNSAMPLINGS`.
         norm: one of `layers.NORMS`.
         spectral_norm: whether every kernel has spectral norm 1.
-        leak: slope of the hidden layers below 0; 0 is ReLU.
+        negative_slope: slope of the hidden layers below 0; 0 is ReLU.
         prelu: whether that slope is learned for each channel instead.
         dropout: probability of a hidden unit to be dropped in training.
         dtype: dtype of the computation; parameters and codes are float32.
@@ -92,7 +92,7 @@ class DCGANEncoder(nn.Module):
     downsampling: str = 'strided'
     norm: str = 'batch'
     spectral_norm: bool = False
-    leak: float = 0.2
+    negative_slope: float = 0.2
     prelu: bool = False
     dropout: float = 0.0
     dtype: Any = jnp.float32
@@ -102,7 +102,9 @@ class DCGANEncoder(nn.Module):
         """Map images to codes; args, returns: as `MLPEncoder`."""
         x = dcgan.encode(
             self, inputs, train=train, downsampling=self.downsampling,
-            activate=activations.activation(self, self.leak, keys, train=train),
+            activate=activations.activation(
+                self, self.negative_slope, keys, train=train
+            ),
         )
         wrap = layers.wrapper(self.spectral_norm, train=train)
         return wrap(nn.Dense(
@@ -142,7 +144,7 @@ class Codes(nn.Module):
         return codes[inputs]
 
 
-class Given(nn.Module):
+class PoseCodes(nn.Module):
     """Codes that are given: nothing is learnt."""
 
     def __call__(self, inputs, *, train, keys=None):

@@ -116,7 +116,7 @@ class Generator(nn.Module):
         num_classes: classes of the labels, where there is a condition.
         condition: one of `conditioning.GENERATOR_CONDITIONS`: how the label
             enters.
-        leak: slope of the hidden layers below 0; 0 is ReLU.
+        negative_slope: slope of the hidden layers below 0; 0 is ReLU.
         prelu: whether that slope is learned for each channel instead.
         maxout: linear functions, each with its norm, of which a hidden unit is
             the maximum, in place of a slope; 0 is off.
@@ -134,7 +134,7 @@ class Generator(nn.Module):
     spectral_norm: bool = False
     num_classes: int = 0
     condition: str = 'none'
-    leak: float = 0.0
+    negative_slope: float = 0.0
     prelu: bool = False
     maxout: int = 0
     init_std: float = 0.0
@@ -165,7 +165,7 @@ class Generator(nn.Module):
             math.prod(self.image_shape),
             train=train,
             activate=activations.activation(
-                self, self.leak, keys, train=train, pieces=self.maxout
+                self, self.negative_slope, keys, train=train, pieces=self.maxout
             ),
             labels=labels,
         )
@@ -193,7 +193,7 @@ class Discriminator(nn.Module):
         num_classes: classes of the labels, where there is a condition.
         condition: one of `conditioning.DISCRIMINATOR_CONDITIONS`: how the
             label enters.
-        leak: slope of the hidden layers below 0; 0 is ReLU.
+        negative_slope: slope of the hidden layers below 0; 0 is ReLU.
         prelu: whether that slope is learned for each channel instead.
         maxout: linear functions, each with its norm, of which a hidden unit is
             the maximum, in place of a slope; 0 is off.
@@ -210,7 +210,7 @@ class Discriminator(nn.Module):
     spectral_norm: bool = False
     num_classes: int = 0
     condition: str = 'none'
-    leak: float = 0.2
+    negative_slope: float = 0.2
     prelu: bool = False
     maxout: int = 0
     init_std: float = 0.0
@@ -239,7 +239,7 @@ class Discriminator(nn.Module):
             conditioning.concat(self, inputs, labels),
             train=train,
             activate=activations.activation(
-                self, self.leak, keys, train=train, pieces=self.maxout
+                self, self.negative_slope, keys, train=train, pieces=self.maxout
             ),
         )
         features = minibatch.discriminate(self, features, train=train)

@@ -74,7 +74,7 @@ class Generator(nn.Module):
         num_classes: classes of the labels, where there is a condition.
         condition: one of `conditioning.GENERATOR_CONDITIONS`: how the label
             enters.
-        leak: slope of the hidden layers below 0; 0 is ReLU.
+        negative_slope: slope of the hidden layers below 0; 0 is ReLU.
         prelu: whether that slope is learned for each channel instead.
         dropout: probability of a hidden unit to be dropped in training.
         output: one of `activations.OUTPUTS`: what the last layer ends in.
@@ -87,7 +87,7 @@ class Generator(nn.Module):
     spectral_norm: bool = False
     num_classes: int = 0
     condition: str = 'none'
-    leak: float = 0.0
+    negative_slope: float = 0.0
     prelu: bool = False
     dropout: float = 0.0
     output: str = 'auto'
@@ -111,7 +111,9 @@ class Generator(nn.Module):
         )
         wrap = layers.wrapper(self.spectral_norm, train=train)
         norm = conditioning.norm(self, labels, train=train)
-        activate = activations.activation(self, self.leak, keys, train=train)
+        activate = activations.activation(
+            self, self.negative_slope, keys, train=train
+        )
         fields = {'dtype': self.dtype, 'kernel_init': layers.dcgan_init}
         biased = self.norm == 'none'
         (height, width), *larger = sides(self.image_shape)
@@ -147,7 +149,7 @@ class Discriminator(nn.Module):
         num_classes: classes of the labels, where there is a condition.
         condition: one of `conditioning.DISCRIMINATOR_CONDITIONS`: how the
             label enters.
-        leak: slope of the hidden layers below 0; 0 is ReLU.
+        negative_slope: slope of the hidden layers below 0; 0 is ReLU.
         prelu: whether that slope is learned for each channel instead.
         dropout: probability of a hidden unit to be dropped in training.
         dtype: dtype of the computation; parameters and logits are float32.
@@ -158,7 +160,7 @@ class Discriminator(nn.Module):
     spectral_norm: bool = False
     num_classes: int = 0
     condition: str = 'none'
-    leak: float = 0.3
+    negative_slope: float = 0.3
     prelu: bool = False
     dropout: float = 0.0
     dtype: Any = jnp.float32
@@ -180,7 +182,9 @@ class Discriminator(nn.Module):
             self, inputs, labels, conditioning.DISCRIMINATOR_CONDITIONS
         )
         wrap = layers.wrapper(self.spectral_norm, train=train)
-        activate = activations.activation(self, self.leak, keys, train=train)
+        activate = activations.activation(
+            self, self.negative_slope, keys, train=train
+        )
         x = conditioning.concat_map(self, inputs, labels).astype(self.dtype)
         for block in range(BLOCKS):
             x = wrap(nn.Conv(

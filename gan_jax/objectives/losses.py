@@ -405,7 +405,7 @@ def energy_based_generator(real_logits, fake_logits, *, margin=10.0):
     References:
         Zhao et al., Energy-based Generative Adversarial Network,
         https://arxiv.org/abs/1609.03126, 2016, equation 2. Its pulling-away
-        term is `regularizers.pulling_away`.
+        term is `penalties.pulling_away`.
     """
     del real_logits, margin
     return _mean(fake_logits)
@@ -462,7 +462,7 @@ def boundary_equilibrium_update(memory, real, fake, *, gamma=0.5, k_rate=1e-3):
     last update, z_G the latents of G's update, not those of the fakes that D
     learnt from. The paper has one update of each player in a step; with more, k
     moves in each update of G and stays where D alone moves. The authors' code
-    draws one z for both players, as `share_fakes` does.
+    draws one z for both players, as `reuse_fakes` does.
 
     Args:
         memory: {'k': scalar}.

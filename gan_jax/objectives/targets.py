@@ -47,27 +47,27 @@ class Treatment(NamedTuple):
     flip_probability: Any = 0.0
 
 
-def draw(key, slots, treatment):
+def draw(key, sample_index, treatment):
     """Draw the targets of one discriminator update.
 
     Args:
         key: PRNG key.
-        slots: [B] int32, places in the global batch; each target is keyed by
-            its own.
+        sample_index: [B] int32, places in the global batch; each target is
+            keyed by its own.
         treatment: a `Treatment`.
 
     Returns:
         `Targets` of two float32 [B].
     """
 
-    def one(slot):
-        uniform = jax.random.uniform(jax.random.fold_in(key, slot), (4,))
+    def one(index):
+        uniform = jax.random.uniform(jax.random.fold_in(key, index), (4,))
         real = _between(treatment.real_low, treatment.real_high, uniform[0])
         fake = _between(treatment.fake_low, treatment.fake_high, uniform[1])
         flip = uniform[2:] < treatment.flip_probability
         return jnp.where(flip[0], fake, real), jnp.where(flip[1], real, fake)
 
-    return Targets(*jax.vmap(one)(slots))
+    return Targets(*jax.vmap(one)(sample_index))
 
 
 def _between(low, high, share):

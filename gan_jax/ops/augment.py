@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 
-def instance_noise(images, key, slots, std):
+def instance_noise(images, key, sample_index, std):
     """Add Gaussian noise to each image, real or generated.
 
     Where real and generated images lie on thin sheets that hardly meet, a
@@ -18,7 +18,7 @@ def instance_noise(images, key, slots, std):
     Args:
         images: [B, ...] float in [-1, 1].
         key: PRNG key.
-        slots: [B] int32, places in the global batch.
+        sample_index: [B] int32, places in the global batch.
         std: scalar >= 0, standard deviation in units of the images.
 
     Returns:
@@ -32,14 +32,14 @@ def instance_noise(images, key, slots, std):
         2017.
     """
 
-    def noise(slot):
-        return jax.random.normal(jax.random.fold_in(key, slot), shape)
+    def noise(index):
+        return jax.random.normal(jax.random.fold_in(key, index), shape)
 
     shape = images.shape[1:]
-    return images + std * jax.vmap(noise)(slots)
+    return images + std * jax.vmap(noise)(sample_index)
 
 
-def mirror(images, key, slots):
+def mirror(images, key, sample_index):
     """Mirror each image left to right with chance 1/2.
 
     For real images alone: it doubles a data set whose mirror images are as
@@ -49,7 +49,7 @@ def mirror(images, key, slots):
     Args:
         images: [B, H, W, C] of any dtype.
         key: PRNG key.
-        slots: [B] int32, places in the global batch.
+        sample_index: [B] int32, places in the global batch.
 
     Returns:
         [B, H, W, C].
@@ -59,15 +59,15 @@ def mirror(images, key, slots):
         Adversarial Networks, https://arxiv.org/abs/1812.04948, 2018.
     """
 
-    def turned(slot):
-        sample_key = jax.random.fold_in(key, slot)
+    def turned(index):
+        sample_key = jax.random.fold_in(key, index)
         return jax.random.bernoulli(sample_key, jnp.float32(0.5))
 
-    chosen = jax.vmap(turned)(slots).reshape(-1, 1, 1, 1)
+    chosen = jax.vmap(turned)(sample_index).reshape(-1, 1, 1, 1)
     return jnp.where(chosen, images[:, :, ::-1], images)
 
 
-def dequantize(images, key, slots):
+def dequantize(images, key, sample_index):
     """Spread each of 256 levels evenly over its width, as [-1, 1] images.
 
     x -> (x + u - 1/2) / 127.5 - 1 with u uniform in [0, 1), drawn for each
@@ -77,7 +77,7 @@ def dequantize(images, key, slots):
     Args:
         images: [B, H, W, C] uint8.
         key: PRNG key.
-        slots: [B] int32, places in the global batch.
+        sample_index: [B] int32, places in the global batch.
 
     Returns:
         [B, H, W, C] float32.
@@ -88,11 +88,11 @@ def dequantize(images, key, slots):
         levels; here it is centred, so that the mean stays.
     """
 
-    def noise(slot):
-        sample_key = jax.random.fold_in(key, slot)
+    def noise(index):
+        sample_key = jax.random.fold_in(key, index)
         return jax.random.uniform(sample_key, images.shape[1:], jnp.float32)
 
-    spread = images.astype(jnp.float32) + jax.vmap(noise)(slots) - 0.5
+    spread = images.astype(jnp.float32) + jax.vmap(noise)(sample_index) - 0.5
     return spread / 127.5 - 1
 
 
@@ -111,7 +111,7 @@ def linear_decay(step, start, num_steps):
     return start * jnp.where(num_steps > 0, jnp.clip(left, 0, 1), 1.0)
 
 
-def shift_and_flip(images, key, slots):
+def shift_and_flip(images, key, sample_index):
     """Shift each image by up to an eighth of its sides; mirror half of them.
 
     What a shift brings in repeats the edge.
@@ -119,7 +119,7 @@ def shift_and_flip(images, key, slots):
     Args:
         images: [B, H, W, C].
         key: PRNG key.
-        slots: [B] int32, places in the global batch.
+        sample_index: [B] int32, places in the global batch.
 
     Returns:
         [B, H, W, C].
@@ -132,8 +132,8 @@ def shift_and_flip(images, key, slots):
     _, height, width, _ = images.shape
     reach = (height // 8, width // 8)
 
-    def change(image, slot):
-        sample_key = jax.random.fold_in(key, slot)
+    def change(image, index):
+        sample_key = jax.random.fold_in(key, index)
         y_key, x_key, flip_key = jax.random.split(sample_key, 3)
         y = jax.random.randint(y_key, (), 0, 2 * reach[0] + 1, jnp.int32)
         x = jax.random.randint(x_key, (), 0, 2 * reach[1] + 1, jnp.int32)
@@ -145,7 +145,7 @@ def shift_and_flip(images, key, slots):
         flip = jax.random.bernoulli(flip_key, jnp.float32(0.5))
         return jnp.where(flip, shifted[:, ::-1], shifted)
 
-    return jax.vmap(change)(images, slots)
+    return jax.vmap(change)(images, sample_index)
 
 
 def color(image, key):
@@ -235,7 +235,7 @@ AUGMENTATIONS = {
 }
 
 
-def apply(images, key, slots, names, probability):
+def apply(images, key, sample_index, names, probability):
     """Change each image by each of some augmentations with a probability.
 
     Colour comes before translation, so that what comes in is mid-grey, and
@@ -244,7 +244,7 @@ def apply(images, key, slots, names, probability):
     Args:
         images: [B, H, W, C] in [-1, 1].
         key: PRNG key.
-        slots: [B] int32, places in the global batch.
+        sample_index: [B] int32, places in the global batch.
         names: some of `AUGMENTATIONS`; they are applied in the dict's order.
         probability: scalar in [0, 1], of each for each image.
 
@@ -258,11 +258,11 @@ def apply(images, key, slots, names, probability):
     """
     numbers = {name: n for n, name in enumerate(sorted(AUGMENTATIONS))}
 
-    def change(image, slot):
+    def change(image, index):
         for name, function in AUGMENTATIONS.items():
             if name in names:
                 draw_key, choice_key = jax.random.split(jax.random.fold_in(
-                    jax.random.fold_in(key, slot), numbers[name]
+                    jax.random.fold_in(key, index), numbers[name]
                 ))
                 chosen = jax.random.uniform(
                     choice_key, (), jnp.float32
@@ -270,7 +270,7 @@ def apply(images, key, slots, names, probability):
                 image = jnp.where(chosen, function(image, draw_key), image)
         return image
 
-    return jax.vmap(change)(images, slots)
+    return jax.vmap(change)(images, sample_index)
 
 
 def adapt(probability, signs, target, speed):

@@ -91,7 +91,7 @@ def sample(
     return apply(algorithm, algorithm.weights(state, weights), inputs)
 
 
-def between(
+def interpolate(
     algorithm, state, seeds, count, *, path='slerp', labels=None, weights='ema',
     truncation=None,
 ):

@@ -37,14 +37,14 @@ class Constants(NamedTuple):
         hyperparams: pytree of float32 scalars.
         key_data: uint32 data of the run's key. (A key array itself cannot be
             placed on the devices of several processes.)
-        slots: [b] int32, this device's places in the global batch.
+        sample_index: [b] int32, this device's places in the global batch.
         number: int32, of the first update where a call makes a part of a step.
     """
 
     resident: Any
     hyperparams: Any
     key_data: Any
-    slots: Any
+    sample_index: Any
     number: Any
 
 
@@ -295,14 +295,14 @@ def constants(resident, hyperparams, key, batch_size):
     Returns:
         `Constants` with a leading device axis.
     """
-    slots = np.arange(*places(batch_size), dtype=np.int32)
-    slots = slots.reshape(jax.local_device_count(), -1)
+    sample_index = np.arange(*places(batch_size), dtype=np.int32)
+    sample_index = sample_index.reshape(jax.local_device_count(), -1)
     one = replicate(Constants(
         resident, hyperparams, jax.random.key_data(key), (), np.int32(0)
     ))
     mesh = jax.sharding.Mesh(np.array(jax.local_devices()), (AXIS,))
     sharding = jax.NamedSharding(mesh, jax.P(AXIS))
-    return one._replace(slots=jax.device_put(slots, sharding))
+    return one._replace(sample_index=jax.device_put(sample_index, sharding))
 
 
 def train_call(step, num_steps, convolutional=True, members=None):

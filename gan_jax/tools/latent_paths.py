@@ -22,7 +22,7 @@ class Term(NamedTuple):
     seeds: Tuple[int, ...]
 
 
-def between(
+def interpolate(
     algorithm, state, seeds, frames, *, loop=False, path='slerp', labels=None,
     **given,
 ):
@@ -33,14 +33,14 @@ def between(
         seeds: two or more.
         frames: images of each way, both ends included, >= 2.
         loop: whether the last seed goes on to the first.
-        path, labels: as `sampling.between`.
+        path, labels: as `sampling.interpolate`.
         given: further arguments of it.
 
     Returns:
         float32 [ways, frames, H, W, C], or [ways, frames, D] of points.
 
     Raises:
-        errors.ConfigError: for fewer seeds, and as `sampling.between`.
+        errors.ConfigError: for fewer seeds, and as `sampling.interpolate`.
     """
     seeds = list(seeds)
     if len(seeds) < 2:
@@ -50,7 +50,7 @@ def between(
     if loop:
         seeds.append(seeds[0])
         labels = labels if labels is None else [*labels, labels[0]]
-    images = sampling.between(
+    images = sampling.interpolate(
         algorithm, state, seeds, frames, path=path, labels=labels, **given
     )
     return images.reshape(-1, frames, *images.shape[1:])
@@ -60,7 +60,7 @@ def as_film(ways, loop=False):
     """Join ways end to end; an end that is the next start is shown once.
 
     Args:
-        ways: [ways, frames, ...], of `between`.
+        ways: [ways, frames, ...], of `interpolate`.
         loop: whether the last way ends where the first starts.
 
     Returns:
@@ -70,7 +70,7 @@ def as_film(ways, loop=False):
     return film if loop else np.concatenate([film, ways[-1, -1:]])
 
 
-def along(algorithm, z, coordinates, span, frames):
+def traverse(algorithm, z, coordinates, span, frames):
     """Move single coordinates of z from -span to span, the others staying.
 
     Args:

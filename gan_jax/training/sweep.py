@@ -43,7 +43,7 @@ NUM_SAMPLES = 100  # in a member's picture
 NUMBERS = re.compile(r'''
     [dg]_optimizer\.learning_rate | ema_decay | ema_half_life
     | instance_noise\.(std|decay_steps) | loss\.(?!name$)\w+ | labels\.\w+
-    | regularizers\.\w+\.weight | clip_weights | history\.share
+    | penalties\.\w+\.weight | clip_weights | history\.share
     | augment\.(probability|target|adaptive_images)
     | schedule\.[dg]_threshold | reconstruction\.(delta|beta|std|angle|scale)
 ''', re.VERBOSE)

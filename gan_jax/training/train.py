@@ -63,7 +63,7 @@ def train(
     """Train a GAN, or go on from the newest checkpoint in `workdir`.
 
     On CPU it changes the process for good: memory that is freed stays with it,
-    and JAX calls programs in the caller's thread (`runtime/heap.py`).
+    and JAX calls programs in the caller's thread (`runtime/malloc.py`).
 
     Args:
         config: ConfigDict, from `defaults.default_config()` or a recipe.
@@ -94,7 +94,7 @@ def train(
     validation.validate(config, parallel.device_count())
     if config.population > 1:
         raise errors.ConfigError(
-            f'population={config.population} is of sweeping.train; train.train '
+            f'population={config.population} is of sweep.train; train.train '
             'makes one GAN'
         )
     workdir = run_folder.at(workdir)

@@ -32,11 +32,11 @@ def test_simultaneous_takes_both_gradients_at_the_same_point(d_steps):
     plain = linear_gan(d_steps=d_steps)
     state, given = start(plain), batch(d_steps)
     alternating, _ = step(plain, state, given)
-    together, _ = step(plain._replace(schedule='simultaneous'), state, given)
+    joint_batch, _ = step(plain._replace(schedule='simultaneous'), state, given)
     frozen, _ = step(plain, state, given, d_learning_rate=jnp.float32(0))
-    assert leaves_equal(together.players[D], alternating.players[D])
-    assert leaves_equal(together.players[G], frozen.players[G])
-    assert not leaves_equal(together.players[G], alternating.players[G])
+    assert leaves_equal(joint_batch.players[D], alternating.players[D])
+    assert leaves_equal(joint_batch.players[G], frozen.players[G])
+    assert not leaves_equal(joint_batch.players[G], alternating.players[G])
 
 
 @pytest.mark.parametrize('d_steps', [1, 3])
@@ -108,15 +108,17 @@ def test_g_moves_g_steps_times_with_fresh_latents():
     state, given = start(gan), batch(2)
     both, _ = step(gan, state, given)
     # By hand: D's update, then G's updates numbered 1 and 2.
-    turn = discriminator_inputs.Turn(gan, helpers.hyperparams(), state, None)
+    ctx = discriminator_inputs.UpdateContext(
+        gan, helpers.hyperparams(), state, None
+    )
     step_key = jax.random.fold_in(jax.random.key(2), 0)
     after, _ = updates.discriminator_update(
-        turn._replace(key=jax.random.fold_in(step_key, 0)),
+        ctx._replace(key=jax.random.fold_in(step_key, 0)),
         images_of(given), given.sample_index,
     )
     for number in (0, 1):
         after, _ = updates.generator_update(
-            turn._replace(
+            ctx._replace(
                 state=after, key=jax.random.fold_in(step_key, 1 + number)
             ), images_of(given, number), given.sample_index,
         )

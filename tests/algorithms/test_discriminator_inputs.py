@@ -20,9 +20,9 @@ from gan_jax.training import train
 KEY = jax.random.key(3)
 
 
-def turn(gan, state, **changes):
+def ctx(gan, state, **changes):
     hyperparams = helpers.hyperparams(**changes)
-    return discriminator_inputs.Turn(gan, hyperparams, state, KEY)
+    return discriminator_inputs.UpdateContext(gan, hyperparams, state, KEY)
 
 
 class FirstPixel(nn.Module):
@@ -40,16 +40,16 @@ def test_packed_d_sees_tuples_and_g_makes_all_of_them():
     state = start(gan)
     assert state.players[D].params['Dense_0']['kernel'].shape == (8, 1)
     given = batch(size=6)
-    sides = discriminator_inputs.sides_of(
-        turn(gan, state), state.players[G].params, {},
+    d_inputs = discriminator_inputs.make_discriminator_inputs(
+        ctx(gan, state), state.players[G].params, {},
         helpers.images_of(given), given.sample_index, None,
         *(2 * [discriminator_inputs.draw_latents(
-            turn(gan, state), given.sample_index
+            ctx(gan, state), given.sample_index
         )])
     )
-    assert sides.real_images.shape == (3, 2, 2, 2)
-    np.testing.assert_array_equal(sides.slots, [0, 1, 2])
-    np.testing.assert_array_equal(sides.z_slots, np.arange(6))
+    assert d_inputs.real_images.shape == (3, 2, 2, 2)
+    np.testing.assert_array_equal(d_inputs.sample_index, [0, 1, 2])
+    np.testing.assert_array_equal(d_inputs.z_sample_index, np.arange(6))
     after, metrics = step(gan, state, given)
     assert np.isfinite(list(metrics.values())).all()
     assert not leaves_equal(after.players[G], state.players[G])
@@ -59,10 +59,10 @@ def test_packing_with_a_penalty_on_z_and_one_on_images():
     gan = helpers.linear_gan(
         generator=mlp.Generator(helpers.SHAPE, width=4, depth=1),
         discriminator=mlp.Discriminator(width=4, depth=1), packing=3,
-        regularizers=('gradient_penalty', 'latent_consistency_discriminator',
-                      'latent_consistency_generator'),
+        penalties=('gradient_penalty', 'latent_consistency_discriminator',
+                   'latent_consistency_generator'),
     )
-    weights = {name: jnp.float32(1) for name in gan.regularizers}
+    weights = {name: jnp.float32(1) for name in gan.penalties}
     _, metrics = step(gan, start(gan), batch(), penalty_weights=weights)
     assert np.isfinite(list(metrics.values())).all()
 
@@ -91,7 +91,7 @@ def test_together_normalises_both_sides_by_the_same_statistics():
             return layers.Output(x.sum(-1), x)
 
     apart = linear_gan(discriminator=Centred())
-    joint = apart._replace(together=True)
+    joint = apart._replace(joint_batch=True)
     state = start(apart)
     _, metrics = step(apart, state, batch())
     # Each side has mean 0 after a norm of its own.
@@ -108,7 +108,7 @@ def test_together_changes_nothing_without_batch_statistics():
     gan = linear_gan()
     state = start(gan)
     apart, _ = step(gan, state, batch())
-    joint, _ = step(gan._replace(together=True), state, batch())
+    joint, _ = step(gan._replace(joint_batch=True), state, batch())
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
         apart, joint,
@@ -116,9 +116,9 @@ def test_together_changes_nothing_without_batch_statistics():
 
 
 def reminded(gan, state, fakes, **changes):
-    slots = jnp.arange(len(fakes))
-    return discriminator_inputs.remind(
-        turn(gan, state, **changes), fakes, slots
+    sample_index = jnp.arange(len(fakes))
+    return discriminator_inputs.replay_fakes(
+        ctx(gan, state, **changes), fakes, sample_index
     )
 
 
@@ -190,7 +190,7 @@ def test_slope_of_d_is_that_at_the_images_before_augmentation(name, packing):
     # multiplies what is left of grey images without their mean by c ~ U[0.5,
     # 1.5), and so the gradient of a D with sum(w) = 0: E c^2 = 13 / 12.
     weights = np.repeat([1.0, -1, 2, -2], packing)[:, None]
-    gan = linear_gan(packing=packing, regularizers=(name,))
+    gan = linear_gan(packing=packing, penalties=(name,))
     state = start(gan)
     params = {'Dense_0': {
         **state.players[D].params['Dense_0'],
@@ -211,13 +211,13 @@ def test_slope_of_d_is_that_at_the_images_before_augmentation(name, packing):
 
 def test_d_learns_by_its_slopes_before_every_augmentation():
     gan = helpers.mlp_gan(
-        augmentations=tuple(augment.AUGMENTATIONS), regularizers=('r1', 'r2')
+        augmentations=tuple(augment.AUGMENTATIONS), penalties=('r1', 'r2')
     )
     state = start(gan)
-    weights = {name: jnp.float32(1) for name in gan.regularizers}
+    weights = {name: jnp.float32(1) for name in gan.penalties}
     after, metrics = step(gan, state, batch(), penalty_weights=weights)
     assert np.isfinite(list(metrics.values())).all()
-    without, _ = step(gan._replace(regularizers=()), state, batch())
+    without, _ = step(gan._replace(penalties=()), state, batch())
     assert not leaves_equal(after.players[D], without.players[D])
 
 
@@ -242,7 +242,7 @@ def tricky():
     config.history.size, config.packing = 20, 2
     config.augment.color = config.augment.adaptive = True
     config.augment.adaptive_images = 100
-    config.regularizers.lecam.weight = 0.1
+    config.penalties.lecam.weight = 0.1
     return config
 
 
@@ -271,17 +271,19 @@ def test_gathered_history_is_that_of_one_device():
     fakes = jnp.asarray(
         np.random.RandomState(0).randn(6, *helpers.SHAPE), jnp.float32
     )
-    slots = jnp.arange(6)
-    shown, history = discriminator_inputs.remind(turn(gan, state), fakes, slots)
+    sample_index = jnp.arange(6)
+    shown, history = discriminator_inputs.replay_fakes(
+        ctx(gan, state), fakes, sample_index
+    )
 
-    def device(fakes, slots):
-        here = turn(gan, state)._replace(across=algorithm.Across(
+    def device(fakes, sample_index):
+        here = ctx(gan, state)._replace(across=algorithm.Across(
             gather=lambda a: jax.lax.all_gather(a, 'devices', tiled=True)
         ))
-        return discriminator_inputs.remind(here, fakes, slots)
+        return discriminator_inputs.replay_fakes(here, fakes, sample_index)
 
     halves = jax.vmap(device, axis_name='devices')(
-        fakes.reshape(2, 3, *helpers.SHAPE), slots.reshape(2, 3)
+        fakes.reshape(2, 3, *helpers.SHAPE), sample_index.reshape(2, 3)
     )
     np.testing.assert_array_equal(halves[0].reshape(shown.shape), shown)
     for half in (0, 1):
@@ -294,18 +296,18 @@ def test_real_images_alone_are_mirrored_or_dequantised(option):
     plain, changed = linear_gan(), linear_gan(**{option: True})
     state, given = start(plain), batch(size=64)
 
-    def sides(gan):
-        here = turn(gan, state)
+    def d_inputs(gan):
+        here = ctx(gan, state)
         z = discriminator_inputs.draw_latents(here, given.sample_index)
         fakes = gan.generator.apply(
             {'params': state.players[G].params}, z, train=True
         )
-        return discriminator_inputs.sides_of(
+        return discriminator_inputs.make_discriminator_inputs(
             here, state.players[G].params, {}, helpers.images_of(given),
             given.sample_index, None, z, fakes,
         )
 
-    before, after = sides(plain), sides(changed)
+    before, after = d_inputs(plain), d_inputs(changed)
     np.testing.assert_array_equal(before.fake_images, after.fake_images)
     real = before.real_images
     if option == 'flip':
@@ -338,11 +340,11 @@ def test_a_generator_that_draws_noise_is_given_keys_by_sample():
     state = helpers.start(gan)
     player, z = state.players[G], jnp.zeros((6, 3))
 
-    def made(slots):
-        slots = jnp.asarray(slots)
+    def made(sample_index):
+        sample_index = jnp.asarray(sample_index)
         return discriminator_inputs.generate(
-            turn(gan, state), player.params, player.stats, z[:len(slots)],
-            slots, None,
+            ctx(gan, state), player.params, player.stats, z[:len(sample_index)],
+            sample_index, None,
         )[0]
 
     whole = made(range(6))

@@ -20,12 +20,12 @@ from gan_jax.config import defaults
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.objectives.losses import LOSSES
-from gan_jax.objectives.regularizers import REGULARIZERS
+from gan_jax.objectives.penalties import PENALTIES
 from gan_jax.ops import optimizers
 
 SHAPE = (8, 8, 1)
-PENALTIES = ['', *REGULARIZERS]
-PRODUCT = list(itertools.product(LOSSES, PENALTIES, adversarial.SCHEDULES))
+PENALTY_NAMES = ['', *PENALTIES]
+PRODUCT = list(itertools.product(LOSSES, PENALTY_NAMES, adversarial.SCHEDULES))
 
 
 def config_of(loss, penalty, schedule):
@@ -39,12 +39,12 @@ def config_of(loss, penalty, schedule):
     if LOSSES[loss].energies:
         config.discriminator.code_size = 2
     if penalty:
-        config.regularizers[penalty].weight = 0.1
-        if REGULARIZERS[penalty].classes:
+        config.penalties[penalty].weight = 0.1
+        if PENALTIES[penalty].classes:
             config.generator.condition = 'concat'
             config.discriminator.condition = 'auxiliary'
             for name in ('d_classification', 'g_classification'):
-                config.regularizers[name].weight = 0.1
+                config.penalties[name].weight = 0.1
     try:
         validation.validate(config)
     except errors.ConfigError:

@@ -23,13 +23,13 @@ def test_z_depends_on_key_and_slot_alone():
 
 
 def test_latents_have_the_spread_that_their_names_say():
-    key, slots = jax.random.key(0), jnp.arange(2000)
-    sphere = np.asarray(latents.draw(key, slots, 8, 'sphere'))
+    key, sample_index = jax.random.key(0), jnp.arange(2000)
+    sphere = np.asarray(latents.draw(key, sample_index, 8, 'sphere'))
     np.testing.assert_allclose(
         np.linalg.norm(sphere, axis=1), np.sqrt(8), rtol=1e-5
     )
     np.testing.assert_allclose(sphere.mean(0), 0, atol=0.1)
-    uniform = np.asarray(latents.draw(key, slots, 8, 'uniform'))
+    uniform = np.asarray(latents.draw(key, sample_index, 8, 'uniform'))
     assert -1 <= uniform.min() < -0.99 and 0.99 < uniform.max() < 1
     np.testing.assert_allclose(uniform.var(), 1 / 3, rtol=0.03)
 

@@ -122,10 +122,10 @@ def test_codes_of_a_vae_have_its_mean_and_deviation():
     outputs = jnp.tile(
         jnp.concatenate([mean, 2 * jnp.log(deviation)]), (20_000, 1)
     )
-    turn = discriminator_inputs.Turn(
+    ctx = discriminator_inputs.UpdateContext(
         gan, builders.hyperparams(config), state, jax.random.key(0)
     )
-    codes, kl = reconstruction.vae(turn, outputs, jnp.arange(20_000))
+    codes, kl = reconstruction.vae(ctx, outputs, jnp.arange(20_000))
     np.testing.assert_allclose(codes.mean(0), mean, atol=0.08)
     np.testing.assert_allclose(codes.std(0), deviation, rtol=0.03)
     assert kl.shape == (20_000,)
@@ -285,14 +285,14 @@ def test_codes_of_a_run_come_back(tmp_path):
 
 
 def test_given_codes_say_class_angle_and_scale():
-    config = configure('given', **{'reconstruction.angle': 1.0})
+    config = configure('pose_decoder', **{'reconstruction.angle': 1.0})
     gan, state, batch, _ = start(config)
-    turn = discriminator_inputs.Turn(
+    ctx = discriminator_inputs.UpdateContext(
         gan, builders.hyperparams(config), state, jax.random.key(0)
     )
     images = algorithm.to_unit_range(batch.sources['real'].images[0])
     labels = jnp.arange(8) % 5
-    posed, codes = reconstruction.pose(turn, images, batch.sample_index, labels)
+    posed, codes = reconstruction.pose(ctx, images, batch.sample_index, labels)
     assert codes.shape == (8, 7)
     assert (codes[:, :5].argmax(1) == labels).all()
     np.testing.assert_allclose(codes[:, :5].sum(1), 1)
@@ -301,13 +301,13 @@ def test_given_codes_say_class_angle_and_scale():
     assert np.ptp(codes[:, 5:], axis=0).min() > 0.5
     reverse = jnp.arange(8)[::-1]  # whatever the place in the batch
     again, _ = reconstruction.pose(
-        turn, images[reverse], batch.sample_index[reverse], labels[reverse]
+        ctx, images[reverse], batch.sample_index[reverse], labels[reverse]
     )
     np.testing.assert_allclose(again[reverse], posed, atol=1e-6)
 
 
 def test_seeds_sample_given_codes_evenly():
-    gan, state, _, _ = start(configure('given'))
+    gan, state, _, _ = start(configure('pose_decoder'))
     z = jax.random.normal(jax.random.key(0), (20_000, 7))
     codes = np.asarray(gan.codes(gan.weights(state, 'raw'), z))
     np.testing.assert_allclose(codes[:, :5].mean(0), 0.2, atol=0.02)
@@ -320,28 +320,29 @@ def test_seeds_sample_given_codes_evenly():
 def test_given_needs_labels(tmp_path):
     with pytest.raises(errors.ConfigError, match='the data have none'):
         train.train(
-            configure('given'), tmp_path, images=helpers.random_images(32)
+            configure('pose_decoder'), tmp_path,
+            images=helpers.random_images(32),
         )
 
 
 @pytest.mark.parametrize('changes, message', [
-    ({'algorithm': 'given', 'latent': 'fitted'}, "['gaussian'] have"),
-    ({'algorithm': 'given', 'data.name': 'ring'}, "'ring' has points"),
+    ({'algorithm': 'pose_decoder', 'latent': 'fitted'}, "['gaussian'] have"),
+    ({'algorithm': 'pose_decoder', 'data.name': 'ring'}, "'ring' has points"),
     ({'algorithm': 'vae', 'reconstruction.angle': 1.0},
-     "is an option of algorithm='given'"),
+     "is an option of algorithm='pose_decoder'"),
     ({'reconstruction.beta': 2.0},
      "is an option of algorithm='vae', not of 'adversarial'"),
     ({'latent': 'fitted'}, "algorithm='adversarial' has none"),
     ({'algorithm': 'vae', 'packing': 2}, 'packing=2 belongs to a game'),
-    ({'algorithm': 'vae', 'regularizers.r1.weight': 1.0},
-     'regularizers.r1.weight=1.0 belongs to a game'),
+    ({'algorithm': 'vae', 'penalties.r1.weight': 1.0},
+     'penalties.r1.weight=1.0 belongs to a game'),
     ({'algorithm': 'vae', 'latent': 'sphere'}, "latent='sphere' has no"),
     ({'algorithm': 'autoencoder', 'reconstruction.beta': 2.0},
      "reconstruction.beta=2.0 is an option of algorithm='vae'"),
     ({'algorithm': 'autoencoder', 'reconstruction.delta': 2.0},
      "is an option of reconstruction.error='huber', not of 'l2'"),
     ({'algorithm': 'vae', 'reconstruction.error': 'l1'},
-     "algorithm='autoencoder' or 'given' or 'glo', not of 'vae'"),
+     "algorithm='autoencoder' or 'glo' or 'pose_decoder', not of 'vae'"),
     ({'algorithm': 'vae', 'reconstruction.std': 0.0},
      'reconstruction.std=0.0 is not positive'),
     ({'algorithm': 'glo', 'data.name': 'ring'}, 'a code for each image'),
@@ -361,7 +362,7 @@ def test_what_does_not_fit_is_refused(changes, message):
     assert len(str(told.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize('name', ['autoencoder', 'given', 'glo', 'vae'])
+@pytest.mark.parametrize('name', ['autoencoder', 'pose_decoder', 'glo', 'vae'])
 def test_decoder_is_the_generator_of_dcgan(name):
     made = [
         builders.algorithm(

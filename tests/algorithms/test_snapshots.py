@@ -158,7 +158,7 @@ def test_samples_come_from_the_weights_that_are_named(trained):
         images = sampling.sample(gan, state, range(5), weights=weights)
         expected = gan.generator.apply({'params': own}, z, train=False)
         np.testing.assert_allclose(images, expected, rtol=1e-4, atol=1e-5)
-        ways = sampling.between(gan, state, range(2), 3, weights=weights)
+        ways = sampling.interpolate(gan, state, range(2), 3, weights=weights)
         np.testing.assert_allclose(ways[[0, 2]], images[:2], atol=1e-5)
         assert not any(np.array_equal(images, other) for other in seen)
         seen.append(images)

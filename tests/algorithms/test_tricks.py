@@ -21,7 +21,7 @@ from gan_jax.config import defaults
 from gan_jax.config import recipes
 from gan_jax.config import validation
 from gan_jax.core import errors
-from gan_jax.objectives.regularizers import REGULARIZERS
+from gan_jax.objectives.penalties import PENALTIES
 
 # Parts of a state: generator, discriminator, averages of G's weights, memory.
 PARTS = {
@@ -49,16 +49,16 @@ TRICKS = [
     ('augment.translation', True, DENSE, '', 'GDA'),
     ('packing', 2, DENSE, 'D', 'GDA'),
     ('history.size', 16, DENSE, 'M', 'M'),
-    ('together', True, IMAGES, '', 'D'),
-    ('share_fakes', True, DENSE, '', 'GA'),
+    ('joint_batch', True, IMAGES, '', 'D'),
+    ('reuse_fakes', True, DENSE, '', 'GA'),
     ('clip_weights', 0.01, DENSE, 'D', 'GDA'),
     ('ema_decay', 0.0, DENSE, '', 'A'),
     ('ema_half_life', 1, DENSE, '', 'A'),
     ('snapshots.count', 2, DENSE, 'M', 'M'),
     ('generator.dropout', 0.5, DENSE, '', 'GDA'),
     ('discriminator.dropout', 0.5, DENSE, '', 'GDA'),
-    ('generator.leak', 0.3, DENSE, '', 'GDA'),
-    ('discriminator.leak', 0.0, DENSE, '', 'GDA'),
+    ('generator.negative_slope', 0.3, DENSE, '', 'GDA'),
+    ('discriminator.negative_slope', 0.0, DENSE, '', 'GDA'),
     ('generator.prelu', True, DENSE, 'GA', 'GDA'),
     ('discriminator.prelu', True, DENSE, 'D', 'GDA'),
     ('generator.maxout', 2, DENSE, 'GA', 'GDA'),
@@ -88,17 +88,17 @@ TRICKS = [
     ('d_optimizer.warmup_steps', 10, DENSE, '', 'D'),
     *(
         (
-            f'regularizers.{name}.weight', 0.1, DENSE,
-            'M' if regularizer.init else '',
-            ('M' if regularizer.init else '') + (
+            f'penalties.{name}.weight', 0.1, DENSE,
+            'M' if penalty.init else '',
+            ('M' if penalty.init else '') + (
                 '' if name in AT_REST
                 else {'discriminator': 'D', 'generator': 'GA'}[
-                    regularizer.player
+                    penalty.player
                 ]
             ),
         )
-        for name, regularizer in REGULARIZERS.items()
-        if not regularizer.classes  # these need a condition beside them
+        for name, penalty in PENALTIES.items()
+        if not penalty.classes  # these need a condition beside them
     ),
 ]
 
@@ -151,7 +151,7 @@ IDS = [f'{key}={value}' for key, value, *_ in TRICKS]
 
 @pytest.mark.parametrize('key, value, base, first, then', [
     pytest.param(*trick, marks=pytest.mark.slow)
-    if trick[2] == IMAGES and trick[0] != 'together' else trick
+    if trick[2] == IMAGES and trick[0] != 'joint_batch' else trick
     for trick in TRICKS  # convolutions take long to compile
 ], ids=IDS)
 def test_a_trick_changes_what_it_should_and_nothing_else(
@@ -183,14 +183,14 @@ ONLY_IMAGES = one_key(
 )
 ONLY_TARGETS = one_key('.real_low', '.fake_high', '.flip_probability')
 AT_SINGLE_IMAGES = {
-    f'regularizers.{name}' for name, regularizer in REGULARIZERS.items()
-    if regularizer.input_gradient
+    f'penalties.{name}' for name, penalty in PENALTIES.items()
+    if penalty.input_gradient
 }
 MIXING = one_key('.minibatch_features', '.minibatch_stddev')
-SEVERAL_UPDATES = {'share_fakes'}
+SEVERAL_UPDATES = {'reuse_fakes'}
 WITHOUT_CLASSES = {'history.size', 'packing'}
 NOT_IN_RESNET = ONLY_DENSE | MIXING | one_key(
-    '.upsampling', '.downsampling', '.leak', '.prelu', '.dropout'
+    '.upsampling', '.downsampling', '.negative_slope', '.prelu', '.dropout'
 )
 NO_GAME = ONLY_DENSE | MIXING | ONLY_IMAGES | ONLY_TARGETS | {
     key.removesuffix('.weight') for key, *_ in TRICKS
@@ -212,7 +212,9 @@ REFUSED = {
     'dragan': ONLY_DENSE | MIXING,
     'ebgan': NOT_IN_AUTOENCODER | ONLY_TARGETS | AT_SINGLE_IMAGES,
     'gan': ONLY_CONVOLUTIONAL | ONLY_NORMED,
-    'given': NO_GAME | OF_D | {k for k, *_ in TRICKS if 'd_optimizer' in k},
+    'pose_decoder': NO_GAME | OF_D | {
+        k for k, *_ in TRICKS if 'd_optimizer' in k
+    },
     'glo': NO_GAME | OF_D,
     'hinge_resnet': NOT_IN_RESNET | ONLY_TARGETS | SEVERAL_UPDATES,
     'lsgan': ONLY_DENSE | AT_SINGLE_IMAGES,

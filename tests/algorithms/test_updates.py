@@ -18,7 +18,7 @@ from gan_jax.algorithms import latents
 from gan_jax.algorithms import updates
 from gan_jax.networks import mlp
 from gan_jax.objectives import losses
-from gan_jax.objectives import regularizers
+from gan_jax.objectives import penalties
 from gan_jax.objectives import targets
 from gan_jax.ops import schedules
 
@@ -27,10 +27,12 @@ def test_d_update_is_gradient_descent_on_its_loss_and_leaves_g():
     gan = helpers.linear_gan()
     state = start(gan)
     images = images_of(batch())
-    slots, key = jnp.arange(6), jax.random.key(3)
-    turn = discriminator_inputs.Turn(gan, helpers.hyperparams(), state, key)
-    after, metrics = updates.discriminator_update(turn, images, slots)
-    z = latents.draw(jax.random.split(key, 3)[0], slots, 3)
+    sample_index, key = jnp.arange(6), jax.random.key(3)
+    ctx = discriminator_inputs.UpdateContext(
+        gan, helpers.hyperparams(), state, key
+    )
+    after, metrics = updates.discriminator_update(ctx, images, sample_index)
+    z = latents.draw(jax.random.split(key, 3)[0], sample_index, 3)
     params = state.players[D].params['Dense_0']
     x = np.asarray(images, np.float32).reshape(6, 4) / 127.5 - 1
     g = state.players[G].params['Dense_0']
@@ -61,10 +63,12 @@ def test_d_update_is_gradient_descent_on_its_loss_and_leaves_g():
 def test_g_update_is_gradient_descent_through_d_and_leaves_d():
     gan = helpers.linear_gan()
     state = start(gan)
-    slots, key = jnp.arange(6), jax.random.key(3)
-    turn = discriminator_inputs.Turn(gan, helpers.hyperparams(), state, key)
-    after, _ = updates.generator_update(turn, images_of(batch()), slots)
-    z = latents.draw(jax.random.split(key, 3)[0], slots, 3)
+    sample_index, key = jnp.arange(6), jax.random.key(3)
+    ctx = discriminator_inputs.UpdateContext(
+        gan, helpers.hyperparams(), state, key
+    )
+    after, _ = updates.generator_update(ctx, images_of(batch()), sample_index)
+    z = latents.draw(jax.random.split(key, 3)[0], sample_index, 3)
     d, g = (
         player.params['Dense_0']
         for player in (state.players[D], state.players[G])
@@ -89,7 +93,7 @@ def with_batch_norm(**changes):
 
 def with_penalties(**changes):
     return mlp_gan(
-        regularizers=('feature_matching', 'g_orthogonal'), **changes
+        penalties=('feature_matching', 'g_orthogonal'), **changes
     )
 
 
@@ -99,21 +103,25 @@ def test_shared_fakes_are_those_of_d_for_g_too(make, schedule):
     gan = make(schedule=schedule)
     state, given, key = start(gan), batch(), jax.random.key(5)
     hyperparams = helpers.hyperparams(penalty_weights={
-        name: jnp.float32(2.0) for name in gan.regularizers
+        name: jnp.float32(2.0) for name in gan.penalties
     })
 
-    def turn(state):  # of one number: the same z for both updates
+    def ctx(state):  # of one number: the same z for both updates
         update_key = jax.random.fold_in(jax.random.fold_in(key, 0), 0)
-        return discriminator_inputs.Turn(gan, hyperparams, state, update_key)
+        return discriminator_inputs.UpdateContext(
+            gan, hyperparams, state, update_key
+        )
 
-    images, slots = images_of(given), given.sample_index
-    moved, d_metrics = updates.discriminator_update(turn(state), images, slots)
+    images, sample_index = images_of(given), given.sample_index
+    moved, d_metrics = updates.discriminator_update(
+        ctx(state), images, sample_index
+    )
     opponent = moved if schedule == 'alternating' else state
     expected, g_metrics = updates.generator_update(
-        turn(opponent), images, slots
+        ctx(opponent), images, sample_index
     )
     after, metrics = adversarial.train_step(
-        gan._replace(share_fakes=True), hyperparams, state, given, key
+        gan._replace(reuse_fakes=True), hyperparams, state, given, key
     )
     for name, value in {**d_metrics, **g_metrics}.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-5)
@@ -252,12 +260,12 @@ def conditional_gan(condition, **changes):
     )._replace(**changes)
 
 
-@pytest.mark.parametrize('name', regularizers.REGULARIZERS)
-def test_regularizer_joins_the_loss_of_its_player_alone(name):
-    gan = mlp_gan(regularizers=(name,))
+@pytest.mark.parametrize('name', penalties.PENALTIES)
+def test_penalty_joins_the_loss_of_its_player_alone(name):
+    gan = mlp_gan(penalties=(name,))
     given = batch()
-    if regularizers.REGULARIZERS[name].classes:
-        gan = conditional_gan('auxiliary', regularizers=(name,))
+    if penalties.PENALTIES[name].classes:
+        gan = conditional_gan('auxiliary', penalties=(name,))
         given = helpers.real_batch(
             given.sources['real'].images, jnp.arange(6)[None] % 3
         )
@@ -280,7 +288,7 @@ def test_regularizer_joins_the_loss_of_its_player_alone(name):
 
     _, without, _ = train(0)
     before, within, metrics = train(0.1)
-    player = regularizers.REGULARIZERS[name].player
+    player = penalties.PENALTIES[name].player
     assert np.isfinite(metrics[f'{player[0]}/{name}'])
     assert not leaves_equal(
         within.players[player].params, without.players[player].params
@@ -289,12 +297,12 @@ def test_regularizer_joins_the_loss_of_its_player_alone(name):
         first, _ = step(gan, start(gan), given, penalty_weights={name: 0.1})
         other, _ = step(gan, start(gan), given, penalty_weights={name: 0.0})
         assert leaves_equal(first.players[D], other.players[D])
-    if regularizers.REGULARIZERS[name].init:
+    if penalties.PENALTIES[name].init:
         assert not leaves_equal(within.memory[name], before.memory[name])
 
 
 def test_penalty_is_weighted_and_the_loss_is_told_without_it():
-    gan = helpers.linear_gan(regularizers=('r1',))
+    gan = helpers.linear_gan(penalties=('r1',))
     state = start(gan)
     w = np.asarray(state.players[D].params['Dense_0']['kernel'])
     plain, plain_metrics = step(helpers.linear_gan(), state, batch())
@@ -414,9 +422,11 @@ def by_hand(d, images, fakes, count, rate):
 def test_unrolled_g_learns_through_the_updates_of_d(unroll_steps):
     gan = helpers.linear_gan(unroll_steps=unroll_steps)
     state, given, key = start(gan), batch(), jax.random.key(3)
-    turn = discriminator_inputs.Turn(gan, helpers.hyperparams(), state, key)
+    ctx = discriminator_inputs.UpdateContext(
+        gan, helpers.hyperparams(), state, key
+    )
     after, metrics = updates.generator_update(
-        turn, images_of(given), given.sample_index
+        ctx, images_of(given), given.sample_index
     )
     z = latents.draw(jax.random.split(key, 3)[0], given.sample_index, 3)
     images = np.asarray(images_of(given), np.float32)
@@ -460,15 +470,19 @@ def test_unrolling_passes_through_adam():
         moved = algorithm.replace_player(
             state, G, state.players[G].replace(params=params)
         )
-        turn = discriminator_inputs.Turn(gan, gentle, moved, jax.random.key(3))
+        ctx = discriminator_inputs.UpdateContext(
+            gan, gentle, moved, jax.random.key(3)
+        )
         _, metrics = updates.generator_update(
-            turn, images_of(given), given.sample_index
+            ctx, images_of(given), given.sample_index
         )
         return metrics['g/loss']
 
-    turn = discriminator_inputs.Turn(gan, gentle, state, jax.random.key(3))
+    ctx = discriminator_inputs.UpdateContext(
+        gan, gentle, state, jax.random.key(3)
+    )
     after, _ = updates.generator_update(
-        turn, images_of(given), given.sample_index
+        ctx, images_of(given), given.sample_index
     )
     grads = (
         state.players[G].params['Dense_1']['bias']
@@ -484,7 +498,7 @@ def test_unrolling_passes_through_adam():
 )
 @pytest.mark.parametrize('parts', [2, 3])
 def test_microbatches_make_the_update_of_the_whole_batch(parts, loop):
-    plain = mlp_gan(regularizers=('r1',))
+    plain = mlp_gan(penalties=('r1',))
     gan = plain._replace(num_microbatches=parts)
     state = start(plain)
     arguments = (state, batch(), jax.random.key(2))
@@ -500,8 +514,8 @@ def test_microbatches_make_the_update_of_the_whole_batch(parts, loop):
 
 
 def test_lazy_penalty_joins_every_kth_step_at_k_times_the_weight():
-    lazy = helpers.linear_gan(regularizers=('r1',), lazy=(('r1', 4),))
-    eager = helpers.linear_gan(regularizers=('r1',))
+    lazy = helpers.linear_gan(penalties=('r1',), lazy=(('r1', 4),))
+    eager = helpers.linear_gan(penalties=('r1',))
     none = helpers.linear_gan()
     r1 = {'penalty_weights': {'r1': jnp.float32(0.5)}}
     state = start(lazy)
@@ -524,7 +538,7 @@ def test_lazy_penalty_joins_every_kth_step_at_k_times_the_weight():
 
 
 def test_lazy_penalty_is_remembered_until_the_next():
-    gan = helpers.linear_gan(regularizers=('r1',), lazy=(('r1', 2),))
+    gan = helpers.linear_gan(penalties=('r1',), lazy=(('r1', 2),))
     r1 = {'penalty_weights': {'r1': jnp.float32(0.5)}}
     state, first = step(gan, start(gan), batch(), **r1)
     state, second = step(gan, state, batch(), **r1)
@@ -535,7 +549,7 @@ def test_lazy_penalty_is_remembered_until_the_next():
 @pytest.mark.parametrize('number', [0, 1])
 def test_host_and_device_agree_on_who_is_due(number):
     gan = helpers.linear_gan(
-        regularizers=('g_orthogonal', 'r1'), lazy=(('r1', 2),)
+        penalties=('g_orthogonal', 'r1'), lazy=(('r1', 2),)
     )
     weights = {'g_orthogonal': jnp.float32(1), 'r1': jnp.float32(1)}
     state = start(gan).replace(step=jnp.int32(number))

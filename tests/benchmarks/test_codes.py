@@ -21,7 +21,7 @@ def runs(tmp_path):
     given = []
     for name, algorithm in (
             ('autoencoder', 'autoencoder'), ('vae', 'vae'),
-            ('gan', 'adversarial'), ('given', 'given')):
+            ('gan', 'adversarial'), ('pose_decoder', 'pose_decoder')):
         config = helpers.tiny_mlp()
         config.algorithm = algorithm
         config.data.test_share, config.data.image_size = 0.2, '8'
@@ -54,8 +54,8 @@ def test_another_kind_of_run_is_refused(runs, tmp_path):
 
 
 def test_morphs_end_in_what_the_codes_alone_make(runs, tmp_path):
-    gan, state = sampling.load(tmp_path / 'given')
-    found = script.morphs(tmp_path / 'given')
+    gan, state = sampling.load(tmp_path / 'pose_decoder')
+    found = script.morphs(tmp_path / 'pose_decoder')
     codes = np.eye(12, dtype=np.float32)[:2]  # classes 0 and 1, not moved
     decoder, _ = gan.weights(state, 'ema')
     ends = gan.generator.apply(

@@ -32,7 +32,7 @@ def test_both_games_have_as_many_updates_of_swapped_players():
     assert defaults.differences(d_inner, g_inner) == [
         'd_steps: 10 -> 1', 'g_steps: 1 -> 10'
     ]
-    assert d_inner.regularizers.r1.weight == 0.1
+    assert d_inner.penalties.r1.weight == 0.1
     assert d_name != g_name
 
 

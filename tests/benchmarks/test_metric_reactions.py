@@ -74,8 +74,8 @@ def test_swirl_turns_by_its_angle_and_keeps_distances():
     sector = (abs(angle) < 0.3)[None, ..., None] * np.uint8(255)
     spoiled = change('swirl', 2, sector)[0, ..., 0] > 127
     ring = spoiled & (abs(apart - 8) < 0.5)
-    turn = 2 * np.exp(-5 * 8 / (np.log(2) * 41))
-    np.testing.assert_allclose(angle[ring].mean(), -turn, atol=0.1)
+    ctx = 2 * np.exp(-5 * 8 / (np.log(2) * 41))
+    np.testing.assert_allclose(angle[ring].mean(), -ctx, atol=0.1)
 
 
 def test_chosen_images_are_of_the_classes_and_as_many_as_asked():

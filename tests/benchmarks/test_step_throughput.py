@@ -120,7 +120,7 @@ def test_pytorchs_networks_have_as_many_parameters(script, name):
 
 @pytest.mark.parametrize('changes, named', [
     ({'loss.name': 'relativistic'}, 'relativistic'),
-    ({'regularizers.dragan.weight': 1.0}, 'dragan'),
+    ({'penalties.dragan.weight': 1.0}, 'dragan'),
     ({'generator.upsampling': 'nearest'}, 'upsampling'),
     ({'packing': 2}, 'packing'),
     ({'instance_noise.std': 0.1}, 'instance_noise'),
@@ -574,7 +574,7 @@ def test_r2_in_pytorch_is_half_the_squared_slope_at_fakes(script):
 
     def gradient(weight):
         torch.manual_seed(0)
-        case.config.regularizers.r2.weight = weight
+        case.config.penalties.r2.weight = weight
         step = script('torch_step').Step(case.config, case.shape, 'plain')
         step._d_gradients(step._reals(), step._latents())
         layer, = step.discriminator

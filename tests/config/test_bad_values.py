@@ -79,8 +79,8 @@ REFUSED = [
     ('dcgan', ['num_steps=2147483647', 'd_steps=2'], 'a 32-bit number'),
     ('dcgan', ['batch_size=2147483647', 'packing=2'], 'a 32-bit number'),
     ('dcgan', ['log_every=2147483648'], 'below 2^31'),
-    ('dcgan', ['regularizers.drift.weight=1e39'], 'no float32'),
-    ('dcgan', ['regularizers.drift.weight=1e-320'], 'no float32'),
+    ('dcgan', ['penalties.drift.weight=1e39'], 'no float32'),
+    ('dcgan', ['penalties.drift.weight=1e-320'], 'no float32'),
     ('dcgan', ['instance_noise.std=1e300'], 'no float32'),
     ('dcgan', ['clip_weights=1e308'], 'no float32'),
     ('dcgan', ['g_optimizer.learning_rate=1e-60'], 'no float32'),
@@ -90,7 +90,7 @@ REFUSED = [
     ('dcgan', ['on_collapse=restart', 'max_restarts=0'], 'never does'),
     ('dcgan', ['num_steps=2', 'num_steps=3'], '--config.num_steps is given'),
     ('dcgan', ['loss.name=hinge', 'loss.name=hinge'], 'is given twice'),
-    ('dcgan', ['together', 'together=False'], 'is given twice'),
+    ('dcgan', ['joint_batch', 'joint_batch=False'], 'is given twice'),
     # what nothing uses
     ('hinge_resnet', ['generator.kernel_size=5'], "name='resnet', which has"),
     ('gan', ['generator.kernel_size=5'], "generator.name='mlp', which has"),
@@ -104,7 +104,7 @@ REFUSED = [
     ('dcgan', ['augment.target=0.5'], 'needs augment.adaptive to be on'),
     ('dcgan', ['history.share=0.9'], 'needs history.size to be on, not 0'),
     ('dcgan', ['snapshots.every=3'], 'needs snapshots.count to be on'),
-    ('dcgan', ['regularizers.r1.every=4'], 'regularizers.r1.weight to be on'),
+    ('dcgan', ['penalties.r1.every=4'], 'penalties.r1.weight to be on'),
     ('mixtures', ['instance_noise.decay_steps=5'], 'instance_noise.std to be'),
     ('dcgan', ['g_optimizer.momentum=0.9'], "'sgd', not of 'adam'"),
     ('dcgan', ['g_optimizer.name=sgd', 'g_optimizer.b2=0.5'], "not of 'sgd'"),
@@ -123,7 +123,8 @@ REFUSED = [
     ('dcgan', ['diagnosis.on=False', 'on_collapse=stop'], 'diagnosis.on'),
     ('hinge_resnet', ['labels.real_low=0.9', 'labels.real_high=0.9'],
      'which has no targets'),
-    ('given', ['latent_size=8'], "algorithm='given' does not have"),
+    ('pose_decoder', ['latent_size=8'],
+     "algorithm='pose_decoder' does not have"),
     ('glo', ['discriminator.width=8'], "algorithm='glo' does not have"),
     ('vae', ['schedule.burst_steps=7'], "not of 'alternating'"),
 ]
@@ -146,10 +147,10 @@ ACCEPTED = [
     ('dcgan', ['data.limit=1'], 'data.limit', 1),  # one image, again and again
     ('dcgan', ['ema_decay=1.0'], 'ema_decay', 1.0),  # its share grows to 1
     ('dcgan', ['ema_decay=-0.0'], 'ema_decay', 0.0),
-    ('dcgan', ['regularizers.r1.weight=-0.0'], 'regularizers.r1.weight', 0.0),
+    ('dcgan', ['penalties.r1.weight=-0.0'], 'penalties.r1.weight', 0.0),
     ('dcgan', ['seed=0x10'], 'seed', 16),  # as Python writes whole numbers
     ('dcgan', ['num_steps=1_000'], 'num_steps', 1000),
-    ('dcgan', ['together=1'], 'together', True),
+    ('dcgan', ['joint_batch=1'], 'joint_batch', True),
     ('dcgan', ['data.classes='], 'data.classes', ''),  # all
     # A Fréchet distance of points is that of their coordinates.
     ('mixtures', ['eval_metrics=fid', 'eval_every=1'], 'eval_every', 1),

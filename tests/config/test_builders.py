@@ -83,11 +83,11 @@ def test_options_of_the_loss_reach_the_hyperparameters():
     assert made.loss_options['a'] == -1
 
 
-def test_only_regularizers_with_a_weight_are_built():
+def test_only_penalties_with_a_weight_are_built():
     config = helpers.tiny_mlp()
-    config.regularizers.r1.weight = 10.0
+    config.penalties.r1.weight = 10.0
     gan = builders.algorithm(config, builders.form((8, 8, 1)))
-    assert gan.regularizers == ('r1',)
+    assert gan.penalties == ('r1',)
     assert builders.hyperparams(config).penalty_weights == {'r1': 10}
 
 
@@ -107,11 +107,11 @@ def test_a_loss_of_energies_makes_d_an_autoencoder(name, loss):
     assert isinstance(made, networks.NETWORKS[name].discriminator)
 
 
-def test_lazy_regularizers_are_those_with_a_weight_and_a_period():
+def test_lazy_penalties_are_those_with_a_weight_and_a_period():
     config = helpers.tiny_mlp()
-    config.regularizers.r1.weight = 1.0
-    config.regularizers.r2.weight = 1.0
-    config.regularizers.r1.every = config.regularizers.drift.every = 16
+    config.penalties.r1.weight = 1.0
+    config.penalties.r2.weight = 1.0
+    config.penalties.r1.every = config.penalties.drift.every = 16
     algorithm = builders.algorithm(config, builders.form((8, 8, 1)))
     assert algorithm.lazy == (('r1', 16),)
 
@@ -204,16 +204,16 @@ def dense_config(**options):
     {'discriminator__name': 'dcgan'},
 ])
 def test_d_judges_in_two_passes_where_that_is_not_the_same(options):
-    assert builders.algorithm(dense_config(), builders.form((2,))).together
+    assert builders.algorithm(dense_config(), builders.form((2,))).joint_batch
     shape = (32, 32, 1) if 'discriminator__name' in options else (2,)
     made = builders.algorithm(dense_config(**options), builders.form(shape))
-    assert not made.together
+    assert not made.joint_batch
 
 
 @pytest.mark.parametrize('norm', ['none', 'layer', 'group'])
 def test_one_pass_of_a_dense_d_gives_what_two_give(norm):
     config = dense_config(discriminator__norm=norm)
-    config.regularizers.r1.weight = 1.0
+    config.penalties.r1.weight = 1.0
     gan = builders.algorithm(config, builders.form((2,)))
     key = jax.random.key(0)
     points = jax.random.normal(jax.random.key(1), (1, 16, 2))
@@ -228,7 +228,7 @@ def test_one_pass_of_a_dense_d_gives_what_two_give(norm):
         mine = {name: metrics[name] for name in metrics if name[0] == 'd'}
         return state.players[D].opt_state, mine
 
-    found, expected = step(gan), step(gan._replace(together=False))
+    found, expected = step(gan), step(gan._replace(joint_batch=False))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
         found, expected,

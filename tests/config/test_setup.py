@@ -36,7 +36,7 @@ def test_every_output_has_a_closed_form_here():
 @pytest.mark.parametrize('name', GOLDEN_OUTPUTS)
 def test_output_is_its_closed_form_and_fills_its_range(name):
     layer = activations.OUTPUTS[name]
-    values = layer.bend(X)
+    values = layer.activation(X)
     np.testing.assert_allclose(values, GOLDEN_OUTPUTS[name], rtol=1e-5)
     np.testing.assert_allclose(values.min(), max(layer.low, -50), atol=1e-6)
     np.testing.assert_allclose(values.max(), min(layer.high, 50), atol=1e-6)
@@ -57,7 +57,7 @@ def test_generators_end_in_their_output_alone(name, output):
     bent, same = generate(name, (8, 8, 1), output=output)
     jax.tree.map(np.testing.assert_array_equal, variables, same)
     np.testing.assert_array_equal(
-        bent, activations.OUTPUTS[output].bend(linear)
+        bent, activations.OUTPUTS[output].activation(linear)
     )
 
 
@@ -126,7 +126,7 @@ def test_points_with_bounds_are_refused(tmp_path):
         train.train(config, tmp_path)
 
 
-def own_generator(bend=lambda x: x, shape=None):
+def own_generator(activation=lambda x: x, shape=None):
     """Give a module class: a dense layer from z, bent, to samples of a shape.
 
     The shape is that of the data where None.
@@ -141,7 +141,7 @@ def own_generator(bend=lambda x: x, shape=None):
         def __call__(self, inputs, labels=None, *, train, keys=None):
             made = shape or self.image_shape
             x = nn.Dense(np.prod(made), dtype=self.dtype)(inputs)
-            return bend(x).reshape(-1, *made)
+            return activation(x).reshape(-1, *made)
 
     return Generator
 
@@ -244,9 +244,9 @@ def test_own_networks_that_meet_are_built(packing, register):
 
 @pytest.mark.parametrize('bend', [nn.relu, nn.sigmoid])
 def test_batch_shows_a_last_layer_that_does_not_hold_the_data(
-    bend, register, tmp_path, capsys
+    activation, register, tmp_path, capsys
 ):
-    config = register(own_generator(bend))
+    config = register(own_generator(activation))
     with pytest.raises(
         errors.ConfigError,
         match=r"^generator.name='mine' starts with 64 .* go down to -1: .*"

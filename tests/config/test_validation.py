@@ -34,7 +34,7 @@ BAD = [
     ('d_optimizer.warmup_steps', -1, '0 is none'),
     ('d_optimizer.decay', 1.0, r'\[0, 1\)'),
     ('generator.dropout', 1.0, r'\[0, 1\)'),
-    ('discriminator.leak', -0.2, r'\[0, 1\]'),
+    ('discriminator.negative_slope', -0.2, r'\[0, 1\]'),
     ('discriminator.maxout', 1, r'0 \(off\) or at least 2, as one piece is'),
     ('generator.maxout', -2, r'0 \(off\) or at least 2'),
     ('generator.init_std', -0.1, r'0 \(off\) or positive'),
@@ -64,12 +64,12 @@ BAD = [
     ('schedule.burst_every', -1, '0 is off'),
     ('g_steps', 0, 'positive'),
     ('num_microbatches', 0, 'positive'),
-    ('regularizers.r1.every', 0, 'positive'),
+    ('penalties.r1.every', 0, 'positive'),
     ('generator.name', 'mlp_autoencoder',
      r"\['dcgan', 'mlp', 'resnet', 'tiny'\]"),
     ('discriminator.energy', 'euclidian', "did you mean 'euclidean'"),
     ('g_optimizer.schedule', 'cosin', "did you mean 'cosine'"),
-    ('regularizers.r1.weight', -1.0, '0 or positive'),
+    ('penalties.r1.weight', -1.0, '0 or positive'),
     ('clip_weights', float('nan'), '0 or positive'),
     ('labels.flip_probability', 1.5, r'\[0, 1\]'),
     ('labels.real_high', float('inf'), 'finite'),
@@ -117,8 +117,8 @@ BAD_GAMES = [
         {'labels.real_low': 0.9, 'loss.name': 'wasserstein'},
         "which has no targets; .*'least_squares'",
     ),
-    ({'regularizers.r1.weight': 10.0}, "choose 'none'"),
-    ({'regularizers.gradient_penalty.weight': 1.0}, 'single images'),
+    ({'penalties.r1.weight': 10.0}, "choose 'none'"),
+    ({'penalties.gradient_penalty.weight': 1.0}, 'single images'),
     (
         {'loss.name': 'energy_based', 'discriminator.name': 'resnet'},
         r"needs an autoencoder .*\['dcgan', 'dcgan_autoencoder', 'mlp',",
@@ -147,7 +147,7 @@ BAD_GAMES = [
     ),
     (
         {'batch_size': 4, 'num_microbatches': 4,
-         'regularizers.pulling_away.weight': 0.1},
+         'penalties.pulling_away.weight': 0.1},
         'pulling_away.weight=0.1 compares samples',
     ),
     (
@@ -180,11 +180,12 @@ BAD_GAMES = [
     ),
     (
         {'discriminator.name': 'mlp', 'discriminator.maxout': 5,
-         'discriminator.leak': 0.0},
-        'discriminator.leak=0.0 has no use: it needs discriminator.maxout to',
+         'discriminator.negative_slope': 0.0},
+        'discriminator.negative_slope=0.0 has no use: it needs '
+        'discriminator.maxout to',
     ),
     (
-        {'discriminator.norm': 'none', 'regularizers.r1.weight': 1.0,
+        {'discriminator.norm': 'none', 'penalties.r1.weight': 1.0,
          'discriminator.minibatch_stddev': True},
         'which discriminator.minibatch_stddev mixes',
     ),
@@ -200,13 +201,13 @@ BAD_GAMES = [
     ({'generator.condition': 'concat'}, 'both or neither'),
     ({'discriminator.condition': 'projection'}, 'both or neither'),
     (
-        {'regularizers.g_classification.weight': 1.0},
+        {'penalties.g_classification.weight': 1.0},
         "needs discriminator.condition='auxiliary'",
     ),
     (
         {'generator.condition': 'concat',
          'discriminator.condition': 'auxiliary',
-         'regularizers.d_classification.weight': 1.0},
+         'penalties.d_classification.weight': 1.0},
         'set both',
     ),
     (
@@ -215,16 +216,16 @@ BAD_GAMES = [
         "generator.condition='concat' asks for classes; with it packing=2 must",
     ),
     (
-        {'share_fakes': True, 'd_steps': 2},
-        'share_fakes=True is for one batch of fakes in a step; with it '
+        {'reuse_fakes': True, 'd_steps': 2},
+        'reuse_fakes=True is for one batch of fakes in a step; with it '
         'd_steps=2 must be 1',
     ),
     (
-        {'share_fakes': True, 'generator.dropout': 0.5},
+        {'reuse_fakes': True, 'generator.dropout': 0.5},
         'generator.dropout=0.5 must be 0',
     ),
     (
-        {'share_fakes': True, 'schedule.name': 'adaptive'},
+        {'reuse_fakes': True, 'schedule.name': 'adaptive'},
         "with it schedule.name='adaptive' must be one by which both",
     ),
     ({'schedule.name': 'wgan', 'd_steps': 3}, 'not a multiple of d_steps=3'),
@@ -237,7 +238,7 @@ BAD_GAMES = [
         'needs d_optimizer.schedule_steps',
     ),
     (
-        {'data.name': 'ring', 'regularizers.consistency.weight': 1.0},
+        {'data.name': 'ring', 'penalties.consistency.weight': 1.0},
         'has points',
     ),
 ]
@@ -255,7 +256,7 @@ def test_parts_that_do_not_go_together_are_refused_with_the_reason(
 
 def test_gradient_penalty_is_allowed_without_batchnorm():
     config = defaults.default_config()
-    config.regularizers.gradient_penalty.weight = 10.0
+    config.penalties.gradient_penalty.weight = 10.0
     config.discriminator.norm = 'layer'
     validation.validate(config)
 

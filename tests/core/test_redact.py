@@ -110,7 +110,7 @@ def test_long_texts_are_masked_soon(text):
     '--config.data.path=/home/me@work/images', 'gs://bucket/a@b/c',
     'folder:/data/me@home', '--config.data.classes=key,token', 'tfds:mnist',
     'https://arxiv.org/abs/1511.06434?page=2', 'D(real) +3.85',
-    '--config.regularizers.r1.weight=10', 'ünïcode ∂/x?y=z',
+    '--config.penalties.r1.weight=10', 'ünïcode ∂/x?y=z',
     'd_optimizer.b1=0.5', 'tokenizer=bpe', '--tokenizer=a', 'compass=north',
     'author=me', 'low_pass=3', 'key=3', '--keys=1,2', 'sigma=1', 'bypass=1',
     '/data/me@home/a=b', '/home/me@work: no such', 'gs:bucket/a@b', 'a==b',

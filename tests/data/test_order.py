@@ -31,12 +31,12 @@ def test_every_image_comes_once_an_epoch(seed, batch_size, size, epochs):
 def test_a_batch_depends_on_its_position_alone(
     position, count, batch_size, size
 ):
-    together = order.indices(7, position, count, batch_size, size)
+    joint_batch = order.indices(7, position, count, batch_size, size)
     apart = [
         order.indices(7, position + i, 1, batch_size, size)[0]
         for i in range(count)
     ]
-    np.testing.assert_array_equal(together, apart)
+    np.testing.assert_array_equal(joint_batch, apart)
 
 
 def test_a_larger_batch_is_the_same_images_in_the_same_order():

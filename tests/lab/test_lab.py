@@ -19,7 +19,7 @@ from gan_jax.lab import recording
 from gan_jax.lab import session as session_lib
 from gan_jax.lab import settings as settings_lib
 from gan_jax.objectives import losses
-from gan_jax.objectives import regularizers
+from gan_jax.objectives import penalties
 from gan_jax.ops import mixtures
 from gan_jax.training import multi_seed
 
@@ -48,7 +48,7 @@ LIVELY = settings_lib.Settings(
     data='drawn', drawing=DRAWING, seed=7, speed=9, gans=(
         settings_lib.Gan(
             loss='wasserstein', g_rate=3e-5, spectral_norm=True,
-            regularizers={'r1': 0.25, 'lecam': 1e-3},
+            penalties={'r1': 0.25, 'lecam': 1e-3},
         ),
         settings_lib.Gan(latent='uniform', noise=0.1, shown='ema'),
     ),
@@ -91,10 +91,10 @@ def test_link_of_the_defaults_is_empty_and_a_drawing_takes_little():
     ({'seed': 10**400}, 'seed of settings is a number of more than 308'),
     ({'gans': [{'fade': -10**400}]}, 'fade of GAN 1 is a number of more'),
     ({'gans': [{'loss': 'energy_based'}]}, 'is not one of'),
-    ({'gans': [{}, {'regularizers': {'x': 1.0}}]}, 'regularizers of GAN 2'),
-    ({'gans': [{'regularizers': {'r1': 0}}]}, 'weight of r1'),
-    ({'gans': [{'regularizers': {'r1': [1]}}]}, 'weight of r1'),
-    ({'gans': [{'regularizers': 'r1'}]}, 'not names with weights'),
+    ({'gans': [{}, {'penalties': {'x': 1.0}}]}, 'penalties of GAN 2'),
+    ({'gans': [{'penalties': {'r1': 0}}]}, 'weight of r1'),
+    ({'gans': [{'penalties': {'r1': [1]}}]}, 'weight of r1'),
+    ({'gans': [{'penalties': 'r1'}]}, 'not names with weights'),
 ])
 def test_what_is_no_setting_is_refused_in_one_line(value, words):
     with pytest.raises(errors.ConfigError) as caught:
@@ -107,7 +107,7 @@ def test_what_is_no_setting_is_refused_in_one_line(value, words):
     ('seed=nan', 'no number'), ('seed=1.5', 'not a int'), ('gans=9', '1 to 4'),
     ('1.loss=hinge', 'no GAN'), ('0.x=1', "'x'"), ('0.g_rate=inf', 'no number'),
     ('gans=1e99', '1 to 4'), ('a=b&' * 300, 'cannot be read'),
-    ('0.regularizers=r1', 'no setting of a link'), ('%ff=1', 'cannot be read'),
+    ('0.penalties=r1', 'no setting of a link'), ('%ff=1', 'cannot be read'),
     ('0.spectral_norm=yes', 'not a bool'), ('x' * 9999, 'characters'),
     (None, 'characters'), ('0.loss.x=1', 'no setting of a link'),
     ('0.loss=hinge&0.loss.x=1', "'0.loss.x' is no setting of a link"),
@@ -126,15 +126,15 @@ def test_registries_are_offered_or_left_out():
         name for name, loss in losses.LOSSES.items() if loss.energies
     }
     assert {
-        *settings_lib.REGULARIZERS, *settings_lib.REGULARIZERS_LEFT_OUT
-    } == set(regularizers.REGULARIZERS)
+        *settings_lib.PENALTIES, *settings_lib.PENALTIES_LEFT_OUT
+    } == set(penalties.PENALTIES)
     named = {s.library for s in drawing.SOURCES.values() if s.library}
     assert named <= set(mixtures.MIXTURES)
 
 
 def test_every_control_has_words_and_a_group():
     schema = settings_lib.schema()
-    fields = schema['settings'] + schema['gan'] + schema['regularizers']
+    fields = schema['settings'] + schema['gan'] + schema['penalties']
     assert all(len(f['label']) > 1 and len(f['words']) > 10 for f in fields)
     assert {f['group'] for f in schema['gan']} == set(schema['groups'])
     json.dumps(schema, allow_nan=False)
@@ -142,8 +142,8 @@ def test_every_control_has_words_and_a_group():
 
 @pytest.mark.parametrize('change', [
     *({'loss': name} for name in settings_lib.LOSSES),
-    *({'regularizers': {name: weight}} for name, (_, _, weight) in
-      settings_lib.REGULARIZERS.items()),
+    *({'penalties': {name: weight}} for name, (_, _, weight) in
+      settings_lib.PENALTIES.items()),
     {'schedule': 'unrolled'}, {'optimizer': 'sgd'}, {'fade': 9, 'warmup': 2},
 ], ids=str)
 def test_every_choice_traces(change):
@@ -167,7 +167,7 @@ def test_every_choice_traces(change):
 def played():
     """Give settings of many parts, and a session that made 5 steps of them."""
     settings = dataclasses.replace(tiny(
-        loss='wasserstein', d_steps=2, regularizers={'gradient_penalty': 2.0},
+        loss='wasserstein', d_steps=2, penalties={'gradient_penalty': 2.0},
         clip=0.5,
     ), seed=3)
     session = session_lib.Session(settings)
@@ -203,13 +203,13 @@ def test_single_steps_and_resets_give_the_same_bits(played):
 
 
 def test_numbers_change_live_and_compile_nothing():
-    settings = tiny(regularizers={'r1': 0.1}, clip=0.5, noise=0.1)
+    settings = tiny(penalties={'r1': 0.1}, clip=0.5, noise=0.1)
     session = session_lib.Session(settings)
     session.advance(2)
     session.looks()
     count, before = compiled_steps.compiled_count(), len(COMPILED)
     for change in (
-        {'g_rate': 0.02}, {'d_rate': 1e-5}, {'regularizers': {'r1': 3.0}},
+        {'g_rate': 0.02}, {'d_rate': 1e-5}, {'penalties': {'r1': 3.0}},
         {'clip': 0.01}, {'noise': 0.5}, {'noise_steps': 9},
         {'ema_decay': 0.5}, {'shown': 'ema'},
     ):
@@ -233,7 +233,7 @@ def test_numbers_change_live_and_compile_nothing():
 
 
 @pytest.mark.parametrize('change', [
-    {'loss': 'hinge'}, {'g_width': 5}, {'regularizers': {'drift': 0.1}},
+    {'loss': 'hinge'}, {'g_width': 5}, {'penalties': {'drift': 0.1}},
     {'d_steps': 2}, {'noise': 0.1},
 ])
 def test_other_changes_compile_once(change):
@@ -261,7 +261,7 @@ def test_what_fits_is_carried_over_a_change():
     session = session_lib.Session(tiny())
     session.advance(4)
     old = jax.tree.map(np.asarray, session.states[0])
-    session.change(tiny(loss='least_squares', regularizers={'lecam': 1.0}))
+    session.change(tiny(loss='least_squares', penalties={'lecam': 1.0}))
     (new,) = session.states
     assert int(new.step) == 4 and 'lecam' in new.memory
     jax.tree.map(

@@ -379,7 +379,7 @@ def test_threads_wait_for_one_program_and_for_no_other(monkeypatch):
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert most == [1] * 6 and not compiled_steps._turns
+    assert most == [1] * 6 and not compiled_steps._contexts
 
 
 def test_first_picture_is_of_one_step(lab, monkeypatch):

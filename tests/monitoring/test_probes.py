@@ -39,7 +39,7 @@ def test_fresh_classifier_tells_what_differs_alone(shift, low, high):
     real, fake = RANDOM.standard_normal((2, 256, 8, 8, 1))
     features = probes.Features(real)
     bent = [
-        features.bend(features.project(x)) for x in (real, fake + shift)
+        features.activation(features.project(x)) for x in (real, fake + shift)
     ]
     assert low < probes.told_apart(*bent) <= high
 
@@ -49,7 +49,7 @@ def test_fresh_classifier_sees_a_ring_from_its_disc():
     ring = np.stack([np.cos(angles), np.sin(angles)], 1)
     disc = ring * np.sqrt(RANDOM.uniform(0, 1, (512, 1)))
     features = probes.Features(ring)
-    bent = [features.bend(features.project(x)) for x in (ring, disc)]
+    bent = [features.activation(features.project(x)) for x in (ring, disc)]
     assert probes.told_apart(*bent) > 0.8
 
 

@@ -88,7 +88,7 @@ def test_what_is_not_finite_is_red(loss, bad, monkeypatch):
 @pytest.mark.parametrize('changes', [
     {'loss.name': 'wasserstein', 'clip_weights': 0.1},
     {'loss.name': 'energy_based'}, {'loss.name': 'hinge'},
-    {'packing': 2}, {'regularizers.r1.weight': 100.0},
+    {'packing': 2}, {'penalties.r1.weight': 100.0},
     {'labels.real_low': 0.8, 'labels.real_high': 0.8},
 ])
 def test_other_games_can_be_checked(changes):

@@ -125,18 +125,18 @@ def test_prelu_is_its_closed_form_with_a_slope_for_each_channel():
     )
 
 
-@pytest.mark.parametrize('leak', [0.0, 0.2, 0.7])
+@pytest.mark.parametrize('negative_slope', [0.0, 0.2, 0.7])
 @pytest.mark.parametrize('player', ['generator', 'discriminator'])
-def test_leak_is_the_slope_below_0(player, leak):
+def test_leak_is_the_slope_below_0(player, negative_slope):
     x = np.random.RandomState(0).randn(4, 3).astype(np.float32)
-    fields = {'width': 6, 'depth': 1, 'leak': leak}
+    fields = {'width': 6, 'depth': 1, 'negative_slope': negative_slope}
     if player == 'generator':
         fields['image_shape'] = (2,)
     module = getattr(networks.NETWORKS['mlp'], player)(**fields)
     variables = players.init(module, x)
     first, second = (variables['params'][f'Dense_{n}'] for n in (0, 1))
     hidden = np.asarray(x @ first['kernel'] + first['bias'])
-    hidden = np.where(hidden > 0, hidden, leak * hidden)
+    hidden = np.where(hidden > 0, hidden, negative_slope * hidden)
     expected = hidden @ second['kernel'] + second['bias']
     found = players.apply(module, variables, x)
     if player == 'discriminator':

@@ -72,7 +72,7 @@ def test_second_and_third_order_are_those_of_xlas(size, form, request):
         def slope(x, kernel):
             return jnp.sum(jnp.sin(jax.grad(score)(x, kernel)))
 
-        def bend(x, kernel):
+        def activation(x, kernel):
             return sum(
                 jnp.sum(jnp.cos(g))
                 for g in jax.grad(slope, (0, 1))(x, kernel)
@@ -80,7 +80,7 @@ def test_second_and_third_order_are_those_of_xlas(size, form, request):
 
         return (
             jax.grad(slope, (0, 1))(x, kernel),
-            jax.grad(bend, (0, 1))(x, kernel),
+            jax.grad(activation, (0, 1))(x, kernel),
         )
 
     close(third(convolutions.strided), third(plain))

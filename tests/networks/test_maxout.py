@@ -223,7 +223,7 @@ def test_no_slope_follows_the_maximum(name, player):
     variables = init(module, x)
     plain, bent = (
         value(m.apply(variables, x, train=False))
-        for m in (module, module.clone(leak=0.7, prelu=True))
+        for m in (module, module.clone(negative_slope=0.7, prelu=True))
     )
     np.testing.assert_array_equal(plain, bent)
 

@@ -280,7 +280,7 @@ def test_second_order_through_every_generator(name, spectral_norm, monkeypatch):
 @pytest.mark.parametrize('name, player, fields', [
     ('mlp', 'generator', {'condition': 'concat', 'dropout': 0.3}),
     ('dcgan', 'generator', {'condition': 'batch_norm'}),
-    ('mlp', 'discriminator', {'condition': 'concat', 'leak': 0.5}),
+    ('mlp', 'discriminator', {'condition': 'concat', 'negative_slope': 0.5}),
     ('mlp', 'discriminator', {
         'condition': 'projection', 'spectral_norm': True,
     }),

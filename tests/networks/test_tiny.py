@@ -92,7 +92,7 @@ def test_discriminator_has_the_papers_layers(argument, packing, width, count):
     assert sum('Norm' in name for name in params) == 3
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
     gan = builders.algorithm(config, builders.form(SHAPE))
-    assert gan.discriminator.leak == 0.3
+    assert gan.discriminator.negative_slope == 0.3
 
 
 def test_generator_is_written_out():

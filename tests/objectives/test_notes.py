@@ -10,7 +10,7 @@ import helpers
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
 from gan_jax.algorithms.game import G
-from gan_jax.objectives import regularizers
+from gan_jax.objectives import penalties
 
 WEIGHT = jnp.float32(0.5)
 
@@ -38,7 +38,7 @@ def length(context, memory, key):
     images = context.generator_method('synthesis', w)
     np.testing.assert_array_equal(images.shape, context.fake_images.shape)
     size = jnp.mean(jnp.square(w))
-    return regularizers.Noted(jnp.square(size - memory), size)
+    return penalties.Noted(jnp.square(size - memory), size)
 
 
 def remember(memory, params, metrics, notes):
@@ -49,7 +49,7 @@ def remember(memory, params, metrics, notes):
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
     monkeypatch.setitem(
-        regularizers.REGULARIZERS, 'length', regularizers.Regularizer(
+        penalties.PENALTIES, 'length', penalties.Penalty(
             G, length, init=lambda params: jnp.float32(2.0), update=remember,
             notes=True,
         ),
@@ -58,7 +58,7 @@ def registered(monkeypatch):
 
 def made(**changes):
     return helpers.linear_gan(
-        generator=Styled(), regularizers=('length',), **changes
+        generator=Styled(), penalties=('length',), **changes
     )
 
 

@@ -11,8 +11,10 @@ SLOTS = jnp.arange(4000)
 KEY = jax.random.key(0)
 
 
-def draw(slots=SLOTS, **treatment):
-    return targets_lib.draw(KEY, slots, targets_lib.Treatment(**treatment))
+def draw(sample_index=SLOTS, **treatment):
+    return targets_lib.draw(
+        KEY, sample_index, targets_lib.Treatment(**treatment)
+    )
 
 
 def test_default_is_the_hard_labels():

@@ -44,13 +44,13 @@ def test_linear_decay_falls_to_0_and_stays(step, num_steps, expected):
 
 def test_shift_and_flip_keeps_a_flat_image_and_moves_a_dot():
     flat = jnp.full((20, 16, 16, 2), 0.3)
-    slots = jnp.arange(20)
+    sample_index = jnp.arange(20)
     key = jax.random.key(0)
     np.testing.assert_array_equal(
-        augment.shift_and_flip(flat, key, slots), flat
+        augment.shift_and_flip(flat, key, sample_index), flat
     )
     dot = jnp.zeros((20, 16, 16, 1)).at[:, 7, 4].set(1)
-    moved = np.asarray(augment.shift_and_flip(dot, key, slots))[..., 0]
+    moved = np.asarray(augment.shift_and_flip(dot, key, sample_index))[..., 0]
     places = [np.argwhere(image == 1)[0] for image in moved]
     assert all(moved.sum((1, 2)) == 1)
     rows, columns = np.array(places).T
@@ -66,9 +66,9 @@ PICTURES = jnp.asarray(
 )
 
 
-def changed(names, probability=1.0, images=PICTURES, slots=SLOTS):
+def changed(names, probability=1.0, images=PICTURES, sample_index=SLOTS):
     return augment.apply(
-        images, jax.random.key(3), slots, names, probability
+        images, jax.random.key(3), sample_index, names, probability
     )
 
 
@@ -76,7 +76,7 @@ def changed(names, probability=1.0, images=PICTURES, slots=SLOTS):
 def test_augmentation_belongs_to_the_slot(name):
     whole = changed([name])
     chosen = jnp.array([30, 4])
-    part = changed([name], images=PICTURES[chosen], slots=chosen)
+    part = changed([name], images=PICTURES[chosen], sample_index=chosen)
     np.testing.assert_allclose(part, whole[chosen], atol=1e-6)
     assert not np.allclose(whole, PICTURES)
 
@@ -114,7 +114,7 @@ def test_color_by_hand():
 def test_translation_reaches_an_eighth_and_brings_in_0():
     ones = jnp.ones((200, 16, 24, 1))
     moved = np.asarray(changed(
-        ['translation'], images=ones, slots=jnp.arange(200)
+        ['translation'], images=ones, sample_index=jnp.arange(200)
     ))[..., 0]
     rows = moved.max(2).sum(1)  # rows with something left
     columns = moved.max(1).sum(1)
@@ -123,7 +123,9 @@ def test_translation_reaches_an_eighth_and_brings_in_0():
 
 def test_cutout_is_a_rectangle_of_half_the_sides_at_most():
     ones = jnp.ones((200, 16, 24, 1))
-    cut = np.asarray(changed(['cutout'], images=ones, slots=jnp.arange(200)))
+    cut = np.asarray(changed(
+        ['cutout'], images=ones, sample_index=jnp.arange(200)
+    ))
     holes = (cut[..., 0] == 0).sum((1, 2))
     assert holes.max() == 8 * 12 and holes.min() >= 4 * 6
 
@@ -132,16 +134,16 @@ def test_order_is_that_of_diffaugment():
     # https://github.com/mit-han-lab/data-efficient-gans has the policy
     # 'color,translation,cutout'. Draws do not depend on the order.
     ones = jnp.ones((200, 16, 24, 1))
-    slots = jnp.arange(200)
+    sample_index = jnp.arange(200)
     hole, edge, both = (
-        np.asarray(changed(names, images=ones, slots=slots)) == 0
+        np.asarray(changed(names, images=ones, sample_index=sample_index)) == 0
         for names in (['cutout'], ['translation'], ['cutout', 'translation'])
     )
     assert (hole & ~edge).any() and (edge & ~hole).any()
     # What is cut out is cut out of the shifted image: it stays where it was.
     np.testing.assert_array_equal(both, hole | edge)
     bright = np.asarray(changed(
-        ['color', 'translation'], images=ones, slots=slots
+        ['color', 'translation'], images=ones, sample_index=sample_index
     ))
     assert (bright[edge] == 0).all()  # what comes in has no brightness
 

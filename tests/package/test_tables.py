@@ -25,7 +25,7 @@ from gan_jax.networks import layers
 from gan_jax.networks import resampling
 from gan_jax.objectives import losses
 from gan_jax.objectives import reconstructions
-from gan_jax.objectives import regularizers
+from gan_jax.objectives import penalties
 from gan_jax.ops import augment
 from gan_jax.ops import mixtures
 from gan_jax.ops import optimizers
@@ -45,7 +45,7 @@ NUMBERS = [
 ]
 OBJECTIVES = (ROOT / 'configs' / 'OBJECTIVES.md').read_text()
 NAMES = [
-    *losses.LOSSES, *regularizers.REGULARIZERS, *schedules.SCHEDULES,
+    *losses.LOSSES, *penalties.PENALTIES, *schedules.SCHEDULES,
     *networks.NETWORKS, *autoencoder.ENERGIES, *layers.NORMS,
     *resampling.UPSAMPLINGS, *resampling.DOWNSAMPLINGS,
     *conditioning.GENERATOR_CONDITIONS, *conditioning.DISCRIMINATOR_CONDITIONS,
@@ -112,7 +112,7 @@ def test_last_cell_of_a_row_has_the_options_that_are_declared(name, declared):
 
 @pytest.mark.parametrize(
     'name',
-    [n for n, r in regularizers.REGULARIZERS.items() if r.input_gradient],
+    [n for n, r in penalties.PENALTIES.items() if r.input_gradient],
 )
 def test_penalties_that_batchnorm_spoils_are_marked(name):
     assert f'| `{name}` * |' in OBJECTIVES
@@ -142,14 +142,14 @@ def test_readme_stays_short_and_every_key_in_its_commands_exists():
 
 
 def test_each_tool_on_a_run_folder_has_its_row():
-    page = (ROOT / 'gan_jax' / 'TOOLS.md').read_text()
+    page = (ROOT / 'gan_jax' / 'tools' / 'README.md').read_text()
     tools = {
-        path.stem for path in (ROOT / 'gan_jax').glob('*.py')
+        path.stem for path in (ROOT / 'gan_jax' / 'cli').glob('*.py')
         if 'import run_flags' in path.read_text()
     }
     assert len(tools) >= 7
     assert [t for t in tools if f'| `{t}` |' not in page] == []
-    shown = re.findall(r'!\[.*\]\(\.\./(.+)\)', page)
+    shown = re.findall(r'!\[.*\]\(\.\./\.\./(.+)\)', page)
     assert shown
     for picture in shown:
         assert (ROOT / picture).stat().st_size < 200_000

@@ -19,18 +19,18 @@ LABELS = np.arange(32) % 3
 GAMES = {
     'concat': {
         'generator.condition': 'concat', 'discriminator.condition': 'concat',
-        'together': True,
+        'joint_batch': True,
     },
     'projection': {
         'generator.condition': 'batch_norm', 'generator.norm': 'batch',
         'discriminator.condition': 'projection', 'num_microbatches': 2,
-        'regularizers.r1.weight': 0.1,
+        'penalties.r1.weight': 0.1,
     },
     'auxiliary': {
         'generator.condition': 'concat',
         'discriminator.condition': 'auxiliary',
-        'regularizers.d_classification.weight': 1.0,
-        'regularizers.g_classification.weight': 1.0,
+        'penalties.d_classification.weight': 1.0,
+        'penalties.g_classification.weight': 1.0,
         'generator.dropout': 0.2, 'discriminator.dropout': 0.2,
     },
     'unrolled': {
@@ -89,7 +89,7 @@ def test_a_seed_has_its_class_unless_another_is_asked(run):
 
 
 def test_a_way_keeps_the_class_of_its_start(run):
-    ways = sampling.between(run.algorithm, run.state, [3, 4, 8], 3)
+    ways = sampling.interpolate(run.algorithm, run.state, [3, 4, 8], 3)
     assert ways.shape == (6, 8, 8, 1)
     np.testing.assert_allclose(ways[0], run.sample([3])[0], atol=1e-6)
     np.testing.assert_allclose(
@@ -132,13 +132,13 @@ def test_fakes_are_asked_for_the_classes_of_the_real_images():
     gan = builders.algorithm(config, builders.form((8, 8, 1), num_classes=3))
     state = game.init(gan, jax.random.key(0), (8, 8, 1))
     labels = jnp.asarray(LABELS[:8])
-    turn = discriminator_inputs.Turn(
+    ctx = discriminator_inputs.UpdateContext(
         gan, builders.hyperparams(config), state, jax.random.key(1)
     )
     arguments = (jnp.asarray(IMAGES[:8]), jnp.arange(8))
-    with_labels, _ = updates.discriminator_update(turn, *arguments, labels)
+    with_labels, _ = updates.discriminator_update(ctx, *arguments, labels)
     others, _ = updates.discriminator_update(
-        turn, *arguments, (labels + 1) % 3
+        ctx, *arguments, (labels + 1) % 3
     )
     assert not helpers.leaves_equal(with_labels, others)
 
@@ -146,13 +146,13 @@ def test_fakes_are_asked_for_the_classes_of_the_real_images():
 def test_dropout_belongs_to_the_slot():
     config = conditional('auxiliary')
     gan = builders.algorithm(config, builders.form((8, 8, 1), num_classes=3))
-    turn = discriminator_inputs.Turn(gan, None, None, jax.random.key(1))
-    whole = discriminator_inputs.sample_keys(turn, 0, jnp.arange(6))
-    part = discriminator_inputs.sample_keys(turn, 0, jnp.array([4, 1]))
+    ctx = discriminator_inputs.UpdateContext(gan, None, None, jax.random.key(1))
+    whole = discriminator_inputs.sample_keys(ctx, 0, jnp.arange(6))
+    part = discriminator_inputs.sample_keys(ctx, 0, jnp.array([4, 1]))
     np.testing.assert_array_equal(
         jax.random.key_data(part), jax.random.key_data(whole)[jnp.array([4, 1])]
     )
-    other = discriminator_inputs.sample_keys(turn, 1, jnp.arange(6))
+    other = discriminator_inputs.sample_keys(ctx, 1, jnp.arange(6))
     assert not np.array_equal(
         jax.random.key_data(whole), jax.random.key_data(other)
     )

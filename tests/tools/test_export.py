@@ -27,7 +27,7 @@ RUNS = {  # changes of a tiny run, the shape of its images or None for points
     'points': ({'data.name': 'ring'}, None),
     'fitted': ({'algorithm': 'vae', 'latent': 'fitted',
                 'discriminator.name': 'mlp'}, (8, 8, 1)),
-    'given': ({'algorithm': 'given'}, (8, 8, 1)),
+    'pose_decoder': ({'algorithm': 'pose_decoder'}, (8, 8, 1)),
 }
 SEEDS = [5, 0, 123, 7]
 # Runs scripts one after the other; what is no part of the promise is refused.

@@ -104,7 +104,7 @@ def test_encoder_gives_its_codes(tmp_path):
 
 
 def test_codes_that_name_a_class_are_not_searched(tmp_path):
-    run = leave(tmp_path, algorithm='given', g_optimizer__b1=0.9,
+    run = leave(tmp_path, algorithm='pose_decoder', g_optimizer__b1=0.9,
                 d_optimizer__b1=0.9, latent='fitted')
     with pytest.raises(errors.ConfigError, match='name a class'):
         inversion.search(run.algorithm, run.state, helpers.random_images(2))

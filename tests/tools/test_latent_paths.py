@@ -65,7 +65,7 @@ def test_commands_tell_what_they_left(written):
 
 
 def test_a_loop_comes_back(run):
-    made = latent_paths.between(
+    made = latent_paths.interpolate(
         run.algorithm, run.state, [1, 2, 3], 4, loop=True
     )
     assert made.shape == (3, 4, 8, 8, 1)
@@ -78,7 +78,7 @@ def test_a_loop_comes_back(run):
 
 
 def test_grid_has_a_row_for_each_way(run, written):
-    made = latent_paths.between(
+    made = latent_paths.interpolate(
         run.algorithm, run.state, [1, 2, 3], 4, loop=True, labels=[1, 1, 1]
     )
     found = pixels(written[0] / 'a.png')
@@ -104,7 +104,7 @@ def test_film_has_a_tile_for_each_group(run, written):
 
 def test_a_walk_moves_one_coordinate(run):
     z = sampling.latents_of(run.algorithm, [2, 6])
-    rows = latent_paths.along(run.algorithm, z, [0, 2], 2.0, 5)
+    rows = latent_paths.traverse(run.algorithm, z, [0, 2], 2.0, 5)
     assert rows.shape == (4, 5, 3) and rows.dtype == np.float32
     np.testing.assert_allclose(rows[0, :, 0], [-2, -1, 0, 1, 2])
     np.testing.assert_array_equal(rows[0, :, 1:], [z[0, 1:]] * 5)
@@ -114,7 +114,7 @@ def test_a_walk_moves_one_coordinate(run):
 
 def test_command_walks_with_the_class_of_its_seed(run, written):
     z = sampling.latents_of(run.algorithm, [2, 6])
-    z = latent_paths.along(run.algorithm, z, [0, 2], 2.0, 5)
+    z = latent_paths.traverse(run.algorithm, z, [0, 2], 2.0, 5)
     images = sampling.generate(
         run.algorithm, run.state, z.reshape(-1, 3), np.ones(20, np.int32)
     )
@@ -129,7 +129,7 @@ def test_walks_on_a_sphere_stay_there(run):
     gan = run.algorithm._replace(latent='sphere')
     z = np.asarray(latents.LATENTS['sphere'](
         sampling.jax.random.key(0), 3))[None]
-    rows = latent_paths.along(gan, z, [1], 3.0, 4)
+    rows = latent_paths.traverse(gan, z, [1], 3.0, 4)
     np.testing.assert_allclose(
         np.linalg.norm(rows, axis=-1), np.sqrt(3), rtol=1e-5
     )

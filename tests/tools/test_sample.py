@@ -94,7 +94,9 @@ def test_npz_of_points_has_no_labels(written, points):
 
 
 def test_truncation_reaches_ways_too(run):
-    ways = sampling.between(run.algorithm, run.state, [3, 6], 2, truncation=0.3)
+    ways = sampling.interpolate(
+        run.algorithm, run.state, [3, 6], 2, truncation=0.3
+    )
     ends = sampling.sample(run.algorithm, run.state, [3, 6], truncation=0.3)
     np.testing.assert_allclose(ways, ends, atol=1e-5)
     assert not np.allclose(ends, run.sample([3, 6]), atol=1e-3)

@@ -28,9 +28,9 @@ def small(schedule='alternating', **changes):
 
 
 LAZY = {
-    'regularizers.r1.weight': 0.5, 'regularizers.r1.every': 3,
-    'regularizers.g_orthogonal.weight': 0.5,
-    'regularizers.g_orthogonal.every': 2,
+    'penalties.r1.weight': 0.5, 'penalties.r1.every': 3,
+    'penalties.g_orthogonal.weight': 0.5,
+    'penalties.g_orthogonal.every': 2,
 }
 GAMES = {
     'lazy': small(**LAZY),

@@ -36,8 +36,8 @@ GAMES = {
         'g_optimizer.name': 'sgd', 'd_optimizer.name': 'sgd',
         'loss.name': 'hinge', 'discriminator.spectral_norm': True,
         'generator.norm': 'batch', 'schedule.name': 'simultaneous',
-        'regularizers.r1.weight': 0.1, 'regularizers.r1.every': 2,
-        'regularizers.r2.weight': 0.1,
+        'penalties.r1.weight': 0.1, 'penalties.r1.every': 2,
+        'penalties.r2.weight': 0.1,
     },
 }
 
@@ -80,8 +80,8 @@ def learnt(state):
 ])
 def test_each_seed_is_the_run_of_train(changes, tmp_path):
     config = configure(changes)
-    together = multi_seed.Population(config, (3, 5))
-    states, _ = together.advance(together.init(), config.num_steps)
+    joint_batch = multi_seed.Population(config, (3, 5))
+    states, _ = joint_batch.advance(joint_batch.init(), config.num_steps)
     config.seed = 5
     alone = train.train(config, tmp_path)
     assert int(alone.state.step) == config.num_steps
@@ -94,13 +94,13 @@ def test_each_seed_is_the_run_of_train(changes, tmp_path):
 @pytest.mark.parametrize('name', ['adam', 'wgan with bursts'])
 def test_parts_of_a_run_make_the_whole_to_the_bit(name):
     config = configure(GAMES[name])
-    together = multi_seed.Population(config, (0, 1))
-    states = together.init()
+    joint_batch = multi_seed.Population(config, (0, 1))
+    states = joint_batch.init()
     first = jax.tree.map(np.array, states)
-    whole, metrics = together.advance(states, 4)
+    whole, metrics = joint_batch.advance(states, 4)
     states = first
     for _ in range(2):
-        states, last = together.advance(states, 2)
+        states, last = joint_batch.advance(states, 2)
         states = jax.tree.map(np.array, states)  # as a save brings it back
     assert helpers.leaves_equal(whole, states)
     assert helpers.leaves_equal(metrics, last)
@@ -109,12 +109,12 @@ def test_parts_of_a_run_make_the_whole_to_the_bit(name):
 
 def test_a_seed_that_fails_stands_still_alone():
     config = configure({})
-    together = multi_seed.Population(config, (0, 1))
-    states, _ = together.advance(together.init(), 2)
+    joint_batch = multi_seed.Population(config, (0, 1))
+    states, _ = joint_batch.advance(joint_batch.init(), 2)
     states = jax.tree.map(np.array, states)
     states.players[G].params['Dense_0']['kernel'][1] = np.nan
     before = row(states, 1)
-    states, metrics = together.advance(states, 2)
+    states, metrics = joint_batch.advance(states, 2)
     assert np.asarray(states.alive).tolist() == [True, False]
     assert np.asarray(states.step).tolist() == [4, 2]
     assert np.asarray(metrics[algorithm.ALIVE]).tolist() == [1, 0]
@@ -127,22 +127,22 @@ def test_a_seed_that_fails_stands_still_alone():
 
 @pytest.mark.parametrize('weights', ['raw', 'ema'])
 def test_samples_are_those_of_sampling(weights):
-    together = multi_seed.Population(configure({}), (0, 7))
-    states, _ = together.advance(together.init(), 2)
-    points = together.sample(states, range(5), weights)
+    joint_batch = multi_seed.Population(configure({}), (0, 7))
+    states, _ = joint_batch.advance(joint_batch.init(), 2)
+    points = joint_batch.sample(states, range(5), weights)
     assert points.shape == (2, 5, 2)
     for index in range(2):
         np.testing.assert_allclose(points[index], sampling.sample(
-            together.algorithm, row(states, index), range(5),
+            joint_batch.algorithm, row(states, index), range(5),
             weights=weights,
         ), rtol=1e-5, atol=1e-6)
 
 
 def test_a_manifold_has_its_own_dimensions():
     config = configure({'data.ambient': 5}, 'manifold')
-    together = multi_seed.Population(config, (0,))
-    states, _ = together.advance(together.init(), 1)
-    assert together.sample(states, range(3)).shape == (1, 3, 5)
+    joint_batch = multi_seed.Population(config, (0,))
+    states, _ = joint_batch.advance(joint_batch.init(), 1)
+    assert joint_batch.sample(states, range(3)).shape == (1, 3, 5)
 
 
 def images_config():
@@ -155,30 +155,30 @@ def test_images_come_to_each_seed_as_to_a_run_of_its_own(tmp_path):
     config, images = images_config(), helpers.random_images()
     for optimizer in (config.g_optimizer, config.d_optimizer):
         optimizer.name = 'sgd'
-    together = multi_seed.Population(
+    joint_batch = multi_seed.Population(
         config, (3, 5), dataset=sources.from_arrays(images)
     )
-    states = together.init()
+    states = joint_batch.init()
     for _ in range(2):
-        states, _ = together.advance(states, config.num_steps // 2)
+        states, _ = joint_batch.advance(states, config.num_steps // 2)
     config.seed = 5
     alone = train.train(config, tmp_path, images=images)
     close(learnt(row(states, 1)), learnt(alone.state))
-    points = together.sample(states, range(3))
+    points = joint_batch.sample(states, range(3))
     assert points.shape == (2, 3, *alone.sample(range(3)).shape[1:])
 
 
 def test_hyperparameters_of_each_are_its_own():
-    config = configure({'regularizers.r1.weight': 0.1})
+    config = configure({'penalties.r1.weight': 0.1})
     other = config.copy_and_resolve_references()
-    other.g_optimizer.learning_rate, other.regularizers.r1.weight = 1e-3, 1.0
+    other.g_optimizer.learning_rate, other.penalties.r1.weight = 1e-3, 1.0
     rows = [builders.hyperparams(each) for each in (config, other)]
-    together = multi_seed.Population(
+    joint_batch = multi_seed.Population(
         config, (4, 4), hyperparams=jax.tree.map(
             lambda *leaves: jnp.stack(leaves), *rows
         )
     )
-    states, _ = together.advance(together.init(), 3)
+    states, _ = joint_batch.advance(joint_batch.init(), 3)
     for index, each in enumerate((config, other)):
         apart = multi_seed.Population(each, (4,))
         alone, _ = apart.advance(apart.init(), 3)

@@ -12,7 +12,7 @@ from gan_jax.algorithms import updates
 from gan_jax.core import errors
 from gan_jax.data import sources
 from gan_jax.objectives import losses
-from gan_jax.objectives import regularizers
+from gan_jax.objectives import penalties
 from gan_jax.runs import sampling
 from gan_jax.training import loop
 from gan_jax.training import nan_guard
@@ -25,7 +25,7 @@ def config_of(num_steps, **changes):
     config = helpers.tiny_mlp()
     config.num_steps = num_steps
     config.checkpoint_every = config.sample_every = config.log_every = 0
-    config.regularizers.r1.weight = 0.1
+    config.penalties.r1.weight = 0.1
     config.update_from_flattened_dict(changes)
     return config
 
@@ -42,9 +42,9 @@ def broken(monkeypatch):
     seen = {'on': True}
     arguments = updates._loss_arguments
 
-    def spy(turn):
-        seen['step'] = turn.state.step
-        return arguments(turn)
+    def spy(ctx):
+        seen['step'] = ctx.state.step
+        return arguments(ctx)
 
     def wrong(function, value):
         def broken(*args, **kwargs):
@@ -58,10 +58,10 @@ def broken(monkeypatch):
     def break_it(part, value=jnp.nan):
         monkeypatch.setattr(updates, '_loss_arguments', spy)
         if part == 'r1':
-            penalty = regularizers.REGULARIZERS['r1']
+            penalty = penalties.PENALTIES['r1']
             monkeypatch.setitem(
-                regularizers.REGULARIZERS, 'r1', penalty._replace(
-                    penalty=wrong(penalty.penalty, value)
+                penalties.PENALTIES, 'r1', penalty._replace(
+                    fn=wrong(penalty.fn, value)
                 )
             )
         else:

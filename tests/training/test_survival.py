@@ -25,7 +25,7 @@ TINY = (
     '--config.batch_size=8', '--config.log_every=5', '--config.num_steps=400',
     '--config.sample_every=0', '--config.checkpoint_every=1000',
     '--config.generator.name=mlp', '--config.discriminator.name=mlp',
-    '--config.regularizers.r1.weight=0.1', '--config.regularizers.r1.every=4',
+    '--config.penalties.r1.weight=0.1', '--config.penalties.r1.every=4',
     '--config.discriminator.norm=none', '--config.d_steps=2',
 )
 

@@ -33,9 +33,9 @@ def configure(**changes):
 
 def test_a_grid_is_read_by_the_types_of_its_keys():
     grid = sweep.parse_grid(
-        [f'{RATE}=1e-3,2e-4', 'regularizers.r1.weight=1'], configure()
+        [f'{RATE}=1e-3,2e-4', 'penalties.r1.weight=1'], configure()
     )
-    assert grid == {RATE: [1e-3, 2e-4], 'regularizers.r1.weight': [1.0]}
+    assert grid == {RATE: [1e-3, 2e-4], 'penalties.r1.weight': [1.0]}
 
 
 @pytest.mark.parametrize('text, named', [
@@ -63,8 +63,8 @@ def test_keys_of_a_grid_are_those_that_change_hyperparameters():
     config = defaults.default_config()
     config.loss.name, config.d_optimizer.name = 'energy_based', 'sgd'
     config.ema_half_life = 100
-    for name in config.regularizers:
-        config.regularizers[name].weight = 1.0
+    for name in config.penalties:
+        config.penalties[name].weight = 1.0
     before = numbers(config)
     for key, value in defaults.flatten(config).items():
         if not isinstance(value, (int, float)) or isinstance(value, bool):
@@ -145,9 +145,9 @@ def test_a_sweep_goes_on_to_the_bit_and_refuses_another(tmp_path):
 
 
 def test_what_is_off_in_one_and_on_in_another_is_refused(tmp_path):
-    with pytest.raises(errors.ConfigError, match='regularizers.r1.weight'):
+    with pytest.raises(errors.ConfigError, match='penalties.r1.weight'):
         sweep.train(
-            configure(), tmp_path, {'regularizers.r1.weight': [0.0, 1.0]}
+            configure(), tmp_path, {'penalties.r1.weight': [0.0, 1.0]}
         )
 
 

@@ -6,7 +6,7 @@ network learns images from a description of what they show, by the squared
 error, and then makes what lies between two descriptions. Differs: digits, of
 which many share a description, so that it makes their mean; DCGAN's generator.
 
-    python -m gan_jax.main --config=configs/given.py
+    python -m gan_jax.main --config=configs/pose_decoder.py
     python benchmarks/codes.py --given=runs/given --picture=runs/codes.png
 
 Each image is turned by up to reconstruction.angle radians and scaled by up to
@@ -22,7 +22,7 @@ from gan_jax.config import recipes
 
 def get_config(argument='digits'):
     """Give the config for one data set."""
-    config = recipes.on_images('given', argument, players=('generator',))
-    config.algorithm = 'given'
+    config = recipes.on_images('pose_decoder', argument, players=('generator',))
+    config.algorithm = 'pose_decoder'
     config.g_optimizer.learning_rate, config.g_optimizer.b1 = 1e-3, 0.9
     return config

@@ -8,8 +8,8 @@ from jax.test_util import check_grads
 import numpy as np
 import pytest
 
-from gan_jax.objectives import regularizers
-from gan_jax.objectives.regularizers import REGULARIZERS
+from gan_jax.objectives import penalties
+from gan_jax.objectives.penalties import PENALTIES
 
 W = np.array([0.6, -0.8, 1.2])  # norm 1.562
 NORM = np.linalg.norm(W)
@@ -48,14 +48,14 @@ def generate(z):
 
 
 def context(discriminator_fn=linear, **changes):
-    given = regularizers.Context(
+    given = penalties.Context(
         params={'w': jnp.asarray(W)},
         discriminator_fn=discriminator_fn,
         generator_fn=generate,
         real_images=jnp.asarray(REAL),
         fake_images=jnp.asarray(FAKE),
         z=jnp.asarray(np.random.RandomState(1).randn(5, 2), jnp.float32),
-        slots=jnp.arange(5),
+        sample_index=jnp.arange(5),
         labels=jnp.array([0, 2, 1, 1, 0]),
     )._replace(**changes)
     outputs = {}
@@ -67,7 +67,7 @@ def context(discriminator_fn=linear, **changes):
 
 
 def penalty(name, given, memory=None):
-    return REGULARIZERS[name].penalty(given, memory, KEY)
+    return PENALTIES[name].fn(given, memory, KEY)
 
 
 # Of a linear D with weights W the slope is W everywhere.
@@ -90,7 +90,7 @@ def test_gradient_penalty_of_a_linear_d_is_its_closed_form(name):
 
 def test_every_gradient_penalty_has_a_closed_form_here():
     assert set(LINEAR) == {
-        name for name, r in REGULARIZERS.items() if r.input_gradient
+        name for name, r in PENALTIES.items() if r.input_gradient
     }
 
 
@@ -104,8 +104,8 @@ def test_gradient_penalties_of_a_quadratic_d_follow_the_points():
         penalty('r2', given), (FAKE**2).sum(1).mean() / 2, rtol=1e-5
     )
     share = np.array([
-        float(jax.random.uniform(jax.random.fold_in(KEY, slot), (1,))[0])
-        for slot in range(5)
+        float(jax.random.uniform(jax.random.fold_in(KEY, index), (1,))[0])
+        for index in range(5)
     ])[:, None]
     norms = np.linalg.norm(share * REAL + (1 - share) * FAKE, axis=1)
     np.testing.assert_allclose(
@@ -150,7 +150,7 @@ def test_dragan_moves_each_image_a_share_of_half_a_deviation(deviation):
     real = jnp.asarray(deviation * signs * np.ones(size), jnp.float32)
     given = context(
         lambda x: Output(0.5 * jnp.sum(jnp.square(x - real), -1)),
-        real_images=real, fake_images=real, slots=jnp.arange(count),
+        real_images=real, fake_images=real, sample_index=jnp.arange(count),
     )
     reach = 0.5 * deviation * np.sqrt(size / 3)
     np.testing.assert_allclose(
@@ -202,7 +202,7 @@ def test_epsilon_is_one_per_sample():
     given = context(
         real_images=jnp.ones((5, 3)), fake_images=jnp.zeros((5, 3))
     )
-    points = regularizers._interpolates(given, KEY)
+    points = penalties._interpolates(given, KEY)
     assert (np.ptp(points, axis=1) == 0).all()
     assert len(np.unique(points[:, 0])) == 5
 
@@ -236,7 +236,7 @@ def test_lecam_pulls_each_side_to_the_other_sides_average():
     np.testing.assert_allclose(
         penalty('lecam', context(), memory), expected, rtol=1e-5
     )
-    new = REGULARIZERS['lecam'].update(
+    new = PENALTIES['lecam'].update(
         memory, None, {'d/real_logits': 1.7, 'd/fake_logits': -1.2}
     )
     np.testing.assert_allclose(new['real'], 0.71, rtol=1e-5)
@@ -254,7 +254,7 @@ def test_lecam_is_the_papers_and_says_how_its_authors_code_differs():
     np.testing.assert_allclose(
         penalty('lecam', given, memory), paper, rtol=1e-5
     )
-    words = ' '.join(regularizers.lecam.__doc__.split())
+    words = ' '.join(penalties.lecam.__doc__.split())
     assert "The authors' code has a ReLU inside each square" in words
     assert 'https://github.com/google/lecam-gan' in words
 
@@ -289,12 +289,12 @@ def test_feature_matching_is_the_square_distance_of_means():
     'name', ['d_historical_averaging', 'g_historical_averaging']
 )
 def test_historical_averaging_measures_from_the_mean_of_the_past(name):
-    regularizer = REGULARIZERS[name]
+    entry = PENALTIES[name]
     path = [np.array([1.0, 2.0]), np.array([3.0, 2.0]), np.array([5.0, 8.0])]
-    memory = regularizer.init({'w': jnp.asarray(path[0])})
+    memory = entry.init({'w': jnp.asarray(path[0])})
     assert penalty(name, context(params={'w': path[0]}), memory) == 0
     for point in path[1:]:
-        memory = regularizer.update(memory, {'w': jnp.asarray(point)}, {})
+        memory = entry.update(memory, {'w': jnp.asarray(point)}, {})
     mean = np.mean(path, axis=0)
     np.testing.assert_allclose(memory['mean']['w'], mean, rtol=1e-6)
     now = np.array([0.0, 1.0])
@@ -324,10 +324,10 @@ def test_latent_consistency_measures_small_moves_of_z():
     d = context(lambda x: Output(x[:, 0]))
     d = d._replace(fake=Output(generate(d.z)[:, 0]))
     noise = np.array([
-        np.asarray(jax.random.normal(jax.random.fold_in(KEY, slot), (2,)))
-        for slot in range(5)
+        np.asarray(jax.random.normal(jax.random.fold_in(KEY, index), (2,)))
+        for index in range(5)
     ])
-    moved = np.asarray(generate(d.z + regularizers.LATENT_NOISE * noise))
+    moved = np.asarray(generate(d.z + penalties.LATENT_NOISE * noise))
     difference = moved - np.asarray(generate(d.z))
     np.testing.assert_allclose(
         penalty('latent_consistency_discriminator', d),
@@ -362,14 +362,14 @@ def test_classification_is_the_cross_entropy_of_the_asked_class():
 
 
 def memory_of(name, given):
-    init = REGULARIZERS[name].init
+    init = PENALTIES[name].init
     return init(given.params) if init else None
 
 
-@pytest.mark.parametrize('name', REGULARIZERS)
+@pytest.mark.parametrize('name', PENALTIES)
 def test_penalty_is_a_float32_scalar_and_equal_under_jit(name):
     given = image_context(lambda x: Output(x.sum((1, 2, 3)), x))
-    if REGULARIZERS[name].player == 'generator' or 'latent' in name:
+    if PENALTIES[name].player == 'generator' or 'latent' in name:
         given = context(mlp)
     memory = memory_of(name, given)
     value = penalty(name, given, memory)
@@ -380,7 +380,7 @@ def test_penalty_is_a_float32_scalar_and_equal_under_jit(name):
     np.testing.assert_allclose(jitted, value, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize('name', REGULARIZERS)
+@pytest.mark.parametrize('name', PENALTIES)
 def test_float64_agrees(name):
     def value(dtype):
         given = context(mlp)
@@ -399,7 +399,7 @@ def test_float64_agrees(name):
     np.testing.assert_allclose(single, double, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize('name', REGULARIZERS)
+@pytest.mark.parametrize('name', PENALTIES)
 def test_joint_permutation_of_samples_and_slots_changes_nothing(name):
     order = np.array([3, 1, 4, 0, 2])
     given = context(mlp)
@@ -414,7 +414,7 @@ def test_joint_permutation_of_samples_and_slots_changes_nothing(name):
         fake_images=shuffled(given.fake_images),
         real=jax.tree.map(shuffled, given.real),
         fake=jax.tree.map(shuffled, given.fake),
-        z=shuffled(given.z), slots=shuffled(given.slots),
+        z=shuffled(given.z), sample_index=shuffled(given.sample_index),
         labels=shuffled(given.labels),
     )
     memory = memory_of(name, given)

@@ -37,8 +37,8 @@ class Context(NamedTuple):
         real: D's output on real_images.
         fake: D's output on fake_images.
         z: [B, latent_size] of the fakes; as many times more as D packs.
-        slots: [B] int32, places in the global batch of what D judges.
-        z_slots: [B] int32, places of the z; `slots` where None.
+        sample_index: [B] int32, places in the global batch of what D judges.
+        z_sample_index: [B] int32, places of the z; `sample_index` where None.
         labels: [B] int32, of the real images and asked of the fakes, or None.
     """
 
@@ -55,8 +55,8 @@ class Context(NamedTuple):
     real: Any = None
     fake: Any = None
     z: Optional[jax.Array] = None
-    slots: Optional[jax.Array] = None
-    z_slots: Optional[jax.Array] = None
+    sample_index: Optional[jax.Array] = None
+    z_sample_index: Optional[jax.Array] = None
     labels: Optional[jax.Array] = None
 
 
@@ -65,7 +65,7 @@ class Noted(NamedTuple):
 
     Attributes:
         value: float32 scalar, before the weight.
-        notes: pytree of arrays; `Regularizer.update` is given its mean over
+        notes: pytree of arrays; `Penalty.update` is given its mean over
             microbatches and devices.
     """
 
@@ -73,12 +73,12 @@ class Noted(NamedTuple):
     notes: Any
 
 
-class Regularizer(NamedTuple):
+class Penalty(NamedTuple):
     """One penalty.
 
     Attributes:
         player: 'discriminator' or 'generator', whose loss it joins.
-        penalty: (context, memory, key) -> float32 scalar, before the weight,
+        fn: (context, memory, key) -> float32 scalar, before the weight,
             or `Noted`.
         init: params -> memory, for those that remember.
         update: (memory, the player's new params, metrics) -> memory, once per
@@ -90,12 +90,12 @@ class Regularizer(NamedTuple):
         classes: whether it needs D's class logits.
         images: whether it changes images as such, which points are not.
         title: name in words; '' is the name itself.
-        words: what it does, in words; '' is the first line of `penalty`.
+        words: what it does, in words; '' is the first line of `fn`.
         begin: weight to begin with on points of the plane.
     """
 
     player: str
-    penalty: Callable
+    fn: Callable
     init: Optional[Callable] = None
     update: Optional[Callable] = None
     notes: bool = False
@@ -141,12 +141,14 @@ def _image_gradients(context, *, fake):
         lambda images: context.discriminator_fn(context.view_fn(images, fake)),
         context.raw_fake_images if fake else context.raw_real_images,
     )
-    return grads.reshape(len(context.slots), -1)
+    return grads.reshape(len(context.sample_index), -1)
 
 
-def _per_sample(draw, key, slots):
+def _per_sample(draw, key, sample_index):
     """Call draw(key of the sample) for every slot."""
-    return jax.vmap(lambda slot: draw(jax.random.fold_in(key, slot)))(slots)
+    return jax.vmap(
+        lambda index: draw(jax.random.fold_in(key, index))
+    )(sample_index)
 
 
 def _interpolates(context, key):
@@ -154,7 +156,7 @@ def _interpolates(context, key):
     shape = (1,) * (context.real_images.ndim - 1)
     share = _per_sample(
         lambda key: jax.random.uniform(key, shape, jnp.float32),
-        key, context.slots,
+        key, context.sample_index,
     )
     real, fake = context.real_images, context.fake_images
     return share * real + (1 - share) * fake
@@ -251,7 +253,7 @@ def dragan(context, memory, key):
         noise = jax.random.uniform(noise_key, real.shape[1:], jnp.float32)
         return jax.random.uniform(share_key, (), jnp.float32) * noise
 
-    moves = _per_sample(displace, key, context.slots)
+    moves = _per_sample(displace, key, context.sample_index)
     points = real + 0.5 * jnp.std(real) * moves
     grads = _input_gradients(context.discriminator_fn, points)
     return jnp.mean(jnp.square(_gradient_norms(_squared_norms(grads)) - 1))
@@ -356,7 +358,7 @@ def consistency_fake(context, memory, key):
 
 
 def _inconsistency(context, images, output, key):
-    changed = augment.shift_and_flip(images, key, context.slots)
+    changed = augment.shift_and_flip(images, key, context.sample_index)
     logits = context.discriminator_fn(changed).logits
     return jnp.mean(jnp.square(output.logits - logits))
 
@@ -368,7 +370,9 @@ def _nearby(context, key):
     """Draw z' = z + noise for each sample."""
     noise = _per_sample(
         lambda key: jax.random.normal(key, context.z.shape[1:], jnp.float32),
-        key, context.slots if context.z_slots is None else context.z_slots,
+        key,
+        context.sample_index if context.z_sample_index is None
+        else context.z_sample_index,
     )
     return context.z + LATENT_NOISE * noise
 
@@ -591,95 +595,95 @@ def _history_update(memory, params, metrics):
     return {'mean': mean, 'count': count}
 
 
-REGULARIZERS = {
-    'consistency': Regularizer('discriminator', consistency, images=True),
-    'consistency_fake': Regularizer(
+PENALTIES = {
+    'consistency': Penalty('discriminator', consistency, images=True),
+    'consistency_fake': Penalty(
         'discriminator', consistency_fake, images=True
     ),
-    'd_classification': Regularizer(
+    'd_classification': Penalty(
         'discriminator', d_classification, classes=True
     ),
-    'd_historical_averaging': Regularizer(
+    'd_historical_averaging': Penalty(
         'discriminator', historical_averaging,
         _history_init, _history_update,
         title='Historical averaging of D', begin=0.1,
         words="Pulls D's weights to their past mean.",
     ),
-    'd_orthogonal': Regularizer(
+    'd_orthogonal': Penalty(
         'discriminator', orthogonal,
         title='Orthogonal D', begin=0.001,
         words="Keeps the columns of D's weights at right angles.",
     ),
-    'dragan': Regularizer(
+    'dragan': Penalty(
         'discriminator', dragan, input_gradient=True,
         title='DRAGAN', begin=10.0,
         words="Holds D's slope near 1 around the real points.",
     ),
-    'drift': Regularizer(
+    'drift': Penalty(
         'discriminator', drift,
         title='Drift', begin=0.001,
         words="Keeps D's outputs on real points small.",
     ),
-    'feature_matching': Regularizer(
+    'feature_matching': Penalty(
         'generator', feature_matching,
         title='Feature matching', begin=1.0,
         words="G matches the means of D's last hidden layer.",
     ),
-    'g_classification': Regularizer(
+    'g_classification': Penalty(
         'generator', g_classification, classes=True
     ),
-    'g_historical_averaging': Regularizer(
+    'g_historical_averaging': Penalty(
         'generator', historical_averaging,
         _history_init, _history_update,
         title='Historical averaging of G', begin=0.1,
         words="Pulls G's weights to their past mean.",
     ),
-    'g_orthogonal': Regularizer(
+    'g_orthogonal': Penalty(
         'generator', orthogonal,
         title='Orthogonal G', begin=0.001,
         words="The same for G's weights.",
     ),
-    'gradient_penalty': Regularizer(
+    'gradient_penalty': Penalty(
         'discriminator', gradient_penalty, input_gradient=True,
         title='Gradient penalty (WGAN-GP)', begin=10.0,
         words='Holds the slope of D between real and generated points near 1.',
     ),
-    'gradient_penalty_one_sided': Regularizer(
+    'gradient_penalty_one_sided': Penalty(
         'discriminator', gradient_penalty_one_sided, input_gradient=True,
         title='One-sided gradient penalty', begin=10.0,
         words='Holds that slope at 1 or below.',
     ),
-    'latent_consistency_discriminator': Regularizer(
+    'latent_consistency_discriminator': Penalty(
         'discriminator', latent_consistency_discriminator,
         title='Latent consistency of D', begin=1.0,
         words='D should hardly react to small moves of z.',
     ),
-    'latent_consistency_generator': Regularizer(
+    'latent_consistency_generator': Penalty(
         'generator', latent_consistency_generator,
         title='Latent consistency of G', begin=0.1,
         words='G should react to small moves of z.',
     ),
-    'lecam': Regularizer(
+    'lecam': Penalty(
         'discriminator', lecam, _lecam_init, _lecam_update,
         title='LeCam', begin=0.1,
         words="Ties D's outputs to their running averages.",
     ),
-    'pulling_away': Regularizer(
+    'pulling_away': Penalty(
         'generator', pulling_away,
         title='Pulling away', begin=0.1,
         words="G keeps D's features of its points apart.",
     ),
-    'r1': Regularizer(
+    'r1': Penalty(
         'discriminator', r1, input_gradient=True,
         title='R1', begin=0.1,
         words="Flattens D's surface at the real points.",
     ),
-    'r2': Regularizer(
+    'r2': Penalty(
         'discriminator', r2, input_gradient=True,
         title='R2', begin=0.1,
         words="Flattens D's surface at the generated points.",
     ),
-    'zero_centered': Regularizer(
+    'zero_centered': Penalty(
         'discriminator', zero_centered, input_gradient=True,
         title='Zero-centred penalty', begin=0.1,
         words="Flattens D's surface between both.",
