@@ -78,7 +78,7 @@ class Try(NamedTuple):
 
     file: str
     damage: str
-    app: str
+    command: str
     code: int
     problem: str
     seconds: float
@@ -147,7 +147,7 @@ def _keep(folder, result):
 
 
 def sample(folder, out, config):
-    """Do as `gan_jax.sample`."""
+    """Do as `gan_jax sample`."""
     from gan_jax.cli import app
     from gan_jax.runs import sampling
     from gan_jax.runtime import writer
@@ -159,7 +159,7 @@ def sample(folder, out, config):
 
 
 def evaluate(folder, out, config):
-    """Do as `gan_jax.evaluate`."""
+    """Do as `gan_jax evaluate`."""
     from gan_jax.evaluation import runner
 
     runner.of_run(
@@ -168,7 +168,7 @@ def evaluate(folder, out, config):
 
 
 def report(folder, out, config):
-    """Do as `gan_jax.report`."""
+    """Do as `gan_jax report`."""
     from gan_jax.cli import app
     from gan_jax import reporting
 
@@ -178,7 +178,7 @@ def report(folder, out, config):
 
 
 def export(folder, out, config):
-    """Do as `gan_jax.export`."""
+    """Do as `gan_jax export`."""
     from gan_jax.runs import sampling
     from gan_jax.tools import export as export_lib
 

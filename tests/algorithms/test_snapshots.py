@@ -182,5 +182,5 @@ def test_weights_that_are_not_there_are_told(trained):
 
 
 def test_command_knows_all_weights():
-    code = (ROOT / 'gan_jax' / 'run_flags.py').read_text()
+    code = (ROOT / 'gan_jax' / 'cli' / 'run_flags.py').read_text()
     assert f"'weights', 'ema', {list(latents.WEIGHTS)}" in code

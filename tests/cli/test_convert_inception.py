@@ -1,4 +1,4 @@
-"""The command `gan_jax.convert_inception`: from the port's file to ours."""
+"""The command `gan_jax convert_inception`: from the port's file to ours."""
 
 import hashlib
 import io

@@ -308,7 +308,7 @@ def test_images_on_demand_are_indexed_as_an_array(places):
 def test_unprepared_set_names_the_command(tmp_path):
     with pytest.raises(errors.DataError) as caught:
         load('mnist', data_dir=str(tmp_path))
-    assert f'gan_jax.prepare mnist --data_dir={tmp_path}' in str(caught.value)
+    assert f'gan_jax prepare mnist --data_dir={tmp_path}' in str(caught.value)
     assert str(tmp_path / 'mnist') in str(caught.value)
 
 

@@ -100,7 +100,7 @@ def test_folder_on_an_unknown_store_is_told():
 
 def test_networks_that_cannot_be_made_are_told(folder, monkeypatch):
     monkeypatch.setattr(
-        sampling.build, 'abstract_state', lambda *args: 1 // 0
+        sampling.builders, 'abstract_state', lambda *args: 1 // 0
     )
     refusal(sampling.load, folder, 'no networks can be made .*: integer div')
 
