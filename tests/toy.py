@@ -74,8 +74,8 @@ class Toy(NamedTuple):
                 ),
             ) for place, (name, module) in enumerate(self.modules().items())
         }
-        averages = {n: algorithm.copy(players[n]) for n in self.players[:2]}
-        return algorithm.start(players, averages, {'mean_b': jnp.float32(0)})
+        averages = {n: algorithm.copy_weights(players[n]) for n in self.players[:2]}
+        return algorithm.initial_state(players, averages, {'mean_b': jnp.float32(0)})
 
     def train_step(self, hyperparams, state, batch, key, number=0, *,
                    variant=algorithm.Variant(), across=algorithm.ALONE,
@@ -123,10 +123,10 @@ class Toy(NamedTuple):
             step=state.step + 1, position=state.position + 1, players=players,
             memory={'mean_b': 0.9 * state.memory['mean_b'] + 0.1 * mean},
         )
-        new = algorithm.average(new, self.players[:2], hyperparams.ema_decay)
+        new = algorithm.update_averages(new, self.players[:2], hyperparams.ema_decay)
         if variant.part == algorithm.TRACE:
             return nan_trace.trace(state, batch, across, lambda note: new)
-        return algorithm.while_finite(state, new, metrics)
+        return algorithm.keep_if_finite(state, new, metrics)
 
     def plan(self, step, device_decides, read):
         yield algorithm.Call(algorithm.Variant(), 1)

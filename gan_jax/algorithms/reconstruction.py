@@ -154,8 +154,8 @@ class Reconstruction(NamedTuple):
             memory['snapshots'] = snapshots.init(
                 self.snapshots, players[DECODER]
             )
-        return algorithm.start(
-            players, {DECODER: algorithm.copy(players[DECODER])}, memory
+        return algorithm.initial_state(
+            players, {DECODER: algorithm.copy_weights(players[DECODER])}, memory
         )
 
     def train_step(
@@ -187,7 +187,7 @@ class Reconstruction(NamedTuple):
 
             return nan_trace.trace(state, batch, across, play)
         new = snapshots.finish(self, state.alive, new, DECODER)
-        return algorithm.while_finite(state, new, metrics)
+        return algorithm.keep_if_finite(state, new, metrics)
 
     def plan(self, step, device_decides, read):
         """Yield the one call of a step."""
@@ -505,7 +505,7 @@ def update(ctx, images, sample_index, labels=None, numbers=None):
         memory={**state.memory, 'codes': codes},
     )
     decay = transforms.ema_decay_at(state.step, hyperparams.ema_decay)
-    return algorithm.average(state, (DECODER,), decay), metrics
+    return algorithm.update_averages(state, (DECODER,), decay), metrics
 
 
 def _objective(ctx, stats, targets, inputs, sample_index, params):

@@ -59,7 +59,7 @@ def finish(this, alive, state, name):
             this.snapshot_every,
         )
         new = new.replace(memory={**new.memory, 'snapshots': ring})
-    return algorithm.choose(alive, new, state)
+    return algorithm.select(alive, new, state)
 
 
 def average(ring):

@@ -158,7 +158,7 @@ def test_ema_starts_as_a_copy_and_follows_g():
 def test_warm_up_of_the_ema_is_of_the_step_for_all_its_updates_of_g():
     gan, moves = helpers.linear_gan(g_steps=2), []
     state = start(gan).replace(step=jnp.int32(8))
-    after, _ = adversarial.play(
+    after, _ = adversarial.run_updates(
         gan, helpers.hyperparams(ema_decay=jnp.float32(0.9)), state, batch(2),
         jax.random.key(2), note=lambda player, number, after, metrics:
         moves.append(after.players[G].params['Dense_0']['bias']),
@@ -226,7 +226,7 @@ def test_began_moves_k_by_the_fakes_of_gs_step(d_steps, schedule):
 def test_began_moves_k_in_each_update_of_g_and_none_of_d():
     gan, state = balanced(d_steps=2, g_steps=2)
     seen = []
-    adversarial.play(
+    adversarial.run_updates(
         gan, helpers.hyperparams(loss_options=BEGAN), state, batch(2),
         jax.random.key(2), note=lambda player, number, after, metrics:
         seen.append((
