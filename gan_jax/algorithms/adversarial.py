@@ -117,27 +117,27 @@ class Adversarial(NamedTuple):
 
     @property
     def draws(self):
-        """Number of real batches in one step; D and G share them."""
+        """Return the number of real batches in one step; D and G share them."""
         return max(self.d_steps, self.g_steps)
 
     @property
     def weight_names(self):
-        """Names of G's weights that can be sampled from."""
+        """Return the names of G's weights that `weights` accepts."""
         return latents.weight_names(self.snapshots)
 
     @property
     def monitors(self):
-        """Interface of probes, diagnosis and checks."""
+        """Return the measurements for probes, diagnosis and checks."""
         return adversarial_monitors.Monitors(self)
 
     @property
     def summary(self):
-        """Labels, players and names of both networks."""
+        """Return labels, players and names of both networks."""
         return ('G', G, self.g_name), ('D', D, self.d_name)
 
     @property
     def moves(self):
-        """Description of the updates in one step."""
+        """Describe the updates in one step."""
         return f'{self.d_steps} of D and {self.g_steps} of G ({self.schedule})'
 
     def init(self, key, shapes, hyperparams):

@@ -45,7 +45,7 @@ class Monitors(NamedTuple):
 
     @property
     def sign(self):
-        """1 if D's outputs are high for real images, -1 for energies."""
+        """Return 1 if D's outputs are high for real images, -1 for energies."""
         return -1 if self.gan.loss.energies else 1
 
     def logits(self, weights, images, labels=None):

@@ -194,7 +194,7 @@ def real_images(ctx, images, sample_index):
 
 
 def _preprocess(ctx, images, sample_index, *, fake):
-    """Augment images, add instance noise, and pack them, for D."""
+    """Apply augmentation, instance noise and packing, in this order."""
     gan, hyperparams = ctx.gan, ctx.hyperparams
     if gan.augmentations:
         probability = hyperparams.augment_probability

@@ -102,33 +102,33 @@ class Reconstruction(NamedTuple):
 
     @property
     def name(self):
-        """The kind."""
+        """Return the kind."""
         return self.kind
 
     @property
     def encodes(self):
-        """Whether images can be encoded."""
+        """Return whether images can be encoded."""
         return self.kind in ENCODED
 
     @property
     def searchable(self):
-        """Whether z can be found by optimisation; a pose's class cannot."""
+        """Return whether z can be optimised; that of a pose cannot."""
         return self.kind != 'pose_decoder'
 
     @property
     def weight_names(self):
-        """Names of the decoder's weights that `weights` accepts."""
+        """Return the names of the decoder's weights that `weights` accepts."""
         return latents.weight_names(self.snapshots)
 
     @property
     def summary(self):
-        """Labels, players and names of both networks."""
+        """Return labels, players and names of both networks."""
         label = 'Encoder' if self.encodes else 'Codes'
         return ('G', DECODER, self.g_name), (label, ENCODER, self.d_name)
 
     @property
     def moves(self):
-        """Description of the updates in one step."""
+        """Describe the updates in one step."""
         return f'of both ({self.kind})'
 
     def init(self, key, shapes, hyperparams):

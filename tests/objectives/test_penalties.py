@@ -8,6 +8,8 @@ from jax.test_util import check_grads
 import numpy as np
 import pytest
 
+from gan_jax.objectives import gradient_penalties
+from gan_jax.objectives import output_penalties
 from gan_jax.objectives import penalties
 from gan_jax.objectives.penalties import PENALTIES
 
@@ -202,7 +204,7 @@ def test_epsilon_is_one_per_sample():
     given = context(
         real_images=jnp.ones((5, 3)), fake_images=jnp.zeros((5, 3))
     )
-    points = penalties._interpolates(given, KEY)
+    points = gradient_penalties._interpolates(given, KEY)
     assert (np.ptp(points, axis=1) == 0).all()
     assert len(np.unique(points[:, 0])) == 5
 
@@ -327,7 +329,7 @@ def test_latent_consistency_measures_small_moves_of_z():
         np.asarray(jax.random.normal(jax.random.fold_in(KEY, index), (2,)))
         for index in range(5)
     ])
-    moved = np.asarray(generate(d.z + penalties.LATENT_NOISE * noise))
+    moved = np.asarray(generate(d.z + output_penalties.LATENT_NOISE * noise))
     difference = moved - np.asarray(generate(d.z))
     np.testing.assert_allclose(
         penalty('latent_consistency_discriminator', d),

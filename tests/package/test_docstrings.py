@@ -28,7 +28,7 @@ VERBS = set('''
     Estimate Evaluate Exit Expand Export Extract Fill Find Fit Flatten Fold
     Format Gather Generate Group Hash Initialize Interpolate Invert Iterate
     Join Keep List Load Log Map Mark Mask Match Measure Merge Mirror Move
-    Normalize Open Pack Pad Parse Plot Predict Prepare Print Project Raise Read
+    Normalize Open Pack Pad Parse Penalize Plot Predict Prepare Print Project Raise Read
     Reconstruct Record Reduce Register Remove Rename Render Repeat Replace
     Report Resample Reset Reshape Resize Resolve Restore Return Rotate Run
     Sample Save Scale Score Select Send Serve Set Shift Show Shuffle Skip Sort
