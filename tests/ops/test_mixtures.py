@@ -165,9 +165,9 @@ def test_a_manifold_of_one_mode_may_be_wide():
     ((3, 0, 2, 0.1), r'dimension=0 is not in 1 \.\.\. ambient=2'),
     ((3, 3, 2, 0.1), r'dimension=3 is not in 1 \.\.\. ambient=2'),
     ((3, 1, 1, 0.1), r'ambient=1 is not in 2 \.\.\. 10000'),
-    ((3, 1, 2, 0.0), 'std=0.0 is not above 0 and finite'),
-    ((1, 1, 2, float('inf')), 'std=inf is not above 0 and finite'),
-    ((3, 1, 2, float('nan')), 'std=nan is not above 0 and finite'),
+    ((3, 1, 2, 0.0), 'std=0.0 is not positive and finite'),
+    ((1, 1, 2, float('inf')), 'std=inf is not positive and finite'),
+    ((3, 1, 2, float('nan')), 'std=nan is not positive and finite'),
 ])
 def test_numbers_out_of_range_are_told(options, words):
     with pytest.raises(ValueError, match=f'^manifold: {words}$'):
@@ -176,7 +176,7 @@ def test_numbers_out_of_range_are_told(options, words):
 
 @pytest.mark.parametrize('count, dimension', [(2, 1), (100, 2), (9, 20)])
 def test_modes_too_near_are_told_with_a_deviation_that_does(count, dimension):
-    with pytest.raises(ValueError, match='apart, under 6 std = 6') as caught:
+    with pytest.raises(ValueError, match='apart, less than 6 std = 6') as caught:
         mixtures.manifold(count, dimension, 20, 1.0)
     message = str(caught.value)
     assert '\n' not in message
