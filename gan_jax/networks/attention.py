@@ -22,8 +22,8 @@ class SelfAttention(nn.Module):
     0, so that the layer is initially the identity.
 
     As in the authors' code, and unlike the paper, where h has C / 8 channels
-    and nothing is pooled. Differs from the code: it supports only even sides,
-    its layers always have spectral norm 1, and its scores are not float32.
+    and nothing is pooled. That code supports only even sides, and its layers
+    always have spectral norm 1. Here the scores are float32 for every dtype.
 
     Attributes:
         spectral_norm: whether every kernel has spectral norm 1.

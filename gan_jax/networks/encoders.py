@@ -139,7 +139,7 @@ def _unit_vectors(key, shape):
 
 
 def into_unit_ball(codes, least=1.0):
-    """Divide each code by its norm, if that is above `least`.
+    """Scale each code to norm 1, if its norm is above `least`.
 
     Args:
         codes: [N, L].

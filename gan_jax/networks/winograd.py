@@ -1,20 +1,25 @@
-"""Convolutions of 4 x 4 at stride 2 by nine matrix products in place of 16.
+"""Winograd convolutions of 4 x 4 at stride 2: nine matrix products for 16.
 
-Over squares of 2 x 2 pixels such a kernel is one of 2 x 2 at stride 1. Along an
-axis, the outputs y, z at two places next to each other come from three squares
-a, b, c and the kernel's g, h as
+Over squares of 2 x 2 pixels, such a kernel is one of 2 x 2 at stride 1. Along
+an axis, two adjacent outputs y, z follow from three squares a, b, c and the
+kernel's parts g, h as
 
   y = a g + b h = (a - b) g + b (g + h)
   z = b g + c h =             b (g + h) - (b - c) h
 
-by three products in place of four, and of nine in place of 16 along both axes.
-With 1 and -1 as its only factors it rounds as the plain sum does. A
-convolution, its transpose in x and its transpose in the kernel are the same
-nine products, each with the other two of input, kernel and output.
+with three products instead of four; along both axes, nine instead of 16. The
+only factors are 1 and -1, so rounding errors are those of a plain sum. A
+convolution, its transpose in x and its transpose in the kernel consist of the
+same nine products, each of the two arrays that are known among input, kernel
+and output.
 
-S. Winograd, Arithmetic Complexity of Computations, 1980; A. Lavin and S. Gray,
-Fast Algorithms for Convolutional Neural Networks, 2015, arXiv 1509.09308, where
-kernels are of 3 x 3 at stride 1.
+This module exists for speed on CPU, where XLA has no Winograd convolution of
+stride 2, and can go when it has. `convolutions` decides when to use it.
+
+References:
+    S. Winograd, Arithmetic Complexity of Computations, 1980.
+    A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks,
+    https://arxiv.org/abs/1509.09308, 2015 (kernels of 3 x 3 at stride 1).
 """
 
 from jax import lax
@@ -35,7 +40,8 @@ def strided(x, kernel):
 
 
 def transposed(y, kernel):
-    """Apply its transpose in x: y [B, H, W, F] to [B, 2H, 2W, C]."""
+    """Apply the transpose of `strided` in x: y [B, H, W, F] to [B, 2H, 2W, C].
+    """
     products = _each(
         lambda y, kernel: y @ kernel.T, _along_both(_of_pairs, _pairs(y)),
         _along_both(_of_kernel, _parts(kernel)),
@@ -49,7 +55,7 @@ def transposed(y, kernel):
 
 
 def kernel_gradient(x, y):
-    """Apply its transpose in the kernel: x and y to [4, 4, C, F]."""
+    """Apply the transpose of `strided` in the kernel: x, y to [4, 4, C, F]."""
     products = _each(
         lambda x, y: _flat(x).T @ _flat(y),
         _along_both(_of_squares, _squares(x)),
@@ -75,10 +81,10 @@ def _of_pairs(y, z):
 
 
 def _squares(x):
-    """Give the 3 x 3 squares that each pair of pairs of outputs comes from.
+    """Return the 3 x 3 squares that each 2 x 2 outputs depend on.
 
     Returns:
-        Grid of [B, H, W, 4 C], the pixels of a square beside each other.
+        Grid of [B, H, W, 4 C], with the pixels of a square in the channels.
     """
     x = _up_to(4, x)
     batch, height, width, channels = x.shape
@@ -93,9 +99,9 @@ def _squares(x):
 
 
 def _to_squares(p, q, r, axis):
-    """Transpose `_of_squares` and lay what came of it along an axis.
+    """Apply the transpose of `_of_squares`, and join the squares of an axis.
 
-    The third square of each place is the first one of the next.
+    The third square of each pair of outputs is the first one of the next pair.
     """
     def padded(array, *widths):
         pads = [(0, 0)] * 4
@@ -111,7 +117,7 @@ def _to_squares(p, q, r, axis):
 
 
 def _parts(kernel):
-    """Give the kernel of 2 x 2 over squares, a grid of [4 C, F]."""
+    """Return the kernel of 2 x 2 over squares, as a grid of [4 C, F]."""
     channels, features = kernel.shape[2:]
     parts = kernel.reshape(2, 2, 2, 2, channels, features).swapaxes(1, 2)
     parts = parts.reshape(2, 2, 4 * channels, features)
@@ -119,23 +125,26 @@ def _parts(kernel):
 
 
 def _pairs(y):
+    """Return the 2 x 2 outputs of each group, as a grid of [B, H, W, F]."""
     y = _up_to(2, y)
     return [[y[:, i::2, j::2] for j in range(2)] for i in range(2)]
 
 
 def _up_to(multiple, images):
-    """Pad images with zeros at the far sides, to a multiple of pixels."""
+    """Pad images with zeros at their far ends, to a multiple of pixels."""
     pads = [(0, -side % multiple) for side in images.shape[1:3]]
     return jnp.pad(images, ((0, 0), *pads, (0, 0)))
 
 
 def _along_both(transform, grid):
-    """Transform each row of a grid of arrays, and then each column."""
+    """Apply a transform to each row of a grid of arrays, then to each column.
+    """
     rows = [transform(*row) for row in grid]
     return list(zip(*[transform(*column) for column in zip(*rows)]))
 
 
 def _each(function, *grids):
+    """Apply a function to the arrays of grids, element by element."""
     return [[function(*both) for both in zip(*rows)] for rows in zip(*grids)]
 
 

@@ -150,7 +150,7 @@ def shift_and_flip(images, key, sample_index):
 
 
 def color(image, key):
-    """Change brightness, saturation and contrast at random.
+    """Apply random brightness, saturation and contrast.
 
     Brightness is shifted by U[-0.5, 0.5), saturation scaled by U[0, 2) and
     contrast by U[0.5, 1.5). Saturation is the distance of each channel from the
