@@ -151,7 +151,7 @@ class Adversarial(NamedTuple):
         """Run one step, or one of its `PARTS`."""
         return PARTS[variant.part](
             self, hyperparams, state, batch, key, number, across=across,
-            loop=loop or discriminator_inputs.one_by_one, due=variant.due,
+            loop=loop or discriminator_inputs.unrolled_scan, due=variant.due,
         )
 
     def plan(self, step, device_decides, read):

@@ -71,7 +71,7 @@ class Monitors(NamedTuple):
         weights = jax.device_put(self.judge_weights(state))
         labels = np.arange(len(samples)) % max(self.gan.num_classes, 1)
         logits = np.concatenate([
-            np.asarray(_one_by_one(
+            np.asarray(_score_samples(
                 self.gan, weights, samples[n:n + CHUNK], labels[n:n + CHUNK]
             )) for n in range(0, len(samples), CHUNK)
         ]).astype(np.float64)
@@ -182,7 +182,7 @@ def _copies(gan, images):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _one_by_one(gan, weights, samples, labels):
+def _score_samples(gan, weights, samples, labels):
 
     def one(image, label):
         label = label[None] if gan.num_classes else None

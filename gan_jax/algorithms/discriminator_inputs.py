@@ -27,7 +27,7 @@ POSE_KEY = 14
 FIRST_PENALTY_KEY = 16
 
 
-def one_by_one(body, carry, parts):
+def unrolled_scan(body, carry, parts):
     """Call body(carry, part) for each part: `jax.lax.scan`, unrolled."""
     for index in range(len(jax.tree.leaves(parts)[0])):
         carry, _ = body(carry, jax.tree.map(lambda part: part[index], parts))
@@ -60,7 +60,7 @@ class UpdateContext(NamedTuple):
         key: PRNG key of this update.
         across: `algorithm.Across`.
         loop: (body, carry, parts) -> (carry, ...), over microbatches:
-            `one_by_one` or `jax.lax.scan`.
+            `unrolled_scan` or `jax.lax.scan`.
         due: names of the lazy penalties to apply, chosen by the host; None if
             the device chooses them by the step's number.
         fakes: `Fakes` to reuse; None if this update generates its own.
@@ -71,7 +71,7 @@ class UpdateContext(NamedTuple):
     state: algorithm.TrainState
     key: jax.Array
     across: algorithm.Across = algorithm.ALONE
-    loop: Callable = one_by_one
+    loop: Callable = unrolled_scan
     due: Optional[FrozenSet[str]] = None
     fakes: Optional[Fakes] = None
 

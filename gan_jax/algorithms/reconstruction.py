@@ -172,7 +172,7 @@ class Reconstruction(NamedTuple):
         )
         ctx = discriminator_inputs.UpdateContext(
             self, hyperparams, state, update_key, across,
-            loop or discriminator_inputs.one_by_one,
+            loop or discriminator_inputs.unrolled_scan,
         )
         images, labels, numbers = jax.tree.map(
             lambda array: array[0], batch.sources[REAL]
@@ -497,8 +497,8 @@ def update(ctx, images, sample_index, labels=None, numbers=None):
         (images, sample_index, labels, numbers),
     ))
     moments = metrics.pop('moments')
-    metrics['g/grad_norm'] = updates.norm(grads[0])
-    metrics['d/grad_norm'] = updates.norm(grads[1])
+    metrics['g/grad_norm'] = updates.global_norm(grads[0])
+    metrics['d/grad_norm'] = updates.global_norm(grads[1])
     decoder = updates.apply_updates(
         decoder, this.g_tx, grads[0],
         updates.scheduled_learning_rate(

@@ -74,7 +74,7 @@ def discriminator_update(ctx, images, sample_index, labels=None):
             ctx, gradients, player.stats, (images, sample_index, labels)
         )
     )
-    metrics['d/grad_norm'] = norm(grads)
+    metrics['d/grad_norm'] = global_norm(grads)
     player = _apply_discriminator_updates(ctx, player, grads, stats)
     memory = _update_penalty_memory(ctx, D, player, metrics)
     if gan.loss.memory is not None:
@@ -166,7 +166,7 @@ def generator_update(ctx, images, sample_index, labels=None):
             ctx, gradients, player.stats, (images, sample_index, labels)
         )
     )
-    metrics['g/grad_norm'] = norm(grads)
+    metrics['g/grad_norm'] = global_norm(grads)
     player = apply_updates(
         player, gan.g_tx, grads,
         scheduled_learning_rate(
@@ -197,7 +197,7 @@ def _discriminator_objective(ctx, stats, d_inputs, params):
             d_inputs.sample_index,
             ctx.hyperparams.label_treatment,
         )
-    real, fake, new_stats = _judge(ctx, params, stats, d_inputs)
+    real, fake, new_stats = _apply_to_both(ctx, params, stats, d_inputs)
     if gan.treat_labels:  # one target per sample, even for a map of logits
         shape = (-1,) + (1,) * (real.logits.ndim - 1)
         arguments['targets'] = jax.tree.map(
@@ -236,7 +236,7 @@ def _shared_context(ctx, d_inputs):
     }
 
 
-def _judge(ctx, params, stats, d_inputs):
+def _apply_to_both(ctx, params, stats, d_inputs):
     """Apply D to real and fake images; return (real, fake, new stats)."""
     discriminator = ctx.gan.discriminator
     keys = functools.partial(
@@ -246,14 +246,16 @@ def _judge(ctx, params, stats, d_inputs):
     fake = (d_inputs.fake_images, d_inputs.labels, keys(fake=True))
     if ctx.gan.joint_batch:
         both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), real, fake)
-        output, stats = _judge_one(discriminator, params, stats, *both)
+        output, stats = _apply_discriminator(
+            discriminator, params, stats, *both
+        )
         count = len(d_inputs.real_images)
         return (
             jax.tree.map(lambda value: value[:count], output),
             jax.tree.map(lambda value: value[count:], output), stats,
         )
-    real, stats = _judge_one(discriminator, params, stats, *real)
-    fake, stats = _judge_one(discriminator, params, stats, *fake)
+    real, stats = _apply_discriminator(discriminator, params, stats, *real)
+    fake, stats = _apply_discriminator(discriminator, params, stats, *fake)
     return real, fake, stats
 
 
@@ -265,7 +267,7 @@ def _method(module, params, stats, name, *arrays):
     )[0]
 
 
-def _judge_one(discriminator, params, stats, images, labels, keys):
+def _apply_discriminator(discriminator, params, stats, images, labels, keys):
     """Apply D to images; return (output, new stats)."""
     return algorithm.forward(
         discriminator, (params, stats),
@@ -297,7 +299,7 @@ def _unroll(ctx, d_inputs):
 
 def _logits(ctx, params, stats, d_inputs, images, fake=True):
     """Return D's output; discard its new statistics."""
-    return _judge_one(
+    return _apply_discriminator(
         ctx.gan.discriminator, params, stats, images, d_inputs.labels,
         discriminator_inputs.discriminator_keys(ctx, d_inputs, fake=fake),
     )[0]
@@ -430,7 +432,7 @@ def over_microbatches(ctx, gradients, stats, batch):
     return grads, (stats, metrics)
 
 
-def norm(tree):
+def global_norm(tree):
     """Compute the Euclidean norm of a pytree; 0 if it is empty.
 
     Uses `jnp.vdot`, because on CPU a sum of squares compiles to two kernels per

@@ -28,7 +28,7 @@ LEAST_ODD = 7  # smallest odd side for Winograd, padded: 64 pixels for 49
 WIDE = 64  # fewest channels for which Winograd's fewer products are faster
 
 
-def _plain(x, kernel):
+def _xla_strided(x, kernel):
     """Convolve with stride 2 by XLA."""
     return lax.conv_general_dilated(
         x, kernel, (2, 2), 'SAME', dimension_numbers=DIMENSIONS
@@ -68,7 +68,7 @@ def strided(x, kernel):
     height, width = x.shape[1:3]
     if _suits_winograd((height // 2, width // 2), kernel):
         return winograd.strided(x, kernel)
-    return _plain(x, kernel)
+    return _xla_strided(x, kernel)
 
 
 def _strided_forward(x, kernel):
@@ -158,7 +158,7 @@ def kernel_gradient(x, y, size):
     )
     if _suits_winograd(y.shape[1:3], kernel):
         return winograd.kernel_gradient(x, y)
-    return jax.linear_transpose(lambda w: _plain(x, w), kernel)(y)[0]
+    return jax.linear_transpose(lambda w: _xla_strided(x, w), kernel)(y)[0]
 
 
 def _kernel_gradient_forward(x, y, size):
@@ -174,7 +174,7 @@ def _kernel_gradient_backward(size, residuals, kernel):
 kernel_gradient.defvjp(_kernel_gradient_forward, _kernel_gradient_backward)
 
 
-def spread(kernel):
+def fuse_square(kernel):
     """Sum a kernel over its four shifts within a square of 2 x 2.
 
     A convolution followed by average pooling is one convolution of stride 2 by

@@ -136,7 +136,7 @@ def after_nearest(x, kernel, window_strides, padding, **options):
         [B, 2H, 2W, F].
     """
     if convolutions.on_cpu() and kernel.shape[0] % 2 and kernel.shape[1] % 2:
-        return convolutions.conv_transpose(x, convolutions.spread(kernel))
+        return convolutions.conv_transpose(x, convolutions.fuse_square(kernel))
     return convolutions.conv_general_dilated(
         nearest(x), kernel, window_strides, padding, **options
     )
@@ -157,7 +157,7 @@ def before_average_pool(x, kernel, window_strides, padding, **options):
     """
     if convolutions.on_cpu():
         _quarters(x)  # raises for odd sides
-        return convolutions.strided(x, convolutions.spread(kernel) / 4)
+        return convolutions.strided(x, convolutions.fuse_square(kernel) / 4)
     return average_pool(convolutions.conv_general_dilated(
         x, kernel, window_strides, padding, **options
     ))

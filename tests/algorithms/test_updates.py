@@ -494,7 +494,7 @@ def test_unrolling_passes_through_adam():
 
 
 @pytest.mark.parametrize(
-    'loop', [discriminator_inputs.one_by_one, jax.lax.scan]
+    'loop', [discriminator_inputs.unrolled_scan, jax.lax.scan]
 )
 @pytest.mark.parametrize('parts', [2, 3])
 def test_microbatches_give_the_update_of_the_whole_batch(parts, loop):
@@ -581,6 +581,6 @@ def test_ema_copies_collections_that_are_not_averaged():
 def test_norm_is_the_euclidean_norm_of_all_leaves():
     tree = {'a': jnp.arange(6.0).reshape(2, 3), 'b': {'c': jnp.array([-4.0])}}
     np.testing.assert_allclose(
-        updates.norm(tree), np.sqrt(55 + 16), rtol=1e-6
+        updates.global_norm(tree), np.sqrt(55 + 16), rtol=1e-6
     )
-    assert updates.norm({}) == 0
+    assert updates.global_norm({}) == 0
