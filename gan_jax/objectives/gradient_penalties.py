@@ -94,8 +94,8 @@ def dragan(context, memory, key):
         noise = jax.random.uniform(noise_key, real.shape[1:], jnp.float32)
         return jax.random.uniform(share_key, (), jnp.float32) * noise
 
-    moves = per_sample.draw(displace, key, context.sample_index)
-    points = real + 0.5 * jnp.std(real) * moves
+    noise = per_sample.draw(displace, key, context.sample_index)
+    points = real + 0.5 * jnp.std(real) * noise
     grads = _input_gradients(context.discriminator_fn, points)
     norms = per_sample.safe_sqrt(per_sample.squared_norms(grads))
     return jnp.mean(jnp.square(norms - 1))

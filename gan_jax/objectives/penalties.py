@@ -137,17 +137,17 @@ PENALTIES = {
         'discriminator', historical_averaging,
         historical_averaging_init, historical_averaging_update,
         title='Historical averaging of D', begin=0.1,
-        words="Pulls D's weights to their past mean.",
+        words="Keeps D's weights close to their past mean.",
     ),
     'd_orthogonal': Penalty(
         'discriminator', orthogonal,
         title='Orthogonal D', begin=0.001,
-        words="Keeps the columns of D's weights at right angles.",
+        words="Keeps the columns of D's weights orthogonal.",
     ),
     'dragan': Penalty(
         'discriminator', dragan, input_gradient=True,
         title='DRAGAN', begin=10.0,
-        words="Holds D's slope near 1 around the real points.",
+        words="Keeps the slope of D near 1 around the real points.",
     ),
     'drift': Penalty(
         'discriminator', drift,
@@ -157,7 +157,7 @@ PENALTIES = {
     'feature_matching': Penalty(
         'generator', feature_matching,
         title='Feature matching', begin=1.0,
-        words="G matches the means of D's last hidden layer.",
+        words="Matches the means of D's features on real and generated points.",
     ),
     'g_classification': Penalty(
         'generator', g_classification, classes=True
@@ -166,56 +166,56 @@ PENALTIES = {
         'generator', historical_averaging,
         historical_averaging_init, historical_averaging_update,
         title='Historical averaging of G', begin=0.1,
-        words="Pulls G's weights to their past mean.",
+        words="Keeps G's weights close to their past mean.",
     ),
     'g_orthogonal': Penalty(
         'generator', orthogonal,
         title='Orthogonal G', begin=0.001,
-        words="The same for G's weights.",
+        words="Keeps the columns of G's weights orthogonal.",
     ),
     'gradient_penalty': Penalty(
         'discriminator', gradient_penalty, input_gradient=True,
         title='Gradient penalty (WGAN-GP)', begin=10.0,
-        words='Holds the slope of D between real and generated points near 1.',
+        words='Keeps the slope of D near 1 between real and generated points.',
     ),
     'gradient_penalty_one_sided': Penalty(
         'discriminator', gradient_penalty_one_sided, input_gradient=True,
         title='One-sided gradient penalty', begin=10.0,
-        words='Holds that slope at 1 or below.',
+        words='Keeps the slope of D at most 1 between these points.',
     ),
     'latent_consistency_discriminator': Penalty(
         'discriminator', latent_consistency_discriminator,
         title='Latent consistency of D', begin=1.0,
-        words='D should hardly react to small moves of z.',
+        words='Makes D insensitive to small changes of z.',
     ),
     'latent_consistency_generator': Penalty(
         'generator', latent_consistency_generator,
         title='Latent consistency of G', begin=0.1,
-        words='G should react to small moves of z.',
+        words='Makes G sensitive to small changes of z.',
     ),
     'lecam': Penalty(
         'discriminator', lecam, lecam_init, lecam_update,
         title='LeCam', begin=0.1,
-        words="Ties D's outputs to their running averages.",
+        words="Keeps D's outputs close to their running averages.",
     ),
     'pulling_away': Penalty(
         'generator', pulling_away,
         title='Pulling away', begin=0.1,
-        words="G keeps D's features of its points apart.",
+        words="Makes D's features of generated points orthogonal.",
     ),
     'r1': Penalty(
         'discriminator', r1, input_gradient=True,
         title='R1', begin=0.1,
-        words="Flattens D's surface at the real points.",
+        words="Reduces the slope of D at the real points.",
     ),
     'r2': Penalty(
         'discriminator', r2, input_gradient=True,
         title='R2', begin=0.1,
-        words="Flattens D's surface at the generated points.",
+        words="Reduces the slope of D at the generated points.",
     ),
     'zero_centered': Penalty(
         'discriminator', zero_centered, input_gradient=True,
         title='Zero-centred penalty', begin=0.1,
-        words="Flattens D's surface between both.",
+        words="Reduces the slope of D between these points.",
     ),
 }
