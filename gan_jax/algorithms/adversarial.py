@@ -370,25 +370,26 @@ DEMANDS = tuple(  # of a schedule on other keys
 )
 OPTIONS = {  # of the group schedule
     'adaptive': (
-        options.Option('d_threshold', 0.0, 'D moves while its loss is above',
+        options.Option('d_threshold', 0.0, 'D is updated above this loss',
                        options.FINITE),
-        options.Option('g_threshold', 0.0, 'G likewise', options.FINITE),
+        options.Option('g_threshold', 0.0, 'G is updated above this loss',
+                       options.FINITE),
     ),
     'unrolled': (options.Option(
-        'unroll_steps', 5, "D's updates that G foresees",
+        'unroll_steps', 5, "updates of D that G's gradient passes through",
         options.count(most=MOST_UPDATES),
     ),),
     'wgan': (
         options.Option(
-            'burst_steps', 100, "D's updates, in place of d_steps,",
+            'burst_steps', 100, 'updates of D in a burst, instead of d_steps',
             options.COUNT,
         ),
         options.Option(
-            'burst_first', 25, '... in each of so many steps at first',
+            'burst_first', 25, 'number of first steps that are bursts',
             options.STEPS,
         ),
         options.Option(
-            'burst_every', 500, '... and again every so many; 0: never',
+            'burst_every', 500, 'steps between later bursts; 0 for none',
             options.STEPS,
         ),
     ),

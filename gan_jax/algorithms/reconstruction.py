@@ -373,17 +373,17 @@ OPTIONS = {
     'pose_decoder': (
         *_ERROR,
         _Option(
-            'angle', 0.5, 'most radians that images are turned by',
+            'angle', 0.5, 'largest rotation of images, in radians',
             options_lib.Bounds(lambda v: 0 <= v <= math.pi, 'in [0, pi]'),
         ),
-        _Option('scale', 0.25, 'most that their scale differs from 1',
+        _Option('scale', 0.25, 'largest change of their scale',
                 options_lib.BELOW_1),
     ),
     'glo': _ERROR,
     'vae': (  # its reconstruction is 'l2', of a Gaussian
         _Option('beta', 1.0, 'weight of the KL divergence',
                 options_lib.NOT_NEGATIVE),
-        _Option('std', 0.5, "deviation of the decoder's Gaussian",
+        _Option('std', 0.5, "standard deviation of the decoder's Gaussian",
                 options_lib.POSITIVE),
     ),
 }

@@ -522,7 +522,7 @@ LOSSES = {
         energy_based_discriminator,
         energy_based_generator,
         options=(_Option(
-            'margin', 10.0, 'energy that fakes need not exceed',
+            'margin', 10.0, 'energy above which fakes do not contribute',
             options_lib.POSITIVE,
         ),),
         energies=True,
@@ -539,10 +539,12 @@ LOSSES = {
         least_squares_discriminator,
         least_squares_generator,
         options=(
-            _Option('a', 0.0, "fakes, for D; -1 for Pearson's coding",
-                    options_lib.FINITE),
-            _Option('b', 1.0, 'reals, for D', options_lib.FINITE),
-            _Option('c', 1.0, "fakes, for G; 0 for Pearson's coding",
+            _Option(
+                'a', 0.0, "target of fakes for D; -1 in Pearson's coding",
+                options_lib.FINITE,
+            ),
+            _Option('b', 1.0, 'target of real images for D', options_lib.FINITE),
+            _Option('c', 1.0, "target of fakes for G; 0 in Pearson's coding",
                     options_lib.FINITE),
         ),
         takes_targets=True,

@@ -78,5 +78,5 @@ def _per_sample(values):
 
 RECONSTRUCTIONS = {'huber': huber, 'l1': l1, 'l2': l2}
 OPTIONS = {'huber': (options.Option(
-    'delta', 0.1, 'error above which it is linear', options.POSITIVE,
+    'delta', 0.1, 'error above which the loss is linear', options.POSITIVE,
 ),)}

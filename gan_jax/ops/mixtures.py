@@ -273,14 +273,15 @@ MIXTURES = {
 OPTIONS = {'manifold': (
     options.Option('modes', 10, 'number of modes', options.count(most=MOST)),
     options.Option(
-        'dimension', 2, 'of the plane that the modes lie in',
+        'dimension', 2, 'dimension of the manifold of the modes',
         options.count(most=MOST),
     ),
     options.Option(
-        'ambient', 16, 'coordinates of a point',
+        'ambient', 16, 'number of coordinates of a point',
         options.count(least=2, most=MOST),
     ),
     options.Option(
-        'std', 0.05, 'deviation of a mode along its plane', options.POSITIVE,
+        'std', 0.05, 'standard deviation of a mode on its manifold',
+        options.POSITIVE,
     ),
 )}
