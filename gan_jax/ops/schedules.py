@@ -66,6 +66,7 @@ def make(name, num_steps, warmup_steps):
 
 SCHEDULES = {'constant': constant, 'cosine': cosine, 'linear': linear}
 _FALLING = (options.Option(
-    'schedule_steps', 0, 'steps until the rate reaches 0', options.STEPS,
+    'schedule_steps', 0, 'steps until the learning rate reaches 0',
+    options.STEPS,
 ),)
 OPTIONS = {'cosine': _FALLING, 'linear': _FALLING}  # of an optimizer's group
