@@ -543,7 +543,8 @@ LOSSES = {
                 'a', 0.0, "target of fakes for D; -1 in Pearson's coding",
                 options_lib.FINITE,
             ),
-            _Option('b', 1.0, 'target of real images for D', options_lib.FINITE),
+            _Option('b', 1.0, 'target of real images for D',
+                    options_lib.FINITE),
             _Option(
                 'c', 1.0, "target of fakes for G; 0 in Pearson's coding",
                 options_lib.FINITE,
