@@ -32,11 +32,11 @@ def test_simultaneous_takes_both_gradients_at_the_same_point(d_steps):
     plain = linear_gan(d_steps=d_steps)
     state, data = start(plain), batch(d_steps)
     alternating, _ = step(plain, state, data)
-    joint_batch, _ = step(plain._replace(schedule='simultaneous'), state, data)
+    simultaneous, _ = step(plain._replace(schedule='simultaneous'), state, data)
     frozen, _ = step(plain, state, data, d_learning_rate=jnp.float32(0))
-    assert leaves_equal(joint_batch.players[D], alternating.players[D])
-    assert leaves_equal(joint_batch.players[G], frozen.players[G])
-    assert not leaves_equal(joint_batch.players[G], alternating.players[G])
+    assert leaves_equal(simultaneous.players[D], alternating.players[D])
+    assert leaves_equal(simultaneous.players[G], frozen.players[G])
+    assert not leaves_equal(simultaneous.players[G], alternating.players[G])
 
 
 @pytest.mark.parametrize('d_steps', [1, 3])
