@@ -239,7 +239,7 @@ REFUSED = {
 }
 
 
-def admitted(path, use):
+def refused_tricks(path, use):
     """Add each trick that a shrunk recipe lacks, one at a time.
 
     Args:
@@ -275,7 +275,7 @@ def test_recipes_support_every_trick_except_listed_ones(path):
     def use(config, shape):
         builders.algorithm(config, builders.form(shape, num_classes=10))
 
-    assert admitted(path, use) == REFUSED[path.stem]
+    assert refused_tricks(path, use) == REFUSED[path.stem]
 
 
 @pytest.mark.slow
@@ -285,4 +285,4 @@ def test_recipes_run_a_step_with_every_supported_trick(path):
         before, after, _ = test_games.trace(config, shape)
         assert jax.tree.structure(before) == jax.tree.structure(after)
 
-    assert admitted(path, use) == REFUSED[path.stem]
+    assert refused_tricks(path, use) == REFUSED[path.stem]

@@ -11,7 +11,7 @@ import test_conditioning as players
 from gan_jax import networks
 from gan_jax.networks import activations
 
-BENDING = [  # a resnet has ReLU alone
+WITH_SLOPE = [  # a resnet always has ReLU
     pair for pair in players.PLAYERS if pair[0] != 'resnet'
 ]
 
@@ -52,7 +52,7 @@ def test_dropout_masks_differ_between_keys_and_layers():
         assert 0.3 < np.mean(first != other) < 0.7
 
 
-@pytest.mark.parametrize('name, player', BENDING)
+@pytest.mark.parametrize('name, player', WITH_SLOPE)
 def test_dropout_of_a_network_follows_the_sample(name, player):
     module, inputs = players.make(name, player, dropout=0.5)
     variables, keys = players.init(module, inputs), players.sample_keys(4)
@@ -66,7 +66,7 @@ def test_dropout_of_a_network_follows_the_sample(name, player):
     assert np.abs(other - y).max() > 1e-4
 
 
-@pytest.mark.parametrize('name, player', BENDING)
+@pytest.mark.parametrize('name, player', WITH_SLOPE)
 def test_dropout_is_off_in_evaluation(name, player):
     module, inputs = players.make(name, player, dropout=0.5)
     plain, _ = players.make(name, player)
@@ -91,7 +91,7 @@ def num_hidden(name, player):
     return 2 * hidden if 'autoencoder' in name else hidden
 
 
-@pytest.mark.parametrize('name, player', BENDING)
+@pytest.mark.parametrize('name, player', WITH_SLOPE)
 def test_every_hidden_layer_has_a_mask_of_its_own(name, player, monkeypatch):
     numbers = []
 
@@ -146,7 +146,7 @@ def test_negative_slope_is_the_slope_below_0(player, negative_slope):
     )
 
 
-@pytest.mark.parametrize('name, player', BENDING)
+@pytest.mark.parametrize('name, player', WITH_SLOPE)
 def test_prelu_is_in_every_hidden_layer(name, player):
     module, inputs = players.make(name, player, prelu=True)
     plain, _ = players.make(name, player)

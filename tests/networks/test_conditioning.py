@@ -41,7 +41,7 @@ ALL = [
     (*pair, condition) for pair in PLAYERS for condition in conditions_of(*pair)
 ]
 LABELLED = [row for row in ALL if row[2] in conditioning.NEED_LABELS]
-BENDING = [pair for pair in PLAYERS if pair[0] != 'resnet']  # it has ReLU alone
+WITH_SLOPE = [pair for pair in PLAYERS if pair[0] != 'resnet']
 
 
 def make(name, player, condition='none', **fields):
@@ -238,7 +238,7 @@ def test_every_condition_runs_and_returns_float32(
     name, player, condition
 ):
     fields = {'spectral_norm': True, 'dtype': jnp.bfloat16}
-    if (name, player) in BENDING:
+    if (name, player) in WITH_SLOPE:
         fields.update(prelu=True, dropout=0.1)
     module, inputs = make(name, player, condition, **fields)
     keys = sample_keys(4)
