@@ -7,11 +7,11 @@ import pytest
 
 from gan_jax.objectives import targets as targets_lib
 
-SAMPLE_INDEX = jnp.arange(4000)
+INDEX = jnp.arange(4000)
 KEY = jax.random.key(0)
 
 
-def draw(sample_index=SAMPLE_INDEX, **treatment):
+def draw(sample_index=INDEX, **treatment):
     return targets_lib.draw(
         KEY, sample_index, targets_lib.Treatment(**treatment)
     )

@@ -8,11 +8,11 @@ import pytest
 from gan_jax.ops import augment
 
 IMAGES = jnp.zeros((40, 16, 16, 1))
-SAMPLE_INDEX = jnp.arange(40)
+INDEX = jnp.arange(40)
 
 
 def test_noise_has_mean_0_and_the_given_deviation():
-    noise = augment.instance_noise(IMAGES, jax.random.key(0), SAMPLE_INDEX, 0.3)
+    noise = augment.instance_noise(IMAGES, jax.random.key(0), INDEX, 0.3)
     np.testing.assert_allclose(noise.mean(), 0, atol=0.01)
     np.testing.assert_allclose(noise.std(), 0.3, rtol=0.02)
     assert len(np.unique(noise)) > 0.99 * noise.size
@@ -20,7 +20,7 @@ def test_noise_has_mean_0_and_the_given_deviation():
 
 def test_noise_depends_only_on_the_index():
     key = jax.random.key(1)
-    whole = augment.instance_noise(IMAGES, key, SAMPLE_INDEX, 1.0)
+    whole = augment.instance_noise(IMAGES, key, INDEX, 1.0)
     chosen = jnp.array([30, 4])
     part = augment.instance_noise(IMAGES[:2], key, chosen, 1.0)
     np.testing.assert_array_equal(part, whole[chosen])
@@ -28,7 +28,7 @@ def test_noise_depends_only_on_the_index():
 
 def test_gradients_pass_through_unchanged():
     grads = jax.grad(
-        lambda x: augment.instance_noise(x, jax.random.key(0), SAMPLE_INDEX, 0.5).sum()
+        lambda x: augment.instance_noise(x, jax.random.key(0), INDEX, 0.5).sum()
     )(IMAGES)
     np.testing.assert_array_equal(grads, np.ones(IMAGES.shape))
 
@@ -66,7 +66,7 @@ PICTURES = jnp.asarray(
 )
 
 
-def changed(names, probability=1.0, images=PICTURES, sample_index=SAMPLE_INDEX):
+def changed(names, probability=1.0, images=PICTURES, sample_index=INDEX):
     return augment.apply(
         images, jax.random.key(3), sample_index, names, probability
     )
@@ -159,7 +159,7 @@ NOISE = np.random.RandomState(0).randint(0, 256, (40, 4, 6, 3)).astype(np.uint8)
 
 
 def test_mirror_flips_about_half_of_the_images():
-    mirrored = np.asarray(augment.mirror(NOISE, jax.random.key(0), SAMPLE_INDEX))
+    mirrored = np.asarray(augment.mirror(NOISE, jax.random.key(0), INDEX))
     assert mirrored.dtype == np.uint8
     turned = (mirrored == NOISE[:, :, ::-1]).all((1, 2, 3))
     same = (mirrored == NOISE).all((1, 2, 3))
@@ -170,7 +170,7 @@ def test_mirror_flips_about_half_of_the_images():
 def test_mirror_and_dequantize_depend_only_on_the_index():
     key, chosen = jax.random.key(1), jnp.array([30, 4])
     for change in (augment.mirror, augment.dequantize):
-        whole = change(NOISE, key, SAMPLE_INDEX)
+        whole = change(NOISE, key, INDEX)
         part = change(NOISE[np.array(chosen)], key, chosen)
         np.testing.assert_array_equal(part, whole[chosen])
 
@@ -178,7 +178,7 @@ def test_mirror_and_dequantize_depend_only_on_the_index():
 def test_dequantized_levels_are_uniform_and_round_back():
     for level in (0, 127, 255):
         images = np.full((40, 16, 16, 1), level, np.uint8)
-        spread = augment.dequantize(images, jax.random.key(2), SAMPLE_INDEX)
+        spread = augment.dequantize(images, jax.random.key(2), INDEX)
         assert spread.dtype == jnp.float32
         offset = (np.asarray(spread, np.float64) + 1) * 127.5 - level
         assert abs(offset).max() <= 0.5001
