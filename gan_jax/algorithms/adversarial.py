@@ -364,8 +364,8 @@ DEMANDS = tuple(  # of a schedule on other keys
         ('num_microbatches', options.equal(1),
          "differentiates through D's updates on whole batches"),
         ('d_optimizer.clip_norm', options.equal(0),
-         "differentiates through D's optimizer, and the norm that is divided "
-         'by has no gradient at 0'),
+         "differentiates through D's optimizer, and the norm of a gradient is "
+         'not differentiable at 0'),
     )
 )
 OPTIONS = {  # of the group schedule
