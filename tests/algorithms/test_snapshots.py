@@ -185,6 +185,6 @@ def test_missing_weights_are_reported(trained):
     )
 
 
-def test_command_accepts_all_weights():
+def test_command_knows_all_weights():
     code = (ROOT / 'gan_jax' / 'run_flags.py').read_text()
     assert f"'weights', 'ema', {list(latents.WEIGHTS)}" in code
