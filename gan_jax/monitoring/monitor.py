@@ -3,6 +3,7 @@
 import math
 
 from gan_jax.config import defaults
+from gan_jax.diagnosis import game as game_lib
 from gan_jax.diagnosis import rules
 from gan_jax.evaluation import runner
 from gan_jax.monitoring import probes
@@ -63,7 +64,7 @@ def collapse(config, findings):
 
 
 def game_of(config, algorithm, state):
-    """Say what the rules have to know of a run, a `rules.Game`."""
+    """Say what the rules have to know of a run, a `game_lib.Game`."""
     monitors = algorithm.monitors
     kind, saturates, balance = 'none', False, losses.Balance()
     if monitors is not None:
@@ -74,8 +75,8 @@ def game_of(config, algorithm, state):
     treated = defaults.treats_labels(config)
     equilibrium, unit = balance.equilibrium, balance.unit
     if unit is None:
-        unit = equilibrium[0] if equilibrium else rules.Game().unit
-    return rules.Game(
+        unit = equilibrium[0] if equilibrium else game_lib.Game().unit
+    return game_lib.Game(
         kind=kind,
         equilibrium=None if treated else equilibrium,
         floor=_least(config) if treated and kind == 'probability' else 0.0,

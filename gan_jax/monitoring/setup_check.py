@@ -12,7 +12,9 @@ import numpy as np
 
 from gan_jax.config import builders
 from gan_jax.core import errors
+from gan_jax.diagnosis import game as game_lib
 from gan_jax.diagnosis import rules
+from gan_jax.diagnosis import window as window_lib
 from gan_jax.monitoring import monitor
 from gan_jax.monitoring import probes
 from gan_jax.objectives import losses
@@ -158,7 +160,7 @@ def _d_alone(bench, kind, state, first, last):
     )
     passed = auc > PARTED
     # Points of both may lie in one place, so that no D has loss 0.
-    if kind in rules.BOUNDED and bench.dataset.images.ndim > 2:
+    if kind in game_lib.BOUNDED and bench.dataset.images.ndim > 2:
         passed = loss < FALLEN * first['d/loss']
     return Check('d_alone', bool(passed) and _finite(loss), text, (
         'D cannot even tell untrained samples from the data: another learning '
@@ -181,14 +183,14 @@ def _one_batch(bench, kind, steps):
         f'{gap["last"]:+.3g}'
     )
     rule = rules.RULES['cannot_overfit']
-    if kind not in rules.BOUNDED:  # a loss without a least value
+    if kind not in game_lib.BOUNDED:  # a loss without a least value
         sign = bench.algorithm.monitors.sign
         passed = sign * (gap['last'] - gap['first']) > 0
     else:
-        seen = rules.Window(1)
+        seen = window_lib.Window(1)
         seen.add({'probe/one_batch': float(last['d/loss'] / first['d/loss'])})
         limits = bench.config.diagnosis.to_dict()
-        passed = rule.judge(seen, rules.Game(kind), limits) is None
+        passed = rule.judge(seen, game_lib.Game(kind), limits) is None
     passed = passed and _finite(last['d/loss'], *gap.values())
     return Check('d_one_batch', passed, text, rule.advice)
 
@@ -234,6 +236,6 @@ def _sizes(bench):
     found = monitor.game_of(bench.config, bench.algorithm, bench.state)
     rule = rules.RULES['sizes_differ']
     limits = bench.config.diagnosis.to_dict()
-    differ = rule.judge(rules.Window(1), found, limits)
+    differ = rule.judge(window_lib.Window(1), found, limits)
     text = f'G has {found.g_size:,} parameters and D {found.d_size:,}'
     return Check('capacity', not differ, text, rule.advice)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
+from gan_jax.diagnosis import game as game_lib
 from gan_jax.diagnosis import rules
+from gan_jax.diagnosis import window
 from gan_jax.objectives import losses
 
 LIMITS = {**rules.THRESHOLDS, 'patience': 0}
@@ -25,7 +27,7 @@ PROBED = {
     'probe/clipped': 0.5, 'probe/g_grad/a': 0.1, 'probe/g_grad/b': 0.01,
     'probe/d_grad/a': 0.3,
 }
-GAME = rules.Game(equilibrium=EQUILIBRIUM, g_size=1000, d_size=700)
+GAME = game_lib.Game(equilibrium=EQUILIBRIUM, g_size=1000, d_size=700)
 
 
 def lines(count=30, **changes):
@@ -43,13 +45,13 @@ def probed(*values, **changes):
     """Give healthy lines with probes, of which the last ones are changed."""
     told = [{**PROBED}] * 2 + [
         {**PROBED, **{f'probe/{k}': v for k, v in changes.items()}}
-    ] * rules.PROBES
+    ] * window.PROBES
     return [{**HEALTHY, **probe} for probe in told]
 
 
 def found(given, game=GAME, limits=LIMITS):
     """Give the findings that hold after the lines."""
-    seen = rules.Window(int(limits['window']))
+    seen = window.Window(int(limits['window']))
     for record in given:
         seen.add(record)
     return {f.rule: f for f in rules.judge(seen, game, limits)}
@@ -161,7 +163,7 @@ def test_rule_fires_by_each_of_its_numbers(more, rule):
 
 def test_healthy_run_is_called_nothing():
     assert found(lines(40) + probed()) == {}
-    for name in rules.KINDS:
+    for name in game_lib.KINDS:
         assert found(lines(40) + probed(), kind(name)) == {}
 
 
@@ -211,12 +213,12 @@ def test_minimax_vanishes_where_d_is_sure_of_fakes():
 
 def test_slow_fall_is_measured_by_the_whole_run():
     given = lines(300, g__grad_norm=lambda place: 0.98**place)
-    assert 0.98**(rules.MEMORY * LIMITS['window']) > 0.1  # what is at hand
+    assert 0.98**(window.MEMORY * LIMITS['window']) > 0.1  # what is at hand
     assert 'gradient_vanishes' in found(given)
     assert 'gradient_vanishes' not in found(given[:200])
 
 
-@pytest.mark.parametrize('of', rules.KINDS)
+@pytest.mark.parametrize('of', game_lib.KINDS)
 def test_no_rule_speaks_where_it_has_no_meaning(of):
     everything = [
         line for first, _ in CASES.values() for line in first[0]
@@ -227,7 +229,7 @@ def test_no_rule_speaks_where_it_has_no_meaning(of):
 
 def test_every_loss_declares_its_kind():
     declared = {loss.kind for loss in losses.LOSSES.values()}
-    assert declared == rules.GAMES - {'none'}
+    assert declared == game_lib.GAMES - {'none'}
 
 
 def test_undeclared_outputs_leave_the_rules_about_them_silent():
@@ -348,7 +350,7 @@ def test_page_has_a_row_for_each_rule_with_its_thresholds(name):
         assert f'`{limit}` {rules.THRESHOLDS[limit]:g}' in row
     for number in re.findall(r'arxiv.org/abs/([\d.]+)', told.judge.__doc__):
         assert number in row
-    for kind in rules.ALL:
+    for kind in game_lib.ALL:
         assert (f'{kind}' in row.split(' | ')[1].split(', ')) == (
             kind in told.kinds
         )
