@@ -1,14 +1,14 @@
-"""The kind of game that rules judge: its loss, its sizes, its bounds.
+"""Facts about a run that the rules of diagnosis need beside its metrics.
 
-A `Game` holds what rules must know of a run beside its metrics. `KINDS` are
-the meanings that the outputs of D may have under a loss.
+`KINDS` are the meanings that the outputs of D may have under a loss; each loss
+declares one. This module knows no rule, no metric and no config.
 """
 
 import math
 from typing import NamedTuple, Optional, Tuple
 
-# What D's outputs may mean under a loss, which declares it; 'none' is of no
-# game, and 'undeclared' of a loss that leaves it open.
+# 'none' is for algorithms without a discriminator, 'undeclared' for a loss that
+# declares no meaning.
 KINDS = (
     'balance', 'critic', 'energy', 'margin', 'none', 'probability', 'relative',
     'square', 'undeclared',
@@ -20,20 +20,21 @@ BOUNDED = frozenset({'margin', 'probability', 'relative', 'square'})
 
 
 class Game(NamedTuple):
-    """What rules know of a run beside its metrics.
+    """Properties of the loss, the data and the networks of a run.
 
     Attributes:
-        kind: of `KINDS`.
-        equilibrium: (D's loss, G's loss) where real and fake cannot be told
-            apart; None where the loss has no such value.
-        floor: D's least loss, 0 for hard targets.
-        unit: D's loss where it says neither of all.
-        middle, reach: D's output that says neither, and how far from there
-            it says real.
+        kind: one of `KINDS`.
+        equilibrium: (D's loss, G's loss) where D cannot tell real from fake;
+            None if the loss has no such value.
+        floor: lowest possible loss of D, 0 for hard targets.
+        unit: loss of D where all its outputs are undecided.
+        middle: undecided output of D.
+        reach: distance from `middle` to the output that means real.
         saturates: whether G's loss is flat where D is sure of fakes.
         clipped: whether D's weights are clipped.
-        bounded: whether the data have bounds, as images have and points not.
-        g_size, d_size: parameters.
+        bounded: whether the data have bounds, as images do and points do not.
+        g_size: number of parameters of G.
+        d_size: number of parameters of D.
     """
 
     kind: str = 'probability'

@@ -1,7 +1,8 @@
 """Rules on the losses, logits and gradient norms of the training steps.
 
-Each is a function (`Window`, `Game`, limits) -> (level, evidence) or None.
-`rules.py` lists them with the kinds of losses for which they have a meaning.
+Each rule is a function (`Window`, `Game`, limits) -> (level, evidence), or None
+where it does not hold; limits is {name of `rules.THRESHOLDS`: number}.
+`rules.RULES` names each rule and lists the kinds of losses it applies to.
 """
 
 import math
@@ -13,59 +14,67 @@ from gan_jax.diagnosis.game import BOUNDED
 CHUNK = 2  # windows in which the size of an oscillation is measured
 
 
-def discriminator_won(seen, game, limits):
-    """D's loss is at its least: G gets next to no gradient.
+def discriminator_won(window, game, limits):
+    """Test whether D's loss is at its minimum, so that G gets no gradient.
 
-    Arjovsky, Bottou, Towards Principled Methods for Training Generative
-    Adversarial Networks, https://arxiv.org/abs/1701.04862, 2017.
+    References:
+        Arjovsky, Bottou, Towards Principled Methods for Training Generative
+        Adversarial Networks, https://arxiv.org/abs/1701.04862, 2017.
     """
-    loss = seen.typical('d/loss')
+    loss = window.median('d/loss')
     if loss is not None and (
             loss - game.floor < limits['d_loss_zero'] * game.unit):
         return 'alarm', {'d/loss': loss, 'least': game.floor}
 
 
-def gradient_vanishes(seen, game, limits):
-    """G's gradient is small beside what it was, or next to nothing.
+def gradient_vanishes(window, game, limits):
+    """Test whether G's gradient is small beside its largest, or near zero.
 
-    With minimax its loss passes on the share D(G(z)) of D's slope.
-    Goodfellow et al., Generative Adversarial Networks,
-    https://arxiv.org/abs/1406.2661, 2014, section 3.
+    With the minimax loss, G receives only the share D(G(z)) of D's slope.
+
+    References:
+        Goodfellow et al., Generative Adversarial Networks,
+        https://arxiv.org/abs/1406.2661, 2014, section 3.
     """
-    fake = seen.typical('d/fake_logits')
+    fake = window.median('d/fake_logits')
     if game.saturates and fake is not None:
         share = 1 / (1 + math.exp(min(-fake, 700.0)))
         if share < limits['vanishing_share']:
             return 'alarm', {'D(G(z))': share}
-    norm = seen.typical('g/grad_norm')
+    norm = window.median('g/grad_norm')
     if norm is None:
         return None
-    _, largest = seen.extremes('g/grad_norm')
+    _, largest = window.extremes('g/grad_norm')
     if norm < limits['vanishing_norm'] or (
             norm < limits['vanishing_share'] * largest):
         return 'alarm', {'g/grad_norm': norm, 'largest': largest}
 
 
-def discriminator_diverges(seen, game, limits):
-    """D's loss grows, and is far above what it was.
+def discriminator_diverges(window, game, limits):
+    """Test whether D's loss grows and is far above its lowest median.
 
-    Mescheder, Geiger, Nowozin, Which Training Methods for GANs do actually
-    Converge?, https://arxiv.org/abs/1801.04406, 2018.
+    References:
+        Mescheder, Geiger, Nowozin, Which Training Methods for GANs do actually
+        Converge?, https://arxiv.org/abs/1801.04406, 2018.
     """
-    losses = np.abs(seen.medians('d/loss'))
+    losses = np.abs(window.medians('d/loss'))
     if len(losses) < 2:
         return None
     bound = limits['d_loss_bound'] * (1 if game.kind in BOUNDED else 100)
-    least, _ = seen.extremes('d/loss')
+    least, _ = window.extremes('d/loss')
     if losses[-1] > bound and losses[-1] >= losses[-2] and (
             game.kind in BOUNDED
             or losses[-1] > limits['d_loss_growth'] * least):
         return 'alarm', {'d/loss': float(losses[-1]), 'least': least}
 
 
-def _leans(seen, game):
-    """Say where D's mean outputs lie, from -1, fake, to 1, real; or None."""
-    means = [seen.typical(f'd/{side}_logits') for side in ('real', 'fake')]
+def _verdicts(window, game):
+    """Scale D's mean outputs to verdicts from -1, fake, to 1, real.
+
+    Returns:
+        [of real images, of fakes], or None until a window is full.
+    """
+    means = [window.median(f'd/{side}_logits') for side in ('real', 'fake')]
     if None in means:
         return None
     if game.kind == 'probability':
@@ -73,36 +82,41 @@ def _leans(seen, game):
     return [(mean - game.middle) / game.reach for mean in means]
 
 
-def all_real(seen, game, limits):
-    """D calls real images and fakes real: it gives G nothing to mend.
+def all_real(window, game, limits):
+    """Test whether D calls real images and fakes real.
 
-    Goodfellow, NIPS 2016 Tutorial: Generative Adversarial Networks,
-    https://arxiv.org/abs/1701.00160, 2016.
+    Such a D has nothing to teach G.
+
+    References:
+        Goodfellow, NIPS 2016 Tutorial: Generative Adversarial Networks,
+        https://arxiv.org/abs/1701.00160, 2016.
     """
-    leans = _leans(seen, game)
-    if leans and min(leans) > limits['one_sided']:
-        return 'warning', {'real': leans[0], 'fake': leans[1]}
+    verdicts = _verdicts(window, game)
+    if verdicts and min(verdicts) > limits['one_sided']:
+        return 'warning', {'real': verdicts[0], 'fake': verdicts[1]}
 
 
-def all_fake(seen, game, limits):
-    """D calls real images and fakes fake.
+def all_fake(window, game, limits):
+    """Test whether D calls real images and fakes fake.
 
-    Goodfellow, NIPS 2016 Tutorial: Generative Adversarial Networks,
-    https://arxiv.org/abs/1701.00160, 2016.
+    References:
+        Goodfellow, NIPS 2016 Tutorial: Generative Adversarial Networks,
+        https://arxiv.org/abs/1701.00160, 2016.
     """
-    leans = _leans(seen, game)
-    if leans and max(leans) < -limits['one_sided']:
-        return 'warning', {'real': leans[0], 'fake': leans[1]}
+    verdicts = _verdicts(window, game)
+    if verdicts and max(verdicts) < -limits['one_sided']:
+        return 'warning', {'real': verdicts[0], 'fake': verdicts[1]}
 
 
-def oscillation_grows(seen, game, limits):
-    """G's loss swings, in each chunk of lines wider than in the one before.
+def oscillation_grows(window, game, limits):
+    """Test whether G's loss swings wider in each chunk than in the last.
 
-    Mescheder, Geiger, Nowozin, Which Training Methods for GANs do actually
-    Converge?, https://arxiv.org/abs/1801.04406, 2018.
+    References:
+        Mescheder, Geiger, Nowozin, Which Training Methods for GANs do actually
+        Converge?, https://arxiv.org/abs/1801.04406, 2018.
     """
-    length = CHUNK * seen.size
-    values = seen.all('g/loss')[-3 * length:]
+    length = CHUNK * window.size
+    values = window.values('g/loss')[-3 * length:]
     if len(values) < 3 * length:
         return None
     chunks = values.reshape(3, length)
@@ -117,18 +131,19 @@ def oscillation_grows(seen, game, limits):
         }
 
 
-def equilibrium(seen, game, limits):
-    """Both losses are where neither player can gain.
+def equilibrium(window, game, limits):
+    """Test whether both losses are where neither player can gain.
 
-    Goodfellow et al., Generative Adversarial Networks,
-    https://arxiv.org/abs/1406.2661, 2014, theorem 1: D is 1/2 everywhere.
+    References:
+        Goodfellow et al., Generative Adversarial Networks,
+        https://arxiv.org/abs/1406.2661, 2014, theorem 1: D is 1/2 everywhere.
     """
-    found = [seen.typical(f'{player}/loss') for player in 'dg']
-    if game.equilibrium is None or None in found:
+    losses = [window.median(f'{player}/loss') for player in 'dg']
+    if game.equilibrium is None or None in losses:
         return None
     scale = max(map(abs, game.equilibrium))
-    apart = max(abs(a - b) for a, b in zip(found, game.equilibrium))
-    judge = seen.newest('probe/judge')  # a D that is weak is no equilibrium
-    if apart < limits['equilibrium_share'] * scale and not any(
-            told > limits['weak_judge'] for told in judge.values()):
-        return 'note', {'d/loss': found[0], 'g/loss': found[1], **judge}
+    deviation = max(abs(a - b) for a, b in zip(losses, game.equilibrium))
+    judge = window.latest_probe('probe/judge')  # a weak D is no equilibrium
+    if deviation < limits['equilibrium_share'] * scale and not any(
+            accuracy > limits['weak_judge'] for accuracy in judge.values()):
+        return 'note', {'d/loss': losses[0], 'g/loss': losses[1], **judge}

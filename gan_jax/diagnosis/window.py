@@ -1,7 +1,7 @@
 """A sliding window over the metrics of a run.
 
-`Window` holds the last lines of the curves and of the probes, and the extremes
-of a few curves. It knows no rule.
+`Window` keeps the last records of the curves and of the probes, and the
+extremes of a few curves over the whole run. It knows no rule.
 """
 
 import collections
@@ -9,69 +9,78 @@ import math
 
 import numpy as np
 
-PROBES = 3  # probes in a row that must agree
-MEMORY = 8  # windows that are remembered
-CURVES = {'d/loss', 'g/grad_norm'}  # whose extremes are remembered
+PROBES = 3  # consecutive probes that must agree
+MEMORY = 8  # windows that are kept
+CURVES = {'d/loss', 'g/grad_norm'}  # curves whose extremes are kept
 
 
 class Window:
-    """The last lines of a run's metrics, and how far its curves ever went."""
+    """The last records of metrics, and the extremes of some curves."""
 
     def __init__(self, size):
-        """Remember some windows of `size` lines."""
+        """Create an empty window.
+
+        Args:
+            size: records in a window; `MEMORY` windows are kept.
+        """
         self.size = size
         self._lines = collections.deque(maxlen=MEMORY * size)
         self._probes = collections.deque(maxlen=PROBES)
         self._extremes = {}
 
     def add(self, record):
-        """Take a line, {'group/name': number or None}, 'step' passed over."""
-        known = {
+        """Add a record of metrics.
+
+        Args:
+            record: {'group/name': number or None}. Entries without a group,
+                such as 'step', and values that are not finite are ignored.
+        """
+        finite = {
             name: value for name, value in record.items()
             if '/' in name and isinstance(value, (int, float))
             and math.isfinite(value)
         }
-        if any(name.startswith('probe/') for name in known):
-            self._probes.append(known)
-        if any(not name.startswith('probe/') for name in known):
-            self._lines.append(known)
-            for name in CURVES & known.keys():
-                self._extend(name, self.typical(name))
+        if any(name.startswith('probe/') for name in finite):
+            self._probes.append(finite)
+        if any(not name.startswith('probe/') for name in finite):
+            self._lines.append(finite)
+            for name in CURVES & finite.keys():
+                self._update_extremes(name, self.median(name))
 
-    def _extend(self, name, value):
+    def _update_extremes(self, name, value):
         if value is not None:
             low, high = self._extremes.get(name, (math.inf, 0.0))
             value = abs(value)
             self._extremes[name] = min(low, value), max(high, value)
 
     def extremes(self, name):
-        """Give the (least, largest) size of `typical` of one of `CURVES`."""
+        """Return the (least, largest) size of `median` of one of `CURVES`."""
         return self._extremes[name]
 
-    def all(self, name):
-        """Give all remembered values of a curve, oldest first."""
+    def values(self, name):
+        """Return all kept values of a curve, oldest first."""
         return np.array([
             line[name] for line in self._lines if name in line
         ], np.float64)
 
-    def typical(self, name):
-        """Give the median of a curve's last window; None before it is full."""
-        values = self.all(name)[-self.size:]
+    def median(self, name):
+        """Return the median of a curve's last window; None until it is full."""
+        values = self.values(name)[-self.size:]
         return float(np.median(values)) if len(values) == self.size else None
 
     def medians(self, name):
-        """Give the medians of whole windows of a curve, oldest first."""
-        values = self.all(name)
+        """Return the medians of whole windows of a curve, oldest first."""
+        values = self.values(name)
         values = values[len(values) % self.size:]
         return np.median(values.reshape(-1, self.size), axis=1)
 
-    def probed(self, name):
-        """Give the last values of a probe; [] before there are enough."""
+    def probe_values(self, name):
+        """Return the last values of a probe; [] if fewer than `PROBES`."""
         values = [probe[name] for probe in self._probes if name in probe]
         return values if len(values) == PROBES else []
 
-    def newest(self, prefix):
-        """Give {name: number} of the newest probe's numbers of a prefix."""
+    def latest_probe(self, prefix):
+        """Return {name: number} of the latest probe's numbers with a prefix."""
         return {
             name: value for name, value in self._probes[-1].items()
             if name.startswith(prefix)

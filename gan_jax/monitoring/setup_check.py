@@ -190,7 +190,7 @@ def _one_batch(bench, kind, steps):
         seen = window_lib.Window(1)
         seen.add({'probe/one_batch': float(last['d/loss'] / first['d/loss'])})
         limits = bench.config.diagnosis.to_dict()
-        passed = rule.judge(seen, game_lib.Game(kind), limits) is None
+        passed = rule.test(seen, game_lib.Game(kind), limits) is None
     passed = passed and _finite(last['d/loss'], *gap.values())
     return Check('d_one_batch', passed, text, rule.advice)
 
@@ -236,6 +236,6 @@ def _sizes(bench):
     found = monitor.game_of(bench.config, bench.algorithm, bench.state)
     rule = rules.RULES['sizes_differ']
     limits = bench.config.diagnosis.to_dict()
-    differ = rule.judge(window_lib.Window(1), found, limits)
+    differ = rule.test(window_lib.Window(1), found, limits)
     text = f'G has {found.g_size:,} parameters and D {found.d_size:,}'
     return Check('capacity', not differ, text, rule.advice)
