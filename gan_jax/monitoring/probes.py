@@ -13,6 +13,7 @@ from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.config import builders
 from gan_jax.data import on_demand
 from gan_jax.metrics import distances
+from gan_jax.metrics import manifolds
 from gan_jax.objectives import losses
 from gan_jax.runs import sampling
 
@@ -103,16 +104,6 @@ def told_apart(bent_real, bent_fake):
     return float(np.mean([
         (other_real @ weights > 0).mean(), (other_fake @ weights < 0).mean()
     ]))
-
-
-def nearest_other(points):
-    """Find how far each of points [N, D] lies from its nearest other."""
-    found = []
-    for first, squared in distances.squared_blocks(points, points):
-        rows = np.arange(len(squared))
-        squared[rows, first + rows] = np.inf
-        found.append(squared.min(1))
-    return np.sqrt(np.concatenate(found))
 
 
 def layers(grads):
@@ -210,7 +201,9 @@ class Probe:
             return
         self._real_bent = features.bend(self._real)
         self._apart = max(distances.mean_pairwise(self._real), 1e-12)
-        self._neighbour = np.median(nearest_other(self._real))
+        self._neighbour = np.median(
+            np.sqrt(manifolds.squared_radii(self._real, 1))
+        )
         self._away = None
         if images.ndim > 2:
             others = self._real
@@ -256,7 +249,8 @@ class Probe:
         }
 
     def _of_points(self, points):
-        twins = nearest_other(points) <= TWIN * self._neighbour
+        nearest = np.sqrt(manifolds.squared_radii(points, 1))
+        twins = nearest <= TWIN * self._neighbour
         found = {
             'distance': distances.mean_pairwise(points) / self._apart,
             'duplicates': twins.mean(),

@@ -20,11 +20,6 @@ def test_chance_of_being_above_is_counted_with_ties_as_halves():
     assert probes.above([3, 1], [2, 1]) == (1 + 1 + 0 + 0.5) / 4
 
 
-def test_nearest_other_is_not_oneself():
-    points = np.array([[0.0], [1.0], [3.0]])
-    np.testing.assert_allclose(probes.nearest_other(points), [1, 1, 2])
-
-
 def test_projection_keeps_distances():
     images = RANDOM.standard_normal((40, 16, 16, 1))
     points = probes.Features(images).project(images)
