@@ -79,7 +79,7 @@ def _measurable(config, dataset):
     """List the names of the metrics that the features and data allow."""
     points = dataset.images.ndim == 2
     has_classes = (
-        config.eval_features in extractors.TELLING_CLASSES and not points
+        config.eval_features in extractors.WITH_CLASSES and not points
     )
     return sorted(
         name for name, metric in catalog.METRICS.items()

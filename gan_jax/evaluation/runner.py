@@ -201,7 +201,7 @@ def of_sources(real, fake, asked, say):
 
 
 def save(path, results):
-    """Append results to the list in a JSON file.
+    """Add results to the list in a JSON file.
 
     Raises:
         errors.ConfigError: if the file cannot be written.
