@@ -19,7 +19,7 @@ from gan_jax.data import pictures
 from gan_jax.data import sources
 from gan_jax.diagnosis import rules
 from gan_jax.features import extractors
-from gan_jax.metrics import costs
+from gan_jax.metrics import catalog
 from gan_jax import networks
 from gan_jax.networks import activations
 from gan_jax.networks import autoencoder
@@ -258,7 +258,7 @@ KEYS = (
     Option('keep_every', 0, 'steps of which multiples are kept too; 0 is none',
            _STEPS, needs('checkpoint_every')),
     Option('keep_best', '', 'metric whose best step is kept',
-           ('', *costs.COSTS), needs('eval_every')),
+           ('', *catalog.RANKED), needs('eval_every')),
     Option('on_nan', 'stop', 'rollback is bounded', ON_NAN),
     Option('report', True, 'leave report.html when the training ends', _ANY),
     Option('on_collapse', 'warn', 'where modes do', ON_COLLAPSE,

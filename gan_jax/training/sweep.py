@@ -24,7 +24,7 @@ from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.core import redact
 from gan_jax.evaluation import online_eval as watch_lib
-from gan_jax.metrics import costs
+from gan_jax.metrics import catalog
 from gan_jax.runs import run_folder
 from gan_jax.runs import sampling
 from gan_jax.runtime import checkpoint
@@ -387,7 +387,7 @@ def cost(one, name):
     """Give what a member's number costs; one that failed costs most."""
     if name is None or not one['alive'] or name not in one['numbers']:
         return math.inf
-    return costs.COSTS[name](one['numbers'][name])
+    return catalog.cost(name, one['numbers'][name])
 
 
 def show(config, workdir, told, say=redact.say):

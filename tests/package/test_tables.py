@@ -13,9 +13,8 @@ from gan_jax.config import defaults
 from gan_jax.data import packs
 from gan_jax.data import pictures
 from gan_jax.data import sources
-from gan_jax.evaluation import runner
 from gan_jax.features import extractors
-from gan_jax.metrics import costs
+from gan_jax.metrics import catalog
 from gan_jax.metrics import registry
 from gan_jax import networks
 from gan_jax.networks import activations
@@ -40,8 +39,8 @@ FEATURES = (ROOT / 'gan_jax' / 'features' / 'README.md').read_text()
 MEASURING = (ROOT / 'gan_jax' / 'metrics' / 'README.md').read_text()
 NUMBERS = [
     *(name for kind in registry.MEASURES.values() for name in kind.better),
-    *(name.removeprefix('eval/') for name in costs.COSTS),
-    *runner.OF_RUNS,
+    *(name.removeprefix('eval/') for name in catalog.RANKED),
+    *catalog.OF_RUNS,
 ]
 OBJECTIVES = (ROOT / 'configs' / 'OBJECTIVES.md').read_text()
 NAMES = [
