@@ -132,12 +132,21 @@ def test_every_test_file_is_described():
         assert f'`{path.parent.name}/{path.name}`' in page, path.name
 
 
-def test_readme_stays_short_and_every_key_in_its_commands_exists():
-    readme = (ROOT / 'README.md').read_text()
-    assert len(readme.splitlines()) <= 250
+def test_readme_stays_short():
+    assert len((ROOT / 'README.md').read_text().splitlines()) <= 200
+
+
+PAGES = [
+    path for path in sorted(ROOT.rglob('*.md'))
+    if not any(part.startswith('.') for part in path.relative_to(ROOT).parts)
+]
+
+
+@pytest.mark.parametrize('path', PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_key_in_the_commands_of_a_page_exists(path):
     keys = defaults.flatten(defaults.default_config())
-    for key in re.findall(r'--config\.([a-z0-9_.]+)', readme + MEASURING):
-        assert key in keys, key
+    for key in re.findall(r'--config\.([a-z0-9_.]+)', path.read_text()):
+        assert key in keys or key.endswith('.'), key  # a prefix in a sentence
 
 
 def test_each_tool_on_a_run_folder_has_its_row():
