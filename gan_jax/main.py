@@ -33,14 +33,15 @@ def main(argv):
 
     from ml_collections import config_flags
 
-    from gan_jax.config import defaults
+    from gan_jax.config import run_identity
     from gan_jax.runtime import parallel
     from gan_jax.training import sweep
     from gan_jax.training import train
 
     recipe = config_flags.get_config_filename(flags.FLAGS['config'])
     overrides = config_flags.get_override_values(flags.FLAGS['config'])
-    workdir = WORKDIR.value or f'runs/{defaults.run_name(recipe, overrides)}'
+    name = run_identity.run_name(recipe, overrides)
+    workdir = WORKDIR.value or f'runs/{name}'
     if MULTIHOST.value:
         parallel.initialize_hosts()
     if config.population > 1:

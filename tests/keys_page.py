@@ -5,7 +5,7 @@
 
 import pathlib
 
-from gan_jax.config import defaults
+from gan_jax.config import key_table
 from gan_jax.config import validation
 from gan_jax.core import options
 from gan_jax import networks
@@ -42,7 +42,7 @@ def use(key, option):
         f'{" or ".join(map(_code, need.keys))} {need.bounds.words}'
         for need in option.needs
     ]
-    for chooser, (above, owners) in defaults.choices().items():
+    for chooser, (above, owners) in key_table.choices().items():
         has = sorted(
             owner for owner, own in owners.items()
             if name in [o.name for o in own]
@@ -81,7 +81,7 @@ def page():
     """Return the text of the page."""
     first, *others = sorted(penalties.PENALTIES)
     rows = []
-    for key, option in defaults.keys().items():
+    for key, option in key_table.keys().items():
         if key.startswith(tuple(f'penalties.{name}.' for name in others)):
             continue
         cells = [

@@ -10,6 +10,7 @@ import numpy as np
 
 from gan_jax.algorithms import reconstruction
 from gan_jax.config import defaults
+from gan_jax.config import key_table
 from gan_jax.core import errors
 from gan_jax.core import options
 from gan_jax.data import sources
@@ -57,7 +58,7 @@ def validate(config, num_devices=1, points=None):
     if defaults.groups(config):
         return
     _check_keys(config)
-    known, values = defaults.keys(), defaults.flatten(config)
+    known, values = key_table.keys(), defaults.flatten(config)
     for key, option in known.items():
         _refuse(options.complaint(option, key, values[key]))
     _check_texts(config)
@@ -103,8 +104,8 @@ def unused(config, points=None):
     """
     if points is None:
         points = defaults.has_points(config)
-    known, values = defaults.keys(), defaults.flatten(config)
-    choices, found = defaults.choices(), {}
+    known, values = key_table.keys(), defaults.flatten(config)
+    choices, found = key_table.choices(), {}
     for key, value in values.items():
         if value == known[key].default:
             continue
@@ -134,7 +135,7 @@ def leave_out(config, kept=()):
     Returns:
         [line that says what is left out and why].
     """
-    known, values = defaults.keys(), defaults.flatten(config)
+    known, values = key_table.keys(), defaults.flatten(config)
     if known.keys() != values.keys() or any(
             options.complaint(option, key, values[key])
             for key, option in known.items()):

@@ -8,6 +8,7 @@ import sys
 from ml_collections import ConfigDict
 
 from gan_jax.config import defaults
+from gan_jax.config import run_identity
 from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.core import redact
@@ -211,7 +212,7 @@ def _compare(workdir, config, described, override):
     """Refuse a config or data of a form that a run did not begin with."""
     # The stored one shows no secret, so that masked ones are compared.
     shown = ConfigDict(redact.mask_values(config.to_dict()))
-    changed = defaults.differences(sampling.load_config(workdir), shown)
+    changed = run_identity.differences(sampling.load_config(workdir), shown)
     if changed and not override:
         raise errors.CheckpointError(
             f'{workdir} holds a run with another config '

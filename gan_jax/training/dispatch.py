@@ -10,6 +10,7 @@ import numpy as np
 
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.config import builders
+from gan_jax.config import defaults
 from gan_jax.runtime import parallel
 
 
@@ -37,7 +38,7 @@ class Dispatch:
         """
         self._algorithm, self._feeds = algorithm, feeds
         self._constants, self._members = constants, members
-        self._convolutional = convolutional = builders.convolutional(config)
+        self._convolutional = convolutional = defaults.convolutional(config)
         self._device_decides = parallel.bears_control_flow(convolutional)
         self._loop = parallel.loop(convolutional)
         self._draws = algorithm.draws

@@ -68,13 +68,13 @@ class Population:
         """
         self.mixture = builders.mixture(config)
         if (self.mixture is None and dataset is None) or (
-            not parallel.bears_control_flow(builders.convolutional(config))
+            not parallel.bears_control_flow(defaults.convolutional(config))
         ):
             raise errors.ConfigError(
                 'a population has points made on the fly, or images in memory, '
                 'and on CPU dense networks; not '
                 f'data.name={defaults.source(config)!r} with '
-                f'networks {builders.network_names(config)}'
+                f'networks {defaults.network_names(config)}'
             )
         self.seeds, self._config = tuple(seeds), config
         if self.mixture is not None:

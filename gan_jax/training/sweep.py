@@ -19,6 +19,7 @@ import numpy as np
 
 from gan_jax.config import builders
 from gan_jax.config import defaults
+from gan_jax.config import run_identity
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.core import files
@@ -234,7 +235,7 @@ def _keep(workdir, everyone):
                 stored, mine, fillvalue={}
             ) for key in old.keys() | new.keys()
             if old.get(key) != new.get(key)
-            and not defaults.is_free(key)
+            and not run_identity.is_free(key)
         })
         if changed:
             raise errors.CheckpointError(

@@ -16,6 +16,7 @@ from gan_jax.algorithms import adversarial
 from gan_jax.cli import app
 from gan_jax.config import builders
 from gan_jax.config import defaults as defaults_lib
+from gan_jax.config import key_table
 from gan_jax.config import recipes
 from gan_jax.config import validation
 from gan_jax.core import errors
@@ -272,7 +273,7 @@ TRIED, COMMANDS = 150, 30
 def nasty(count, seed):
     """Draw (key, text) pairs."""
     draw = random.Random(seed)
-    keys = sorted(defaults_lib.keys())
+    keys = sorted(key_table.keys())
     return [(draw.choice(keys), draw.choice(NASTY)) for _ in range(count)]
 
 

@@ -9,6 +9,7 @@ import helpers
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import game
 from gan_jax.algorithms.game import D
+from gan_jax.config import algorithm_builders
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.config import validation
@@ -25,7 +26,7 @@ GRADS = [np.array([3.0, -4.0]), np.array([0.5, 2.0])]
 def directions(**options):
     config = defaults.default_config().g_optimizer
     config.update(options)
-    tx = builders._optimizer(config)
+    tx = algorithm_builders.optimizer(config)
     state, found = tx.init(jnp.zeros(2)), []
     for grads in GRADS:
         direction, state = tx.update(jnp.asarray(grads), state, jnp.zeros(2))
@@ -122,7 +123,7 @@ def test_differentiable_optimizers_give_the_same_direction(name):
     options.name = name
     found = []
     for differentiable in (False, True):
-        tx = builders._optimizer(options, differentiable)
+        tx = algorithm_builders.optimizer(options, differentiable)
         grads = jnp.asarray(GRADS[0])
         found.append(tx.update(grads, tx.init(grads), grads)[0])
     np.testing.assert_allclose(*found, rtol=1e-6)

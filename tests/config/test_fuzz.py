@@ -10,6 +10,7 @@ import pytest
 
 from gan_jax.algorithms import adversarial
 from gan_jax.config import defaults
+from gan_jax.config import run_identity
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.data import order
@@ -54,7 +55,7 @@ def check(overrides):
         validation.validate(config)
     except errors.ConfigError as error:
         assert str(error) and '\n' not in str(error)
-    name = defaults.run_name('configs/dcgan.py', overrides)
+    name = run_identity.run_name('configs/dcgan.py', overrides)
     assert '/' not in name and '\n' not in name
 
 

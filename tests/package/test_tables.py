@@ -10,6 +10,7 @@ from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import latents
 from gan_jax.algorithms import reconstruction
 from gan_jax.config import defaults
+from gan_jax.config import key_table
 from gan_jax.data import packs
 from gan_jax.data import pictures
 from gan_jax.data import sources
@@ -33,7 +34,7 @@ from gan_jax.ops import schedules
 
 DATA = (ROOT / 'gan_jax' / 'data' / 'README.md').read_text()
 DATA_NAMES = [
-    *sources.DATASETS, *pictures.CROPS, *packs.FORMS, *defaults.FEEDS,
+    *sources.DATASETS, *pictures.CROPS, *packs.FORMS, *key_table.FEEDS,
     *defaults.default_config().data,
 ]
 FEATURES = (ROOT / 'gan_jax' / 'features' / 'README.md').read_text()

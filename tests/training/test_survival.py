@@ -12,7 +12,7 @@ import pytest
 import helpers
 import survival_tools as tools
 from conftest import ROOT
-from gan_jax.config import defaults
+from gan_jax.config import run_identity
 from gan_jax.core import errors
 from gan_jax.runs import sampling
 from gan_jax.runtime import lock
@@ -144,7 +144,7 @@ def test_other_config_goes_on_where_it_is_meant(tmp_path):
     run = train.train(config, tmp_path, images=images, override_config=True)
     assert int(run.state.step) == 4
     stored = sampling.load_config(tmp_path)
-    assert defaults.differences(stored, config) == []
+    assert run_identity.differences(stored, config) == []
 
 
 def test_network_of_another_size_is_told_by_parameter(tmp_path):
