@@ -60,14 +60,14 @@ def validate(config, num_devices=1, points=None):
     _check_keys(config)
     known, values = key_table.keys(), defaults.flatten(config)
     for key, option in known.items():
-        _refuse(options.complaint(option, key, values[key]))
+        _refuse(options.bounds_error(option, key, values[key]))
     _check_texts(config)
     if points is None:
         points = defaults.has_points(config)
     for line in unused(config, points).values():
         _refuse(line)
     for key, option in known.items():
-        _refuse(options.refusal(option, key, values))
+        _refuse(options.unmet_demand(option, key, values))
     _check_counts(config)
     _check_game(config, points)
     parts = num_devices * config.num_microbatches
@@ -115,7 +115,7 @@ def unused(config, points=None):
             or _of_another_choice(config, key, choices)
             or _of_no_network(config, key)
             or _of_other_data(config, key, points)
-            or options.useless(known[key], values)
+            or options.unmet_need(known[key], values)
         )
         if why:
             found[key] = f'{key}={value!r} {why}'
@@ -137,7 +137,7 @@ def leave_out(config, kept=()):
     """
     known, values = key_table.keys(), defaults.flatten(config)
     if known.keys() != values.keys() or any(
-            options.complaint(option, key, values[key])
+            options.bounds_error(option, key, values[key])
             for key, option in known.items()):
         return []
     lines = []

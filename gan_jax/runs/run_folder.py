@@ -124,7 +124,7 @@ def _next_aside(workdir):
     numbers = itertools.count(1)
     return next(
         path for path in (workdir / f'before-{n}' for n in numbers)
-        if not files.lies(path)
+        if not files.lexists(path)
     )
 
 

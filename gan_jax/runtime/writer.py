@@ -189,7 +189,7 @@ def append_json(path, item):
     so at once each adds its own.
     """
     path = files.at(path)
-    with files.alone(path.parent):
+    with files.exclusive(path.parent):
         try:
             if path.stat().length > files.MOST_JSON:
                 files.set_aside(path)
@@ -269,7 +269,7 @@ class Writer:
         """Drop lines of later steps, which will be written again."""
         for name in (METRICS, DIAGNOSIS):
             path = self._workdir / name
-            if name == DIAGNOSIS and not files.lies(path):
+            if name == DIAGNOSIS and not files.lexists(path):
                 continue
             with contextlib.suppress(OSError):
                 if path.stat().length > files.MOST_FILE:  # read for minutes
@@ -287,7 +287,7 @@ class Writer:
     def say(self, text=''):
         """Print a line, above the bar where there is one."""
         if self._enabled:
-            tqdm.write(redact.shown(text), file=sys.stdout)
+            tqdm.write(redact.escape(text), file=sys.stdout)
             sys.stdout.flush()
 
     def advance(self, steps):

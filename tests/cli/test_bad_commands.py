@@ -68,7 +68,7 @@ OVERRIDES = [
     (['surplus'], "'surplus'"),
     (['config.d_steps=5'], 'overrides look like'),
     (['--workdir=/dev/null/x'], 'cannot be written'),
-    (['--workdir=https://host/x'], 'on no file system that is known'),
+    (['--workdir=https://host/x'], 'on an unknown file system'),
     (['--flagfile=/nowhere'], "'/nowhere'"),
     (['--multihost'], 'finds no cluster'),
     (['--v=high'], 'high'),

@@ -176,12 +176,12 @@ BAD_GAMES = [
     (
         {'generator.name': 'mlp', 'generator.maxout': 5,
          'generator.prelu': True},
-        'generator.prelu=True has no use: it needs generator.maxout to be off',
+        'generator.prelu=True has no effect: it needs generator.maxout to be off',
     ),
     (
         {'discriminator.name': 'mlp', 'discriminator.maxout': 5,
          'discriminator.negative_slope': 0.0},
-        'discriminator.negative_slope=0.0 has no use: it needs '
+        'discriminator.negative_slope=0.0 has no effect: it needs '
         'discriminator.maxout to',
     ),
     (

@@ -218,9 +218,9 @@ def fifo(path):
     (pathlib.Path.mkdir, 'is not a regular file'),
     (lambda path: path.symlink_to('/dev/zero'), 'is not a regular file'),
     (lambda path: path.write_bytes(b'"' + b' ' * 100 + b'"'), 'more than 64'),
-    (lambda path: path.write_bytes(b'[' * 60), 'is no JSON'),
-    (lambda path: path.write_bytes(b''), 'is no JSON'),
-    (lambda path: path.write_bytes(b'\xff\xfe\x00'), 'is no JSON'),
+    (lambda path: path.write_bytes(b'[' * 60), 'is not JSON'),
+    (lambda path: path.write_bytes(b''), 'is not JSON'),
+    (lambda path: path.write_bytes(b'\xff\xfe\x00'), 'is not JSON'),
     (lambda path: path.write_bytes(b'9' * 63), None),
 ])
 def test_json_is_read_within_bounds(make, says, tmp_path):

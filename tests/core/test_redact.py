@@ -121,7 +121,7 @@ def test_long_texts_are_masked_soon(text):
 def test_what_is_no_secret_stays(text):
     assert redact.mask(text) == text
     assert redact.mask_arguments(text.split()) == text.split()
-    assert redact.shown(text) == text
+    assert redact.escape(text) == text
 
 
 NASTY = '\x1b[31m\x9b2J\x07\r\u202e\u2028\ud800\x7f\0'
@@ -129,7 +129,7 @@ WRITTEN = r'\x1b[31m\x9b2J\x07\r\u202e\u2028\ud800\x7f\x00'
 
 
 def test_what_a_terminal_would_obey_is_written_out():
-    assert redact.shown(f'ü{NASTY} 日本\n 2') == f'ü{WRITTEN} 日本\n 2'
+    assert redact.escape(f'ü{NASTY} 日本\n 2') == f'ü{WRITTEN} 日本\n 2'
 
 
 def test_errors_and_messages_are_shown_written_out(tmp_path, capsys):

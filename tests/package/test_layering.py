@@ -216,7 +216,7 @@ def bare_prints(code):
     written = [
         node for node in ast.walk(tree) if isinstance(node, ast.Call)
         and ast.unparse(node.func) == 'tqdm.write'
-        and not ast.unparse(node.args[0]).startswith('redact.shown(')
+        and not ast.unparse(node.args[0]).startswith('redact.escape(')
     ]
     return written + [
         node for node in ast.walk(tree)

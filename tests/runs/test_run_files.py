@@ -44,8 +44,8 @@ def refusal(function, folder, says):
     ('{"seed": {"a": 1}}', 'is no int'), ('{"loss": {"name": "x"}}', "'x' is"),
     ('{"loss": {"name": "' + 'x' * 9999 + '"}}', 'loss.name'),
     ('{"batch_size": -1}', 'batch_size=-1'),
-    (DEEP, 'too deeply'), ('', 'is no JSON'), ('{"seed": ' + '9' * 5000 + '}',
-                                               'is no JSON'),
+    (DEEP, 'too deeply'), ('', 'is not JSON'), ('{"seed": ' + '9' * 5000 + '}',
+                                               'is not JSON'),
 ])
 def test_config_that_is_none_is_told(content, says, folder):
     (folder / 'config.json').write_text(content)
