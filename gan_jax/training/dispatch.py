@@ -39,7 +39,7 @@ class Dispatch:
         self._algorithm, self._feeds = algorithm, feeds
         self._constants, self._members = constants, members
         self._convolutional = convolutional = defaults.convolutional(config)
-        self._device_decides = parallel.bears_control_flow(convolutional)
+        self._device_decides = parallel.has_fast_control_flow(convolutional)
         self._loop = parallel.loop(convolutional)
         self._draws = algorithm.draws
         self.steps_per_call = parallel.steps_per_call(

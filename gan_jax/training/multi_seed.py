@@ -68,7 +68,7 @@ class Population:
         """
         self.mixture = builders.mixture(config)
         if (self.mixture is None and dataset is None) or (
-            not parallel.bears_control_flow(defaults.convolutional(config))
+            not parallel.has_fast_control_flow(defaults.convolutional(config))
         ):
             raise errors.ConfigError(
                 'a population has points made on the fly, or images in memory, '

@@ -112,7 +112,7 @@ def train(
                 )
             )
     except (jax.errors.JaxRuntimeError, ValueError) as error:
-        if not parallel.is_parting(error):
+        if not parallel.is_lost_host_error(error):
             raise
         raise errors.HostError(
             'another process of this run ended or cannot be reached; JAX '

@@ -252,7 +252,7 @@ def test_missing_file_and_unknown_store_are_errors_of_the_system(tmp_path):
     with pytest.raises(FileNotFoundError):
         files.read_json(tmp_path / 'x')
     for path in ('https://host/x', 'nosuch://x/y'):
-        with pytest.raises(OSError, match='no file system'):
+        with pytest.raises(OSError, match='unknown file system'):
             files.read_json(path)
 
 

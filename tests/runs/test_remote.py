@@ -82,7 +82,7 @@ def test_manifest_vouches_and_finds_damage(workdir):
     manifest.write(workdir, step=3)
     assert manifest.verify(workdir)['step'] == 3
     (workdir / 'a' / 'deep').write_bytes(b'tent')
-    with pytest.raises(ValueError, match='of other content'):
+    with pytest.raises(ValueError, match='with other content'):
         manifest.verify(workdir)
 
 

@@ -73,7 +73,7 @@ def test_folder_that_was_chosen_is_held_to_the_same(tmp_path, capsys):
     cache._refused.cache_clear()
     chosen.chmod(0o777)
     assert cache.folder() == str(cache.default())
-    assert f'kept in {chosen}: it can be' in capsys.readouterr().err
+    assert f'cached in {chosen}: it can be' in capsys.readouterr().err
 
 
 def test_folder_of_another_user_is_not_used(tmp_path, monkeypatch):

@@ -73,8 +73,8 @@ def test_checkpoint_of_another_form_is_one_line(state, tmp_path):
     other = state.replace(averages={'x': np.zeros(3)})
     with pytest.raises(errors.CheckpointError) as caught:
         checkpoints.restore(1, abstract(other))
-    assert 'averages/x: none saved, float64[3] asked' in str(caught.value)
-    assert 'float32[3, 4] saved, none asked' in str(caught.value)
+    assert 'averages/x: none saved, float64[3] expected' in str(caught.value)
+    assert 'float32[3, 4] saved, none expected' in str(caught.value)
     assert '\n' not in str(caught.value)
     checkpoints.close()
 
@@ -197,7 +197,7 @@ def test_manifest_without_a_form_is_damage(form, saved, state):
     content['sha256'] = manifest._own_hash(content)
     path.write_text(json.dumps(content))
     step, lines = newest(saved, state, read_only=True)
-    assert step == 2 and 'tells no form of a state' in lines[0]
+    assert step == 2 and 'does not describe a state' in lines[0]
 
 
 def test_state_larger_than_memory_is_refused(saved, state, monkeypatch):
@@ -246,7 +246,7 @@ def test_full_disk_is_told_and_the_third_time_ends(
     for step in (2, 3):
         checkpoints.save(step, state)
     assert len(lines) == 2
-    assert '0.0 MB free' in lines[0] and 'step 1 is kept' in lines[0]
+    assert '0.0 MB are free' in lines[0] and 'step 1 is kept' in lines[0]
     with pytest.raises(errors.DiskError, match='3 times') as caught:
         checkpoints.save(4, state)
     assert caught.value.exit_code == 74
@@ -300,7 +300,7 @@ def test_a_lost_host_is_no_matter_of_the_disk(state, tmp_path, monkeypatch):
 
 def test_hosts_that_see_other_checkpoints_are_told(saved, state, monkeypatch):
     monkeypatch.setattr(parallel, 'same_on_all_hosts', lambda text: False)
-    with pytest.raises(errors.CheckpointError, match='file system they share'):
+    with pytest.raises(errors.CheckpointError, match='shared file system'):
         newest(saved, state)
 
 
@@ -318,7 +318,7 @@ def test_full_disk_of_another_host_counts_here(state, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(parallel, 'on_all_hosts', lambda holds: False)
         checkpoints.save(1, state)
-    assert 'another host sees no room for it' in lines[0]
+    assert 'another host has no space for it' in lines[0]
     assert checkpoints.steps() == []
     checkpoints.save(2, state)
     checkpoints.close()

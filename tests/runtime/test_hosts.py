@@ -157,4 +157,4 @@ def test_folders_that_are_not_one_are_told(exists, whole, tmp_path):
     other = (f'--workdir={second}',)
     for code, out, err in finish(start(folder, of_second=other)):
         assert code == 5, out + err
-        assert 'it must be on a file system they share' in err
+        assert 'it must be on a shared file system' in err

@@ -32,13 +32,13 @@ def flip_a_bit(path):
 
 
 DAMAGES = {
-    'flipped': (flip_a_bit, 'has a/b/deep of other content'),
+    'flipped': (flip_a_bit, 'has a/b/deep with other content'),
     'cut': (lambda path: path.write_bytes(path.read_bytes()[:-1]),
-            'has a/b/deep of other content'),
-    'empty': (lambda path: path.write_bytes(b''), 'of other content'),
+            'has a/b/deep with other content'),
+    'empty': (lambda path: path.write_bytes(b''), 'with other content'),
     'deleted': (lambda path: path.unlink(), 'lacks a/b/deep'),
     'added': (lambda path: (path.parent / 'new').touch(),
-              'has besides a/b/new'),
+              'has an extra file a/b/new'),
     'a folder': (lambda path: (path.unlink(), path.mkdir()), 'lacks a/b/deep'),
 }
 
@@ -54,12 +54,12 @@ def test_damage_is_named(damage, folder):
 def test_links_to_folders_are_not_entered(folder):
     for name in ('x', 'y'):  # 2^40 paths, were they followed
         (folder / 'a' / name).symlink_to('.')
-    with pytest.raises(ValueError, match='has besides a/x'):
+    with pytest.raises(ValueError, match='has an extra file a/x'):
         manifest.verify(folder)
     manifest.write(folder / 'a' / 'b')
     (folder / 'a' / 'b' / 'deep').unlink()
     os.mkfifo(folder / 'a' / 'b' / 'deep')
-    with pytest.raises(ValueError, match='has deep of other content'):
+    with pytest.raises(ValueError, match='has deep with other content'):
         manifest.verify(folder / 'a' / 'b')
 
 

@@ -177,6 +177,6 @@ def test_replicate_and_unreplicate_are_inverse():
     (ValueError('shapes differ'), False),
 ])
 def test_lost_hosts_are_told_from_other_errors(error, parting, monkeypatch):
-    assert not parallel.is_parting(error)  # there is one host
+    assert not parallel.is_lost_host_error(error)  # there is one host
     monkeypatch.setattr(jax, 'process_count', lambda: 2)
-    assert parallel.is_parting(error) == parting
+    assert parallel.is_lost_host_error(error) == parting

@@ -77,7 +77,7 @@ def test_host_and_device_decide_alike(name, tmp_path, monkeypatch):
         return lambda step, metrics: seen.setdefault(kind, metrics)
 
     device = trained(GAMES[name], tmp_path / 'a', callback=record('device'))
-    monkeypatch.setattr(parallel, 'bears_control_flow', lambda conv: False)
+    monkeypatch.setattr(parallel, 'has_fast_control_flow', lambda conv: False)
     host = trained(GAMES[name], tmp_path / 'b', callback=record('host'))
     assert_close(host, device)
     for metrics in seen.values():  # which time does not change

@@ -117,7 +117,7 @@ def test_every_schedule_stops(
 ):
     if host_decides:
         monkeypatch.setattr(
-            train.parallel, 'bears_control_flow', lambda convolutional: False
+            train.parallel, 'has_fast_control_flow', lambda convolutional: False
         )
     broken('discriminator')
     bursts = {

@@ -155,7 +155,7 @@ def test_network_of_another_size_is_told_by_parameter(tmp_path):
     with pytest.raises(errors.CheckpointError) as caught:
         train.train(config, tmp_path, images=images, override_config=True)
     assert ('generator/params/Dense_0/kernel: float32[3, 4] saved, '
-            'float32[3, 5] asked') in str(caught.value)
+            'float32[3, 5] expected') in str(caught.value)
 
 
 def test_folder_of_any_name_works(tmp_path, monkeypatch):

@@ -297,6 +297,6 @@ def test_a_lost_host_is_told_in_one_line(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(train, '_train', fail)
     with pytest.raises(kind, match='Gloo'):
         train.train(helpers.tiny_mlp(), tmp_path)
-    monkeypatch.setattr(train.parallel, 'is_parting', lambda error: True)
+    monkeypatch.setattr(train.parallel, 'is_lost_host_error', lambda error: True)
     with pytest.raises(errors.HostError, match='Start all of them again'):
         train.train(helpers.tiny_mlp(), tmp_path)
