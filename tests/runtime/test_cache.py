@@ -114,7 +114,7 @@ def test_path_that_is_no_folder_is_told(tmp_path):
 
 
 def test_programs_are_kept_where_nobody_else_writes(tmp_path, monkeypatch):
-    monkeypatch.setattr(environment.heap, 'keep', lambda: None)
+    monkeypatch.setattr(environment.malloc, 'keep', lambda: None)
     choose(tmp_path)
     tmp_path.chmod(0o777)
     environment.prepare()

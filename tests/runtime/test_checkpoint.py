@@ -138,7 +138,7 @@ def test_two_damaged_steps_take_two_warnings(saved, state):
 def test_nothing_whole_is_an_error_and_nothing_is_removed(saved, state):
     for step in (1, 2, 3):
         (saved / str(step) / '_CHECKPOINT_METADATA').write_text('x')
-    with pytest.raises(errors.CheckpointError, match='--restart begins anew'):
+    with pytest.raises(errors.CheckpointError, match='--restart starts again'):
         newest(saved, state)
     assert sorted(os.listdir(saved)) == ['1', '2', '3']
 
@@ -202,14 +202,14 @@ def test_manifest_without_a_form_is_damage(form, saved, state):
 
 def test_state_larger_than_memory_is_refused(saved, state, monkeypatch):
     monkeypatch.setattr(parallel, 'machine_memory', lambda: 10)
-    with pytest.raises(errors.CheckpointError, match='more memory than there'):
+    with pytest.raises(errors.CheckpointError, match='more memory than this'):
         newest(saved, state, read_only=True)
 
 
 def test_run_without_any_manifest_is_refused(saved, state):
     for step in (1, 2, 3):
         (saved / str(step) / manifest.NAME).unlink()
-    with pytest.raises(errors.CheckpointError, match='--restart begins anew'):
+    with pytest.raises(errors.CheckpointError, match='--restart starts again'):
         newest(saved, state)
     assert sorted(os.listdir(saved)) == ['1', '2', '3']
     checkpoints = checkpoint.Checkpoints(saved, read_only=True)
