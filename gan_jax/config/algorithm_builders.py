@@ -1,4 +1,8 @@
-"""From config to algorithm: networks, optimizers and hyper-parameters."""
+"""Builders of algorithms: networks, optimizers, schedules, hyper-parameters.
+
+Turns the names in a config into Flax modules and optax transforms. Knows
+nothing of data, devices or files.
+"""
 
 import jax.numpy as jnp
 import optax
@@ -18,7 +22,7 @@ from gan_jax.ops import schedules
 
 
 def build_adversarial(config, forms, memory):
-    """Make an `adversarial.Adversarial`."""
+    """Build an `adversarial.Adversarial`, as of `builders.algorithm`."""
     form = forms[adversarial.REAL]
     image_shape, classes = form.shape, {}
     if defaults.is_conditional(config):
@@ -30,7 +34,7 @@ def build_adversarial(config, forms, memory):
         classes['num_classes'] = form.num_classes
     name = defaults.discriminator_name(config)
     schedule = config.schedule
-    made = adversarial.Adversarial(
+    gan = adversarial.Adversarial(
         generator=_network(
             config, config.generator,
             networks.NETWORKS[config.generator.name].generator,
@@ -74,14 +78,14 @@ def build_adversarial(config, forms, memory):
         burst_every=schedule.burst_every,
         d_name=name,
     )
-    players = size_checks.check_sizes(config, made, image_shape)
+    players = size_checks.check_sizes(config, gan, image_shape)
     if memory is not None:
         size_checks.check_memory(config, image_shape, players, memory)
-    return made
+    return gan
 
 
 def build_reconstruction(config, forms, memory):
-    """Make a `reconstruction.Reconstruction`."""
+    """Build a `reconstruction.Reconstruction`, as of `builders.algorithm`."""
     form, kind = forms[reconstruction.REAL], config.algorithm
     size = config.latent_size
     if kind == 'pose_decoder':
@@ -100,7 +104,7 @@ def build_reconstruction(config, forms, memory):
             config, config.discriminator, networks.NETWORKS[name].encoder,
             code_size=(2 if kind == 'vae' else 1) * size,
         )
-    made = reconstruction.Reconstruction(
+    built = reconstruction.Reconstruction(
         kind=kind,
         generator=_network(
             config, config.generator,
@@ -115,17 +119,17 @@ def build_reconstruction(config, forms, memory):
         d_name=name,
     )
     player = size_checks.check_samples(
-        config, made.generator, size, form.shape, 2
+        config, built.generator, size, form.shape, 2
     )
     if memory is not None:
         size_checks.check_memory(
             config, form.shape, {'generator': player}, memory
         )
-    return made
+    return built
 
 
 def _shared_fields(config):
-    """Return the fields that both algorithms of two networks have."""
+    """Return the fields that both kinds of algorithm have."""
     return {
         'g_tx': optimizer(config.g_optimizer),
         'g_schedule': _schedule(config.g_optimizer),
@@ -141,6 +145,7 @@ def _shared_fields(config):
 
 
 def _network(config, options, module, **fields):
+    """Build a Flax module; its fields come from `fields`, then `options`."""
     for key, value in options.items():
         if key in module.__dataclass_fields__ and key != 'name':
             fields.setdefault(key, value)
@@ -148,7 +153,12 @@ def _network(config, options, module, **fields):
 
 
 def optimizer(options, differentiable=False):
-    """Make an optax transform that gives a direction, without a rate."""
+    """Build an optax transform without its learning rate.
+
+    Args:
+        options: ConfigDict of one optimizer.
+        differentiable: whether gradients flow through the updates.
+    """
     kind = optimizers.OPTIMIZERS[options.name]
     direction = kind.make(differentiable, **{
         option.name: options[option.name] for option in kind.options
@@ -161,17 +171,18 @@ def optimizer(options, differentiable=False):
 
 
 def _schedule(options):
-    """Make the factor of a learning rate, None where it never changes."""
+    """Build the schedule of a learning rate; None if it is constant."""
     return schedules.make(
         options.schedule, options.schedule_steps, options.warmup_steps
     )
 
 
 def _judges_independently(config):
-    """Say whether D is dense and judges each sample by itself.
+    """Return whether D is dense and its output depends on one sample alone.
 
-    Then one pass over real and fake samples gives what two give, in less time.
-    Spectral normalisation turns its vectors once a pass.
+    Then one pass over real and fake samples equals two passes, in less time.
+    Spectral normalization is excluded, because it updates its vectors once a
+    pass.
     """
     options = config.discriminator
     return not (
@@ -181,6 +192,7 @@ def _judges_independently(config):
 
 
 def adversarial_hyperparams(config):
+    """Return the `game.Hyperparams` of a config."""
     images = defaults.images_per_batch(config)
     return game.Hyperparams(
         **_shared_hyperparams(config),
@@ -208,6 +220,7 @@ def adversarial_hyperparams(config):
 
 
 def reconstruction_hyperparams(config):
+    """Return the `reconstruction.Hyperparams` of a config."""
     return reconstruction.Hyperparams(
         **_shared_hyperparams(config),
         huber_delta=jnp.float32(config.reconstruction.delta),
@@ -219,7 +232,7 @@ def reconstruction_hyperparams(config):
 
 
 def _shared_hyperparams(config):
-    """Return the hyper-parameters that both algorithms have."""
+    """Return the hyper-parameters that both kinds of algorithm have."""
     images = defaults.images_per_batch(config)
     ema_decay = config.ema_decay
     if config.ema_half_life:

@@ -1,4 +1,8 @@
-"""From config to objects: the only place where a name becomes a function."""
+"""Builders: from a config to data sets, feeds, algorithms, states and steps.
+
+Together with `algorithm_builders` the only place where a name in a config
+becomes an object. Training, evaluation and the tools all start from here.
+"""
 
 import functools
 from typing import Callable, NamedTuple
@@ -19,12 +23,12 @@ from gan_jax.data import sources
 from gan_jax.ops import mixtures
 from gan_jax.runtime import parallel
 
-REAL = adversarial.REAL  # the source of a run that has one
-NUM_POINTS = 10_000  # of a source of points, to show and measure against
+REAL = adversarial.REAL  # name of the data source of a run with one
+NUM_POINTS = 10_000  # reference points of a mixture, for plots and metrics
 
 
 def request(config):
-    """Give what a config asks of its data, a `sources.Request`."""
+    """Return the `sources.Request` for the data of a config."""
     data = config.data
     memory = None if data.feed == 'resident' else resident_bytes(config)
     return sources.Request(
@@ -46,20 +50,20 @@ def request(config):
 
 
 def resident_bytes(config):
-    """Count the bytes that images may take on each device."""
+    """Return the bytes of memory for resident images on each device."""
     if config.data.feed == 'streaming':
         return 0
     return int(config.data.resident_share * parallel.memory())
 
 
 def dataset(config):
-    """Read the data set that a config names.
+    """Load the data set of a config.
 
     Returns:
         `sources.Dataset`.
 
     Raises:
-        errors.DataError: where it is not there or cannot be read.
+        errors.DataError: where it is missing or cannot be read.
     """
     if defaults.has_mixture(config):
         draw = jax.jit(functools.partial(mixtures.sample, mixture(config)))
@@ -70,12 +74,19 @@ def dataset(config):
 
 
 class MixtureFeed:
-    """A feed of points made on the device: a call is fed their numbers."""
+    """Feed of points that are generated on the device from their indices."""
 
     kind = 'made on the device'
 
     def __init__(self, mixture, *, seed, batch_size, places):
-        """Draw from a `mixtures.Mixture` by `seed`."""
+        """Create the feed.
+
+        Args:
+            mixture: `mixtures.Mixture`.
+            seed: of the points.
+            batch_size: of the global batch.
+            places: (start, stop) of this host's share of a batch.
+        """
         self._mixture = mixture
         key = jax.random.fold_in(jax.random.key(seed), 2)
         self.resident = np.asarray(jax.random.key_data(key))
@@ -84,26 +95,26 @@ class MixtureFeed:
         self.bytes_per_batch = 4 * (places[1] - places[0])
 
     def read(self, position, count):
-        """Give uint32 [count, b], numbers of points, of this host."""
+        """Return this host's indices of points, uint32 [count, b]."""
         first = position * self._batch_size
         numbers = np.arange(first, first + count * self._batch_size)
         numbers = numbers.astype(np.uint32).reshape(count, self._batch_size)
         return numbers[:, self._places]
 
     def select(self, resident, fed):
-        """Make (points, None) of numbers of any shape."""
+        """Generate (points, None) from indices of any shape."""
         key = parallel.quick(jax.random.wrap_key_data(resident))
         return mixtures.sample(self._mixture, key, fed), None
 
     def close(self):
-        """Hold nothing that needs closing."""
+        """Close nothing; other feeds hold resources."""
 
 
 def mixture(config):
-    """Make the `mixtures.Mixture` that a config names, or None for images.
+    """Build the `mixtures.Mixture` of a config; None for other data.
 
     Raises:
-        errors.ConfigError: where its numbers do not go together.
+        errors.ConfigError: where its options contradict each other.
     """
     if not defaults.has_mixture(config):
         return None
@@ -124,13 +135,17 @@ def _make_mixture(name, *options):
 
 
 def feed(config, dataset, *, order=0, resident_alone=False):
-    """Choose how batches of a source reach the devices.
+    """Build the feed of one data source: resident, streaming or generated.
 
     Args:
-        config: of the source, as of `config.of_source`.
-        dataset: `sources.Dataset` of it.
-        order: number of its order; sources of one number are drawn in pairs.
-        resident_alone: whether a set that does not fit is refused.
+        config: of the source, as of `defaults.of_source`.
+        dataset: `sources.Dataset`.
+        order: index of its random order; sources with the same index are drawn
+            in pairs.
+        resident_alone: whether a data set too large to be resident is an error.
+
+    Raises:
+        errors.ConfigError: where it must be resident and is too large.
     """
     batch_size = defaults.images_per_batch(config)
     options = {
@@ -147,50 +162,51 @@ def feed(config, dataset, *, order=0, resident_alone=False):
         return feed_lib.ResidentFeed(dataset, **options)
     if resident_alone:
         raise errors.ConfigError(
-            "algorithm='glo' has a code for each image of a resident set, "
-            f'and {defaults.source(config)!r} does not fit in '
+            "algorithm='glo' keeps all images on the device, and "
+            f'{defaults.source(config)!r} does not fit in '
             f'data.resident_share={config.data.resident_share} of memory'
         )
     return feed_lib.StreamingFeed(dataset, **options)
 
 
 def datasets(config):
-    """Read the data of every source.
+    """Load the data sets of all sources.
 
     Returns:
         {source: `sources.Dataset`}.
 
     Raises:
-        errors.DataError: where one is not there or cannot be read, or those
-            of one order are not as many as each other.
+        errors.ConfigError: where `data` has other sources than the algorithm.
+        errors.DataError: where one is missing or cannot be read, or sources
+            that are drawn in pairs differ in size.
     """
     partners, groups = _entry(config).sources, defaults.groups(config)
     if groups and set(groups) != set(partners):
         raise errors.ConfigError(
             f'data has the groups {sorted(groups)}, and algorithm='
-            f'{config.algorithm!r} takes its sources {sorted(partners)}'
+            f'{config.algorithm!r} needs {sorted(partners)}'
         )
     if not groups and len(partners) > 1:
         raise errors.ConfigError(
-            f'algorithm={config.algorithm!r} has the sources '
-            f'{sorted(partners)}, each with a group of the data keys, such as '
+            f'algorithm={config.algorithm!r} needs the sources '
+            f'{sorted(partners)}, each with its own data keys, such as '
             f'data.{sorted(partners)[0]}.path'
         )
-    found = {
+    loaded = {
         name: dataset(defaults.of_source(config, name)) for name in partners
     }
     for name, partner in partners.items():
-        counts = [len(found[one].images) for one in (name, partner)]
+        counts = [len(loaded[source].images) for source in (name, partner)]
         if counts[0] != counts[1]:
             raise errors.DataError(
-                f'data.{name} has {counts[0]:,} images and data.{partner}, '
-                f'with which it is drawn in pairs, {counts[1]:,}'
+                f'data.{name} has {counts[0]:,} images and data.{partner} '
+                f'{counts[1]:,}; they are drawn in pairs and must be equal'
             )
-    return found
+    return loaded
 
 
 def feeds(config, datasets):
-    """Make the feed of every source, {source: feed}."""
+    """Build the feeds of all sources, {source: feed}."""
     partners = _entry(config).sources
     orders = {name: k for k, name in enumerate(sorted(set(partners.values())))}
     return {
@@ -203,12 +219,12 @@ def feeds(config, datasets):
 
 
 class Form(NamedTuple):
-    """What networks have to fit of a source of data.
+    """Shape and size of a data source, to which the networks are built.
 
     Attributes:
         shape: of one sample, (height, width, channels) or (dimension,).
-        num_classes: of its labels; 0 where it has none.
-        count: of its samples; needed where each has a code of its own.
+        num_classes: number of classes; 0 without labels.
+        count: number of samples; needed where each has a code of its own.
     """
 
     shape: tuple
@@ -217,7 +233,7 @@ class Form(NamedTuple):
 
 
 def forms(datasets):
-    """Return the `Form` of every data set, {source: form}."""
+    """Return the `Form` of each data set, {source: form}."""
     return {
         name: Form(
             tuple(dataset.images.shape[1:]), len(dataset.classes),
@@ -227,21 +243,21 @@ def forms(datasets):
 
 
 def form(shape, num_classes=0, count=0):
-    """Return the forms of a run that has one source, of real images."""
+    """Return the forms of a run with one data source, {REAL: form}."""
     return {adversarial.REAL: Form(tuple(shape), num_classes, count)}
 
 
 def shapes(forms):
-    """Return the shape of one sample of every source."""
+    """Return the shape of one sample of each source, {source: shape}."""
     return {name: form.shape for name, form in forms.items()}
 
 
 class Entry(NamedTuple):
-    """An algorithm that a config can name.
+    """Registry entry of an algorithm.
 
     Attributes:
         sources: as of `algorithm.Algorithm`.
-        make: (config, {source: `Form`}, memory as of `algorithm`) -> algorithm.
+        make: (config, forms, memory) -> algorithm, as `algorithm` below.
         hyperparams: config -> NamedTuple of float32 scalars.
     """
 
@@ -264,22 +280,25 @@ ALGORITHMS = {
 
 
 def algorithm(config, forms, memory=None):
-    """Make the static value that trains, as of `algorithm.Algorithm`.
+    """Build the `algorithm.Algorithm` of a config.
 
     Args:
-        config: a validated ConfigDict.
+        config: validated ConfigDict.
         forms: {source: `Form`} of its data.
-        memory: bytes that a device has for its training; None is any number.
+        memory: of a device, in bytes; None skips the check of memory.
+
+    Returns:
+        `algorithm.Algorithm`, hashable and without arrays.
 
     Raises:
-        errors.ConfigError: where a network cannot make or read such images,
-            the sizes of the two do not meet, or its training takes more than
-            that memory whatever else it needs.
+        errors.ConfigError: where the networks do not fit the data or each
+            other, or training would need more than `memory`.
     """
     return _entry(config).make(config, forms, memory)
 
 
 def _entry(config):
+    """Return the registry entry of a config's algorithm."""
     name = config.algorithm
     if name not in ALGORITHMS:
         raise errors.ConfigError(
@@ -289,12 +308,12 @@ def _entry(config):
 
 
 def hyperparams(config):
-    """Take the numbers that a step reads anew at each call."""
+    """Return the hyper-parameters of a config, an argument of each step."""
     return _entry(config).hyperparams(config)
 
 
 def initial_state(config, algorithm, forms):
-    """Draw the weights of a run, as NumPy arrays; the same on every host."""
+    """Initialize the state of a run as NumPy arrays, equal on all hosts."""
     key = jax.random.fold_in(jax.random.key(config.seed), 0)
     state = jax.jit(lambda key, hyperparams: algorithm.init(
         key, shapes(forms), hyperparams
@@ -303,15 +322,14 @@ def initial_state(config, algorithm, forms):
 
 
 def abstract_state(config, algorithm, forms):
-    """Return the form of a state, as `jax.ShapeDtypeStruct`, without running.
-    """
+    """Return the state's shapes and dtypes, as `jax.ShapeDtypeStruct`s."""
     return jax.eval_shape(lambda key: algorithm.init(
         key, shapes(forms), hyperparams(config)
     ), jax.random.key(0))
 
 
 def step(algorithm, feeds, variant, loop=None):
-    """Bind an algorithm and its feeds to what `parallel.train_call` runs.
+    """Build the step function for `parallel.train_call`.
 
     Args:
         algorithm: as of `algorithm`.
@@ -320,7 +338,8 @@ def step(algorithm, feeds, variant, loop=None):
         loop: as of `Algorithm.train_step`.
 
     Returns:
-        Function of (state, constants, fed, key, `algorithm.Across`).
+        Function (state, constants, fed, key, `algorithm.Across`) ->
+        (state, metrics).
     """
 
     def run(state, constants, fed, key, across):
@@ -333,10 +352,10 @@ def step(algorithm, feeds, variant, loop=None):
 
 
 def batch(feeds, constants, fed):
-    """Return the `algorithm.Batch` of what the feeds were fed."""
-    found = {}
+    """Return the `algorithm.Batch` that the input of the feeds selects."""
+    selected = {}
     for name, feed in feeds.items():
         images, labels = feed.select(constants.resident[name], fed[name])
         numbers = fed[name] if feed.kind == 'resident' else None
-        found[name] = algorithm_lib.Source(images, labels, numbers)
-    return algorithm_lib.Batch(found, constants.sample_index)
+        selected[name] = algorithm_lib.Source(images, labels, numbers)
+    return algorithm_lib.Batch(selected, constants.sample_index)

@@ -1,4 +1,8 @@
-"""The default config, and what is derived from the keys of a config."""
+"""The default config, and values derived from a config.
+
+Parses text keys, such as sizes and lists of names, and derives what several
+modules need to know of a config. Builds no objects; see `builders`.
+"""
 
 import re
 
@@ -18,7 +22,7 @@ from gan_jax.ops import mixtures
 
 
 def default_config():
-    """Make a config with every key; recipes start from it."""
+    """Create a config of all keys with their defaults."""
     config = ConfigDict()
     for key, option in key_table.keys().items():
         *groups, name = key.split('.')
@@ -63,10 +67,10 @@ def image_size(config):
 
 
 def groups(config):
-    """Name the sources that have a group of the data keys under `data`.
+    """List the sources that have a group of data keys of their own in `data`.
 
-    () where there is one source, which has `data` itself, and for what is no
-    config.
+    The result is () for a single source, whose keys are in `data` itself, and
+    for an object that is not a config.
     """
     data = config.get('data')
     if not isinstance(data, ConfigDict):
@@ -77,7 +81,7 @@ def groups(config):
 
 
 def grouped_data(*names):
-    """Return what `data` is where each of these sources has a group."""
+    """Return the value of `data` with a group of keys for each source."""
     return ConfigDict({name: data_config() for name in names})
 
 
@@ -86,7 +90,7 @@ def of_source(config, name=None):
 
     Args:
         config: ConfigDict of a run.
-        name: of a source; by default the first of `groups`.
+        name: of the source; by default the first of `groups`.
     """
     names = groups(config)
     if not names:
@@ -97,7 +101,7 @@ def of_source(config, name=None):
 
 
 def discriminator_name(config):
-    """Name D's network: as an autoencoder where the loss is about energies."""
+    """Return the name of D's network, an autoencoder for energy losses."""
     name = config.discriminator.name
     if losses.LOSSES[config.loss.name].energies:
         return networks.NETWORKS[name].autoencoder or name
@@ -105,9 +109,9 @@ def discriminator_name(config):
 
 
 def encoder(config):
-    """Return the module class that encodes for an algorithm.
+    """Return the module class of the encoder.
 
-    None for a GAN, and for codes that are a table or given.
+    None for a GAN, and for algorithms whose codes are a table or known.
     """
     if config.algorithm not in reconstruction.ENCODED:
         return None
@@ -115,17 +119,17 @@ def encoder(config):
 
 
 def is_conditional(config):
-    """Say whether the players are told the classes of images."""
+    """Return whether the networks are conditioned on class labels."""
     return config.generator.condition != 'none'
 
 
 def network_names(config):
-    """Return the names of both networks of a config, for people."""
+    """Return the names of both networks, for messages."""
     return f'{config.generator.name!r} and {config.discriminator.name!r}'
 
 
 def convolutional(config):
-    """Say whether a network of this config convolves."""
+    """Return whether a network of a config has convolutions."""
     return any(
         networks.NETWORKS[options.name].convolutional
         for options in (config.generator, config.discriminator)
@@ -133,27 +137,27 @@ def convolutional(config):
 
 
 def images_per_batch(config):
-    """Count the real images of one batch: D judges `packing` as one."""
+    """Count the real images of one batch, `packing` for each output of D."""
     return config.batch_size * config.packing
 
 
 def has_mixture(config):
-    """Say whether the data are points, made on the fly."""
+    """Return whether the data are points generated on the fly."""
     return not config.data.path and config.data.name in mixtures.MIXTURES
 
 
 def source(config):
-    """Give the name or URI of the data, of `data.sources` or a mixture."""
+    """Return the name or URI of the data, for `data.sources` or `mixtures`."""
     if config.data.path:
         return sources.of_path(config.data.path)
     return config.data.name
 
 
 def has_points(config):
-    """Say whether the data are points: made on the fly, or a table's rows.
+    """Return whether the data are points: generated, or rows of a table.
 
-    A table is known by its file's header; where the file is not there, as on a
-    machine that only samples, it counts as images.
+    A table is recognised by its file's header. Where the file is missing, as on
+    a machine that only samples, the data count as images.
     """
     scheme, _, path = source(config).partition(':')
     if scheme in ('npy', 'npz'):
@@ -162,10 +166,10 @@ def has_points(config):
 
 
 def classes(config):
-    """Parse data.classes into names; () is all.
+    """Parse data.classes into names; () is all classes.
 
     Raises:
-        errors.ConfigError: where a name is empty or comes twice.
+        errors.ConfigError: where a name is empty or occurs twice.
     """
     text = config.data.classes
     names = tuple(name.strip() for name in text.split(','))
@@ -173,14 +177,14 @@ def classes(config):
         return ()
     if '' in names or len(set(names)) < len(names):
         raise errors.ConfigError(
-            f"data.classes={text!r} is not names such as '3,7', each of them "
-            'once'
+            f"data.classes={text!r} is not a list such as '3,7' of different "
+            'names'
         )
     return names
 
 
 def eval_metrics(config):
-    """Parse eval_metrics into names."""
+    """Parse eval_metrics into a tuple of names."""
     return tuple(
         name.strip() for name in config.eval_metrics.split(',') if name.strip()
     )
@@ -190,34 +194,34 @@ def background(config):
     """Parse data.background into (red, green, blue).
 
     Raises:
-        errors.ConfigError: where it is no colour.
+        errors.ConfigError: where it is not a color.
     """
     try:
-        colour = ImageColor.getrgb(config.data.background)[:3]
+        color = ImageColor.getrgb(config.data.background)[:3]
     except ValueError:
-        colour = (-1,)
-    if not all(0 <= part <= 255 for part in colour):
+        color = (-1,)
+    if not all(0 <= part <= 255 for part in color):
         raise errors.ConfigError(
-            f'data.background={config.data.background!r} is not a colour such '
+            f'data.background={config.data.background!r} is not a color such '
             "as 'white' or '#808080'"
         )
-    return colour
+    return color
 
 
 def treats_labels(config):
-    """Say whether D's targets differ from the hard labels."""
+    """Return whether D's targets differ from the hard labels."""
     return config.labels.to_dict() != default_config().labels.to_dict()
 
 
 def active_augmentations(config):
-    """List the augmentations that are on, sorted by name."""
+    """List the names of the augmentations that are on, sorted."""
     return tuple(
         name for name in sorted(augment.AUGMENTATIONS) if config.augment[name]
     )
 
 
 def active_penalties(config):
-    """List the penalties with a weight, sorted by name."""
+    """List the names of the penalties with a positive weight, sorted."""
     return tuple(
         name for name, options in sorted(config.penalties.items())
         if options.weight > 0
@@ -225,7 +229,7 @@ def active_penalties(config):
 
 
 def flatten(config):
-    """Give {'loss.name': value, ...}, one entry a leaf, sorted by key."""
+    """Flatten a config into {'loss.name': value, ...}, sorted by key."""
     flat = {}
     for key, value in config.items():
         if isinstance(value, (ConfigDict, dict)):

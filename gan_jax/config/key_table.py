@@ -1,7 +1,7 @@
-"""Every config key: its default, its meaning and its bounds.
+"""Table of all config keys: default, description, bounds, dependencies.
 
-What a loss, a schedule, a source of points and others bring of their own they
-declare themselves; `keys` gathers it.
+Losses, schedules, optimizers and data sources declare their own options; `keys`
+merges these with the table. Knows nothing of a config's values.
 """
 
 from gan_jax.algorithms import adversarial
@@ -38,267 +38,297 @@ _SHARE, _FINITE = options.SHARE, options.FINITE
 _UPDATES = options.count(most=adversarial.MOST_UPDATES)
 _OFF_OR_COUNT = options.count(off=True)
 _IS_1, _IS_0 = options.equal(1), options.equal(0)
-_ONE_BATCH = 'is for one batch of fakes in a step'
-_SHARED = tuple(  # what fakes for both players demand
+_ONE_BATCH = 'requires a single batch of fakes per step'
+_REUSE_DEMANDS = tuple(  # of `reuse_fakes`
     options.Demand(options.ON, key, bounds, reason)
     for key, bounds, reason in (
         ('d_steps', _IS_1, _ONE_BATCH), ('g_steps', _IS_1, _ONE_BATCH),
         ('num_microbatches', _IS_1, _ONE_BATCH),
         ('generator.dropout', _IS_0, _ONE_BATCH),
         ('schedule.name', options.Bounds(
-            lambda v: v != 'adaptive', 'one by which both players move'
-        ), 'is for steps in which both players move'),
+            lambda v: v != 'adaptive', 'one that updates both players'
+        ), 'requires that each step updates both players'),
     )
 )
-_CLASSES = options.Bounds(lambda v: v != 'none', '')
+_CONDITIONAL = options.Bounds(lambda v: v != 'none', '')
 _AUGMENTED = tuple(f'augment.{name}' for name in sorted(augment.AUGMENTATIONS))
 
-# name, default, meaning, bounds, what it needs to have a use
+# Name, default, description, bounds, and the needs without which the option
+# has no effect.
 KEYS = (
-    Option('seed', 0, 'of weights, noise and the order of the data',
+    Option('seed', 0, 'random seed of weights, noise and data order',
            options.Bounds(lambda v: 0 <= v < 2**63, 'in [0, 2^63)')),
     Option('num_steps', 2000,
-           'of the game: d_steps of D, then g_steps of G', _COUNT),
-    Option('batch_size', 64, 'real images per update, over all devices',
+           'training steps, each of d_steps and g_steps updates', _COUNT),
+    Option('batch_size', 64, 'real images per update, summed over devices',
            _COUNT),
-    Option('num_microbatches', 1, 'parts of it, whose gradients are averaged',
-           _COUNT),
-    Option('d_steps', 1, 'discriminator updates in a step', _UPDATES),
-    Option('g_steps', 1, 'generator updates in a step', _UPDATES),
-    Option('algorithm', 'adversarial', 'what trains: one of build.ALGORITHMS',
-           _ANY),
-    Option('dtype', 'float32', 'of computations; parameters stay float32',
+    Option('num_microbatches', 1,
+           'parts of a batch; their gradients are averaged', _COUNT),
+    Option('d_steps', 1, 'discriminator updates per step', _UPDATES),
+    Option('g_steps', 1, 'generator updates per step', _UPDATES),
+    Option('algorithm', 'adversarial',
+           'training algorithm, one of builders.ALGORITHMS', _ANY),
+    Option('dtype', 'float32', 'type of computations; parameters are float32',
            DTYPES),
-    Option('latent', 'gaussian', 'what z is drawn from', latents.LATENTS),
-    Option('latent_size', 100, 'length of z', options.count(most=2**16)),
-    Option('ema_decay', 0.999, 'of the averaged generator that samples',
+    Option('latent', 'gaussian',
+           'distribution of the latent vector z', latents.LATENTS),
+    Option('latent_size', 100,
+           'length of the latent vector z', options.count(most=2**16)),
+    Option('ema_decay', 0.999,
+           'decay per step of the moving average of the generator',
            _SHARE, needs('ema_half_life', bounds=options.OFF)),
     Option('ema_half_life', 0,
-           '... as images till the half is new; 0: by ema_decay',
+           'the same as a half-life in images; 0 uses ema_decay',
            _OFF_OR_COUNT),
     Option('joint_batch', False,
-           'D sees real and fake as one batch (BatchNorm!)', _ANY),
+           'D sees real and fake images in one batch; affects BatchNorm',
+           _ANY),
     Option('reuse_fakes', False,
-           'G learns by the fakes that D was just shown', _ANY,
-           demands=_SHARED),
-    Option('population', 1, 'GANs of seeds from `seed` on, trained at once',
+           'G is updated on the same fakes as D', _ANY,
+           demands=_REUSE_DEMANDS),
+    Option('population', 1,
+           'GANs trained at once, with seeds `seed`, `seed` + 1, ...',
            _COUNT),
-    Option('packing', 1, 'samples that D judges as one (PacGAN)',
+    Option('packing', 1, 'samples that D classifies jointly (PacGAN)',
            options.count(most=64)),
 
-    # plain average of G beside the EMA
-    Option('snapshots.count', 0, 'last snapshots that it averages; 0 is off',
+    # Plain average of past generators, beside the moving average.
+    Option('snapshots.count', 0,
+           'number of latest generators to average; 0 is off',
            _OFF_OR_COUNT),
     Option('snapshots.every', 100, 'steps between snapshots', _COUNT,
            needs('snapshots.count')),
 
-    # past fakes that D is reminded of
-    Option('history.size', 0, 'how many are kept; 0 is off', _OFF_OR_COUNT,
+    # Replay of earlier fakes to D.
+    Option('history.size', 0,
+           'earlier fakes kept for replay; 0 is off', _OFF_OR_COUNT,
            demands=(options.Demand(
-               options.ON, 'num_microbatches', _IS_1, 'is for whole batches'
+               options.ON, 'num_microbatches', _IS_1,
+               'requires undivided batches'
            ),)),
-    Option('history.share', 0.5, 'chance of one in place of a new fake',
+    Option('history.share', 0.5, 'probability that D sees an earlier fake',
            _SHARE, needs('history.size')),
 
-    # on all that D sees, in its and G's updates
-    *(Option(name, False, 'changes images; configs/OBJECTIVES.md', _ANY)
+    # Augmentation of all images that D sees, in updates of both players.
+    *(Option(name, False, 'augmentation; see configs/OBJECTIVES.md', _ANY)
       for name in _AUGMENTED),
-    Option('augment.probability', 1.0, 'of each, for each image', _SHARE,
+    Option('augment.probability', 1.0,
+           'probability of each augmentation', _SHARE,
            needs(*_AUGMENTED)
            + needs('augment.adaptive', bounds=options.OFF)),
-    Option('augment.adaptive', False, "let D's outputs move it, from 0", _ANY),
-    Option('augment.target', 0.6, 'adaptive: mean sign of D on real images',
+    Option('augment.adaptive', False,
+           "adapt the probability to D's outputs, starting at 0", _ANY),
+    Option('augment.target', 0.6, 'target of the mean sign of D on real images',
            options.Bounds(lambda v: -1 <= v <= 1, 'in [-1, 1]'),
            needs('augment.adaptive')),
-    Option('augment.adaptive_images', 500_000, 'adaptive: from 0 to 1', _COUNT,
+    Option('augment.adaptive_images', 500_000,
+           'images in which the probability can go from 0 to 1', _COUNT,
            needs('augment.adaptive')),
 
-    # on all that D sees
+    # Noise on all images that D sees.
     Option('instance_noise.std', 0.0,
-           'at step 0, of images in [-1, 1]; 0 is off', options.NOT_NEGATIVE),
+           'std at step 0, for images in [-1, 1]; 0 is off',
+           options.NOT_NEGATIVE),
     Option('instance_noise.decay_steps', 0,
-           'falls to 0 till then; 0 never falls',
-           _STEPS._replace(words='a number of steps (0 never falls)'),
+           'steps until the noise has decayed to 0; 0: never',
+           _STEPS._replace(words='a number of steps (0 is never)'),
            needs('instance_noise.std')),
 
-    Option('schedule.name', 'alternating', 'who moves when',
+    Option('schedule.name', 'alternating', 'order of the updates of D and G',
            adversarial.SCHEDULES, demands=adversarial.DEMANDS),
-    Option('loss.name', 'non_saturating', 'what the players minimise',
+    Option('loss.name', 'non_saturating', 'losses that D and G minimize',
            losses.LOSSES),
 
-    # D's targets; the defaults are hard labels
-    Option('labels.real_low', 1.0, 'real targets are uniform from here ...',
+    # D's targets; the defaults are the hard labels 1 and 0.
+    Option('labels.real_low', 1.0, 'lower end of the range of real targets',
            _FINITE),
     Option('labels.real_high', 1.0,
-           '... to here: 0.9 and 0.9 smooth one side', _FINITE),
-    Option('labels.fake_low', 0.0, 'fake targets likewise', _FINITE),
-    Option('labels.fake_high', 0.0, '... to here', _FINITE),
+           'upper end; 0.9 for both is one-sided smoothing', _FINITE),
+    Option('labels.fake_low', 0.0,
+           'lower end of the range of fake targets', _FINITE),
+    Option('labels.fake_high', 0.0, 'upper end of that range', _FINITE),
     Option('labels.flip_probability', 0.0,
-           'chance of a target of the other kind', _SHARE),
+           'probability of swapping a real and a fake target', _SHARE),
 
     Option('clip_weights', 0.0,
-           "D's weights to [-c, c] (0.01 in WGAN); 0 is off",
+           "clip D's weights to [-c, c] (WGAN: 0.01); 0 is off",
            options.NOT_NEGATIVE),
 
-    Option('generator.condition', 'none', 'how the class enters',
+    Option('generator.condition', 'none', 'how the class label enters',
            conditioning.GENERATOR_CONDITIONS, demands=tuple(
-               options.Demand(_CLASSES, key, bounds, 'asks for classes')
+               options.Demand(_CONDITIONAL, key, bounds, 'uses class labels')
                for key, bounds in (('packing', _IS_1), ('history.size', _IS_0))
            )),
     Option('generator.negative_slope', 0.0,
-           'slope of hidden layers below 0; 0 is ReLU', _SHARE,
+           'slope of the activation below 0; 0 is ReLU', _SHARE,
            needs('generator.maxout', bounds=options.OFF)),
-    Option('generator.output', 'auto', 'last layer', activations.OUTPUTS),
-    Option('generator.upsampling', 'transposed', 'dcgan: how sides double',
+    Option('generator.output', 'auto', 'activation of the last layer',
+           activations.OUTPUTS),
+    Option('generator.upsampling', 'transposed', 'dcgan: upsampling layer',
            resampling.UPSAMPLINGS),
-    Option('discriminator.name', 'dcgan', 'one of networks.NETWORKS',
+    Option('discriminator.name', 'dcgan', 'network, one of networks.NETWORKS',
            networks.NETWORKS),
-    Option('discriminator.condition', 'none', 'how the class enters',
+    Option('discriminator.condition', 'none', 'how the class label enters',
            conditioning.DISCRIMINATOR_CONDITIONS),
     Option('discriminator.negative_slope', 0.2,
-           'slope of hidden layers below 0', _SHARE,
+           'slope of the activation below 0', _SHARE,
            needs('discriminator.maxout', bounds=options.OFF)),
-    Option('discriminator.downsampling', 'strided', 'dcgan: how sides halve',
+    Option('discriminator.downsampling', 'strided', 'dcgan: downsampling layer',
            resampling.DOWNSAMPLINGS),
     Option('discriminator.minibatch_features', 0,
-           'of a sample among the others',
+           'features that compare a sample to its batch; 0 is off',
            options.count(most=2**16, off=True)),
-    Option('discriminator.minibatch_stddev', False, 'dcgan: a map of spread',
-           _ANY),
-    Option('discriminator.code_size', 64, 'autoencoders: length of the code',
+    Option('discriminator.minibatch_stddev', False,
+           'dcgan: add a map of the std over the batch', _ANY),
+    Option('discriminator.code_size', 64,
+           'autoencoders: length of the code vector',
            options.count(most=2**20)),
-    Option('discriminator.energy', 'euclidean', 'autoencoders: what D measures',
+    Option('discriminator.energy', 'euclidean',
+           'autoencoders: reconstruction error that is the energy',
            autoencoder.ENERGIES),
 
-    Option('data.name', 'digits', 'sources.DATASETS, URIs, or MIXTURES', _ANY),
+    Option('data.name', 'digits',
+           'data set, URI or source of points; gan_jax/data/README.md', _ANY),
     Option('data.path', '',
-           'folder, archive, array or pack, in place of name', _ANY),
+           'folder, archive, array file or pack, instead of name', _ANY),
     Option('data.split', 'train',
-           "'train', 'test'; of TFDS 'train[:1000]' too", _ANY),
+           "'train' or 'test'; with TFDS also 'train[:1000]'", _ANY),
     Option('data.data_dir', '',
-           "of prepared TFDS sets; '' is TFDS's default", _ANY),
+           "folder of prepared TFDS data sets; '' is TFDS's default", _ANY),
     Option('data.image_size', '',
-           "'64' or '48x80' (height x width); '' as is", _ANY),
-    Option('data.channels', 0, '1, 3 or 4; 0: 1 where all are grey, else 3',
+           "'64' or '48x80' (height x width); '' keeps the size", _ANY),
+    Option('data.channels', 0,
+           'number of channels; 0: 1 if all images are gray, else 3',
            options.Bounds(
                lambda v: v in (0, *pictures.CHANNELS),
-               f'one of {[0, *pictures.CHANNELS]} (0 is as the data are)',
+               f'one of {[0, *pictures.CHANNELS]} (0 is by the data)',
            )),
-    Option('data.crop', 'center', 'to other proportions', pictures.CROPS,
+    Option('data.crop', 'center',
+           'how to change the aspect ratio', pictures.CROPS,
            needs('data.image_size')),
-    Option('data.background', 'white', 'behind transparency, beside padding',
+    Option('data.background', 'white', 'color of transparent and padded pixels',
            _ANY),
-    Option('data.flip', False, 'mirror each real image with chance 1/2', _ANY),
-    Option('data.dequantize', False, 'noise of one level on real images',
+    Option('data.flip', False,
+           'mirror each real image with probability 1/2', _ANY),
+    Option('data.dequantize', False,
+           'add noise of one gray level to real images',
            _ANY),
     Option('data.classes', '',
-           "names of those to keep, such as '3,7'; '' is all", _ANY),
-    Option('data.test_share', 0.0, "held out as split 'test'; not of TFDS",
+           "classes to keep, such as '3,7'; '' is all", _ANY),
+    Option('data.test_share', 0.0,
+           "share held out as split 'test'; not for TFDS",
            options.BELOW_1),
-    Option('data.limit', 0, 'most images, evenly drawn; 0 is all',
+    Option('data.limit', 0, 'largest number of images, evenly spaced; 0 is all',
            _OFF_OR_COUNT._replace(words='0 (all) or positive')),
     Option('data.max_bad', 0.01,
-           'largest share of bad files; more stop the run', _SHARE),
-    Option('data.feed', 'auto', 'how batches reach the devices', FEEDS),
+           'share of unreadable files above which a run stops', _SHARE),
+    Option('data.feed', 'auto', 'how images get to the devices', FEEDS),
     Option('data.resident_share', 0.25,
-           'of memory that resident images may take',
+           'share of device memory for resident images',
            options.Bounds(lambda v: 0 < v <= 1, 'in (0, 1]'),
            needs('data.feed', bounds=options.equal('auto'))),
 
-    Option('log_every', 50, 'steps between lines of metrics; 0 is off',
+    Option('log_every', 50, 'steps between logged metrics; 0 is off',
            _STEPS),
     Option('sample_every', 250, 'steps between grids of samples; 0 is off',
            _STEPS),
     Option('checkpoint_every', 500,
-           'steps between saves; 0: at the end alone', _STEPS),
-    Option('eval_every', 0, 'steps between measured samples; 0 is off',
+           'steps between checkpoints; 0: only at the end', _STEPS),
+    Option('eval_every', 0, 'steps between evaluations; 0 is off',
            _STEPS),
-    Option('eval_metrics', '', "such as 'fid,kid', more of measures.MEASURES",
-           _ANY, needs('eval_every')),
-    Option('eval_features', 'classifier', 'what they compare images by',
+    Option('eval_metrics', '',
+           "more metrics of registry.MEASURES, such as 'fid,kid'", _ANY,
+           needs('eval_every')),
+    Option('eval_features', 'classifier', 'features for these metrics',
            extractors.EXTRACTORS, needs('eval_metrics')),
-    Option('eval_samples', 1000, 'and as many real images, at most',
+    Option('eval_samples', 1000, 'samples, and at most as many real images',
            options.count(least=16, most=10_000_000), needs('eval_metrics')),
-    Option('keep_checkpoints', 3, 'newest ones to keep', _COUNT),
-    Option('keep_every', 0, 'steps of which multiples are kept too; 0 is none',
+    Option('keep_checkpoints', 3,
+           'number of newest checkpoints to keep', _COUNT),
+    Option('keep_every', 0,
+           'checkpoints of its multiples are kept too; 0 is off',
            _STEPS, needs('checkpoint_every')),
-    Option('keep_best', '', 'metric whose best step is kept',
+    Option('keep_best', '', 'metric whose best checkpoint is kept',
            ('', *costs.COSTS), needs('eval_every')),
-    Option('on_nan', 'stop', 'rollback is bounded', ON_NAN),
-    Option('report', True, 'leave report.html when the training ends', _ANY),
-    Option('on_collapse', 'warn', 'where modes do', ON_COLLAPSE,
+    Option('on_nan', 'stop',
+           'at a NaN: end the run, or go back to the last checkpoint', ON_NAN),
+    Option('report', True, 'write report.html at the end of training', _ANY),
+    Option('on_collapse', 'warn', 'reaction to mode collapse', ON_COLLAPSE,
            needs('diagnosis.on')),
-    Option('max_restarts', 3, 'on_collapse=restart: with other seeds, at most',
+    Option('max_restarts', 3, 'restarts of on_collapse=restart, with new seeds',
            _STEPS._replace(words='0 or positive'),
            needs('on_collapse', bounds=options.equal('restart'))),
-    Option('allow_bad_setup', False, 'only warn where a setup cannot work',
-           _ANY),
+    Option('allow_bad_setup', False,
+           'only warn of a setup that cannot work', _ANY),
 
-    # what goes wrong is named
-    Option('diagnosis.on', True, 'False: no probes, no findings', _ANY),
-    *(Option(f'diagnosis.{name}', value, 'configs/DIAGNOSIS.md',
+    # Rules that detect failures of training.
+    Option('diagnosis.on', True, 'check for failures of training', _ANY),
+    *(Option(f'diagnosis.{name}', value, 'see configs/DIAGNOSIS.md',
              _COUNT if name == 'window' else options.NOT_NEGATIVE,
              needs('diagnosis.on'))
       for name, value in sorted(rules.THRESHOLDS.items())),
 )
 
-# Of each player's group; which of them a network has, its fields say.
+# Options of both players. A network has those that are fields of its module.
 OF_NETWORKS = (
-    Option('width', 64, 'dcgan: channels at full size; mlp: hidden units',
+    Option('width', 64,
+           'dcgan: channels at full resolution; mlp: hidden units',
            options.count(most=2**16)),
-    Option('depth', 2, 'mlp: hidden layers', options.count(most=200)),
-    Option('kernel_size', 4, 'dcgan: side of the kernels',
+    Option('depth', 2, 'mlp: number of hidden layers', options.count(most=200)),
+    Option('kernel_size', 4, 'dcgan: side of the convolution kernels',
            options.count(least=2, most=100)),
-    Option('norm', 'batch', 'of hidden layers', layers.NORMS),
+    Option('norm', 'batch', 'normalization of hidden layers', layers.NORMS),
     Option('spectral_norm', False,
-           "every layer's weights by their spectral one", _ANY),
-    Option('attention', 0, 'dcgan, resnet: side of the map with it; 0 is off',
+           "divide each layer's weights by their spectral norm", _ANY),
+    Option('attention', 0,
+           'dcgan, resnet: side of the map with attention; 0 is off',
            options.Bounds(
-               lambda v: 0 <= v <= options.INT32, 'a side (0 is off)'
+               lambda v: 0 <= v <= options.INT32, 'a size in pixels (0 is off)'
            )),
-    Option('prelu', False, 'learn that slope, one for each channel', _ANY),
+    Option('prelu', False,
+           'learn negative_slope for each channel (PReLU)', _ANY),
     Option('maxout', 0,
-           'mlp: linear pieces whose maximum a unit is; 0 is off',
+           'mlp: linear pieces per maxout unit; 0 is off',
            options.Bounds(
                lambda v: v == 0 or 2 <= v <= 1000,
-               '0 (off) or at least 2, as one piece is linear, at most 1,000',
+               '0 (off) or at least 2, at most 1,000',
            )),
     Option('init_std', 0.0,
-           'mlp: of its first weights; 0: 1 / sqrt(inputs)',
+           'mlp: std of initial weights; 0: 1 / sqrt(inputs)',
            options.OFF_OR_POSITIVE),
     Option('norm_momentum', 0.9,
-           "mlp: share of the past in BatchNorm's average", options.BELOW_1),
+           "mlp: decay of BatchNorm's moving averages", options.BELOW_1),
     Option('dropout', 0.0,
-           'chance of a hidden unit to be dropped in training',
+           'probability of dropping a hidden unit in training',
            options.BELOW_1),
 )
-NEEDS = {  # of some of these, within the player's group
+NEEDS = {  # {option: (key of the same player, its bounds)}
     'norm_momentum': ('norm', options.equal('batch')),
     'prelu': ('maxout', options.OFF),
 }
 
-# Of g_optimizer and d_optimizer; more by their names and schedules.
+# Options of g_optimizer and d_optimizer; their `name` and `schedule` add more.
 OF_OPTIMIZERS = (
-    Option('name', 'adam', 'one of optimizers.OPTIMIZERS',
+    Option('name', 'adam', 'optimizer, one of optimizers.OPTIMIZERS',
            optimizers.OPTIMIZERS),
-    Option('learning_rate', 2e-4, 'size of a step',
+    Option('learning_rate', 2e-4, 'learning rate, before schedule and warm-up',
            options.POSITIVE._replace(words='a positive rate')),
-    Option('clip_norm', 0.0, 'largest norm of the gradient; 0 is off',
+    Option('clip_norm', 0.0, 'largest global norm of the gradient; 0 is off',
            options.OFF_OR_POSITIVE),
-    Option('schedule', 'constant', 'of the rate; the others need '
-           'schedule_steps', schedules.SCHEDULES),
-    Option('warmup_steps', 0, 'steps over which the rate rises; 0 is none',
+    Option('schedule', 'constant', 'of the learning rate; all but constant '
+           'need schedule_steps', schedules.SCHEDULES),
+    Option('warmup_steps', 0, 'steps of linear warm-up; 0 is none',
            _STEPS._replace(words='a number of steps (0 is none)')),
 )
 
 
 def choices():
-    """Return what brings options of its own, by the key that chooses it.
+    """Return the keys whose values add options of their own.
 
     Returns:
-        {key: (group of the options, {name: its `options.Option`s})}.
+        {key: (group of the options, {value: its `options.Option`s})}.
     """
-    found = {
+    table = {
         'algorithm': ('reconstruction', reconstruction.OPTIONS),
         'reconstruction.error': ('reconstruction', reconstructions.OPTIONS),
         'data.name': ('data', mixtures.OPTIONS),
@@ -308,22 +338,22 @@ def choices():
         'schedule.name': ('schedule', adversarial.OPTIONS),
     }
     for group in ('d_optimizer', 'g_optimizer'):
-        found[f'{group}.schedule'] = group, schedules.OPTIONS
-        found[f'{group}.name'] = group, {
+        table[f'{group}.schedule'] = group, schedules.OPTIONS
+        table[f'{group}.name'] = group, {
             name: kind.options for name, kind in optimizers.OPTIMIZERS.items()
         }
-    return found
+    return table
 
 
 def keys():
     """Return {key: `options.Option`} of every key, sorted.
 
     Raises:
-        ValueError: where two owners disagree about one.
+        ValueError: where a key is declared with two defaults.
     """
     declared = [(option.name, option) for option in KEYS]
     declared.append(('generator.name', Option(
-        'name', 'dcgan', 'one of networks.NETWORKS that has a generator',
+        'name', 'dcgan', 'network, one of networks.NETWORKS with a generator',
         [name for name, pair in networks.NETWORKS.items() if pair.generator],
     )))
     for player in ('generator', 'discriminator'):
@@ -339,17 +369,17 @@ def keys():
     for name in penalties.PENALTIES:
         key = f'penalties.{name}'
         declared += [(f'{key}.{o.name}', o) for o in (
-            Option('weight', 0.0, 'configs/OBJECTIVES.md; 0 is off',
+            Option('weight', 0.0, 'see configs/OBJECTIVES.md; 0 is off',
                    options.NOT_NEGATIVE),
-            Option('every', 1, 'joins each k-th step alone, at k times the '
+            Option('every', 1, 'apply every k-th step only, at k times the '
                    'weight', _COUNT, needs(f'{key}.weight')),
         )]
     for group, owners in choices().values():
         declared += [
             (f'{group}.{o.name}', o) for own in owners.values() for o in own
         ]
-    found = {}
+    merged = {}
     for key, option in declared:
-        if found.setdefault(key, option).default != option.default:
+        if merged.setdefault(key, option).default != option.default:
             raise ValueError(f'{key} is declared with two defaults')
-    return dict(sorted(found.items()))
+    return dict(sorted(merged.items()))

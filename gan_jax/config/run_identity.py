@@ -1,12 +1,16 @@
-"""Which keys define a run: comparison of configs, names of run folders."""
+"""Identity of a run: keys that may change, config differences, folder names.
+
+A run may be continued with another config only if the two differ in nothing but
+the free keys, which do not affect what is learned.
+"""
 
 import re
 
 from gan_jax.config import defaults
 from gan_jax.diagnosis import rules
 
-# Keys that do not change what is learnt: they may change when a run goes on,
-# and are no part of the name of its folder.
+# Keys that do not affect what is learned. They may change when a run is
+# continued, and they are not part of the name of its folder.
 FREE_KEYS = (
     'allow_bad_setup',
     'checkpoint_every',
@@ -34,14 +38,14 @@ FREE_KEYS = (
 
 
 def differences(stored, config):
-    """List the keys in which two configs would train differently.
+    """List the keys that make two configs train differently.
 
     Args:
         stored: ConfigDict of an earlier start of the run.
         config: ConfigDict of this one.
 
     Returns:
-        'key: stored value -> new value' for each, `FREE_KEYS` left out.
+        List of 'key: stored value -> new value', without `FREE_KEYS`.
     """
     old, new = defaults.flatten(stored), defaults.flatten(config)
     return [
@@ -52,20 +56,20 @@ def differences(stored, config):
 
 
 def is_free(key):
-    """Return whether a key, of any source's group, is one of `FREE_KEYS`."""
+    """Return whether a key is one of `FREE_KEYS`, for any data source."""
     return re.sub(r'^data\.\w+\.', 'data.', key) in FREE_KEYS
 
 
 def run_name(recipe, overrides):
-    """Name the folder of a run after its recipe and what it changes.
+    """Return the name of a run's folder, from its recipe and overrides.
 
     Args:
         recipe: 'path/to/dcgan.py' or 'path/to/dcgan.py:mnist'.
-        overrides: {key: value} given on the command line.
+        overrides: {key: value} of the command line.
 
     Returns:
-        str such as 'dcgan-mnist-d_steps=5'; characters that a file system may
-        refuse become '_'.
+        str such as 'dcgan-mnist-d_steps=5'; unusual characters are replaced
+        by '_'.
     """
     path, _, argument = recipe.partition(':')
     name = re.split(r'[/\\]', path)[-1].removesuffix('.py')

@@ -1,4 +1,8 @@
-"""Checks by tracing that networks fit each other, the data and memory."""
+"""Checks that networks fit each other, the data and the memory of a device.
+
+Networks are traced on abstract inputs, so nothing is computed and no memory is
+used.
+"""
 
 import math
 from typing import Any, NamedTuple
@@ -12,72 +16,101 @@ from gan_jax.runtime import parallel
 
 
 def check_sizes(config, gan, image_shape):
-    """Refuse networks that do not meet, by tracing both on one batch.
+    """Check that G makes images of the data's shape and D returns logits.
+
+    Args:
+        config: ConfigDict.
+        gan: `adversarial.Adversarial`.
+        image_shape: (height, width, channels), or (dimension,) for points.
 
     Returns:
         {player: `_Traced`}.
+
+    Raises:
+        errors.ConfigError: where a network does not fit.
     """
-    count = 2 * gan.packing  # samples of which D judges two
-    made = check_samples(
+    count = 2 * gan.packing  # G's samples for two outputs of D
+    generator = check_samples(
         config, gan.generator, gan.latent_size, image_shape, count,
         gan.num_classes,
     )
     *sides, channels = image_shape
-    judged = (*sides, channels * gan.packing)
-    told = _trace(
-        config, gan.discriminator, 'discriminator', (2, *judged),
-        f'cannot read {_size(judged)}', gan.num_classes,
+    input_shape = (*sides, channels * gan.packing)
+    discriminator = _trace(
+        config, gan.discriminator, 'discriminator', (2, *input_shape),
+        f'cannot read {_size(input_shape)}', gan.num_classes,
     )
-    logits = told.output.logits
+    logits = discriminator.output.logits
     if logits.shape[:1] != (2,) or logits.shape == (2, 1):
         raise _misfit(
             config, 'discriminator',
-            f'gives logits of shape {list(logits.shape)} for 2 inputs of '
-            f'{_size(judged)}; one for each, [2], or a map for each is asked',
+            f'returns logits of shape {list(logits.shape)} for 2 inputs of '
+            f'{_size(input_shape)}; expected one for each, [2], or a map for '
+            'each',
         )
-    return {'generator': made, 'discriminator': told}
+    return {'generator': generator, 'discriminator': discriminator}
 
 
 def check_samples(config, module, latent_size, image_shape, count, classes=0):
-    """Refuse a generator whose samples are not of the data's form.
+    """Check that a generator makes one sample of the data's shape per latent.
+
+    Args:
+        config: ConfigDict.
+        module: of the generator.
+        latent_size: length of z.
+        image_shape: of one sample of the data.
+        count: of latents to trace.
+        classes: number of classes; 0 for a generator without labels.
 
     Returns:
         `_Traced`.
+
+    Raises:
+        errors.ConfigError: where the samples have another shape.
     """
-    made = _trace(
+    traced = _trace(
         config, module, 'generator', (count, latent_size),
         f'cannot make {_size(image_shape)}', classes,
     )
-    samples = made.output
+    samples = traced.output
     if samples.shape[1:] != tuple(image_shape):
         raise _misfit(
             config, 'generator',
             f'makes {_size(samples.shape[1:])} and the data are '
-            f'{_size(image_shape)}; both must be of one size',
+            f'{_size(image_shape)}; both must have the same size',
         )
     if len(samples) != count:
         raise _misfit(
             config, 'generator',
-            f'makes {len(samples)} samples of {count} latents; one of each is '
-            'asked',
+            f'makes {len(samples)} samples from {count} latents; expected one '
+            'from each',
         )
-    return made
+    return traced
 
 
 def check_memory(config, image_shape, players, memory):
-    """Refuse what no program could train in so much memory.
+    """Check that training could fit into the memory of a device.
 
-    Counted is what must be there at once at least: weights, gradients and the
-    average; the images of an update, real and generated, and the largest layer
-    of each player; what is kept of images and of snapshots.
+    The estimate is a lower bound. It counts parameters, gradients and the
+    moving average; the real and generated images of an update; the largest
+    layer of each network; and the replayed images and snapshots that are kept.
+
+    Args:
+        config: ConfigDict.
+        image_shape: of one sample of the data.
+        players: {player: `_Traced`}.
+        memory: of a device, in bytes.
+
+    Raises:
+        errors.ConfigError: where it needs more.
     """
     pixels = math.prod(image_shape)
     images = defaults.images_per_batch(config)
-    here = images / parallel.device_count() / config.num_microbatches
+    local_images = images / parallel.device_count() / config.num_microbatches
     item = jnp.dtype(config.dtype).itemsize
     weights = players['generator'].parameters
     parts = {
-        ('batch_size', 'packing'): here * (
+        ('batch_size', 'packing'): local_images * (
             8 * pixels + item * sum(p.widest for p in players.values())
         ),
         ('generator.width', 'discriminator.width', 'latent_size'): 4 * (
@@ -89,21 +122,21 @@ def check_memory(config, image_shape, players, memory):
     total, most = sum(parts.values()), max(parts, key=parts.get)
     if total > memory:
         values = defaults.flatten(config)
-        told = ', '.join(f'{key}={values[key]}' for key in most)
+        causes = ', '.join(f'{key}={values[key]}' for key in most)
         raise errors.ConfigError(
-            f'{told} with images of {_size(image_shape)}: training takes at '
+            f'{causes} with images of {_size(image_shape)}: training needs at '
             f'least {total / 2**30:,.1f} GiB, and a device has '
             f'{memory / 2**30:,.1f}'
         )
 
 
 class _Traced(NamedTuple):
-    """What tracing a network tells without running it.
+    """Properties of a network, found by tracing it without running it.
 
     Attributes:
-        output: its form.
-        parameters: their number.
-        widest: numbers of a sample in its largest layer.
+        output: `jax.ShapeDtypeStruct`s of its output.
+        parameters: number of its parameters.
+        widest: size of its largest layer's output for one sample.
     """
 
     output: Any
@@ -113,11 +146,11 @@ class _Traced(NamedTuple):
 
 def _trace(config, module, player, shape, failure, classes=0):
     """Trace a network on inputs of a shape; returns `_Traced`."""
-    given = {'labels': jnp.zeros(shape[0], jnp.int32)} if classes else {}
+    labels = {'labels': jnp.zeros(shape[0], jnp.int32)} if classes else {}
     try:
         program, (output, variables) = jax.make_jaxpr(
             lambda key: module.init_with_output(
-                key, jnp.zeros(shape), train=False, **given
+                key, jnp.zeros(shape), train=False, **labels
             ), return_shape=True,
         )(jax.random.key(0))
     except (OverflowError, TypeError, ValueError) as error:
@@ -131,20 +164,20 @@ def _trace(config, module, player, shape, failure, classes=0):
 
 
 def _widest(program):
-    """Count the numbers in the largest result of a product or convolution."""
-    found = [0]
+    """Return the size of the largest output of a product or convolution."""
+    sizes = [0]
     for equation in program.eqns:
         if equation.primitive.name in ('conv_general_dilated', 'dot_general'):
-            found += [math.prod(v.aval.shape) for v in equation.outvars]
+            sizes += [math.prod(v.aval.shape) for v in equation.outvars]
         for part in equation.params.values():
             part = getattr(part, 'jaxpr', part)
             if hasattr(part, 'eqns'):
-                found.append(_widest(part))
-    return max(found)
+                sizes.append(_widest(part))
+    return max(sizes)
 
 
 def _misfit(config, player, reason):
-    """Make the error of a network that does not meet the other or the data."""
+    """Return the error for a network that does not fit."""
     line = f'{player}.name={config[player].name!r} {reason}'
     if config.allow_bad_setup:
         line += '; allow_bad_setup=True is for setups that can run'
@@ -152,5 +185,5 @@ def _misfit(config, player, reason):
 
 
 def _size(shape):
-    """Show (28, 28, 1) as 28x28x1, and (2,), of points, as [2]."""
+    """Format (28, 28, 1) as 28x28x1, and (2,), of points, as [2]."""
     return 'x'.join(map(str, shape)) if len(shape) > 1 else str(list(shape))

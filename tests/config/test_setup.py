@@ -98,7 +98,7 @@ def run(workdir, config):
 def test_last_layer_that_does_not_hold_images_is_refused_at_once(
     output, tmp_path
 ):
-    reason = f"^generator.output='{output}' gives values from 0 to .*"
+    reason = f"^generator.output='{output}' has values from 0 to .*"
     with pytest.raises(
         errors.ConfigError, match=f'{reason} allow_bad_setup=True only warns'
     ):

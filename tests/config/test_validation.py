@@ -29,21 +29,21 @@ BAD = [
     ('g_optimizer.b1', 1.0, r'\[0, 1\)'),
     ('g_optimizer.momentum', -0.1, r'\[0, 1\)'),
     ('instance_noise.std', -0.1, '0 or positive'),
-    ('instance_noise.decay_steps', -1, '0 never falls'),
+    ('instance_noise.decay_steps', -1, '0 is never'),
     ('g_optimizer.clip_norm', -1.0, 'off'),
     ('d_optimizer.warmup_steps', -1, '0 is none'),
     ('d_optimizer.decay', 1.0, r'\[0, 1\)'),
     ('generator.dropout', 1.0, r'\[0, 1\)'),
     ('discriminator.negative_slope', -0.2, r'\[0, 1\]'),
-    ('discriminator.maxout', 1, r'0 \(off\) or at least 2, as one piece is'),
+    ('discriminator.maxout', 1, r'0 \(off\) or at least 2'),
     ('generator.maxout', -2, r'0 \(off\) or at least 2'),
     ('generator.init_std', -0.1, r'0 \(off\) or positive'),
     ('discriminator.norm_momentum', 1.0, r'\[0, 1\)'),
     ('generator.condition', 'projection', "'batch_norm'"),
     ('discriminator.condition', 'project', "did you mean 'projection'"),
     ('generator.output', 'tan', "did you mean 'tanh'"),
-    ('generator.output', 'relu', r'from 0 to inf, and images lie in \[-1, 1\]'),
-    ('generator.output', 'sigmoid', r"of \['auto', 'linear', 'tanh'\] holds"),
+    ('generator.output', 'relu', r'from 0 to inf, and images are in \[-1, 1\]'),
+    ('generator.output', 'sigmoid', r"use one of \['auto', 'linear', 'tanh'\]"),
     ('generator.upsampling', 'nearst', "did you mean 'nearest'"),
     ('discriminator.downsampling', 'pool', "'average_pool'"),
     ('generator.attention', -1, '0 is off'),
@@ -73,7 +73,7 @@ BAD = [
     ('clip_weights', float('nan'), '0 or positive'),
     ('labels.flip_probability', 1.5, r'\[0, 1\]'),
     ('labels.real_high', float('inf'), 'finite'),
-    ('labels.real_high', 0.5, 'at least labels.real_low=1.0'),
+    ('labels.real_high', 0.5, 'less than labels.real_low=1.0'),
     ('loss.gamma', 2.0, r'\[0, 1\]'),
     ('loss.margin', 0.0, 'positive'),
     ('ema_decay', 1.5, r'\[0, 1\]'),
@@ -121,11 +121,11 @@ BAD_GAMES = [
     ({'penalties.gradient_penalty.weight': 1.0}, 'single images'),
     (
         {'loss.name': 'energy_based', 'discriminator.name': 'resnet'},
-        r"needs an autoencoder .*\['dcgan', 'dcgan_autoencoder', 'mlp',",
+        r"is an autoencoder, .*\['dcgan', 'dcgan_autoencoder', 'mlp',",
     ),
     (
         {'discriminator.name': 'mlp_autoencoder'},
-        r"needs logits .*\['dcgan', 'mlp', 'resnet', 'tiny'\]",
+        r"returns logits, .*\['dcgan', 'mlp', 'resnet', 'tiny'\]",
     ),
     (
         {'schedule.name': 'unrolled', 'num_microbatches': 2},
@@ -143,7 +143,7 @@ BAD_GAMES = [
     (
         {'augment.adaptive': True, 'augment.color': True,
          'loss.name': 'energy_based'},
-        'never below 0',
+        'D is never negative',
     ),
     (
         {'batch_size': 4, 'num_microbatches': 4,
@@ -154,8 +154,8 @@ BAD_GAMES = [
         {'batch_size': 1, 'generator.name': 'mlp'},
         'generator.norm=batch compares samples',
     ),
-    ({'history.size': 50}, 'under the 64 fakes'),
-    ({'history.size': 100, 'packing': 2}, 'under the 128 fakes'),
+    ({'history.size': 50}, 'less than the 64 fakes'),
+    ({'history.size': 100, 'packing': 2}, 'less than the 128 fakes'),
     ({'history.size': 64, 'num_microbatches': 2}, 'must be 1'),
     (
         {'generator.name': 'mlp', 'generator.attention': 8},
@@ -213,11 +213,11 @@ BAD_GAMES = [
     (
         {'generator.condition': 'concat', 'packing': 2,
          'discriminator.condition': 'concat'},
-        "generator.condition='concat' asks for classes; with it packing=2 must",
+        "generator.condition='concat' uses class labels; with it packing=2 must",
     ),
     (
         {'reuse_fakes': True, 'd_steps': 2},
-        'reuse_fakes=True is for one batch of fakes in a step; with it '
+        'reuse_fakes=True requires a single batch of fakes per step; with it '
         'd_steps=2 must be 1',
     ),
     (
@@ -226,12 +226,12 @@ BAD_GAMES = [
     ),
     (
         {'reuse_fakes': True, 'schedule.name': 'adaptive'},
-        "with it schedule.name='adaptive' must be one by which both",
+        "with it schedule.name='adaptive' must be one that updates both",
     ),
     ({'schedule.name': 'wgan', 'd_steps': 3}, 'not a multiple of d_steps=3'),
     (
         {'batch_size': 6, 'num_microbatches': 4},
-        'in num_microbatches=4 parts; 4 or 8 does',
+        'x num_microbatches=4; 4 or 8 does',
     ),
     (
         {'d_optimizer.schedule': 'linear'},
