@@ -58,7 +58,7 @@ OVERRIDES = [
     (['--config.labels.real_high=0.5'], 'labels.real_low=1.0'),
     (['--config.loss.name=hinge', '--config.labels.real_low=0.9'],
      'has no targets'),
-    (['--config.history.size=5'], 'under the 64 fakes'),
+    (['--config.history.size=5'], 'less than the 64 fakes'),
     (['--config.generator.output=sigmoid'], 'allow_bad_setup'),
     (['--config.data.name=ring', '--config.data.flip=True'], 'has points'),
     (['--config.num_microbatches=3'], '63 or 66'),

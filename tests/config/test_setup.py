@@ -209,7 +209,7 @@ def test_generator_that_cuts_one_sample_into_many_is_refused(register):
         return jnp.concatenate([x, x])
 
     config = register(own_generator(halve))
-    with pytest.raises(errors.ConfigError, match='makes 4 samples of 2 lat'):
+    with pytest.raises(errors.ConfigError, match='makes 4 samples from 2 lat'):
         builders.algorithm(config, builders.form((8, 8, 1)))
 
 
@@ -242,7 +242,7 @@ def test_own_networks_that_meet_are_built(packing, register):
     assert kernel.shape == (8 * 6 * 3 * packing, 1)
 
 
-@pytest.mark.parametrize('bend', [nn.relu, nn.sigmoid])
+@pytest.mark.parametrize('activation', [nn.relu, nn.sigmoid])
 def test_batch_shows_a_last_layer_that_does_not_hold_the_data(
     activation, register, tmp_path, capsys
 ):

@@ -176,7 +176,8 @@ BAD_GAMES = [
     (
         {'generator.name': 'mlp', 'generator.maxout': 5,
          'generator.prelu': True},
-        'generator.prelu=True has no effect: it needs generator.maxout to be off',
+        'generator.prelu=True has no effect: it needs generator.maxout '
+        'to be off',
     ),
     (
         {'discriminator.name': 'mlp', 'discriminator.maxout': 5,
@@ -213,7 +214,8 @@ BAD_GAMES = [
     (
         {'generator.condition': 'concat', 'packing': 2,
          'discriminator.condition': 'concat'},
-        "generator.condition='concat' uses class labels; with it packing=2 must",
+        "generator.condition='concat' uses class labels; with it packing=2 "
+        'must',
     ),
     (
         {'reuse_fakes': True, 'd_steps': 2},
