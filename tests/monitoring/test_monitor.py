@@ -163,7 +163,7 @@ def test_collapse_restarts_with_other_seeds_and_keeps_each_attempt(
     config = collapsing(num_steps=20, on_collapse='restart', max_restarts=2)
     with pytest.raises(errors.CollapseError, match='began anew 2 times'):
         run(tmp_path, config)
-    assert 'Beginning anew with seed 2' in capsys.readouterr().err
+    assert 'Restarting with seed 2' in capsys.readouterr().err
     noted = json.loads((tmp_path / 'restarts.json').read_text())
     assert [x['seed'] for x in noted] == [1, 2]
     weights = []

@@ -32,16 +32,16 @@ def refusal(function, folder, says):
 
 
 @pytest.mark.parametrize('content, says', [
-    ('[]', 'it is no group'), ('"x"', 'it is no group'), ('3', 'no group'),
-    ('{"seed": "x"}', "seed='x' is no int"), ('{"seed": true}', 'is no int'),
-    ('{"seed": 1.5}', 'is no int'), ('{"num_steps": 1e400}', 'is no int'),
-    (f'{{"seed": {2**70}}}', 'is no int'), ('{"report": 1}', 'is no bool'),
-    (f'{{"ema_decay": {"9" * 4000}}}', 'ema_decay=9* is no float'),
-    ('{"ema_decay": NaN}', 'is no float'), ('{"a.b": 1}', "key 'a.b'"),
-    ('{"generator": 5}', 'generator is no group'),
-    ('{"generator": {"width": [4]}}', 'generator.width=.* is no int'),
+    ('[]', 'it is not a group'), ('"x"', 'it is not a group'), ('3', 'not a group'),
+    ('{"seed": "x"}', "seed='x' is not of type int"), ('{"seed": true}', 'is not of type int'),
+    ('{"seed": 1.5}', 'is not of type int'), ('{"num_steps": 1e400}', 'is not of type int'),
+    (f'{{"seed": {2**70}}}', 'is not of type int'), ('{"report": 1}', 'is not of type bool'),
+    (f'{{"ema_decay": {"9" * 4000}}}', 'ema_decay=9* is not of type float'),
+    ('{"ema_decay": NaN}', 'is not of type float'), ('{"a.b": 1}', "key 'a.b'"),
+    ('{"generator": 5}', 'generator is not a group'),
+    ('{"generator": {"width": [4]}}', 'generator.width=.* is not of type int'),
     ('{"generator": {"widht": 4}}', "unknown key 'generator.widht'"),
-    ('{"seed": {"a": 1}}', 'is no int'), ('{"loss": {"name": "x"}}', "'x' is"),
+    ('{"seed": {"a": 1}}', 'is not of type int'), ('{"loss": {"name": "x"}}', "'x' is"),
     ('{"loss": {"name": "' + 'x' * 9999 + '"}}', 'loss.name'),
     ('{"batch_size": -1}', 'batch_size=-1'),
     (DEEP, 'too deeply'), ('', 'is not JSON'), ('{"seed": ' + '9' * 5000 + '}',
@@ -100,9 +100,9 @@ def test_folder_on_an_unknown_store_is_told():
 
 def test_networks_that_cannot_be_made_are_told(folder, monkeypatch):
     monkeypatch.setattr(
-        sampling.build, 'abstract_state', lambda *args: 1 // 0
+        sampling.builders, 'abstract_state', lambda *args: 1 // 0
     )
-    refusal(sampling.load, folder, 'no networks can be made .*: integer div')
+    refusal(sampling.load, folder, 'no networks can be built .*: integer div')
 
 
 def test_lists_hold_objects_or_nothing(folder):

@@ -260,7 +260,7 @@ def test_run_of_an_earlier_format_is_refused_in_one_line(tmp_path):
     for use in (sampling.load, run):
         with pytest.raises(errors.CheckpointError) as told:
             use(tmp_path)
-        assert 'of an earlier format' in str(told.value)
+        assert 'format is older' in str(told.value)
         assert len(str(told.value).splitlines()) == 1
 
 
