@@ -253,7 +253,7 @@ def train_killed(game, folder, data, whole, draw):
     problem = process.problem()
     goes_on = {
         0: 'Compiling', STEPS: 'is complete',
-    }.get(saved, f'Going on from step {saved}\n')
+    }.get(saved, f'Continuing from step {saved}\n')
     if not problem and goes_on not in process.said():
         problem = f'did not go on from step {saved}'
     return places, problem

@@ -61,14 +61,14 @@ def validate(config, num_devices=1, points=None):
     _check_keys(config)
     known, values = key_table.keys(), defaults.flatten(config)
     for key, option in known.items():
-        _refuse(options.bounds_error(option, key, values[key]))
+        _raise_if(options.bounds_error(option, key, values[key]))
     _check_texts(config)
     if points is None:
         points = defaults.has_points(config)
     for line in unused(config, points).values():
-        _refuse(line)
+        _raise_if(line)
     for key, option in known.items():
-        _refuse(options.unmet_demand(option, key, values))
+        _raise_if(options.unmet_demand(option, key, values))
     _check_counts(config)
     _check_game(config, points)
     parts = num_devices * config.num_microbatches
@@ -87,7 +87,7 @@ def validate(config, num_devices=1, points=None):
     refuse(config, complaints(config, points))
 
 
-def _refuse(line):
+def _raise_if(line):
     """Raise a message as an error, unless it is ''."""
     if line:
         raise errors.ConfigError(line)
@@ -315,7 +315,7 @@ def refuse(config, messages):
 
 
 def _check_lone_samples(config, parts):
-    """Refuse layers that compare samples where each part has only one."""
+    """Check that layers which compare samples get more than one."""
     coupled = {
         'discriminator.minibatch_features': 0,
         'discriminator.minibatch_stddev': False,
@@ -335,7 +335,7 @@ def _check_lone_samples(config, parts):
 
 
 def _check_keys(config):
-    """Refuse a config with unknown or missing keys."""
+    """Check that a config has exactly the known keys."""
     known = set(defaults.flatten(defaults.default_config()))
     actual = set(defaults.flatten(config))
     for key in sorted(actual - known):
@@ -347,7 +347,7 @@ def _check_keys(config):
 
 
 def _check_texts(config):
-    """Refuse text values that cannot be parsed, and unknown names."""
+    """Check that text values can be parsed and names are known."""
     defaults.image_size(config)
     defaults.background(config)
     defaults.classes(config)
@@ -364,7 +364,7 @@ def _check_texts(config):
 
 
 def _check_counts(config):
-    """Refuse numbers that are too large or too small relative to others."""
+    """Check numbers whose bounds depend on other keys."""
     for side in ('real', 'fake'):
         low, high = (config.labels[f'{side}_{end}'] for end in ('low', 'high'))
         if high < low:
@@ -400,7 +400,7 @@ def _check_counts(config):
 
 
 def _check_game(config, points):
-    """Refuse combinations of loss, networks and penalties that cannot work."""
+    """Check that loss, networks, penalties and data fit each other."""
     loss = losses.LOSSES[config.loss.name]
     pair = networks.NETWORKS[defaults.discriminator_name(config)]
     if loss.energies != pair.energies:
@@ -424,7 +424,7 @@ def _check_game(config, points):
 
 
 def _check_penalty(config, name, points):
-    """Refuse a penalty that the data or layers make meaningless."""
+    """Check that a penalty fits the data and the layers of D."""
     penalty = penalties.PENALTIES[name]
     if penalty.images and points:
         raise errors.ConfigError(
@@ -448,7 +448,7 @@ def _check_penalty(config, name, points):
 
 
 def _check_reconstruction(config, points):
-    """Refuse settings that an autoencoder or decoder cannot be trained with."""
+    """Check the settings of an autoencoder or decoder."""
     name = config.algorithm
     if name not in reconstruction.KINDS:
         if config.latent == 'fitted':
@@ -490,7 +490,7 @@ def _check_reconstruction(config, points):
 
 
 def _check_schedules(config):
-    """Refuse schedules without the numbers that they depend on."""
+    """Check that schedules have the numbers that they depend on."""
     for player in ('g_optimizer', 'd_optimizer'):
         optimizer = config[player]
         if optimizer.schedule != 'constant' and not optimizer.schedule_steps:
@@ -512,7 +512,7 @@ def _check_schedules(config):
 
 
 def _check_augmentations(config, points):
-    """Refuse augmentations that do not fit the data or the loss."""
+    """Check that augmentations fit the data and the loss."""
     augmentations = defaults.active_augmentations(config)
     if augmentations and points:
         raise errors.ConfigError(
@@ -532,7 +532,7 @@ def _check_augmentations(config, points):
 
 
 def _check_condition(config):
-    """Refuse conditioning on classes of one player alone."""
+    """Check that both players or neither are conditioned on classes."""
     generator, discriminator = (config[p].condition for p in PLAYERS)
     classes = [
         name for name in defaults.active_penalties(config)

@@ -267,7 +267,7 @@ def append(path, text):
 
 @contextlib.contextmanager
 def exclusive(folder):
-    """Hold an exclusive `flock` on a folder.
+    """Keep an exclusive `flock` on a folder.
 
     Has no effect on file systems and operating systems without `flock`.
     """

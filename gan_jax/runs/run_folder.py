@@ -227,7 +227,7 @@ def open_checkpoints(workdir, config, datasets, override):
 
 
 def _compare(workdir, config, described, override):
-    """Refuse a config, or data, other than those that a run started with."""
+    """Check that config and data are those that a run started with."""
     # Secrets in the stored config are masked, so masked configs are compared.
     masked = ConfigDict(redact.mask_values(config.to_dict()))
     changed = run_identity.differences(sampling.load_config(workdir), masked)
@@ -242,7 +242,7 @@ def _compare(workdir, config, described, override):
 
 
 def _compare_source(workdir, stored, described):
-    """Refuse data of another shape or classes; warn of another count."""
+    """Check shape and classes of a data source; warn of another count."""
     for key in ('image_shape', 'classes'):
         before, now = stored.get(key), described.get(key)
         if before != now:

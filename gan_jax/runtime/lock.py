@@ -24,7 +24,7 @@ NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 @contextlib.contextmanager
 def held(workdir, enabled=True):
-    """Hold the lock of a run folder.
+    """Keep the lock of a run folder inside a `with` block.
 
     The lock file names host, process and time. The lock of a process that has
     ended is taken over if it ran on this host; whether a process on another

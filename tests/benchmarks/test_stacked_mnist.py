@@ -129,7 +129,7 @@ def test_a_finished_run_is_kept_and_a_longer_one_goes_on_from_it(
         assert command('--num_steps=2') == first  # its length is told
     capsys.readouterr()
     assert command('--num_steps=6')['step'] == 6
-    assert 'Going on from step 4' in capsys.readouterr().out
+    assert 'Continuing from step 4' in capsys.readouterr().out
 
 
 def test_the_clock_ends_a_run_and_more_minutes_go_on(command, monkeypatch):

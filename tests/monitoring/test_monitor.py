@@ -161,7 +161,7 @@ def test_collapse_restarts_with_other_seeds_and_keeps_each_attempt(
     tmp_path, capsys
 ):
     config = collapsing(num_steps=20, on_collapse='restart', max_restarts=2)
-    with pytest.raises(errors.CollapseError, match='began anew 2 times'):
+    with pytest.raises(errors.CollapseError, match='was restarted 2 times'):
         run(tmp_path, config)
     assert 'Restarting with seed 2' in capsys.readouterr().err
     noted = json.loads((tmp_path / 'restarts.json').read_text())
@@ -226,7 +226,7 @@ def test_seed_that_no_attempt_had_is_told(override, tmp_path):
             override_config=override,
         )
     for config.seed in (3, 4, 5):  # so that the same command goes on
-        assert train._beginning_anew(
+        assert train._with_restarts(
             config, folder, lambda config: config.seed
         ) == 5
 

@@ -89,11 +89,11 @@ def test_a_seed_has_its_class_unless_another_is_asked(run):
 
 
 def test_a_way_keeps_the_class_of_its_start(run):
-    ways = sampling.interpolate(run.algorithm, run.state, [3, 4, 8], 3)
-    assert ways.shape == (6, 8, 8, 1)
-    np.testing.assert_allclose(ways[0], run.sample([3])[0], atol=1e-6)
+    images = sampling.interpolate(run.algorithm, run.state, [3, 4, 8], 3)
+    assert images.shape == (6, 8, 8, 1)
+    np.testing.assert_allclose(images[0], run.sample([3])[0], atol=1e-6)
     np.testing.assert_allclose(
-        ways[5], run.sample([8], labels=[1])[0], atol=1e-5
+        images[5], run.sample([8], labels=[1])[0], atol=1e-5
     )
 
 

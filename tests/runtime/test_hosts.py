@@ -65,7 +65,7 @@ def go_on(workdir, step, whole):
     """Assert that both go on from a step, to the state of a whole run."""
     (code, out, err), (other, *_) = finish(start(workdir))
     assert (code, other) == (0, 0), out + err
-    assert f'Going on from step {step}' in out
+    assert f'Continuing from step {step}' in out
     assert survival_tools.difference(workdir, whole) == ''
 
 
@@ -106,7 +106,7 @@ def test_signal_to_one_saves_the_same_step_on_both(
     for code, out, err in ended:
         assert code == 128 + number, out + err
         assert err.splitlines()[-1].startswith(
-            f'error: {name} came: step {step} of {STEPS} is saved'
+            f'error: {name} received: step {step} of {STEPS} is saved'
         )
     assert not (tmp_path / lock.NAME).exists()
     go_on(tmp_path, step, whole)

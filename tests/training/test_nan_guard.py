@@ -183,7 +183,7 @@ def test_rollback_goes_on_with_other_noise(broken, tmp_path, monkeypatch):
 def test_rollback_is_bounded(broken, tmp_path, capsys):
     broken('discriminator')
     config = config_of(8, on_nan='rollback')
-    with pytest.raises(errors.NonFiniteError, match='rolled back 3 times'):
+    with pytest.raises(errors.NonFiniteError, match='was rolled back 3 times'):
         run(tmp_path, config)
     told = capsys.readouterr().out
     assert told.count('Rolled back to step 0') == 3

@@ -73,13 +73,13 @@ def test_signal_saves_and_the_same_command_goes_on(number, whole, tmp_path):
     assert time.monotonic() - began < 5
     assert process.returncode == 128 + number, out + err
     assert 'Traceback' not in err
-    assert f'{signal.Signals(number).name} came: step ' in err
+    assert f'{signal.Signals(number).name} received: step ' in err
     assert not (tmp_path / lock.NAME).exists()
     (step,) = [int(p.name) for p in (tmp_path / 'checkpoints').iterdir()]
     again = start(tmp_path)
     out, err = again.communicate(timeout=300)
     assert again.returncode == 0, err
-    assert f'Going on from step {step}' in out
+    assert f'Continuing from step {step}' in out
     assert tools.difference(tmp_path, whole) == ''
 
 
@@ -116,7 +116,7 @@ def test_damaged_newest_is_made_again_to_the_same_bits(tmp_path, capsys):
     cut = train.train(config_of(8), tmp_path / 'cut', images=images)
     told = capsys.readouterr()
     assert told.err.count('warning: ') == 1
-    assert 'Going on from step 4' in told.out
+    assert 'Continuing from step 4' in told.out
     assert helpers.leaves_equal(cut.state, whole.state)
 
 
@@ -199,7 +199,7 @@ except errors.DiskError as error:
 
 @pytest.mark.parametrize('size, says', [
     (60_000, 'It failed 3 times'),  # takes all but the checkpoints
-    (10, 'takes no more: File too large'),
+    (10, 'cannot be written: File too large'),
 ])
 def test_full_disk_keeps_the_last_save(size, says, tmp_path):
     script = LIMITED.format(
