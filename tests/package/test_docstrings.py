@@ -24,18 +24,17 @@ PAGES = [
 VERBS = set('''
     Add Apply Average Begin Build Call Check Choose Clip Close Collect Compare
     Compile Compute Concatenate Connect Continue Convert Convolve Copy Count
-    Create Crop Decode Define Delete Describe Download Draw Embed Encode End
-    Estimate Evaluate Exit Expand Export Extract Fill Find Fit Flatten Fold
-    Format Gather Generate Group Handle Hash Import Initialize Interpolate
-    Invert Iterate Join Keep List Load Log Map Mark Mask Match Measure Merge
-    Mirror Move Multiply Normalize Open Pack Pad Parse Place Plot Predict
-    Prepare Print Project Raise Read
-    Reconstruct Record Reduce Register Remove Rename Render Repeat Replace
-    Report Resample Reset Reshape Resize Resolve Restore Return Rotate Run
-    Sample Save Scale Score Select Send Serve Set Shift Show Shuffle Skip Sort
-    Split Stack Start Stop Store Sum Swap Take Test Trace Train Translate Try Unpack
-    Update Upload Upsample Downsample Use Validate Verify Wait Warn Wrap Write
-    Yield
+    Create Crop Decode Define Delete Describe Download Downsample Draw Embed
+    Encode End Estimate Evaluate Exit Expand Export Extract Fill Find Fit
+    Flatten Fold Format Gather Generate Group Handle Hash Import Initialize
+    Interpolate Invert Iterate Join Keep List Load Log Map Mark Mask Match
+    Measure Merge Mirror Move Multiply Normalize Open Pack Pad Parse Place Plot
+    Predict Prepare Print Project Raise Read Reconstruct Record Reduce Register
+    Remove Rename Render Repeat Replace Report Resample Reset Reshape Resize
+    Resolve Restore Return Rotate Run Sample Save Scale Score Select Send Serve
+    Set Shift Show Shuffle Skip Sort Split Stack Start Stop Store Sum Swap Take
+    Test Trace Train Translate Try Unpack Update Upload Upsample Use Validate
+    Verify Wait Warn Wrap Write Yield
 '''.split())
 # What a class or a module is never introduced by.
 NOT_NOUNS = {

@@ -217,9 +217,9 @@ import sys
 import jax
 import jax.numpy as jnp
 
-from gan_jax.runtime import heap
+from gan_jax.runtime import malloc
 
-print(heap.keep() if sys.argv[1] == 'keep' else None)
+print(malloc.keep() if sys.argv[1] == 'keep' else None)
 values = jnp.ones((2**12, 2))  # 96 MiB lie between the products
 ones = jnp.ones((3 * 2**11, 2))
 step = jax.jit(lambda x: (x @ ones.T) @ ones)
