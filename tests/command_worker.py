@@ -39,7 +39,7 @@ def _be_main(arguments):
 
 
 def run(arguments):
-    """Give [exit code, stdout, stderr] of one command."""
+    """Return [exit code, stdout, stderr] of one command."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         with warnings.catch_warnings():
             # Of threads that JAX may have; it has no devices before the fork.

@@ -65,7 +65,7 @@ def data_dir():
 
 @pytest.fixture(scope='module')
 def browser():
-    """Give Chromium without a head; skips where it or playwright is not."""
+    """Return Chromium without a head; skips where it or playwright is not."""
     playwright = pytest.importorskip(
         'playwright.sync_api', reason="pip install -e '.[test]'"
     )

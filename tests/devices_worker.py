@@ -20,7 +20,7 @@ STEPS, SAVED, BATCH, D_STEPS = 12, 6, 16, 2
 
 
 def config_of(network, feed):
-    """Give the config of a run whose samples devices do not change."""
+    """Return the config of a run whose samples devices do not change."""
     config = helpers.tiny_mlp()
     for player in (config.generator, config.discriminator):
         player.name = network

@@ -86,7 +86,7 @@ class Try(NamedTuple):
 
 
 def small_config(folder):
-    """Give a config whose data, left beside a folder, are 80 small images."""
+    """Return a config whose data, left beside a folder, are 80 small images."""
     import helpers
     from gan_jax.runtime import writer
 
@@ -341,7 +341,7 @@ def _change(content, draw):
 
 
 def _signed(path, content, draw):
-    """Give the text of JSON; a manifest has its own hash right, mostly."""
+    """Return the text of JSON; a manifest has its own hash right, mostly."""
     from gan_jax.runtime import manifest
 
     if path.name == manifest.NAME and isinstance(content, dict) and (
@@ -411,7 +411,7 @@ def _too_long(*_):
 
 
 def _forget_peak():
-    """Give back what is free, begin to note the peak; returns the bytes held.
+    """Return back what is free, begin to note the peak; returns the bytes held.
 
     This process holds more than a command does, and gives back nothing by
     itself.

@@ -52,7 +52,7 @@ def tiny(config):
 
 
 def tiny_mlp():
-    """Give a config that trains dense nets in a moment."""
+    """Return a config that trains dense nets in a moment."""
     config = tiny(defaults.default_config())
     config.generator.name = config.discriminator.name = 'mlp'
     config.generator.norm = config.discriminator.norm = 'none'
@@ -61,7 +61,7 @@ def tiny_mlp():
 
 
 def random_images(count=32, shape=(8, 8, 1), seed=0):
-    """Give uint8 noise [count, *shape]."""
+    """Return uint8 noise [count, *shape]."""
     random = np.random.RandomState(seed)
     return random.randint(0, 256, (count, *shape)).astype(np.uint8)
 
@@ -94,7 +94,7 @@ class LinearDiscriminator(nn.Module):
 
 
 def linear_gan(**changes):
-    """Give a GAN whose updates can be computed by hand: linear nets, SGD."""
+    """Return a GAN whose updates can be computed by hand: linear nets, SGD."""
     gan = adversarial.Adversarial(
         generator=LinearGenerator(),
         discriminator=LinearDiscriminator(),
@@ -107,7 +107,7 @@ def linear_gan(**changes):
 
 
 def hyperparams(**changes):
-    """Give hyper-parameters with learning rate 0.1 and EMA decay 0.5."""
+    """Return hyper-parameters with learning rate 0.1 and EMA decay 0.5."""
     values = game.Hyperparams(
         jnp.float32(0.1), jnp.float32(0.1), jnp.float32(0.5)
     )
@@ -115,7 +115,7 @@ def hyperparams(**changes):
 
 
 def batch(d_steps=1, size=6, seed=0):
-    """Give real images of `SHAPE` for one step."""
+    """Return real images of `SHAPE` for one step."""
     images = random_images(d_steps * size, SHAPE, seed)
     return real_batch(jnp.asarray(images.reshape(d_steps, size, *SHAPE)))
 
@@ -132,12 +132,12 @@ def real_batch(images, labels=None, numbers=None):
 
 
 def start(gan):
-    """Give the initial state for images of `SHAPE`."""
+    """Return the initial state for images of `SHAPE`."""
     return game.init(gan, jax.random.key(1), SHAPE)
 
 
 def abstract_state(config, shape):
-    """Give the form of a config's state, for data of a shape."""
+    """Return the form of a config's state, for data of a shape."""
     forms = builders.form(shape)
     algorithm = builders.algorithm(config, forms)
     return builders.abstract_state(config, algorithm, forms)
@@ -151,12 +151,12 @@ def step(gan, state, given, **changes):
 
 
 def leaves_equal(a, b):
-    """Say whether two pytrees are equal bit for bit."""
+    """Return whether two pytrees are equal bit for bit."""
     return all(jax.tree.leaves(jax.tree.map(np.array_equal, a, b)))
 
 
 def mlp_gan(**changes):
-    """Give a GAN of small dense nets, whose D is not linear."""
+    """Return a GAN of small dense nets, whose D is not linear."""
     return linear_gan(**{
         'generator': mlp.Generator(SHAPE, width=4, depth=1),
         'discriminator': mlp.Discriminator(width=4, depth=1), **changes,
@@ -290,13 +290,13 @@ def last_of_each(*flags):
 
 
 def environment(devices=1):
-    """Give os.environ for a process with so many virtual CPU devices."""
+    """Return os.environ for a process with so many virtual CPU devices."""
     flag = f'--xla_force_host_platform_device_count={devices}'
     return {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flag}
 
 
 def cases(values, *slow):
-    """Give parameters of a test, some of them marked as slow."""
+    """Return parameters of a test, some of them marked as slow."""
     return [
         pytest.param(value, marks=[pytest.mark.slow] * (value in slow))
         for value in values

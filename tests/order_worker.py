@@ -24,7 +24,7 @@ class Interrupted(Exception):
 
 
 def dealt(fed):
-    """Give the numbers of images that were dealt, [batches, global batch]."""
+    """Return the numbers of images that were dealt, [batches, global batch]."""
     images = fed['real']
     if isinstance(images, tuple):
         images, _ = images
@@ -36,7 +36,7 @@ def dealt(fed):
 
 
 def numbered(side=2):
-    """Give square images whose pixels are their number."""
+    """Return square images whose pixels are their number."""
     images = np.arange(SIZE, dtype=np.uint8).reshape(-1, 1, 1, 1)
     return np.tile(images, (1, side, side, 1))
 

@@ -32,7 +32,7 @@ def generate(numbers):
 
 
 def memory():
-    """Give this process's own memory in MiB, without mapped files."""
+    """Return this process's own memory in MiB, without mapped files."""
     with open('/proc/self/status') as status:
         (found,) = re.findall(r'RssAnon:\s+(\d+) kB', status.read())
     return round(int(found) / 1024, 2)

@@ -52,7 +52,7 @@ class CountCompilations(logging.Handler):
 
 
 def held():
-    """Give memory in KiB, open files and threads of this process."""
+    """Return memory in KiB, open files and threads of this process."""
     status = pathlib.Path('/proc/self/status').read_text()
     mallinfo = ctypes.CDLL(None).mallinfo2
     mallinfo.restype = MallInfo

@@ -42,7 +42,7 @@ def run(sections, options, folder):
 
 
 def described(case):
-    """Give the line of a case."""
+    """Return the line of a case."""
     if case.skipped:
         return f'skipped {case.name}: {case.skipped}'
     note = f' ({case.note})' if case.note else ''
@@ -51,7 +51,7 @@ def described(case):
 
 
 def table(rows):
-    """Give the table of sections, and below it what befell their runs.
+    """Return the table of sections, and below it what befell their runs.
 
     Args:
         rows: [(name of a section, its cases, seconds)].

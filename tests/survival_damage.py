@@ -88,7 +88,7 @@ def damage(folder, draw):
 
 
 def failure(folder, expected, abstract, **options):
-    """Say what is wrong with how a damaged folder is restored."""
+    """Describe what is wrong with how a damaged folder is restored."""
     state, lines = restore(folder, abstract, **options)
     if len(lines) != 1 or not lines[0].startswith('warning: '):
         return f'{len(lines)} lines and not one warning: {lines}'

@@ -47,7 +47,7 @@ def shortened(folder, other):
 
 
 def difference(folder, found, whole, first, devices):
-    """Say how a run that went on differs from the one that did not stop.
+    """Describe how a run that went on differs from the one that did not stop.
 
     Args:
         folder: of the run that went on.

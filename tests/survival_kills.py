@@ -79,7 +79,7 @@ GAMES = [Game(*parts) for parts in itertools.product(FEATURES, NETWORKS, FEEDS)]
 
 
 def changes_of(game):
-    """Give what a game changes of the recipe, {key: value}."""
+    """Return what a game changes of the recipe, {key: value}."""
     return {
         **COMMON, **FEATURES[game.features], 'data.feed': game.feed,
         'generator.name': game.network, 'discriminator.name': game.network,
@@ -123,16 +123,16 @@ class Process:
         return self._process.poll()
 
     def said(self):
-        """Give what it said until now."""
+        """Return what it said until now."""
         return self._log.read_text(errors='replace')
 
     def step(self):
-        """Give the last step that it logged, 0 before any."""
+        """Return the last step that it logged, 0 before any."""
         steps = re.findall(r'^step (\d+) ', self.said(), re.MULTILINE)
         return int(steps[-1]) if steps else 0
 
     def compiled(self):
-        """Give the seconds that it compiled for, 0 while it does."""
+        """Return the seconds that it compiled for, 0 while it does."""
         seconds = re.search(r'^Compiled in (\S+) s', self.said(), re.MULTILINE)
         return float(seconds[1]) if seconds else 0.0
 
@@ -160,7 +160,7 @@ class Process:
 
 
 def checkpoints_of(folder):
-    """Give (whole steps, {identity of each folder that is no whole one})."""
+    """Return (whole steps, {identity of each folder that is no whole one})."""
     whole, torn = [], set()
     for path in sorted((folder / 'checkpoints').glob('*')):
         try:
@@ -213,7 +213,7 @@ MOMENTS = (while_starting, after_a_step, within_a_save, near_the_end, anywhere)
 
 
 def place_of(process, torn_before):
-    """Say what a process was at when it was killed.
+    """Describe what a process was at when it was killed.
 
     Args:
         process: a `Process` that has ended.
@@ -291,7 +291,7 @@ class Wholes:
         self._made = {}
 
     def of(self, game):
-        """Give the `Whole` of a game."""
+        """Return the `Whole` of a game."""
         with self._locks[game]:
             if game not in self._made:
                 self._made[game] = train_whole(

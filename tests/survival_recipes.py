@@ -30,7 +30,7 @@ EMA_DECAY = (1 + EMA) / (10 + EMA)
 
 
 def prepared(path):
-    """Give a shrunk recipe in which much is due within `STEPS`."""
+    """Return a shrunk recipe in which much is due within `STEPS`."""
     config = test_recipes.shrink(recipes.load(path))
     config.num_steps = config.keep_checkpoints = STEPS
     config.log_every = config.checkpoint_every = 1
@@ -61,7 +61,7 @@ def prepared(path):
 
 
 def events(config, positions):
-    """Say what happens around each step at which a run may end.
+    """Describe what happens around each step at which a run may end.
 
     Args:
         config: of `prepared`.

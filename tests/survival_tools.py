@@ -77,7 +77,7 @@ def states_difference(state, other):
 
 
 def _same(array, other):
-    """Say whether two arrays are one, by bytes: -0.0 is not 0.0."""
+    """Return whether two arrays are one, by bytes: -0.0 is not 0.0."""
     array, other = np.asarray(array), np.asarray(other)
     return (array.shape, array.dtype, array.tobytes()) == (
         other.shape, other.dtype, other.tobytes()
@@ -85,7 +85,7 @@ def _same(array, other):
 
 
 def difference(folder, other):
-    """Say how two run folders differ in newest state or in metrics.
+    """Describe how two run folders differ in newest state or in metrics.
 
     Returns:
         str, '' where they do not.
@@ -97,7 +97,7 @@ def difference(folder, other):
 
 
 def metrics_difference(lines, others):
-    """Say how two lists of lines of metrics differ; '' where they do not."""
+    """Describe how two lists of metrics differ; '' where they do not."""
     lines, others = timeless(lines), timeless(others)
     if lines == others:
         return ''

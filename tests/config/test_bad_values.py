@@ -134,7 +134,7 @@ REFUSED = [
 @pytest.mark.parametrize(
     'stem, words, line', REFUSED, ids=lambda value: str(value)[:40]
 )
-def test_bad_and_idle_values_are_refused_in_one_line(stem, words, line):
+def test_bad_and_unused_values_are_refused_in_one_line(stem, words, line):
     with pytest.raises(errors.ConfigError) as caught:
         typed(stem, *words)
     assert line in str(caught.value) and '\n' not in str(caught.value)
@@ -160,7 +160,7 @@ ACCEPTED = [
 
 
 @pytest.mark.parametrize('stem, words, key, value', ACCEPTED)
-def test_odd_values_that_mean_something_are_taken(
+def test_unusual_valid_values_are_accepted(
     stem, words, key, value, capsys
 ):
     assert defaults_lib.flatten(typed(stem, *words))[key] == value
@@ -180,7 +180,7 @@ def test_odd_values_that_mean_something_are_taken(
      ['g_optimizer.schedule_steps']),
     ('acgan', ['generator.condition=concat', 'd_steps=2'], []),
 ])
-def test_a_choice_leaves_out_what_the_recipe_set_for_another(
+def test_changed_choice_resets_options_of_the_recipes_choice(
     stem, words, left_out, capsys
 ):
     config = typed(stem, *words)
@@ -203,7 +203,7 @@ def test_a_choice_leaves_out_what_the_recipe_set_for_another(
 @pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('*.py')), ids=(
     lambda path: path.stem
 ))
-def test_recipes_set_nothing_that_is_not_used(path):
+def test_recipes_set_no_unused_keys(path):
     assert validation.unused(recipes.load(path)) == {}
 
 
@@ -212,7 +212,7 @@ def test_recipes_set_nothing_that_is_not_used(path):
     ('g_optimizer.name', optimizers.OPTIMIZERS),
     ('generator.name', [n for n, p in networks.NETWORKS.items() if p.generator])
 ])
-def test_every_choice_over_every_recipe_trips_over_no_option(key, names):
+def test_every_choice_works_with_every_recipe(key, names):
     for path in (ROOT / 'configs').glob('*.py'):
         for name in names:
             config = recipes.load(path)
@@ -221,7 +221,7 @@ def test_every_choice_over_every_recipe_trips_over_no_option(key, names):
             assert not validation.unused(config).keys() - {key}
 
 
-def test_options_that_nothing_uses_are_refused_from_python_too():
+def test_unused_options_are_refused_from_python_too():
     config = helpers.tiny_mlp()
     config.loss.gamma = 0.4
     with pytest.raises(errors.ConfigError, match='loss.gamma=0.4 is an option'):
@@ -243,7 +243,7 @@ LARGE = [
 
 
 @pytest.mark.parametrize('words, line', LARGE, ids=lambda value: str(value))
-def test_sizes_are_counted_before_anything_is_built(words, line):
+def test_memory_is_checked_before_anything_is_built(words, line):
     config = typed('dcgan', *words)
     size = defaults_lib.image_size(config) or (32, 32)
     with pytest.raises(errors.ConfigError) as caught:
@@ -320,12 +320,12 @@ def small_digits(monkeypatch):
 
 
 @pytest.mark.parametrize('key, text', nasty(25, 0), ids=lambda v: repr(v)[:30])
-def test_nasty_values_are_told_or_used(key, text, small_digits):
+def test_random_values_are_refused_or_used(key, text, small_digits):
     check(key, text)
 
 
 @pytest.mark.slow
-def test_150_nasty_values_are_told_or_used(small_digits):
+def test_150_random_values_are_refused_or_used(small_digits):
     told = [check(*pair) for pair in nasty(TRIED, 1)]
     assert sum(map(bool, told)) > TRIED // 2
 
@@ -355,7 +355,7 @@ def told_by_the_command(pairs, folder):
 
 
 @pytest.mark.slow
-def test_30_nasty_values_are_told_or_used_by_the_command(tmp_path):
+def test_30_random_values_are_refused_or_used_by_the_command(tmp_path):
     pairs = [
         pair for pair in nasty(2 * COMMANDS, 2)
         # absl ends at a NUL, which no shell passes on

@@ -39,7 +39,7 @@ def assert_close(found, expected):
         np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
-def test_sgd_gives_the_gradient_and_momentum_adds_the_past():
+def test_sgd_returns_the_gradient_and_momentum_accumulates():
     assert_close(directions(name='sgd'), GRADS)
     assert_close(
         directions(name='sgd', momentum=0.9),
@@ -47,7 +47,7 @@ def test_sgd_gives_the_gradient_and_momentum_adds_the_past():
     )
 
 
-def test_adam_is_the_papers_with_bias_correction():
+def test_adam_matches_the_paper_with_bias_correction():
     m = v = 0
     expected = []
     for t, g in enumerate(GRADS, 1):
@@ -71,7 +71,7 @@ def test_every_optimizer_is_built():
         assert np.isfinite(directions(name=name)).all()
 
 
-def test_clip_norm_shortens_long_gradients_alone():
+def test_clip_norm_scales_only_long_gradients():
     found = directions(name='sgd', clip_norm=2.5)
     assert_close(found, [GRADS[0] / 2, GRADS[1]])
 
@@ -94,7 +94,7 @@ def test_only_penalties_with_a_weight_are_built():
 
 @pytest.mark.parametrize('name', ['dcgan', 'mlp'])
 @pytest.mark.parametrize('loss', ['boundary_equilibrium', 'energy_based'])
-def test_a_loss_of_energies_makes_d_an_autoencoder(name, loss):
+def test_energy_losses_make_d_an_autoencoder(name, loss):
     config = helpers.tiny_mlp()
     config.discriminator.name, config.loss.name = name, loss
     validation.leave_out(config)
@@ -173,7 +173,7 @@ def test_images_are_resident_where_they_fit(kind, share, expected):
     made.close()
 
 
-def test_request_holds_what_the_keys_say(tmp_path):
+def test_request_has_the_values_of_the_keys(tmp_path):
     config = helpers.tiny_mlp()
     config.data.path, config.data.image_size = str(tmp_path), '48x80'
     config.data.channels, config.data.background = 4, '#102030'
@@ -204,7 +204,7 @@ def dense_config(**options):
     {'discriminator__spectral_norm': True},
     {'discriminator__name': 'dcgan'},
 ])
-def test_d_judges_in_two_passes_where_that_is_not_the_same(options):
+def test_coupled_or_convolutional_d_uses_two_passes(options):
     assert builders.algorithm(dense_config(), builders.form((2,))).joint_batch
     shape = (32, 32, 1) if 'discriminator__name' in options else (2,)
     made = builders.algorithm(dense_config(**options), builders.form(shape))
@@ -212,7 +212,7 @@ def test_d_judges_in_two_passes_where_that_is_not_the_same(options):
 
 
 @pytest.mark.parametrize('norm', ['none', 'layer', 'group'])
-def test_one_pass_of_a_dense_d_gives_what_two_give(norm):
+def test_one_pass_of_a_dense_d_equals_two(norm):
     config = dense_config(discriminator__norm=norm)
     config.penalties.r1.weight = 1.0
     gan = builders.algorithm(config, builders.form((2,)))

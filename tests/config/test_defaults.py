@@ -34,7 +34,7 @@ def test_image_size_is_height_by_width(text, size):
         ),
     ],
 )
-def test_run_is_named_after_what_changes_the_experiment(
+def test_run_name_contains_the_keys_that_change_the_experiment(
     recipe, overrides, name
 ):
     assert run_identity.run_name(recipe, overrides) == name
@@ -45,7 +45,7 @@ def test_free_keys_are_keys():
     assert set(run_identity.FREE_KEYS) <= set(keys)
 
 
-def test_differences_name_what_would_train_differently():
+def test_differences_list_keys_that_change_training():
     stored, config = helpers.tiny_mlp(), helpers.tiny_mlp()
     config.num_steps, config.log_every = 10**6, 1
     assert run_identity.differences(stored, config) == []

@@ -67,20 +67,20 @@ quick = settings(
 
 @quick
 @given(OVERRIDES)
-def test_any_overrides_validate_or_are_told(overrides):
+def test_any_overrides_validate_or_raise_a_config_error(overrides):
     check(overrides)
 
 
 @pytest.mark.slow
 @settings(quick, max_examples=10_000)
 @given(OVERRIDES)
-def test_ten_thousand_overrides_validate_or_are_told(overrides):
+def test_ten_thousand_overrides_validate_or_raise_a_config_error(overrides):
     check(overrides)
 
 
 @quick
 @given(st.text(alphabet='0123456789,- x', max_size=12))
-def test_seeds_are_numbers_or_are_told(text):
+def test_seeds_are_parsed_or_raise_a_config_error(text):
     try:
         seeds = sampling.parse_seeds(text)
     except errors.ConfigError as error:

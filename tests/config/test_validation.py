@@ -101,7 +101,7 @@ BAD = [
 
 
 @pytest.mark.parametrize('key, value, allowed', BAD)
-def test_bad_value_is_told_with_its_key_and_what_is_allowed(
+def test_bad_value_is_refused_naming_key_and_allowed_values(
     key, value, allowed
 ):
     config = defaults.default_config()
@@ -247,7 +247,7 @@ BAD_GAMES = [
 
 
 @pytest.mark.parametrize('changes, reason', BAD_GAMES)
-def test_parts_that_do_not_go_together_are_refused_with_the_reason(
+def test_incompatible_parts_are_refused_with_the_reason(
     changes, reason
 ):
     config = defaults.default_config()
@@ -276,7 +276,7 @@ def test_unknown_and_missing_keys_are_named():
 @pytest.mark.parametrize(
     'batch, devices, works', [(62, 4, '60 or 64'), (3, 8, '8 does')]
 )
-def test_batch_that_devices_do_not_divide_names_the_nearest(
+def test_indivisible_batch_size_names_the_nearest_divisible_ones(
     batch, devices, works
 ):
     config = defaults.default_config()
@@ -290,7 +290,7 @@ def test_batch_that_devices_do_not_divide_names_the_nearest(
 @pytest.mark.parametrize('data, holding', [
     ('digits', ['auto', 'linear', 'tanh']), ('ring', ['auto', 'linear']),
 ])
-def test_last_layer_must_hold_the_data_unless_a_bad_setup_is_allowed(
+def test_last_layer_must_reach_the_data_unless_a_bad_setup_is_allowed(
     data, holding, output
 ):
     config = defaults.default_config()
@@ -309,7 +309,7 @@ def test_last_layer_must_hold_the_data_unless_a_bad_setup_is_allowed(
 
 
 @pytest.mark.parametrize('key', ['data.flip', 'data.dequantize'])
-def test_points_are_not_changed_as_images_are(key):
+def test_keys_of_images_are_refused_for_points(key):
     config = defaults.default_config()
     config.update_from_flattened_dict({key: True})
     validation.validate(config)

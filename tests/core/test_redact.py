@@ -99,7 +99,7 @@ def test_secrets_of_arguments_are_masked(argument, masked):
     'password:' * 10_000, "token='" * 10_000, '=' * 80_000, ' \t' * 40_000,
     '{"token": [' * 8_000, '%3F' * 20_000, '\\' * 80_000, 'bearer ' * 10_000,
 ])
-def test_long_texts_are_masked_soon(text):
+def test_long_texts_are_masked_fast(text):
     began = time.process_time()
     redact.mask(text)
     assert time.process_time() - began < 2
@@ -118,7 +118,7 @@ def test_long_texts_are_masked_soon(text):
     'auth.json: is no object', '{"a": "b", "keep": [1, 2]}', 'passes=3',
     "--config.loss.name='hinge'", 'it: a = b, c=d; e', 'gan_jax.core.redact: x',
 ])
-def test_what_is_no_secret_stays(text):
+def test_text_without_secrets_is_unchanged(text):
     assert redact.mask(text) == text
     assert redact.mask_arguments(text.split()) == text.split()
     assert redact.escape(text) == text
@@ -128,11 +128,11 @@ NASTY = '\x1b[31m\x9b2J\x07\r\u202e\u2028\ud800\x7f\0'
 WRITTEN = r'\x1b[31m\x9b2J\x07\r\u202e\u2028\ud800\x7f\x00'
 
 
-def test_what_a_terminal_would_obey_is_written_out():
+def test_control_characters_are_escaped():
     assert redact.escape(f'ü{NASTY} 日本\n 2') == f'ü{WRITTEN} 日本\n 2'
 
 
-def test_errors_and_messages_are_shown_written_out(tmp_path, capsys):
+def test_errors_and_messages_are_escaped(tmp_path, capsys):
     lock_file = {'host': f'\x1b[31m{SECRET}', 'pid': 1, 'time': '\x9b2J\n?'}
     (tmp_path / lock.NAME).write_text(json.dumps(lock_file))
     with pytest.raises(errors.LockedError) as caught:
@@ -151,14 +151,14 @@ def test_errors_and_messages_are_shown_written_out(tmp_path, capsys):
     assert told.err.count(WRITTEN) == 3
 
 
-def test_flag_values_are_shown_written_out():
+def test_flag_values_are_escaped():
     ((code, _, told),) = helpers.commands([
         ['gan_jax', 'check_data', 'tfds:\x1b[31mred', '--data.flip=\x9b']
     ])
     assert code == 2 and r'\x9b' in told and told[:-1].isprintable()
 
 
-def test_no_key_of_a_config_is_taken_for_a_secret():
+def test_no_config_key_looks_like_a_secret():
     flat = defaults.flatten(defaults.default_config())
     assert redact.mask_values(flat) == flat
     nested = {'a': {'db_password': SECRET, 'b': [URI, 1]}, 'token': ''}
@@ -173,7 +173,7 @@ def test_no_key_of_a_config_is_taken_for_a_secret():
     }]}
 
 
-def test_word_after_a_flag_of_a_secret_is_masked():
+def test_argument_after_a_secret_flag_is_masked():
     words = ['run', '--token', SECRET, '--x', 'y']
     assert redact.mask_arguments(words) == [
         'run', '--token', '***', '--x', 'y'
@@ -187,7 +187,9 @@ def files_with(folder, text):
     ]
 
 
-def test_run_leaves_no_secret_and_goes_on(tmp_path, capsys, monkeypatch):
+def test_run_with_secrets_in_its_data_uri_writes_none_and_continues(
+    tmp_path, capsys, monkeypatch
+):
     monkeypatch.setattr(
         sys, 'orig_argv', ['python', 'mine.py', f'--wandb_token={SECRET}', URI]
     )

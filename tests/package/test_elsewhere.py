@@ -19,7 +19,7 @@ TEST = '''
 import os
 import warnings
 
-def test_of_ours():
+def test_that_warns():
     assert os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] == {expected!r}
     warnings.warn('code warns')
 '''
@@ -28,7 +28,7 @@ def test_of_ours():
 @pytest.mark.parametrize('given, expected', [({}, 'false'), (
     {'XLA_PYTHON_CLIENT_PREALLOCATE': 'true'}, 'true',
 )])
-def test_warnings_are_errors_but_of_plugins_that_start(
+def test_warnings_are_errors_except_those_of_starting_plugins(
     given, expected, tmp_path
 ):
     (tmp_path / 'noisy.py').write_text(PLUGIN)

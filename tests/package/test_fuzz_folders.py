@@ -19,7 +19,7 @@ def untrained(folder):
     (('config.json', 'data.json', '4/manifest.json'), untrained, 3),
     pytest.param((), fuzz_folders.make_run, 5, marks=pytest.mark.slow),
 ])
-def test_no_damage_ends_otherwise_than_in_a_line(only, make, count, tmp_path):
+def test_every_damage_ends_in_one_line(only, make, count, tmp_path):
     found = list(fuzz_folders.tries(tmp_path, count, 3, only, make))
     assert [each for each in found if each.problem] == []
     readers = fuzz_folders.READERS
@@ -28,7 +28,7 @@ def test_no_damage_ends_otherwise_than_in_a_line(only, make, count, tmp_path):
     assert {each.code for each in found} >= {0, 5}
 
 
-def test_what_must_not_happen_is_told(tmp_path, monkeypatch):
+def test_forbidden_outcomes_are_reported(tmp_path, monkeypatch):
     """A traceback, a wait, a write outside and a wrong code."""
     place = tmp_path / 'place'
     (place / 'run').mkdir(parents=True)
@@ -69,7 +69,7 @@ def wait():
 
 
 @pytest.mark.parametrize('name', ['config.json', 'x.jsonl', 'a.png'])
-def test_damages_are_drawn_alike(name, tmp_path):
+def test_damages_are_reproducible(name, tmp_path):
     told = []
     for _ in range(2):
         path = tmp_path / 'run' / name

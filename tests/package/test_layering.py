@@ -55,7 +55,7 @@ FILES = sorted(PACKAGE.rglob('*.py'))
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
-def test_arrows_point_down(path):
+def test_imports_point_down(path):
     if path == PACKAGE / '__init__.py':
         return
     here = room(path)
@@ -109,7 +109,7 @@ def test_only_parallel_knows_of_devices_and_loops(path):
     'scan = parallel.loop(convolutional=False)', 'jax.pmap(f)',
     'loop = lax.while_loop',
 ])
-def test_devices_and_loops_are_found(code):
+def test_devices_and_loops_are_detected(code):
     assert devices_and_loops(code)
 
 
@@ -137,7 +137,7 @@ def players_named(code):
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
-def test_only_algorithms_and_their_making_name_players(path):
+def test_only_algorithms_and_builders_name_players(path):
     if room(path) not in NAMES_PLAYERS:
         assert players_named(path.read_text()) == []
 
@@ -146,7 +146,7 @@ def test_only_algorithms_and_their_making_name_players(path):
     'state.generator.params', "state.players['generator']", 'baseline = 1',
     "config['baseline.name']", "state.averages['decoder']",
 ])
-def test_players_that_are_named_are_found(code):
+def test_named_players_are_detected(code):
     assert players_named(code)
 
 
@@ -189,7 +189,7 @@ def _reads_tensors_alone(name, call):
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
-def test_nothing_that_is_read_can_run(path):
+def test_no_input_is_executed(path):
     assert dangers(path.read_text()) == []
 
 
@@ -206,7 +206,7 @@ def test_nothing_that_is_read_can_run(path):
     ('torch.load(path, weights_only=flag)', ['torch.load']),
     ('torch.load(path, weights_only=True)', []),
 ])
-def test_dangers_are_found(code, found):
+def test_dangers_are_detected(code, found):
     assert dangers(code) == found
 
 
@@ -235,7 +235,7 @@ def openers(code):
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
-def test_all_that_is_printed_is_masked_and_escaped(path):
+def test_all_output_is_masked_and_escaped(path):
     if path.stem != 'redact':
         assert bare_prints(path.read_text()) == []
 
@@ -243,19 +243,19 @@ def test_all_that_is_printed_is_masked_and_escaped(path):
 @pytest.mark.parametrize('code', [
     'print(line)', 'tqdm.write(line)', 'def f(say=print): pass',
 ])
-def test_bare_prints_are_found(code):
+def test_bare_prints_are_detected(code):
     assert bare_prints(code)
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
-def test_pillow_opens_formats_that_are_named_and_at_one_place(path):
+def test_pillow_opens_only_named_formats_in_one_module(path):
     code = path.read_text()
     assert openers(code) == []
     assert 'Image.open(' not in code or path == PACKAGE / 'data/pictures.py'
     assert 'Image import open' not in code
 
 
-def test_openers_are_found():
+def test_openers_are_detected():
     assert openers('with Image.open(f) as a: pass') == ['Image.open(f)']
     assert openers('PIL.Image.open(f, formats=A)') == []
 
@@ -297,7 +297,7 @@ def local_calls(code):
 
 
 @pytest.mark.parametrize('path', OF_RUNS, ids=lambda p: str(p.name))
-def test_files_of_a_run_are_opened_by_epath_alone(path):
+def test_run_files_are_opened_by_epath_alone(path):
     assert set(local_calls(path.read_text())) <= LOCAL
 
 
@@ -305,6 +305,6 @@ def test_files_of_a_run_are_opened_by_epath_alone(path):
     'open(path)', 'os.rename(a, b)', 'shutil.rmtree(a)', 'os.listdir(a)',
     'tempfile.mkdtemp()', 'pathlib.Path(a)',
 ])
-def test_local_calls_are_found(code):
+def test_local_calls_are_detected(code):
     assert local_calls(code)
     assert not local_calls('epath.Path(a).open()')

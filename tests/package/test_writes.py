@@ -105,7 +105,7 @@ def written(log, cwd):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('command', COMMANDS)
-def test_writes_lie_where_they_may(command, places, tmp_path):
+def test_commands_write_only_where_they_may(command, places, tmp_path):
     if shutil.which('strace') is None:
         pytest.skip('strace is not installed')
     cwd, home, temporary = (tmp_path / n for n in ('cwd', 'home', 'tmp'))

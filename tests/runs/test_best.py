@@ -35,7 +35,7 @@ def saved(folder):
     return sorted(int(p.name) for p in (folder / 'checkpoints').iterdir())
 
 
-def test_best_step_stays_beside_the_newest(tmp_path):
+def test_best_step_is_kept_beside_the_newest(tmp_path):
     run(tmp_path / 'a', config_of(12))
     found = scores(tmp_path / 'a')
     best = min(found, key=found.get)
@@ -50,7 +50,7 @@ def test_best_step_stays_beside_the_newest(tmp_path):
     assert sampling.load(tmp_path / 'b', 'best')[1].step == best
 
 
-def test_run_without_a_best_step_is_told(tmp_path):
+def test_run_without_a_best_step_is_an_error(tmp_path):
     config = config_of(2)
     config.keep_best = ''
     run(tmp_path, config)
@@ -58,14 +58,14 @@ def test_run_without_a_best_step_is_told(tmp_path):
         sampling.load(tmp_path, 'best')
 
 
-def test_metric_that_is_not_measured_is_told_before_training(tmp_path):
+def test_unmeasured_keep_best_metric_is_refused_before_training(tmp_path):
     config = config_of(2)
     config.keep_best = 'eval/modes'
     with pytest.raises(errors.ConfigError, match="is not measured"):
         run(tmp_path, config)
 
 
-def test_every_metric_costs_least_at_its_best():
+def test_cost_is_lowest_at_the_best_value_of_each_metric():
     best = {
         'eval/diversity': (1, (0.5, 1.5)), 'eval/nearest_real': (1, (0.5, 2)),
         'eval/modes': (8, (7, 0)), 'eval/high_quality': (1, (0.9, 0)),
@@ -79,11 +79,11 @@ def test_every_metric_costs_least_at_its_best():
 @pytest.mark.parametrize('text, step', [
     (None, None), ('best', 'best'), ('12', 12),
 ])
-def test_step_of_the_command_line(text, step):
+def test_step_flag_is_parsed(text, step):
     assert sampling.parse_step(text) == step
 
 
 @pytest.mark.parametrize('text', ['', 'last', '-1', '1.5', '٣'])
-def test_step_that_is_none_is_told(text):
+def test_invalid_step_flag_is_refused(text):
     with pytest.raises(errors.ConfigError, match='--step='):
         sampling.parse_step(text)

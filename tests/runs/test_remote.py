@@ -43,7 +43,7 @@ def workdir(tmp_path, monkeypatch):
     Memory.store.clear()
 
 
-def test_folder_is_made_held_and_set_aside(workdir):
+def test_remote_folder_is_created_locked_and_moved_aside(workdir):
     with run_folder.made(workdir), lock.held(workdir):
         (workdir / 'old').write_text('x')
         with pytest.raises(errors.LockedError, match='in use by process'):
@@ -57,7 +57,7 @@ def test_folder_is_made_held_and_set_aside(workdir):
     assert not (workdir / lock.NAME).exists()
 
 
-def test_metrics_pictures_and_json_are_left_and_go_on(
+def test_remote_metrics_pictures_and_json_are_continued(
     workdir, capsys, monkeypatch
 ):
     monkeypatch.setitem(writer.TENSORBOARD_NEEDS, 's3', 'no_such_module')
@@ -76,7 +76,7 @@ def test_metrics_pictures_and_json_are_left_and_go_on(
     assert 'warning: no TensorBoard in s3:' in capsys.readouterr().out
 
 
-def test_manifest_vouches_and_finds_damage(workdir):
+def test_remote_manifest_detects_damage(workdir):
     (workdir / 'a').mkdir(parents=True)
     (workdir / 'a' / 'deep').write_bytes(b'text')
     manifest.write(workdir, step=3)
@@ -86,7 +86,7 @@ def test_manifest_vouches_and_finds_damage(workdir):
         manifest.verify(workdir)
 
 
-def test_checkpoints_are_looked_for_there_and_not_here(workdir):
+def test_remote_checkpoints_are_not_looked_for_locally(workdir):
     checkpoints = checkpoint.Checkpoints(workdir / 'checkpoints')
     assert checkpoints.steps() == []
     assert checkpoints.restore_newest({'a': np.zeros(3)}) is None

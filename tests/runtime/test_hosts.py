@@ -49,7 +49,7 @@ def start(workdir, *flags, of_second=()):
 
 
 def finish(processes, timeout=300):
-    """Give (code, out, err) of each."""
+    """Return (code, out, err) of each."""
     try:
         with futures.ThreadPoolExecutor(len(processes)) as pool:
             told = list(pool.map(
@@ -91,7 +91,7 @@ def whole(tmp_path_factory):
     pytest.param(signal.SIGTERM, 0, marks=pytest.mark.slow),
     pytest.param(signal.SIGINT, 1, marks=pytest.mark.slow),
 ])
-def test_signal_to_one_saves_the_same_step_on_both(
+def test_signal_to_one_host_saves_the_same_step_on_both(
     number, receiver, whole, tmp_path
 ):
     processes = start(tmp_path)
@@ -114,7 +114,7 @@ def test_signal_to_one_saves_the_same_step_on_both(
 
 @pytest.mark.slow
 @pytest.mark.parametrize('lost', [0, 1])
-def test_killed_one_is_named_and_ends_the_other(lost, whole, tmp_path):
+def test_killed_host_is_named_and_ends_the_other(lost, whole, tmp_path):
     flags = ('--config.checkpoint_every=20', '--config.keep_checkpoints=9')
     processes = start(tmp_path, *flags)
     wait_for_step(processes[0], tmp_path, 100)
@@ -137,7 +137,7 @@ def test_killed_one_is_named_and_ends_the_other(lost, whole, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('fails', [0, 1])
-def test_one_that_fails_alone_ends_both(fails, tmp_path):
+def test_host_that_fails_alone_ends_both(fails, tmp_path):
     with lock.held(tmp_path) if fails == 0 else contextlib.nullcontext():
         bad = ('--config.data.path=nowhere',) if fails else ()
         ended = finish(start(tmp_path, of_second=bad))
@@ -148,7 +148,7 @@ def test_one_that_fails_alone_ends_both(fails, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('exists', [False, True])
-def test_folders_that_are_not_one_are_told(exists, whole, tmp_path):
+def test_hosts_with_different_folders_are_refused(exists, whole, tmp_path):
     folder = tmp_path / 'first'
     shutil.copytree(whole, folder)
     second = tmp_path / 'second'

@@ -18,7 +18,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_whole_folder_is_verified_and_tells_what_was_told(folder):
+def test_intact_folder_is_verified_and_returns_its_manifest(folder):
     found = manifest.verify(folder)
     assert found['step'] == 3
     assert sorted(found['files']) == ['a/b/deep', 'top']
@@ -63,7 +63,7 @@ def test_links_to_folders_are_not_entered(folder):
         manifest.verify(folder / 'a' / 'b')
 
 
-def test_empty_file_that_became_a_fifo_is_not_waited_for(folder):
+def test_fifo_in_place_of_an_empty_file_does_not_block(folder):
     (folder / 'top').write_bytes(b'')
     manifest.write(folder)
     (folder / 'top').unlink()
@@ -80,14 +80,14 @@ def test_empty_file_that_became_a_fifo_is_not_waited_for(folder):
     b'{"format": "gan_jax checkpoint", "version": "1", "files": {}}',
     b'[' * 10**5,
 ])
-def test_manifest_that_is_none_is_told(content, folder):
+def test_invalid_manifest_is_refused(content, folder):
     (folder / manifest.NAME).write_bytes(content)
     with pytest.raises(ValueError, match='that cannot be read'):
         manifest.verify(folder)
 
 
 @pytest.mark.parametrize('change', [-1, 1])
-def test_manifest_of_another_version_is_told(change, folder):
+def test_manifest_of_another_version_is_refused(change, folder):
     path, version = folder / manifest.NAME, manifest.VERSION + change
     content = json.loads(path.read_text()) | {'version': version}
     content['sha256'] = manifest._own_hash(content)
@@ -100,7 +100,7 @@ def test_manifest_of_another_version_is_told(change, folder):
         manifest.verify(folder)
 
 
-def test_no_bit_of_a_manifest_can_change_unseen(folder):
+def test_every_flipped_bit_of_a_manifest_is_detected(folder):
     path = folder / manifest.NAME
     whole = path.read_bytes()
     for bit in range(0, 8 * len(whole), 7):

@@ -119,11 +119,11 @@ def test_steps_per_call_divide_every_cadence(cadences, expected):
 @pytest.mark.parametrize('size, expected', [
     (2**20, 50), (2**21, 25), (2**23, 5), (2**30, 1),
 ])
-def test_a_call_is_fed_at_most_64_mib(size, expected):
+def test_input_of_a_call_is_at_most_64_mib(size, expected):
     assert parallel.steps_per_call([100], False, size) == expected
 
 
-def test_memory_is_what_machine_and_container_allow(tmp_path, monkeypatch):
+def test_memory_is_limited_by_machine_and_container(tmp_path, monkeypatch):
     limit = tmp_path / 'memory.max'
     monkeypatch.setattr(parallel, 'CONTAINER_LIMIT', limit)
     whole = parallel.memory()
@@ -146,7 +146,7 @@ def count_up(state, constants, fed, key, across):
 
 
 @pytest.mark.parametrize('num_steps', [1, 3])
-def test_train_call_makes_so_many_steps_and_gives_the_last_metrics(num_steps):
+def test_train_call_makes_num_steps_and_returns_the_last_metrics(num_steps):
     call = parallel.train_call(count_up, num_steps)
     constants = parallel.constants(
         (), np.float32(2), jax.random.key(0), batch_size=4
@@ -159,7 +159,7 @@ def test_train_call_makes_so_many_steps_and_gives_the_last_metrics(num_steps):
     assert parallel.unreplicate(metrics)['total'] == 2 * fed[-1].sum()
 
 
-def test_split_deals_the_batch_to_devices_in_order():
+def test_split_keeps_the_order_of_the_batch():
     fed = np.arange(2 * 3 * 4).reshape(2, 3, 4)
     np.testing.assert_array_equal(parallel.split(fed), fed[None])
 
@@ -176,7 +176,7 @@ def test_replicate_and_unreplicate_are_inverse():
     (ValueError('UNAVAILABLE: the bucket'), False),
     (ValueError('shapes differ'), False),
 ])
-def test_lost_hosts_are_told_from_other_errors(error, parting, monkeypatch):
+def test_errors_of_lost_hosts_are_recognized(error, parting, monkeypatch):
     assert not parallel.is_lost_host_error(error)  # there is one host
     monkeypatch.setattr(jax, 'process_count', lambda: 2)
     assert parallel.is_lost_host_error(error) == parting

@@ -12,7 +12,7 @@ from gan_jax.runtime import signals
 
 
 @pytest.mark.parametrize('number', signals.SIGNALS)
-def test_first_signal_is_remembered_and_handlers_come_back(number):
+def test_first_signal_is_recorded_and_handlers_are_restored(number):
     before = signal.getsignal(number)
     with signals.on_signals() as stopper:
         assert stopper.number is None

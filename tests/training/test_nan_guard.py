@@ -38,7 +38,7 @@ def run(folder, config, **options):
 
 @pytest.fixture
 def broken(monkeypatch):
-    """Give a function that lets a part give `value` at step `BAD_STEP`."""
+    """Return a function that lets a part give `value` at step `BAD_STEP`."""
     seen = {'on': True}
     arguments = updates._loss_arguments
 
@@ -84,7 +84,7 @@ def broken(monkeypatch):
      'parameter generator/Dense_0/bias'),
     ('r1', 'd/r1 in update 1 is nan', 'parameter discriminator/Dense_0/'),
 ])
-def test_first_culprit_is_named_and_the_state_before_it_kept(
+def test_first_bad_value_is_named_and_the_state_before_it_saved(
     part, name, spoilt, log_every, broken, tmp_path
 ):
     before = run(tmp_path / 'whole', config_of(BAD_STEP)).state
@@ -102,7 +102,7 @@ def test_first_culprit_is_named_and_the_state_before_it_kept(
         run(tmp_path / 'run', config)
 
 
-def test_infinite_loss_is_told_as_that(broken, tmp_path):
+def test_infinite_loss_is_named_as_infinite(broken, tmp_path):
     broken('generator', jnp.inf)
     with pytest.raises(errors.NonFiniteError, match='g/loss .* is inf'):
         run(tmp_path, config_of(8))
@@ -145,7 +145,7 @@ def test_data_are_named(tmp_path, monkeypatch):
         train.train(config, tmp_path, images=points)
 
 
-def test_parameters_that_left_the_numbers_are_not_saved(tmp_path):
+def test_non_finite_parameters_are_not_saved(tmp_path):
     config = config_of(1)
     config.g_optimizer.name, config.g_optimizer.learning_rate = 'sgd', 3.4e38
     config.loss.name, config.loss.c = 'least_squares', 1e6
@@ -156,7 +156,7 @@ def test_parameters_that_left_the_numbers_are_not_saved(tmp_path):
     assert not list((tmp_path / 'checkpoints').iterdir())
 
 
-def test_rollback_goes_on_with_other_noise(broken, tmp_path, monkeypatch):
+def test_rollback_continues_with_other_noise(broken, tmp_path, monkeypatch):
     whole = run(tmp_path / 'whole', config_of(8, checkpoint_every=2)).state
     seen = broken('generator')
     key = loop._key
@@ -190,7 +190,7 @@ def test_rollback_is_bounded(broken, tmp_path, capsys):
     assert not list((tmp_path / 'checkpoints').iterdir())
 
 
-def test_broken_list_of_rollbacks_is_told(tmp_path):
+def test_damaged_list_of_rollbacks_is_an_error(tmp_path):
     run(tmp_path, config_of(2))
     (tmp_path / 'rollbacks.json').write_text('[{')
     with pytest.raises(errors.CheckpointError, match='rollbacks.json cannot'):

@@ -54,7 +54,7 @@ def assert_flat(columns, programs, warm):
     assert np.ptp(columns['compiled'][late]) == 0
 
 
-def test_files_threads_and_programs_stay(tmp_path):
+def test_files_threads_and_programs_do_not_grow(tmp_path):
     assert_flat(*soak(2000, 100, tmp_path), warm=500)
 
 

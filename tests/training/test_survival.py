@@ -64,7 +64,7 @@ def whole(tmp_path_factory):
         number, marks=[] if number == signal.SIGTERM else [pytest.mark.slow]
     ) for number in signals.SIGNALS
 ])
-def test_signal_saves_and_the_same_command_goes_on(number, whole, tmp_path):
+def test_signal_saves_and_the_same_command_continues(number, whole, tmp_path):
     process = start(tmp_path)
     wait_for_step(process, tmp_path, 50)
     began = time.monotonic()
@@ -104,7 +104,9 @@ def config_of(num_steps):
     return config
 
 
-def test_damaged_newest_is_made_again_to_the_same_bits(tmp_path, capsys):
+def test_damaged_newest_step_is_trained_again_to_the_same_bits(
+    tmp_path, capsys
+):
     images = helpers.random_images()
     whole = train.train(config_of(8), tmp_path / 'whole', images=images)
     train.train(config_of(6), tmp_path / 'cut', images=images)
@@ -120,7 +122,7 @@ def test_damaged_newest_is_made_again_to_the_same_bits(tmp_path, capsys):
     assert helpers.leaves_equal(cut.state, whole.state)
 
 
-def test_restart_sets_aside_what_was_there(tmp_path):
+def test_restart_moves_the_old_files_aside(tmp_path):
     images = helpers.random_images()
     first = train.train(config_of(4), tmp_path, images=images)
     before = (tmp_path / 'metrics.jsonl').read_text()
@@ -134,7 +136,7 @@ def test_restart_sets_aside_what_was_there(tmp_path):
     assert int(sampling.load(tmp_path)[1].step) == 2
 
 
-def test_other_config_goes_on_where_it_is_meant(tmp_path):
+def test_override_config_continues_with_another_config(tmp_path):
     images = helpers.random_images()
     train.train(config_of(2), tmp_path, images=images)
     config = config_of(4)
@@ -147,7 +149,7 @@ def test_other_config_goes_on_where_it_is_meant(tmp_path):
     assert run_identity.differences(stored, config) == []
 
 
-def test_network_of_another_size_is_told_by_parameter(tmp_path):
+def test_network_of_another_size_is_refused_naming_parameters(tmp_path):
     images = helpers.random_images()
     train.train(config_of(2), tmp_path, images=images)
     config = config_of(4)

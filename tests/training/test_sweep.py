@@ -31,7 +31,7 @@ def configure(**changes):
     return config
 
 
-def test_a_grid_is_read_by_the_types_of_its_keys():
+def test_a_grid_is_parsed_by_the_types_of_its_keys():
     grid = sweep.parse_grid(
         [f'{RATE}=1e-3,2e-4', 'penalties.r1.weight=1'], configure()
     )
@@ -46,13 +46,13 @@ def test_a_grid_is_read_by_the_types_of_its_keys():
     ('seed=1,2', 'seed'),
     ('loss.name=hinge,minimax', 'loss.name'),
 ])
-def test_a_grid_of_other_things_is_refused(text, named):
+def test_a_grid_of_other_keys_or_values_is_refused(text, named):
     with pytest.raises(errors.ConfigError, match=named):
         sweep.parse_grid([text], configure())
 
 
 def numbers(config):
-    """Give what the steps of both algorithms read anew."""
+    """Return what the steps of both algorithms read anew."""
     return jax.tree.leaves([
         builders.ALGORITHMS[name].hyperparams(config)
         for name in ('adversarial', 'vae')
@@ -101,7 +101,7 @@ def test_members_are_all_combinations_with_each_seed():
         sweep.members(config, {RATE: [-1.0]}, 1)
 
 
-def test_each_member_is_a_run_of_its_own_config(tmp_path):
+def test_each_member_equals_a_run_of_its_config(tmp_path):
     told = sweep.train(
         configure(), tmp_path / 'sweep', {RATE: [1e-2, 1e-3]},
         say=lambda line: None,
@@ -127,7 +127,7 @@ def test_each_member_is_a_run_of_its_own_config(tmp_path):
     assert stored == told == sweep.ranked(configure(), told)
 
 
-def test_a_sweep_goes_on_to_the_bit_and_refuses_another(tmp_path):
+def test_a_sweep_continues_to_the_bit_and_refuses_another(tmp_path):
     def run(folder, num_steps):
         sweep.train(
             configure(num_steps=num_steps), tmp_path / folder,
@@ -144,7 +144,7 @@ def test_a_sweep_goes_on_to_the_bit_and_refuses_another(tmp_path):
         sweep.train(configure(ema_decay=0.5), tmp_path / 'parts')
 
 
-def test_what_is_off_in_one_and_on_in_another_is_refused(tmp_path):
+def test_a_key_off_in_one_member_and_on_in_another_is_refused(tmp_path):
     with pytest.raises(errors.ConfigError, match='penalties.r1.weight'):
         sweep.train(
             configure(), tmp_path, {'penalties.r1.weight': [0.0, 1.0]}
