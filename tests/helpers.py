@@ -1,4 +1,4 @@
-"""Small configs and networks, and the command line, for tests."""
+"""Shared helpers of tests: small configs and networks, the command line."""
 
 import functools
 import importlib.util
@@ -52,7 +52,7 @@ def tiny(config):
 
 
 def tiny_mlp():
-    """Return a config that trains dense nets in a moment."""
+    """Return a config of small dense networks that train in a second."""
     config = tiny(defaults.default_config())
     config.generator.name = config.discriminator.name = 'mlp'
     config.generator.norm = config.discriminator.norm = 'none'
@@ -75,7 +75,7 @@ class LinearGenerator(nn.Module):
 
 
 class MixedGenerator(nn.Module):
-    """Statistics of both kinds: some that may be averaged, some not."""
+    """Generator with batch statistics and spectral norm vectors."""
 
     @nn.compact
     def __call__(self, z, *, train):
@@ -137,7 +137,7 @@ def start(gan):
 
 
 def abstract_state(config, shape):
-    """Return the form of a config's state, for data of a shape."""
+    """Return the abstract state of a config, for data of a shape."""
     forms = builders.form(shape)
     algorithm = builders.algorithm(config, forms)
     return builders.abstract_state(config, algorithm, forms)
@@ -164,17 +164,15 @@ def mlp_gan(**changes):
 
 
 def load_script(name, folder='benchmarks'):
-    """Import a script of a folder; give it with a parser of its flags.
-
-    Its flags stay apart from those of other commands.
+    """Import a script; returns it with a parser of its own flags.
 
     Args:
-        name: file name without its ending.
-        folder: from the root of the repository.
+        name: file name without its suffix.
+        folder: relative to the root of the repository.
 
     Returns:
-        (module, parse), parse(*arguments) sets the flags named and all others
-        to their defaults, and gives what is left.
+        (module, parse). parse(*arguments) sets the given flags, resets all
+        others to their defaults and returns the remaining arguments.
     """
     path = pathlib.Path(__file__).parent.parent / folder / f'{name}.py'
     own = flags.FlagValues()
@@ -202,10 +200,10 @@ def load_script(name, folder='benchmarks'):
 
 
 def commands(lists, cwd=None):
-    """Run command lines by `command_worker.py`, whose imports serve them all.
+    """Run command lines by `command_worker.py`, which imports only once.
 
     Args:
-        lists: of arguments; the first may name the command.
+        lists: of lists of arguments; the first may name the command.
         cwd: folder to run them in.
 
     Returns:
@@ -222,10 +220,10 @@ def commands(lists, cwd=None):
 
 
 def untrained(config, workdir, images=None, labels=None):
-    """Leave a run folder of step 4 that no program was compiled for.
+    """Create a run folder of step 4 without training or compilation.
 
-    Its weights are drawn; averages, statistics and moments of codes are unlike
-    those of a start, so that whoever leaves one of them out is found.
+    Weights, averages, statistics and moments of codes are random and all
+    different, so that code which uses the wrong ones is detected.
 
     Returns:
         `train.Run`.
@@ -273,7 +271,7 @@ def untrained(config, workdir, images=None, labels=None):
 
 
 def run(*arguments, devices=1, timeout=300, **kwargs):
-    """Run `python -m ...` with so many virtual devices; returns the process."""
+    """Run `python -m ...` with virtual devices; returns the process."""
     return subprocess.run(
         [sys.executable, '-m', *map(str, arguments)],
         env=environment(devices),
@@ -285,18 +283,18 @@ def run(*arguments, devices=1, timeout=300, **kwargs):
 
 
 def last_of_each(*flags):
-    """Drop flags that a later one sets anew: a key given twice is refused."""
+    """Drop flags that a later flag overrides, because duplicates are errors."""
     return list({flag.partition('=')[0]: flag for flag in flags}.values())
 
 
 def environment(devices=1):
-    """Return os.environ for a process with so many virtual CPU devices."""
+    """Return os.environ for a process with virtual CPU devices."""
     flag = f'--xla_force_host_platform_device_count={devices}'
     return {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flag}
 
 
 def cases(values, *slow):
-    """Return parameters of a test, some of them marked as slow."""
+    """Return the parameters of a test, some of them marked as slow."""
     return [
         pytest.param(value, marks=[pytest.mark.slow] * (value in slow))
         for value in values

@@ -1,4 +1,4 @@
-"""Names become the functions that they promise."""
+"""Builders: optimizers, penalties, feeds and passes of D from a config."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What the keys of a config say of a run."""
+"""Values derived from a config, and the identity of a run."""
 
 import pytest
 

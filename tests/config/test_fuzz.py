@@ -1,4 +1,4 @@
-"""Whatever is asked for: a clear line, and no other error."""
+"""Random configs and flags: valid, or refused in one line."""
 
 import math
 

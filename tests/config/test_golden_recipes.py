@@ -1,4 +1,4 @@
-"""Each recipe, shrunk, trains in the numbers that were recorded."""
+"""Golden metrics of each recipe, shrunk."""
 
 import json
 

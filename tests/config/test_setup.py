@@ -1,4 +1,4 @@
-"""Setups that cannot work: last layers, sizes, and what is said of them."""
+"""Setups that cannot work: last layers and sizes of networks."""
 
 import flax.linen as nn
 import jax
@@ -127,7 +127,7 @@ def test_points_with_bounds_are_refused(tmp_path):
 
 
 def own_generator(activation=lambda x: x, shape=None):
-    """Return a module class: a dense layer from z, bent, to samples of a shape.
+    """Return a generator class: a dense layer from z and an activation.
 
     The shape is that of the data where None.
     """
@@ -147,7 +147,7 @@ def own_generator(activation=lambda x: x, shape=None):
 
 
 def own_discriminator(size=-1, logits_shape=(-1,)):
-    """Return a module class: a dense layer from samples of a size to logits."""
+    """Return a discriminator class: a dense layer to logits."""
 
     class Discriminator(nn.Module):
         norm: str

@@ -1,4 +1,4 @@
-"""What a config may hold, and how a mistake is told."""
+"""Validation of configs and its messages."""
 
 import pytest
 

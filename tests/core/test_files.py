@@ -1,4 +1,4 @@
-"""Files of others: read within bounds, never written through."""
+"""Safe reading and atomic writing of files."""
 
 import json
 import os
@@ -35,7 +35,7 @@ WRITERS = {
 
 @pytest.fixture
 def victim(tmp_path):
-    """A file outside of the folder that is written to."""
+    """Create a file outside of the folder that is written to."""
     path = tmp_path / 'victim'
     path.write_text('precious')
     (tmp_path / 'run').mkdir()

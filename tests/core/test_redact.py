@@ -1,4 +1,4 @@
-"""Passwords and tokens are shown nowhere and left in no file of a run."""
+"""Masking of passwords and tokens in output and in the files of a run."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""Plain words: how docstrings begin, and names that are not used any more."""
+"""First words of docstrings, and retired names."""
 
 import ast
 import io
@@ -19,8 +19,8 @@ PAGES = [
     if not any(part.startswith('.') for part in path.relative_to(ROOT).parts)
 ]
 
-# The first word of a function's docstring. Grown on purpose: a new word is the
-# plain one for what a function does, as in the docstrings of jax and optax.
+# Allowed first words of functions' docstrings. Add a verb only if jax or optax
+# would use it for what the function does.
 VERBS = set('''
     Add Apply Average Begin Build Call Check Choose Clip Close Collect Compare
     Compile Compute Concatenate Connect Continue Convert Convolve Copy Count
@@ -36,11 +36,11 @@ VERBS = set('''
     Test Trace Train Translate Try Unpack Update Upload Upsample Use Validate
     Verify Wait Warn Wrap Write Yield
 '''.split())
-# What a class or a module is never introduced by.
+# Words that the docstring of a class or module must not begin with.
 NOT_NOUNS = {
     'From', 'Give', 'How', 'Let', 'Say', 'Tell', 'What', 'Where', 'Whether',
 }
-RETIRED = {  # name in code: what stands for it
+RETIRED = {  # old name: its replacement
     'bend': 'activation', 'culprit': 'nan_trace', 'descend': 'apply_updates',
     'diagnosing': 'monitor', 'evaluating': 'runner', 'exporting': 'export',
     'films': 'video', 'gathering': 'load_run', 'heap': 'malloc',
@@ -54,7 +54,7 @@ RETIRED = {  # name in code: what stands for it
 
 
 def docstrings(tree):
-    """Yield (node, docstring) of all that has one."""
+    """Yield (node, docstring) of all modules, classes and functions."""
     for node in ast.walk(tree):
         if isinstance(node, (
                 ast.AsyncFunctionDef, ast.ClassDef, ast.FunctionDef,
@@ -65,7 +65,7 @@ def docstrings(tree):
 
 
 def first_words(code):
-    """Yield (line, word) of the docstrings that begin in another way."""
+    """Yield (line, word) of docstrings whose first word is not allowed."""
     for node, text in docstrings(ast.parse(code)):
         word = re.match(r'\W*(\w*)', text)[1]
         nouns = isinstance(node, (ast.ClassDef, ast.Module))

@@ -1,4 +1,4 @@
-"""The tests on other machines: beside other plugins, and on a GPU."""
+"""The test suite on other machines: with other plugins, and on a GPU."""
 
 import os
 import subprocess

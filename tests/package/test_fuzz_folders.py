@@ -1,4 +1,4 @@
-"""Run folders damaged in many ways: each command tells it in one line."""
+"""Damaged run folders: each command ends in one line."""
 
 import random
 
@@ -29,7 +29,7 @@ def test_every_damage_ends_in_one_line(only, make, count, tmp_path):
 
 
 def test_forbidden_outcomes_are_reported(tmp_path, monkeypatch):
-    """A traceback, a wait, a write outside and a wrong code."""
+    """Report a traceback, a wait, a write outside and a wrong exit code."""
     place = tmp_path / 'place'
     (place / 'run').mkdir(parents=True)
     (place / 'victim').write_text('precious')

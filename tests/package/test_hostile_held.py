@@ -1,6 +1,6 @@
-"""Hostile files, texts and visitors that were tried and did no harm.
+"""Hostile files, texts and requests that must do no harm.
 
-What the tests of a module hold already is not repeated: hostile weights are
+Cases in the tests of single modules are not repeated here: hostile weights are
 in `features/test_weights.py`, malformed messages of the lab in
 `lab/test_lab_server.py`, text of reports in `reporting/test_reporting.py`.
 """
@@ -39,7 +39,7 @@ from gan_jax.tools import quiz
 
 @contextlib.contextmanager
 def bounded(megabytes, seconds=10):
-    """Fail where a block holds more memory, or takes longer."""
+    """Assert that a block stays below a peak of memory and a time."""
     began, before = time.monotonic(), resident('VmRSS')
     pathlib.Path('/proc/self/clear_refs').write_text('5')  # forgets the peak
     yield
@@ -49,15 +49,15 @@ def bounded(megabytes, seconds=10):
 
 
 def resident(field):
-    """Return a number of kB that Linux tells of this process."""
-    told = pathlib.Path('/proc/self/status').read_text()
-    return int(re.search(rf'{field}:\s+(\d+)', told)[1])
+    """Return a field of this process's status in kB, on Linux."""
+    status = pathlib.Path('/proc/self/status').read_text()
+    return int(re.search(rf'{field}:\s+(\d+)', status)[1])
 
 
 # Archives
 
 def sized(field):
-    """Make a tar of one member whose header tells the size of a field."""
+    """Build a tar of one member whose header has this size field."""
     info = tarfile.TarInfo('a.png')
     header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
     header[124:136] = field
@@ -129,7 +129,7 @@ def test_file_names_are_escaped(tmp_path):
 # Pictures
 
 def chunked(kind, content):
-    """Encode a PNG with a chunk of its own before the pixels."""
+    """Encode a PNG with an extra chunk before the pixels."""
     pixels = np.full((2, 2), 9, np.uint8)
     return image_files.png(
         pixels, chunks=image_files.png_chunk(kind, content)
@@ -137,7 +137,7 @@ def chunked(kind, content):
 
 
 def tiff(*tags):
-    """Encode the head of a TIFF of tags (number, value) that claims pixels."""
+    """Encode the header of a TIFF with tags (number, value)."""
     entries = b''.join(
         struct.pack('<HHII', tag, 4, 1, value) for tag, value in sorted(tags)
     )
@@ -236,7 +236,7 @@ def test_header_of_an_array_executes_nothing(header, tmp_path, monkeypatch):
 
 @pytest.fixture(scope='module')
 def saved(tmp_path_factory):
-    """A folder with step 1, and the state in it."""
+    """Return a checkpoint folder with step 1, and its state."""
     folder = tmp_path_factory.mktemp('saved') / 'c'
     state = jax.tree.map(np.asarray, game.init(
         helpers.linear_gan(), jax.random.key(0), (2, 2, 1)
@@ -248,7 +248,7 @@ def saved(tmp_path_factory):
 
 
 def evil(text):
-    """Name a class of ours wherever a text of Orbax names one of its own."""
+    """Replace the class names in Orbax's metadata by a class of the test."""
     return re.sub(r'(orbax[\w.]*|np)\.\w+', 'payload_of_orbax.Handler', text)
 
 
@@ -290,7 +290,7 @@ def test_orbax_metadata_execute_nothing(
 
 
 def restore(folder, state):
-    """Restore the newest step as readers do; None where that is refused."""
+    """Restore the newest step read-only; None where that is refused."""
     lines, checkpoints = [], None
     try:
         checkpoints = checkpoint.Checkpoints(
@@ -316,7 +316,7 @@ EVIL = (
 
 
 class Elements(html.parser.HTMLParser):
-    """Collects the elements of a page, and the text that is its data."""
+    """Parser that collects the elements of a page and its data."""
 
     def __init__(self, page):
         super().__init__()
@@ -368,7 +368,7 @@ def lab():
 
 
 def status(own, *lines, path='/', timeout=20):
-    """Send a request as it is typed; returns the status, 0 for none."""
+    """Send a raw request; returns the HTTP status, 0 for no answer."""
     host, port = own.rsplit(':', 1)
     with sockets.create_connection((host, int(port)), timeout) as connection:
         connection.sendall('\r\n'.join(

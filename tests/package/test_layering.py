@@ -1,4 +1,4 @@
-"""The arrows of the house: each module imports from lower floors alone."""
+"""Layering: each package imports from lower layers alone."""
 
 import ast
 import re
@@ -9,8 +9,8 @@ from conftest import ROOT
 
 PACKAGE = ROOT / 'gan_jax'
 
-# The floor of each room. A module imports from rooms on lower floors, or from
-# its own room.
+# The layer of each package. A module imports from packages on lower layers or
+# from its own package.
 FLOORS = {
     'core': 0,
     'data': 1, 'diagnosis': 1, 'metrics': 1, 'ops': 1,
@@ -42,7 +42,7 @@ def room(path):
 
 
 def imports(path):
-    """Yield the dotted name of all that a file imports."""
+    """Yield the dotted names that a file imports."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -80,7 +80,7 @@ DEVICES_AND_LOOPS = {
 
 
 def devices_and_loops(code):
-    """List what in a file spreads over devices or loops on them."""
+    """List the uses of devices and device loops in a file."""
     found, tree = [], ast.parse(code)
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr in DEVICES_AND_LOOPS:
@@ -90,7 +90,7 @@ def devices_and_loops(code):
                 alias.name for alias in node.names
                 if alias.name in DEVICES_AND_LOOPS
             ]
-    # Nor by a name of its own for what `parallel` gives.
+    # Aliases of functions of `parallel` count too.
     for node in tree.body:
         if isinstance(node, ast.Assign) and (
                 ast.unparse(node.value).startswith('parallel.')):
@@ -113,13 +113,13 @@ def test_devices_and_loops_are_detected(code):
     assert devices_and_loops(code)
 
 
-# What may name a player of an algorithm: the algorithms, the networks that they
-# train, and what makes them from a config.
+# Packages that may name a player: the algorithms, the networks, and the builders
+# that create both from a config.
 NAMES_PLAYERS = {'algorithms', 'config', 'networks'}
 
 
 def players_named(code):
-    """List where a file names a player, or knows what has no game."""
+    """List where a file names a player or a baseline."""
     found = []
     for node in ast.walk(_without_docstrings(ast.parse(code))):
         if isinstance(node, ast.Attribute) and node.attr in (
@@ -164,7 +164,7 @@ DANGEROUS = {
 
 
 def dangers(code):
-    """List the names and arguments in a file that could run what it reads."""
+    """List the calls in a file that could execute its input."""
     found = []
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -211,7 +211,7 @@ def test_dangers_are_detected(code, found):
 
 
 def bare_prints(code):
-    """List what prints in a file and neither masks nor escapes."""
+    """List the calls in a file that print without masking and escaping."""
     tree = ast.parse(code)
     written = [
         node for node in ast.walk(tree) if isinstance(node, ast.Call)
@@ -225,7 +225,7 @@ def bare_prints(code):
 
 
 def openers(code):
-    """List the calls in a file that let Pillow guess a format by itself."""
+    """List the calls in a file that let Pillow guess a format."""
     return [
         ast.unparse(node) for node in ast.walk(ast.parse(code))
         if isinstance(node, ast.Call)
@@ -262,7 +262,7 @@ def test_openers_are_detected():
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
 def test_files_are_written_by_one_module(path):
-    """A link would be written through by `Path.write_text` and the like."""
+    """`Path.write_text` and the like would write through a link."""
     code = path.read_text()
     own = {'files.py', 'lock.py', 'packs.py'}  # the last: into new folders
     if path.name not in own:
@@ -270,19 +270,19 @@ def test_files_are_written_by_one_module(path):
         assert 'json.load(' not in code and 'loads(path' not in code
 
 
-# Modules whose files may lie on a store that only etils.epath knows.
+# Modules whose files may be on a file system that only etils.epath knows.
 OF_RUNS = [
     path for path in FILES
     if path.stem in ('loop', 'train', 'run_folder', 'sampling')
 ] + sorted((PACKAGE / 'runtime').glob('*.py'))
-LOCAL = {  # calls that know of local files alone, and have a reason to
+LOCAL = {  # local calls that are allowed
     'os.link', 'pathlib.Path', 'platformdirs.user_cache_dir',
     'shutil.disk_usage',
 }
 
 
 def local_calls(code):
-    """List the calls in a file that would open or change local files."""
+    """List the calls in a file that open or change local files."""
     calls = [
         ast.unparse(node.func) for node in ast.walk(ast.parse(code))
         if isinstance(node, ast.Call)

@@ -1,4 +1,4 @@
-"""Tables in the documents name everything that the registries hold."""
+"""Tables of the documents: they list all entries of the registries."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""No command writes outside its run folder, --out and the user's cache."""
+"""Commands write only to the run folder, --out and the user's cache."""
 
 import os
 import pathlib
@@ -61,7 +61,7 @@ DEVICES = ('/dev/null', '/dev/tty', '/dev/shm/', '/proc/self/', '/sys/')
 
 @pytest.fixture(scope='module')
 def places(tmp_path_factory):
-    """Folders of images, of a run, of idx files, of outputs; a CSV."""
+    """Create folders of images, a run, idx files and outputs, and a CSV."""
     root = tmp_path_factory.mktemp('writes')
     made = {name: root / name for name in ('run', 'images', 'idx', 'out')}
     for number, image in enumerate(helpers.random_images(24)):
@@ -87,7 +87,7 @@ def places(tmp_path_factory):
 
 
 def written(log, cwd):
-    """Yield the paths that the calls of a trace wrote, as far as they did."""
+    """Yield the paths that the system calls of a trace wrote."""
     for line in log.read_text(errors='replace').splitlines():
         name = re.search(r'(\w+)\(', line)
         if not name or re.search(r'= -1 E|<unfinished|resumed>', line):

@@ -1,4 +1,4 @@
-"""The best step of a run is kept, and found again."""
+"""Best checkpoint of a run: it is kept and can be loaded."""
 
 import json
 

@@ -32,7 +32,7 @@ class Memory(memory.MemoryFileSystem):
 
 @pytest.fixture
 def workdir(tmp_path, monkeypatch):
-    """A folder on the store; nothing may come to lie on the disk."""
+    """Return a folder on the store; nothing may be written to the disk."""
     from etils.epath import backend
 
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Configs and data of run folders that someone else may have written."""
+"""Validated reading of run folders from other people."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The cache of compiled programs is its owner's alone."""
+"""Folder of the compilation cache: private to its owner."""
 
 import os
 import pathlib
@@ -12,7 +12,7 @@ from gan_jax.runtime import environment
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path, monkeypatch):
-    """Leave the folders of the tests' own programs as they are."""
+    """Keep the compilation cache of the test session unchanged."""
     monkeypatch.setattr(
         cache.platformdirs, 'user_cache_dir', lambda name: tmp_path / name
     )

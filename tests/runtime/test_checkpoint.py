@@ -1,4 +1,4 @@
-"""Checkpoints: to the bit, verified, newest whole one first, full disks."""
+"""Checkpoints: exact restore, verification, fallback, full disks, hosts."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from gan_jax.runtime import parallel
 
 @pytest.fixture
 def state():
-    """A state as the loop saves it: NumPy arrays, empty branches and all."""
+    """Return a state as the loop saves it, with empty branches."""
     gan = helpers.linear_gan()
     made = game.init(gan, jax.random.key(0), (2, 2, 1))
     return jax.tree.map(np.asarray, made)
@@ -81,7 +81,7 @@ def test_checkpoint_of_other_shapes_is_refused_in_one_line(state, tmp_path):
 
 @pytest.fixture
 def saved(state, tmp_path):
-    """A folder with steps 1, 2 and 3."""
+    """Create a folder with steps 1, 2 and 3."""
     checkpoints = checkpoint.Checkpoints(tmp_path / 'c')
     for step in (1, 2, 3):
         checkpoints.save(step, of_step(state, step))
@@ -94,7 +94,7 @@ def of_step(state, step):
 
 
 def newest(folder, state, **options):
-    """Restore the newest whole step; returns (its number, warnings)."""
+    """Restore the newest intact step; returns (its number, warnings)."""
     lines = []
     checkpoints = checkpoint.Checkpoints(folder, say=lines.append, **options)
     try:

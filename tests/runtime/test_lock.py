@@ -1,4 +1,4 @@
-"""A run folder is one process's; a dead one gives it up."""
+"""Lock of a run folder, and takeover from a process that has ended."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""A folder's manifest tells of every change of a file below it."""
+"""Manifest of a checkpoint: every change of a file is detected."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from gan_jax.runtime import manifest
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two files, one of them deep, and their manifest."""
+    """Create two files, one of them nested, and their manifest."""
     (tmp_path / 'a' / 'b').mkdir(parents=True)
     (tmp_path / 'a' / 'b' / 'deep').write_bytes(bytes(range(256)) * 8)
     (tmp_path / 'top').write_bytes(b'text')

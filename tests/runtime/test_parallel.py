@@ -1,4 +1,4 @@
-"""Devices and hosts change nothing but speed."""
+"""Devices and hosts: they change nothing but speed."""
 
 from concurrent import futures
 import functools
@@ -31,7 +31,7 @@ def start(game, out, devices, *cluster):
 
 
 def finish(*processes):
-    """Read all at once: one whose pipe is full would keep the others."""
+    """Wait for all processes, reading all pipes so that none blocks."""
     with futures.ThreadPoolExecutor(len(processes)) as pool:
         told = list(pool.map(lambda p: p.communicate(timeout=300), processes))
     for process, (output, _) in zip(processes, told):
@@ -45,7 +45,7 @@ def load(path):
 
 @pytest.fixture(scope='module')
 def one_device(tmp_path_factory):
-    """A function of a game that gives its final state on one device."""
+    """Return a function from a game to its final state on one device."""
     folder = tmp_path_factory.mktemp('one')
 
     @functools.cache
@@ -60,7 +60,7 @@ def one_device(tmp_path_factory):
 
 
 def assert_same_training(state, reference):
-    """Equal within 1e-5."""
+    """Assert that two states are equal within 1e-5."""
     state.pop('devices')
     assert len(state) > 10
     for name, value in state.items():

@@ -1,4 +1,4 @@
-"""The writer and the environment."""
+"""Writer, environment and malloc settings."""
 
 import json
 import platform

@@ -1,4 +1,4 @@
-"""Signals are remembered; a second one ends the process at once."""
+"""Signal handling: the first is recorded, the second ends the process."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The host's choice among programs changes nothing but speed."""
+"""Dispatch: the choice of compiled programs changes nothing but speed."""
 
 import jax
 import numpy as np

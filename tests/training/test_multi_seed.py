@@ -1,4 +1,4 @@
-"""Seeds side by side: each as alone, interrupted or not, whatever the game."""
+"""Training of several seeds at once: each equals a single run."""
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +66,7 @@ def row(states, index):
 
 
 def learnt(state):
-    """Return what training changes; Adam's tiny moments are left out."""
+    """Return the arrays that training changes, without Adam's moments."""
     return (
         state.step, state.position, state.players[G].params,
         state.players[G].stats, state.players[D].params,

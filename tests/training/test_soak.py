@@ -1,4 +1,4 @@
-"""A long run holds no more at its end than near its start.
+"""Memory, files and threads of a long run do not grow.
 
 What is in use is asked of the C library; what the process has from the system
 grows a little more, since the small blocks of a save lie between larger ones.

@@ -1,4 +1,4 @@
-"""Ratios that must not be lost: wide margins, since machines are noisy."""
+"""Speed ratios with wide margins, because machines are noisy."""
 
 import time
 

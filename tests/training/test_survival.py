@@ -1,4 +1,4 @@
-"""Signals, two runs in one folder, damage: a run loses nothing."""
+"""Runs that survive signals, damaged checkpoints and full disks."""
 
 import os
 import signal
@@ -51,7 +51,7 @@ def wait_for_step(process, workdir, step):
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
-    """The folder of a run that nothing interrupted."""
+    """Return the folder of an uninterrupted run."""
     folder = tmp_path_factory.mktemp('whole')
     process = start(folder)
     process.communicate(timeout=300)

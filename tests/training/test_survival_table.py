@@ -1,4 +1,4 @@
-"""A short form of each section of the survival table, and that it can fail."""
+"""Short forms of the sections of the survival table, and their failures."""
 
 import random
 import shutil
@@ -84,7 +84,7 @@ def test_killed_games_have_the_state_they_claim(game):
 
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory):
-    """The folder of a run of 4 steps, logged and saved every second."""
+    """Return the folder of a run of 4 steps, saved every second step."""
     folder = tmp_path_factory.mktemp('finished')
     train.train(
         helpers.tiny_mlp(), folder, images=helpers.random_images()

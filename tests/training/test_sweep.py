@@ -1,4 +1,4 @@
-"""Many GANs at once: grid, each as a run alone, folders and table."""
+"""Sweeps: grids, members equal to single runs, folders, table."""
 
 import json
 import math
@@ -52,7 +52,7 @@ def test_a_grid_of_other_keys_or_values_is_refused(text, named):
 
 
 def numbers(config):
-    """Return what the steps of both algorithms read anew."""
+    """Return the hyper-parameters of all algorithms."""
     return jax.tree.leaves([
         builders.ALGORITHMS[name].hyperparams(config)
         for name in ('adversarial', 'vae')

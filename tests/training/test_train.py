@@ -1,4 +1,4 @@
-"""The loop from Python: what it trains, leaves, resumes and refuses."""
+"""Training from Python: results, files, continuation and errors."""
 
 import json
 
