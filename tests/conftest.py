@@ -66,7 +66,7 @@ def data_dir():
 
 @pytest.fixture(scope='module')
 def browser():
-    """Return headless Chromium; skip the test if it or playwright is missing."""
+    """Return headless Chromium; skip the test if it is missing."""
     playwright = pytest.importorskip(
         'playwright.sync_api', reason="pip install -e '.[test]'"
     )

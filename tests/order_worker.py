@@ -80,7 +80,7 @@ def main(folder):
         found[f'{kind}_whole'] = run(folder / f'{kind}_whole', kind)
         first = run(folder / kind, kind, STOPPED)
         rest = run(folder / kind, kind)
-        kept = 2 * SAVED  # batches before the checkpoint from which the rest continues
+        kept = 2 * SAVED  # batches before the checkpoint of the second part
         found[f'{kind}_resumed'] = np.concatenate([first[:kept], rest])
         found[f'{kind}_again'] = len(first) - kept
     np.savez(folder / 'order.npz', devices=jax.device_count(), **found)

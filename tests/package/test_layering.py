@@ -113,8 +113,8 @@ def test_devices_and_loops_are_detected(code):
     assert devices_and_loops(code)
 
 
-# Packages that may name a player: the algorithms, the networks, and the builders
-# that create both from a config.
+# Packages that may name a player: the algorithms, the networks, and the
+# builders that create both from a config.
 NAMES_PLAYERS = {'algorithms', 'config', 'networks'}
 
 

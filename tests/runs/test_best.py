@@ -43,7 +43,7 @@ def test_best_step_is_kept_beside_the_newest(tmp_path):
     assert saved(tmp_path / 'a') == sorted({best, 12})
     _, state = sampling.load(tmp_path / 'a', sampling.BEST)
     assert int(state.step) == best
-    # A run that is stopped and gone on with keeps the same one.
+    # A run that is stopped and continued keeps the same one.
     run(tmp_path / 'b', config_of(5))
     run(tmp_path / 'b', config_of(12))
     assert scores(tmp_path / 'b') == found

@@ -173,7 +173,7 @@ def test_rollback_continues_with_other_noise(broken, tmp_path, monkeypatch):
     lines = (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()
     assert [json.loads(line)['step'] for line in lines] == list(range(1, 9))
     assert not helpers.leaves_equal(rolled, whole)
-    # Stopped after the rollback and gone on with, it is the same run.
+    # Stopped after the rollback and continued, it is the same run.
     config.num_steps = 6
     run(tmp_path / 'cut', config)
     config.num_steps = 8
