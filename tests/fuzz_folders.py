@@ -101,7 +101,7 @@ def small_config(folder):
 
 
 def make_run(folder):
-    """Create a run folder with the files of all commands; returns its config."""
+    """Create a run folder with all commands' files; returns its config."""
     from gan_jax.evaluation import runner
     from gan_jax.training import train
 

@@ -75,15 +75,15 @@ def run(folder, kind, stop_at=None):
 
 
 def main(folder):
-    folder, found = pathlib.Path(folder), {}
+    folder, arrays = pathlib.Path(folder), {}
     for kind in ('resident', 'streaming'):
-        found[f'{kind}_whole'] = run(folder / f'{kind}_whole', kind)
+        arrays[f'{kind}_whole'] = run(folder / f'{kind}_whole', kind)
         first = run(folder / kind, kind, STOPPED)
         rest = run(folder / kind, kind)
         kept = 2 * SAVED  # batches before the checkpoint of the second part
-        found[f'{kind}_resumed'] = np.concatenate([first[:kept], rest])
-        found[f'{kind}_again'] = len(first) - kept
-    np.savez(folder / 'order.npz', devices=jax.device_count(), **found)
+        arrays[f'{kind}_resumed'] = np.concatenate([first[:kept], rest])
+        arrays[f'{kind}_again'] = len(first) - kept
+    np.savez(folder / 'order.npz', devices=jax.device_count(), **arrays)
 
 
 if __name__ == '__main__':

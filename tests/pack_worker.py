@@ -34,8 +34,8 @@ def generate(numbers):
 def memory():
     """Return this process's own memory in MiB, without mapped files."""
     with open('/proc/self/status') as status:
-        (found,) = re.findall(r'RssAnon:\s+(\d+) kB', status.read())
-    return round(int(found) / 1024, 2)
+        (size,) = re.findall(r'RssAnon:\s+(\d+) kB', status.read())
+    return round(int(size) / 1024, 2)
 
 
 def pack(folder, form, count):

@@ -184,11 +184,11 @@ def test_changed_choice_resets_options_of_the_recipes_choice(
     stem, words, left_out, capsys
 ):
     config = typed(stem, *words)
-    told = capsys.readouterr().out.splitlines()
-    assert sorted(line.split()[1].partition('=')[0] for line in told) == (
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted(line.split()[1].partition('=')[0] for line in lines) == (
         sorted(left_out)
     )
-    assert all(line.endswith('; it is left out') for line in told)
+    assert all(line.endswith('; it is left out') for line in lines)
     name, _, argument = stem.partition(':')
     before = defaults_lib.flatten(recipes.load(f'configs/{name}.py', argument))
     defaults = defaults_lib.flatten(defaults_lib.default_config())
@@ -326,8 +326,8 @@ def test_random_values_are_refused_or_used(key, text, small_digits):
 
 @pytest.mark.slow
 def test_150_random_values_are_refused_or_used(small_digits):
-    told = [check(*pair) for pair in nasty(TRIED, 1)]
-    assert sum(map(bool, told)) > TRIED // 2
+    outcomes = [check(*pair) for pair in nasty(TRIED, 1)]
+    assert sum(map(bool, outcomes)) > TRIED // 2
 
 
 TINY = [
@@ -347,11 +347,11 @@ def told_by_the_command(pairs, folder):
          f'--config.{key}={text}']
         for key, text in pairs
     ]
-    found = []
+    results = []
     for (key, text), line in zip(pairs, lists):
         ((code, _, err),) = helpers.commands([line], folder)
-        found.append((key, text, code, err))
-    return found
+        results.append((key, text, code, err))
+    return results
 
 
 @pytest.mark.slow

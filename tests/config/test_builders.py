@@ -27,15 +27,15 @@ def directions(**options):
     config = defaults.default_config().g_optimizer
     config.update(options)
     tx = algorithm_builders.optimizer(config)
-    state, found = tx.init(jnp.zeros(2)), []
+    state, results = tx.init(jnp.zeros(2)), []
     for grads in GRADS:
         direction, state = tx.update(jnp.asarray(grads), state, jnp.zeros(2))
-        found.append(direction)
-    return found
+        results.append(direction)
+    return results
 
 
-def assert_close(found, expected):
-    for a, b in zip(found, expected, strict=True):
+def assert_close(actual, expected):
+    for a, b in zip(actual, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
@@ -72,16 +72,16 @@ def test_every_optimizer_is_built():
 
 
 def test_clip_norm_scales_only_long_gradients():
-    found = directions(name='sgd', clip_norm=2.5)
-    assert_close(found, [GRADS[0] / 2, GRADS[1]])
+    updates = directions(name='sgd', clip_norm=2.5)
+    assert_close(updates, [GRADS[0] / 2, GRADS[1]])
 
 
 def test_options_of_the_loss_reach_the_hyperparameters():
     config = helpers.tiny_mlp()
     config.loss.name, config.loss.a = 'least_squares', -1.0
-    made = builders.hyperparams(config)
-    assert set(made.loss_options) == {'a', 'b', 'c'}
-    assert made.loss_options['a'] == -1
+    values = builders.hyperparams(config)
+    assert set(values.loss_options) == {'a', 'b', 'c'}
+    assert values.loss_options['a'] == -1
 
 
 def test_only_penalties_with_a_weight_are_built():
@@ -99,13 +99,13 @@ def test_energy_losses_make_d_an_autoencoder(name, loss):
     config.discriminator.name, config.loss.name = name, loss
     validation.leave_out(config)
     validation.validate(config)
-    made = builders.algorithm(config, builders.form((8, 8, 1))).discriminator
+    module = builders.algorithm(config, builders.form((8, 8, 1))).discriminator
     assert isinstance(
-        made, networks.NETWORKS[f'{name}_autoencoder'].discriminator
+        module, networks.NETWORKS[f'{name}_autoencoder'].discriminator
     )
     config.loss.name = 'hinge'
-    made = builders.algorithm(config, builders.form((8, 8, 1))).discriminator
-    assert isinstance(made, networks.NETWORKS[name].discriminator)
+    module = builders.algorithm(config, builders.form((8, 8, 1))).discriminator
+    assert isinstance(module, networks.NETWORKS[name].discriminator)
 
 
 def test_lazy_penalties_are_those_with_a_weight_and_a_period():
@@ -121,12 +121,12 @@ def test_lazy_penalties_are_those_with_a_weight_and_a_period():
 def test_differentiable_optimizers_give_the_same_direction(name):
     options = defaults.default_config().d_optimizer
     options.name = name
-    found = []
+    updates = []
     for differentiable in (False, True):
         tx = algorithm_builders.optimizer(options, differentiable)
         grads = jnp.asarray(GRADS[0])
-        found.append(tx.update(grads, tx.init(grads), grads)[0])
-    np.testing.assert_allclose(*found, rtol=1e-6)
+        updates.append(tx.update(grads, tx.init(grads), grads)[0])
+    np.testing.assert_allclose(*updates, rtol=1e-6)
 
 
 def test_manifold_has_the_configured_modes():
@@ -144,12 +144,14 @@ def test_feed_fits_the_data(name):
     config = helpers.tiny_mlp()
     config.data.name = name
     dataset = builders.dataset(config)
-    made = builders.feed(config, dataset)
-    assert isinstance(made, feed.ResidentFeed) == (name == 'digits')
-    fed = made.read(position=5, count=3)
-    images, _ = jax.jit(made.select)(made.resident, fed)
+    source_feed = builders.feed(config, dataset)
+    assert isinstance(source_feed, feed.ResidentFeed) == (name == 'digits')
+    fed = source_feed.read(position=5, count=3)
+    images, _ = jax.jit(source_feed.select)(source_feed.resident, fed)
     assert images.shape == (3, 8, *dataset.images.shape[1:])
-    again, _ = made.select(made.resident, made.read(position=6, count=1))
+    again, _ = source_feed.select(
+        source_feed.resident, source_feed.read(position=6, count=1)
+    )
     np.testing.assert_allclose(again[0], images[1], rtol=1e-6)
 
 
@@ -165,12 +167,12 @@ def test_images_are_resident_where_they_fit(kind, share, expected):
     dataset = sources.from_arrays(
         helpers.random_images(), request=builders.request(config)
     )
-    made = builders.feed(config, dataset)
-    assert type(made) is expected
-    images, _ = made.select(made.resident, made.read(0, 1))
+    source_feed = builders.feed(config, dataset)
+    assert type(source_feed) is expected
+    images, _ = source_feed.select(source_feed.resident, source_feed.read(0, 1))
     chosen = order.indices(config.seed, 0, 1, 8, 32)
     np.testing.assert_array_equal(images, dataset.images[chosen])
-    made.close()
+    source_feed.close()
 
 
 def test_request_has_the_values_of_the_keys(tmp_path):
@@ -207,8 +209,8 @@ def dense_config(**options):
 def test_coupled_or_convolutional_d_uses_two_passes(options):
     assert builders.algorithm(dense_config(), builders.form((2,))).joint_batch
     shape = (32, 32, 1) if 'discriminator__name' in options else (2,)
-    made = builders.algorithm(dense_config(**options), builders.form(shape))
-    assert not made.joint_batch
+    gan = builders.algorithm(dense_config(**options), builders.form(shape))
+    assert not gan.joint_batch
 
 
 @pytest.mark.parametrize('norm', ['none', 'layer', 'group'])
@@ -229,8 +231,8 @@ def test_one_pass_of_a_dense_d_equals_two(norm):
         mine = {name: metrics[name] for name in metrics if name[0] == 'd'}
         return state.players[D].opt_state, mine
 
-    found, expected = step(gan), step(gan._replace(joint_batch=False))
+    actual, expected = step(gan), step(gan._replace(joint_batch=False))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
-        found, expected,
+        actual, expected,
     )

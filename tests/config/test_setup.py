@@ -139,9 +139,9 @@ def own_generator(activation=lambda x: x, shape=None):
 
         @nn.compact
         def __call__(self, inputs, labels=None, *, train, keys=None):
-            made = shape or self.image_shape
-            x = nn.Dense(np.prod(made), dtype=self.dtype)(inputs)
-            return activation(x).reshape(-1, *made)
+            sample_shape = shape or self.image_shape
+            x = nn.Dense(np.prod(sample_shape), dtype=self.dtype)(inputs)
+            return activation(x).reshape(-1, *sample_shape)
 
     return Generator
 

@@ -94,10 +94,12 @@ def test_a_writer_appends_to_no_link(victim):
     ]
     for name in names:
         (folder / name).symlink_to(victim)
-    made = writer.Writer(folder, enabled=True, start=0, total=1)
-    made.scalars(1, {'d/loss': 1.0}, 'line')
-    made.finding(1, {'rule': 'r', 'level': 'note', 'text': '', 'advice': ''})
-    made.close()
+    run_writer = writer.Writer(folder, enabled=True, start=0, total=1)
+    run_writer.scalars(1, {'d/loss': 1.0}, 'line')
+    run_writer.finding(
+        1, {'rule': 'r', 'level': 'note', 'text': '', 'advice': ''}
+    )
+    run_writer.close()
     for name in (writer.METRICS, writer.DIAGNOSIS):
         assert not (folder / name).is_symlink()
         assert json.loads((folder / name).read_text())['step'] == 1
@@ -140,8 +142,8 @@ def link_out(path, victim):
 
 
 def device(path, victim):
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(path.name)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path.name)
 
 
 @pytest.mark.parametrize('name, make', [
@@ -172,7 +174,7 @@ def test_names_that_a_run_does_not_write_are_ignored(victim):
     os.mkfifo(folder / 'pipe')
     (folder / 'samples').mkdir()
     run_folder.check_entries(folder)
-    with pytest.raises(errors.CheckpointError, match='latest is no folder'):
+    with pytest.raises(errors.CheckpointError, match='latest is not a folder'):
         run_folder.check_entries(folder, ('latest',))
 
 
@@ -184,7 +186,7 @@ def test_restart_records_cannot_name_other_folders(content, victim):
     folder = run_folder.at(victim.parent / 'run')
     writer.write_json(folder / 'config.json', helpers.tiny_mlp().to_dict())
     writer.write_json(folder / run_folder.RESTARTS, content)
-    with pytest.raises(errors.CheckpointError, match='begins anew'):
+    with pytest.raises(errors.CheckpointError, match='starts again'):
         run_folder.restarts(folder)
     assert (folder / 'config.json').exists()
 
@@ -264,14 +266,14 @@ def test_json_lines_can_be_thinned_and_long_lines_skipped(
         b'{"a": 1}\n[1]\n' + b'{"a":"' + b'x' * 200 + b'"}\n{"a": 2}\n{"a'
     )
     monkeypatch.setattr(files, 'MOST_LINE', 100)
-    found = [item for _, item in files.lines(path)]
-    assert found == [{'a': 1}, None, None, {'a': 2}, None]
+    objects = [item for _, item in files.lines(path)]
+    assert objects == [{'a': 1}, None, None, {'a': 2}, None]
     assert [item for _, item in files.lines(path, 4)] == [{'a': 2}]
 
 
-@pytest.mark.parametrize('value, found', [
+@pytest.mark.parametrize('value, expected', [
     (1, 1.0), (2.5, 2.5), (True, None), ('1', None), (None, None),
     (float('inf'), None), (float('nan'), None), (10**400, None), ([], None),
 ])
-def test_number_is_finite_or_none(value, found):
-    assert files.number(value) == found
+def test_number_is_finite_or_none(value, expected):
+    assert files.number(value) == expected

@@ -144,18 +144,18 @@ def test_errors_and_messages_are_escaped(tmp_path, capsys):
     reading._say(f'skipped {NASTY}')
     classifier_cache._say(f'warning: {NASTY}')
     writer.Writer(tmp_path, enabled=True, start=0, total=1).say(f'Data {NASTY}')
-    told = capsys.readouterr()
-    assert not {*'\x1b\x9b\x07\r\u202e\u2028'} & {*told.out, *told.err}
-    assert r'process 1 of \x1b[31mhunter2 since \x9b2J ?;' in told.err
-    assert told.out.splitlines() == [f'Fakes of {WRITTEN}', f'Data {WRITTEN}']
-    assert told.err.count(WRITTEN) == 3
+    output = capsys.readouterr()
+    assert not {*'\x1b\x9b\x07\r\u202e\u2028'} & {*output.out, *output.err}
+    assert r'process 1 of \x1b[31mhunter2 since \x9b2J ?;' in output.err
+    assert output.out.splitlines() == [f'Fakes of {WRITTEN}', f'Data {WRITTEN}']
+    assert output.err.count(WRITTEN) == 3
 
 
 def test_flag_values_are_escaped():
-    ((code, _, told),) = helpers.commands([
+    ((code, _, message),) = helpers.commands([
         ['gan_jax', 'check_data', 'tfds:\x1b[31mred', '--data.flip=\x9b']
     ])
-    assert code == 2 and r'\x9b' in told and told[:-1].isprintable()
+    assert code == 2 and r'\x9b' in message and message[:-1].isprintable()
 
 
 def test_no_config_key_looks_like_a_secret():
@@ -206,8 +206,8 @@ def test_run_with_secrets_in_its_data_uri_writes_none_and_continues(
     config.data.path = f'https://me:{SECRET}@host/others'
     with pytest.raises(errors.CheckpointError) as caught:
         train.train(config, workdir, images=images)
-    told = capsys.readouterr()
-    assert SECRET not in f'{caught.value}{told.out}{told.err}'
+    output = capsys.readouterr()
+    assert SECRET not in f'{caught.value}{output.out}{output.err}'
     assert 'https://***@host/others' in str(caught.value)
 
 

@@ -94,11 +94,11 @@ def test_retired_names_are_not_in_code(path):
     if path.name == 'test_docstrings.py':
         return
     tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
-    found = {
+    names = {
         token.string for token in tokens
         if token.type == tokenize.NAME and token.string in RETIRED
     }
-    assert found == set()
+    assert names == set()
 
 
 @pytest.mark.parametrize('path', PAGES, ids=lambda p: str(p.relative_to(ROOT)))

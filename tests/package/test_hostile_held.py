@@ -117,12 +117,12 @@ def test_file_names_are_escaped(tmp_path):
     ):
         image_files.write(folder / name)
     image_files.write(folder / os.fsdecode(b'\xff.png'), b'no image')
-    ((code, told, warned),) = helpers.commands([[
+    ((code, printed, warned),) = helpers.commands([[
         'gan_jax', 'check_data', folder, '--data.max_bad=0.9',
         f'--out={tmp_path / "x.png"}',
     ]])
     assert code == 0, warned
-    shown = (told + warned).replace('\n', '')
+    shown = (printed + warned).replace('\n', '')
     assert shown.isprintable() and r'\x9be.txt' in shown and r'\udcff' in shown
 
 
@@ -271,8 +271,8 @@ def test_orbax_metadata_execute_nothing(
     monkeypatch.syspath_prepend(tmp_path)
     folder, state = saved
     path = folder / '1' / name
-    before, told = path.read_text(), manifest.read(folder / '1')
-    about = {key: value for key, value in told.items() if key not in (
+    before, description = path.read_text(), manifest.read(folder / '1')
+    about = {key: value for key, value in description.items() if key not in (
         'format', 'version', 'files', 'sha256'
     )}
     try:

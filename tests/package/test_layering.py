@@ -69,8 +69,8 @@ def test_imports_point_down(path):
 
 
 def test_every_room_has_a_floor():
-    found = {room(path) for path in FILES} - {'__init__'}
-    assert found == set(FLOORS)
+    packages = {room(path) for path in FILES} - {'__init__'}
+    assert packages == set(FLOORS)
 
 
 DEVICES_AND_LOOPS = {
@@ -81,12 +81,12 @@ DEVICES_AND_LOOPS = {
 
 def devices_and_loops(code):
     """List the uses of devices and device loops in a file."""
-    found, tree = [], ast.parse(code)
+    names, tree = [], ast.parse(code)
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr in DEVICES_AND_LOOPS:
-            found.append(ast.unparse(node))
+            names.append(ast.unparse(node))
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [
+            names += [
                 alias.name for alias in node.names
                 if alias.name in DEVICES_AND_LOOPS
             ]
@@ -94,8 +94,8 @@ def devices_and_loops(code):
     for node in tree.body:
         if isinstance(node, ast.Assign) and (
                 ast.unparse(node.value).startswith('parallel.')):
-            found.append(ast.unparse(node))
-    return found
+            names.append(ast.unparse(node))
+    return names
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
@@ -120,20 +120,20 @@ NAMES_PLAYERS = {'algorithms', 'config', 'networks'}
 
 def players_named(code):
     """List where a file names a player or a baseline."""
-    found = []
+    names = []
     for node in ast.walk(_without_docstrings(ast.parse(code))):
         if isinstance(node, ast.Attribute) and node.attr in (
                 'generator', 'discriminator'):
-            found.append(ast.unparse(node))
+            names.append(ast.unparse(node))
         elif isinstance(node, ast.Subscript) and (
                 isinstance(node.slice, ast.Constant)
                 and getattr(node.value, 'attr', '') in ('players', 'averages')):
-            found.append(ast.unparse(node))
+            names.append(ast.unparse(node))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found += re.findall('baseline', node.value)
+            names += re.findall('baseline', node.value)
         elif isinstance(node, ast.Name) and 'baseline' in node.id:
-            found.append(node.id)
-    return found
+            names.append(node.id)
+    return names
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
@@ -165,22 +165,22 @@ DANGEROUS = {
 
 def dangers(code):
     """List the calls in a file that could execute its input."""
-    found = []
+    calls = []
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [alias.name for alias in node.names]
             names.append(getattr(node, 'module', None) or '')
-            found += [n for n in names if n.split('.')[0] in DANGEROUS]
+            calls += [n for n in names if n.split('.')[0] in DANGEROUS]
         elif isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             if {name, name.split('.')[-1]} & DANGEROUS:
-                found += [] if _reads_tensors_alone(name, node) else [name]
-            found += [
+                calls += [] if _reads_tensors_alone(name, node) else [name]
+            calls += [
                 f'{key.arg}=True' for key in node.keywords
                 if key.arg in ('allow_pickle', 'shell')
                 and ast.unparse(key.value) != 'False'
             ]
-    return found
+    return calls
 
 
 def _reads_tensors_alone(name, call):
@@ -193,7 +193,7 @@ def test_no_input_is_executed(path):
     assert dangers(path.read_text()) == []
 
 
-@pytest.mark.parametrize('code, found', [
+@pytest.mark.parametrize('code, expected', [
     ('import pickle', ['pickle']),
     ('from joblib import load', ['joblib']),
     ('np.load(path, allow_pickle=True)', ['allow_pickle=True']),
@@ -206,8 +206,8 @@ def test_no_input_is_executed(path):
     ('torch.load(path, weights_only=flag)', ['torch.load']),
     ('torch.load(path, weights_only=True)', []),
 ])
-def test_dangers_are_detected(code, found):
-    assert dangers(code) == found
+def test_dangers_are_detected(code, expected):
+    assert dangers(code) == expected
 
 
 def bare_prints(code):

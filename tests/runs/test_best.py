@@ -37,16 +37,16 @@ def saved(folder):
 
 def test_best_step_is_kept_beside_the_newest(tmp_path):
     run(tmp_path / 'a', config_of(12))
-    found = scores(tmp_path / 'a')
-    best = min(found, key=found.get)
-    assert len(set(found.values())) == 12
+    first_scores = scores(tmp_path / 'a')
+    best = min(first_scores, key=first_scores.get)
+    assert len(set(first_scores.values())) == 12
     assert saved(tmp_path / 'a') == sorted({best, 12})
     _, state = sampling.load(tmp_path / 'a', sampling.BEST)
     assert int(state.step) == best
     # A run that is stopped and continued keeps the same one.
     run(tmp_path / 'b', config_of(5))
     run(tmp_path / 'b', config_of(12))
-    assert scores(tmp_path / 'b') == found
+    assert scores(tmp_path / 'b') == first_scores
     assert sampling.load(tmp_path / 'b', 'best')[1].step == best
 
 

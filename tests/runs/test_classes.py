@@ -81,8 +81,8 @@ def run(tmp_path_factory):
 
 def test_class_is_by_seed_unless_given(run):
     default = run.sample([3, 4, 8])
-    asked = run.sample([3, 4, 8], labels=[0, 1, 2])
-    np.testing.assert_array_equal(default, asked)
+    labelled = run.sample([3, 4, 8], labels=[0, 1, 2])
+    np.testing.assert_array_equal(default, labelled)
     other = run.sample([3, 4, 8], labels=[1, 1, 2])
     assert not np.array_equal(default[0], other[0])
     np.testing.assert_array_equal(default[1:], other[1:])

@@ -62,11 +62,11 @@ def test_remote_metrics_pictures_and_json_are_continued(
 ):
     monkeypatch.setitem(writer.TENSORBOARD_NEEDS, 's3', 'no_such_module')
     for start in (0, 2):
-        made = writer.Writer(workdir, enabled=True, start=start, total=4)
+        run_writer = writer.Writer(workdir, enabled=True, start=start, total=4)
         for step in (start + 1, start + 2, start + 3):
-            made.scalars(step, {'d/loss': 1.0}, 'line')
-        made.picture('x', helpers.random_images(1)[0], step=start + 2)
-        made.close()
+            run_writer.scalars(step, {'d/loss': 1.0}, 'line')
+        run_writer.picture('x', helpers.random_images(1)[0], step=start + 2)
+        run_writer.close()
     text = (workdir / writer.METRICS).read_text()
     assert text.count('{"step": 3') == 1 and len(text.splitlines()) == 5
     assert (workdir / 'samples' / 'x.png').stat().length > 50

@@ -112,11 +112,11 @@ def test_networks_that_cannot_be_built_are_an_error(folder, monkeypatch):
 
 def test_only_objects_of_json_lists_are_loaded(folder):
     path = folder / 'environment.json'
-    for content, found in (
+    for content, expected in (
         ('[1, {"a": 1}, null]', [{'a': 1}]), ('{}', []), (DEEP, []), ('', []),
     ):
         path.write_text(content)
-        assert run_files.load_dicts(folder, path.name) == found
+        assert run_files.load_dicts(folder, path.name) == expected
     path.unlink()
     os.mkfifo(path)
     assert run_files.load_dicts(folder, path.name) == []
@@ -127,7 +127,7 @@ def test_long_json_lines_file_is_thinned(folder, monkeypatch):
     path = folder / 'metrics.jsonl'
     path.write_text(''.join(f'{{"step": {n}}}\n' for n in range(100, 200)))
     monkeypatch.setattr(run_files, 'MOST_LINES', path.stat().st_size // 3)
-    found = [item['step'] for item in run_files.lines(folder, path.name)]
-    assert found == list(range(103, 200, 4))
+    steps = [item['step'] for item in run_files.lines(folder, path.name)]
+    assert steps == list(range(103, 200, 4))
     monkeypatch.setattr(run_files.files, 'MOST_FILE', 100)
     assert list(run_files.lines(folder, path.name)) == []

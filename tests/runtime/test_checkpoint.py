@@ -23,8 +23,8 @@ from gan_jax.runtime import parallel
 def state():
     """Return a state as the loop saves it, with empty branches."""
     gan = helpers.linear_gan()
-    made = game.init(gan, jax.random.key(0), (2, 2, 1))
-    return jax.tree.map(np.asarray, made)
+    initial = game.init(gan, jax.random.key(0), (2, 2, 1))
+    return jax.tree.map(np.asarray, initial)
 
 
 def abstract(state):

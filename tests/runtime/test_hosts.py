@@ -52,13 +52,13 @@ def finish(processes, timeout=300):
     """Return (code, out, err) of each."""
     try:
         with futures.ThreadPoolExecutor(len(processes)) as pool:
-            told = list(pool.map(
+            outputs = list(pool.map(
                 lambda process: process.communicate(timeout=timeout), processes
             ))
     finally:
         for process in processes:
             process.kill()
-    return [(p.returncode, *text) for p, text in zip(processes, told)]
+    return [(p.returncode, *text) for p, text in zip(processes, outputs)]
 
 
 def go_on(workdir, step, whole):
@@ -142,8 +142,8 @@ def test_host_that_fails_alone_ends_both(fails, tmp_path):
         bad = ('--config.data.path=nowhere',) if fails else ()
         ended = finish(start(tmp_path, of_second=bad))
     assert 0 not in [code for code, _, _ in ended]
-    told = 'is in use by' if fails == 0 else "'nowhere' is not a folder"
-    assert told in ended[fails][2]
+    message = 'is in use by' if fails == 0 else "'nowhere' is not a folder"
+    assert message in ended[fails][2]
 
 
 @pytest.mark.slow

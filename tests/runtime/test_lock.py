@@ -25,11 +25,13 @@ def test_lock_names_its_owner_and_is_removed_at_the_end(tmp_path):
 
 def test_held_lock_is_refused_with_its_owner(tmp_path):
     with lock.held(tmp_path):
-        with pytest.raises(errors.LockedError, match=str(os.getpid())) as told:
+        with pytest.raises(
+            errors.LockedError, match=str(os.getpid())
+        ) as caught:
             with lock.held(tmp_path):
                 raise AssertionError('the lock was given twice')
         assert (tmp_path / lock.NAME).exists()
-    assert told.value.exit_code == 75
+    assert caught.value.exit_code == 75
 
 
 def test_lock_of_a_dead_process_is_taken_over(tmp_path):

@@ -19,9 +19,9 @@ def folder(tmp_path):
 
 
 def test_intact_folder_is_verified_and_returns_its_manifest(folder):
-    found = manifest.verify(folder)
-    assert found['step'] == 3
-    assert sorted(found['files']) == ['a/b/deep', 'top']
+    content = manifest.verify(folder)
+    assert content['step'] == 3
+    assert sorted(content['files']) == ['a/b/deep', 'top']
     assert manifest.exists(folder)
 
 

@@ -33,8 +33,10 @@ def start(game, out, devices, *cluster):
 def finish(*processes):
     """Wait for all processes, reading all pipes so that none blocks."""
     with futures.ThreadPoolExecutor(len(processes)) as pool:
-        told = list(pool.map(lambda p: p.communicate(timeout=300), processes))
-    for process, (output, _) in zip(processes, told):
+        outputs = list(pool.map(
+            lambda p: p.communicate(timeout=300), processes
+        ))
+    for process, (output, _) in zip(processes, outputs):
         assert process.returncode == 0, output[-3000:]
 
 

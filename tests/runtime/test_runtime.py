@@ -141,21 +141,21 @@ def test_resume_removes_later_and_damaged_records_alone(tmp_path):
 
 
 def test_values_that_are_not_finite_stay_valid_json(tmp_path):
-    made = make(tmp_path)
-    made.scalars(1, {'d/loss': float('nan'), 'g/loss': 1.0}, 'line')
-    made.close()
+    run_writer = make(tmp_path)
+    run_writer.scalars(1, {'d/loss': float('nan'), 'g/loss': 1.0}, 'line')
+    run_writer.close()
     assert read_metrics(tmp_path) == [
         {'step': 1, 'd/loss': None, 'g/loss': 1.0}
     ]
 
 
 def test_disabled_writer_writes_nothing(tmp_path, capsys):
-    made = make(tmp_path, enabled=False)
-    made.scalars(1, {'d/loss': 1.0}, 'line')
-    made.picture('x', helpers.random_images(1)[0], step=1)
-    made.say('hello')
-    made.advance(1)
-    made.close()
+    run_writer = make(tmp_path, enabled=False)
+    run_writer.scalars(1, {'d/loss': 1.0}, 'line')
+    run_writer.picture('x', helpers.random_images(1)[0], step=1)
+    run_writer.say('hello')
+    run_writer.advance(1)
+    run_writer.close()
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().out == ''
 

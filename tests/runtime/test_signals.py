@@ -41,14 +41,14 @@ def test_second_signal_ends_the_process_at_once(number):
 
 
 def test_other_threads_handle_no_signals():
-    found = []
+    records = []
 
     def work():
         with signals.on_signals() as stopper:
-            found.append((stopper.number, signal.getsignal(signal.SIGTERM)))
+            records.append((stopper.number, signal.getsignal(signal.SIGTERM)))
 
     before = signal.getsignal(signal.SIGTERM)
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert found == [(None, before)]
+    assert records == [(None, before)]

@@ -135,10 +135,10 @@ def test_every_schedule_stops(
 def test_data_are_named(tmp_path, monkeypatch):
     points = np.random.RandomState(0).normal(size=(5000, 2))
     points = points.astype(np.float32)
-    made = sources.from_arrays(points, None)
+    dataset = sources.from_arrays(points, None)
     # What reading them would have refused; every second one is drawn.
-    made.images[1::2] = np.nan
-    monkeypatch.setattr(sources, 'from_arrays', lambda *_, **__: made)
+    dataset.images[1::2] = np.nan
+    monkeypatch.setattr(sources, 'from_arrays', lambda *_, **__: dataset)
     config = config_of(8)
     config.generator.output = 'linear'
     with pytest.raises(errors.NonFiniteError, match='^the data is nan at step'):
@@ -185,8 +185,8 @@ def test_rollback_is_bounded(broken, tmp_path, capsys):
     config = config_of(8, on_nan='rollback')
     with pytest.raises(errors.NonFiniteError, match='was rolled back 3 times'):
         run(tmp_path, config)
-    told = capsys.readouterr().out
-    assert told.count('Rolled back to step 0') == 3
+    output = capsys.readouterr().out
+    assert output.count('Rolled back to step 0') == 3
     assert not list((tmp_path / 'checkpoints').iterdir())
 
 

@@ -30,8 +30,8 @@ def soak(num_steps, every, folder):
         capture_output=True, text=True,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads((folder / 'soak.json').read_text())
-    records = told['records']
+    content = json.loads((folder / 'soak.json').read_text())
+    records = content['records']
     assert [record['step'] for record in records] == list(
         range(100, num_steps + 1, 100)
     )
@@ -39,7 +39,7 @@ def soak(num_steps, every, folder):
         key: np.array([record[key] for record in records])
         for key in records[0]
     }
-    return columns, told['programs']
+    return columns, content['programs']
 
 
 def assert_flat(columns, programs, warm):

@@ -116,9 +116,9 @@ def test_damaged_newest_step_is_trained_again_to_the_same_bits(
     ]
     max(files, key=lambda path: path.stat().st_size).write_bytes(b'damage')
     cut = train.train(config_of(8), tmp_path / 'cut', images=images)
-    told = capsys.readouterr()
-    assert told.err.count('warning: ') == 1
-    assert 'Continuing from step 4' in told.out
+    output = capsys.readouterr()
+    assert output.err.count('warning: ') == 1
+    assert 'Continuing from step 4' in output.out
     assert helpers.leaves_equal(cut.state, whole.state)
 
 

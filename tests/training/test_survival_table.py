@@ -27,9 +27,9 @@ KILLED = survival_kills.Game('memory', 'mlp', 'streaming')
 
 
 def failures(cases):
-    found = list(cases)
-    assert found
-    return [case for case in found if case.failure or case.skipped]
+    results = list(cases)
+    assert results
+    return [case for case in results if case.failure or case.skipped]
 
 
 @pytest.mark.slow
@@ -167,25 +167,25 @@ def test_moments_are_drawn_by_seed():
 
 
 def test_table_counts_cases_and_reports_failures(tmp_path, capsys):
-    found = [
+    results = [
         tools.Case('a', marks=('in a save',)), tools.Case('b', 'lost 3'),
         tools.Case('c', skipped='no data'),
     ]
-    sections = {'kills': lambda options, folder: iter(found)}
+    sections = {'kills': lambda options, folder: iter(results)}
     assert not survival.run(sections, tools.Options(), tmp_path)
     said = capsys.readouterr().out
     assert 'kills    FAILED  b: lost 3' in said
     assert 'kills    skipped c: no data' in said
     assert '| kills | 3 | 1 | 1 | 1 | 0.0 |' in said
     assert 'kills: 1 in a save' in said
-    found.pop(1)
+    results.pop(1)
     (tmp_path / 'kills').rmdir()
     assert survival.run(sections, tools.Options(), tmp_path)
 
 
 def test_command_line_is_parsed_and_validated(capsys):
-    names, given = survival.parse(['--only=damage,kills', '--runs=3'])
-    assert names == ['damage', 'kills'] and given.runs == 3
+    names, parsed = survival.parse(['--only=damage,kills', '--runs=3'])
+    assert names == ['damage', 'kills'] and parsed.runs == 3
     with pytest.raises(SystemExit):
         survival.parse(['--only=kill'])
     assert 'is not one of' in capsys.readouterr().err

@@ -258,10 +258,10 @@ def test_run_of_an_earlier_format_is_refused_in_one_line(tmp_path):
     path = tmp_path / 'data.json'
     path.write_text(json.dumps(json.loads(path.read_text())['real']))
     for use in (sampling.load, run):
-        with pytest.raises(errors.CheckpointError) as told:
+        with pytest.raises(errors.CheckpointError) as caught:
             use(tmp_path)
-        assert 'format is older' in str(told.value)
-        assert len(str(told.value).splitlines()) == 1
+        assert 'format is older' in str(caught.value)
+        assert len(str(caught.value).splitlines()) == 1
 
 
 def test_raw_and_averaged_samples_differ(tmp_path):
