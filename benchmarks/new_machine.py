@@ -161,7 +161,7 @@ def verdict(name, options, part):
     """Judge a part that ended with exit code 0; returns as `perform`."""
     if name == 'resume':
         lines = part.printed.read_text().splitlines()
-        resumed = [line for line in lines if line.startswith('Going on from')]
+        resumed = [line for line in lines if line.startswith('Continuing from')]
         whole = saved(options.out)[-1:] == [options.steps]
         if not resumed or not whole:
             return False, f'no resumed run to step {options.steps}'

@@ -1,6 +1,6 @@
-"""The command line: `python -m gan_jax <command>`, or `gan_jax <command>`.
+"""Command line entry point: `python -m gan_jax <command>`, `gan_jax <command>`.
 
-Imports what the command needs, and nothing else.
+Finds the commands by their files in `cli` and imports only the one that runs.
 """
 
 import importlib
@@ -10,12 +10,12 @@ import sys
 from gan_jax.cli import app
 from gan_jax.cli import recipe_files
 
-# Modules of `cli` that are no commands.
+# Modules of `cli` that are not commands.
 _PARTS = ('__init__', 'app', 'recipe_files', 'run_flags')
 
 
 def main():
-    """Run the command that the first word names; without one, list them."""
+    """Run the command named by the first argument; without one, list all."""
     paths = commands()
     if len(sys.argv) < 2 or sys.argv[1].lstrip('-') in ('help', 'h', '?'):
         app.print_help(_listed(paths))
@@ -41,7 +41,7 @@ def commands():
 
 
 def _listed(paths):
-    """Return the text that lists the commands."""
+    """Return the list of commands as text."""
     width = max(map(len, paths))
     return '\n'.join([
         'Usage: python -m gan_jax COMMAND [FLAGS]', '',

@@ -22,7 +22,7 @@ OWN = {'one_dimension': ('line',), 'stacked_mnist': ('half', 'quarter')}
 
 
 def arguments(path):
-    """List what a recipe takes after its colon."""
+    """List the arguments of a recipe."""
     points = path.stem in POINTS
     others = sorted(mixtures.MIXTURES) if points else recipes.IMAGES
     return OWN.get(path.stem, others)
@@ -81,7 +81,7 @@ def shrink(config):
 
 
 def check_resume(path, folder):
-    """Train 4 steps at once, and 2 and 2; hold that the states are equal."""
+    """Assert that training 4 steps at once equals training 2 and 2."""
     config = shrink(recipes.load(path))
     whole = train.train(config, folder / 'whole').state
     config.num_steps = 2

@@ -361,7 +361,7 @@ def dimension(path):
 
 @pytest.mark.parametrize('name, damage, says', [
     ('features.json', lambda path: path.write_text('[' * 10**5), 'too deeply'),
-    ('features.json', lambda path: path.write_text('{'), 'is no JSON'),
+    ('features.json', lambda path: path.write_text('{'), 'is not JSON'),
     ('features.json', lambda path: path.write_text('{}'), 'cannot be opened'),
     ('features.json', dimension, 'cannot be opened: Failed to parse'),
     ('features.json', fifo, 'is not a regular file'),

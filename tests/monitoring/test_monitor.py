@@ -161,9 +161,9 @@ def test_collapse_restarts_with_new_seeds_and_keeps_attempts(
     tmp_path, capsys
 ):
     config = collapsing(num_steps=20, on_collapse='restart', max_restarts=2)
-    with pytest.raises(errors.CollapseError, match='began anew 2 times'):
+    with pytest.raises(errors.CollapseError, match='was restarted 2 times'):
         run(tmp_path, config)
-    assert 'Beginning anew with seed 2' in capsys.readouterr().err
+    assert 'Restarting with seed 2' in capsys.readouterr().err
     noted = json.loads((tmp_path / 'restarts.json').read_text())
     assert [x['seed'] for x in noted] == [1, 2]
     weights = []
@@ -225,8 +225,8 @@ def test_seed_that_no_attempt_had_is_refused(override, tmp_path):
             config, tmp_path, images=helpers.random_images(),
             override_config=override,
         )
-    for config.seed in (3, 4, 5):  # the same command continues
-        assert train._beginning_anew(
+    for config.seed in (3, 4, 5):  # so that the same command goes on
+        assert train._with_restarts(
             config, folder, lambda config: config.seed
         ) == 5
 

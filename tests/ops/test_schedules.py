@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax.config import defaults
+from gan_jax.config import key_table
 from gan_jax.ops import schedules
 from gan_jax.ops import transforms
 
@@ -44,7 +44,7 @@ def test_constant_without_warm_up_is_none():
 
 @pytest.mark.parametrize('text', [
     schedules.__doc__, schedules.make.__doc__, transforms.ema_decay_at.__doc__,
-    *(defaults.keys()[f'g_optimizer.{name}'].meaning
+    *(key_table.keys()[f'g_optimizer.{name}'].meaning
       for name in ('schedule_steps', 'warmup_steps')),
 ], ids=['schedules', 'make', 'ema', 'schedule_steps', 'warmup_steps'])
 def test_documentation_of_schedules_counts_steps(text):

@@ -154,7 +154,7 @@ def test_command_writes_where_it_is_told(run, tmp_path, capsys, monkeypatch):
     (('--workdir={}', 'x'), 2, "unexpected argument 'x'"),
     (('--workdir={}', '--out={}/file/x.html'), 2, 'cannot be written'),
     (('--workdir={}', '--workdir={}/none'), 5, 'is not the folder of a run'),
-    (('--workdir=no://where',), 2, 'is on no file system'),
+    (('--workdir=no://where',), 2, 'is on an unknown file system'),
 ])
 def test_mistakes_are_told(arguments, code, words, run, tmp_path):
     folder = tmp_path / 'run'
