@@ -17,7 +17,7 @@ from ml_collections import config_flags
 
 from gan_jax.cli import app
 
-with app.mistakes_told():
+with app.exit_on_flag_error():
     CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
 ROUNDS = flags.DEFINE_integer('rounds', 10, 'Turns.', lower_bound=1)
 SIZE = flags.DEFINE_string('size', '32x32x3', 'Of the images, as 32x32x3.')
