@@ -34,7 +34,7 @@ TRUNCATION = run_flags.define_truncation()
 
 
 def main(argv):
-    """Vary --coordinates of --seeds of --workdir and write --out."""
+    """Generate walks along --coordinates of z and write --out."""
     import numpy as np
 
     from gan_jax.algorithms import latents

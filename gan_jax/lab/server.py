@@ -93,7 +93,7 @@ class Workers:
         return await asyncio.wrap_future(call)
 
     def close(self):
-        """Drop waiting calls; running ones finish."""
+        """Stop waiting calls; running ones finish."""
         for pool in (self._training, self._compiling):
             pool.shutdown(wait=False, cancel_futures=True)
 
