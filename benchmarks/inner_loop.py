@@ -137,8 +137,8 @@ def play(inner, seed):
         with partial.open('wb') as file:
             np.savez_compressed(file, points=points, seconds=seconds)
         partial.replace(kept)
-    with np.load(kept) as found:
-        return found['points'], float(found['seconds'])
+    with np.load(kept) as arrays:
+        return arrays['points'], float(arrays['seconds'])
 
 
 def steps():
@@ -158,14 +158,14 @@ def measure(points):
         mean distance of two points, 'centre': [2]}.
     """
     ring = mixtures.ring()
-    found = [modes.recovered(now, ring.means, ring.std) for now in points]
+    recovered = [modes.recovered(now, ring.means, ring.std) for now in points]
     return [
         {
             'modes': counted['modes'],
             'high_quality': counted['high_quality'],
             'spread': float(distances.mean_pairwise(now)),
             'centre': np.mean(now, 0, np.float64).tolist(),
-        } for now, counted in zip(points, found)
+        } for now, counted in zip(points, recovered)
     ]
 
 

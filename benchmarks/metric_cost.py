@@ -116,7 +116,7 @@ def main(argv):
         for name in names:
             print(json.dumps(measure(name, SHARE.value)))
         return
-    found = []
+    results = []
     print(
         f'{"metric":20}{"sets":30}{"seconds":>10}{"of CPU":>10}'
         f'{"peak GiB":>10}'
@@ -131,12 +131,12 @@ def main(argv):
             f'{name:20}{sets:30}{row["seconds"]:>10.1f}'
             f'{row["cpu_seconds"]:>10.1f}{row["peak_gib"]:>10.2f}', flush=True,
         )
-        found.append(row)
+        results.append(row)
     if JSON.value:
         described = environment.describe(0)
         writer.write_json(JSON.value, {
             **{k: described[k] for k in ('started', 'command', 'versions')},
-            'rows': found,
+            'rows': results,
         })
 
 

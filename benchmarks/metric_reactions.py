@@ -223,13 +223,13 @@ def sets(images, labels, count):
 
 def measure(real, fake):
     """Give all numbers that the features can tell, {name: float}."""
-    found = {}
+    numbers = {}
     for name in ('fid', 'kid', 'prdc', 'is', 'ms_ssim'):
         try:
-            found |= registry.measure(name, real, fake)
+            numbers |= registry.measure(name, real, fake)
         except errors.ConfigError:
             pass  # features that tell no classes have no Inception Score
-    return {name: number.value for name, number in found.items()}
+    return {name: number.value for name, number in numbers.items()}
 
 
 def load():
@@ -284,14 +284,14 @@ def draw(rows, dpi):
         4, len(FAMILIES), sharex='col', height_ratios=(5, 4, 4, 4)
     )
     for column, (name, family) in zip(panels.T, FAMILIES.items()):
-        found = [rows[0], *(row for row in rows if row.family == name)]
-        _show(column[0], found)
+        levels = [rows[0], *(row for row in rows if row.family == name)]
+        _show(column[0], levels)
         column[0].set_title(family.title)
-        _plot(column[1], found, ('fid', 'kid'))
-        _plot(column[2], found, ('precision', 'recall', 'coverage'))
-        _plot(column[3], found, ('is', 'ms_ssim'), rows[0].values.get('is'))
-        column[3].set_xticks(range(len(found)), [
-            REAL, *(f'{row.level:g}' for row in found[1:])
+        _plot(column[1], levels, ('fid', 'kid'))
+        _plot(column[2], levels, ('precision', 'recall', 'coverage'))
+        _plot(column[3], levels, ('is', 'ms_ssim'), rows[0].values.get('is'))
+        column[3].set_xticks(range(len(levels)), [
+            REAL, *(f'{row.level:g}' for row in levels[1:])
         ])
         column[1].set_yscale('log')
         for axes in column[2:]:
@@ -320,29 +320,29 @@ def _level(row):
         axes.set_ylim(min(lows), max(highs))
 
 
-def _show(axes, found):
+def _show(axes, levels):
     """Lay images out in a column for each level."""
     grid = np.concatenate([
-        np.concatenate(row.shown, 0) for row in found
+        np.concatenate(row.shown, 0) for row in levels
     ], 1).squeeze()
     axes.imshow(
         grid, cmap='gray', vmin=0, vmax=255, aspect='auto',
-        extent=(-0.5, len(found) - 0.5, 0, 1),
+        extent=(-0.5, len(levels) - 0.5, 0, 1),
     )
     axes.set_yticks([])
 
 
-def _plot(axes, found, names, unit=1.0):
+def _plot(axes, levels, names, unit=1.0):
     """Draw numbers over levels; the Inception Score in units of a unit."""
     for name in names:
-        if name not in found[0].values:
+        if name not in levels[0].values:
             continue
-        values = [row.values[name] for row in found]
+        values = [row.values[name] for row in levels]
         if name == 'is':
             values = np.divide(values, unit)
         if name == 'kid':  # without bias, so below 0 by chance
             values = [value if value > 0 else np.nan for value in values]
-        axes.plot(range(len(found)), values, markersize=5, **STYLES[name])
+        axes.plot(range(len(levels)), values, markersize=5, **STYLES[name])
     axes.grid(alpha=0.3)
 
 

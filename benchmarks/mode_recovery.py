@@ -227,15 +227,15 @@ def draw_points(population, states, weights='raw'):
 
 def recovered(population, points):
     """Measure the points of each seed: [{name of NUMBERS: value}]."""
-    mixture, found = population.mixture, []
+    mixture, results = population.mixture, []
     for own in points:
         numbers = modes.recovered(
             own, mixture.means, mixture.std, mixture.dimension
         )
         if math.isinf(numbers['reverse_kl']):
             numbers['reverse_kl'] = None  # JSON has no infinity
-        found.append({name: numbers[name] for name in NUMBERS})
-    return found
+        results.append({name: numbers[name] for name in NUMBERS})
+    return results
 
 
 def summary(values):
@@ -326,7 +326,7 @@ def verdicts(table):
         finite and the difference is below 2 sqrt(ours^2 + theirs^2) of the
         standard errors.
     """
-    found = []
+    results = []
     for setting in settings().values():
         published = mode_settings.OWN_PUBLISHED[setting.row]
         for name in NUMBERS:
@@ -336,7 +336,7 @@ def verdicts(table):
             theirs = getattr(published, name)
             difference = abs(ours - theirs.mean)
             bound = 2 * math.hypot(error, theirs.error)
-            found.append({
+            results.append({
                 'row': setting.row, 'number': name,
                 'ours': ours, 'error': error, 'infinite': infinite,
                 'published': theirs.mean, 'published_error': theirs.error,
@@ -344,7 +344,7 @@ def verdicts(table):
                 # Never with a NaN, nor without the worst seeds.
                 'hit': not infinite and difference < bound,
             })
-    return found
+    return results
 
 
 def published_table(table):

@@ -194,9 +194,9 @@ def main(argv):
             f'{name:8}{statistics.median(taken):8.3f} ms a step '
             f'({low:.3f} to {high:.3f})'
         )
-    for name, found in ratios.items():
-        low, high = found['quartiles']
-        print(f'{name:20}{found["ratio"]:6.2f} ({low:.2f} to {high:.2f})')
+    for name, ratio in ratios.items():
+        low, high = ratio['quartiles']
+        print(f'{name:20}{ratio["ratio"]:6.2f} ({low:.2f} to {high:.2f})')
     if JSON.value:
         described = environment.describe(0)
         writer.write_json(JSON.value, {

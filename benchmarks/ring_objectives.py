@@ -92,10 +92,10 @@ def measure(changes, seed, workdir):
 
     def look(step, metrics):
         seconds = time.monotonic() - began
-        found = {name: metrics[f'eval/{name}'] for name in COLUMNS}
-        if not np.isfinite(found['reverse_kl']):
-            found['reverse_kl'] = None  # JSON has no infinity
-        curve.append({'step': step, 'seconds': seconds, **found})
+        numbers = {name: metrics[f'eval/{name}'] for name in COLUMNS}
+        if not np.isfinite(numbers['reverse_kl']):
+            numbers['reverse_kl'] = None  # JSON has no infinity
+        curve.append({'step': step, 'seconds': seconds, **numbers})
 
     began = time.monotonic()
     train.train(config, workdir, callback=look)
@@ -105,11 +105,11 @@ def measure(changes, seed, workdir):
     return measured
 
 
-def holds(found):
+def holds(numbers):
     """Say whether all modes are there, none rare, and most points good."""
     return (
-        found['modes'] == 8 and found['smallest_mode'] >= 0.04
-        and found['high_quality'] >= 0.6
+        numbers['modes'] == 8 and numbers['smallest_mode'] >= 0.04
+        and numbers['high_quality'] >= 0.6
     )
 
 

@@ -90,26 +90,26 @@ def measure(axis):
             workers, ('train', STEPS.value), ROUNDS.value
         )
         memory = {name: w.ask('memory') for name, w in workers.items()}
-    found = []
+    results = []
     for number, change in enumerate(AXES[axis]):
         taken = [1e3 * t / STEPS.value for t in times[number]]
         changes = {**BASE, 'd_steps': 1, **change}
         images = changes['batch_size'] * changes['d_steps']
-        found.append({
+        results.append({
             'value': next(iter(change.values())),
             'ms_per_step': taken,
             'images_per_second': 1e3 * images / statistics.median(taken),
             'peak_memory_mib': memory[number] / 2**20,
         })
-    return found
+    return results
 
 
-def rows(axis, found):
+def rows(axis, results):
     """Give the lines of an axis as Markdown."""
-    base = statistics.median(found[0]['ms_per_step'])
+    base = statistics.median(results[0]['ms_per_step'])
     yield f'| {axis} | ms a step | of the first | real images/s | peak MiB |'
     yield '|---|---|---|---|---|'
-    for one in found:
+    for one in results:
         middle = statistics.median(one['ms_per_step'])
         yield (
             f"| {one['value']} | {middle:.1f} | {middle / base:.2f} | "

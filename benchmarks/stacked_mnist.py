@@ -150,10 +150,11 @@ def run(config, workdir, clock):
     """Train to the end, or till the time is over; the end is saved."""
 
     def look(step, metrics):
-        told = clock.is_over()
+        was_over = clock.is_over()
         clock.look(step, metrics)
-        if clock.is_over() and not told:  # a second one would end all at once
-            signal.raise_signal(signal.SIGTERM)  # which saves and stops
+        # A second SIGTERM would stop without a save.
+        if clock.is_over() and not was_over:
+            signal.raise_signal(signal.SIGTERM)  # saves and stops
 
     if newest(workdir) >= config.num_steps or clock.is_over():
         return
@@ -166,15 +167,15 @@ def run(config, workdir, clock):
 
 def numbers(workdir, weights):
     """Count the modes of samples, and of as many real triples."""
-    (found,) = runner.of_run(workdir, None, runner.Asked(
+    (result,) = runner.of_run(workdir, None, runner.Asked(
         ('modes',), weights=weights, num_fake=NUM_SAMPLES,
         num_real=NUM_SAMPLES,
     ), print)
-    values = found['values']
+    values = result['values']
     return {
         'samples': {name: values[name]['value'] for name in NUMBERS},
         'real': {name: values[name]['floor'] for name in NUMBERS},
-        'features': found['features'],
+        'features': result['features'],
     }
 
 
@@ -250,11 +251,11 @@ def cells(runs):
     ]
 
 
-def table(found):
+def table(results):
     """Format runs as Markdown.
 
     Args:
-        found: {size: {row: list of what `measure` gave}}.
+        results: {size: {row: list of what `measure` gave}}.
 
     Returns:
         list of lines, the last of real triples where any run did not fail.
@@ -264,13 +265,13 @@ def table(found):
         'KL (EMA)', '', f'published, {FULL:,} steps: modes, KL',
     ]
     lines = [f'| {" | ".join(head)} |', '|---' * len(head) + '|']
-    for size, rows in found.items():
+    for size, rows in results.items():
         for row, runs in rows.items():
             shown = [SHARES[size], row, *cells(runs), PUBLISHED[size][row]]
             lines.append(f'| {" | ".join(shown)} |')
     real = [
-        run['raw']['real'] for rows in found.values() for runs in rows.values()
-        for run in runs if 'failed' not in run
+        run['raw']['real'] for rows in results.values()
+        for runs in rows.values() for run in runs if 'failed' not in run
     ]
     if real:
         shown = [
@@ -306,10 +307,10 @@ def draw(panels, columns=4):
     return writer.rasterize(figure)
 
 
-def picture(found):
+def picture(results):
     """Draw samples of G itself, of the first seed of every row."""
     panels = []
-    for size, rows in found.items():
+    for size, rows in results.items():
         for row, (run, *_) in rows.items():
             if 'failed' in run:
                 continue
@@ -334,7 +335,7 @@ def main(argv):
                 raise errors.ConfigError(
                     errors.unknown_name(flag, name, known)
                 )
-    found = {
+    results = {
         size: {
             row: [measure(row, size, seed) for seed in range(SEEDS.value)]
             for row in ONLY.value or ROWS
@@ -344,11 +345,11 @@ def main(argv):
         f'\nstacked MNIST, batch 128, {NUM_SAMPLES:,} samples, seeds 0 to '
         f'{SEEDS.value - 1}, the full length is {FULL:,} steps\n'
     )
-    print('\n'.join(table(found)))
+    print('\n'.join(table(results)))
     if JSON.value:
-        writer.write_json(JSON.value, found)
+        writer.write_json(JSON.value, results)
     if PICTURE.value:
-        writer.save_png(PICTURE.value, picture(found))
+        writer.save_png(PICTURE.value, picture(results))
         print(f'wrote {PICTURE.value}')
 
 

@@ -455,8 +455,8 @@ class Step:
         """Leave gradients of D's loss in its parameters; returns the fakes."""
         config, weights = self._config, self._config.penalties
         with torch.set_grad_enabled(config.reuse_fakes), self._autocast():
-            made = self.generator(z)
-        fake = made.detach().float()
+            images = self.generator(z)
+        fake = images.detach().float()
         real.requires_grad_(bool(weights.r1.weight))
         if weights.r2.weight:
             fake.requires_grad_()
@@ -479,13 +479,13 @@ class Step:
             shares = torch.rand(
                 len(real), *[1] * len(self._shape), device=self._device
             )
-            between = torch.lerp(fake, real, shares).requires_grad_()
+            interpolates = torch.lerp(fake, real, shares).requires_grad_()
             with self._autocast():
-                logits = self.discriminator(between).float()
-            slopes = self._squares(logits, between).sqrt()
+                logits = self.discriminator(interpolates).float()
+            slopes = self._squares(logits, interpolates).sqrt()
             loss = loss + weight * (slopes - 1).square().mean()
         loss.backward()
-        return made
+        return images
 
     def _squares(self, logits, inputs):
         """Give each sample's squared gradient norm."""
@@ -494,11 +494,11 @@ class Step:
         )
         return gradient.flatten(1).square().sum(1)
 
-    def _g_gradients(self, z, made=None):
+    def _g_gradients(self, z, images=None):
         """Leave gradients of G's loss in its parameters."""
         with self._autocast():
             logits = self.discriminator(
-                self.generator(z) if made is None else made
+                self.generator(z) if images is None else images
             )
         self._g_loss(logits.float()).backward()
 
@@ -506,12 +506,12 @@ class Step:
         """Make `d_steps` updates of D and one of G."""
         for _ in range(self._config.d_steps):
             self._d_optimizer.zero_grad(set_to_none=True)
-            made = self._update_d(self._reals(), self._latents())
+            images = self._update_d(self._reals(), self._latents())
             self._d_optimizer.step()
         self.discriminator.requires_grad_(False)
         self._g_optimizer.zero_grad(set_to_none=True)
         if self._config.reuse_fakes:
-            self._update_g(None, made)
+            self._update_g(None, images)
         else:
             self._update_g(self._latents())
         self._g_optimizer.step()

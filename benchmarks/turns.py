@@ -188,8 +188,8 @@ def alternate(workers, question, rounds):
     answers = {name: [] for name in workers}
     for _ in range(rounds):
         for name, worker in workers.items():
-            asked = question[name] if isinstance(question, dict) else question
-            answer = worker.ask(*asked)
+            words = question[name] if isinstance(question, dict) else question
+            answer = worker.ask(*words)
             if answer is not None:
                 answers[name].append(answer)
     return answers

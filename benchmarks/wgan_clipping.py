@@ -183,8 +183,8 @@ def measure(critic_fn, real, fake, share):
         return jnp.linalg.norm(grads, axis=1)
 
     at_fakes = norms(fake)
-    between = norms(share * real + (1 - share) * fake)
-    slope = jnp.concatenate([norms(real), at_fakes, between]).max()
+    at_mixtures = norms(share * real + (1 - share) * fake)
+    slope = jnp.concatenate([norms(real), at_fakes, at_mixtures]).max()
     gap = critic_fn(real).mean() - critic_fn(fake).mean()
     return {
         'gap': gap, 'slope': slope, 'signal': at_fakes.mean(),
@@ -248,14 +248,14 @@ def follow(setup, move, draws, marks):
     state = jax.jit(lambda key: game.init(
         gan, key, setup.real.shape[1:], config.clip_weights
     ))(init_key)
-    largest, made = largest_weight(state), 0
+    largest, done = largest_weight(state), 0
     for mark in marks:
-        for number in range(made, mark):
+        for number in range(done, mark):
             state, largest = advance(
                 state, largest, setup.hyperparams, key,
                 feed.read(number * draws, draws), np.int32(number),
             )
-        made = mark
+        done = mark
         yield mark, state, float(largest)
 
 
@@ -280,7 +280,7 @@ def train(name):
         w1 = earth_movers(setup.real, fake[:NUM_POINTS])
         play.append({'step': int(mark), 'w1': w1, **_floats(values)})
         weights.append(largest)
-    found = modes.recovered(fake, setup.mixture.means, setup.mixture.std)
+    recovered = modes.recovered(fake, setup.mixture.means, setup.mixture.std)
     marks = np.unique(np.geomspace(1, CRITIC_STEPS.value, 60).round())
     marks = [0, *marks.astype(int)]
     for mark, state, largest in follow(
@@ -291,7 +291,7 @@ def train(name):
         'limit': SETTINGS[name].get('clip_weights'),
         'largest_weight': max(weights),
         'floor': earth_movers(setup.real, setup.other),
-        'modes': found['modes'], 'high_quality': found['high_quality'],
+        'modes': recovered['modes'], 'high_quality': recovered['high_quality'],
         'updates': updates_to_level(frozen),
         'seconds': time.monotonic() - began,
         'game': play, 'frozen': frozen,
