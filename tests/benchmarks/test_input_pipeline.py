@@ -12,7 +12,9 @@ from gan_jax.data import order
 from gan_jax.data import sources
 
 script, parse = helpers.load_script('input_pipeline')
-PIPELINES = ['fixed batch', 'resident', 'memory-mapped', 'array_record', 'source']
+PIPELINES = [
+    'fixed batch', 'resident', 'memory-mapped', 'array_record', 'source',
+]
 
 
 @pytest.fixture
