@@ -1,6 +1,7 @@
-"""Our training step and PyTorch's, in turns; for `step_throughput.py`.
+"""Comparison of our training step with PyTorch's, for `step_throughput.py`.
 
-What one side cannot do, or what ends it, is a row that says why.
+The two take turns, each in its own process. A side that cannot run a case, or
+fails, becomes a row with the reason.
 """
 
 import contextlib
@@ -21,9 +22,9 @@ from gan_jax.runtime import writer
 
 HERE = pathlib.Path(__file__).parent
 RECIPES = HERE.parent / 'configs'
-UNNORMED = {'discriminator.norm': 'none'}  # as penalties on gradients ask
+UNNORMED = {'discriminator.norm': 'none'}  # gradient penalties need this
 # {name: (recipe, changes of its config, shape)}; of images width 64, batch 64.
-# What one wants to know first stands first: a limit may leave the last ones.
+# The most interesting cases come first, as --limit may skip the last ones.
 CASES = {
     'dcgan 64 x512': ('dcgan.py:cifar10', {'batch_size': 512}, '64x64x3'),
     'dcgan 32': ('dcgan.py:cifar10', {}, '32x32x3'),
@@ -48,17 +49,17 @@ CASES = {
     'dcgan 32 no ema': ('dcgan.py:cifar10', {'ema_decay': 0.0}, '32x32x3'),
 }
 WARM = 4  # repeats
-SAMPLING = 0.3  # seconds of a turn, to one of training
+SAMPLING = 0.3  # seconds of sampling for each second of training
 PRODUCTS = 4  # rounds of 5 products
 HEAD = (
     "| case | step of | ms (quartiles) | useful GFLOP/s | of the product's | "
     'samples/s | peak MiB | ours / this one | remark |\n' + '|---' * 9 + '|'
 )
-OVER = 'the time limit struck'
+OVER = 'the time limit was reached'
 
 
 class Case(NamedTuple):
-    """What is compared: its name, the flags that give its config, and that."""
+    """Case to compare: name, flags that give its config, config and shape."""
 
     name: str
     arguments: tuple
@@ -67,17 +68,17 @@ class Case(NamedTuple):
 
 
 class Options(NamedTuple):
-    """How.
+    """Options of a comparison.
 
     Attributes:
-        variants: of PyTorch's step, see torch_step.py.
+        variants: variants of PyTorch's step, see torch_step.py.
         rounds: turns of each.
-        seconds: of a turn, about.
-        product: side of the matrices whose product is the measure.
-        kernels: how many of our step to name.
-        tf32: whether products of float32 may be TF32.
-        patience: seconds that one answer may take.
-        limit: seconds that all may take; 0 for any.
+        seconds: approximate time of a turn.
+        product: side of the matrices of the reference product.
+        kernels: number of kernels of our step to list.
+        tf32: whether float32 products may use TF32.
+        patience: time limit of one answer, in seconds.
+        limit: time limit of all, in seconds; 0 is no limit.
     """
 
     variants: tuple
@@ -91,7 +92,7 @@ class Options(NamedTuple):
 
 
 def shape_of(text):
-    """Read '32x32x3', or '2' for points."""
+    """Parse '32x32x3', or '2' for points."""
     return tuple(int(side) for side in text.split('x'))
 
 
@@ -103,7 +104,9 @@ def cases(only=(), dtype='float32'):
     """
     unknown = sorted(set(only) - set(CASES))
     if unknown:
-        raise errors.ConfigError(f'--only={unknown}: one of {list(CASES)}')
+        raise errors.ConfigError(
+            f'--only={unknown}: choose from {list(CASES)}'
+        )
     return [_case(name, dtype) for name in only or CASES]
 
 
@@ -119,35 +122,35 @@ def _case(name, dtype):
 
 
 def unsuited(config, variant):
-    """Return why a variant does not do the same as others, or ''.
+    """Return why a variant is not equivalent to the others, or ''.
 
-    One pass over both sides mixes BatchNorm's statistics and turns spectral
-    normalisation's vectors once where two passes turn them twice; fakes that
-    both updates share have a graph that spans two compiled functions.
+    One pass over real and fake mixes BatchNorm's statistics, and updates the
+    vectors of spectral normalisation once instead of twice. Fakes that both
+    updates share have a graph that spans two compiled functions.
     """
     options, words = config.discriminator, variant.split('+')
     if 'joined' in words and options.norm == 'batch':
         return "joined: one pass mixes BatchNorm's statistics"
     if 'joined' in words and options.spectral_norm:
-        return 'joined: one pass turns the vectors of spectral norm once'
+        return 'joined: one pass updates the vectors of spectral norm once'
     if 'compile' in words and config.reuse_fakes:
         return 'compile: the graph of shared fakes spans two functions'
     return ''
 
 
 class Clock:
-    """How long one answer may take, and all of them."""
+    """Time limits of one answer and of all."""
 
     def __init__(self, patience, limit):
         self._patience = patience
         self._end = time.monotonic() + limit if limit else math.inf
 
     def left(self):
-        """Return the seconds that are left for all."""
+        """Return the remaining seconds."""
         return self._end - time.monotonic()
 
     def bounds(self):
-        """Return the keywords of `turns.Worker.ask` for an answer from now."""
+        """Return the time limit of the next answer, as keywords of `ask`."""
         if self.left() < self._patience:
             return {'seconds': self.left(), 'late': OVER}
         return {
@@ -157,10 +160,10 @@ class Clock:
 
 
 class Side:
-    """A worker whose failure is kept, not raised; as a context, like it.
+    """Worker whose failure is stored instead of raised; a context manager.
 
     Attributes:
-        failure: why it has ended, in one line, or ''.
+        failure: reason of the failure in one line, or ''.
     """
 
     def __init__(self, start, clock):
@@ -173,7 +176,7 @@ class Side:
         self._worker.__exit__(*error)
 
     def ask(self, *question):
-        """Return the answer, or None from the failure on."""
+        """Return the answer, or None after a failure."""
         if self.failure:
             return None
         try:
@@ -189,7 +192,7 @@ def compare(compared, options, path=''):
     Args:
         compared: list of `Case`.
         options: `Options`.
-        path: of a JSON file, written anew after each case; '' for none.
+        path: JSON file, rewritten after each case; '' for none.
     """
     turns.share_memory()
     clock = Clock(options.patience, options.limit)
@@ -223,7 +226,7 @@ def compare(compared, options, path=''):
         if case['product_gflops']
     ]
     print(
-        f'\nA product of {options.product} x {options.product} matrices in '
+        f'\nProduct of {options.product} x {options.product} matrices in '
         f'{compared[0].config.dtype}: {", ".join(rates)} GFLOP/s, by case.'
     )
     if clock.left() <= 0:
@@ -235,10 +238,10 @@ def compare(compared, options, path=''):
 
 
 def _warmed_up(compared, options, clock):
-    """Yield (case, {side: why it failed}), after what compiles has done so.
+    """Yield (case, {side: reason of failure}), after a warm-up of the sides.
 
-    As many cases are warmed up together as have workers that may compile at
-    once, and at least one, so that the first rows come soon.
+    Cases are warmed up in groups, as many as may compile at once, so that the
+    first rows are printed early.
     """
     def compiles(name):
         return name == 'ours' or 'compile' in name
@@ -264,16 +267,16 @@ def _warmed_up(compared, options, clock):
 
 
 def measure(case, options, clock, failures=None):
-    """Time our step and PyTorch's in turns, each in a process of its own.
+    """Time our step and PyTorch's in turns, each in its own process.
 
     Args:
         case: `Case`.
         options: `Options`.
         clock: `Clock`.
-        failures: {side: why it failed} of those that are not to be started.
+        failures: {side: reason} of sides that must not be started.
 
     Returns:
-        dict of numbers, for JSON; of sides that gave them.
+        JSON-compatible dict of numbers, of the sides that have them.
     """
     failures = {
         variant: reason for variant in options.variants
@@ -335,13 +338,13 @@ def measure(case, options, clock, failures=None):
 
 
 def _ask(sides, question):
-    """Return {side: answer} of those that answer."""
+    """Return {side: answer} of the sides that answer."""
     answers = {name: side.ask(question) for name, side in sides.items()}
     return {n: answer for n, answer in answers.items() if answer is not None}
 
 
 def _useful_gflop(case):
-    """Count the useful GFLOP of a step; None where no one counted them."""
+    """Count the useful GFLOP of a step; None for unknown networks."""
     if case.config.generator.name not in useful_flops.FAMILIES:
         return None
     return useful_flops.step(case.config, case.shape) / 1e9
@@ -364,7 +367,7 @@ def _starts(case, options):
 
 
 def _alternate(workers, task, rounds, seconds):
-    """Time a task in turns; returns (repeats of a turn, seconds), by worker."""
+    """Time a task in turns; return (repeats of a turn, seconds), by worker."""
     counts = {
         name: _count(worker, task, seconds) for name, worker in workers.items()
     }
@@ -374,7 +377,7 @@ def _alternate(workers, task, rounds, seconds):
 
 
 def _count(worker, task, seconds):
-    """Choose the repeats of a turn, after some to warm up."""
+    """Choose the number of repeats of a turn, after a warm-up."""
     worker.ask(task, WARM)
     taken = worker.ask(task, WARM)
     return max(1, math.ceil(seconds * WARM / taken)) if taken else 1

@@ -1,18 +1,19 @@
-"""What do the codes of the baselines keep, and what lies between two of them?
+"""Compare codes of autoencoders: reconstructions, structure, interpolations.
 
     python benchmarks/codes.py --autoencoder=runs/autoencoder --vae=runs/vae \
         --gan=runs/dcgan --picture=runs/codes.png
 
-Takes three runs on the same images with the same generator; data.test_share
-must hold some out. Prints the root mean square error of reconstructions, images
-in [-1, 1], of held-out and of training images: of the autoencoder, of the VAE,
-and of as many principal components as their codes have numbers.
+It takes three runs on the same images with the same generator, of which
+data.test_share held some out. It prints the root mean square error of
+reconstructions, images in [-1, 1], of held-out and training images, for the
+autoencoder, the VAE, and as many principal components as their codes have
+numbers.
 
-Draws held-out images and their reconstructions; the codes of training images
-along their two principal axes, coloured by class; and the ways from one sample
-to another, of neighbouring seeds, on an arc in the space of latents. With
---pose_decoder, a run of configs/pose_decoder.py, it draws what that makes of
-codes between two classes, and of one class turned and scaled.
+The picture has held-out images and their reconstructions; the codes of training
+images along their two principal axes, coloured by class; and interpolations
+between samples of neighbouring seeds, on an arc in latent space. With
+--pose_decoder, a run of configs/pose_decoder.py, it also has its outputs for
+codes between two classes, and for one class rotated and scaled.
 """
 
 from typing import Any, NamedTuple
@@ -32,26 +33,26 @@ from gan_jax.runtime import writer
 
 RUNS = {
     'autoencoder': flags.DEFINE_string(
-        'autoencoder', 'runs/autoencoder', 'Folder of a run with an encoder.'
+        'autoencoder', 'runs/autoencoder', 'Folder of an autoencoder.'
     ),
     'vae': flags.DEFINE_string(
-        'vae', 'runs/vae', 'Folder of another one.'
+        'vae', 'runs/vae', 'Folder of a VAE.'
     ),
     'gan': flags.DEFINE_string('gan', 'runs/dcgan', 'Folder of a GAN.'),
 }
 POSE_DECODER = flags.DEFINE_string(
-    'pose_decoder', '', 'Folder of a run of pose_decoder.py.'
+    'pose_decoder', '', 'Folder of a run of configs/pose_decoder.py.'
 )
-PICTURE = flags.DEFINE_string('picture', '', 'PNG to write.')
-JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
+PICTURE = flags.DEFINE_string('picture', '', 'PNG file to write.')
+JSON = flags.DEFINE_string('json', '', 'JSON file to write the numbers to.')
 
 LINEAR = 'pca'
 SHOWN = 12  # held-out images
-WAYS, STAGES = 3, 12  # of samples
+PATHS, STAGES = 3, 12  # interpolations, and images of each
 
 
 class Codes(NamedTuple):
-    """One way to bring images to codes and back.
+    """Codes of images, and their decoder.
 
     Attributes:
         of_training: [N, k], codes of the training images.
@@ -63,7 +64,7 @@ class Codes(NamedTuple):
 
 
 def load(name):
-    """Load a run; returns (config, gan, state)."""
+    """Load a run; return (config, gan, state)."""
     workdir = RUNS[name].value
     config = sampling.load_config(workdir)
     gan, state = sampling.load(workdir)
@@ -75,7 +76,7 @@ def load(name):
 
 
 def of_run(name, images):
-    """Give the `Codes` of a run with an encoder."""
+    """Return the `Codes` of a run with an encoder."""
     config, gan, state = load(name)
     if not gan.encodes:
         raise errors.ConfigError(
@@ -89,12 +90,12 @@ def of_run(name, images):
 
 
 def linear(images, size):
-    """Give the `Codes` of principal components."""
+    """Return the `Codes` of principal components."""
     components = principal.fit(flatten(images), size)
 
     def reconstruct(others):
-        made = components.decode(components.encode(flatten(others)))
-        return made.reshape(others.shape)
+        decoded = components.decode(components.encode(flatten(others)))
+        return decoded.reshape(others.shape)
 
     return Codes(components.encode(flatten(images)), reconstruct)
 
@@ -106,15 +107,15 @@ def flatten(images):
 
 def error(codes, images):
     """Measure the root mean square error over all pixels."""
-    made = codes.reconstruct(images).reshape(len(images), -1)
-    return float(np.sqrt(np.square(made - flatten(images)).mean()))
+    outputs = codes.reconstruct(images).reshape(len(images), -1)
+    return float(np.sqrt(np.square(outputs - flatten(images)).mean()))
 
 
 def morphs(workdir):
-    """Decode codes between given ones.
+    """Decode codes of classes and poses.
 
     Args:
-        workdir: of a run whose codes are given.
+        workdir: folder of a run of configs/pose_decoder.py.
 
     Returns:
         {title: [n, STAGES, H, W, C] in [-1, 1]}.
@@ -129,7 +130,7 @@ def morphs(workdir):
     share, still = np.linspace(0, 1, STAGES), np.zeros(STAGES)
     count = gan.latent_size - 2
 
-    def between(first, last):
+    def interpolate(first, last):
         ends = np.eye(count, dtype=np.float32)[[first % count, last % count]]
         weights = np.stack([1 - share, share, still, still], 1)
         return weights[:, :2] @ ends, weights[:, 2:]
@@ -140,7 +141,7 @@ def morphs(workdir):
             gan.generator, decoder, algorithm.Inputs(codes)
         ))
 
-    def moved(column, label):
+    def vary(column, label):
         classes = np.tile(np.eye(count)[label % count], (STAGES, 1))
         pose = np.zeros((STAGES, 2))
         pose[:, column] = np.linspace(-1, 1, STAGES)
@@ -148,22 +149,22 @@ def morphs(workdir):
 
     return {
         'from class to class': np.stack([
-            decode(*between(2 * way, 2 * way + 1)) for way in range(WAYS)
+            decode(*interpolate(2 * n, 2 * n + 1)) for n in range(PATHS)
         ]),
-        'turned': np.stack([moved(0, 3 * way) for way in range(WAYS)]),
-        'scaled': np.stack([moved(1, 3 * way + 1) for way in range(WAYS)]),
+        'rotated': np.stack([vary(0, 3 * n) for n in range(PATHS)]),
+        'scaled': np.stack([vary(1, 3 * n + 1) for n in range(PATHS)]),
     }
 
 
-def draw(codes, held_out, labels, ways, morphs=None):
-    """Draw reconstructions, codes and ways.
+def draw(codes, held_out, labels, paths, morphs=None):
+    """Draw reconstructions, codes and interpolations.
 
     Args:
         codes: {name: `Codes`}.
         held_out: [n, H, W, C] uint8.
         labels: [N], classes of the training images.
-        ways: {name: [WAYS, STAGES, H, W, C] in [-1, 1]}.
-        morphs: of the same form, or None.
+        paths: {name: [PATHS, STAGES, H, W, C] in [-1, 1]}.
+        morphs: dict of `morphs`, or None.
 
     Returns:
         uint8 [H, W, 3].
@@ -182,32 +183,32 @@ def draw(codes, held_out, labels, ways, morphs=None):
     lines[1].suptitle('Codes of training images along their principal axes')
     for axes, (name, one) in zip(lines[1].subplots(1, len(codes)),
                                  codes.items()):
-        found = principal.fit(one.of_training, 2)
-        share = np.square(found.std).sum() / one.of_training.var(
+        components = principal.fit(one.of_training, 2)
+        share = np.square(components.std).sum() / one.of_training.var(
             axis=0, ddof=1
         ).sum()
-        x, y = found.encode(one.of_training).T
+        x, y = components.encode(one.of_training).T
         points = axes.scatter(x, y, c=labels, cmap='tab10', s=4)
         axes.set_title(f'{name}: {share:.0%} of the variance', fontsize=9)
         axes.tick_params(labelsize=7)
     lines[1].colorbar(points, ax=axes, label='class')
-    _panels(lines[2], ways, 'From one sample to another')
+    _panels(lines[2], paths, 'Interpolations between samples')
     if morphs:
-        _panels(lines[3], morphs, 'From codes that are given')
+        _panels(lines[3], morphs, 'Interpolations between classes and poses')
     return writer.rasterize(figure) // 17 * 17
 
 
-def _panels(figure, ways, title):
-    """Lay ways out side by side."""
+def _panels(figure, paths, title):
+    """Draw interpolations side by side."""
     figure.suptitle(title)
     for axes, (name, images) in zip(
-            figure.subplots(1, len(ways)), ways.items()):
+            figure.subplots(1, len(paths)), paths.items()):
         _grid(axes, images.reshape(-1, *images.shape[2:]), STAGES)
         axes.set_title(name, fontsize=9)
 
 
 def _rows(figure, rows, title):
-    """Lay images out, a named row for each."""
+    """Draw images, one named row for each entry."""
     figure.suptitle(title)
     for axes, (name, images) in zip(
             figure.subplots(len(rows), 1), rows.items()):
@@ -226,47 +227,47 @@ def _grid(axes, images, columns):
         side.set_visible(False)
 
 
-def ways(gan, state):
-    """Sample the ways between neighbouring seeds."""
+def paths(gan, state):
+    """Sample interpolations between neighbouring seeds."""
     return np.stack([
-        sampling.interpolate(gan, state, (2 * way, 2 * way + 1), STAGES)
-        for way in range(WAYS)
+        sampling.interpolate(gan, state, (2 * n, 2 * n + 1), STAGES)
+        for n in range(PATHS)
     ])
 
 
 def main(argv):
-    """Print the errors; draw and write where it is asked for."""
+    """Print the errors; write --json and --picture."""
     del argv
     config, gan, state = load('autoencoder')
     training = sources.load(builders.request(config))
     held_out = runner.held_out_of(config)
     if held_out is None or training.labels is None:
         raise errors.DataError(
-            f'--autoencoder={RUNS["autoencoder"].value} has no labelled images '
-            'or holds none out; train it with --config.data.test_share=0.2'
+            f'--autoencoder={RUNS["autoencoder"].value} needs labelled images, '
+            'some held out; train it with --config.data.test_share=0.2'
         )
     codes = {
         LINEAR: linear(training.images, gan.latent_size),
         'autoencoder': of_run('autoencoder', training.images),
         'vae': of_run('vae', training.images),
     }
-    found = {
+    results = {
         name: {'held_out': error(one, held_out.images),
                'training': error(one, training.images)}
         for name, one in codes.items()
     }
-    print(f'\n{gan.latent_size} numbers a code, {len(training.images)} images '
-          f'and {len(held_out.images)} held out\n')
-    print('| codes | error, held out | error, training |\n|---|---|---|')
-    for name, row in found.items():
+    print(f'\n{gan.latent_size} numbers per code, {len(training.images)} '
+          f'training images and {len(held_out.images)} held-out ones\n')
+    print('| codes | held-out error | training error |\n|---|---|---|')
+    for name, row in results.items():
         print(f'| {name} | {row["held_out"]:.3f} | {row["training"]:.3f} |')
     if JSON.value:
-        writer.write_json(JSON.value, found)
+        writer.write_json(JSON.value, results)
     if PICTURE.value:
         places = np.arange(SHOWN) * len(held_out.images) // SHOWN
-        between = {name: ways(*load(name)[1:]) for name in RUNS}
+        samples = {name: paths(*load(name)[1:]) for name in RUNS}
         writer.save_png(PICTURE.value, draw(
-            codes, held_out.images[places], training.labels, between,
+            codes, held_out.images[places], training.labels, samples,
             morphs(POSE_DECODER.value) if POSE_DECODER.value else None,
         ))
         print(f'wrote {PICTURE.value}')

@@ -1,31 +1,32 @@
-"""How do the recipes compare on the digits, with the same generator?
+"""Compare the recipes on the digits, with the same generator.
 
     python benchmarks/compare.py --out=runs/compare
 
-Trains the recipes for images on the embedded digits, each for as many updates
-of G, and prints a table: the digits score (digits_score.py) of 1,000 samples of
-the averaged generator, the share of them that is of the class asked for; IS,
-FID, KID, precision, recall and coverage against all the digits, by the features
-of a classifier of them; memorisation, the share of samples nearer to the
-training images than 5 % of held-out digits are; sharpness, the mean length of
-the gradient at a pixel divided by that of real digits; D's real images seen,
-seconds of training without compilation. Needs the `test` extra.
+It trains the image recipes on the embedded digits, all for the same number of
+updates of G, and prints a table: the digits score (digits_score.py) of 1,000
+samples of the averaged generator, and the share of them that has the requested
+class; IS, FID, KID, precision, recall and coverage against all digits, by the
+features of a classifier of them; memorisation, the share of samples that are
+nearer to the training images than 5 % of held-out digits; sharpness, the mean
+length of the gradient at a pixel over that of real digits; the number of real
+images that D got; and seconds of training without compilation. It needs the
+`test` extra.
 
-The baselines have the same generator as decoder: an autoencoder sampled by a
-Gaussian fitted to its codes and by N(0, I), a VAE, optimised codes, and, as the
-linear one of them, as many principal components as the codes have numbers; and
-one that is given class, angle and scale.
+The baselines have the same generator as decoder: an autoencoder, sampled by a
+Gaussian fitted to its codes and by N(0, I); a VAE; optimised codes (GLO); a
+decoder of class, angle and scale; and, without a network, as many principal
+components as the codes have numbers.
 
-A fifth of the digits is held out. Runs in --out that were made when nothing was
-are kept as they are, and have no memorisation.
+A fifth of the digits is held out. Older runs in --out that held nothing out are
+kept, and have no memorisation.
 
-Every row has DCGAN's generator of widths 24 to 96, whatever its recipe has, and
-its own discriminator, loss, optimizers and schedule; rows that say "own G" have
-their recipe's. No row has instance noise but the one that says so.
+Every row has DCGAN's generator of widths 24 to 96 in place of its recipe's, and
+its recipe's discriminator, loss, optimizers and schedule. Rows with "own G"
+keep the recipe's generator. Only the row that says so has instance noise.
 
-Finished runs and cells in --out are kept and missing ones filled, so a stopped
-table goes on. A run that fails stays in the table with its reason; to try
-again, move its folder away.
+Finished runs and cells in --out are kept and missing ones added, so run the
+same command again after an interruption. A run that fails stays in the table
+with the reason; to repeat it, move its folder away.
 """
 
 import functools
@@ -59,20 +60,22 @@ OUT = flags.DEFINE_string('out', 'runs/compare', 'Folder of the runs.')
 NUM_STEPS = flags.DEFINE_integer(
     'num_steps', 2000, 'Generator updates.', lower_bound=1
 )
-SEED = flags.DEFINE_integer('seed', 0, 'Of every run.')
-ONLY = flags.DEFINE_list('only', [], 'Rows, as wgan,lsgan; all by default.')
-JSON = flags.DEFINE_string('json', '', 'File to write the table to.')
-PICTURE = flags.DEFINE_string('picture', '', 'PNG of all grids to write.')
+SEED = flags.DEFINE_integer('seed', 0, 'Seed of every run.')
+ONLY = flags.DEFINE_list(
+    'only', [], 'Rows, such as wgan,lsgan; all by default.'
+)
+JSON = flags.DEFINE_string('json', '', 'JSON file to write the table to.')
+PICTURE = flags.DEFINE_string('picture', '', 'PNG file of all grids to write.')
 
 CONFIGS = pathlib.Path(__file__).parent.parent / 'configs'
-NUM_SAMPLES = 1000  # that the score is of
-TEST_SHARE = 0.2  # of the digits, which no row trains on
+NUM_SAMPLES = 1000  # samples of each run that are scored
+TEST_SHARE = 0.2  # share of the digits that is held out
 SETTINGS = classifier.Settings()
 SHOWN = (4, 10)  # rows and columns of samples of each run in the picture
 
 
 class Row(NamedTuple):
-    """One line of the table.
+    """Row of the table.
 
     Attributes:
         recipe: name of a file of configs/.
@@ -124,7 +127,7 @@ ROWS = {
 
 
 def folder(name):
-    """Give the folder of a row's run."""
+    """Return the folder of a row's run."""
     plain = re.sub(r'\W+', '-', name).strip('-')
     return pathlib.Path(OUT.value) / (
         f'{plain}-{NUM_STEPS.value}-seed{SEED.value}'
@@ -132,7 +135,7 @@ def folder(name):
 
 
 def configure(row):
-    """Give the config of a row."""
+    """Return the config of a row."""
     config = recipes.load(CONFIGS / f'{row.recipe}.py')
     config.update_from_flattened_dict(row.changes)
     if not row.own:
@@ -149,12 +152,12 @@ def configure(row):
 
 
 class Trained(NamedTuple):
-    """What the cells of a row are measured on.
+    """Trained run of a row, and its samples.
 
     Attributes:
-        config, workdir: of the run.
-        algorithm, state: its end; None of the linear row.
-        samples: [NUM_SAMPLES, 32, 32, 1] of seeds 0 and up.
+        config, workdir: config and folder of the run.
+        algorithm, state: of the last step; None for the row of PCA.
+        samples: [NUM_SAMPLES, 32, 32, 1] of the seeds from 0 on.
     """
 
     config: Any
@@ -172,7 +175,7 @@ def training(run):
     step, seconds = 0, 0.0
     for line in (run.workdir / 'metrics.jsonl').read_text().splitlines():
         record = json.loads(line)
-        # The first call's compilation is in no speed, its steps in the first.
+        # No speed includes the compilation; the first includes its steps.
         speed = record['perf/steps_per_sec']
         seconds += (record['step'] - step) / speed if speed else 0.0
         step = record['step']
@@ -181,22 +184,22 @@ def training(run):
 
 
 def score(run):
-    """Give the digits score."""
-    found = digits_metrics.score(run.samples)
-    return {name: found[name] for name in digits_metrics.BOUNDS}
+    """Compute the digits score."""
+    numbers = digits_metrics.score(run.samples)
+    return {name: numbers[name] for name in digits_metrics.BOUNDS}
 
 
 def classes(run):
-    """Give the share of the samples that is of the class asked for."""
+    """Compute the share of the samples that has the requested class."""
     if run.algorithm is None or not run.algorithm.num_classes:
         return {'agreement': None}
-    asked = np.arange(len(run.samples)) % run.algorithm.num_classes
-    return {'agreement': digits_metrics.agreement(run.samples, asked)}
+    labels = np.arange(len(run.samples)) % run.algorithm.num_classes
+    return {'agreement': digits_metrics.agreement(run.samples, labels)}
 
 
 @functools.lru_cache(maxsize=1)
 def reference():
-    """Give all digits and the classifier of them, the same for all rows.
+    """Return all digits and the classifier of them, the same for all rows.
 
     Returns:
         (`registry.View`, `extractors.Extractor`).
@@ -210,15 +213,15 @@ def quality(run):
     """Compare samples with all digits by the classifier's features."""
     real, extractor = reference()
     fake = registry.View(writer.to_uint8(run.samples), None, extractor)
-    found = {}
+    values = {}
     for name in ('is', 'fid', 'kid', 'prdc'):
-        found |= registry.measure(name, real, fake)
+        values |= registry.measure(name, real, fake)
     names = 'is', 'fid', 'kid', 'precision', 'recall', 'coverage'
-    return {name: found[name].value for name in names}
+    return {name: values[name].value for name in names}
 
 
 def copying(run):
-    """Ask whether samples copy training images; None where none are held out.
+    """Check whether samples copy training images; None if none are held out.
 
     Returns:
         {'memorisation': share of near samples, 'copies': bool}.
@@ -227,12 +230,12 @@ def copying(run):
     if held_out is None:
         return {'memorisation': None, 'copies': None}
     training = sources.load(builders.request(run.config))
-    found = memorization.verdict(
+    result = memorization.verdict(
         writer.to_uint8(run.samples), held_out.images, training.images
     )
     return {
-        'memorisation': found['nearer'],
-        'copies': found['verdict'] == memorization.COPIES,
+        'memorisation': result['nearer'],
+        'copies': result['verdict'] == memorization.COPIES,
     }
 
 
@@ -245,7 +248,7 @@ def edges(run):
     )}
 
 
-# Groups of cells; a new one is filled in for finished runs.
+# Groups of cells; a new one is added to finished runs too.
 MEASURES = {
     'training': training, 'score': score, 'classes': classes,
     'quality': quality, 'copying': copying, 'edges': edges,
@@ -269,11 +272,11 @@ COLUMNS = {
     'seconds': '{:.0f}',
 }
 TITLES = {'is': 'IS', 'fid': 'FID', 'kid': 'KID'}
-EMPTY = {'memorisation': '–'}  # what stands for None
+EMPTY = {'memorisation': '–'}  # text of None
 
 
 def make(name, config, workdir):
-    """Train a row and sample it; returns `Trained`."""
+    """Train a row and sample it; return `Trained`."""
     if name == LINEAR:
         workdir.mkdir(parents=True, exist_ok=True)
         return Trained(config, workdir, None, None, linear(config))
@@ -283,23 +286,23 @@ def make(name, config, workdir):
 
 
 def linear(config):
-    """Give samples of the Gaussian of the training images' components."""
+    """Sample a Gaussian of the training images' principal components."""
     images = sources.load(builders.request(config)).images
     flat = images.reshape(len(images), -1) / 127.5 - 1
     components = principal.fit(flat, config.latent_size)
     random = np.random.RandomState(config.seed)
-    drawn = components.sample(random, NUM_SAMPLES)
-    return drawn.clip(-1, 1).reshape(-1, *images.shape[1:])
+    samples = components.sample(random, NUM_SAMPLES)
+    return samples.clip(-1, 1).reshape(-1, *images.shape[1:])
 
 
 def measure(name):
-    """Train a row, or go on with it, and fill the cells that it lacks.
+    """Train a row, or continue it, and add missing cells.
 
     Returns:
         {group of `MEASURES`: {column: number or None}}, or {'failed': reason}.
 
     Raises:
-        errors.CheckpointError: where its folder holds another run.
+        errors.CheckpointError: if its folder holds another run.
     """
     config, workdir = configure(ROWS[name]), folder(name)
     path = workdir / 'cells.json'
@@ -331,17 +334,17 @@ def measure(name):
 
 
 def verdict(cells):
-    """Say in a few words how a row did; '' where nothing is plainly wrong."""
+    """Describe what is plainly wrong with a row, or return ''."""
     if 'failed' in cells:
         return f'failed: {cells["failed"]}'
-    found, wrong = cells['score'], []
-    if found['rarest_class'] < 0.01:
+    scores, wrong = cells['score'], []
+    if scores['rarest_class'] < 0.01:
         wrong.append('classes are missing')
-    if found['confidence'] < 0.85:
+    if scores['confidence'] < 0.85:
         wrong.append('the classifier is unsure')
-    if found['nearest'] > 1.5:
+    if scores['nearest'] > 1.5:
         wrong.append('far from digits')
-    if found['spread'] < 0.6:
+    if scores['spread'] < 0.6:
         wrong.append('samples of a class are alike')
     if cells.get('copying', {}).get('copies'):
         wrong.append('copies training images')
@@ -352,7 +355,7 @@ def table(rows):
     """Format rows as Markdown.
 
     Args:
-        rows: {name: cells}, as of `measure`.
+        rows: {name: cells}, as from `measure`.
 
     Returns:
         list of lines.
@@ -381,7 +384,7 @@ def draw(panels, columns=4):
         columns: panels side by side.
 
     Returns:
-        uint8 [height, width, 1] of 16 greys, which make a small file.
+        uint8 [height, width, 1] of 16 greys, for a small file.
     """
     from matplotlib.figure import Figure
 
@@ -399,7 +402,7 @@ def draw(panels, columns=4):
 
 
 def picture(rows):
-    """Draw samples of seeds 0 and up of every row that did not fail."""
+    """Draw samples of the seeds from 0 on, of every row that did not fail."""
     panels = []
     for name, cells in rows.items():
         if 'failed' in cells:
@@ -415,7 +418,7 @@ def picture(rows):
 
 
 def main(argv):
-    """Print the table; draw and write where it is asked for."""
+    """Print the table; write --json and --picture."""
     del argv
     for name in ONLY.value:
         if name not in ROWS:
@@ -430,7 +433,7 @@ def main(argv):
         writer.write_json(JSON.value, rows)
     if PICTURE.value:
         writer.save_png(PICTURE.value, picture(rows))
-        print(f'wrote {PICTURE.value}')
+        print(f'Wrote {PICTURE.value}')
 
 
 if __name__ == '__main__':

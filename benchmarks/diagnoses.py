@@ -1,15 +1,13 @@
-"""Are runs that fail on purpose named, and healthy ones left alone?
+"""Test the diagnosis on runs that fail on purpose, and on healthy ones.
 
     python benchmarks/diagnoses.py --out=runs/diagnoses
     python benchmarks/diagnoses.py --recipes --out=runs/diagnoses
 
-Eight tiny runs, each with one mistake, and three without. The expected rule
-must be told within 500 steps of its onset, which is taken to be the first step:
-each mistake is there from the start. Of the healthy ones nothing above a note
-may be told. With --recipes the runs are those of configs/ at their full
-length, each gone on with where it stopped; all but stacked_mnist, whose 500,000
-steps are for a GPU. Prints a Markdown table; the exit code is 1 where a row
-does not hold.
+Eight tiny runs have one mistake each, three have none. The expected rule must
+fire within 500 steps. The healthy runs must get nothing above a note. With
+--recipes the runs are those of configs/ at their full length, continued where
+they stopped; stacked_mnist, with 500,000 steps, is left out. It prints a
+Markdown table. The exit code is 1 if a row does not hold.
 """
 
 import json
@@ -22,14 +20,14 @@ from gan_jax.cli import app
 
 CONFIGS = pathlib.Path(__file__).parent.parent / 'configs'
 OUT = flags.DEFINE_string('out', 'runs/diagnoses', 'Folder of the runs.')
-ONLY = flags.DEFINE_multi_string('only', [], 'Name of a run.')
-RECIPES = flags.DEFINE_bool('recipes', False, 'Train recipes instead.')
+ONLY = flags.DEFINE_multi_string('only', [], 'Name of a run')
+RECIPES = flags.DEFINE_bool('recipes', False, 'Train all recipes instead.')
 STEPS = flags.DEFINE_integer('steps', 1000, 'Steps of a healthy run.')
 
-WITHIN = 500  # steps from the onset
+WITHIN = 500  # steps until the rule must fire
 FAST, SLOW = 1e-2, 1e-7  # learning rates
 
-# name: (changes, rule that must be told; '' for nothing above a note)
+# name: (changes, rule that must fire; '' for nothing above a note)
 RUNS = {
     'D far too fast': ({
         'data.name': 'digits', 'd_optimizer.learning_rate': 1e-3,
@@ -73,7 +71,7 @@ RUNS = {
 
 
 def config_of(name, steps):
-    """Give the config of a run: dense nets of 64, lines at each 25 steps."""
+    """Return the config of a run: dense networks, logged every 25 steps."""
     from gan_jax.config import defaults
 
     config = defaults.default_config()
@@ -91,13 +89,13 @@ def config_of(name, steps):
 
 
 def recipes():
-    """Name the recipes that are trained at their full length."""
+    """List the recipes that are trained at their full length."""
     names = sorted(path.stem for path in CONFIGS.glob('*.py'))
     return [name for name in names if name != 'stacked_mnist']
 
 
 def config_of_recipe(name):
-    """Give the config of a recipe, but without a report."""
+    """Return the config of a recipe, without a report."""
     from gan_jax.config import recipes as recipes_lib
 
     config = recipes_lib.load(CONFIGS / f'{name}.py')
@@ -106,38 +104,38 @@ def config_of_recipe(name):
 
 
 def findings(folder):
-    """Read what a run told of itself."""
+    """Read the findings of a run's diagnosis."""
     path = pathlib.Path(folder) / 'diagnosis.jsonl'
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def holds(expected, told):
-    """Say whether a run was told what it had to be, in time."""
+def holds(expected, findings):
+    """Return whether the findings are as expected, and in time."""
     if not expected:
-        return all(finding['level'] == 'note' for finding in told)
+        return all(finding['level'] == 'note' for finding in findings)
     return any(
         finding['rule'] == expected and finding['step'] <= WITHIN
-        for finding in told
+        for finding in findings
     )
 
 
-def row(name, expected, told, seconds):
-    """Make a row of the table: what was told, with steps, in order."""
+def row(name, expected, findings, seconds):
+    """Format a row of the table: the findings with their steps, in order."""
     words = ', '.join(
         f'{"**" * (f["rule"] == expected)}`{f["rule"]}`'
         f'{"**" * (f["rule"] == expected)} {f["step"]} ({f["level"]})'
-        for f in told
+        for f in findings
     )
-    asked = f'`{expected}`' if expected else 'no more than notes'
-    held = 'yes' if holds(expected, told) else 'NO'
+    requirement = f'`{expected}`' if expected else 'no more than notes'
+    held = 'yes' if holds(expected, findings) else 'NO'
     words = words or 'nothing'
-    return f'| {name} | {asked} | {words} | {held} | {seconds:.0f} s |'
+    return f'| {name} | {requirement} | {words} | {held} | {seconds:.0f} s |'
 
 
 def main(argv):
-    """Train all runs, print the table; gives the exit code."""
+    """Train all runs and print the table; return the exit code."""
     del argv
     from gan_jax.training import train
 
@@ -151,10 +149,10 @@ def main(argv):
             config = config_of(name, WITHIN if expected else STEPS.value)
         began = time.monotonic()
         train.train(config, folder, restart=not RECIPES.value)
-        told = findings(folder)
-        rows.append(row(name, expected, told, time.monotonic() - began))
-        failed |= not holds(expected, told)
-    print('\n| run | must be told | told, with step (level) | held | took |')
+        results = findings(folder)
+        rows.append(row(name, expected, results, time.monotonic() - began))
+        failed |= not holds(expected, results)
+    print('\n| run | expected | findings, with step (level) | held | time |')
     print('|---|---|---|---|---|')
     print('\n'.join(rows))
     return int(failed)

@@ -1,12 +1,13 @@
-"""What does the diagnosis cost, beside a training step?
+"""Measure the cost of the diagnosis relative to a training step.
 
     python benchmarks/diagnosis_cost.py --config=configs/dcgan.py
     python benchmarks/diagnosis_cost.py --config=configs/dcgan.py:cifar10
 
-Times training calls and probes by turns in one process, on random images of the
-config's size, and prints the medians' ratio: probe / (step x sample_every), the
-share that probes add. Compilation and the first look at the data are apart.
-Rules over a line of metrics are timed too.
+It times training calls and probes in turns in one process, on random images of
+the config's size, and prints the ratio of medians probe / (step x
+sample_every), which is the share of time that probes add. Compilation and the
+first pass over the data are not counted. It also times the rules on a line of
+metrics.
 """
 
 import statistics
@@ -17,17 +18,17 @@ from ml_collections import config_flags
 
 from gan_jax.cli import app
 
-with app.mistakes_told():
+with app.exit_on_flag_error():
     CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
-ROUNDS = flags.DEFINE_integer('rounds', 10, 'Turns.', lower_bound=1)
-SIZE = flags.DEFINE_string('size', '32x32x3', 'Of the images, as 32x32x3.')
+ROUNDS = flags.DEFINE_integer('rounds', 10, 'Number of turns.', lower_bound=1)
+SIZE = flags.DEFINE_string('size', '32x32x3', 'Size of the images.')
 
 
 def timed(function, *args):
-    """Give (what it gives, seconds)."""
+    """Call a function; return (result, seconds)."""
     began = time.perf_counter()
-    found = function(*args)
-    return found, time.perf_counter() - began
+    result = function(*args)
+    return result, time.perf_counter() - began
 
 
 def main(argv):

@@ -1,8 +1,8 @@
-"""How like digits are images of 8x8 digits? What scripts here share.
+"""Digits score: quality and variety of samples of the 8x8 digits.
 
-Needs the `test` extra. A classifier, `CalibratedClassifierCV(SVC(),
-ensemble=False)`, is trained on 70 % of the real digits (split seed 0); the
-other 30 % are what samples are compared with.
+It is shared by scripts of this folder and needs the `test` extra. A classifier,
+`CalibratedClassifierCV(SVC(), ensemble=False)`, is trained on 70 % of the real
+digits (split seed 0). Samples are compared with the other 30 %.
 """
 
 import functools
@@ -23,15 +23,15 @@ BOUNDS = {
 
 
 class Reference(NamedTuple):
-    """What samples are measured by.
+    """Real digits and the classifier that samples are scored by.
 
     Attributes:
         real, labels: all digits, [N, 64] in [0, 1], and their classes.
-        train: the 70 %.
-        floor: mean distance of the other digits to the nearest of them.
-        classifier: trained on them, with `predict_proba`.
-        accuracy, top: of the classifier on the others: share it has right,
-            mean top probability.
+        train: the 70 % that the classifier is trained on.
+        floor: mean distance of the other 30 % to the nearest of the 70 %.
+        classifier: has `predict_proba`.
+        accuracy, top: accuracy and mean top probability of the classifier on
+            the 30 %.
     """
 
     real: np.ndarray
@@ -45,7 +45,7 @@ class Reference(NamedTuple):
 
 @functools.lru_cache(maxsize=1)
 def reference():
-    """Train the classifier, once; returns `Reference`."""
+    """Train the classifier, once; return `Reference`."""
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.model_selection import train_test_split
     from sklearn.svm import SVC
@@ -68,13 +68,13 @@ def reference():
 
 
 def reduce(images):
-    """Bring uint8 [N, 32, 32, 1] to [N, 64] in [0, 1]: 8x8, flattened."""
+    """Resize uint8 [N, 32, 32, 1] to 8x8, flattened: [N, 64] in [0, 1]."""
     inside = images[:, 4:-4, 4:-4, 0].astype(np.float64) / 255
     return inside.reshape(-1, 8, 3, 8, 3).mean((2, 4)).reshape(-1, 64)
 
 
 def spread(values, labels):
-    """Average over classes the mean distance between two of one class."""
+    """Compute the mean distance within a class, averaged over classes."""
     groups = [values[labels == label] for label in range(10)]
     return np.mean(
         [distances.mean_pairwise(g) for g in groups if len(g) > 1]
@@ -82,7 +82,7 @@ def spread(values, labels):
 
 
 def score(samples):
-    """Measure samples of digits.
+    """Compute the digits score of samples.
 
     Args:
         samples: [N, 32, 32, 1] in [-1, 1] or uint8.
@@ -96,7 +96,7 @@ def score(samples):
     samples = reduce(writer.to_uint8(samples))
     top = known.classifier.predict_proba(samples)
     labels = top.argmax(1)
-    found = {
+    numbers = {
         'confidence': top.max(1).mean() / known.top,
         'rarest_class': np.bincount(labels, minlength=10).min() / len(labels),
         'nearest': distances.nearest(samples, known.train).mean() / known.floor,
@@ -107,33 +107,33 @@ def score(samples):
         'classifier_accuracy': known.accuracy,
         'classifier_top': known.top,
     }
-    return {name: float(value) for name, value in found.items()}
+    return {name: float(value) for name, value in numbers.items()}
 
 
-def agreement(samples, asked):
-    """Give the share of samples that the classifier calls what was asked for.
+def agreement(samples, requested):
+    """Compute the share of samples that the classifier gives their class.
 
     Args:
         samples: as `score`.
-        asked: [N] classes.
+        requested: [N], classes that were requested.
 
     Returns:
-        float in [0, 1]; an honest generator cannot be above the classifier's
-        own accuracy but by chance.
+        float in [0, 1]; it cannot be above the classifier's own accuracy,
+        except by chance.
     """
     samples = reduce(writer.to_uint8(samples))
-    told = reference().classifier.predict_proba(samples).argmax(1)
-    return float((told == np.asarray(asked)).mean())
+    predicted = reference().classifier.predict_proba(samples).argmax(1)
+    return float((predicted == np.asarray(requested)).mean())
 
 
 def sharpness(images):
-    """Measure the mean length of the gradient over pixels and images.
+    """Compute the mean length of the gradient over pixels and images.
 
     Args:
         images: [N, H, W, 1] uint8; differences are of neighbouring pixels.
 
     Returns:
-        float, grey levels a pixel.
+        float, grey levels per pixel.
     """
     values = np.asarray(images[..., 0], np.float64)
     down = np.diff(values, axis=1)[:, :, :-1]

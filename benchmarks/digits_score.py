@@ -1,19 +1,20 @@
-"""How like digits, and how varied, are the samples of a run on the digits?
+"""Score the samples of a run on the digits: quality and variety.
 
     python benchmarks/digits_score.py --workdir=runs/dcgan
 
-Needs the `test` extra. Four numbers, each a ratio to real held-out digits, on
-8x8 images in [0, 1] (the mean over 3x3 blocks inside the border):
+It needs the `test` extra. Images are compared at 8x8 in [0, 1], which is the
+mean over 3x3 blocks inside the border. The numbers are ratios to real held-out
+digits, except the second:
 
-- confidence: mean top probability of a classifier trained on 70 % of the real
-  digits, over that of the other 30 % (split seed 0);
-- rarest class: share of the samples in the class that has fewest;
+- confidence: mean top probability of a classifier that is trained on 70 % of
+  the real digits, over that on the other 30 % (split seed 0);
+- rarest class: share of the samples in their rarest class;
 - nearest: mean distance of a sample to the nearest of the 70 %, over that of
-  the other 30 %. Under 1 is memory, over 1 is not yet a digit;
+  the other 30 %. Below 1 the run memorises, above 1 samples are not digits yet;
 - spread: mean distance within a class, over that of the real digits.
 
-Of a GAN with a condition also the share of the samples that the classifier
-gives the class that was asked for.
+For a conditional GAN it also prints the share of samples to which the
+classifier gives the requested class.
 """
 
 from absl import flags
@@ -26,12 +27,14 @@ from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 
 WORKDIR = flags.DEFINE_string('workdir', 'runs/dcgan', 'Folder of the run.')
-STEP = flags.DEFINE_integer('step', None, 'A saved step; newest by default.')
-NUM_SAMPLES = flags.DEFINE_integer('num_samples', 1000, 'Seeds 0 to this.')
-WEIGHTS = flags.DEFINE_enum(
-    'weights', 'ema', list(latents.WEIGHTS), "Which of the generator's weights."
+STEP = flags.DEFINE_integer('step', None, 'Saved step; the newest by default.')
+NUM_SAMPLES = flags.DEFINE_integer(
+    'num_samples', 1000, 'Number of samples, of the seeds from 0 on.'
 )
-JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
+WEIGHTS = flags.DEFINE_enum(
+    'weights', 'ema', list(latents.WEIGHTS), "Weights of the generator."
+)
+JSON = flags.DEFINE_string('json', '', 'JSON file to write the numbers to.')
 
 
 def main(argv):
@@ -52,8 +55,8 @@ def main(argv):
         print(f'{name:14} {result[name]:.3f}   [{low}, {high}] {verdict}')
     print(f'nearest_of_all {result["nearest_of_all"]:.3f}')
     if gan.num_classes:
-        asked = np.arange(len(samples)) % gan.num_classes
-        result['agreement'] = digits_metrics.agreement(samples, asked)
+        labels = np.arange(len(samples)) % gan.num_classes
+        result['agreement'] = digits_metrics.agreement(samples, labels)
         print(f'agreement      {result["agreement"]:.3f}')
     if JSON.value:
         writer.write_json(JSON.value, {'step': int(state.step), **result})

@@ -1,16 +1,16 @@
-"""Which generator losses still teach G where D is sure that it fakes?
+"""Plot the generator losses and their gradients against D's output.
 
     python benchmarks/generator_losses.py --out=runs/generator_losses.png
 
-Draws every generator loss of `losses.LOSSES` and the magnitude of its gradient
-by the logit that D puts out, which is what goes back to G, and prints the
-gradient at three points. One fake at a time, options as in `default_config()`,
-memory as at the start. A loss that compares fakes with real images meets one
-real logit, 0, so that "average" is that one.
+It shows which losses still give G a gradient when D is sure that a sample is
+fake. It draws every generator loss of `losses.LOSSES` and the magnitude of its
+gradient with respect to D's logit, which is what G receives, and prints the
+gradient at three points. Each batch has one fake, options are those of
+`default_config()`, and memory is as at the start. Losses that compare fakes
+with real images get one real logit, 0.
 
-The axis D(G(z)) = sigmoid(logit) is a probability for the losses by
-cross-entropy; for the others it only orders their outputs. Energies have an
-axis of their own.
+The axis D(G(z)) = sigmoid(logit) is a probability for the cross-entropy losses.
+For the others it only orders the outputs. Energies have their own axis.
 """
 
 from absl import flags
@@ -23,8 +23,12 @@ from gan_jax.config import defaults
 from gan_jax.objectives import losses
 from gan_jax.runtime import writer
 
-OUT = flags.DEFINE_string('out', 'runs/generator_losses.png', 'PNG to write.')
-DPI = flags.DEFINE_integer('dpi', 100, 'Pixels per inch of 12.', lower_bound=20)
+OUT = flags.DEFINE_string(
+    'out', 'runs/generator_losses.png', 'PNG file to write.'
+)
+DPI = flags.DEFINE_integer(
+    'dpi', 100, 'Dots per inch; the picture is 12 inches wide.', lower_bound=20
+)
 
 PROBABILITIES = np.linspace(0.001, 0.999, 999)
 ENERGIES = np.linspace(0.0, 20.0, 201)
@@ -34,12 +38,12 @@ SURE_OF_FAKE = 0.15  # D(G(z)) below this is shaded
 COLOURS = (
     '#0072b2', '#e69f00', '#d55e00', '#009e73', '#cc79a7', '#56b4e9', '#000000',
 )
-# A curve that lies on n others takes the style n, so that all show.
+# A curve that coincides with n others gets the style n, so that all show.
 STYLES = ('-', (0, (4, 4)), (0, (1, 5)))
 
 
 def to_logits(probabilities):
-    """Give log(p / (1 - p)), the inverse of the sigmoid."""
+    """Compute log(p / (1 - p)), the inverse of the sigmoid."""
     probabilities = np.asarray(probabilities, np.float64)
     return np.log(probabilities) - np.log1p(-probabilities)
 
@@ -77,7 +81,7 @@ def names_of(energies):
 
 
 def table(names, title, points, outputs):
-    """Lay out the gradient's magnitude at some points, one line a loss."""
+    """Format the gradient's magnitude at points, one line for each loss."""
     head = f'{title:22}' + ''.join(f'{point:>10g}' for point in points)
     return '\n'.join([head, *(
         f'{name:22}' + ''.join(f'{g:10.3f}' for g in curves(name, outputs)[1])
@@ -117,7 +121,7 @@ def _plot(row, names, x, outputs):
 
 
 def _legend(axes, handles, title):
-    """Give axes over to a legend: no curve lies under it."""
+    """Draw a legend in its own axes."""
     axes.axis('off')
     axes.legend(
         handles=handles, title=title, loc='upper left', handlelength=4,
@@ -176,7 +180,7 @@ def main(argv):
     print('\n|d loss / d energy|')
     print(table(names_of(True), 'energy', points, points))
     writer.save_png(OUT.value, draw(DPI.value))
-    print(f'\nwrote {OUT.value}')
+    print(f'\nWrote {OUT.value}')
 
 
 if __name__ == '__main__':

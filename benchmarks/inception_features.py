@@ -1,10 +1,11 @@
-"""How fast are the features of Inception-v3?
+"""Measure the speed of the features of Inception-v3.
 
     python benchmarks/inception_features.py --num_images=256 --batch_size=32
 
-Times uint8 noise [N, side, side, 3] on its way to features and logits: resized
-to 299 x 299, through the network and back to NumPy. Without --weights they
-are made up; the time does not depend on them. Compilation is told apart.
+It times uint8 noise [N, side, side, 3] from NumPy, through resizing to 299 x
+299 and the network, to features and logits in NumPy. Without --weights the
+weights are constants, which does not change the time. Compilation is timed
+separately.
 """
 
 import json
@@ -19,20 +20,20 @@ from gan_jax.features import batches
 from gan_jax.features import inception
 
 WEIGHTS = flags.DEFINE_string(
-    'weights', '', 'File that gan_jax.convert_inception wrote.'
+    'weights', '', 'File that `python -m gan_jax convert_inception` wrote.'
 )
 NUM_IMAGES = flags.DEFINE_integer(
-    'num_images', 256, 'Images that are timed.', lower_bound=1
+    'num_images', 256, 'Number of images.', lower_bound=1
 )
 BATCH = flags.DEFINE_integer(
-    'batch_size', 32, 'Images at a time.', lower_bound=1
+    'batch_size', 32, 'Images per batch.', lower_bound=1
 )
-SIDE = flags.DEFINE_integer('side', 32, 'Of the images.', lower_bound=1)
-JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
+SIDE = flags.DEFINE_integer('side', 32, 'Side of the images.', lower_bound=1)
+JSON = flags.DEFINE_string('json', '', 'JSON file to write the numbers to.')
 
 
 def extractor():
-    """Give the extractor that is timed."""
+    """Return the extractor to time."""
     if WEIGHTS.value:
         return inception.load(WEIGHTS.value)
     variables = jax.tree.map(  # each layer takes means
@@ -43,7 +44,7 @@ def extractor():
 
 
 def measure():
-    """Give the numbers."""
+    """Time the extractor; return the numbers."""
     extract = extractor()
     shape = (NUM_IMAGES.value, SIDE.value, SIDE.value, 3)
     images = np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
@@ -69,8 +70,8 @@ def main(argv):
     del argv
     numbers = measure()
     print(
-        '{images} images in {seconds:.1f} s, {images_per_second:.1f} a second, '
-        'in batches of {batch_size} on {device}; the first batch, with '
+        '{images} images in {seconds:.1f} s, {images_per_second:.1f} per '
+        'second, in batches of {batch_size} on {device}; the first batch, with '
         'compilation, {first_batch_seconds:.1f} s'.format(**numbers)
     )
     if JSON.value:

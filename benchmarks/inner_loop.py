@@ -1,26 +1,28 @@
-"""What if the generator is the one in the inner loop?
+"""Compare D and G as the player in the inner loop, on the ring.
 
     python benchmarks/inner_loop.py --out=runs/inner_loop.png
 
-The game is min over G of the max over D, so D belongs in the inner loop. With
-G there it is max over D of the min over G, another game: against a D that
-stands still the best G maps every z to the one point that D takes for most
-real, and D's next move chases it away from there (Goodfellow, NIPS 2016
+The objective of a GAN is min over G of max over D, so D belongs in the inner
+loop. With G in the inner loop it is max over D of min over G, which is another
+game: the best response to a fixed D maps every z to the one point that D rates
+most real, and D's next update drives G away from there (Goodfellow, NIPS 2016
 Tutorial: Generative Adversarial Networks, https://arxiv.org/abs/1701.00160,
-2016). Gradient descent plays both games with the same two gradients; the
-numbers of updates decide which of them it comes near to.
+2016). Gradient descent uses the same two gradients for both games; the numbers
+of updates decide which of them it approximates.
 
-Trains configs/mixtures.py:ring with 10 updates of D and 1 of G a step, and
-with 1 and 10: equally many updates in all. Twelve times a run the generator as
-it is, not the averaged one, gives points. Spread is the mean distance between
-two of them, 0 for one sample; moved is the mean distance from their centre to
-that of the next time, which is large for a chase.
+This script trains configs/mixtures.py:ring with 10 updates of D and 1 of G in
+each step, and with 1 and 10, so the total number of updates is equal. It
+samples points from the raw generator, not the averaged one, twelve times in a
+run. "spread" is the mean distance between two points, which is 0 if all are
+equal. "moved" is the mean distance between the centres of consecutive records,
+which is large if G is driven from mode to mode.
 
-Both have an R1 penalty on D, of the weight of ring_objectives.py. Without it
-(--r1=0) ten updates make D so sharp that G ends in one mode there too, but it
-stays in that one (seeds 0 and 1).
+Both have an R1 penalty on D with the weight of ring_objectives.py. Without it
+(--r1=0), ten updates make D so sharp that G ends in one mode there too, but it
+stays in that mode (seeds 0 and 1).
 
-Finished runs in --runs are kept, so a stopped table goes on.
+Finished runs in --runs are kept, so run the same command again after an
+interruption.
 """
 
 import pathlib
@@ -43,44 +45,45 @@ from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 from gan_jax.training import train
 
-OUT = flags.DEFINE_string('out', 'runs/inner_loop.png', 'PNG to write.')
-JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
+OUT = flags.DEFINE_string('out', 'runs/inner_loop.png', 'PNG file to write.')
+JSON = flags.DEFINE_string('json', '', 'JSON file to write the numbers to.')
 RUNS = flags.DEFINE_string('runs', 'runs/inner_loop', 'Folder of the runs.')
-SEEDS = flags.DEFINE_integer('seeds', 3, 'Seeds 0 to this.', lower_bound=1)
-NUM_STEPS = flags.DEFINE_integer('num_steps', 1200, 'Steps of the game.')
+SEEDS = flags.DEFINE_integer('seeds', 3, 'Number of seeds.', lower_bound=1)
+NUM_STEPS = flags.DEFINE_integer('num_steps', 1200, 'Training steps.')
 UPDATES = flags.DEFINE_integer(
-    'updates', 10, 'Of the inner player for one of the outer.', lower_bound=1
+    'updates', 10, 'Updates of the inner player for each of the outer.',
+    lower_bound=1,
 )
-LOSS = flags.DEFINE_string('loss', 'non_saturating', 'A loss.')
+LOSS = flags.DEFINE_string('loss', 'non_saturating', 'Name of the loss.')
 R1 = flags.DEFINE_float('r1', 0.1, 'Weight of the R1 penalty.')
-RATE = flags.DEFINE_float('learning_rate', 1e-3, 'Of both players.')
-WIDTH = flags.DEFINE_integer('width', 128, 'Hidden units of a layer.')
+RATE = flags.DEFINE_float('learning_rate', 1e-3, 'Learning rate of both.')
+WIDTH = flags.DEFINE_integer('width', 128, 'Units of a hidden layer.')
 BATCH = flags.DEFINE_integer('batch_size', 512, 'Real points per update.')
 NUM_POINTS = flags.DEFINE_integer(
-    'num_points', 2500, 'Generated each time.', lower_bound=2
+    'num_points', 2500, 'Points to generate at each record.', lower_bound=2
 )
 DPI = flags.DEFINE_integer('dpi', 100, 'Pixels per inch of 12.', lower_bound=20)
 
 RECIPE = pathlib.Path(__file__).parent.parent / 'configs' / 'mixtures.py'
 INNER = {'D inner': 'd_steps', 'G inner': 'g_steps'}
 COLOURS = {'D inner': '#0072b2', 'G inner': '#d55e00'}
-RECORDS = 12  # times a run
-SHOWN = 4  # of them, evenly spaced, in the picture
-DRAWN = 1000  # points of each in the picture
+RECORDS = 12  # records in a run
+SHOWN = 4  # records in the picture, evenly spaced
+DRAWN = 1000  # points of each record in the picture
 
 
 def make_config(inner, seed):
-    """Give the recipe's config, changed as the flags say.
+    """Return the recipe's config with the changes of the flags.
 
     Args:
-        inner: one of `INNER`.
-        seed: of the run.
+        inner: key of `INNER`.
+        seed: seed of the run.
 
     Returns:
         (ConfigDict, folder name of the run).
 
     Raises:
-        errors.ConfigError: where the steps do not divide by `RECORDS`.
+        errors.ConfigError: if `RECORDS` does not divide --num_steps.
     """
     num_steps = NUM_STEPS.value
     if num_steps < 1 or num_steps % RECORDS:
@@ -111,20 +114,20 @@ def make_config(inner, seed):
 
 
 def play(inner, seed):
-    """Train one run, or read what a finished one generated.
+    """Train one run, or read the points of a finished one.
 
     Args:
-        inner: one of `INNER`.
-        seed: of the run.
+        inner: key of `INNER`.
+        seed: seed of the run.
 
     Returns:
-        (points [RECORDS, N, 2] float32 of the generator as it was, seconds of
+        (points [RECORDS, N, 2] float32 of the raw generator, seconds of
         training).
     """
     config, name = make_config(inner, seed)
     workdir = pathlib.Path(RUNS.value) / name
-    kept = workdir / f'points{NUM_POINTS.value}.npz'
-    if not kept.exists():
+    path = workdir / f'points{NUM_POINTS.value}.npz'
+    if not path.exists():
         began = time.monotonic()
         run = train.train(config, workdir)
         seconds = time.monotonic() - began
@@ -134,12 +137,12 @@ def play(inner, seed):
                 range(NUM_POINTS.value), weights='raw',
             ) for step in steps()
         ])
-        partial = kept.with_suffix('.partial')
+        partial = path.with_suffix('.partial')
         with partial.open('wb') as file:
             np.savez_compressed(file, points=points, seconds=seconds)
-        partial.replace(kept)
-    with np.load(kept) as found:
-        return found['points'], float(found['seconds'])
+        partial.replace(path)
+    with np.load(path) as arrays:
+        return arrays['points'], float(arrays['seconds'])
 
 
 def steps():
@@ -149,36 +152,36 @@ def steps():
 
 
 def measure(points):
-    """Measure the points of a run, time by time.
+    """Measure the points of a run, record by record.
 
     Args:
-        points: [times, N, 2].
+        points: [RECORDS, N, 2].
 
     Returns:
         list of {'modes', 'high_quality' as of `modes.recovered`, 'spread':
         mean distance of two points, 'centre': [2]}.
     """
     ring = mixtures.ring()
-    found = [modes.recovered(now, ring.means, ring.std) for now in points]
+    recovered = [modes.recovered(now, ring.means, ring.std) for now in points]
     return [
         {
             'modes': counted['modes'],
             'high_quality': counted['high_quality'],
             'spread': float(distances.mean_pairwise(now)),
             'centre': np.mean(now, 0, np.float64).tolist(),
-        } for now, counted in zip(points, found)
+        } for now, counted in zip(points, recovered)
     ]
 
 
 def moved(records):
-    """Average the distance from each centre to the next; 0 for one record."""
+    """Compute the mean distance of consecutive centres; 0 for one record."""
     centres = np.array([record['centre'] for record in records])
     strides = np.linalg.norm(np.diff(centres, axis=0), axis=1)
     return float(strides.mean()) if len(strides) else 0.0
 
 
 def real_spread():
-    """Give the spread of as many points of the ring itself."""
+    """Compute the spread of as many points of the ring itself."""
     numbers = jnp.arange(NUM_POINTS.value, dtype=jnp.uint32)
     return float(distances.mean_pairwise(
         mixtures.sample(mixtures.ring(), jax.random.key(0), numbers)
@@ -186,20 +189,21 @@ def real_spread():
 
 
 def column(run, name):
-    """Take one number of all records of a run."""
+    """Return one number of all records of a run."""
     return [record[name] for record in run['records']]
 
 
 def table(results, real):
-    """Lay out the runs, one line for each.
+    """Format the runs as a table, one line for each.
 
     Args:
-        results: {one of INNER: [{'records', 'moved', 'seconds'}]}.
+        results: {key of INNER: [{'records', 'moved', 'seconds'}]}.
         real: spread of the ring.
 
     Returns:
-        str; modes at the end, and numbers of the later half of the records,
-        since a chase has no end: medians, and the mean for moved.
+        str; the modes at the end, and numbers of the second half of the
+        records, as a run need not converge: the mean of "moved" and medians of
+        the others.
     """
     half = RECORDS // 2
     lines = [
@@ -222,7 +226,7 @@ def table(results, real):
 
 
 def _plot(axes, results, name):
-    """Draw a number over the steps: thin lines of seeds, thick medians."""
+    """Plot a number over the steps: seeds as thin lines, the median thick."""
     for inner, runs in results.items():
         columns = [column(run, name) for run in runs]
         for values in columns:
@@ -261,8 +265,8 @@ def draw(results, points, real, dpi):
     """Draw modes and spread over time, and the points of seed 0.
 
     Args:
-        results: as of `table`.
-        points: {one of INNER: [RECORDS, N, 2]}.
+        results: as for `table`.
+        points: {key of INNER: [RECORDS, N, 2]}.
         real: spread of the ring.
         dpi: pixels per inch of 12 by 9.6.
 
@@ -298,13 +302,13 @@ def draw(results, points, real, dpi):
         )
     lower.suptitle(
         f'{LOSS.value}, r1 {R1.value:g}: points of seed 0; grey: the modes, '
-        'larger than they are', fontsize=12,
+        'enlarged', fontsize=12,
     )
     return writer.rasterize(figure)
 
 
 def main(argv):
-    """Train, print a line for each run and write the picture."""
+    """Train all runs, print the table and write the picture."""
     del argv
     results = {inner: [] for inner in INNER}
     first = {}
@@ -330,7 +334,7 @@ def main(argv):
     if JSON.value:
         writer.write_json(JSON.value, {'real_spread': real, **results})
     writer.save_png(OUT.value, draw(results, first, real, DPI.value))
-    print(f'wrote {OUT.value}')
+    print(f'Wrote {OUT.value}')
 
 
 if __name__ == '__main__':

@@ -1,18 +1,18 @@
-"""Do the data keep up with the training step?
+"""Measure whether the data pipeline keeps up with the training step.
 
     python benchmarks/input_pipeline.py --config=configs/dcgan.py:cifar10 \
         --source=my/images
 
-Two questions for each way that images reach the devices: how many images a
-second does it give by itself, and how many train with it, over how many train
-with one fixed batch. The ways are: resident on the device, a pack as
-memory-mapped array, a pack as array_record, and the source itself, decoded file
-by file. All are brought to --config.data.image_size, 64 by default. Packs are
-made in a temporary folder and removed.
+For each pipeline it measures the images per second of the pipeline alone, and
+the speed of training with it relative to training on one fixed batch. The
+pipelines are: data resident on the device, a pack as memory-mapped array, a
+pack as array_record, and the source itself, decoded file by file. All images
+are resized to --config.data.image_size, 64 by default. Packs are written to a
+temporary folder.
 
-Training takes the ways in turns, one segment each. A segment starts its feed
-anew and its first steps are not timed, so nothing is read ahead on the time of
-another.
+Training alternates between the pipelines, one segment at a time. Each segment
+restarts its feed, and its first steps are not timed, so that no pipeline reads
+ahead while another one is timed.
 """
 
 import contextlib
@@ -41,24 +41,26 @@ from gan_jax.training import dispatch
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
 SOURCE = flags.DEFINE_string(
-    'source', '', 'Images: a folder, an archive or a URI.'
+    'source', '', 'Source of images: a folder, an archive or a URI.'
 )
-READS = flags.DEFINE_integer('reads', 50, 'Timed batches of each way alone.')
-ROUNDS = flags.DEFINE_integer('rounds', 5, 'Timed segments of each way.')
-STEPS = flags.DEFINE_integer('steps', 10, 'Timed steps of a segment.')
-WARM_UP = flags.DEFINE_integer('warm_up', 3, 'Steps before them.')
-JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
+READS = flags.DEFINE_integer(
+    'reads', 50, 'Timed batches of each pipeline alone.'
+)
+ROUNDS = flags.DEFINE_integer('rounds', 5, 'Timed segments of each pipeline.')
+STEPS = flags.DEFINE_integer('steps', 10, 'Timed steps per segment.')
+WARM_UP = flags.DEFINE_integer('warm_up', 3, 'Untimed steps before them.')
+JSON = flags.DEFINE_string('json', '', 'JSON file to write the numbers to.')
 
 FIXED = 'fixed batch'
 
 
 class FixedFeed(feed_lib.StreamingFeed):
-    """Gives the first batch for ever, at no cost."""
+    """Feed that repeats the first batch, at no cost."""
 
     kind = 'fixed'
 
     def read(self, position, count):
-        """Give the batch at position 0, `count` times."""
+        """Return the batch at position 0, `count` times."""
         del position
         if self._next is None:
             self._fixed = super().read(0, 1)
@@ -68,8 +70,8 @@ class FixedFeed(feed_lib.StreamingFeed):
         )
 
 
-class Way:
-    """One way for images to reach the devices, and a GAN trained with it."""
+class Pipeline:
+    """Feed of images to the devices, and a GAN trained with it."""
 
     def __init__(self, config, dataset, kind):
         batch = defaults.images_per_batch(config)
@@ -94,7 +96,7 @@ class Way:
         ))
 
     def images_per_sec(self, reads):
-        """Read batches alone, until they lie on the device."""
+        """Read batches until they are on the device, without training."""
         select = jax.jit(self._feed.select)
         resident = jax.device_put(self._feed.resident)
 
@@ -112,15 +114,15 @@ class Way:
         return reads * self._batch / seconds
 
     def seconds_per_step(self, warm_up, steps):
-        """Train a segment; its feed starts anew."""
+        """Train a segment with a restarted feed."""
         with contextlib.closing(self._feed):
             self._advance(warm_up)
             began = time.perf_counter()
-            made = self._advance(steps)
-            return (time.perf_counter() - began) / made
+            count = self._advance(steps)
+            return (time.perf_counter() - began) / count
 
     def _advance(self, steps):
-        """Make at least so many steps; returns how many."""
+        """Run at least `steps` steps; return how many."""
         before, previous = self._step, None
         while self._step < before + steps:
             self._state, metrics, self._step, self._position = (
@@ -134,12 +136,12 @@ class Way:
         return self._step - before
 
     def images_trained_per_sec(self, seconds):
-        """Give the real images of a step over its seconds."""
+        """Compute the real images of a step per second."""
         return self._images / seconds
 
 
-def make_ways(config, folder):
-    """Give {name: Way} over the images of --source."""
+def make_pipelines(config, folder):
+    """Return the source and {name: `Pipeline`} of the images of --source."""
     request = builders.request(config)
     source = sources.load(request._replace(memory=0))
     packed = {}
@@ -155,34 +157,34 @@ def make_ways(config, folder):
     resident = array._replace(images=np.array(array.images))
     streaming = feed_lib.StreamingFeed
     return source, {
-        FIXED: Way(config, resident, FixedFeed),
-        'resident': Way(config, resident, feed_lib.ResidentFeed),
-        'memory-mapped': Way(config, array, streaming),
-        'array_record': Way(config, packed['array_record'], streaming),
-        'source': Way(config, source, streaming),
+        FIXED: Pipeline(config, resident, FixedFeed),
+        'resident': Pipeline(config, resident, feed_lib.ResidentFeed),
+        'memory-mapped': Pipeline(config, array, streaming),
+        'array_record': Pipeline(config, packed['array_record'], streaming),
+        'source': Pipeline(config, source, streaming),
     }
 
 
-def measure(ways):
-    """Time all ways; returns a row for each."""
+def measure(pipelines):
+    """Time all pipelines; return a row for each."""
     alone = {
-        name: way.images_per_sec(READS.value)
-        for name, way in ways.items() if name != FIXED
+        name: pipeline.images_per_sec(READS.value)
+        for name, pipeline in pipelines.items() if name != FIXED
     }
-    for way in ways.values():  # compiles
-        way.seconds_per_step(1, 1)
+    for pipeline in pipelines.values():  # compiles
+        pipeline.seconds_per_step(1, 1)
     rounds = [
-        {name: way.seconds_per_step(WARM_UP.value, STEPS.value)
-         for name, way in ways.items()}
+        {name: pipeline.seconds_per_step(WARM_UP.value, STEPS.value)
+         for name, pipeline in pipelines.items()}
         for _ in range(ROUNDS.value)
     ]
     rows = []
-    for name, way in ways.items():
+    for name, pipeline in pipelines.items():
         seconds = [taken[name] for taken in rounds]
         rows.append({
             'way': name,
             'images_per_sec_alone': alone.get(name),
-            'images_per_sec_training': way.images_trained_per_sec(
+            'images_per_sec_training': pipeline.images_trained_per_sec(
                 statistics.median(seconds)
             ),
             'over_fixed_batch': statistics.median(
@@ -196,10 +198,10 @@ def measure(ways):
 
 
 def compare(config):
-    """Measure every way with a recipe; returns what JSON can hold."""
+    """Measure every pipeline with a recipe; return a JSON-compatible dict."""
     with tempfile.TemporaryDirectory() as folder:
-        source, ways = make_ways(config, pathlib.Path(folder))
-        rows = measure(ways)
+        source, pipelines = make_pipelines(config, pathlib.Path(folder))
+        rows = measure(pipelines)
     described = environment.describe(config.seed)
     return {
         'date': described['started'],
@@ -217,7 +219,10 @@ def compare(config):
 def show(result):
     """Print the table of a comparison."""
     print(f'{result["source"]}: {"x".join(map(str, result["shape"]))}')
-    print(f'{"way":15}{"images/s alone":>16}{"training":>12}{"over fixed":>12}')
+    print(
+        f'{"pipeline":15}{"images/s alone":>16}{"training":>12}'
+        f'{"over fixed":>12}'
+    )
     for row in result['rows']:
         alone = row['images_per_sec_alone']
         print(
@@ -228,7 +233,7 @@ def show(result):
 
 
 def main(argv):
-    """Print, and write as JSON, what each way gives."""
+    """Print the speed of each pipeline; write --json."""
     del argv
     config = CONFIG.value
     config.data.path = SOURCE.value or config.data.path

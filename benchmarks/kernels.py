@@ -1,4 +1,7 @@
-"""Which kernels take the time of a training step, and what they do."""
+"""Time of a training step by kernel, grouped by what the kernels do.
+
+The groups are guessed from the names of the kernels.
+"""
 
 import collections
 import pathlib
@@ -7,11 +10,11 @@ import tempfile
 
 import jax
 
-# On CPU a trace names instructions of the compiled program among much else.
+# On CPU a trace has instructions of the compiled program among other events.
 INSTRUCTION = re.compile(r'[a-z][a-z0-9_-]*(\.\d+)*')
 HOLDS_OTHERS = ('call', 'conditional', 'while')
-# {group: what names of its kernels hold}; the first that fits counts. Those of
-# convolutions are cuDNN's, of the rest cuDNN's and XLA's fusions.
+# {group: pattern of the names of its kernels}; the first match counts. Names of
+# convolutions are cuDNN's, the others cuDNN's and those of XLA's fusions.
 GROUPS = {
     'dgrad': r'dgrad|bprop_data|backward_data|bwd_data',
     'wgrad': r'wgrad|bprop_filter|backward_filter|bwd_filter|bwd_weight',
@@ -25,10 +28,10 @@ OTHER = 'other'
 
 
 def group(name):
-    """Return the group of a kernel by its name: of `GROUPS`, or `OTHER`.
+    """Return the group of a kernel by its name, or `OTHER`.
 
-    A guess where names say little: a fusion that both pads and reduces counts
-    once, and forward convolutions of PyTorch may compute gradients.
+    This is a guess: a fusion that both pads and reduces counts once, and
+    forward convolutions of PyTorch may compute gradients.
     """
     for one, pattern in GROUPS.items():
         if re.search(pattern, name.lower()):
@@ -37,13 +40,12 @@ def group(name):
 
 
 def trace(call):
-    """Trace a call and add up the time of each kernel.
+    """Trace a call and sum the time of each kernel.
 
-    Kernels run side by side, so the seconds of all may be more than those of
-    the call.
+    Kernels run in parallel, so their total may exceed the time of the call.
 
     Args:
-        call: function of nothing that ends when its work has.
+        call: function without arguments that waits for its work to end.
 
     Returns:
         Counter {kernel: seconds}.
@@ -61,7 +63,7 @@ def grouped(seconds, count):
 
     Args:
         seconds: {kernel: seconds}.
-        count: how many kernels to name, of the longest of all.
+        count: number of the longest kernels to name.
 
     Returns:
         {group: {'share': of all kernels' time, 'longest': [(name, seconds,
@@ -81,13 +83,13 @@ def grouped(seconds, count):
 
 
 def add_up(planes):
-    """Return a Counter {kernel: seconds} of a profile's planes."""
+    """Sum the time of kernels over the planes of a profile; as `trace`."""
     planes = list(planes)
     devices = [p for p in planes if p.name.startswith('/device:')]
     seconds = collections.Counter()
     for plane in devices or planes:
         for line in plane.lines:
-            # Lines of a GPU are its streams, beside others that add them up.
+            # A GPU has a line for each stream, and others that sum them.
             if devices and not line.name.startswith(('Stream', 'XLA Ops')):
                 continue
             for event in line.events:
@@ -103,11 +105,11 @@ def _is_kernel(name):
 
 
 def rows(groups):
-    """Yield what `grouped` returned as Markdown."""
-    yield '| group | of the time of all | longest kernels |'
+    """Yield the result of `grouped` as lines of Markdown."""
+    yield '| group | share of the time | longest kernels |'
     yield '|---|---|---|'
-    for one, found in groups.items():
+    for one, result in groups.items():
         names = ', '.join(
-            f'{name} {share:.1%}' for name, _, share in found['longest']
+            f'{name} {share:.1%}' for name, _, share in result['longest']
         )
-        yield f"| {one} | {found['share']:.1%} | {names} |"
+        yield f"| {one} | {result['share']:.1%} | {names} |"

@@ -1,12 +1,12 @@
-"""How long does each metric take, and how much memory?
+"""Measure time and memory of each metric.
 
     python benchmarks/metric_cost.py
     python benchmarks/metric_cost.py --only=frechet,prdc --json=out.json
 
-On noise of the sizes that papers use (float32 features of 2,048 dimensions,
-images of 32x32x3), each metric in a process of its own, whose peak is then that
-metric's with its inputs and with the interpreter. --share makes all sets
-smaller. Neither networks nor data are read.
+It runs each metric on noise of the sizes that papers use (float32 features of
+2,048 dimensions, images of 32x32x3). Each metric has its own process, so that
+the peak memory is that of the metric, its inputs and the interpreter. No
+networks or data sets are needed.
 """
 
 import json
@@ -33,9 +33,13 @@ from gan_jax.runtime import environment
 from gan_jax.runtime import writer
 
 ONLY = flags.DEFINE_list('only', [], 'Metrics to measure; all by default.')
-SHARE = flags.DEFINE_float('share', 1.0, 'Of the rows of all sets.')
-HERE = flags.DEFINE_bool('here', False, 'In this process; prints JSON.')
-JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
+SHARE = flags.DEFINE_float(
+    'share', 1.0, 'Share of the rows of all sets to use.'
+)
+HERE = flags.DEFINE_bool(
+    'here', False, 'Run in this process and print JSON.'
+)
+JSON = flags.DEFINE_string('json', '', 'JSON file to write the numbers to.')
 
 FEATURES = 2048
 IMAGE = (32, 32, 3)
@@ -73,7 +77,7 @@ def measure(name, share):
 
     Args:
         name: key of METRICS.
-        share: of its rows that are made, at least 20 of each set.
+        share: share of its rows to use, at least 20 of each set.
 
     Returns:
         {'metric', 'rows', 'shape', 'seconds', 'cpu_seconds': over all cores,
@@ -97,7 +101,7 @@ def measure(name, share):
 
 
 def measure_apart(name, share):
-    """Run a metric in a process of its own; returns as `measure`."""
+    """Run `measure` in a new process."""
     line = [sys.executable, __file__, '--here', f'--only={name}']
     done = subprocess.run(
         [*line, f'--share={share}'], stdout=subprocess.PIPE, check=True
@@ -116,7 +120,7 @@ def main(argv):
         for name in names:
             print(json.dumps(measure(name, SHARE.value)))
         return
-    found = []
+    results = []
     print(
         f'{"metric":20}{"sets":30}{"seconds":>10}{"of CPU":>10}'
         f'{"peak GiB":>10}'
@@ -131,12 +135,12 @@ def main(argv):
             f'{name:20}{sets:30}{row["seconds"]:>10.1f}'
             f'{row["cpu_seconds"]:>10.1f}{row["peak_gib"]:>10.2f}', flush=True,
         )
-        found.append(row)
+        results.append(row)
     if JSON.value:
         described = environment.describe(0)
         writer.write_json(JSON.value, {
             **{k: described[k] for k in ('started', 'command', 'versions')},
-            'rows': found,
+            'rows': results,
         })
 
 

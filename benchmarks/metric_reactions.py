@@ -1,25 +1,25 @@
-"""Which damage does each number about samples see?
+"""Show how each metric reacts to damaged or badly chosen images.
 
     python benchmarks/metric_reactions.py --out=runs/metric_reactions.png
     python benchmarks/metric_reactions.py --data=mnist --num=5000
 
-Compares real images with other real images, as many, that are damaged more and
-more, or chosen badly:
+It compares real images with equally many other real images that are damaged
+more and more, or badly chosen:
 
   noise       (1 - a) x + a n, n Gaussian of mean 127.5 and deviation 64
-  blur        a Gaussian kernel of deviation a pixels
-  salt        a share a of pixels becomes black or white, evenly
-  swirl       turned about the middle by a exp(-5 r / (ln 2 s)) radians at
-              distance r, s the longer side
-  kept        a classes of the data are left: dropped modes
-  each        a images of each class are left, and come again and again
+  blur        Gaussian kernel with a deviation of a pixels
+  salt        a share a of the pixels becomes black or white, equally often
+  swirl       rotated about the centre by a exp(-5 r / (ln 2 s)) radians at
+              distance r, where s is the longer side
+  kept        only a classes of the data remain: dropped modes
+  each        only a images of each class remain, and are repeated
 
 The first four are those of Heusel et al., GANs trained by a two time-scale
 update rule converge to a local Nash equilibrium,
-https://arxiv.org/abs/1706.08500, 2017, figure 3, with their levels; of theirs
-the noise and the extent of the swirl have other scales. Features are those of a
-classifier that was trained on all the images, so both sets are equally known to
-it. The row `real` is other real images as they are.
+https://arxiv.org/abs/1706.08500, 2017, figure 3, with their levels, except that
+the noise and the extent of the swirl have other scales there. Features are
+those of a classifier that was trained on all images, so it knows both sets
+equally well. The row `real` has undamaged other real images.
 """
 
 from typing import Any, Callable, NamedTuple, Tuple
@@ -37,14 +37,14 @@ from gan_jax.metrics import registry
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer
 
-DATA = flags.DEFINE_string('data', 'digits', 'Labelled images, by name.')
-DATA_DIR = flags.DEFINE_string('data_dir', '', 'Folder of prepared TFDS sets.')
-FEATURES = flags.DEFINE_string('features', 'classifier', 'Of `extractors`.')
+DATA = flags.DEFINE_string('data', 'digits', 'Name of a labelled data set.')
+DATA_DIR = flags.DEFINE_string('data_dir', '', 'Folder of prepared TFDS data.')
+FEATURES = flags.DEFINE_string('features', 'classifier', 'Name of features.')
 NUM = flags.DEFINE_integer(
-    'num', 0, 'Images of either set; 0 is a seventh of the data, at most 5,000.'
+    'num', 0, 'Images per set; 0 is a seventh of the data, at most 5,000.'
 )
 OUT = flags.DEFINE_string('out', 'runs/metric_reactions.png', 'PNG to write.')
-JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
+JSON = flags.DEFINE_string('json', '', 'JSON file to write the numbers to.')
 DPI = flags.DEFINE_integer('dpi', 80, 'Pixels per inch of 15.', lower_bound=20)
 
 MOST = 5000
@@ -74,8 +74,8 @@ STYLES = {
 
 def noise(images, level, random):
     """Mix images with Gaussian noise."""
-    drawn = random.normal(127.5, 64, images.shape)
-    return _to_uint8((1 - level) * images + level * drawn)
+    values = random.normal(127.5, 64, images.shape)
+    return _to_uint8((1 - level) * images + level * values)
 
 
 def blur(images, level, random):
@@ -87,25 +87,26 @@ def blur(images, level, random):
 
 
 def salt(images, level, random):
-    """Put salt and pepper: all channels of a pixel become black or white."""
+    """Add salt and pepper: a pixel becomes black or white in all channels."""
     drawn = random.uniform(size=(*images.shape[:3], 1))
     images = np.where(drawn < level, np.uint8(255), images)
     return np.where(drawn < level / 2, np.uint8(0), images)
 
 
 def swirl(images, level, random):
-    """Turn images about their middle, less and less from there."""
+    """Rotate images about their centre, less at larger distances."""
     del random
     height, width = images.shape[1:3]
     rows, columns = np.indices((height, width), np.float64)
     middle = (height - 1) / 2, (width - 1) / 2
     down, right = rows - middle[0], columns - middle[1]
-    apart = np.hypot(down, right)
+    distance = np.hypot(down, right)
     angle = np.arctan2(down, right) + level * np.exp(
-        -5 * apart / (np.log(2) * max(height, width))
+        -5 * distance / (np.log(2) * max(height, width))
     )
     places = (
-        middle[0] + apart * np.sin(angle), middle[1] + apart * np.cos(angle)
+        middle[0] + distance * np.sin(angle),
+        middle[1] + distance * np.cos(angle),
     )
     return np.stack([
         np.stack([
@@ -122,18 +123,18 @@ def _to_uint8(values):
 
 
 def kept(labels, level, count):
-    """Choose places of images of the first classes alone."""
+    """Choose the indices of images of the first classes."""
     places = np.flatnonzero(labels < level)[:count]
     if len(places) < count:
         raise errors.DataError(
-            f'{level} classes have {len(places)} images, not {count}; a '
-            'smaller --num needs fewer'
+            f'{level} classes have {len(places)} images, fewer than {count}; '
+            'lower --num'
         )
     return places
 
 
 def each(labels, level, count):
-    """Choose places of so many images of each class, over and over."""
+    """Choose the indices of a few images of each class, repeated."""
     chosen = [
         np.flatnonzero(labels == label)[:level] for label in np.unique(labels)
     ]
@@ -141,14 +142,14 @@ def each(labels, level, count):
 
 
 class Family(NamedTuple):
-    """One way to spoil images.
+    """Family of damages.
 
     Attributes:
-        title: of its panels.
-        levels: least harm first.
-        change: function of (images, level, random) to images; None where
-            images are chosen.
-        choose: function of (labels, level, count) to places, or None.
+        title: title of its panels.
+        levels: from the least damage on.
+        change: function of (images, level, random) to images; None if images
+            are chosen instead.
+        choose: function of (labels, level, count) to indices, or None.
     """
 
     title: str
@@ -168,13 +169,13 @@ FAMILIES = {
 
 
 class Row(NamedTuple):
-    """What was found of one set.
+    """Metrics of one set.
 
     Attributes:
-        family: of `FAMILIES`, or `REAL`.
-        level: of the family; None of real images.
+        family: key of `FAMILIES`, or `REAL`.
+        level: level of the family; None for real images.
         values: {name: float}.
-        shown: uint8 [SHOWN, H, W, C], some of the images.
+        shown: uint8 [SHOWN, H, W, C], the first of its images.
     """
 
     family: str
@@ -184,12 +185,12 @@ class Row(NamedTuple):
 
 
 def split(dataset, count):
-    """Part images by chance into a set to compare with, and the others."""
+    """Split images at random into a reference set and the others."""
     order = np.random.RandomState(0).permutation(len(dataset.images))
     real, others = np.sort(order[:count]), order[count:]
     if not 1 < count <= len(others):
         raise errors.DataError(
-            f'--num={count} is not within 2 and half of {len(order)} images'
+            f'--num={count} is not in 2 to half of {len(order)} images'
         )
     images = np.asarray(dataset.images)
     return (
@@ -207,8 +208,8 @@ def sets(images, labels, count):
         count: N, images of a set, at most M.
 
     Yields:
-        (family, level, uint8 [N, H, W, C]); a level that leaves nothing out
-        at this N is passed over.
+        (family, level, uint8 [N, H, W, C]); levels that leave nothing out at
+        this N are skipped.
     """
     yield REAL, None, images[:count]
     for name, family in FAMILIES.items():
@@ -222,22 +223,22 @@ def sets(images, labels, count):
 
 
 def measure(real, fake):
-    """Give all numbers that the features can tell, {name: float}."""
-    found = {}
+    """Compute all metrics that the features allow, {name: float}."""
+    numbers = {}
     for name in ('fid', 'kid', 'prdc', 'is', 'ms_ssim'):
         try:
-            found |= registry.measure(name, real, fake)
+            numbers |= registry.measure(name, real, fake)
         except errors.ConfigError:
-            pass  # features that tell no classes have no Inception Score
-    return {name: number.value for name, number in found.items()}
+            pass  # features without classes have no Inception Score
+    return {name: number.value for name, number in numbers.items()}
 
 
 def load():
-    """Load the images; train the extractor on them, or recall it."""
+    """Load the images, and the extractor that was trained on them."""
     request = sources.Request(DATA.value, data_dir=DATA_DIR.value)
     dataset = sources.load(request)
     if dataset.labels is None or len(dataset.classes) != 10:
-        raise errors.DataError(f'{DATA.value} has no 10 classes')
+        raise errors.DataError(f'{DATA.value} does not have 10 classes')
     more = {}
     if FEATURES.value == 'classifier':
         more['settings'] = SETTINGS
@@ -251,7 +252,7 @@ def load():
 
 
 def table_row(row):
-    """Lay a row out as Markdown."""
+    """Format a row as Markdown."""
     shown = [
         form.format(row.values[name]) if name in row.values else ''
         for name, (_, form) in COLUMNS.items()
@@ -261,20 +262,20 @@ def table_row(row):
 
 
 def head():
-    """Lay out the head of the table, two lines."""
+    """Return the header of the table, two lines."""
     titles = ['set', 'level', *(title for title, _ in COLUMNS.values())]
     return f'| {" | ".join(titles)} |\n' + '|---' * len(titles) + '|'
 
 
 def draw(rows, dpi):
-    """Draw images and numbers over the levels of each family.
+    """Draw images and metrics over the levels of each family.
 
     Args:
         rows: list of `Row`, the real one first.
         dpi: pixels per inch of 15 by 9.
 
     Returns:
-        uint8 [9 dpi, 15 dpi, 3] of 16 levels, which make a small file.
+        uint8 [9 dpi, 15 dpi, 3] of 16 levels, for a small file.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -284,14 +285,14 @@ def draw(rows, dpi):
         4, len(FAMILIES), sharex='col', height_ratios=(5, 4, 4, 4)
     )
     for column, (name, family) in zip(panels.T, FAMILIES.items()):
-        found = [rows[0], *(row for row in rows if row.family == name)]
-        _show(column[0], found)
+        levels = [rows[0], *(row for row in rows if row.family == name)]
+        _show(column[0], levels)
         column[0].set_title(family.title)
-        _plot(column[1], found, ('fid', 'kid'))
-        _plot(column[2], found, ('precision', 'recall', 'coverage'))
-        _plot(column[3], found, ('is', 'ms_ssim'), rows[0].values.get('is'))
-        column[3].set_xticks(range(len(found)), [
-            REAL, *(f'{row.level:g}' for row in found[1:])
+        _plot(column[1], levels, ('fid', 'kid'))
+        _plot(column[2], levels, ('precision', 'recall', 'coverage'))
+        _plot(column[3], levels, ('is', 'ms_ssim'), rows[0].values.get('is'))
+        column[3].set_xticks(range(len(levels)), [
+            REAL, *(f'{row.level:g}' for row in levels[1:])
         ])
         column[1].set_yscale('log')
         for axes in column[2:]:
@@ -314,40 +315,40 @@ def draw(rows, dpi):
 
 
 def _level(row):
-    """Give panels of one kind the same limits."""
+    """Set the same limits for all panels of a row."""
     lows, highs = zip(*(axes.get_ylim() for axes in row))
     for axes in row:
         axes.set_ylim(min(lows), max(highs))
 
 
-def _show(axes, found):
-    """Lay images out in a column for each level."""
+def _show(axes, levels):
+    """Draw images, one column for each level."""
     grid = np.concatenate([
-        np.concatenate(row.shown, 0) for row in found
+        np.concatenate(row.shown, 0) for row in levels
     ], 1).squeeze()
     axes.imshow(
         grid, cmap='gray', vmin=0, vmax=255, aspect='auto',
-        extent=(-0.5, len(found) - 0.5, 0, 1),
+        extent=(-0.5, len(levels) - 0.5, 0, 1),
     )
     axes.set_yticks([])
 
 
-def _plot(axes, found, names, unit=1.0):
-    """Draw numbers over levels; the Inception Score in units of a unit."""
+def _plot(axes, levels, names, unit=1.0):
+    """Plot metrics over levels; the Inception Score is divided by `unit`."""
     for name in names:
-        if name not in found[0].values:
+        if name not in levels[0].values:
             continue
-        values = [row.values[name] for row in found]
+        values = [row.values[name] for row in levels]
         if name == 'is':
             values = np.divide(values, unit)
-        if name == 'kid':  # without bias, so below 0 by chance
+        if name == 'kid':  # unbiased, so it can be below 0
             values = [value if value > 0 else np.nan for value in values]
-        axes.plot(range(len(found)), values, markersize=5, **STYLES[name])
+        axes.plot(range(len(levels)), values, markersize=5, **STYLES[name])
     axes.grid(alpha=0.3)
 
 
 def main(argv):
-    """Measure, print a row for each set, and write the picture."""
+    """Measure all sets, print a row for each, and write the picture."""
     del argv
     dataset, extractor = load()
     count = NUM.value or min(MOST, len(dataset.images) // 7)
@@ -376,7 +377,7 @@ def main(argv):
             ],
         })
     writer.save_png(OUT.value, draw(rows, DPI.value))
-    print(f'\nwrote {OUT.value}')
+    print(f'\nWrote {OUT.value}')
 
 
 if __name__ == '__main__':

@@ -1,41 +1,41 @@
-"""Which GANs recover all modes, beside the published figures?
+"""Measure which GANs recover all modes, beside the published figures.
 
     python benchmarks/mode_recovery.py --table=wide
     python benchmarks/mode_recovery.py --table=published
     python benchmarks/mode_recovery.py --table=figure
 
 All seeds of a setting train at once (`gan_jax/training/multi_seed.py`). The
-settings are in mode_settings.py; what is not said there is that of
-configs/mixtures.py: two hidden layers of 128 in each player, batch 512,
-Adam(1e-3, b1 0.5).
+settings are in mode_settings.py. All else is as in configs/mixtures.py: two
+hidden layers of 128 in each player, batch 512, Adam(1e-3, b1 0.5).
 
   wide       every setting on the ring and the grid, 25,000 updates of G
   published  PacGAN's own networks and protocol on the ring, 400,000 updates;
              the differences to the published figures beside their bound,
              2 sqrt(ours^2 + theirs^2) of standard errors
-  figure     the share of modes recovered on a flat manifold, over their number
-             and over the manifold's dimension, 5,000 updates of the plain GAN,
-             batch 256, z of 64; of the average of G's weights, since few points
-             of G as it is are as exact by then
+  figure     the share of modes recovered on a flat manifold, over the number of
+             modes and over the manifold's dimension, 5,000 updates of the plain
+             GAN, batch 256, z of 64; of the averaged generator, because few
+             points of the raw one are precise enough by then
 
-Numbers are those of `metrics/modes.py` on 2,500 points (26 for each mode where
-that is more), of the generator as it is: the papers have no average of its
-weights. That of ours is measured too. Mean and standard error are over seeds. A
-seed that came to a number that is not finite counts with the state before it,
-and is named. The reverse KL divergence of a seed without a point of high
-quality is infinite; it is left out of the mean and counted beside it.
+The metrics are those of `metrics/modes.py` on 2,500 points (26 for each mode if
+that is more) of the raw generator, as the papers do not average weights. Those
+of our averaged generator are measured too. Mean and standard error are over
+seeds. A seed that diverged counts with its last finite state, and is listed.
+The reverse KL divergence of a seed without a point of high quality is infinite.
+It is left out of the mean, and the number of such seeds is printed.
 
-Each setting has a folder in --out, is saved at each look and goes on after a
-kill; one that is finished is read. Another --num_steps or --seeds is another
-folder.
+Each setting has a folder in --out, is saved at each measurement and continues
+after an interruption. Finished settings are read. Another --num_steps or
+--seeds uses another folder.
 
-PacGAN's protocol differs from the authors' code, which is for Theano, in this:
-points are endless where they have 100,000; G and D see other z in a step, and
-BatchNorm normalises the fakes of a whole batch of tuples, each 100 of theirs
-apart; G's hidden layers have biases, which BatchNorm undoes. Their loss of G
-holds softplus(D(x)) too, which does not depend on G: it is the non-saturating
-one. Their beta1 of 0.8 is read as the decay of the first moment; older versions
-of their library meant one minus it, and which one they had is not said.
+PacGAN's protocol differs from the authors' Theano code in this: points are
+unlimited, where they have 100,000; G and D get different z in a step; BatchNorm
+normalises the fakes of a whole batch of tuples, where they normalise each 100;
+and G's hidden layers have biases, which BatchNorm cancels. Their loss of G
+contains softplus(D(x)) too, which does not depend on G, so it is the
+non-saturating loss. We take their beta1 of 0.8 for the decay of the first
+moment. Older versions of their library meant one minus it, and the version is
+not known.
 """
 
 import json
@@ -63,36 +63,36 @@ from gan_jax.runtime import writer
 from gan_jax.training import multi_seed as population_lib
 
 TABLE = flags.DEFINE_enum(
-    'table', 'wide', ['figure', 'published', 'wide'], 'What to train.'
+    'table', 'wide', ['figure', 'published', 'wide'], 'Table to train.'
 )
 OUT = flags.DEFINE_string('out', 'runs/modes', 'Folder of the runs.')
-SEEDS = flags.DEFINE_integer('seeds', 5, 'Seeds 0 to this.', lower_bound=1)
+SEEDS = flags.DEFINE_integer('seeds', 5, 'Number of seeds.', lower_bound=1)
 NUM_STEPS = flags.DEFINE_integer(
-    'num_steps', 0, 'Generator updates; 0 is as many as the table has.',
+    'num_steps', 0, 'Generator updates; 0 is the default of the table.',
     lower_bound=0,
 )
 ONLY = flags.DEFINE_list(
-    'only', [], 'Settings, as ring/r1,grid/r1; all of the table by default.'
+    'only', [], 'Settings, such as ring/r1,grid/r1; all by default.'
 )
-JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
-PICTURE = flags.DEFINE_string('picture', '', 'PNG to write.')
+JSON = flags.DEFINE_string('json', '', 'JSON file to write the numbers to.')
+PICTURE = flags.DEFINE_string('picture', '', 'PNG file to write.')
 
 RECIPE = pathlib.Path(__file__).parent.parent / 'configs' / 'mixtures.py'
 COLOURS = 16  # of the picture
 LENGTHS = {'wide': 25_000, 'published': 400_000, 'figure': 5_000}
-# Steps between looks, each with a save: half a minute to a few of training.
+# Steps between measurements, each with a save: half a minute to a few.
 EVERY = {'wide': 500, 'published': 1000, 'figure': 2500}
 NUM_POINTS, POINTS_PER_MODE = 2500, 26
-STD = 0.016  # of the figure's modes: 256 of them in a plane lie 0.097 apart
+STD = 0.016  # of the figure's modes, of which 256 in a plane are 0.097 apart
 NUMBERS = ('modes', 'high_quality', 'reverse_kl')
 COLUMNS = 6  # of clouds in the picture
 
 
 def settings():
-    """Give {name: Setting} of the table that is asked for, those of --only.
+    """Return {name: Setting} of --table, restricted to --only.
 
     Raises:
-        errors.ConfigError: for one that it does not have.
+        errors.ConfigError: for an unknown setting.
     """
     chosen = {
         'wide': mode_settings.WIDE,
@@ -107,12 +107,12 @@ def settings():
 
 
 def num_steps():
-    """Give the length of each run."""
+    """Return the number of generator updates of each run."""
     return NUM_STEPS.value or LENGTHS[TABLE.value]
 
 
 def configure(setting):
-    """Give the recipe's config as a setting changes it."""
+    """Return the recipe's config with the changes of a setting."""
     config = recipes.load(RECIPE, setting.source)
     config.update_from_flattened_dict(setting.changes)
     config.num_steps = num_steps()
@@ -121,22 +121,22 @@ def configure(setting):
 
 
 def folder(setting):
-    """Give the folder of a setting."""
+    """Return the folder of a setting."""
     return pathlib.Path(OUT.value) / (
         f'{TABLE.value}-{num_steps()}-seeds{SEEDS.value}'
     ) / setting.name.replace('/', '-')
 
 
 def measure(setting):
-    """Train a setting with every seed, or go on, or read what was measured.
+    """Train a setting with every seed, or continue, or read its results.
 
     Returns:
-        {'raw', 'ema': [{name of NUMBERS: value}] by seed; 'failed': seeds with
-        a number that was not finite; 'steps': made by each seed; 'seconds': of
-        training, compilation counted}; reverse_kl is None where it is infinite.
+        {'raw', 'ema': [{name of NUMBERS: value}] by seed; 'failed': seeds that
+        diverged; 'steps': of each seed; 'seconds': of training, with
+        compilation}; reverse_kl is None if it is infinite.
 
     Raises:
-        errors.ConfigError: where the folder is of another config.
+        errors.ConfigError: if the folder is of another config.
     """
     config, workdir = configure(setting), folder(setting)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -165,7 +165,7 @@ def measure(setting):
 
 
 def _keep_config(config, workdir):
-    """Leave the keys in the folder; refuse those of another run."""
+    """Write the config to the folder, or check that it is the same."""
     path, keys = workdir / 'config.json', defaults.flatten(config)
     if not path.exists():
         writer.write_json(path, keys)
@@ -173,21 +173,21 @@ def _keep_config(config, workdir):
     changed = [name for name in stored if stored[name] != keys.get(name)]
     if changed:
         raise errors.ConfigError(
-            f'{workdir} is of a run with other {", ".join(changed)}; move it '
+            f'{workdir} has a run with other {", ".join(changed)}; move it '
             'away or choose another --out'
         )
 
 
 def train(population, workdir):
-    """Train till the end from the newest checkpoint, with a look at each save.
+    """Train from the newest checkpoint to the end, measuring at each save.
 
     Args:
-        population: a `multi_seed.Population`.
+        population: `multi_seed.Population`.
         workdir: folder of the setting.
 
     Returns:
-        (states, [{'step', 'seconds': since the look before, 'raw': as of
-        `measure`}]).
+        (states, [{'step', 'seconds': since the measurement before, 'raw': as
+        from `measure`}]).
     """
     checkpoints = checkpoint.Checkpoints(workdir / 'checkpoints', keep=2)
     path, every, looks = workdir / 'looks.json', EVERY[TABLE.value], []
@@ -198,7 +198,7 @@ def train(population, workdir):
         elif path.exists():
             looks = json.loads(path.read_text())
         step = int(np.max(states.step))
-        # A kill between a look and its save leaves a look too many.
+        # A kill before the save leaves a measurement that was not saved.
         looks = [look for look in looks if look['step'] <= step]
         while step < num_steps() and np.any(states.alive):
             began = time.monotonic()
@@ -220,32 +220,32 @@ def train(population, workdir):
 
 
 def draw_points(population, states, weights='raw'):
-    """Generate what is measured: float32 [seeds, N, D]."""
+    """Generate the points to measure: float32 [seeds, N, D]."""
     count = max(NUM_POINTS, POINTS_PER_MODE * len(population.mixture.means))
     return population.sample(states, range(count), weights)
 
 
 def recovered(population, points):
     """Measure the points of each seed: [{name of NUMBERS: value}]."""
-    mixture, found = population.mixture, []
+    mixture, results = population.mixture, []
     for own in points:
         numbers = modes.recovered(
             own, mixture.means, mixture.std, mixture.dimension
         )
         if math.isinf(numbers['reverse_kl']):
             numbers['reverse_kl'] = None  # JSON has no infinity
-        found.append({name: numbers[name] for name in NUMBERS})
-    return found
+        results.append({name: numbers[name] for name in NUMBERS})
+    return results
 
 
 def summary(values):
-    """Give (mean, standard error, number of infinite ones left out).
+    """Compute (mean, standard error, number of infinite values left out).
 
     Args:
         values: floats, None for infinite.
 
     Returns:
-        The mean is NaN without a finite value, the error with one alone.
+        The mean is NaN without a finite value, the error with less than two.
     """
     finite = [value for value in values if value is not None]
     mean = float(np.mean(finite)) if finite else math.nan
@@ -256,7 +256,7 @@ def summary(values):
 
 
 def show(name, mean, error, infinite=0):
-    """Show a number with its standard error, as 6.3 ± 0.5."""
+    """Format a number with its standard error, as 6.3 ± 0.5."""
     if math.isnan(mean):
         return 'inf'
     scale, digits = {
@@ -269,20 +269,20 @@ def show(name, mean, error, infinite=0):
 
 
 def cells(runs):
-    """Show NUMBERS over seeds, one text each."""
+    """Format NUMBERS over seeds, one text each."""
     return [
         show(name, *summary([run[name] for run in runs])) for name in NUMBERS
     ]
 
 
 def markdown(header, rows):
-    """Lay texts out as a table of Markdown."""
+    """Format texts as a table in Markdown."""
     lines = [header, ['---'] * len(header), *rows]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 
 def failures(measured):
-    """Name the seeds that failed, with the steps they made."""
+    """List the seeds that failed, with their last steps."""
     return ', '.join(
         f'seed {seed} after {measured["steps"][seed]}'
         for seed in measured['failed']
@@ -293,7 +293,7 @@ HEADER = ['modes', 'high quality, %', 'reverse KL']
 
 
 def wide_table(table, weights='raw'):
-    """Lay the wide table out, the published figures beside ours."""
+    """Format the wide table, with the published figures beside ours."""
     rows = []
     for setting in settings().values():
         measured = table[setting.name]
@@ -301,7 +301,7 @@ def wide_table(table, weights='raw'):
         rows.append([
             setting.source, setting.row, *cells(measured[weights]),
             failures(measured), f'{measured["seconds"] / 60:.1f}',
-            '; '.join(map(_told, published or ())),
+            '; '.join(map(_one_line, published or ())),
         ])
     return markdown([
         'source', 'setting', *HEADER, 'failed seeds', 'minutes',
@@ -309,8 +309,8 @@ def wide_table(table, weights='raw'):
     ], rows)
 
 
-def _told(published):
-    """Show the figures of a paper in one line."""
+def _one_line(published):
+    """Format the figures of a paper in one line."""
     return ', '.join(
         show(name, *figure) for name in NUMBERS
         if (figure := getattr(published, name)) is not None
@@ -326,7 +326,7 @@ def verdicts(table):
         finite and the difference is below 2 sqrt(ours^2 + theirs^2) of the
         standard errors.
     """
-    found = []
+    results = []
     for setting in settings().values():
         published = mode_settings.OWN_PUBLISHED[setting.row]
         for name in NUMBERS:
@@ -336,7 +336,7 @@ def verdicts(table):
             theirs = getattr(published, name)
             difference = abs(ours - theirs.mean)
             bound = 2 * math.hypot(error, theirs.error)
-            found.append({
+            results.append({
                 'row': setting.row, 'number': name,
                 'ours': ours, 'error': error, 'infinite': infinite,
                 'published': theirs.mean, 'published_error': theirs.error,
@@ -344,11 +344,11 @@ def verdicts(table):
                 # Never with a NaN, nor without the worst seeds.
                 'hit': not infinite and difference < bound,
             })
-    return found
+    return results
 
 
 def published_table(table):
-    """Lay out ours beside what was published, with the verdicts."""
+    """Format our figures beside the published ones, with the verdicts."""
     units = dict(zip(NUMBERS, HEADER))
     rows = []
     for line in verdicts(table):
@@ -374,12 +374,12 @@ def published_table(table):
 
 
 def shares(place, measured, weights='ema'):
-    """Give the share of its modes that each seed recovers."""
+    """Compute the share of modes that each seed recovers."""
     return [run['modes'] / place.modes for run in measured[weights]]
 
 
 def figure_places():
-    """Give {name of a setting: its `mode_settings.Place`}."""
+    """Return {name of a setting: its `mode_settings.Place`}."""
     return {
         mode_settings.at(place, STD).name: place
         for place in mode_settings.PLACES
@@ -387,7 +387,7 @@ def figure_places():
 
 
 def figure_table(table):
-    """Lay the points of the figure out."""
+    """Format the points of the figure as a table."""
     rows = []
     for name, measured in table.items():
         place = figure_places()[name]
@@ -405,7 +405,7 @@ def figure_table(table):
         ])
     return markdown([
         'modes', 'dimension', 'data dimension', 'share of modes',
-        'high quality, %', 'share, G as it is', 'high quality, %',
+        'high quality, %', 'share, raw G', 'high quality, %',
         'failed seeds', 'seconds',
     ], rows)
 
@@ -415,8 +415,8 @@ LAYOUTS = {
 }
 
 
-def middle(measured):
-    """Give the seed in the middle by modes and quality, the better of two."""
+def median_seed(measured):
+    """Return the median seed by modes and quality, the better of two."""
     runs = measured['raw']
     order = sorted(range(len(runs)), key=lambda seed: (
         runs[seed]['modes'], runs[seed]['high_quality']
@@ -425,7 +425,7 @@ def middle(measured):
 
 
 def draw_clouds(table):
-    """Draw the points of each setting's middle seed over the modes."""
+    """Draw the points of each setting's median seed over the modes."""
     from matplotlib.collections import EllipseCollection
     from matplotlib.figure import Figure
 
@@ -439,7 +439,7 @@ def draw_clouds(table):
     for axes in panels[len(table):]:
         axes.set_axis_off()
     for axes, (name, measured) in zip(panels, table.items()):
-        setting, seed = settings()[name], middle(measured)
+        setting, seed = settings()[name], median_seed(measured)
         mixture = mixtures.MIXTURES[setting.source]()
         points = np.load(folder(setting) / 'points.npy')[seed]
         axes.scatter(
@@ -462,7 +462,7 @@ def draw_clouds(table):
             f'{run["high_quality"]:.0%}', fontsize=8,
         )
     figure.supxlabel(
-        'the middle seed of each; circles: 3 deviations around the modes',
+        'the median seed of each; circles: 3 deviations around the modes',
         fontsize=8,
     )
     return writer.rasterize(figure)
@@ -498,7 +498,7 @@ def draw_shares(table):
 
 
 def _curves(axes, places, across, curve, fixed):
-    """Draw one curve for each value of a field, where others are fixed."""
+    """Draw a curve for each value of a field, with other fields fixed."""
     chosen = {
         place: measured for place, measured in places.items()
         if all(getattr(place, k) == value for k, value in fixed.items())
@@ -520,12 +520,12 @@ def _curves(axes, places, across, curve, fixed):
 
 
 def main(argv):
-    """Train what is missing, print the table, write numbers and picture."""
+    """Train missing settings; print the table; write --json and --picture."""
     del argv
     environment.prepare()
     chosen = settings()
     for setting in chosen.values():
-        configure(setting)  # a mistake is told before hours of training
+        configure(setting)  # to fail before hours of training
     table = {name: measure(setting) for name, setting in chosen.items()}
     print(
         f'\n{TABLE.value}: {num_steps()} updates of G, seeds 0 to '
@@ -552,11 +552,11 @@ def main(argv):
         })
     if PICTURE.value:
         draw = draw_shares if TABLE.value == 'figure' else draw_clouds
-        # Of few colours, a cloud of points takes a third of the bytes.
+        # With few colours the file has a third of the size.
         path = pathlib.Path(PICTURE.value).expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(draw(table)).quantize(COLOURS).save(path, 'png')
-        print(f'wrote {PICTURE.value}')
+        print(f'Wrote {PICTURE.value}')
 
 
 if __name__ == '__main__':

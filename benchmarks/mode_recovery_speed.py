@@ -1,24 +1,25 @@
-"""How fast is the 2-D benchmark's compiled scan?
+"""Measure the speed of the compiled scan of mode_recovery.py.
 
     python benchmarks/mode_recovery_speed.py
 
-The plain GAN of `mode_recovery.py --table=wide` on the ring (two hidden layers
-of 128, batch 512, Adam, an update of D and one of G, fresh points and z for
-each), trained
+It trains the plain GAN of `mode_recovery.py --table=wide` on the ring (two
+hidden layers of 128, batch 512, Adam, one update of D and one of G, fresh
+points and z for each):
 
   one    by `gan_jax/training/multi_seed.py`, one seed
-  many   the same with --seeds of them in the same call
-  torch  in plain PyTorch as one writes it: nn.Sequential, optim.Adam, a loop
-  best   the same by all that helps: Adam's update as one kernel (fused=True),
+  many   the same with --seeds seeds in one call
+  torch  in plain PyTorch: nn.Sequential, optim.Adam and a loop
+  best   PyTorch with all that helps: Adam's update as one kernel (fused=True),
          real and fake points through D in one pass, as ours has them, and no
          gradients of D's parameters in G's step
 
-in turns within one process: a round has --steps of each. Ratios are those of
-the medians; the quartiles beside them are of the ratios within a round. torch
-averages no weights and measures no norms of gradients, which ours does.
-Compilation is not counted. Wants a quiet machine; both use all cores.
+They alternate within one process; a round has --steps steps of each. Ratios are
+those of the medians, with the quartiles of the ratios within a round. The
+PyTorch variants do not average weights or measure gradient norms, which ours
+does. Compilation is not counted. Run it on an idle machine, as all variants use
+all cores.
 
-Needs the `bench` extra, for PyTorch; --notorch leaves it out.
+It needs the `bench` extra for PyTorch; --notorch leaves PyTorch out.
 """
 
 import pathlib
@@ -37,33 +38,33 @@ from gan_jax.runtime import environment
 from gan_jax.runtime import writer
 from gan_jax.training import multi_seed as population_lib
 
-SEEDS = flags.DEFINE_integer('seeds', 5, 'Seeds at once.', lower_bound=2)
-STEPS = flags.DEFINE_integer('steps', 200, 'Steps a turn.', lower_bound=1)
+SEEDS = flags.DEFINE_integer('seeds', 5, 'Seeds in one call.', lower_bound=2)
+STEPS = flags.DEFINE_integer('steps', 200, 'Steps per turn.', lower_bound=1)
 ROUNDS = flags.DEFINE_integer('rounds', 15, 'Turns of each.', lower_bound=2)
-BATCH_SIZE = flags.DEFINE_integer('batch_size', 512, 'Of both.', lower_bound=1)
-TORCH = flags.DEFINE_bool('torch', True, 'Whether PyTorch takes turns.')
-JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
+BATCH_SIZE = flags.DEFINE_integer('batch_size', 512, 'Batch.', lower_bound=1)
+TORCH = flags.DEFINE_bool('torch', True, 'Whether to time PyTorch too.')
+JSON = flags.DEFINE_string('json', '', 'JSON file to write the numbers to.')
 
 RECIPE = pathlib.Path(__file__).parent.parent / 'configs' / 'mixtures.py'
 
 
 def configure():
-    """Give the config of the plain GAN on the ring."""
+    """Return the config of the plain GAN on the ring."""
     config = recipes.load(RECIPE, 'ring')
     config.batch_size = BATCH_SIZE.value
     return config
 
 
 class Ours:
-    """A population and the states that its next turn goes on from."""
+    """Population of seeds, and the states that its next turn continues from."""
 
     def __init__(self, config, num_seeds):
-        """Draw the states."""
+        """Initialize the states."""
         self._population = population_lib.Population(config, range(num_seeds))
         self._states = self._population.init()
 
-    def ctx(self, num_steps):
-        """Train on, and wait for the end."""
+    def advance(self, num_steps):
+        """Train, and wait for the result."""
         self._states, metrics = self._population.advance(
             self._states, num_steps
         )
@@ -71,13 +72,13 @@ class Ours:
 
 
 class Torch:
-    """The same networks, losses and optimizers in plain PyTorch."""
+    """Networks, losses and optimizers of `Ours` in plain PyTorch."""
 
     def __init__(self, config, best=False):
-        """Make both players; `best` is told above.
+        """Create both players; `best` is described above.
 
         Raises:
-            errors.ConfigError: where PyTorch is not installed.
+            errors.ConfigError: if PyTorch is not installed.
         """
         try:
             import torch
@@ -128,8 +129,8 @@ class Torch:
             *self._generator.parameters(), *self._discriminator.parameters()
         ]
 
-    def ctx(self, num_steps):
-        """Train on."""
+    def advance(self, num_steps):
+        """Train."""
         softplus = self._torch.nn.functional.softplus
         for _ in range(num_steps):
             with self._torch.no_grad():
@@ -154,19 +155,19 @@ class Torch:
 
 
 def take_turns(variants):
-    """Time each variant once a round, after a turn to warm up.
+    """Time each variant once per round, after a warm-up turn.
 
     Args:
-        variants: {name: object with `turn`}.
+        variants: {name: object with `advance`}.
 
     Returns:
-        {name: [milliseconds a step, by round]}.
+        {name: [milliseconds per step, by round]}.
     """
     times = {name: [] for name in variants}
     for number in range(-1, ROUNDS.value):
         for name, variant in variants.items():
             began = time.perf_counter()
-            variant.ctx(STEPS.value)
+            variant.advance(STEPS.value)
             taken = 1e3 * (time.perf_counter() - began) / STEPS.value
             if number >= 0:
                 times[name].append(taken)
@@ -174,7 +175,7 @@ def take_turns(variants):
 
 
 def main(argv):
-    """Print, and write as JSON, milliseconds a step and their ratios."""
+    """Print milliseconds per step and their ratios; write --json."""
     del argv
     config = configure()
     variants = {'one': Ours(config, 1), 'many': Ours(config, SEEDS.value)}
@@ -191,12 +192,12 @@ def main(argv):
     for name, taken in times.items():
         low, _, high = statistics.quantiles(taken, n=4)
         print(
-            f'{name:8}{statistics.median(taken):8.3f} ms a step '
+            f'{name:8}{statistics.median(taken):8.3f} ms per step '
             f'({low:.3f} to {high:.3f})'
         )
-    for name, found in ratios.items():
-        low, high = found['quartiles']
-        print(f'{name:20}{found["ratio"]:6.2f} ({low:.2f} to {high:.2f})')
+    for name, ratio in ratios.items():
+        low, high = ratio['quartiles']
+        print(f'{name:20}{ratio["ratio"]:6.2f} ({low:.2f} to {high:.2f})')
     if JSON.value:
         described = environment.describe(0)
         writer.write_json(JSON.value, {

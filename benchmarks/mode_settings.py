@@ -1,21 +1,21 @@
-"""What `mode_recovery.py` trains, and the published figures beside it.
+"""Settings of `mode_recovery.py`, and the published figures.
 
-Rows of one table share networks, z, batch, learning rates and length. A row has
-what its method is made of and nothing that was tuned for it: loss, penalty,
-updates of D and, where the paper asks for them, the kind of optimizer and its
-moments.
+Rows of one table share networks, z, batch size, learning rates and length. A
+row changes only what defines its method: loss, penalty, updates of D and, if
+its paper specifies them, the optimizer and its moments. Nothing was tuned for a
+row.
 """
 
 from typing import Any, NamedTuple
 
 
 class Setting(NamedTuple):
-    """One cell of a table: what is trained with every seed.
+    """Setting that is trained with every seed.
 
     Attributes:
-        row: its name.
-        source: one of `mixtures.MIXTURES`.
-        changes: {config key: value}, of the recipe's on that source.
+        row: name of the row.
+        source: key of `mixtures.MIXTURES`.
+        changes: {config key: value}, relative to the recipe on that source.
     """
 
     row: str
@@ -24,23 +24,23 @@ class Setting(NamedTuple):
 
     @property
     def name(self):
-        """Name it among all cells of its table."""
+        """Return the name, unique in its table."""
         return f'{self.source}/{self.row}'
 
 
 class Figure(NamedTuple):
-    """A published figure: mean and standard error over runs, None if untold."""
+    """Published mean and standard error over runs; None if not published."""
 
     mean: float
     error: Any = None
 
 
 class Published(NamedTuple):
-    """What a paper says of one setting; None for what it does not.
+    """Published figures of one setting; None if not published.
 
     Attributes:
         modes, high_quality (share), reverse_kl: `Figure`s.
-        whose: the paper's own name for it, and where that stands.
+        whose: the paper's name for the setting, and the source.
     """
 
     modes: Figure
@@ -52,7 +52,7 @@ class Published(NamedTuple):
 PACGAN = 'Lin et al., 1712.04086, table 1, 10 runs'
 VEEGAN = 'Srivastava et al., 1705.07761, table 1'
 
-# {(row of the wide table, source): figures}, of the authors' own networks.
+# {(row of the wide table, source): figures}, with the authors' own networks.
 PUBLISHED = {
     ('non_saturating', 'ring'): (
         Published(Figure(6.3, .5), Figure(.982, .002), Figure(.45, .09),
@@ -160,7 +160,7 @@ OWN_PUBLISHED = {
 
 
 class Place(NamedTuple):
-    """One point of the figure: a mixture on a flat manifold."""
+    """Mixture on a flat manifold, a point of the figure."""
 
     modes: int
     dimension: int
@@ -170,7 +170,7 @@ class Place(NamedTuple):
 MODES = (4, 16, 64, 256)
 DIMENSIONS = (2, 8, 32, 128)
 AMBIENTS = (32, 128, 512)
-AMBIENT, MANY = 128, 64  # what does not vary in the other panel
+AMBIENT, MANY = 128, 64  # constants of the other panel
 PLACES = list(dict.fromkeys([
     *(Place(modes, dimension, AMBIENT)
       for dimension in DIMENSIONS for modes in MODES),
@@ -180,7 +180,7 @@ PLACES = list(dict.fromkeys([
 
 
 def at(place, std):
-    """Give the setting of one point of the figure."""
+    """Return the setting of a point of the figure."""
     return Setting(
         f'{place.modes}-{place.dimension}-{place.ambient}', 'manifold', {
             'data.modes': place.modes, 'data.dimension': place.dimension,

@@ -1,20 +1,20 @@
-"""What does a machine do that is new to us? One command, one folder.
+"""Check a new machine: its health, its speed, and that runs resume.
 
     python benchmarks/new_machine.py --out=runs/new_machine
     python benchmarks/new_machine.py --out=runs/tiny --steps=200 \
         --table_flags="--only='mlp 64' --rounds=2 --product=256"
 
-Runs the doctor, a short training that is killed and resumed, a sample, an
-evaluation and, in the time that is left, the table of step_throughput.py. Needs
-this checkout and the packages of gan_jax; without PyTorch its rows say so.
+It runs `doctor`, a short training that is killed and resumed, `sample`,
+`evaluate` and, in the remaining time, the table of step_throughput.py. It needs
+this checkout and the packages of gan_jax. Without PyTorch the rows of PyTorch
+are missing, with the reason.
 
-Each part is a process with a time limit of its own. One that fails is a line
-of the summary and does not stop the rest; the exit code is then 1. The folder
-holds `summary.md` and `summary.json`, written after each part, what each part
-printed as `<part>.txt`, `table.md`, `table.json`, the run, its samples and its
-numbers.
-`--parts=tests` runs the tests of pure functions on the device; they need the
-`test` extra.
+Each part is a process with its own time limit. If a part fails, the others run
+all the same, and the exit code is 1. The folder then has `summary.md` and
+`summary.json`, written after each part, the output of each part as
+`<part>.txt`, `table.md`, `table.json`, and the run with its samples and
+metrics. `--parts=tests` runs the tests of pure functions on the device, which
+need the `test` extra.
 """
 
 import argparse
@@ -29,8 +29,8 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).absolute().parent.parent
-# {part: share of the whole time that it may take}, in their order; the last one
-# takes what the others have left.
+# {part: largest share of the total time}, in order; the last part takes what
+# the others leave.
 SHARES = {
     'doctor': 0.1, 'train': 0.13, 'resume': 0.13, 'sample': 0.07,
     'evaluate': 0.13, 'tests': 0.8, 'table': 1.0,
@@ -44,14 +44,14 @@ TABLE = (
 TESTS = (  # of pure functions
     'algorithms/test_updates.py', 'metrics', 'networks', 'objectives', 'ops',
 )
-ENDING = 10  # seconds in which the table writes what it has, and ends
+ENDING = 10  # seconds that the table has to write its rows and end
 
 
 def commands(options, left):
     """Return {part: arguments of Python}.
 
     Args:
-        options: of the command line.
+        options: options of the command line.
         left: seconds that the table may take.
     """
     out, run = options.out, f'--workdir={options.out / "run"}'
@@ -84,7 +84,7 @@ def commands(options, left):
 
 
 class Part:
-    """A process that prints to a file of the folder."""
+    """Process of a part, whose output goes to a file of the folder."""
 
     def __init__(self, name, arguments, out, seconds):
         self._end = time.monotonic() + seconds
@@ -101,7 +101,7 @@ class Part:
             )
 
     def wait(self, until=lambda: False):
-        """Wait for the end, or for a condition; then end what still runs.
+        """Wait for the end, a condition or the time limit, and kill the rest.
 
         Returns:
             Exit code; None after the condition or the time limit.
@@ -114,7 +114,7 @@ class Part:
             return self._process.returncode
         finally:
             if self._process.poll() is None:
-                # With those that it started, as the table's workers.
+                # Together with its children, such as the table's workers.
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
 
@@ -125,7 +125,7 @@ class Part:
 
 
 def saved(out):
-    """List the steps whose checkpoints are whole."""
+    """List the steps with complete checkpoints."""
     return sorted(
         int(path.name) for path in (out / 'run' / 'checkpoints').glob('*')
         if path.name.isdigit()
@@ -136,10 +136,10 @@ def perform(name, options, seconds):
     """Run a part.
 
     Returns:
-        (whether it did what it should, remark).
+        (whether it passed, remark).
     """
     if seconds < 1:
-        return False, 'no time was left'
+        return False, 'no time left'
     part = Part(name, commands(options, seconds)[name], options.out, seconds)
     if name == 'train':
         code = part.wait(until=lambda: saved(options.out))
@@ -158,7 +158,7 @@ def perform(name, options, seconds):
 
 
 def verdict(name, options, part):
-    """Judge a part that ended with exit code 0; returns as `perform`."""
+    """Check a part that ended with exit code 0; return as `perform`."""
     if name == 'resume':
         lines = part.printed.read_text().splitlines()
         resumed = [line for line in lines if line.startswith('Continuing from')]
@@ -178,7 +178,7 @@ def verdict(name, options, part):
 
 
 def summary(options, began, results):
-    """Write what is known so far, for people and for programs."""
+    """Write summary.md and summary.json with the results so far."""
     head = {
         'date': began, 'command': shlex.join(['python', *sys.orig_argv[1:]]),
         'python': platform.python_version(), 'minutes': options.minutes,
@@ -205,24 +205,24 @@ def summary(options, began, results):
 
 
 def parse(arguments):
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         '--out', type=pathlib.Path, default='runs/new_machine',
-        help='folder of all that is left',
+        help='folder to write to',
     )
     parser.add_argument(
-        '--minutes', type=float, default=8.0, help='that all may take'
+        '--minutes', type=float, default=8.0, help='time limit of all parts'
     )
     parser.add_argument(
         '--parts', default=','.join(DEFAULT),
-        help=f'some of {",".join(SHARES)}',
+        help=f'parts to run, of {",".join(SHARES)}',
     )
     parser.add_argument(
-        '--steps', type=int, default=2000, help='of the training'
+        '--steps', type=int, default=2000, help='steps of the training'
     )
     parser.add_argument(
         '--table_flags', default='', help='more flags of step_throughput.py'

@@ -1,14 +1,14 @@
-"""Which objectives find all modes of the ring, and hold them?
+"""Measure which objectives find all modes of the ring, and keep them.
 
     python benchmarks/ring_objectives.py --out=runs/ring_objectives
 
-Trains each objective with each seed on the same networks and batch as
-configs/mixtures.py and prints what the averaged generator has recovered at the
-end, and how long it took until it first held all modes, as far as twelve looks
-a run can tell: seconds from the start, compilation and looks counted. Finished
-runs in --out are kept, so a stopped table goes on.
+It trains each objective with each seed, with the networks and the batch size of
+configs/mixtures.py. It prints the modes that the averaged generator recovers at
+the end, and the time until it first had all modes, as measured twelve times in
+a run: seconds from the start, including compilation and measurements. Finished
+runs in --out are kept, so run the same command again after an interruption.
 
-With --picture, draws the points of one run of each objective.
+With --picture it draws the points of one run of each objective.
 """
 
 import json
@@ -28,12 +28,12 @@ from gan_jax.training import loop
 from gan_jax.training import train
 
 OUT = flags.DEFINE_string('out', 'runs/ring_objectives', 'Folder of the runs.')
-SEEDS = flags.DEFINE_integer('seeds', 5, 'Seeds 0 to this.', lower_bound=1)
+SEEDS = flags.DEFINE_integer('seeds', 5, 'Number of seeds.', lower_bound=1)
 NUM_STEPS = flags.DEFINE_integer('num_steps', 12_000, 'Generator updates.')
-JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
-PICTURE = flags.DEFINE_string('picture', '', 'PNG to write.')
+JSON = flags.DEFINE_string('json', '', 'JSON file to write the numbers to.')
+PICTURE = flags.DEFINE_string('picture', '', 'PNG file to write.')
 PICTURE_SEED = flags.DEFINE_integer(
-    'picture_seed', None, 'Of its points; by default the median seed of each.'
+    'picture_seed', None, 'Seed in the picture; by default the median of each.'
 )
 
 RECIPE = pathlib.Path(__file__).parent.parent / 'configs' / 'mixtures.py'
@@ -49,28 +49,28 @@ OBJECTIVES = {
     'hinge + r1': {'loss.name': 'hinge', 'penalties.r1.weight': 0.1},
 }
 COLUMNS = ('modes', 'smallest_mode', 'high_quality', 'reverse_kl')
-LOOKS = 12  # a run is measured so often
+LOOKS = 12  # measurements in a run
 SHOWN = 4  # objectives in the picture, the plain one first
 
 
 def folder(name, seed):
-    """Give the folder of a run."""
+    """Return the folder of a run."""
     parent = pathlib.Path(OUT.value) / name.replace(' + ', '+')
     return parent / f'{NUM_STEPS.value}-seed{seed}'
 
 
 def measure(changes, seed, workdir):
-    """Train one run, or read what a finished one measured.
+    """Train one run, or read the results of a finished one.
 
     Args:
         changes: {config key: value}.
-        seed: of the run.
+        seed: seed of the run.
         workdir: its folder.
 
     Returns:
         {name of COLUMNS: at the end, 'seconds': of the run, 'curve': [{name of
-        COLUMNS, 'step', 'seconds': from the start}]}; reverse_kl is None where
-        no point is good.
+        COLUMNS, 'step', 'seconds': from the start}]}; reverse_kl is None if
+        no point has high quality.
     """
     result = workdir / 'result.json'
     if result.exists():
@@ -80,7 +80,7 @@ def measure(changes, seed, workdir):
     if (workdir / 'checkpoints').exists() and any(
             (workdir / 'checkpoints').iterdir()):
         raise errors.ConfigError(
-            f'{workdir} holds a finished run without a curve; move it away or '
+            f'{workdir} has a finished run without a curve; move it away or '
             'choose another --out'
         )
     config = recipes.load(RECIPE, 'ring')
@@ -92,10 +92,10 @@ def measure(changes, seed, workdir):
 
     def look(step, metrics):
         seconds = time.monotonic() - began
-        found = {name: metrics[f'eval/{name}'] for name in COLUMNS}
-        if not np.isfinite(found['reverse_kl']):
-            found['reverse_kl'] = None  # JSON has no infinity
-        curve.append({'step': step, 'seconds': seconds, **found})
+        numbers = {name: metrics[f'eval/{name}'] for name in COLUMNS}
+        if not np.isfinite(numbers['reverse_kl']):
+            numbers['reverse_kl'] = None  # JSON has no infinity
+        curve.append({'step': step, 'seconds': seconds, **numbers})
 
     began = time.monotonic()
     train.train(config, workdir, callback=look)
@@ -105,33 +105,33 @@ def measure(changes, seed, workdir):
     return measured
 
 
-def holds(found):
-    """Say whether all modes are there, none rare, and most points good."""
+def holds(numbers):
+    """Return whether all modes are found, none rare, and most points good."""
     return (
-        found['modes'] == 8 and found['smallest_mode'] >= 0.04
-        and found['high_quality'] >= 0.6
+        numbers['modes'] == 8 and numbers['smallest_mode'] >= 0.04
+        and numbers['high_quality'] >= 0.6
     )
 
 
 def first_held(curve):
-    """Give the seconds of the first look at which a run holds, or None."""
+    """Return the seconds at which a run first `holds`, or None."""
     return next((look['seconds'] for look in curve if holds(look)), None)
 
 
 def rank(run):
-    """Give what runs are ordered by, the best last."""
+    """Return the sort key of a run; the best has the largest."""
     return holds(run), run['modes'], run['smallest_mode'], run['high_quality']
 
 
 def median_seed(runs):
-    """Give the seed of the middle run, the better one of two."""
+    """Return the seed of the median run, the better one of two."""
     return sorted(range(len(runs)), key=lambda seed: rank(runs[seed]))[
         len(runs) // 2
     ]
 
 
 def shown(table):
-    """List the plain objective, if it is there, and then the best others."""
+    """List the plain objective, if trained, and then the best others."""
 
     def quality(name):
         runs = table[name]
@@ -180,7 +180,7 @@ def draw(panels):
 
 
 def picture(table):
-    """Draw one run of each of a few objectives: `draw` of their points."""
+    """Draw the points of one run of each of the best objectives."""
     panels = []
     for name in shown(table):
         runs, seed = table[name], PICTURE_SEED.value
@@ -197,7 +197,7 @@ def picture(table):
 
 
 def main(argv):
-    """Print one line for each objective; draw where it is asked for."""
+    """Print a line for each objective; write --json and --picture."""
     del argv
     if NUM_STEPS.value < 1 or NUM_STEPS.value % LOOKS:
         raise errors.ConfigError(
@@ -223,15 +223,15 @@ def main(argv):
             f'{[round(run["smallest_mode"], 3) for run in runs]}  quality '
             f'{[round(run["high_quality"], 3) for run in runs]}  '
             f'{np.median([run["seconds"] for run in runs]):.0f} s  '
-            f'all 8 held at the end: {sum(map(holds, runs))} of {len(runs)}, '
-            'first held after s: '
+            f'all 8 at the end: {sum(map(holds, runs))} of {len(runs)}, '
+            'first after s: '
             + ', '.join('-' if s is None else f'{s:.0f}' for s in firsts)
         )
     if JSON.value:
         writer.write_json(JSON.value, table)
     if PICTURE.value:
         writer.save_png(PICTURE.value, picture(table))
-        print(f'wrote {PICTURE.value}')
+        print(f'Wrote {PICTURE.value}')
 
 
 if __name__ == '__main__':

@@ -1,15 +1,15 @@
-"""How do time and memory of a step grow?
+"""Measure how time and memory of a step scale.
 
     python benchmarks/scaling.py --json=out.json
     python benchmarks/scaling.py --axes=devices --config_path=configs/gan.py
 
-One axis at a time from one point: a DCGAN of width 32 on 32x32x3, batch 32, one
-device. Each value has a process of its own (`step_throughput.py --serve`), so
-that memory is its own; they take turns. `devices` are virtual ones on CPU,
-which share its cores: with the same global batch the work is the same, so what
-is more than the first row is what pmap, the mean over devices and smaller parts
-cost: the form of the curve, not its speed. On other backends that axis is left
-out, and the others have the first device.
+One axis varies at a time; the others are those of a DCGAN of width 32 on
+32x32x3, batch size 32, one device. Each value has its own process
+(`step_throughput.py --serve`), so that the memory is its own; the processes
+take turns. `devices` are virtual ones on CPU, which share its cores. With the
+same global batch the work is the same, so the time above that of the first row
+is the cost of pmap, of the mean over devices and of smaller parts. On other
+backends this axis is left out, and the others use the first device.
 """
 
 import contextlib
@@ -44,13 +44,13 @@ AXES = {
 }
 
 CONFIG_PATH = flags.DEFINE_string(
-    'config_path', 'configs/dcgan.py:cifar10', 'Recipe that is varied.'
+    'config_path', 'configs/dcgan.py:cifar10', 'Recipe to vary.'
 )
-SHAPE = flags.DEFINE_string('shape', '32x32x3', 'Of its data.')
-ONLY = flags.DEFINE_list('axes', list(AXES), 'Which to vary.')
-STEPS = flags.DEFINE_integer('steps', 4, 'Of a turn.', lower_bound=1)
+SHAPE = flags.DEFINE_string('shape', '32x32x3', 'Shape of its data.')
+ONLY = flags.DEFINE_list('axes', list(AXES), 'Axes to vary.')
+STEPS = flags.DEFINE_integer('steps', 4, 'Steps per turn.', lower_bound=1)
 ROUNDS = flags.DEFINE_integer('rounds', 5, 'Turns of each.', lower_bound=2)
-JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
+JSON = flags.DEFINE_string('json', '', 'JSON file to write the numbers to.')
 
 
 def start(change):
@@ -90,41 +90,43 @@ def measure(axis):
             workers, ('train', STEPS.value), ROUNDS.value
         )
         memory = {name: w.ask('memory') for name, w in workers.items()}
-    found = []
+    results = []
     for number, change in enumerate(AXES[axis]):
         taken = [1e3 * t / STEPS.value for t in times[number]]
         changes = {**BASE, 'd_steps': 1, **change}
         images = changes['batch_size'] * changes['d_steps']
-        found.append({
+        results.append({
             'value': next(iter(change.values())),
             'ms_per_step': taken,
             'images_per_second': 1e3 * images / statistics.median(taken),
             'peak_memory_mib': memory[number] / 2**20,
         })
-    return found
+    return results
 
 
-def rows(axis, found):
-    """Give the lines of an axis as Markdown."""
-    base = statistics.median(found[0]['ms_per_step'])
-    yield f'| {axis} | ms a step | of the first | real images/s | peak MiB |'
+def rows(axis, results):
+    """Yield the table of an axis as lines of Markdown."""
+    base = statistics.median(results[0]['ms_per_step'])
+    yield f'| {axis} | ms per step | of the first | real images/s | peak MiB |'
     yield '|---|---|---|---|---|'
-    for one in found:
-        middle = statistics.median(one['ms_per_step'])
+    for one in results:
+        median = statistics.median(one['ms_per_step'])
         yield (
-            f"| {one['value']} | {middle:.1f} | {middle / base:.2f} | "
+            f"| {one['value']} | {median:.1f} | {median / base:.2f} | "
             f"{one['images_per_second']:.0f} | {one['peak_memory_mib']:.0f} |"
         )
 
 
 def main(argv):
-    """Print the tables, and write the numbers."""
+    """Print the tables; write --json."""
     del argv
     unknown = sorted(set(ONLY.value) - set(AXES))
     if unknown:
-        raise errors.ConfigError(f'--axes={unknown}: some of {list(AXES)}')
+        raise errors.ConfigError(
+            f'--axes={unknown}: choose from {list(AXES)}'
+        )
     path, _, argument = CONFIG_PATH.value.partition(':')
-    recipes.load(path, argument)  # a mistake is told before anything starts
+    recipes.load(path, argument)  # to fail before anything starts
     beside_torch.shape_of(SHAPE.value)
     turns.share_memory()
     described = environment.describe(0)
@@ -135,7 +137,7 @@ def main(argv):
     }
     for axis in ONLY.value:
         if axis == 'devices' and described['backend'] != 'cpu':
-            print('\ndevices: virtual ones are of the CPU; left out')
+            print('\ndevices: left out, as only CPU has virtual devices')
             continue
         result['axes'][axis] = measure(axis)
         print('\n'.join(['', *rows(axis, result['axes'][axis])]), flush=True)

@@ -1,24 +1,24 @@
-"""How many of stacked MNIST's 1,000 modes do tiny networks recover?
+"""Count how many of stacked MNIST's 1,000 modes tiny networks recover.
 
     python benchmarks/stacked_mnist.py --out=runs/stacked_mnist_table
     python benchmarks/stacked_mnist.py --minutes=30 --only=gan,pacgan2
 
-The table of Lin et al., PacGAN: The power of two samples in generative
-adversarial networks, https://arxiv.org/abs/1712.04086, 2017, in the setting of
-Metz et al., Unrolled Generative Adversarial Networks,
+It reproduces the table of Lin et al., PacGAN: The power of two samples in
+generative adversarial networks, https://arxiv.org/abs/1712.04086, 2017, in the
+setting of Metz et al., Unrolled Generative Adversarial Networks,
 https://arxiv.org/abs/1611.02163, 2016: configs/stacked_mnist.py with packing or
-with unrolling, D of 1/4 and of 1/2 of G. All rows have the same networks,
-optimizers, batches, steps and samples.
+unrolling, and with D of 1/4 and 1/2 of G's size. All rows have the same
+networks, optimizers, batches, steps and samples.
 
-Each run is of the full length, --num_steps, or of the steps that it makes in
---minutes of training, compilation not counted. What is left of a stopped
-command goes on by the same one, and a longer length goes on from a shorter one.
-To try a failed run again, move its folder away.
+A run ends after --num_steps, or after --minutes of training, not counting
+compilation. Run the same command again to continue after an interruption. A
+longer run continues a shorter one. To repeat a failed run, move its folder
+away.
 
-25,600 samples of G itself, as in the papers, and of its moving average; each
-channel is classed by the package's own classifier of MNIST. The last row has as
-many real triples: what samples can reach. Several --seeds give mean and
-standard error.
+It evaluates 25,600 samples of the raw G, as in the papers, and of the averaged
+one. The package's own classifier of MNIST classifies each channel. The last row
+has as many real triples, the best that samples can reach. With several --seeds
+the table has means and standard errors.
 """
 
 import json
@@ -39,24 +39,24 @@ from gan_jax.training import train
 
 FULL = 500_000  # steps of the papers
 
-OUT = flags.DEFINE_string('out', 'runs/stacked_mnist_table', 'Their folder.')
+OUT = flags.DEFINE_string('out', 'runs/stacked_mnist_table', 'Folder.')
 NUM_STEPS = flags.DEFINE_integer(
-    'num_steps', FULL, 'Generator updates, at most.', lower_bound=1
+    'num_steps', FULL, 'Largest number of generator updates.', lower_bound=1
 )
 MINUTES = flags.DEFINE_float(
-    'minutes', 0.0, 'Of training, for each run, at most; 0 is no limit.',
+    'minutes', 0.0, 'Time limit of training for each run; 0 is no limit.',
     lower_bound=0.0,
 )
-SEEDS = flags.DEFINE_integer('seeds', 1, 'Seeds 0 to this.', lower_bound=1)
-ONLY = flags.DEFINE_list('only', [], 'Rows, as gan,pacgan2; all by default.')
-SIZES = flags.DEFINE_list('sizes', ['quarter', 'half'], 'Of D, against G.')
-DATA_DIR = flags.DEFINE_string('data_dir', '', 'Of the prepared TFDS sets.')
-JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
-PICTURE = flags.DEFINE_string('picture', '', 'PNG of samples to write.')
+SEEDS = flags.DEFINE_integer('seeds', 1, 'Number of seeds.', lower_bound=1)
+ONLY = flags.DEFINE_list('only', [], 'Rows, like gan,pacgan2; default all.')
+SIZES = flags.DEFINE_list('sizes', ['quarter', 'half'], 'Sizes of D.')
+DATA_DIR = flags.DEFINE_string('data_dir', '', 'Folder of TFDS data.')
+JSON = flags.DEFINE_string('json', '', 'JSON file to write the numbers to.')
+PICTURE = flags.DEFINE_string('picture', '', 'PNG file of samples.')
 
 RECIPE = pathlib.Path(__file__).parent.parent / 'configs' / 'stacked_mnist.py'
 NUM_SAMPLES = 25_600
-LOG_EVERY = 100  # steps between looks at the clock
+LOG_EVERY = 100  # steps between checks of the time limit
 SHOWN = (4, 8)  # rows and columns of samples of each run in the picture
 SHARES = {'quarter': '1/4', 'half': '1/2'}
 NUMBERS = ('modes', 'reverse_kl', 'confident')
@@ -95,7 +95,7 @@ PUBLISHED = {
 
 
 def configure(row, size, seed):
-    """Give the config of a run."""
+    """Return the config of a run."""
     config = recipes.load(RECIPE, size)
     config.update_from_flattened_dict(ROWS[row])
     config.seed, config.num_steps = seed, NUM_STEPS.value
@@ -105,15 +105,15 @@ def configure(row, size, seed):
 
 
 def folder(row, size, seed):
-    """Give the folder of a run, whatever its length."""
+    """Return the folder of a run; it does not depend on the length."""
     return pathlib.Path(OUT.value) / f'{row}-{size}-seed{seed}'
 
 
 class Clock:
-    """Counts the seconds that a run's steps have taken, over all its starts."""
+    """Clock of the seconds that a run's steps took, over all its starts."""
 
     def __init__(self, workdir):
-        """Go on from what its metrics tell."""
+        """Continue from the speeds in metrics.jsonl."""
         self._speeds = {}
         path = workdir / 'metrics.jsonl'
         for line in path.read_text().splitlines() if path.exists() else ():
@@ -121,12 +121,12 @@ class Clock:
             self.look(record['step'], record)
 
     def look(self, step, metrics):
-        """Take note of the speed of the steps up to this one."""
-        # A run that was killed makes some steps again: the later speed counts.
+        """Record the speed of the steps up to this one."""
+        # A run that was killed repeats some steps; the later speed counts.
         self._speeds[step] = metrics['perf/steps_per_sec']
 
     def seconds(self):
-        """Give the sum; the first call's compilation is in no speed."""
+        """Return the sum, which does not include compilation."""
         total, before = 0.0, 0
         for step, speed in sorted(self._speeds.items()):
             total += (step - before) / speed if speed else 0.0
@@ -134,12 +134,12 @@ class Clock:
         return total
 
     def is_over(self):
-        """Say whether the minutes that are asked for have gone."""
+        """Return whether the time limit has passed."""
         return 0 < 60 * MINUTES.value <= self.seconds()
 
 
 def newest(workdir):
-    """Give the newest saved step of a run, 0 where there is none."""
+    """Return the newest saved step of a run, or 0."""
     try:
         return sampling.saved_steps(workdir)[-1]
     except errors.CheckpointError:
@@ -147,13 +147,14 @@ def newest(workdir):
 
 
 def run(config, workdir, clock):
-    """Train to the end, or till the time is over; the end is saved."""
+    """Train to the end or the time limit, and save."""
 
     def look(step, metrics):
-        told = clock.is_over()
+        was_over = clock.is_over()
         clock.look(step, metrics)
-        if clock.is_over() and not told:  # a second one would end all at once
-            signal.raise_signal(signal.SIGTERM)  # which saves and stops
+        # A second SIGTERM would stop without a save.
+        if clock.is_over() and not was_over:
+            signal.raise_signal(signal.SIGTERM)  # saves and stops
 
     if newest(workdir) >= config.num_steps or clock.is_over():
         return
@@ -166,27 +167,27 @@ def run(config, workdir, clock):
 
 def numbers(workdir, weights):
     """Count the modes of samples, and of as many real triples."""
-    (found,) = runner.of_run(workdir, None, runner.Asked(
+    (result,) = runner.of_run(workdir, None, runner.Asked(
         ('modes',), weights=weights, num_fake=NUM_SAMPLES,
         num_real=NUM_SAMPLES,
     ), print)
-    values = found['values']
+    values = result['values']
     return {
         'samples': {name: values[name]['value'] for name in NUMBERS},
         'real': {name: values[name]['floor'] for name in NUMBERS},
-        'features': found['features'],
+        'features': result['features'],
     }
 
 
 def measure(row, size, seed):
-    """Train a run, or go on with it, and count its modes.
+    """Train a run, or continue it, and count its modes.
 
     Returns:
         {'step', 'seconds' of training, 'raw' and 'ema': as `numbers`}, or
         {'failed': reason}.
 
     Raises:
-        errors.CheckpointError: where its folder holds another run.
+        errors.CheckpointError: if its folder holds another run.
     """
     config, workdir = configure(row, size, seed), folder(row, size, seed)
     path = workdir / 'result.json'
@@ -222,7 +223,7 @@ def measure(row, size, seed):
 
 
 def spread(values, form):
-    """Show a mean, with its standard error where there are several values."""
+    """Format a mean, with the standard error of several values."""
     shown = form.format(np.mean(values))
     if len(values) == 1:
         return shown
@@ -252,27 +253,27 @@ def cells(runs):
     ]
 
 
-def table(found):
+def table(results):
     """Format runs as Markdown.
 
     Args:
-        found: {size: {row: list of what `measure` gave}}.
+        results: {size: {row: list of results of `measure`}}.
 
     Returns:
-        list of lines, the last of real triples where any run did not fail.
+        List of lines; the last is of real triples if a run did not fail.
     """
     head = [
         'D', 'row', 'steps', 'minutes', 'modes', 'KL', 'modes (EMA)',
         'KL (EMA)', '', f'published, {FULL:,} steps: modes, KL',
     ]
     lines = [f'| {" | ".join(head)} |', '|---' * len(head) + '|']
-    for size, rows in found.items():
+    for size, rows in results.items():
         for row, runs in rows.items():
             shown = [SHARES[size], row, *cells(runs), PUBLISHED[size][row]]
             lines.append(f'| {" | ".join(shown)} |')
     real = [
-        run['raw']['real'] for rows in found.values() for runs in rows.values()
-        for run in runs if 'failed' not in run
+        run['raw']['real'] for rows in results.values()
+        for runs in rows.values() for run in runs if 'failed' not in run
     ]
     if real:
         shown = [
@@ -308,10 +309,10 @@ def draw(panels, columns=4):
     return writer.rasterize(figure)
 
 
-def picture(found):
-    """Draw samples of G itself, of the first seed of every row."""
+def picture(results):
+    """Draw samples of the raw G, of the first seed of every row."""
     panels = []
-    for size, rows in found.items():
+    for size, rows in results.items():
         for row, (run, *_) in rows.items():
             if 'failed' in run:
                 continue
@@ -326,7 +327,7 @@ def picture(found):
 
 
 def main(argv):
-    """Print the table; draw and write where it is asked for."""
+    """Print the table; write --json and --picture."""
     del argv
     for flag, names, known in (
         ('--only', ONLY.value, ROWS), ('--sizes', SIZES.value, SHARES)
@@ -336,7 +337,7 @@ def main(argv):
                 raise errors.ConfigError(
                     errors.unknown_name(flag, name, known)
                 )
-    found = {
+    results = {
         size: {
             row: [measure(row, size, seed) for seed in range(SEEDS.value)]
             for row in ONLY.value or ROWS
@@ -344,14 +345,14 @@ def main(argv):
     }
     print(
         f'\nstacked MNIST, batch 128, {NUM_SAMPLES:,} samples, seeds 0 to '
-        f'{SEEDS.value - 1}, the full length is {FULL:,} steps\n'
+        f'{SEEDS.value - 1}, full length {FULL:,} steps\n'
     )
-    print('\n'.join(table(found)))
+    print('\n'.join(table(results)))
     if JSON.value:
-        writer.write_json(JSON.value, found)
+        writer.write_json(JSON.value, results)
     if PICTURE.value:
-        writer.save_png(PICTURE.value, picture(found))
-        print(f'wrote {PICTURE.value}')
+        writer.save_png(PICTURE.value, picture(results))
+        print(f'Wrote {PICTURE.value}')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""How long does one training step take, and how much of it is arithmetic?
+"""Measure the time of one training step, and its share of arithmetic.
 
     python benchmarks/step_throughput.py --config=configs/dcgan.py
     python benchmarks/step_throughput.py --config=configs/dcgan.py:cifar10 \
@@ -10,19 +10,21 @@
     python benchmarks/step_throughput.py --table --json=out.json
     python benchmarks/step_throughput.py --config=configs/dcgan.py --kernels=10
 
-Runs on CPU, GPU and TPU. The data are uint8 noise of the recipe's shape, so
-none need be prepared. With --against, both run in turns and the ratio of their
-medians is printed; linen_conv_transpose in one process, torch (torch_step.py,
-the `bench` extra) in processes of their own, each turn with about --seconds of
-steps. --table does so for a list of recipes, in the order in which one wants to
-know them: what a side cannot do, or what ends it, is a row that says why, and
---limit ends it all in time. Useful FLOPs are counted from the layers
-(useful_flops.py), and the rate stands beside that of a product of matrices of
---product in the same dtype, asked of both. --kernels tells where the time of a
-step goes. --tf32 and --dtype hold for both sides.
+It runs on CPU, GPU and TPU. The data are uint8 noise of the recipe's shape, so
+no data set needs to be prepared. With --against, both variants run in turns,
+and the ratio of their medians is printed: linen_conv_transpose in one process,
+torch (torch_step.py, the `bench` extra) in separate processes, with about
+--seconds of steps per turn. --table does this for a list of recipes, the most
+interesting ones first. A side that cannot run a case, or fails, is a row with
+the reason. --limit bounds the total time.
 
-Peak memory is the device's; on CPU it is that of the whole process, with what
-the libraries take, before and after.
+Useful FLOPs are counted from the layers (useful_flops.py). Their rate is
+compared with that of a matrix product of size --product in the same dtype, as
+measured on both sides. --kernels shows which kernels take the time of a step.
+--tf32 and --dtype apply to both sides.
+
+Peak memory is that of the device; on CPU it is that of the whole process,
+including libraries.
 """
 
 import functools
@@ -57,10 +59,10 @@ from gan_jax.runtime import writer
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
 SHAPE = flags.DEFINE_string(
-    'shape', '', "Such as '32x32x3'; by default that of the recipe's data."
+    'shape', '', "Shape of the data, such as '32x32x3'; by default its own."
 )
 STEPS_PER_CALL = flags.DEFINE_integer(
-    'steps_per_call', 0, 'Steps scanned in a call; 0 takes what training does.'
+    'steps_per_call', 0, 'Steps scanned in a call; 0 is as in training.'
 )
 CALLS = flags.DEFINE_integer('calls', 30, 'Timed calls of each variant.')
 AGAINST = flags.DEFINE_enum(
@@ -71,40 +73,40 @@ AGAINST = flags.DEFINE_enum(
 )
 TORCH = flags.DEFINE_list(
     'torch', ['channels_last', 'channels_last+joined'],
-    "Variants of PyTorch's step, see torch_step.py; those that suit a config."
+    "Variants of PyTorch's step, see torch_step.py."
 )
 TABLE = flags.DEFINE_bool(
-    'table', False, 'Compare all recipes of beside_torch.py.'
+    'table', False, 'Compare all cases of beside_torch.py.'
 )
 DTYPE = flags.DEFINE_enum(
-    'dtype', 'float32', ['bfloat16', 'float32'], 'Of the table, on both sides.'
+    'dtype', 'float32', ['bfloat16', 'float32'], 'Dtype of the table.'
 )
 ONLY = flags.DEFINE_list('only', [], 'Cases of the table; all by default.')
 ROUNDS = flags.DEFINE_integer(
     'rounds', 12, 'Turns against torch.', lower_bound=2
 )
-SECONDS = flags.DEFINE_float('seconds', 1.0, 'Of a turn, about.')
+SECONDS = flags.DEFINE_float('seconds', 1.0, 'Approximate time of a turn.')
 PRODUCT = flags.DEFINE_integer(
-    'product', 4096, 'Side of the matrices whose product is the measure.'
+    'product', 4096, 'Side of the matrices of the reference product.'
 )
 TF32 = flags.DEFINE_bool(
-    'tf32', True, 'Whether products of float32 are of TF32 where the device '
-    'has it, on both sides.'
+    'tf32', True, 'Whether float32 products may use TF32 if the device has '
+    'it, on both sides.'
 )
 PATIENCE = flags.DEFINE_float(
-    'patience', 600.0, 'Seconds that one answer of a side may take, the first '
-    'with its compilation; it is ended after them.', lower_bound=1.0
+    'patience', 600.0, 'Seconds after which a side that does not answer is '
+    'killed; the first answer includes compilation.', lower_bound=1.0
 )
 LIMIT = flags.DEFINE_float(
-    'limit', 0.0, 'Seconds that all turns against torch may take; 0 for any.',
+    'limit', 0.0, 'Time limit in seconds of all turns; 0 is no limit.',
     lower_bound=0.0
 )
-SERVE = flags.DEFINE_bool('serve', False, 'Answer questions, see turns.py.')
+SERVE = flags.DEFINE_bool('serve', False, 'Answer questions; see turns.py.')
 KERNELS = flags.DEFINE_integer(
-    'kernels', 0, 'How many kernels of our step to name, in groups.',
+    'kernels', 0, 'Number of kernels of our step to list, in groups.',
     lower_bound=0,
 )
-JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
+JSON = flags.DEFINE_string('json', '', 'JSON file to write the numbers to.')
 
 
 SHAPES = {
@@ -114,23 +116,23 @@ SHAPES = {
 
 
 def image_shape(config):
-    """Give --shape, or the shape of the data that a config names."""
+    """Return --shape, or the shape of the data that a config names."""
     if SHAPE.value:
         return beside_torch.shape_of(SHAPE.value)
     if config.data.name not in SHAPES:
         raise errors.ConfigError(
-            f'--shape, such as 32x32x3, is asked for {config.data.name!r}'
+            f'{config.data.name!r} needs --shape, such as 32x32x3'
         )
     height, width, channels = SHAPES[config.data.name]
     return (*(defaults.image_size(config) or (height, width)), channels)
 
 
 class Variant:
-    """A compiled training call with the state that it goes on from.
+    """Compiled training call, and the state that it continues from.
 
     Attributes:
-        shape: of the data.
-        num_steps: that a call scans.
+        shape: shape of the data.
+        num_steps: steps of a call.
     """
 
     def __init__(self, config, shape, num_steps):
@@ -173,14 +175,14 @@ class Variant:
         )
 
     def seconds(self):
-        """Time one call from dispatch to the end of its work."""
+        """Time one call, including its work on the device."""
         began = time.perf_counter()
         self.state, metrics = self.call(self.state, self.constants, self.fed)
         jax.block_until_ready((self.state, metrics))
         return time.perf_counter() - began
 
     def train(self, count):
-        """Time steps, in seconds; whole calls, at least one."""
+        """Time `count` steps, in seconds, by whole calls."""
         calls = max(1, round(count / self.num_steps))
         began = time.perf_counter()
         for _ in range(calls):
@@ -206,11 +208,11 @@ class Variant:
         return time.perf_counter() - began
 
     def memory(self):
-        """Give the peak in bytes."""
+        """Return the peak memory in bytes."""
         return peak_memory()
 
     def product_rate(self, size):
-        """Give FLOP/s of a product of matrices, median of 5."""
+        """Return the FLOP/s of a matrix product, median of 5."""
         return matmul_rate(size, dtype=self._dtype)
 
     def kernels(self, count):
@@ -218,7 +220,7 @@ class Variant:
         return kernels.grouped(kernels.trace(self.seconds), count)
 
     def about(self):
-        """Tell the version, and how many parameters each network has."""
+        """Return the version, and the number of parameters of each network."""
         return {
             'version': jax.__version__,
             'parameters': [
@@ -230,14 +232,14 @@ class Variant:
         }
 
     def flops(self):
-        """Give FLOPs of one call on one device, as XLA counts them."""
+        """Return the FLOPs of one call on one device, as XLA counts them."""
         costs = self.call.cost_analysis()
         costs = costs[0] if isinstance(costs, (list, tuple)) else costs
         return float((costs or {}).get('flops', float('nan')))
 
 
 def _feed(config, shape):
-    """Feed noise, or points that are made on the device."""
+    """Build a feed of noise, or of points that are sampled on the device."""
     if len(shape) == 1:
         return builders.feed(config, None)
     noise = np.random.RandomState(0).randint(0, 256, (512, *shape))
@@ -248,7 +250,7 @@ def _feed(config, shape):
 
 
 def plain_conv_transpose(images, kernel):
-    """Give `convolutions.conv_transpose` without its own gradient."""
+    """Compute `convolutions.conv_transpose` without its custom gradient."""
     return jax.lax.conv_transpose(
         images, kernel, (2, 2), 'SAME',
         dimension_numbers=convolutions.DIMENSIONS,
@@ -269,7 +271,7 @@ def matmul_rate(size=2048, repeats=5, dtype='float32'):
 
 
 def peak_memory():
-    """Give bytes: the device's peak, or the process's where it tells none."""
+    """Return the peak bytes of the device, or else of the process."""
     import resource
 
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -277,7 +279,7 @@ def peak_memory():
 
 
 def measure(variants, calls):
-    """Time variants in turns, after two calls to warm up each."""
+    """Time variants in turns, after two warm-up calls of each."""
     for variant in variants:
         for _ in range(2):
             variant.seconds()
@@ -286,7 +288,7 @@ def measure(variants, calls):
 
 
 def compare_with_torch():
-    """Print, and write as JSON, one case or the table."""
+    """Print one case or the table; write --json."""
     if TABLE.value:
         cases = beside_torch.cases(ONLY.value, DTYPE.value)
     else:
@@ -316,7 +318,7 @@ def compiled():
 
 
 def main(argv):
-    """Print, and write as JSON, the throughput of --config."""
+    """Print the throughput of --config; write --json."""
     del argv
     if TABLE.value or AGAINST.value == 'torch':
         return compare_with_torch()

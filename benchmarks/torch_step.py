@@ -1,25 +1,24 @@
-"""A training step in PyTorch, for `step_throughput.py --against=torch`.
+"""Training step in PyTorch, for `step_throughput.py --against=torch`.
 
-Written as its best users write it: channels_last, gradients set to None, D's
-parameters without gradients in G's step, Adam and the average of weights as
-fused operations over all parameters, data resident on the device. The networks
-are those of `gan_jax/networks/` layer by layer, so both have the same number
-of parameters, which the tests compare.
+It follows good practice: channels_last, gradients set to None, no gradients of
+D's parameters in G's step, Adam and the average of weights as fused operations
+over all parameters, data resident on the device. The networks are those of
+`gan_jax/networks/` layer by layer. The tests compare the numbers of parameters.
 
     python benchmarks/torch_step.py --config=configs/dcgan.py:cifar10 \
         --shape=32x32x3 --variant=channels_last
 
 answers questions on standard input (`turns.py`). With config.dtype='bfloat16'
-forward and backward are under autocast. A variant is `plain`, or some of these
-with plus signs between:
+forward and backward run under autocast. A variant is `plain`, or a combination
+of these, joined by plus signs:
 
-  channels_last  images lie in memory as NHWC
-  heap           freed memory stays with the process, as with ours
+  channels_last  images are stored as NHWC
+  heap           the process keeps freed memory, as ours does
   compile        torch.compile, on CUDA with graphs (reduce-overhead)
-  graph          the whole step (both players, their optimizers, the average)
-                 captured once in a CUDA graph and replayed; after `compile`,
-                 which then leaves graphs to it
-  joined         real and fake through D in one pass, where it has neither
+  graph          the whole step (both players, their optimizers, the average) is
+                 captured once in a CUDA graph and replayed; with `compile`,
+                 that one uses no graphs
+  joined         real and fake go through D in one pass, if D has neither
                  BatchNorm nor spectral normalisation
 """
 
@@ -48,8 +47,8 @@ from gan_jax.networks import resnet
 from gan_jax.runtime import malloc
 
 KNOWN = ('channels_last', 'compile', 'graph', 'heap', 'joined', 'plain')
-# Keys that the step below follows, or that change nothing in it; of all others
-# it does what the default says.
+# Keys that the step below follows, or that do not affect it. For all others it
+# implements the default only.
 FOLLOWED = re.compile(
     r'batch_size|d_steps|dtype|ema_decay|latent_size|loss\.name|seed'
     r'|reuse_fakes|data\.(?!flip|dequantize).*|[gd]_optimizer\.(b1|b2'
@@ -112,7 +111,7 @@ def _wrap(options):
 
 
 class _Shape(nn.Module):
-    """Bring a vector into the form of a feature map."""
+    """Reshape a vector to a feature map."""
 
     def __init__(self, *shape):
         super().__init__()
@@ -124,7 +123,7 @@ class _Shape(nn.Module):
 
 
 def mlp_generator(options, latent_size, shape):
-    """Give the layers of `networks.mlp.Generator`."""
+    """Return the layers of `networks.mlp.Generator`."""
     wrap, layers, inputs = _wrap(options), [], latent_size
     for _ in range(options.depth):
         layers += [
@@ -140,7 +139,7 @@ def mlp_generator(options, latent_size, shape):
 
 
 def mlp_discriminator(options, shape):
-    """Give the layers of `networks.mlp.Discriminator`."""
+    """Return the layers of `networks.mlp.Discriminator`."""
     wrap, inputs = _wrap(options), math.prod(shape)
     layers = [] if len(shape) == 1 else [nn.Flatten()]
     for layer in range(options.depth):
@@ -161,7 +160,7 @@ def _padding(size):
 
 
 def dcgan_generator(options, latent_size, shape):
-    """Give the layers of `networks.dcgan.Generator`."""
+    """Return the layers of `networks.dcgan.Generator`."""
     blocks, wrap = dcgan.num_blocks(shape), _wrap(options)
     height, width, channels = shape
     start = height // 2**blocks, width // 2**blocks
@@ -184,7 +183,7 @@ def dcgan_generator(options, latent_size, shape):
 
 
 def dcgan_discriminator(options, shape):
-    """Give the layers of `networks.dcgan.Discriminator`."""
+    """Return the layers of `networks.dcgan.Discriminator`."""
     blocks, wrap = dcgan.num_blocks(shape), _wrap(options)
     height, width, inputs = shape
     layers = []
@@ -262,7 +261,7 @@ class _SumOfPixels(nn.Module):
 
 
 def resnet_generator(options, latent_size, shape):
-    """Give the layers of `networks.resnet.Generator`."""
+    """Return the layers of `networks.resnet.Generator`."""
     wrap = _wrap(options)
     first, *rest = resnet.generator_channels(shape, options.width)
     start = shape[0] // 2 ** len(rest), shape[1] // 2 ** len(rest)
@@ -280,7 +279,7 @@ def resnet_generator(options, latent_size, shape):
 
 
 def resnet_discriminator(options, shape):
-    """Give the layers of `networks.resnet.Discriminator`."""
+    """Return the layers of `networks.resnet.Discriminator`."""
     layers, inputs = [], shape[2]
     for block, (features, halves) in enumerate(
         resnet.discriminator_channels(shape, options.width)
@@ -365,7 +364,7 @@ class Step:
         words = set(variant.split('+'))
         if words - set(KNOWN):
             raise errors.ConfigError(
-                f'--torch={variant!r}: a variant is made of {list(KNOWN)}'
+                f'--torch={variant!r}: a variant consists of {list(KNOWN)}'
             )
         reason = beside_torch.unsuited(config, variant)
         if reason:
@@ -422,7 +421,7 @@ class Step:
         return network
 
     def _place_data(self):
-        """Give 512 images of noise as uint8, or points."""
+        """Return 512 images of noise as uint8, or points."""
         if len(self._shape) == 1:
             return torch.randn(512, *self._shape, device=self._device)
         height, width, channels = self._shape
@@ -453,11 +452,11 @@ class Step:
         )
 
     def _d_gradients(self, real, z):
-        """Leave gradients of D's loss in its parameters; returns the fakes."""
+        """Store gradients of D's loss in its parameters; return the fakes."""
         config, weights = self._config, self._config.penalties
         with torch.set_grad_enabled(config.reuse_fakes), self._autocast():
-            made = self.generator(z)
-        fake = made.detach().float()
+            images = self.generator(z)
+        fake = images.detach().float()
         real.requires_grad_(bool(weights.r1.weight))
         if weights.r2.weight:
             fake.requires_grad_()
@@ -480,39 +479,39 @@ class Step:
             shares = torch.rand(
                 len(real), *[1] * len(self._shape), device=self._device
             )
-            between = torch.lerp(fake, real, shares).requires_grad_()
+            interpolates = torch.lerp(fake, real, shares).requires_grad_()
             with self._autocast():
-                logits = self.discriminator(between).float()
-            slopes = self._squares(logits, between).sqrt()
+                logits = self.discriminator(interpolates).float()
+            slopes = self._squares(logits, interpolates).sqrt()
             loss = loss + weight * (slopes - 1).square().mean()
         loss.backward()
-        return made
+        return images
 
     def _squares(self, logits, inputs):
-        """Give each sample's squared gradient norm."""
+        """Compute each sample's squared gradient norm."""
         gradient, = torch.autograd.grad(
             logits.sum(), inputs, create_graph=True
         )
         return gradient.flatten(1).square().sum(1)
 
-    def _g_gradients(self, z, made=None):
-        """Leave gradients of G's loss in its parameters."""
+    def _g_gradients(self, z, images=None):
+        """Store gradients of G's loss in its parameters."""
         with self._autocast():
             logits = self.discriminator(
-                self.generator(z) if made is None else made
+                self.generator(z) if images is None else images
             )
         self._g_loss(logits.float()).backward()
 
     def step(self):
-        """Make `d_steps` updates of D and one of G."""
+        """Run `d_steps` updates of D and one of G."""
         for _ in range(self._config.d_steps):
             self._d_optimizer.zero_grad(set_to_none=True)
-            made = self._update_d(self._reals(), self._latents())
+            images = self._update_d(self._reals(), self._latents())
             self._d_optimizer.step()
         self.discriminator.requires_grad_(False)
         self._g_optimizer.zero_grad(set_to_none=True)
         if self._config.reuse_fakes:
-            self._update_g(None, made)
+            self._update_g(None, images)
         else:
             self._update_g(self._latents())
         self._g_optimizer.step()
@@ -554,20 +553,20 @@ class Step:
         return taken
 
     def memory(self):
-        """Give the peak in bytes, of the device or of the process."""
+        """Return the peak memory in bytes, of the device or the process."""
         if self._cuda:
             return torch.cuda.max_memory_allocated()
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     def product_rate(self, size):
-        """Give FLOP/s of a product of matrices, median of 5."""
+        """Return the FLOP/s of a matrix product, median of 5."""
         dtype = getattr(torch, self._config.dtype)
         a = torch.ones(size, size, device=self._device, dtype=dtype)
         times = [self._timed(lambda: a @ a, 1) for _ in range(6)][1:]
         return 2 * size**3 / statistics.median(times)
 
     def about(self):
-        """Tell the version, and how many parameters each network has."""
+        """Return the version, and the number of parameters of each network."""
         return {
             'version': torch.__version__,
             'parameters': [
@@ -589,6 +588,6 @@ def main(argv):
 if __name__ == '__main__':
     CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
     SHAPE = flags.DEFINE_string('shape', None, 'Such as 32x32x3, or 2.')
-    VARIANT = flags.DEFINE_string('variant', 'channels_last', 'See above.')
+    VARIANT = flags.DEFINE_string('variant', 'channels_last', 'Variant.')
     TF32 = flags.DEFINE_bool('tf32', True, 'As of step_throughput.py.')
     app.run(main)

@@ -1,8 +1,8 @@
-"""Programs that take turns on one machine: A B A B, each in its process.
+"""Worker processes that take turns on one machine: A B A B.
 
-A worker answers questions of one line on its standard input, each with one line
-of JSON on its standard output; while one works, the other waits for a line and
-uses no core. What keeps it from an answer is a `Failure` that says why.
+A worker answers each line of its standard input with a line of JSON on its
+standard output. While one works, the others wait for input and use no CPU. If a
+worker cannot answer, the caller gets a `Failure` with the reason.
 """
 
 from concurrent import futures
@@ -22,21 +22,21 @@ import time
 from gan_jax.core import errors
 
 LONGEST = 240  # characters of a reason
-TAIL = 4000  # bytes of what a worker wrote on stderr that are shown
+TAIL = 4000  # characters of a worker's stderr that are shown
 
 
 class Failure(RuntimeError):
-    """Why a worker gave no answer, in one line."""
+    """Failure of a worker to answer, with the reason in one line."""
 
 
 def serve(build):
-    """Answer questions: `name argument …` calls that method of a subject.
+    """Serve method calls: `name argument …` calls a method of a subject.
 
-    Arguments are integers. Ends with the input, or with an exception, which is
-    sent in place of an answer.
+    Arguments are integers. It ends with the input, or with an exception, which
+    is sent instead of an answer.
 
     Args:
-        build: function of nothing that returns the subject.
+        build: function without arguments that returns the subject.
     """
     try:
         subject = build()
@@ -45,26 +45,26 @@ def serve(build):
             answer = getattr(subject, name)(*map(int, arguments))
             print(json.dumps({'answer': answer}), flush=True)
     except Exception as error:
-        known = isinstance(error, errors.UserError)  # its words say enough
+        known = isinstance(error, errors.UserError)  # its message is clear
         reason = str(error) if known else f'{type(error).__name__}: {error}'
         print(json.dumps({'failure': reason}), flush=True)
         raise
 
 
 def share_memory():
-    """Let this process and its workers take memory of a GPU as they need it.
+    """Set up JAX to allocate memory of a GPU on demand, here and in workers.
 
-    By default JAX reserves three quarters of it when it first sees the device,
-    and none would be left for the others. To be called before that.
+    By default JAX reserves three quarters of it when it first uses the device,
+    which would leave none for the others. Call this before that.
     """
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
 
 
 class Worker:
-    """A process that `serve`s, to be used as a context."""
+    """Process that calls `serve`, as a context manager."""
 
     def __init__(self, *command, env=None):
-        """Start `python command`, with these environment variables."""
+        """Start `python command` with the environment variables `env`."""
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [sys.executable, *command], text=True, stdin=subprocess.PIPE,
@@ -74,7 +74,7 @@ class Worker:
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self):
-        # A child of the worker may hold this pipe open when the worker is gone.
+        # A child of the worker may keep this pipe open after the worker ends.
         with self._process.stdout as stdout:
             for line in stdout:
                 if line.startswith(('{"answer"', '{"failure"')):
@@ -85,25 +85,25 @@ class Worker:
         return self
 
     def __exit__(self, *error):
-        self._process.kill()  # it has nothing to save, whatever it does now
+        self._process.kill()  # it has nothing to save
         self._process.wait()
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         self._errors.close()
 
     def ask(self, *question, seconds=None, late='no answer in time'):
-        """Wait for the answer.
+        """Send a question and wait for the answer.
 
         Args:
             question: name of a method and its arguments.
-            seconds: to wait; the worker is killed after them. None for ever.
-            late: reason of the failure then.
+            seconds: time limit, after which the worker is killed; None is none.
+            late: reason of the failure in that case.
 
         Raises:
-            Failure: where there is none. What the worker wrote on stderr is
-                then shown there.
+            Failure: if there is no answer. The worker's stderr is then printed.
         """
-        with contextlib.suppress(BrokenPipeError):  # it ended: told below
+        # If the worker has ended, `_answer` returns the reason.
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(' '.join(map(str, question)) + '\n')
             self._process.stdin.flush()
         answer = self._answer(
@@ -123,7 +123,7 @@ class Worker:
         raise Failure(' '.join(reason.split())[:LONGEST])
 
     def _answer(self, seconds, late):
-        """Return what the worker sends, {} where it ends, `late` after that."""
+        """Return the worker's message; {} if it ended, `late` if it is late."""
         end = time.monotonic() + seconds
         while True:
             left = end - time.monotonic()
@@ -138,7 +138,7 @@ class Worker:
 
 
 def _end(code, written):
-    """Return why a process ended that told nothing: its last words."""
+    """Return the reason why a process ended, by its exit code and stderr."""
     if code < 0:
         return f'killed by {signal.Signals(-code).name}'
     lines = written.strip().splitlines()
@@ -146,14 +146,15 @@ def _end(code, written):
 
 
 def at_once():
-    """Return how many workers compile at once: a GPU stands idle meanwhile."""
+    """Return how many workers may compile at once; a GPU is idle meanwhile."""
     return max(1, (os.cpu_count() or 1) // 2)
 
 
 def warm_up(starts):
-    """Let each worker make a step, so that caches hold what it compiles.
+    """Run one step of each worker, so that the cache has its programs.
 
-    Memory of the same worker later is then that of a program which is read.
+    Later starts of the same worker read them from the cache, so that their
+    memory does not include compilation.
 
     Args:
         starts: list of functions that return a `Worker`.
@@ -162,7 +163,7 @@ def warm_up(starts):
         List of the workers, which have ended.
 
     Raises:
-        Failure: of one of them, where its `ask` raises it.
+        Failure: if the `ask` of a worker raises it.
     """
     with futures.ThreadPoolExecutor(at_once()) as pool:
         return list(pool.map(_warm_up, starts))
@@ -175,21 +176,21 @@ def _warm_up(start):
 
 
 def alternate(workers, question, rounds):
-    """Ask each in turn, round by round.
+    """Call `ask` of each worker in turn, round by round.
 
     Args:
         workers: {name: `Worker`}.
         question: tuple for `ask`, or {name: tuple}.
-        rounds: how often.
+        rounds: number of rounds.
 
     Returns:
-        {name: [answers by round]}, less those that are None.
+        {name: [answers by round]}, without those that are None.
     """
     answers = {name: [] for name in workers}
     for _ in range(rounds):
         for name, worker in workers.items():
-            asked = question[name] if isinstance(question, dict) else question
-            answer = worker.ask(*asked)
+            words = question[name] if isinstance(question, dict) else question
+            answer = worker.ask(*words)
             if answer is not None:
                 answers[name].append(answer)
     return answers
@@ -197,13 +198,13 @@ def alternate(workers, question, rounds):
 
 def quartiles(values):
     """Return the three quartiles of at least two values."""
-    # Of two values alone the usual ones would lie outside of them.
+    # For two values the exclusive quartiles would be outside of their range.
     method = 'inclusive' if len(values) == 2 else 'exclusive'
     return statistics.quantiles(values, n=4, method=method)
 
 
 def ratio(above, below, scale=1.0):
-    """Compare two lists of times, paired by round; of each at least two.
+    """Compare two lists of times, paired by round, of at least two each.
 
     Returns:
         {'ratio': of the medians, 'quartiles': of the ratios within a round}.

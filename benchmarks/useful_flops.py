@@ -1,17 +1,17 @@
-"""How many FLOPs does a training step need? Counted from the layers by hand.
+"""Useful FLOPs of a training step, counted from the layers.
 
-Not XLA's count, which is that of our formulation, of its padding and of what it
-computes twice. A multiplication and an addition are two FLOPs; convolutions
-count as dense ones, the taps on the padding included; norms, activations and
-optimizers, a few in a hundred, count as nothing. For each sample:
+XLA counts the FLOPs of an implementation, with its padding and what it computes
+twice; this is the count of the layers themselves. A multiplication and an
+addition are two FLOPs. Convolutions include the taps on the padding. Norms,
+activations and optimizers, a few percent, are not counted. For each sample:
 
-  D's update  a forward of G; for real and for fake a forward of D, the
-              gradient of its weights and that of its inputs but the first
-  G's update  forward of G and D, gradient of D's inputs, of G's weights and of
-              G's inputs but the first
+  D's update  forward pass of G; for real and fake the forward pass of D, the
+              gradient of its weights and that of its inputs except the first
+  G's update  forward pass of G and D, gradients of D's inputs, of G's weights
+              and of G's inputs except the first
 
-Each gradient of a layer costs what its forward does. The fakes of the two are
-not the same ones, but where the config says so (`reuse_fakes`).
+Each gradient of a layer costs as much as its forward pass. The two updates have
+separate fakes, unless the config says otherwise (`reuse_fakes`).
 """
 
 from typing import NamedTuple
@@ -54,7 +54,7 @@ def _pixels(shape):
 
 
 def mlp(config, shape):
-    """Give (cost of G, cost of D)."""
+    """Return (cost of G, cost of D)."""
     g, d = config.generator, config.discriminator
     size = _pixels(shape)
     return (
@@ -64,7 +64,7 @@ def mlp(config, shape):
 
 
 def dcgan_pair(config, shape):
-    """Give (cost of G, cost of D)."""
+    """Return (cost of G, cost of D)."""
     height, width, channels = shape
     blocks = dcgan.num_blocks(shape)
     g, d = config.generator, config.discriminator
@@ -86,7 +86,7 @@ def dcgan_pair(config, shape):
 
 
 def resnet_pair(config, shape):
-    """Give (cost of G, cost of D)."""
+    """Return (cost of G, cost of D)."""
     height, width, channels = shape
     features, *rest = resnet.generator_channels(
         shape, config.generator.width
@@ -145,7 +145,7 @@ def step(config, shape):
             # The gradient of images, and through it: of its two factors.
             d_update += d.first + 2 * d.total
     if config.penalties.gradient_penalty.weight:
-        # The same at images between, whose forward is not there yet.
+        # The same at interpolated images, with an additional forward pass.
         d_update += 6 * d.total - d.first
     if config.reuse_fakes:
         d_update -= g.total  # a forward of G serves both

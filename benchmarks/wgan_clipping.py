@@ -1,34 +1,35 @@
-"""What does the clip limit do to a WGAN critic on the ring?
+"""Measure the effect of the clip limit on a WGAN critic, on the ring.
 
     python benchmarks/wgan_clipping.py --out=runs/wgan_clipping.png
 
-Trains configs/mixtures.py:ring as a Wasserstein GAN, five critic updates to one
-of G, with the critic's weights clipped to [-c, c] (RMSProp, decay 0.99) and, to
-compare, with the gradient penalty of WGAN-GP (Adam, b1 0, b2 0.9, weight 0.1 as
-in its authors' toy code). All learning rates are 5e-4 (--learning_rate): with
-5e-5, WGAN's own, no c had brought W1 under 0.45 in 2,000 steps. One seed.
+It trains configs/mixtures.py:ring as a Wasserstein GAN, five critic updates for
+each of G, with the critic's weights clipped to [-c, c] (RMSProp, decay 0.99)
+and, for comparison, with the gradient penalty of WGAN-GP (Adam, b1 0, b2 0.9,
+weight 0.1 as in its authors' toy code). All learning rates are 5e-4
+(--learning_rate). With 5e-5, as in WGAN, no c reached a W1 below 0.45 in 2,000
+steps. There is one seed.
 
-The largest absolute weight is looked at after every step; where it ever exceeds
-c, the exit code is 1. At 25 marks, on 500 real points, the same throughout, and
-500 of the present raw generator:
+The largest absolute weight is checked after every step; the exit code is 1 if
+it ever exceeds c. At 25 marks it measures, on 500 real points, always the same,
+and 500 points of the current raw generator:
 
-  W1        earth mover's distance, exact; `floor` is that of other real points
+  W1        exact earth mover's distance; `floor` is that of other real points
   gap       E f(x) - E f(G(z)) of the critic f, on the same points
-  slope     largest ||grad f|| at the real points, at the fakes and at random
-            points between: a lower bound of f's Lipschitz constant
-  estimate  gap / slope, so an upper bound of what f certifies. With the true
+  slope     largest ||grad f|| at the real points, the fakes and random points
+            between them: a lower bound of f's Lipschitz constant
+  estimate  gap / slope, an upper bound of what f certifies. With the true
             constant it could not exceed W1.
-  signal    mean ||grad f|| at the fakes: what goes back to G
+  signal    mean ||grad f|| at the fakes: the gradient that G receives
 
-Modes and high quality are of 2,500 points at the end. A second run leaves G as
-it starts and moves the critic alone. Its gap grows until the weights are at
-their limit, about c / learning rate updates away for a weight that starts at 0;
-the updates to 80 % of the largest gap tell how long that takes.
+Modes and high quality are of 2,500 points at the end. A second run trains the
+critic alone against the initial G. Its gap grows until the weights reach their
+limit, after about c / learning rate updates for a weight that starts at 0. The
+number of updates to 80 % of the largest gap shows how long that takes.
 
-A vanishing signal need not stop G here: RMSProp divides a gradient by its size.
-With c = 0.001, epsilon 1e-20 in place of 1e-8 ended at the same W1 after 1,500
-steps (0.468 and 0.465), while G with plain SGD stood still (0.741, as at the
-start, after 300).
+A vanishing signal need not stop G here, as RMSProp divides a gradient by its
+size. With c = 0.001, epsilon 1e-20 instead of 1e-8 ended at the same W1 after
+1,500 steps (0.468 and 0.465), while G with plain SGD did not move (0.741 after
+300 steps, as at the start).
 """
 
 import functools
@@ -75,33 +76,33 @@ COLOURS = dict(zip(
 GREY = '#777777'
 
 OUT = flags.DEFINE_string('out', 'runs/wgan_clipping.png', 'PNG to write.')
-JSON = flags.DEFINE_string('json', '', 'File to write the numbers to.')
+JSON = flags.DEFINE_string('json', '', 'JSON file to write the numbers to.')
 CHOSEN = flags.DEFINE_multi_enum(
-    'setting', list(SETTINGS), list(SETTINGS), 'One to train; may be repeated.'
+    'setting', list(SETTINGS), list(SETTINGS), 'Setting to train'
 )
 NUM_STEPS = flags.DEFINE_integer(
     'num_steps', 3000, 'Generator updates.', lower_bound=1
 )
 CRITIC_STEPS = flags.DEFINE_integer(
-    'critic_steps', 3000, 'Critic updates where G is frozen.', lower_bound=1
+    'critic_steps', 3000, 'Critic updates with a frozen G.', lower_bound=1
 )
-LEARNING_RATE = flags.DEFINE_float('learning_rate', 5e-4, 'Of both players.')
-SEED = flags.DEFINE_integer('seed', 0, 'Of weights, z and real points.')
+LEARNING_RATE = flags.DEFINE_float('learning_rate', 5e-4, 'Learning rate.')
+SEED = flags.DEFINE_integer('seed', 0, 'Seed of weights, z and points.')
 
-NUM_POINTS = 500  # of each side, measured at each mark
-NUM_SAMPLES = 2500  # in which modes are counted
-LEVEL = 0.8  # of the largest gap with a frozen G
+NUM_POINTS = 500  # real and fake points at each mark
+NUM_SAMPLES = 2500  # points in which modes are counted
+LEVEL = 0.8  # share of the largest gap with a frozen G
 
 
 class Setup(NamedTuple):
-    """What one setting trains, and the points that it is measured on.
+    """Objects of one setting, and the points to measure on.
 
     Attributes:
-        gan, hyperparams, feed, mixture: as `build` makes them.
-        config: the setting's.
-        real, other: [500, 2], points that no update sees.
+        gan, hyperparams, feed, mixture: as from `builders`.
+        config: config of the setting.
+        real, other: [500, 2], points that are not trained on.
         z: [2500, latent_size].
-        share: [500, 1] in [0, 1], where between real and fake to look.
+        share: [500, 1] in [0, 1], positions between real and fake points.
     """
 
     gan: adversarial.Adversarial
@@ -116,7 +117,7 @@ class Setup(NamedTuple):
 
 
 def configure(name):
-    """Give the recipe's config as one of `SETTINGS` changes it."""
+    """Return the recipe's config with the changes of a setting."""
     config = recipes.load(RECIPE, 'ring')
     config.update_from_flattened_dict(SETTINGS[name])
     config.loss.name, config.d_steps, config.seed = 'wasserstein', 5, SEED.value
@@ -183,8 +184,8 @@ def measure(critic_fn, real, fake, share):
         return jnp.linalg.norm(grads, axis=1)
 
     at_fakes = norms(fake)
-    between = norms(share * real + (1 - share) * fake)
-    slope = jnp.concatenate([norms(real), at_fakes, between]).max()
+    at_mixtures = norms(share * real + (1 - share) * fake)
+    slope = jnp.concatenate([norms(real), at_fakes, at_mixtures]).max()
     gap = critic_fn(real).mean() - critic_fn(fake).mean()
     return {
         'gap': gap, 'slope': slope, 'signal': at_fakes.mean(),
@@ -194,7 +195,7 @@ def measure(critic_fn, real, fake, share):
 
 @functools.partial(jax.jit, static_argnums=0)
 def look(gan, state, real, z, share):
-    """Give (fakes [2500, 2] of the raw generator, what `measure` measures)."""
+    """Return (fakes [2500, 2] of the raw generator, results of `measure`)."""
 
     def critic_fn(points):
         variables = {'params': state.players[D].params}
@@ -205,29 +206,29 @@ def look(gan, state, real, z, share):
 
 
 def largest_weight(state):
-    """Give the critic's largest absolute weight."""
+    """Return the critic's largest absolute weight."""
     leaves = jax.tree.leaves(state.players[D].params)
     return jnp.stack([jnp.abs(leaf).max() for leaf in leaves]).max()
 
 
 def whole_step(gan, hyperparams, state, batch, key, number):
-    """Make a step of both players, as `adversarial.critic_step` one of D."""
+    """Run a step of both players, with the signature of `critic_step`."""
     del number  # the state counts these
     return adversarial.train_step(gan, hyperparams, state, batch, key)
 
 
 def follow(setup, move, draws, marks):
-    """Make one update a call and look at the largest weight after each.
+    """Run updates one by one, checking the largest weight after each.
 
     Args:
-        setup: a `Setup`.
+        setup: `Setup`.
         move: `whole_step` or `adversarial.critic_step`.
         draws: real batches of a call.
-        marks: increasing ints, calls made when to yield.
+        marks: increasing ints, numbers of calls after which to yield.
 
     Yields:
-        (mark, `algorithm.TrainState`, largest absolute weight of the critic
-        till then, as it started included).
+        (mark, `algorithm.TrainState`, largest absolute weight of the critic so
+        far, including the start).
     """
     config, gan, feed = setup.config, setup.gan, setup.feed
     sample_index = jnp.arange(config.batch_size, dtype=jnp.int32)
@@ -248,14 +249,14 @@ def follow(setup, move, draws, marks):
     state = jax.jit(lambda key: game.init(
         gan, key, setup.real.shape[1:], config.clip_weights
     ))(init_key)
-    largest, made = largest_weight(state), 0
+    largest, done = largest_weight(state), 0
     for mark in marks:
-        for number in range(made, mark):
+        for number in range(done, mark):
             state, largest = advance(
                 state, largest, setup.hyperparams, key,
                 feed.read(number * draws, draws), np.int32(number),
             )
-        made = mark
+        done = mark
         yield mark, state, float(largest)
 
 
@@ -263,7 +264,7 @@ def train(name):
     """Train one setting, then its critic alone.
 
     Returns:
-        dict: 'game' and 'frozen', lists of what was measured at marks, and the
+        dict: 'game' and 'frozen', lists of measurements at marks, and the
         numbers of the table.
     """
     began = time.monotonic()
@@ -280,7 +281,7 @@ def train(name):
         w1 = earth_movers(setup.real, fake[:NUM_POINTS])
         play.append({'step': int(mark), 'w1': w1, **_floats(values)})
         weights.append(largest)
-    found = modes.recovered(fake, setup.mixture.means, setup.mixture.std)
+    recovered = modes.recovered(fake, setup.mixture.means, setup.mixture.std)
     marks = np.unique(np.geomspace(1, CRITIC_STEPS.value, 60).round())
     marks = [0, *marks.astype(int)]
     for mark, state, largest in follow(
@@ -291,7 +292,7 @@ def train(name):
         'limit': SETTINGS[name].get('clip_weights'),
         'largest_weight': max(weights),
         'floor': earth_movers(setup.real, setup.other),
-        'modes': found['modes'], 'high_quality': found['high_quality'],
+        'modes': recovered['modes'], 'high_quality': recovered['high_quality'],
         'updates': updates_to_level(frozen),
         'seconds': time.monotonic() - began,
         'game': play, 'frozen': frozen,
@@ -303,13 +304,13 @@ def _floats(values):
 
 
 def updates_to_level(frozen):
-    """Give the first mark with `LEVEL` of the largest gap of all marks."""
+    """Return the first mark with `LEVEL` of the largest gap."""
     level = LEVEL * max(record['gap'] for record in frozen)
     return next(r['step'] for r in frozen if r['gap'] >= level)
 
 
 def exceeded(table):
-    """List the settings with a weight beyond their limit, or not a number."""
+    """List the settings with a weight beyond their limit, or NaN."""
     return [
         name for name, row in table.items() if row['limit'] is not None
         and not row['largest_weight'] <= np.float32(row['limit'])
@@ -317,7 +318,7 @@ def exceeded(table):
 
 
 def lay_out(table):
-    """Lay the numbers out, one line a setting."""
+    """Format the numbers as a table, one line for each setting."""
     columns = (
         'setting', 'max|w|', 'estimate', 'W1', 'floor', 'signal', 'modes',
         'quality', 'frozen/W1', 'updates', 'seconds',
@@ -337,10 +338,10 @@ def lay_out(table):
 
 
 def draw(table):
-    """Draw the game above, what goes to G and the frozen game below.
+    """Draw the training above, and G's signal and the frozen run below.
 
     Args:
-        table: {setting: what `train` gives}.
+        table: {setting: result of `train`}.
 
     Returns:
         uint8 [820, 1200, 3].
@@ -357,7 +358,7 @@ def draw(table):
         Line2D([], [], color=GREY, label='estimate: gap / slope of the critic'),
         Line2D([], [], color=GREY, linestyle='--', label='exact W1'),
         Line2D([], [], color=GREY, linestyle=':', label='floor: real to real'),
-    ], title='(a) what the critic certifies, and the truth')
+    ], title='(a) estimate of the critic, and exact distance')
     _draw_rest(lower.subplots(1, 3), table)
     lower.legend(loc='outside lower center', ncols=len(table), handles=[
         Line2D([], [], color=COLOURS[name], linewidth=2, label=name)
@@ -413,7 +414,7 @@ def _draw_rest(row, table):
 
 
 def main(argv):
-    """Train, print one line a setting, write the picture."""
+    """Train all settings, print the table and write the picture."""
     del argv
     environment.prepare()
     table = {}
@@ -428,7 +429,7 @@ def main(argv):
     if JSON.value:
         writer.write_json(JSON.value, table)
     writer.save_png(OUT.value, draw(table))
-    print(f'\nwrote {OUT.value}')
+    print(f'\nWrote {OUT.value}')
     beyond = exceeded(table)
     if beyond:
         print(f'error: weights beyond the limit: {beyond}', file=sys.stderr)

@@ -1,14 +1,15 @@
-"""Does the WGAN critic's estimate fall as its samples get better?
+"""Plot the WGAN critic's estimate over samples of training.
 
     python benchmarks/wgan_estimate.py --workdir=runs/wgan_estimate \
         --out=runs/wgan_estimate.png
 
-Trains configs/wgan.py on the digits, or takes the finished run in --workdir,
-and draws the critic's estimate E f(x) - E f(G(z)) at each logged step over
-samples of the averaged generator, as figure 3 of Arjovsky et al., Wasserstein
-GAN, https://arxiv.org/abs/1701.07875, 2017. The estimate is the last critic
-update's own, of one batch, before that update: minus D's loss. It is the
-distance up to a factor, the largest slope of a critic with clipped weights.
+It shows whether the estimate falls as samples get better. It trains
+configs/wgan.py on the digits, or reads the finished run in --workdir, and draws
+the critic's estimate E f(x) - E f(G(z)) at each logged step above samples of
+the averaged generator, as figure 3 of Arjovsky et al., Wasserstein GAN,
+https://arxiv.org/abs/1701.07875, 2017. The estimate is minus D's loss on the
+batch of its last update, before that update. It is the distance up to a factor,
+the largest slope of a critic with clipped weights.
 """
 
 import json
@@ -33,14 +34,14 @@ NUM_STEPS = flags.DEFINE_integer(
 )
 
 RECIPE = pathlib.Path(__file__).parent.parent / 'configs' / 'wgan.py'
-LOOKS = 4  # grids of samples, at even distances
-SHARE = 0.1  # of the run, over which its start and its end are averaged
-WINDOW = 9  # logged steps whose median is drawn
+LOOKS = 4  # grids of samples, at even intervals
+SHARE = 0.1  # of the run, over which start and end are averaged
+WINDOW = 9  # logged steps of the running median
 COLOUR, GREY = '#0072b2', '#999999'
 
 
 def configure():
-    """Give the recipe's config, logged often and saved at each look."""
+    """Return the recipe's config, logged often and saved at each grid."""
     if NUM_STEPS.value % LOOKS:
         raise errors.ConfigError(
             f'--num_steps={NUM_STEPS.value} is not a multiple of {LOOKS}'
@@ -54,7 +55,7 @@ def configure():
 
 
 def estimates(workdir):
-    """Read (steps, estimates) of a run folder, two [N] arrays."""
+    """Read (steps, estimates) of a run folder, two arrays [N]."""
     lines = (pathlib.Path(workdir) / 'metrics.jsonl').read_text().splitlines()
     records = [json.loads(line) for line in lines]
     return (
@@ -64,7 +65,7 @@ def estimates(workdir):
 
 
 def smooth(values):
-    """Give the median of each value and its neighbours."""
+    """Compute the running median."""
     half = WINDOW // 2
     return np.array([
         np.median(values[max(0, place - half):place + half + 1])
@@ -73,7 +74,7 @@ def smooth(values):
 
 
 def ends(steps, values):
-    """Average over the first and over the last tenth of the steps."""
+    """Compute the means over the first and the last tenth of the steps."""
     length = SHARE * steps[-1]
     return (
         float(values[steps <= length].mean()),
@@ -82,7 +83,7 @@ def ends(steps, values):
 
 
 def draw(steps, values, grids):
-    """Draw the curve over grids of samples.
+    """Draw the curve above grids of samples.
 
     Args:
         steps, values: [N].
@@ -114,7 +115,7 @@ def draw(steps, values, grids):
 
 
 def main(argv):
-    """Train or read the run, print its two ends, draw it."""
+    """Train or read the run; print its start and end; write the picture."""
     del argv
     config = configure()
     train.train(config, WORKDIR.value)
@@ -131,7 +132,7 @@ def main(argv):
         samples = sampling.sample(gan, state, range(25))
         grids.append((step, writer.grid(samples)))
     writer.save_png(OUT.value, draw(steps, values, grids))
-    print(f'wrote {OUT.value}')
+    print(f'Wrote {OUT.value}')
 
 
 if __name__ == '__main__':

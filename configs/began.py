@@ -1,24 +1,32 @@
-"""BEGAN: an autoencoder in balance with the generator.
+"""BEGAN on handwritten digits, where it collapses (128 s on 2 CPU cores).
 
 Paper: Berthelot, Schumm, Metz, BEGAN: Boundary Equilibrium Generative
-Adversarial Networks, https://arxiv.org/abs/1703.10717, 2017. From it: the mean
-absolute reconstruction error as energy, k moved by 0.001 towards a balance of
-gamma 0.5 once in a step, by the fakes of G's update, no BatchNorm in D,
-Adam(1e-4). Differs: DCGAN's layers, where the paper has nearest-neighbour
-upsampling and ELU. `d/convergence` is the paper's measure.
+Adversarial Networks, https://arxiv.org/abs/1703.10717, 2017. From the paper: D
+is an autoencoder whose mean absolute reconstruction error is the energy; k
+moves by 0.001 in each step towards a balance of gamma 0.5, by the fakes of G's
+update; no BatchNorm in D; Adam(1e-4). `d/convergence` is the paper's measure.
+Differences: DCGAN's layers, where the paper has nearest-neighbour upsampling
+and ELU. The paper trains for far longer.
+
+Expected on the digits after 2,000 steps, seed 0: one blurred digit.
+Digits score (1 is as real digits, configs/README.md): confidence 1.015,
+nearest 1.216, spread 0.023; rarest class 0.0 %.
+Time: 128 s on 2 CPU cores (2026-11-22).
 
     python -m gan_jax.main --config=configs/began.py
     python -m gan_jax.main --config=configs/began.py:mnist
+    python -m gan_jax.main --config=configs/began.py:images \
+        --config.data.path=my/images
 
-Arguments: digits (the default), mnist, fashion_mnist, cifar10, celeb_a.
-Expected, and where it was measured: configs/README.md.
+Arguments: digits (the default), mnist, fashion_mnist, cifar10, stacked_mnist,
+celeb_a, and images for your own images, at 64x64.
 """
 
 from gan_jax.config import recipes
 
 
 def get_config(argument='digits'):
-    """Give the config for one data set."""
+    """Build the config for one data set."""
     config = recipes.on_images('began', argument)
     config.loss.name = 'boundary_equilibrium'
     config.discriminator.energy = 'mean_absolute'

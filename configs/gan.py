@@ -1,23 +1,30 @@
-"""The first GAN: dense networks.
+"""GAN of dense networks on handwritten digits (10 s on 2 CPU cores).
 
 Paper: Goodfellow et al., Generative Adversarial Networks,
-https://arxiv.org/abs/1406.2661, 2014. From it: dense networks, z into G and
-images into D as vectors, the non-saturating loss of its section 3; the loss of
-its equation 1 is --config.loss.name=minimax. Differs: Adam and LeakyReLU, where
-the authors have momentum, maxout and dropout.
+https://arxiv.org/abs/1406.2661, 2014. From the paper: dense networks on
+flattened images, and the non-saturating loss of section 3;
+--config.loss.name=minimax is the loss of equation 1.
+Differences: Adam and LeakyReLU, where the authors have momentum and maxout.
+
+Expected on the digits after 2,000 steps, seed 0: noisy digits.
+Digits score (1 is as real digits, configs/README.md): confidence 0.973,
+nearest 1.270, spread 0.726; rarest class 1.2 %.
+Time: 10 s on 2 CPU cores (2026-11-22).
 
     python -m gan_jax.main --config=configs/gan.py
     python -m gan_jax.main --config=configs/gan.py:mnist
+    python -m gan_jax.main --config=configs/gan.py:images \
+        --config.data.path=my/images
 
-Arguments: digits (the default), mnist, fashion_mnist, cifar10, celeb_a.
-Expected, and where it was measured: configs/README.md.
+Arguments: digits (the default), mnist, fashion_mnist, cifar10, stacked_mnist,
+celeb_a, and images for your own images, at 64x64.
 """
 
 from gan_jax.config import recipes
 
 
 def get_config(argument='digits'):
-    """Give the config for one data set."""
+    """Build the config for one data set."""
     config = recipes.on_images('gan', argument)
     for player in (config.generator, config.discriminator):
         player.name, player.norm, player.width = 'mlp', 'none', 256

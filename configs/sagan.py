@@ -1,24 +1,30 @@
-"""SAGAN: self-attention in both players.
+"""Self-attention GAN (SAGAN) on handwritten digits.
 
 Paper: Zhang et al., Self-Attention Generative Adversarial Networks,
-https://arxiv.org/abs/1805.08318, 2018. From it: self-attention in both players,
-spectral normalisation of both, hinge loss, two time scales: Adam(b1 0, b2 0.9)
-with 1e-4 for G and 4e-4 for D, one update of each. Differs: residual networks
-for images of 32x32 and 64x64, attention at side 16, no classes.
+https://arxiv.org/abs/1805.08318, 2018. From the paper: self-attention and
+spectral normalisation in both networks, hinge loss, Adam(b1 0, b2 0.9) with
+learning rates 1e-4 for G and 4e-4 for D, one update of each.
+Differences: residual networks for images of 32x32 and 64x64, attention at side
+16 (14 for mnist, fashion_mnist and stacked_mnist), no classes.
+
+This recipe was not run to the end. With DCGAN's generator, after 2,000 steps on
+the digits: digits with few of one class, in 289 s on 2 CPU cores (2026-11-22,
+benchmarks/README.md).
 
     python -m gan_jax.main --config=configs/sagan.py
     python -m gan_jax.main --config=configs/sagan.py:cifar10
+    python -m gan_jax.main --config=configs/sagan.py:images \
+        --config.data.path=my/images
 
-Arguments: digits (the default), mnist, fashion_mnist (attention at side 14),
-cifar10, celeb_a.
-Expected, and where it was measured: configs/README.md.
+Arguments: digits (the default), mnist, fashion_mnist, cifar10, stacked_mnist,
+celeb_a, and images for your own images, at 64x64.
 """
 
 from gan_jax.config import recipes
 
 
 def get_config(argument='digits'):
-    """Give the config for one data set."""
+    """Build the config for one data set."""
     config = recipes.on_images('sagan', argument)
     config.loss.name = 'hinge'
     for player in (config.generator, config.discriminator):

@@ -1,13 +1,15 @@
-"""Stacked MNIST with tiny networks: 1,000 modes, of which a GAN loses many.
+"""GAN of tiny networks on stacked MNIST, which has 1,000 modes.
 
-Paper: Metz et al., Unrolled Generative Adversarial Networks,
-https://arxiv.org/abs/1611.02163, 2016, and with packing Lin et al., PacGAN: The
+Papers: Metz et al., Unrolled Generative Adversarial Networks,
+https://arxiv.org/abs/1611.02163, 2016; with packing Lin et al., PacGAN: The
 power of two samples in generative adversarial networks,
-https://arxiv.org/abs/1712.04086, 2017. From them: the networks
-(gan_jax/networks/tiny.py), z of 256, batch 128, Adam with 2e-4 for D and 1e-4
-for G, b1 0.5, b2 0.99, 500,000 batches. Differs: 128,000 triples that are drawn
-once, as in VEEGAN's setting, where theirs are drawn anew for each batch; D
-moves first, then G through the new D, and G's loss is the non-saturating one.
+https://arxiv.org/abs/1712.04086, 2017. From the papers: the networks
+(gan_jax/networks/tiny.py), z of size 256, batch 128, Adam with 2e-4 for D and
+1e-4 for G, b1 0.5, b2 0.99, 500,000 batches. A GAN of this size loses many
+modes.
+Differences: 128,000 triples that are drawn once, as in VEEGAN, where the papers
+draw new ones for each batch. D is updated first, then G against the new D. G's
+loss is the non-saturating one.
 
     python -m gan_jax.main --config=configs/stacked_mnist.py
     python -m gan_jax.main --config=configs/stacked_mnist.py:half \
@@ -20,14 +22,14 @@ moves first, then G through the new D, and G's loss is the non-saturating one.
 | quarter (the default) | 2, 4, 8       | 571                              |
 | half                  | 4, 8, 16      | 1,861                            |
 
-The data are those of the set mnist (README.md, Data). Modes and KL of the
-samples, beside those of real triples:
+The data are made from the data set mnist (README.md, Data). Count the modes of
+samples, and the KL divergence, beside those of real triples by
 
     python -m gan_jax evaluate --workdir=runs/stacked_mnist --metrics=modes \
         --num_fake=25600 --num_real=25600 --weights=raw
 
-benchmarks/stacked_mnist.py trains all rows of the papers' table and measures
-them. Expected, and where it was measured: configs/README.md.
+This recipe was not run to the end. benchmarks/stacked_mnist.py trains and
+measures all rows of the papers' table (benchmarks/README.md).
 """
 
 from gan_jax.config import defaults
@@ -37,7 +39,7 @@ WIDTHS = {'half': 4, 'quarter': 2}  # channels of D's first layer; G has 8
 
 
 def get_config(argument='quarter'):
-    """Give the config for one size of D, as a share of G's."""
+    """Build the config for one size of D, as a share of G's."""
     if argument not in WIDTHS:
         raise errors.ConfigError(errors.unknown_name(
             'configs/stacked_mnist.py:', argument, WIDTHS

@@ -1,6 +1,6 @@
-"""Command line entry point: `python -m gan_jax <command>`, `gan_jax <command>`.
+"""Command dispatch of `python -m gan_jax <command>` and `gan_jax <command>`.
 
-Finds the commands by their files in `cli` and imports only the one that runs.
+Imports only the module of the command, so that --help is quick.
 """
 
 import importlib
@@ -15,14 +15,14 @@ _PARTS = ('__init__', 'app', 'recipe_files', 'run_flags')
 
 
 def main():
-    """Run the command named by the first argument; without one, list all."""
+    """Run the command that the first argument names, or list the commands."""
     paths = commands()
     if len(sys.argv) < 2 or sys.argv[1].lstrip('-') in ('help', 'h', '?'):
         app.print_help(_listed(paths))
     name = sys.argv[1]
     if name not in paths:
-        near = recipe_files.nearest(name, paths)
-        app.say(f'error: {name!r} is not a command{near}', sys.stderr)
+        hint = recipe_files.nearest(name, paths)
+        app.say(f'error: {name!r} is not a command{hint}', sys.stderr)
         sys.exit(2)
     sys.argv = [f'gan_jax {name}', *sys.argv[2:]]
     package = 'gan_jax' if name == 'train' else 'gan_jax.cli'

@@ -1,4 +1,8 @@
-"""Run a command line: mistakes end in one line and an exit code."""
+"""Command-line entry point: flag parsing, --help, error messages, exit codes.
+
+All commands run through `run`. This module does not know what a command does.
+It imports neither JAX nor NumPy, so that --help and errors of flags are quick.
+"""
 
 import contextlib
 import os
@@ -15,7 +19,7 @@ from gan_jax.cli import recipe_files
 from gan_jax.core import errors
 from gan_jax.core import redact
 
-# Of what is raised while flags are parsed, that whose words say enough.
+# Exceptions raised while flags are parsed whose message is clear on its own.
 CLEAR = (
     errors.UserError, flags.Error, AttributeError, ImportError, KeyError,
     NameError, SyntaxError, TypeError, ValueError,
@@ -25,27 +29,30 @@ CLEAR = (
 def run(main):
     """Parse flags, call main(argv) and exit.
 
-    A `UserError` prints "error: …" and exits with its code; a flag or config
-    key that cannot be parsed does so with code 2. Anything else is a fault of
-    the program and keeps its traceback.
+    A `UserError` prints one line, "error: …", and exits with its code. A flag
+    or config key that cannot be parsed exits likewise with code 2. Any other
+    exception is a bug and keeps its traceback.
 
     Args:
-        main: callable of the arguments that are left after flags, program
-            name first; what it returns is the exit code, None for 0. The
-            docstring of its module is the text of --help.
+        main: function of the positional arguments, program name first. It
+            returns the exit code, or None for 0. The docstring of its module
+            is the text of --help.
     """
     _print_help_if_asked(sys.modules[main.__module__])
     app.run(lambda argv: _guard(main, argv), flags_parser=_parse)
 
 
 def _print_help_if_asked(module):
-    """Print the flags of a command and exit with 0, read to the end or not."""
+    """Print the help of a command and exit with code 0.
+
+    The exit code is 0 too where the reader closes the pipe, as `head` does.
+    """
     if not {'--help', '-help', '-h', '-?'} & set(sys.argv[1:]):
         return
     own = {
-        flag.name: flag for name, found in flags.FLAGS.flags_by_module_dict()
+        flag.name: flag for name, defined in flags.FLAGS.flags_by_module_dict()
         .items() if name == sys.argv[0] or name.startswith('gan_jax.')
-        for flag in found if '.' not in flag.name
+        for flag in defined if '.' not in flag.name
     }
     lines = [module.__doc__.strip(), '', 'Flags:']
     for name in sorted(own):
@@ -65,78 +72,84 @@ def print_help(text):
         say(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python would write what is left in the buffer once more as it ends.
+        # At exit Python flushes the buffer once more, which would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0)
 
 
 def _default_of(flag):
-    """Return what --help adds of a flag's default."""
+    """Return the end of a flag's help: its default, if it has one."""
     shown = flag.default not in (None, '', [], False)
     return f' Default: {flag.default}.' if shown else ''
 
 
-# Groups of config keys that the command takes, with a line for --help.
+# Groups of config keys that the command accepts, with their line of --help.
 _GROUPS = {}
 
 
 def define_config():
-    """Define --config, a recipe by path or by name, and --config.KEY."""
+    """Define the flags --config, a recipe's name or path, and --config.KEY."""
     from ml_collections import config_flags
 
-    with mistakes_told():  # of a --flagfile
+    with exit_on_flag_error():  # of a --flagfile
         config_flags.DEFINE_config_file(
-            'config', None, 'Recipe: its name, or a Python file such as '
-            'configs/dcgan.py; followed by :argument where it takes one.',
+            'config', None, 'Recipe: a name that `python -m gan_jax recipes` '
+            'lists, or a Python file such as configs/dcgan.py. Append '
+            ':argument to choose the data, as in dcgan:mnist.',
         )
-    _GROUPS['config'] = 'Any key of the config: configs/KEYS.md lists them.'
+    _GROUPS['config'] = 'Sets a config key; configs/KEYS.md lists all keys.'
 
 
 def define_data():
-    """Define --data.KEY, as the group `data` of a config.
+    """Define the flags --data.KEY, the group `data` of a config.
 
-    Its defaults take a second to import, so that the flags are made by `run`.
+    Importing their defaults takes a second, so `run` defines the flags, and
+    only if --help is not asked for.
 
     Returns:
-        What has the ConfigDict of the keys as `value` while `main` runs.
+        Object whose `value` is the ConfigDict of the keys while `main` runs.
     """
-    _GROUPS['data'] = "Any data key of the config: configs/KEYS.md lists them."
+    _GROUPS['data'] = 'Sets a data key; configs/KEYS.md lists all keys.'
     return _Data()
 
 
 class _Data:
+    """Values of the --data.KEY flags, read as from a flag holder of absl."""
+
     value = property(lambda self: flags.FLAGS['data'].value)
 
 
 def _guard(main, argv):
-    _be_quiet()
+    """Call main(argv); a `UserError` becomes one line and an exit code."""
+    _silence_absl()
     try:
         return main(argv)
     except errors.UserError as error:
         return _fail(error, error.exit_code)
 
 
-def _be_quiet():
-    """Shut absl's log, unless --verbosity=0 or the like opens it.
+def _silence_absl():
+    """Set absl's log to FATAL, unless the user passes --verbosity.
 
-    Orbax and TFDS tell it of every file, and of each error that is told in one
-    line here.
+    Orbax and TFDS log every file that they touch, and each error that is
+    printed here as one line.
     """
     if not flags.FLAGS['verbosity'].present:
         logging.set_verbosity(logging.FATAL)
 
 
 def _parse(argv):
-    """Parse absl flags, with --config.* checked for one-line messages.
+    """Parse absl flags; an error becomes one line and an exit code.
 
-    Recipes run here, so that any exception may come.
+    This runs the recipe of --config, so any exception can occur.
     """
-    _be_quiet()
+    _silence_absl()
     try:
         if 'data' in _GROUPS:
             _define_data_keys()
-        argv = sys.argv[:] = _with_paths(argv)  # ml_collections reads both
-        _refuse_twice(argv)
+        # ml_collections reads argv and sys.argv.
+        argv = sys.argv[:] = _with_paths(argv)
+        _check_repeated_keys(argv)
         return flags.FLAGS(argv)
     except errors.UserError as error:
         sys.exit(_fail(error, error.exit_code))
@@ -152,32 +165,36 @@ def _define_data_keys():
 
 
 def _with_paths(argv):
-    """Return a command line with the recipe's path in place of its name."""
+    """Return the command line with a recipe's name replaced by its path."""
     flag = re.compile(r'(--?config=)(.+)', re.DOTALL)
     words = list(argv)
-    for place, word in enumerate(words):
+    for index, word in enumerate(words):
         if match := flag.fullmatch(word):
-            words[place] = match[1] + recipe_files.path_of(match[2])
-        elif word in ('--config', '-config') and place + 1 < len(words):
-            words[place + 1] = recipe_files.path_of(words[place + 1])
+            words[index] = match[1] + recipe_files.path_of(match[2])
+        elif word in ('--config', '-config') and index + 1 < len(words):
+            words[index + 1] = recipe_files.path_of(words[index + 1])
     return words
 
 
-def _refuse_twice(argv):
-    """Refuse a key of a config that is set twice, as the last would count."""
+def _check_repeated_keys(argv):
+    """Raise ConfigError for a config key that is set twice.
+
+    Without this check the last value would silently win.
+    """
     seen = set()
     for word in flags.FLAGS.read_flags_from_files(argv, force_gnu=False):
         match = re.match(r'--?(?:no)?((?:config|data)\.[\w.]+)(?:=|$)', word)
         if match and match[1] in seen:
-            raise errors.ConfigError(f'--{match[1]} is given twice')
+            raise errors.ConfigError(f'--{match[1]} is set twice')
         seen.update([match[1]] if match else [])
 
 
 @contextlib.contextmanager
-def mistakes_told():
-    """Exit as `run` does where a flag is parsed when it is defined.
+def exit_on_flag_error():
+    """Exit as `run` does on an error while flags are defined.
 
-    Those of `DEFINE_config_dict` are, and a --flagfile is read then.
+    `DEFINE_config_dict` parses its flags, and reads a --flagfile, when they
+    are defined.
     """
     try:
         yield
@@ -186,17 +203,17 @@ def mistakes_told():
 
 
 def config_of(argv, example='dcgan'):
-    """Return the validated config of --config and what follows it.
+    """Return the validated config of --config and the --config.KEY flags.
 
-    What the recipe sets and a choice on the command line leaves without a use
-    has its default, which is told; what is typed there is refused instead.
+    A key that the recipe sets, and that a flag makes useless, is reset to its
+    default with a warning. A useless key on the command line is an error.
 
     Args:
-        argv: what is left of the command line; surplus words are refused.
-        example: recipe that is named where none is.
+        argv: positional arguments, program name first; others are an error.
+        example: recipe that the error message names where --config is missing.
 
     Raises:
-        errors.ConfigError: one line that says what to mend.
+        errors.ConfigError: for a missing, unreadable or invalid config.
     """
     from ml_collections import config_flags
 
@@ -206,7 +223,7 @@ def config_of(argv, example='dcgan'):
     config = flag.value
     if config is None and flag.present:
         raise errors.ConfigError(
-            f'{flag.serialize()} has a get_config that returns nothing'
+            f'{flag.serialize()}: its get_config returns nothing'
         )
     if config is None:
         raise errors.ConfigError(
@@ -218,7 +235,7 @@ def config_of(argv, example='dcgan'):
             '--config.d_steps=5'
         )
     try:
-        left_out = validation.leave_out(
+        notes = validation.leave_out(
             config, config_flags.get_override_values(flag)
         )
         validation.validate(config)
@@ -226,13 +243,13 @@ def config_of(argv, example='dcgan'):
         raise errors.ConfigError(
             f'{flag.serialize()} is not a readable file'
         ) from error
-    for line in left_out:
+    for line in notes:
         say(f'warning: {line}')
     return config
 
 
 def request(argv, data):
-    """Give what a command asks of the one source on its line.
+    """Return the data request of a command that takes one source.
 
     Args:
         argv: program name and the source: a path, a name or a URI.
@@ -242,7 +259,7 @@ def request(argv, data):
         `sources.Request`.
 
     Raises:
-        errors.ConfigError: for no source, several, or a bad key.
+        errors.ConfigError: for no source, several sources, or a bad key.
     """
     from gan_jax.config import builders
     from gan_jax.config import defaults
@@ -260,7 +277,7 @@ def request(argv, data):
     config.data[key] = argv[1]
     validation.validate(config)
     if defaults.has_mixture(config):
-        raise errors.ConfigError(f'{argv[1]!r} has points, and no images')
+        raise errors.ConfigError(f'{argv[1]!r} has points, not images')
     return builders.request(config)
 
 
@@ -268,7 +285,7 @@ def save_png(flag, path, image):
     """Write a uint8 image [H, W, C] to the path that a flag names.
 
     Raises:
-        errors.ConfigError: where it cannot be written.
+        errors.ConfigError: if it cannot be written.
     """
     from gan_jax.runtime import writer
 
@@ -278,7 +295,7 @@ def save_png(flag, path, image):
 
 @contextlib.contextmanager
 def written(flag, path):
-    """Tell in one line what keeps the path of a flag from being written.
+    """Convert an OSError into one line that names the flag and its path.
 
     Raises:
         errors.ConfigError: for an OSError.
@@ -292,30 +309,30 @@ def written(flag, path):
 
 
 def _fail(error, code):
-    """Print an exception as one line; returns the exit code."""
-    line = ' '.join(_told(error).split())
+    """Print an exception as one line; return the exit code."""
+    line = ' '.join(_message(error).split())
     redact.say(f'error: {line}', sys.stderr)
     return code
 
 
 def say(text, file=None):
-    """Print lines of a command, as `redact.say` does."""
+    """Print lines of a command through `redact.say`."""
     redact.say(text, file)
 
 
-def _told(error):
-    """Give the words of an exception; with its place where a recipe failed."""
+def _message(error):
+    """Return the message of an exception, with file and line of a recipe's."""
     text = str(error)
     group = re.match(r'flag (\S+?)=.* as a ConfigDict', text)
     if group:
         return f'{group[1]} is a group of keys; set one as {group[1]}.KEY=VALUE'
-    if 'Traceback (most recent call last)' in text:  # in ml_collections' words
-        places = re.findall(r'File "(.+)", line (\d+)', text)
-        return f'{text.strip().splitlines()[-1]} {_last(places)}'
+    if 'Traceback (most recent call last)' in text:  # from ml_collections
+        frames = re.findall(r'File "(.+)", line (\d+)', text)
+        return f'{text.strip().splitlines()[-1]} {_location(frames)}'
     if not isinstance(error, CLEAR):
-        places = traceback.extract_tb(error.__traceback__)
-        places = [(place.filename, place.lineno) for place in places]
-        return f'{type(error).__name__}: {text} {_last(places)}'
+        frames = traceback.extract_tb(error.__traceback__)
+        frames = [(frame.filename, frame.lineno) for frame in frames]
+        return f'{type(error).__name__}: {text} {_location(frames)}'
     while isinstance(error, (AttributeError, KeyError)) and error.args:
         if isinstance(error, KeyError):  # ml_collections' missing key
             text = f'unknown config key {error.args[0]}'
@@ -323,7 +340,7 @@ def _told(error):
     return text
 
 
-def _last(places):
-    """Show the last of some (file, line) that is not of a library."""
-    own = [place for place in places if 'site-packages' not in place[0]]
-    return '({}, line {})'.format(*(own or places)[-1])
+def _location(frames):
+    """Format the last (file, line) that is not inside a library."""
+    own = [frame for frame in frames if 'site-packages' not in frame[0]]
+    return '({}, line {})'.format(*(own or frames)[-1])

@@ -1,10 +1,12 @@
-"""Look through a source of images before training on it.
+"""Check a data set before training on it.
 
     python -m gan_jax check_data my/images --data.image_size=64 --out=check.png
     python -m gan_jax check_data mnist
 
-Prints counts, sizes, modes, classes, images that are the same, and every file
-that is skipped with its reason; writes a grid and the mean image.
+The argument is a folder, an archive, an array file, a pack, or the name of a
+data set. The command prints the number of images, their sizes, colour modes and
+classes, duplicates, and each file that is skipped with the reason. It writes a
+grid of sample images, and the mean image beside it.
 """
 
 import pathlib
@@ -16,12 +18,13 @@ from gan_jax.data import listing
 
 DATA = app.define_data()
 OUT = flags.DEFINE_string(
-    'out', 'check.png', 'Grid to write; the mean image lies beside it.'
+    'out', 'check.png', 'PNG file to write the grid to; the mean image gets '
+    'the same name with _mean.'
 )
 
 
 def main(argv):
-    """Inspect the one source that is named on the command line."""
+    """Check the source that is named on the command line."""
     from gan_jax.data import inspection
     from gan_jax.data import reading
     from gan_jax.runtime import writer
@@ -34,7 +37,7 @@ def main(argv):
     app.save_png('--out', grid, writer.grid(report.shown))
     app.save_png('--out', mean, writer.grid(report.mean[None]))
     app.say(
-        f'Pictures  {grid} ({len(report.shown)} images), {mean} (the mean)'
+        f'Pictures  {grid} ({len(report.shown)} images), {mean} (their mean)'
     )
     reading.check(
         request.name, report.skipped, report.count, request.max_bad
@@ -42,6 +45,7 @@ def main(argv):
 
 
 def _print(request, report):
+    """Print an `inspection` report as a table of two columns."""
     bad, left = len(report.skipped), len(report.ignored)
     app.say(
         f'Source    {request.name}\n'
@@ -52,21 +56,21 @@ def _print(request, report):
     )
     shapes = _counts(report.shapes, _size)
     if len({shape[:2] for shape in report.shapes}) > 1:
-        app.say('Trains    not yet: sizes differ, so set data.image_size')
+        app.say('Trains    no: sizes differ; set --data.image_size')
     else:
         app.say(f'Trains    as {shapes}')
     for names in report.duplicates:
         app.say(f'Same      {" = ".join(map(listing.shown, names))}')
     same = len(report.duplicates)
-    app.say(f'          {same} sets of images have the same pixels')
+    app.say(f'          {same} groups of images have equal pixels')
     for name, reason in report.skipped:
         app.say(f'Skipped   {listing.shown(name)}: it {reason}')
     for name, reason in report.ignored:
-        app.say(f'Left out  {listing.shown(name)}: it {reason}')
+        app.say(f'Ignored   {listing.shown(name)}: it {reason}')
 
 
 def _counts(counts, show, most=8):
-    """Show {key: count}, the commonest first."""
+    """Format {key: count}, largest count first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     shown = [f'{show(key)}: {count:,}' for key, count in ordered[:most]]
     more = len(ordered) - most

@@ -1,12 +1,14 @@
-"""Try the players of a config, each alone, before they are trained.
+"""Check that G and D of a config can learn, before a long run.
 
     python -m gan_jax check_setup --config=configs/dcgan.py
     python -m gan_jax check_setup --config=configs/wgan.py --steps=500
 
-D alone must part real images from the fakes of a frozen G; it must learn one
-batch by heart; G alone must fool that D, which gives adversarial noise, shown
-in the third row of the picture; ranges and sizes are compared. Prints green or
-red for each; the exit code is 7 where one is red.
+Short trainings check that D separates real images from the fakes of a frozen G,
+that D can overfit a single batch, and that G can fool a frozen D. Other checks
+compare the range of G's output with the data's, and the sizes of G and D. Each
+check prints green or RED; the exit code is 7 if one is red. The picture has
+three rows: real images, samples of the untrained G, and samples of the G that
+fools a frozen D, which are adversarial noise rather than images.
 """
 
 from absl import flags
@@ -17,18 +19,17 @@ CONVOLUTIONAL, DENSE = 200, 2000
 
 app.define_config()
 STEPS = flags.DEFINE_integer(
-    'steps', None, 'Updates of each short training; by default '
-    f'{CONVOLUTIONAL} where networks convolve and {DENSE} where not.',
+    'steps', None, 'Updates in each short training; by default '
+    f'{CONVOLUTIONAL} for convolutional networks and {DENSE} for dense ones.',
     lower_bound=2,
 )
 OUT = flags.DEFINE_string(
-    'out', 'check_setup.png', 'Picture to write: real images, samples of the '
-    'first G, and of G after it was trained alone.'
+    'out', 'check_setup.png', 'PNG file to write.'
 )
 
 
 def main(argv):
-    """Make the checks and print them; gives the exit code."""
+    """Run the checks and print their results; return the exit code."""
     config = app.config_of(argv)
 
     import numpy as np
@@ -47,20 +48,20 @@ def main(argv):
     steps = STEPS.value or (
         CONVOLUTIONAL if defaults.convolutional(config) else DENSE
     )
-    found, rows = setup_check.run(config, dataset, steps)
-    for check in found:
+    checks, rows = setup_check.run(config, dataset, steps)
+    for check in checks:
         colour = 'green' if check.passed else 'RED  '
         app.say(f'{colour}  {check.name:12}{check.text}')
         if not check.passed:
-            words = setup_check.CHECKS[check.name]
-            app.say(f'{"":19}{words}. {check.advice}')
-    made = np.concatenate(rows)
-    picture = writer.scatter(rows[-1], rows[0]) if made.ndim == 2 else (
-        writer.grid(made, setup_check.SHOWN)
+            claim = setup_check.CHECKS[check.name]
+            app.say(f'{"":19}{claim}. {check.advice}')
+    samples = np.concatenate(rows)
+    picture = writer.scatter(rows[-1], rows[0]) if samples.ndim == 2 else (
+        writer.grid(samples, setup_check.SHOWN)
     )
     app.save_png('--out', OUT.value, picture)
     app.say(f'Picture  {OUT.value}')
-    red = [check.name for check in found if not check.passed]
+    red = [check.name for check in checks if not check.passed]
     if red:
         app.say(f'Red: {", ".join(red)}')
     return errors.SetupError.exit_code if red else 0

@@ -1,12 +1,13 @@
-"""Convert the Inception-v3 weights of FID, once, to a file that is only data.
+"""Convert the Inception-v3 weights of FID to a file without pickled code.
 
     pip install -e '.[convert]'
     python -m gan_jax convert_inception \\
       --weights=pt_inception-2015-12-05-6726825d.pth
 
-The file is that of pytorch-fid, at
-https://github.com/mseitzer/pytorch-fid/releases/tag/fid_weights, 95.6 MB. Its
-SHA-256 is compared before torch opens it. PyTorch is needed here alone.
+This is needed once, before `evaluate --features=inception`. Download the file
+of pytorch-fid (95.6 MB) from
+https://github.com/mseitzer/pytorch-fid/releases/tag/fid_weights first. Its
+SHA-256 is checked before PyTorch opens it. Only this command needs PyTorch.
 """
 
 import hashlib
@@ -17,14 +18,15 @@ from absl import flags
 
 from gan_jax.cli import app
 
-WEIGHTS = flags.DEFINE_string('weights', '', 'The downloaded file.')
+WEIGHTS = flags.DEFINE_string('weights', '', 'Downloaded file to convert.')
 OUT = flags.DEFINE_string(
     'out', '', "File to write; by default in the user's cache folder, where "
-    'it is found without being named.'
+    '`evaluate` looks for it.'
 )
 OTHER = flags.DEFINE_bool(
-    'allow_other_weights', False, 'Take a file that is not the published one, '
-    'from someone you trust: the same names and shapes, other values.'
+    'allow_other_weights', False, 'Accept a file with another SHA-256 than '
+    "the published file's; use it only if you trust its source. Names and "
+    'shapes must be the same.'
 )
 
 MAX_BYTES = 2**28  # the published file has 95,628,359
@@ -35,17 +37,17 @@ LEAVES = {
 
 
 def torch_name(name):
-    """Give the port's name of a variable.
+    """Return the name that pytorch-fid has for one of our variables.
 
     'batch_stats/Mixed_5b/branch1x1/bn/mean' is
-    'Mixed_5b.branch1x1.bn.running_mean'.
+    'Mixed_5b.branch1x1.bn.running_mean' there.
     """
     _, *modules, leaf = name.split('/')
     return '.'.join([*modules, LEAVES[leaf]])
 
 
 def torch_axes(rank):
-    """Give the axes of the port's tensor in the order in which ours has them.
+    """Return the permutation of axes from pytorch-fid's tensor to ours.
 
     Kernels are [out, in, height, width] there and [height, width, in, out]
     here; the last layer's are [out, in] and [in, out].
@@ -54,18 +56,18 @@ def torch_axes(rank):
 
 
 def to_variables(path, state):
-    """Turn the port's tensors into variables of `inception.Inception`.
+    """Convert pytorch-fid's tensors to variables of `inception.Inception`.
 
     Args:
-        path: where they are from, for the message.
-        state: {name: float32 array}; counts of batches are left out.
+        path: file that they are from, for error messages.
+        state: {name: float32 array}; `num_batches_tracked` is ignored.
 
     Returns:
         Tree of arrays.
 
     Raises:
-        errors.DamagedError: where a tensor lacks, differs in shape or type, is
-            too much, or is not finite.
+        errors.DamagedError: if a tensor is missing, unexpected, not finite, or
+            has another shape or type.
     """
     import numpy as np
     from flax import traverse_util
@@ -95,23 +97,25 @@ def to_variables(path, state):
 
 
 def _torch_shape(shape):
-    places = torch_axes(len(shape))
-    return tuple(shape[places.index(axis)] for axis in range(len(shape)))
+    axes = torch_axes(len(shape))
+    return tuple(shape[axes.index(axis)] for axis in range(len(shape)))
 
 
 def load_state(path, data):
-    """Read the tensors of a file that `torch.save` wrote, as data alone.
+    """Read the tensors of a file that `torch.save` wrote.
+
+    The file is read with `weights_only`, so no pickled code runs.
 
     Args:
-        path: of the file, for the message.
-        data: its bytes.
+        path: file name, for error messages.
+        data: content of the file, bytes.
 
     Returns:
         {name: array}.
 
     Raises:
-        errors.ConfigError: where PyTorch is not installed.
-        errors.DamagedError: where it is no such file.
+        errors.ConfigError: if PyTorch is not installed.
+        errors.DamagedError: if the content is not a dict of tensors.
     """
     from gan_jax.core import errors
 
@@ -126,9 +130,9 @@ def load_state(path, data):
             io.BytesIO(data), map_location='cpu', weights_only=True
         )
         return {str(k): v.detach().numpy() for k, v in state.items()}
-    except Exception as error:  # whatever a file that is none brings about
+    except Exception as error:  # a damaged file can raise anything
         raise errors.DamagedError(
-            f'{path} holds no named tensors that torch reads '
+            f'{path} holds no named tensors that PyTorch can read '
             f'({type(error).__name__})'
         ) from error
 
@@ -144,17 +148,17 @@ def main(argv):
     path = WEIGHTS.value
     if not path:
         raise errors.ConfigError(
-            f'name the file, such as --weights={inception.SOURCE}; it is at '
-            f'{inception.URL}'
+            f'--weights is missing, such as --weights={inception.SOURCE}; '
+            f'download it from {inception.URL}'
         )
     if not os.path.exists(os.path.expanduser(path)):
-        raise errors.ConfigError(f'--weights={path} is not there')
+        raise errors.ConfigError(f'--weights={path} does not exist')
     data = weights.read_file(path, MAX_BYTES)
     digest = hashlib.sha256(data).hexdigest()
     published = digest == inception.SHA256
     if not published and not OTHER.value:
         raise errors.DamagedError(
-            f'{path} has SHA-256 {digest[:16]}… and the published file '
+            f'{path} has SHA-256 {digest[:16]}…, but the published file has '
             f'{inception.SHA256[:16]}…: download it again from '
             f'{inception.URL}, or pass --allow_other_weights'
         )
@@ -169,5 +173,7 @@ def main(argv):
         raise errors.ConfigError(
             f'{out} cannot be written: {error.strerror}'
         ) from error
-    whose = 'as published' if published else 'NOT the published ones'
-    app.say(f'{out}: weights {whose}, fingerprint {fingerprint}')
+    origin = 'the published weights' if published else (
+        'NOT the published weights'
+    )
+    app.say(f'Wrote {out}: {origin}, fingerprint {fingerprint}')

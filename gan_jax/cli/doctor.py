@@ -1,7 +1,10 @@
-"""Say what this machine has, to paste into a report of a fault.
+"""Report versions, devices, disk space and data sets of this machine.
 
     python -m gan_jax doctor
     python -m gan_jax doctor --data_dir=/data/tfds --workdir=runs
+
+Paste the output into a bug report. Each device multiplies two matrices as a
+test; the exit code is 1 if one fails.
 """
 
 from absl import flags
@@ -9,15 +12,16 @@ from absl import flags
 from gan_jax.cli import app
 
 DATA_DIR = flags.DEFINE_string(
-    'data_dir', '', 'Folder that holds prepared TFDS sets; TFDS has a default.'
+    'data_dir', '', 'Folder of prepared TFDS data sets; by default that of '
+    'TFDS.'
 )
 WORKDIR = flags.DEFINE_string(
-    'workdir', 'runs', 'Where runs are left; its free space is told.'
+    'workdir', 'runs', 'Folder of runs, whose free disk space is reported.'
 )
 
 
 def main(argv):
-    """Print what there is; the exit code is 1 where a device fails."""
+    """Print the report; return exit code 1 if a device fails."""
     from gan_jax.core import errors
     from gan_jax.data import tfds_source
     from gan_jax.runtime import cache
@@ -29,13 +33,13 @@ def main(argv):
     for name, value in machine.items():
         app.say(f'{name:10}{value}')
     healthy = True
-    for device, found in environment.try_devices():
-        app.say(f'{"device":10}{device}: {found}')
-        healthy = healthy and not found.startswith('FAILED')
+    for device, result in environment.try_devices():
+        app.say(f'{"device":10}{device}: {result}')
+        healthy = healthy and not result.startswith('FAILED')
     app.say(f'{"cache":10}{cache.folder() or "none"}')
     space = environment.free_space(WORKDIR.value)
     folder, names = tfds_source.prepared(DATA_DIR.value)
-    sets = ', '.join(names) or 'no prepared set'
+    sets = ', '.join(names) or 'no prepared data set'
     app.say(f'{"disk":10}{space}')
     app.say(f'{"data":10}{folder}: {sets}')
     return 0 if healthy else 1

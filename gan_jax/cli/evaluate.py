@@ -1,14 +1,19 @@
-"""Measure the samples of a run, compare two sets of images, or count answers.
+"""Evaluate the samples of a run, or any images, by FID and other metrics.
 
     python -m gan_jax evaluate --workdir=runs/dcgan
     python -m gan_jax evaluate --workdir=runs/dcgan --step=all --metrics=fid,kid
     python -m gan_jax evaluate --real=mnist --fake=my/samples --features=random
     python -m gan_jax evaluate --human=answers.csv,others.csv
 
-Each number stands beside its floor: the same of two halves of the real images,
-or of the real images themselves. All that a number depends on is printed with
-it and kept in a JSON file. The last counts what people answered to a page of
-`gan_jax.quiz`.
+The first two compare samples of a run with its data, the third two sources of
+images. Each value is printed beside its floor: the value of one half of the
+real images against the other, or of the real images themselves. All that a
+value depends on is printed too, and written to a JSON file. The last command
+counts the answers that people gave to a page of `python -m gan_jax quiz`.
+
+The default features come from a classifier that is trained on the labels of the
+data; use --features=random for images without classes. FID as in papers needs
+--features=inception, after `python -m gan_jax convert_inception`.
 """
 
 from absl import flags
@@ -16,51 +21,56 @@ from absl import flags
 from gan_jax.cli import app
 from gan_jax.metrics import catalog
 
-WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.')
+WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run to evaluate.')
 METRICS = flags.DEFINE_string(
-    'metrics', '', f"Some of '{','.join(catalog.NAMES)}'; all that the "
-    'features and the data allow by default.'
+    'metrics', '', f"Metrics, joined by commas, of "
+    f"'{','.join(catalog.NAMES)}'; by default all that the features and "
+    'the data allow.'
 )
 FEATURES = flags.DEFINE_string(
-    'features', 'classifier', "What images are compared by: 'classifier' (of "
-    "the run's own labelled data), 'inception', 'random', 'pixels', or "
-    "'discriminator', the run's own."
+    'features', 'classifier', "Features to compare images by: 'classifier' "
+    "(trained on the run's labelled data), 'inception', 'random' (an untrained "
+    "network), 'pixels', or 'discriminator' (that of the run)."
 )
 STEP = flags.DEFINE_string(
-    'step', None, "A saved step, 'best', or 'all'; newest by default."
+    'step', None, "Saved step to evaluate, 'best', or 'all'; the newest by "
+    'default.'
 )
 WEIGHTS = flags.DEFINE_enum(
     'weights', 'ema', ['ema', 'raw', 'snapshots'],
-    "The generator's moving average, itself, or its snapshots' average."
+    "Weights of the generator: 'ema' is their moving average, 'raw' the "
+    "weights as trained, 'snapshots' the average of the last snapshots."
 )
 NUM_FAKE = flags.DEFINE_integer(
-    'num_fake', None, 'Samples, of the seeds 0 and on; by default as many as '
-    'real images.', lower_bound=4
+    'num_fake', None, 'Number of samples, of the seeds from 0 on; by default '
+    'that of the real images.', lower_bound=4
 )
 NUM_REAL = flags.DEFINE_integer(
-    'num_real', 10_000, 'Real images, drawn by chance; all where there are '
-    'fewer.', lower_bound=4
+    'num_real', 10_000, 'Largest number of real images, drawn at random.',
+    lower_bound=4
 )
 SPLIT = flags.DEFINE_string(
-    'split', 'train', "Split of the real images; test is held out."
+    'split', 'train', "Split of the real images; 'test' is held out."
 )
 OUT = flags.DEFINE_string(
-    'out', '', "JSON file of the results; by default 'evaluation.json' in the "
-    'folder of the run.'
+    'out', '', "JSON file to add the results to; by default 'evaluation.json' "
+    'in the folder of the run.'
 )
 REAL = flags.DEFINE_string(
-    'real', '', 'A source of real images, in place of a run.'
+    'real', '', 'Source of real images, instead of --workdir.'
 )
-FAKE = flags.DEFINE_string('fake', '', 'A source of images to compare with it.')
+FAKE = flags.DEFINE_string(
+    'fake', '', 'Source of images to compare with --real.'
+)
 HUMAN = flags.DEFINE_string(
-    'human', '', 'CSV files that a page of gan_jax.quiz saved, joined by '
-    'commas.'
+    'human', '', 'CSV files of answers, joined by commas, that a page of '
+    '`python -m gan_jax quiz` saved.'
 )
 DATA = app.define_data()
 
 
 def main(argv):
-    """Measure --workdir, or --fake against --real."""
+    """Evaluate --workdir, --fake against --real, or --human."""
     from gan_jax.core import errors
     from gan_jax.evaluation import runner
     from gan_jax.runtime import environment
@@ -77,7 +87,7 @@ def main(argv):
             '--real and --fake'
         )
     environment.prepare()
-    asked = runner.Asked(
+    request = runner.Asked(
         metrics=tuple(m.strip() for m in METRICS.value.split(',') if m.strip()),
         features=FEATURES.value, weights=WEIGHTS.value,
         num_fake=NUM_FAKE.value, num_real=NUM_REAL.value, split=SPLIT.value,
@@ -87,21 +97,21 @@ def main(argv):
     def keep(result):
         if out:
             runner.save(out, [result])
-            _say(f'Kept in {out}')
+            _say(f'Wrote {out}')
 
     if WORKDIR.value:
         _refuse_data()
-        runner.of_run(WORKDIR.value, STEP.value, asked, _say, keep)
+        runner.of_run(WORKDIR.value, STEP.value, request, _say, keep)
     else:
         real, fake = (
             app.request([argv[0], name], _copy(DATA.value))
             for name in (REAL.value, FAKE.value)
         )
-        keep(*runner.of_sources(real, fake, asked, _say))
+        keep(*runner.of_sources(real, fake, request, _say))
 
 
 def _refuse_data():
-    """Refuse keys of data beside a run, which has its own."""
+    """Raise ConfigError for --data keys beside --workdir, which has its own."""
     from gan_jax.config import defaults
     from gan_jax.core import errors
 
@@ -109,31 +119,30 @@ def _refuse_data():
     for key, value in DATA.value.items():
         if value != default[key]:
             raise errors.ConfigError(
-                f'--data.{key}={value!r} is for --real and --fake; the data of '
-                f'--workdir={WORKDIR.value} are those that it trained on'
+                f'--data.{key}={value!r} applies only to --real and --fake; '
+                f'--workdir={WORKDIR.value} is compared with its own data'
             )
 
 
 def _count_answers():
-    """Tell how often people took a fake for real."""
+    """Print how often people took a fake for real, from --human."""
     from gan_jax.core import errors
     from gan_jax.evaluation import runner
     from gan_jax.tools import quiz
 
     if WORKDIR.value or REAL.value or FAKE.value:
         raise errors.ConfigError(
-            '--human counts answers alone: leave out --workdir, --real and '
-            '--fake'
+            '--human cannot be combined with --workdir, --real or --fake'
         )
     results = quiz.summarize([
         answer for path in HUMAN.value.split(',')
         for answer in quiz.read_answers(path)
     ])
-    for line in quiz.told(results):
+    for line in quiz.table(results):
         _say(line)
     if OUT.value:
         runner.save(OUT.value, results)
-        _say(f'Kept in {OUT.value}')
+        _say(f'Wrote {OUT.value}')
 
 
 def _copy(data):

@@ -1,13 +1,14 @@
-"""Draw a distribution in the browser and watch real training steps learn it.
+"""Train GANs on 2-D points in the browser and watch them learn.
 
+    pip install -e '.[lab]'
     python -m gan_jax lab
     python -m gan_jax lab --record=page.html --link='data=ring&0.loss=hinge'
 
-The first serves one page on 127.0.0.1 and opens it; Ctrl-C ends it. Every step
-that it shows is a compiled step of the library. The second plays a setting, as
-the page's link holds it, and writes one page that needs no server.
-
-`pip install -e '.[lab]'` brings the one library that it needs besides.
+The second command serves a page on this machine only and opens it in the
+browser; Ctrl-C stops the server. Draw a distribution or choose one, and press
+Play. The training steps are those of `gan_jax.main`. The third command trains
+the settings of a link without a server, and writes the recording as one HTML
+file.
 """
 
 import os
@@ -18,31 +19,33 @@ from absl import flags
 from gan_jax.cli import app
 
 HOST = flags.DEFINE_string(
-    'host', '127.0.0.1', 'Address to listen on, as people would type it. Who '
-    'reaches it may use the lab: there is no password.'
+    'host', '127.0.0.1', 'Address to listen on, one of this machine. The lab '
+    'has no password, so anyone who can reach the address can use it.'
 )
 PORT = flags.DEFINE_integer(
-    'port', 0, 'Port to listen on; 0 takes a free one.', lower_bound=0,
+    'port', 0, 'Port to listen on; 0 chooses a free one.', lower_bound=0,
     upper_bound=65535,
 )
 BROWSER = flags.DEFINE_boolean('browser', True, 'Open the page in a browser.')
 LINK = flags.DEFINE_string(
-    'link', '', "Settings to begin with: a link of the page, or what is behind "
-    'its #.'
+    'link', '', 'Settings to start with: a link that the page copied, or the '
+    'part after its #.'
 )
 RECORD = flags.DEFINE_string(
-    'record', '', 'HTML file to write in place of serving.'
+    'record', '', 'HTML file to write a recording to, instead of serving.'
 )
 STEPS = flags.DEFINE_integer(
-    'steps', 3000, 'Steps to record.', lower_bound=1, upper_bound=1_000_000
+    'steps', 3000, 'Training steps to record.', lower_bound=1,
+    upper_bound=1_000_000
 )
 PICTURES = flags.DEFINE_integer(
-    'pictures', 100, 'Pictures to record.', lower_bound=2, upper_bound=1000
+    'pictures', 100, 'Pictures in the recording.', lower_bound=2,
+    upper_bound=1000
 )
 
 
 def main(argv):
-    """Serve the page, or record one."""
+    """Serve the lab, or write a recording."""
     import asyncio
 
     from gan_jax.core import errors
@@ -58,14 +61,15 @@ def main(argv):
         _record(settings)
         return
     if asyncio.run(_serve(link)):
-        # Interpreters wait for their threads, and nothing stops XLA.
+        # A normal exit waits for all threads, and a compilation of XLA cannot
+        # be cancelled.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
 
 
 async def _serve(link):
-    """Serve until a signal comes; returns whether threads still compile."""
+    """Serve until SIGINT or SIGTERM; return whether threads still compile."""
     import asyncio
     import signal
     import threading
@@ -88,10 +92,10 @@ async def _serve(link):
         address += f'#{link}' if link else ''
         if not lab.local:
             redact.say(
-                f'warning: --host={HOST.value} is reached from other machines, '
-                'and the lab has no password', sys.stderr,
+                f'warning: other machines can reach --host={HOST.value}, and '
+                'the lab has no password', sys.stderr,
             )
-        app.say(f'The lab is at {address} (Ctrl-C ends it)')
+        app.say(f'The lab is at {address} (press Ctrl-C to stop)')
         if BROWSER.value:
             threading.Thread(
                 target=webbrowser.open, args=(address,), daemon=True
@@ -101,6 +105,7 @@ async def _serve(link):
 
 
 def _record(settings):
+    """Train `settings` and write the recording to --record."""
     from gan_jax.lab import recording
 
     with app.written('--record', RECORD.value):
@@ -108,6 +113,6 @@ def _record(settings):
             RECORD.value, settings, STEPS.value, PICTURES.value
         )
     app.say(
-        f'{PICTURES.value} pictures of {STEPS.value} steps are in '
+        f'Wrote {PICTURES.value} pictures of {STEPS.value} steps to '
         f'{RECORD.value} ({size / 1e6:.1f} MB)'
     )

@@ -1,8 +1,12 @@
-"""Pack a source of images into one file for fast random access.
+"""Pack images into a folder of arrays for fast random access.
 
     python -m gan_jax pack my/images --data.image_size=64 --out=my/images64
-    python -m gan_jax.main --config=configs/dcgan.py \\
+    python -m gan_jax.main --config=configs/dcgan.py:images \\
       --config.data.path=my/images64
+
+The argument is a folder, an archive, an array file, or the name of a data set.
+Images are decoded, cropped and resized once. Training then reads them from the
+pack as fast as the disk allows, so the data need not fit into memory.
 """
 
 from absl import flags
@@ -10,25 +14,25 @@ from absl import flags
 from gan_jax.cli import app
 
 DATA = app.define_data()
-OUT = flags.DEFINE_string('out', '', 'Folder to make.')
+OUT = flags.DEFINE_string('out', '', 'Folder to create for the pack.')
 FORM = flags.DEFINE_enum(
     'form', 'array', ['array', 'array_record'],
-    'A memory-mapped array, or compressed array_record.'
+    "'array' is one memory-mapped file, 'array_record' a compressed one."
 )
 
 
 def main(argv):
-    """Pack the one source that is named on the command line into --out."""
+    """Pack the source that is named on the command line into --out."""
     from gan_jax.core import errors
     from gan_jax.data import packs
     from gan_jax.data import sources
 
     request = app.request(argv, DATA.value)
     if not OUT.value:
-        raise errors.ConfigError('name a folder to make, such as --out=packed')
+        raise errors.ConfigError('--out is missing, such as --out=packed')
     dataset = sources.load(request._replace(memory=0))
     if dataset.images.ndim == 2:
-        raise errors.DataError(f'{dataset.name} holds rows, and no images')
+        raise errors.DataError(f'{dataset.name} holds rows, not images')
     manifest = packs.write(
         dataset.images, dataset.labels, dataset.classes, OUT.value,
         form=FORM.value, source=request.name,
@@ -36,7 +40,7 @@ def main(argv):
     count, *shape = manifest['shape']
     size = sum(file['bytes'] for file in manifest['files'].values())
     app.say(
-        f'{count:,} images of {"x".join(map(str, shape))} '
-        f'({size / 1e6:.1f} MB) are in {OUT.value}; train on them with '
+        f'Wrote {count:,} images of {"x".join(map(str, shape))} '
+        f'({size / 1e6:.1f} MB) to {OUT.value}; train on them with '
         f'--config.data.path={OUT.value}'
     )

@@ -1,10 +1,11 @@
-"""Write a page that asks people: which one is real?
+"""Write an HTML page that asks people which of two images is real.
 
     python -m gan_jax quiz --workdir=runs/dcgan --out=quiz.html
     python -m gan_jax evaluate --human=answers.csv
 
-One file that asks for nothing from the net: open it in a browser, on a phone
-too, answer, and save the answers; the second command counts them.
+The page is one file without network access. Open it in a browser, on a phone if
+you like, answer the questions and save the answers as CSV. The second command
+counts the answers of all files that you give it.
 """
 
 from absl import flags
@@ -14,15 +15,15 @@ from gan_jax.cli import run_flags
 
 OUT = flags.DEFINE_string('out', 'quiz.html', 'HTML file to write.')
 PAIRS = flags.DEFINE_integer(
-    'pairs', 20, 'Questions.', lower_bound=1, upper_bound=1000
+    'pairs', 20, 'Number of questions.', lower_bound=1, upper_bound=1000
 )
 SEED = flags.DEFINE_integer(
-    'seed', 0, 'Draws the images, real and fake, and their sides.',
+    'seed', 0, 'Seed that chooses the real images, the fakes and their sides.',
     lower_bound=0, upper_bound=2**32 - 1,
 )
 SPLIT = flags.DEFINE_enum(
-    'split', '', ['', 'test', 'train'], 'Of real images; test where there is '
-    'one.'
+    'split', '', ['', 'test', 'train'], "Split of the real images; by default "
+    "'test' if images were held out, else 'train'."
 )
 
 
@@ -41,5 +42,6 @@ def main(argv):
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write(path, text)
     app.say(
-        f'{PAIRS.value} pairs of {run_flags.told(state)} are in {OUT.value}'
+        f'Wrote {PAIRS.value} pairs of {run_flags.describe(state)} to '
+        f'{OUT.value}'
     )

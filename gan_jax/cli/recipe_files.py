@@ -1,4 +1,7 @@
-"""The recipes that come with the package: by name, with their summaries."""
+"""Recipes that ship with the package: their names, paths and summaries.
+
+Recipes are parsed here, never executed, so that listing them is quick.
+"""
 
 import ast
 import difflib
@@ -11,7 +14,7 @@ _PACKAGE = pathlib.Path(gan_jax.__file__).parent
 
 
 def folder():
-    """Return the folder of recipes: inside a wheel, or that of a checkout."""
+    """Return the folder of recipes, in an installed package or a checkout."""
     installed = _PACKAGE / 'recipes'
     return installed if installed.is_dir() else _PACKAGE.parent / 'configs'
 
@@ -30,13 +33,13 @@ def summary(path):
 
 
 def path_of(recipe):
-    """Return the path of a recipe that is given by its name.
+    """Return the path of a recipe that is named as in `dcgan:mnist`.
 
     Args:
-        recipe: name or path, with :argument where it takes one.
+        recipe: name or path, optionally followed by :argument.
 
     Returns:
-        Path and argument; a path is returned as it is.
+        Path and argument; a path is returned unchanged.
 
     Raises:
         errors.ConfigError: for an unknown name.
@@ -49,13 +52,13 @@ def path_of(recipe):
     path = folder() / f'{name}.py'
     if not path.is_file():
         raise errors.ConfigError(
-            f'--config={name} is no recipe{nearest(name, summaries())}; '
+            f'--config={name} is not a recipe{nearest(name, summaries())}; '
             '`python -m gan_jax recipes` lists them'
         )
     return f'{path}{colon}{argument}'
 
 
 def nearest(name, names):
-    """Return ': did you mean …?' where a name is near one of some, or ''."""
-    near = difflib.get_close_matches(name, list(names), 1)
-    return f': did you mean {near[0]}?' if near else ''
+    """Return ': did you mean …?' for the closest of the names, or ''."""
+    matches = difflib.get_close_matches(name, list(names), 1)
+    return f': did you mean {matches[0]}?' if matches else ''

@@ -3,20 +3,19 @@
     python -m gan_jax report --workdir=runs/dcgan
     python -m gan_jax report --workdir=runs/a --workdir=runs/b --out=both.html
 
-The first leaves runs/dcgan/report.html, as the end of training does; again
-after `gan_jax.evaluate`, it holds what was measured. The page is whole in
-itself: plots, pictures and scripts are in it, it needs no server and asks no
-host.
+The first command writes runs/dcgan/report.html, as training does at its end.
+Run it again after `python -m gan_jax evaluate` to include those metrics. The
+page is one file without network access: plots, pictures and scripts are inside.
 
-Of one run: what was run on what; curves, as logged and smoothed; the samples of
-fixed latents over time; those of the seeds 0 to 63 beside real images; the
-worst, median and best of the seeds 0 to 255 by D's logit; the numbers of
-`evaluate` and of eval_every; the diagnosis; samples beside the training images
-that they are nearest to; config and environment. Of several: facts, last
-numbers and the keys that differ in tables, curves overlaid, grids in rows.
+The report of one run shows the config, data and environment; curves, raw and
+smoothed; a film of the samples of fixed latents; samples of the seeds 0 to 63
+beside real images; the worst, median and best of the seeds 0 to 255 by D's
+logit; all evaluations; the diagnosis; and samples beside their nearest training
+images. The report of several runs compares facts, last metrics and differing
+config keys in tables, overlays the curves, and puts the grids in rows.
 
-The film has at most 60 pictures, evenly chosen; where these have over 6 MiB
-they are made smaller. What the folder does not hold is told in the page.
+The film has at most 60 pictures, evenly chosen, scaled down if they take more
+than 6 MiB. If the folder lacks something, the page says so.
 """
 
 from absl import flags
@@ -24,16 +23,16 @@ from absl import flags
 from gan_jax.cli import app
 
 WORKDIR = flags.DEFINE_multi_string(
-    'workdir', [], 'Folder of a run; several are compared.'
+    'workdir', [], 'Folder of a run, or of one of several to compare'
 )
 OUT = flags.DEFINE_string(
     'out', '', "HTML file to write; by default 'report.html' in the folder of "
-    "the run, and of several 'comparison.html' here."
+    "the run, or 'comparison.html' in this folder for several runs."
 )
 
 
 def main(argv):
-    """Write the page of each --workdir into --out."""
+    """Write the report of --workdir to --out."""
     from gan_jax.core import errors
     from gan_jax import reporting
     from gan_jax.runtime import environment
@@ -41,7 +40,9 @@ def main(argv):
     if len(argv) > 1:
         raise errors.ConfigError(f'unexpected argument {argv[1]!r}')
     if not WORKDIR.value or not all(WORKDIR.value):
-        raise errors.ConfigError('name a run, such as --workdir=runs/dcgan')
+        raise errors.ConfigError(
+            '--workdir is missing, such as --workdir=runs/dcgan'
+        )
     environment.prepare()
     if len(WORKDIR.value) > 1:
         page = reporting.comparison(WORKDIR.value)
@@ -56,4 +57,4 @@ def main(argv):
         raise errors.ConfigError(
             f'--out={out} cannot be written: {error.strerror or error}'
         ) from error
-    app.say(f'The report is {out} ({len(page) / 1e6:.1f} MB)')
+    app.say(f'Wrote {out} ({len(page) / 1e6:.1f} MB)')

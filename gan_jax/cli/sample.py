@@ -1,12 +1,16 @@
-"""Write samples from a run folder.
+"""Generate samples from a trained run and write them to files.
 
     python -m gan_jax sample --workdir=runs/dcgan --seeds=0-63 --out=grid.png
-    python -m gan_jax sample --workdir=runs/dcgan --seeds=0-8 --between=10
+    python -m gan_jax sample --workdir=runs/cgan --labels=7 --out=sevens.png
     python -m gan_jax sample --workdir=runs/dcgan --truncation=0.7 --out=a.npz
     python -m gan_jax sample --workdir=runs/dcgan --seeds=0-999 --out=samples/
+    python -m gan_jax sample --workdir=runs/dcgan --seeds=0-8 --between=10
 
-The second has a row for each way from one seed to the next. The third keeps
-arrays: samples, z, seeds and labels. The last writes one PNG for each seed.
+The same seed gives the same z in every tool. The ending of --out chooses what
+is written: a grid (.png), arrays of samples, z, seeds and labels (.npz), or one
+PNG for each seed (a folder, ending in /). With --between the grid has one row
+of interpolations from each seed to the next; `python -m gan_jax interpolate`
+does the same with loops and films.
 """
 
 from absl import flags
@@ -14,27 +18,31 @@ from absl import flags
 from gan_jax.cli import app
 from gan_jax.cli import run_flags
 
-SEEDS = flags.DEFINE_string('seeds', '0-63', "Such as '0-63' or '3,7,10-12'.")
+SEEDS = flags.DEFINE_string(
+    'seeds', '0-63', "Seeds to sample, such as '0-63' or '3,7,10-12'."
+)
 OUT = flags.DEFINE_string(
-    'out', 'grid.png', 'PNG file to write; an .npz file; or, ending in /, a '
-    'folder of one PNG for each seed.'
+    'out', 'grid.png', 'File to write (.png or .npz), or a folder (ending in '
+    '/) for one PNG for each seed.'
 )
 COLUMNS = flags.DEFINE_integer(
-    'columns', None, 'Images in a row; a square grid by default.', lower_bound=1
+    'columns', None, 'Columns of the grid; by default it is about square.',
+    lower_bound=1
 )
 LABELS = run_flags.define_labels()
 TRUNCATION = run_flags.define_truncation()
 BETWEEN = flags.DEFINE_integer(
-    'between', None, 'Images of the way from each seed to the next.',
-    lower_bound=2,
+    'between', None, 'Images from each seed to the next, both included; the '
+    'command interpolate has more options.', lower_bound=2,
 )
 PATH = flags.DEFINE_enum(
-    'path', 'slerp', ['lerp', 'slerp'], 'Arc or line, for --between.'
+    'path', 'slerp', ['lerp', 'slerp'], "Path in latent space for --between: "
+    "'slerp' is an arc, 'lerp' a straight line."
 )
 
 
 def main(argv):
-    """Sample --seeds from --workdir into --out."""
+    """Sample --seeds from the run --workdir and write --out."""
     from gan_jax.core import errors
     from gan_jax.runs import sampling
 
@@ -44,7 +52,7 @@ def main(argv):
             f'--between={BETWEEN.value} needs two or more --seeds'
         )
     if BETWEEN.value and not _is_grid():
-        raise errors.ConfigError('--between needs an --out that is a PNG file')
+        raise errors.ConfigError('--between needs a PNG file as --out')
     algorithm, state = run_flags.open_run(argv)
     options = {
         'labels': run_flags.labels(LABELS, len(seeds)),
@@ -58,16 +66,19 @@ def main(argv):
         images = sampling.sample(algorithm, state, seeds, **options)
     with app.written('--out', OUT.value):
         _save(algorithm, seeds, images, options['labels'])
-    told = run_flags.told(state)
-    app.say(f'{len(images)} samples of {told} are in {OUT.value}')
+    app.say(
+        f'Wrote {len(images)} samples of {run_flags.describe(state)} to '
+        f'{OUT.value}'
+    )
 
 
 def _is_grid():
+    """Return whether --out is a single picture."""
     return not OUT.value.endswith(('.npz', '/'))
 
 
 def _save(algorithm, seeds, images, labels):
-    """Write what the ending of --out asks for."""
+    """Write the samples in the form that the ending of --out selects."""
     from gan_jax.algorithms import latents
     from gan_jax.core import errors
     from gan_jax.runs import sampling
@@ -82,7 +93,7 @@ def _save(algorithm, seeds, images, labels):
         )
     elif images.ndim == 2 and not _is_grid():
         raise errors.ConfigError(
-            f'--out={OUT.value} asks for images, and these are points'
+            f'--out={OUT.value} needs a run on images, not points; use .npz'
         )
     elif not _is_grid():
         for seed, image in zip(seeds, writer.to_uint8(images)):

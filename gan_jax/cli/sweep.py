@@ -1,13 +1,14 @@
-"""Train many GANs at once: several seeds, and a grid of numbers.
+"""Train several seeds and hyper-parameters at once, in one compiled step.
 
-    python -m gan_jax sweep --config=configs/mixtures.py \
+    python -m gan_jax sweep --config=configs/mixtures.py \\
         --config.population=5 --grid=d_optimizer.learning_rate=1e-3,1e-4
 
-All combinations, each with `population` seeds, are rows of one compiled step.
-Each leaves a run folder below --workdir, for `gan_jax.sample` and the others;
-sweep.json and the table printed have their numbers, the best first. The same
-command goes on after a kill. Networks are dense on CPU; data are points made on
-the fly, or images in memory.
+Every combination of the --grid values is trained with `population` seeds. Keys
+of --grid are numbers such as learning rates, weights of penalties or noise.
+Each run gets its own folder below --workdir, which all other commands read.
+Metrics are printed as a table, best first, and written to sweep.json. Run the
+same command again to continue after an interruption. On CPU only dense networks
+are supported; the data must be points or images in memory.
 """
 
 from absl import flags
@@ -15,23 +16,24 @@ from absl import flags
 from gan_jax.cli import app
 
 app.define_config()
-WORKDIR = flags.DEFINE_string('workdir', 'runs/sweep', 'Folder of the sweep.')
+WORKDIR = flags.DEFINE_string('workdir', 'runs/sweep', 'Folder of all runs.')
 RESTART = flags.DEFINE_bool(
-    'restart', False, 'Begin anew; what --workdir holds is set aside in it.'
+    'restart', False, 'Start from step 0; earlier files of --workdir are moved '
+    'to a subfolder of it.'
 )
 GRID = flags.DEFINE_multi_string(
-    'grid', [], 'key=value,value; may be given several times.'
+    'grid', [], 'Values to try for one config key, as KEY=VALUE,VALUE'
 )
 
 
 def main(argv):
-    """Train what --config and --grid say, in --workdir."""
+    """Train --config with all values of --grid in --workdir."""
     config = app.config_of(argv, 'mixtures')
 
     from gan_jax.training import sweep
 
     grid = sweep.parse_grid(GRID.value, config)
-    told = sweep.train(
+    results = sweep.train(
         config, WORKDIR.value, grid, restart=RESTART.value
     )
-    sweep.show(config, WORKDIR.value, told)
+    sweep.show(config, WORKDIR.value, results)

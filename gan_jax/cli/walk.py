@@ -1,11 +1,12 @@
-"""Move single coordinates of z: what does each of them change?
+"""Show how samples change along single coordinates of z.
 
     python -m gan_jax walk --workdir=runs/dcgan --seeds=0 --coordinates=0-7
-    python -m gan_jax walk --workdir=runs/dcgan --seeds=0-3 --coordinates=5 \
+    python -m gan_jax walk --workdir=runs/dcgan --seeds=0-3 --coordinates=5 \\
         --span=4 --frames=25 --out=walk.gif
 
-A PNG has a row for each seed and coordinate, its value going from -span to
-span. A film has a tile for each, and goes there and back.
+One coordinate of a seed's z goes from -span to span; the others keep their
+values. A PNG has one row for each seed and coordinate. A film has one tile for
+each, and runs forwards and backwards.
 """
 
 from absl import flags
@@ -13,12 +14,19 @@ from absl import flags
 from gan_jax.cli import app
 from gan_jax.cli import run_flags
 
-SEEDS = flags.DEFINE_string('seeds', '0', "Such as '0-3' or '1,5'.")
-COORDINATES = flags.DEFINE_string(
-    'coordinates', None, "Of z, such as '5' or '0-7'; by default the first 8."
+SEEDS = flags.DEFINE_string(
+    'seeds', '0', "Seeds of z to start from, such as '0-3' or '1,5'."
 )
-SPAN = flags.DEFINE_float('span', 3, 'Largest value.', lower_bound=1e-3)
-FRAMES = flags.DEFINE_integer('frames', 11, 'Values.', lower_bound=2)
+COORDINATES = flags.DEFINE_string(
+    'coordinates', None, "Coordinates of z to change, such as '5' or '0-7'; by "
+    'default the first 8.'
+)
+SPAN = flags.DEFINE_float(
+    'span', 3, 'Largest value of the coordinate.', lower_bound=1e-3
+)
+FRAMES = flags.DEFINE_integer(
+    'frames', 11, 'Number of values of the coordinate.', lower_bound=2
+)
 OUT = run_flags.define_film('walk.png')
 FPS = run_flags.define_fps()
 LABELS = run_flags.define_labels()
@@ -26,7 +34,7 @@ TRUNCATION = run_flags.define_truncation()
 
 
 def main(argv):
-    """Walk along --coordinates of --seeds of --workdir into --out."""
+    """Generate walks along --coordinates of z and write --out."""
     import numpy as np
 
     from gan_jax.algorithms import latents
@@ -54,11 +62,11 @@ def main(argv):
         weights=run_flags.WEIGHTS.value,
     )
     rows = images.reshape(len(z), FRAMES.value, *images.shape[1:])
-    shown = rows
+    frames = rows
     if video.is_film(OUT.value):
-        there = rows.swapaxes(0, 1)  # [frames, rows, ...]
-        shown = np.concatenate([there, there[-2:0:-1]])
-    run_flags.save_rows(OUT.value, shown, FPS.value)
+        forwards = rows.swapaxes(0, 1)  # [frames, rows, ...]
+        frames = np.concatenate([forwards, forwards[-2:0:-1]])
+    run_flags.save_rows(OUT.value, frames, FPS.value)
     app.say(
-        f'{len(rows)} walks of {run_flags.told(state)} are in {OUT.value}'
+        f'Wrote {len(rows)} walks of {run_flags.describe(state)} to {OUT.value}'
     )

@@ -1,1 +1,1 @@
-"""The lab: draw a distribution in the browser and watch real steps learn it."""
+"""Interactive lab: GANs on 2-D and 1-D points, trained live in the browser."""

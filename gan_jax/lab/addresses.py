@@ -1,4 +1,8 @@
-"""Addresses that the lab listens on, judged after they are resolved."""
+"""Resolution of the address that the lab listens on.
+
+A name is resolved once, and the numbers are checked and bound. Resolving it
+again when binding could give another address than the one that was checked.
+"""
 
 import ipaddress
 import socket
@@ -8,11 +12,11 @@ from gan_jax.core import errors
 
 
 class Listening(NamedTuple):
-    """Where to listen.
+    """Resolved address of the server.
 
     Attributes:
-        name: what people type, in the form that browsers send as Host.
-        addresses: numbers to bind, with no name to look up again.
+        name: name or number, in the form that browsers send as Host.
+        addresses: numeric addresses to bind.
     """
 
     name: str
@@ -20,12 +24,12 @@ class Listening(NamedTuple):
 
     @property
     def local(self):
-        """Return whether this machine alone reaches all of them."""
+        """Return whether only this machine can reach all addresses."""
         return all(_ip(address).is_loopback for address in self.addresses)
 
 
 def resolve(host):
-    """Return where to listen for a name or an address in any spelling.
+    """Resolve a host name, or a numeric address in any spelling.
 
     Args:
         host: str.
@@ -34,8 +38,8 @@ def resolve(host):
         `Listening`.
 
     Raises:
-        errors.ConfigError: for what is no address, and for those that stand
-            for all of a machine's: 0.0.0.0, '::', and what resolves to them.
+        errors.ConfigError: if `host` cannot be resolved, or stands for all
+            addresses of the machine: 0.0.0.0, '::', or a name of them.
     """
     if host in ('', '*'):
         raise _unspecified(host)
@@ -52,30 +56,30 @@ def resolve(host):
 
 def _unspecified(host):
     return errors.ConfigError(
-        f'--host={host!r} is no address that people would type; it stands for '
-        "all of this machine's: name one of them"
+        f'--host={host!r} stands for all addresses of this machine; name one '
+        'of them'
     )
 
 
 def _look_up(host, flags=0):
     """Return the addresses of a name, each once, in the system's order."""
     try:
-        found = socket.getaddrinfo(
+        entries = socket.getaddrinfo(
             host, None, type=socket.SOCK_STREAM, flags=flags
         )
     except (OSError, UnicodeError) as error:
         raise errors.ConfigError(
-            f'--host={host!r} is no address: '
-            f'{getattr(error, "strerror", None) or "no name is like that"}'
+            f'--host={host!r} is not an address: '
+            f'{getattr(error, "strerror", None) or "malformed name"}'
         ) from error
     return tuple(dict.fromkeys(
         socket.getnameinfo(
             entry[4], socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
-        )[0] for entry in found
+        )[0] for entry in entries
     ))
 
 
 def _ip(address):
-    """Return an `ipaddress` object; of IPv4 written as IPv6 the IPv4."""
+    """Parse an address; IPv4 mapped to IPv6 becomes IPv4."""
     ip = ipaddress.ip_address(address)
     return getattr(ip, 'ipv4_mapped', None) or ip

@@ -1,7 +1,7 @@
-"""Compiled programs of the lab: a step of the library, and a look at a state.
+"""Compiled programs of the lab: training steps, and the view of a state.
 
-Each is compiled ahead, for one set of what cannot change live; numbers and
-drawings are arguments. So nothing but `compiled` can ever compile.
+A program is compiled ahead of time for the settings that cannot change live.
+Live settings and drawings are its arguments, so that only `compiled` compiles.
 """
 
 import functools
@@ -24,49 +24,49 @@ from gan_jax.ops import mixtures
 from gan_jax.runtime import parallel
 
 MOST_KEPT = 24  # compiled programs
-NUM_POINTS = 2048  # generated at each look, to count modes by
+NUM_POINTS = 2048  # generated for each view, to count modes
 NUM_REAL = 500  # points in a picture
-SIDE = 40  # of D's map in the plane
-COLUMNS = 161  # of D's curve on a line
-NUM_STRATA = 8192  # even z, whose images are the density on a line
-GRID = 15  # lines of z each way whose image is drawn
+SIDE = 40  # of D's map in 2-D
+COLUMNS = 161  # of D's curve in 1-D
+NUM_STRATA = 8192  # evenly spaced z, for the density in 1-D
+GRID = 15  # lines of z in each direction whose image is drawn
 ARROWS = 41  # lines from z to x
 
-# How D's output is told. Of losses that are not here it has no bounds, and no
-# optimum in closed form. Mao et al., https://arxiv.org/abs/1611.04076, 2016,
-# show that of least squares with a = 0, b = 1 to be the same.
-TELLS = {
+# Meaning of D's output. Losses that are not listed have an unbounded score
+# without an optimum in closed form. Least squares with a = 0, b = 1 has the
+# optimum of the first two: Mao et al., https://arxiv.org/abs/1611.04076, 2016.
+OUTPUT_KINDS = {
     'minimax': 'probability', 'non_saturating': 'probability',
     'least_squares': 'target',
 }
 
 _numbers = itertools.count(1)
-_guard, _contexts = threading.Lock(), weakref.WeakValueDictionary()  # by key
+_guard, _locks = threading.Lock(), weakref.WeakValueDictionary()  # by key
 
 
 class Program(NamedTuple):
-    """What is compiled for one GAN.
+    """Compiled functions of one GAN.
 
     Attributes:
-        number: of the compilation, from 1 on in this process.
-        algorithm: as of `builders.algorithm`.
-        tells: 'probability', 'target' or 'score': what D's output is.
+        number: number of the compilation in this process, from 1.
+        algorithm: as from `builders.algorithm`.
+        output_kind: meaning of D's output: 'probability', 'target' or 'score'.
         init: (key, hyperparams) -> `algorithm.TrainState`.
-        play: (state, hyperparams, table, keys, number of steps) -> (state,
+        train: (state, hyperparams, table, keys, number of steps) -> (state,
             metrics of the last step); the state is donated.
-        look: (weights, judge's weights) -> dict of arrays.
+        view: (weights, judge's weights) -> dict of arrays.
     """
 
     number: int
     algorithm: Any
-    tells: str
+    output_kind: str
     init: Callable
-    play: Callable
-    look: Callable
+    train: Callable
+    view: Callable
 
 
 def key_of(settings, gan):
-    """Name the program that a GAN of these settings needs."""
+    """Return the key of the program that a GAN of these settings needs."""
     return json.dumps(settings_lib.to_json(settings_lib.blank(settings, gan)))
 
 
@@ -76,52 +76,52 @@ def compiled_count():
 
 
 def compiled(key):
-    """Compile what `key_of` names; takes seconds, once.
+    """Compile the program of a key, which takes seconds, or return a kept one.
 
-    Threads that ask for one at once wait for the first of them; those that
-    ask for others do not.
+    Threads that need the same program wait for the first of them. Threads that
+    need other programs do not wait.
 
     Args:
-        key: str.
+        key: str of `key_of`.
 
     Returns:
         `Program`.
     """
     with _guard:
-        ctx = _contexts.setdefault(key, threading.Lock())
-    with ctx:
+        lock = _locks.setdefault(key, threading.Lock())
+    with lock:
         return _compiled(key)
 
 
 @functools.lru_cache(maxsize=MOST_KEPT)
 def _compiled(key):
     settings = settings_lib.from_json(json.loads(key))
-    (mine,), source = settings.gans, settings.source
-    config = settings_lib.config(settings, mine)
+    (gan,), source = settings.gans, settings.source
+    config = settings_lib.config(settings, gan)
     shape = (source.dimension,)
     forms = builders.form(shape)
     algorithm = builders.algorithm(config, forms)
     options = parallel.compiler_options(convolutional=False)
-    base, numbers = jax.random.key(0), builders.hyperparams(config)
+    init_key, hyperparams = jax.random.key(0), builders.hyperparams(config)
     init = functools.partial(_init, algorithm, builders.shapes(forms))
-    state = jax.eval_shape(init, base, numbers)
-    init = _compile(init, (base, numbers), options)
+    state = jax.eval_shape(init, init_key, hyperparams)
+    init = _compile(init, (init_key, hyperparams), options)
     table = drawing_lib.table(source, settings.drawing)
-    play = _compile(
-        functools.partial(_play, algorithm, source, settings.batch_size),
-        (state, numbers, table, (base, base), np.int32(1)),
+    train = _compile(
+        functools.partial(_train, algorithm, source, settings.batch_size),
+        (state, hyperparams, table, (init_key, init_key), np.int32(1)),
         options, donate_argnums=0,
     )
-    look = _compile(
-        functools.partial(_look, algorithm, source),
-        shown(algorithm, state, 'raw'), options,
+    view = _compile(
+        functools.partial(_view, algorithm, source),
+        view_arguments(algorithm, state, 'raw'), options,
     )
-    tells = TELLS.get(mine.loss, 'score')
-    return Program(next(_numbers), algorithm, tells, init, play, look)
+    output_kind = OUTPUT_KINDS.get(gan.loss, 'score')
+    return Program(next(_numbers), algorithm, output_kind, init, train, view)
 
 
-def shown(algorithm, state, weights):
-    """Return the arguments of `Program.look`."""
+def view_arguments(algorithm, state, weights):
+    """Return the arguments of `Program.view`."""
     return (
         algorithm.weights(state, weights),
         algorithm.monitors.judge_weights(state),
@@ -129,14 +129,14 @@ def shown(algorithm, state, weights):
 
 
 @functools.lru_cache(maxsize=None)
-def real(data):
-    """Compile what draws the real points of a picture.
+def real_sampler(data):
+    """Compile the function that samples the real points of a picture.
 
     Args:
-        data: one of `drawing.SOURCES`.
+        data: name in `drawing.SOURCES`.
 
     Returns:
-        Function of (key, table): [NUM_REAL, dimension].
+        Function of (key, table) that returns [NUM_REAL, dimension].
     """
     source = drawing_lib.SOURCES[data]
 
@@ -161,25 +161,24 @@ def _init(algorithm, shapes, key, hyperparams):
 
 
 class _Drawn(NamedTuple):
-    """The feed of drawn points: what is resident is a table and a key."""
+    """Feed that samples points from a table instead of reading a data set."""
 
     source: Any
     kind = 'drawn'
 
     def select(self, resident, fed):
-        """Make (points, None) of numbers of any shape."""
+        """Sample (points, None) by their numbers, of any shape."""
         table, key = resident
         mixture = drawing_lib.mixture(self.source, table)
         return mixtures.sample(mixture, key, fed), None
 
 
-def _play(
+def _train(
     algorithm, source, batch_size, state, hyperparams, table, keys, num_steps
 ):
-    """Make whole steps, the same as in a training.
+    """Run training steps, the same as those of `gan_jax.main`.
 
-    The number of steps is traced, so that a single step and a picture's worth
-    are one program.
+    The number of steps is traced, so that one program serves any number.
     """
     z_key, data_key = (parallel.quick(key) for key in keys)
     bound = builders.step(
@@ -201,43 +200,43 @@ def _play(
     return parallel.repeat(step, state, num_steps)
 
 
-def _look(algorithm, source, weights, judge_weights):
-    """Return what a picture shows of a state."""
+def _view(algorithm, source, weights, judge_weights):
+    """Compute the arrays that a picture shows of a state."""
 
     def generate(z):
         return algorithm.apply(weights, algorithm_lib.Inputs(z))
 
     judge = functools.partial(algorithm.monitors.logits, judge_weights)
-    # The z that `sample --seeds=0-2047` takes.
+    # The same z as `sample --seeds=0-2047` takes.
     z = latents.draw(
         jax.random.key(0), jnp.arange(NUM_POINTS), algorithm.latent_size,
         algorithm.latent,
     )
-    seen = {'points': generate(z)}
+    view = {'points': generate(z)}
     if source.dimension == 2:
-        seen['surface'] = judge(plane(source.reach))
-        seen['manifold'] = generate(_even(algorithm, (GRID, GRID)))
+        view['surface'] = judge(plane(source.reach))
+        view['manifold'] = generate(_even(algorithm, (GRID, GRID)))
     else:
-        seen['surface'] = judge(line(source.reach)[:, None])
-        seen['strata'] = generate(_even(algorithm, (NUM_STRATA,)))[:, 0]
-        seen['arrows'] = generate(_even(algorithm, (ARROWS,)))[:, 0]
-    return seen
+        view['surface'] = judge(line(source.reach)[:, None])
+        view['strata'] = generate(_even(algorithm, (NUM_STRATA,)))[:, 0]
+        view['arrows'] = generate(_even(algorithm, (ARROWS,)))[:, 0]
+    return view
 
 
 def plane(reach):
-    """Give the points that D's map is of: [SIDE * SIDE, 2], row by row."""
+    """Return the points of D's map, [SIDE * SIDE, 2], row by row."""
     side = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE * 2 - 1
-    x, y = np.meshgrid(reach * side, -reach * side)  # from the top down
+    x, y = np.meshgrid(reach * side, -reach * side)  # rows go downwards
     return np.stack([x.ravel(), y.ravel()], 1)
 
 
 def line(reach):
-    """Give the points that D's curve is of: [COLUMNS]."""
+    """Return the points of D's curve, [COLUMNS]."""
     return np.linspace(-reach, reach, COLUMNS, dtype=np.float32)
 
 
 def _even(algorithm, sides):
-    """Give z even in probability along the first axes, 0 along the others."""
+    """Return z at even quantiles of the first coordinates; others are 0."""
     counts = sides[:algorithm.latent_size]
     axes = [(jnp.arange(count) + 0.5) / count for count in counts]
     if algorithm.latent == 'uniform':

@@ -1,7 +1,7 @@
-"""What the lab's GANs learn: the library's points, or a person's drawing.
+"""Data of the lab: mixtures of the library, Gaussians, or a user's drawing.
 
-A drawing is a set of points, each with a small Gaussian around it. It reaches
-the compiled step as an array, so that a new one compiles nothing.
+A drawing is a set of points with a small Gaussian around each. It is an array
+argument of the compiled step, so a new drawing does not compile anything.
 """
 
 import base64
@@ -17,19 +17,19 @@ from gan_jax.core import errors
 from gan_jax.ops import mixtures
 
 MOST_POINTS = 512  # of a drawing
-STEPS = 255  # of a coordinate in a link, from -1 to 1
+LEVELS = 255  # steps of a coordinate in a link, from -1 to 1
 
 
 class Source(NamedTuple):
-    """Where real points come from.
+    """Source of real points.
 
     Attributes:
-        label: in words.
-        dimension: 2, points of the plane, or 1, of a line.
+        label: name in the menu.
+        dimension: 2 or 1.
         reach: half the side of the picture.
         library: name in `mixtures.MIXTURES`, or ''.
-        centres: of Gaussians, where it is neither of the library nor drawn.
-        std: deviation around each centre or drawn point.
+        centres: means of Gaussians, if it is neither of the library nor drawn.
+        std: standard deviation around each centre or drawn point.
     """
 
     label: str
@@ -41,31 +41,31 @@ class Source(NamedTuple):
 
     @property
     def drawn(self):
-        """Say whether a person draws it."""
+        """Return whether the user draws it."""
         return not (self.library or self.centres)
 
 
 SOURCES = {
-    'ring': Source('Ring of 8 spots', 2, 1.6, 'ring'),
-    'grid': Source('Grid of 25 spots', 2, 5.5, 'grid'),
+    'ring': Source('Ring of 8 modes', 2, 1.6, 'ring'),
+    'grid': Source('Grid of 25 modes', 2, 5.5, 'grid'),
     'moons': Source('Two moons', 2, 2.2, 'moons'),
-    'spiral': Source('Spiral of two arms', 2, 2.6, 'spirals'),
+    'spiral': Source('Two spirals', 2, 2.6, 'spirals'),
     'drawn': Source('Your drawing', 2, 1.2, std=0.03),
-    'bell': Source('Line: one bell', 1, 4.0, centres=(0.0,), std=1.0),
+    'bell': Source('1-D: one Gaussian', 1, 4.0, centres=(0.0,), std=1.0),
     'two_bells': Source(
-        'Line: two bells', 1, 3.0, centres=(-1.0, 1.0), std=0.4,
+        '1-D: two Gaussians', 1, 3.0, centres=(-1.0, 1.0), std=0.4,
     ),
-    'drawn_line': Source('Line: your drawing', 1, 1.2, std=0.03),
+    'drawn_line': Source('1-D: your drawing', 1, 1.2, std=0.03),
 }
 
 
 class Table(NamedTuple):
-    """Points that a source's Gaussians lie around, of fixed shapes.
+    """Means of a source's Gaussians, padded to a fixed shape.
 
     Attributes:
-        points: float32 [MOST_POINTS, dimension], zeros behind `count`.
-        count: int32.
-        std: float32.
+        points: float32 [MOST_POINTS, dimension]; zeros after `count` points.
+        count: int32, number of points.
+        std: float32, standard deviation.
     """
 
     points: np.ndarray
@@ -74,33 +74,33 @@ class Table(NamedTuple):
 
 
 def table(source, drawing):
-    """Lay out what `mixture` draws from.
+    """Build the table that `mixture` samples from.
 
     Args:
         source: `Source`.
-        drawing: str, as of `encode`; unused where the source is not drawn.
+        drawing: str of `encode`; unused if the source is not drawn.
 
     Returns:
         `Table`.
     """
     points = np.zeros((MOST_POINTS, source.dimension), np.float32)
-    given = decode(drawing) if source.drawn else np.reshape(
+    means = decode(drawing) if source.drawn else np.reshape(
         source.centres, (-1, 1)
     )
-    points[:len(given)] = given[:, :source.dimension]
-    return Table(points, np.int32(len(given)), np.float32(source.std))
+    points[:len(means)] = means[:, :source.dimension]
+    return Table(points, np.int32(len(means)), np.float32(source.std))
 
 
 def mixture(source, table):
-    """Make a `mixtures.Mixture` of a source; its table may be traced."""
+    """Build the `mixtures.Mixture` of a source; its table may be traced."""
     if source.library:
         return mixtures.MIXTURES[source.library]()
 
     def draw(key):
-        place_key, noise_key = jax.random.split(key)
-        place = jax.random.randint(place_key, (), 0, table.count)
+        index_key, noise_key = jax.random.split(key)
+        index = jax.random.randint(index_key, (), 0, table.count)
         noise = jax.random.normal(noise_key, (source.dimension,))
-        return jnp.asarray(table.points)[place] + table.std * noise
+        return jnp.asarray(table.points)[index] + table.std * noise
 
     return mixtures.Mixture(
         draw, dimension=source.dimension, ambient=source.dimension
@@ -108,17 +108,17 @@ def mixture(source, table):
 
 
 def modes(source):
-    """Give (means [K, D], deviation, dimension) to count modes by, or None."""
+    """Return (means [K, D], std, dimension) of a source's modes, or None."""
     if source.library:
-        made = mixtures.MIXTURES[source.library]()
-        return None if made.means is None else (made.means, made.std, 2)
+        known = mixtures.MIXTURES[source.library]()
+        return None if known.means is None else (known.means, known.std, 2)
     if source.centres:
         return np.reshape(source.centres, (-1, 1)), source.std, 1
     return None
 
 
 def density(table, x):
-    """Give the density of a source on a line, exactly.
+    """Compute the exact density of a 1-D source.
 
     Args:
         table: `Table` of dimension 1.
@@ -132,7 +132,7 @@ def density(table, x):
 
 
 def cumulative(table, x):
-    """Give the distribution function of a source on a line; as `density`."""
+    """Compute the cumulative distribution of a 1-D source, as `density`."""
     return special.ndtr(_standard(table, x)).mean(1)
 
 
@@ -142,21 +142,21 @@ def _standard(table, x):
 
 
 def encode(points):
-    """Write points of [-1, 1]^2 as text for a link: two bytes a point.
+    """Encode points of [-1, 1]^2 as text for a link, two bytes for each.
 
     Args:
-        points: [N, 2], N <= MOST_POINTS; what is outside is brought in.
+        points: [N, 2], N <= MOST_POINTS; clipped to [-1, 1].
 
     Returns:
         str of letters, digits, - and _.
     """
     points = np.clip(np.asarray(points, np.float64).reshape(-1, 2), -1, 1)
-    steps = np.rint((points + 1) / 2 * STEPS).astype(np.uint8)
-    return base64.urlsafe_b64encode(steps.tobytes()).decode().rstrip('=')
+    levels = np.rint((points + 1) / 2 * LEVELS).astype(np.uint8)
+    return base64.urlsafe_b64encode(levels.tobytes()).decode().rstrip('=')
 
 
 def decode(text):
-    """Read what `encode` wrote.
+    """Decode the text of `encode`.
 
     Returns:
         float32 [N, 2] in [-1, 1].
@@ -166,7 +166,7 @@ def decode(text):
     """
     if type(text) is not str or len(text) > 4 * MOST_POINTS:
         raise errors.ConfigError(
-            f'a drawing has up to {MOST_POINTS} points'
+            f'a drawing has at most {MOST_POINTS} points'
         )
     try:
         if not re.fullmatch('[A-Za-z0-9_-]*', text):
@@ -176,7 +176,7 @@ def decode(text):
         raise errors.ConfigError('the drawing cannot be read') from error
     if len(data) % 2 or len(data) > 2 * MOST_POINTS:
         raise errors.ConfigError(
-            f'a drawing has up to {MOST_POINTS} points of two bytes'
+            f'a drawing has at most {MOST_POINTS} points of two bytes'
         )
-    steps = np.frombuffer(data, np.uint8).reshape(-1, 2)
-    return (steps / np.float32(STEPS) * 2 - 1).astype(np.float32)
+    levels = np.frombuffer(data, np.uint8).reshape(-1, 2)
+    return (levels / np.float32(LEVELS) * 2 - 1).astype(np.float32)

@@ -1,4 +1,4 @@
-// The live page: controls, drawing, and what the server sends.
+// Live page: controls, drawing board, and messages of the server.
 'use strict';
 
 (() => {
@@ -25,22 +25,22 @@
     status.classList.toggle('alarm', alarm);
   }
 
-  function sayHow() {
+  function showStatus() {
     if (ended || !picture) return;
     const dead = picture.gans.flatMap((look, place) => (look.alive ? [] : [`GAN ${'ABCD'[place]}`]));
-    if (compiling) say('compiling the step …');
-    else if (dead.length) say(`${dead.join(' and ')} met a number that is not finite and stands still; reset, or smaller rates`, true);
-    else say(playing ? 'playing' : 'paused');
+    if (compiling) say('compiling …');
+    else if (dead.length) say(`${dead.join(' and ')} stopped at a number that is not finite; reset, or lower the learning rates`, true);
+    else say(playing ? 'training' : 'paused');
   }
 
   function setPlaying(value) {
     playing = value;
     byId('play').textContent = playing ? '❚❚ Pause' : '▶ Play';
-    sayHow();
+    showStatus();
   }
 
-  // Settings go to the server; what it takes comes back by 'settings'. Its
-  // answers to what is older than the page's last change change nothing here.
+  // Settings go to the server, which confirms them by 'settings'. An answer to
+  // an older request than the page's last change is ignored.
   let waiting = 0, asked = '', held = '';
   function change(soon = false) {
     clearTimeout(waiting);
@@ -119,7 +119,7 @@
     if (source.drawn && !settings.drawing) {
       real = { ...real, points: [], density: new Array(BINS).fill(0), dimension: source.dimension, reach: 1.2, modes: 0 };
       drawn = []; drawBoard();
-      say('draw in the picture of what is real');
+      say('draw in the picture of the real data');
       return;
     }
     change();
@@ -149,7 +149,7 @@
     }
     const remove = make('button', { textContent: `Remove GAN ${'ABCD'[place]}`, disabled: settings.gans.length < 2 });
     remove.addEventListener('click', () => {
-      let last = place;  // of neighbours that are set alike the first play on
+      let last = place;  // of equal neighbours the first one continues
       while (JSON.stringify(settings.gans[last + 1]) === JSON.stringify(settings.gans[place])) last++;
       settings.gans.splice(last, 1);
       cards.splice(last, 1)[0].element.remove();
@@ -163,7 +163,7 @@
     return [...groups, make('p', {}, remove)];
   }
 
-  // Which controls there are: they are made anew where that changes alone.
+  // Rebuild the controls only if their number or kind changes.
   let form = '', shown = '';
   function showControls() {
     const now = JSON.stringify([settings.data, settings.gans.map((gan) => [gan.loss, Object.keys(gan.penalties).sort()])]);
@@ -251,10 +251,10 @@
       const point = [from[0] + dx * i / count, from[1] + dy * i / count];
       if (point.every((v) => Math.abs(v) <= 1.05)) drawn.push(point);
     }
-    if (drawn.length >= MOST_POINTS) say(`the drawing is full: ${MOST_POINTS} points`);
+    if (drawn.length >= MOST_POINTS) say(`the drawing has the maximum of ${MOST_POINTS} points`);
   }
 
-  // Points at even shares of the drawn curve: the server knows points alone.
+  // Points at equal quantiles of the drawn curve, as the server takes only points.
   function fromHeights() {
     const total = heights.reduce((a, b) => a + b, 0), points = [];
     if (total <= 0) return points;
@@ -307,45 +307,45 @@
     real = { ...real, points: [], density: (real.density || []).map(() => 0) };
     stroke = null;
     drawBoard();
-    say('draw in the picture of what is real');
+    say('draw in the picture of the real data');
   });
 
-  // What the server says
+  // Messages of the server
 
-  const HEARD = {
-    hello(said) {
-      schema = said.schema;
+  const MESSAGES = {
+    hello(message) {
+      schema = message.schema;
       byId('preset').replaceChildren(
         make('option', { value: '', textContent: 'Choose …' }),
         ...Object.entries(schema.presets).map(([name, one]) => make('option', { value: name, textContent: one.label })));
       openLink(location.hash);
     },
-    compiling() { compiling = true; say('compiling the step …'); },
-    settings(said) {
+    compiling() { compiling = true; say('compiling …'); },
+    settings(message) {
       compiling = false;
-      document.body.dataset.compiled = said.compiled;
-      if (real && real.dimension !== said.real.dimension) { heights = null; cards.forEach((card) => card.forget()); }
-      real = said.real; held = JSON.stringify(said.settings);
-      if (!waiting && (!asked || asked === held)) settings = said.settings;
+      document.body.dataset.compiled = message.compiled;
+      if (real && real.dimension !== message.real.dimension) { heights = null; cards.forEach((card) => card.forget()); }
+      real = message.real; held = JSON.stringify(message.settings);
+      if (!waiting && (!asked || asked === held)) settings = message.settings;
       if (picture && picture.gans.length !== settings.gans.length) picture = null;
-      history.replaceState(null, '', said.link ? `#${said.link}` : location.pathname);
+      history.replaceState(null, '', message.link ? `#${message.link}` : location.pathname);
       showControls();
       for (const id of ['play', 'step', 'reset', 'link']) byId(id).disabled = false;
-      drawBoard(); sayHow();
+      drawBoard(); showStatus();
     },
-    refused(said) {
+    refused(message) {
       compiling = false;
-      if (!settings) { say(`${said.reason}; the default settings are taken`, true); openLink(''); return; }
+      if (!settings) { say(`${message.reason}; using the default settings`, true); openLink(''); return; }
       if (!waiting) { settings = JSON.parse(held); asked = shown = form = ''; showControls(); }
-      say(said.reason, true);
+      say(message.reason, true);
     },
-    ended(said) { ended = true; playing = false; say(said.reason, true); },
+    ended(message) { ended = true; playing = false; say(message.reason, true); },
   };
 
-  function hear(event) {
+  function receive(event) {
     if (typeof event.data === 'string') {
-      const said = JSON.parse(event.data);
-      HEARD[said.type](said);
+      const message = JSON.parse(event.data);
+      MESSAGES[message.type](message);
       return;
     }
     const next = Pictures.unpack(event.data);
@@ -356,7 +356,7 @@
     picture = next; fresh = true;
     next.gans.forEach((look, place) => { if (cards[place]) cards[place].remember(look); });
     if (next.playing !== playing && !next.gans.some((look) => look.alive)) setPlaying(false);
-    sayHow();
+    showStatus();
   }
 
   function paint(now) {
@@ -380,7 +380,7 @@
   byId('step').addEventListener('click', () => { setPlaying(false); send('step'); });
   byId('reset').addEventListener('click', () => { cards.forEach((card) => card.forget()); send('reset'); });
   byId('link').addEventListener('click', async () => {
-    try { await navigator.clipboard.writeText(location.href); say('the link is copied'); }
+    try { await navigator.clipboard.writeText(location.href); say('link copied'); }
     catch { say('the link is in the address bar'); }
   });
   byId('preset').addEventListener('change', (event) => {
@@ -405,9 +405,9 @@
 
   socket = new WebSocket(`ws://${location.host}/socket`);
   socket.binaryType = 'arraybuffer';
-  socket.addEventListener('message', hear);
+  socket.addEventListener('message', receive);
   socket.addEventListener('close', () => {
-    if (!ended) say('the server is gone; load the page again when it is back', true);
+    if (!ended) say('no connection to the server; start it again and reload this page', true);
     ended = true;
     for (const id of ['play', 'step', 'reset']) byId(id).disabled = true;
     setPlaying(false);

@@ -1,18 +1,18 @@
-// Pictures of a game, drawn alike by the live page and by a recorded one.
+// Pictures of a session, shared by the live page and by a recording.
 'use strict';
 
 const Pictures = (() => {
   const KINDS = { uint8: Uint8Array, int16: Int16Array, float32: Float32Array };
   const letter = (place) => 'ABCD'[place];
 
-  // Read what session.pack wrote: 4 bytes of length, JSON, arrays.
+  // Unpack a picture of session.pack: 4 bytes of length, JSON, arrays.
   function unpack(buffer) {
     const size = new DataView(buffer).getUint32(0, true);
     const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, size)));
     for (const look of head.gans) {
-      for (const [name, told] of Object.entries(look)) {
-        if (told && told.kind) {
-          look[name] = new KINDS[told.kind](buffer, 4 + size + told.first, told.count);
+      for (const [name, value] of Object.entries(look)) {
+        if (value && value.kind) {
+          look[name] = new KINDS[value.kind](buffer, 4 + size + value.first, value.count);
         }
       }
     }
@@ -34,7 +34,7 @@ const Pictures = (() => {
 
   const channels = (hex) => [1, 3, 5].map((first) => parseInt(hex.slice(first, first + 2), 16));
 
-  // Give the context of a canvas as sharp as the screen, its size in CSS pixels.
+  // Return the context of a canvas at the screen's resolution, scaled to CSS pixels.
   function sharp(canvas) {
     const scale = devicePixelRatio || 1;
     const width = canvas.clientWidth, height = canvas.clientHeight;
@@ -46,7 +46,7 @@ const Pictures = (() => {
     return { context, width, height };
   }
 
-  // D's surface: what it takes for real in blue, for generated in orange.
+  // Map of D's output: blue where D says real, orange where it says generated.
   function heat(context, surface, width, height) {
     const side = Math.round(Math.sqrt(surface.length));
     const small = heat.canvas || (heat.canvas = document.createElement('canvas'));
@@ -89,7 +89,7 @@ const Pictures = (() => {
     context.strokeStyle = palette().fake; context.lineWidth = 1.5; context.stroke();
   }
 
-  // The image of a grid of z: its rows and its columns.
+  // Image of a grid of z under G: its rows and its columns.
   function net(context, shorts, width) {
     const count = shorts.length / 2, side = Math.round(Math.sqrt(count)), half = width / 2;
     const square = side * side === count;
@@ -157,7 +157,7 @@ const Pictures = (() => {
     trace(context, Array.from(look.generated), (i, v) => [across((i + 0.5) / bins), density(0, v)], ink.fake, 2.2);
     if (look.best) trace(context, Array.from(look.best), judged, ink.best, 2.2, [2, 4]);
     trace(context, curve, judged, ink.judge, 2.2);
-    // Below: even z on the lower line, the x that they become on the upper.
+    // Below: evenly spaced z on the lower line, G(z) on the upper one.
     const upper = floor + 16, lower = height - 16;
     context.strokeStyle = ink.soft; context.lineWidth = 1;
     context.beginPath();
@@ -182,10 +182,10 @@ const Pictures = (() => {
     const { context, width, height } = sharp(canvas);
     const ink = palette();
     context.font = '12px system-ui, sans-serif'; context.fillStyle = ink.soft;
-    if (history.length < 2) { context.fillText('The losses come here.', 8, 18); return; }
+    if (history.length < 2) { context.fillText('Losses appear here during training.', 8, 18); return; }
     const values = history.flatMap((row) => [row.d, row.g]).filter(Number.isFinite).sort((a, b) => a - b);
     const at = (share) => values[Math.floor(share * (values.length - 1))];
-    let [low, high] = [at(0.01), at(0.99)];  // a burst should not flatten the rest
+    let [low, high] = [at(0.01), at(0.99)];  // outliers should not flatten the rest
     if (!(high - low > 1e-9)) { low -= 0.5; high += 0.5; }
     const first = history[0].step, last = history[history.length - 1].step;
     const place = (name) => (i, value) => [
@@ -224,11 +224,11 @@ const Pictures = (() => {
   }
 
   const JUDGES = {
-    probability: 'D(x), how real D holds x to be',
-    target: "D(x), 1 for real", score: "D's score, from lowest to highest",
+    probability: 'D(x), the probability that x is real',
+    target: 'D(x), 1 for real', score: "D's score, from lowest to highest",
   };
 
-  // One GAN: its pictures, numbers and the losses so far.
+  // Card of one GAN: its pictures, its numbers and the history of its losses.
   class Card {
     constructor(place) {
       this.history = [];
@@ -237,7 +237,7 @@ const Pictures = (() => {
       this.element.innerHTML = `<div class="seen"><h2><span class="title"></span></h2>
         <figure><canvas class="plot" role="img"></canvas><figcaption></figcaption></figure>
         <dl class="numbers"></dl>
-        <figure><canvas class="curves" role="img" aria-label="The losses of D and G over the steps"></canvas><figcaption></figcaption></figure></div>`;
+        <figure><canvas class="curves" role="img" aria-label="Losses of D and G by step"></canvas><figcaption></figcaption></figure></div>`;
       [this.plot, this.losses] = this.element.querySelectorAll('canvas');
       [this.caption, this.below] = this.element.querySelectorAll('figcaption');
       this.below.append(legend([['judge', "D's loss"], ['dashed', "G's loss"]]));
@@ -263,13 +263,13 @@ const Pictures = (() => {
     forget() { this.history = []; }
 
     draw(real, look) {
-      this._explain(real, look);
+      this._showLegend(real, look);
       if (real.dimension === 2) plane(this.plot, real, look); else line(this.plot, real, look);
       curves(this.losses, this.history);
-      this._tell(real, look);
+      this._showNumbers(real, look);
     }
 
-    _explain(real, look) {
+    _showLegend(real, look) {
       const form = `${real.dimension} ${look.tells}`;
       if (form === this.form) return;
       this.form = form;
@@ -281,16 +281,16 @@ const Pictures = (() => {
         ['tintFake', score ? "D's score is low" : 'D says generated'],
       ] : [
         ['realLine', 'density of the data'], ['fakeLine', 'density of generated points; lines from z to x'],
-        ['judge', JUDGES[look.tells]], ...(score ? [] : [['best', 'the best D there is: data / (data + generated)']]),
+        ['judge', JUDGES[look.tells]], ...(score ? [] : [['best', 'optimal D: data / (data + generated)']]),
       ]));
     }
 
-    _tell(real, look) {
+    _showNumbers(real, look) {
       const rows = [['Step', look.step.toLocaleString('en')],
         ["D's loss", short(look.metrics['d/loss'])], ["G's loss", short(look.metrics['g/loss'])]];
       if (real.modes) {
         rows.push(['Modes found', `${look.modes} of ${real.modes}`],
-          ['Points on a mode', `${Math.round(100 * look.high_quality)} %`]);
+          ['Points near a mode', `${Math.round(100 * look.high_quality)} %`]);
       }
       if (real.dimension === 1) {
         rows.push(['Distance (KS)', short(look.distance)]);
@@ -314,7 +314,7 @@ const Pictures = (() => {
     }
   }
 
-  // Say in words in what settings differ from the defaults of a schema.
+  // Describe the settings that differ from the defaults of a schema.
   function words(fields, settings, always = []) {
     return fields.filter((field) => always.includes(field.name) || settings[field.name] !== field.default)
       .map((field) => {

@@ -1,10 +1,10 @@
-// A recorded game: the slider chooses a picture.
+// Player of a recording: the slider chooses a picture.
 'use strict';
 
 (() => {
   const byId = (id) => document.getElementById(id);
   const { settings, schema, link, real, pictures } = JSON.parse(byId('data').textContent);
-  const shown = pictures.map((text) => Pictures.unpack(
+  const frames = pictures.map((text) => Pictures.unpack(
     Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer));
   const slider = byId('slider'), play = byId('play');
   let playing = false, last = 0;
@@ -12,26 +12,26 @@
   const cards = settings.gans.map((gan, place) => {
     const card = new Pictures.Card(place);
     card.name(Pictures.title(schema, gan));
-    const about = document.createElement('p');
-    about.className = 'aside';
+    const summary = document.createElement('p');
+    summary.className = 'aside';
     const weights = Object.entries(gan.penalties).map(([name, weight]) => `weight of ${name.replaceAll('_', ' ')} ${weight}`);
-    about.textContent = [...Pictures.words(schema.gan, gan, ['g_rate', 'd_rate', 'd_steps']), ...weights].join('; ');
-    card.element.append(about);
+    summary.textContent = [...Pictures.words(schema.gan, gan, ['g_rate', 'd_rate', 'd_steps']), ...weights].join('; ');
+    card.element.append(summary);
     byId('gans').append(card.element);
     return card;
   });
   byId('summary').textContent = Pictures.words(schema.settings, settings, ['data', 'seed', 'batch_size']).join('; ');
-  byId('command').textContent = `python -m gan_jax.lab --record=page.html --link='${link}'`;
+  byId('command').textContent = `python -m gan_jax lab --record=page.html --link='${link}'`;
   slider.max = pictures.length - 1;
 
   function show() {
     const number = Number(slider.value);
     cards.forEach((card, place) => {
       card.forget();
-      for (const picture of shown.slice(0, number + 1)) card.remember(picture.gans[place]);
-      card.draw(real, shown[number].gans[place]);
+      for (const frame of frames.slice(0, number + 1)) card.remember(frame.gans[place]);
+      card.draw(real, frames[number].gans[place]);
     });
-    byId('status').textContent = `step ${shown[number].gans[0].step.toLocaleString('en')}`;
+    byId('status').textContent = `step ${frames[number].gans[0].step.toLocaleString('en')}`;
   }
 
   function setPlaying(value) {

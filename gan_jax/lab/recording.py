@@ -1,7 +1,7 @@
-"""One page that plays a game of the lab again, with no server.
+"""Recording of a lab session as one HTML page that needs no server.
 
-The page's own drawing code and style are in it, known to its policy by their
-hashes; the pictures are those that the server would have sent.
+The page holds the lab's style and drawing code, which its content security
+policy allows by their hashes, and the pictures that a server would have sent.
 """
 
 import base64
@@ -18,59 +18,59 @@ from gan_jax.lab import settings as settings_lib
 
 
 def record(path, settings, num_steps, num_pictures):
-    """Play settings and write a page of it.
+    """Train settings and write a page of pictures.
 
     Args:
         path: file to write.
         settings: `settings.Settings`.
-        num_steps: to make.
-        num_pictures: of them, the first before any step, evenly apart.
+        num_steps: training steps.
+        num_pictures: pictures at even intervals, the first one before step 1.
 
     Returns:
-        Bytes written.
+        Number of bytes written.
     """
-    text = page(settings, play(settings, num_steps, num_pictures))
+    text = page(settings, train(settings, num_steps, num_pictures))
     path = pathlib.Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write(path, text)
     return path.stat().st_size
 
 
-def play(settings, num_steps, num_pictures):
-    """Play settings.
+def train(settings, num_steps, num_pictures):
+    """Train settings and take pictures.
 
     Args:
-        settings, num_steps, num_pictures: as of `record`.
+        settings, num_steps, num_pictures: as `record`.
 
     Returns:
-        (what a picture shows of the data, list of bytes as of `pack`).
+        (dict of `Session.real`, list of bytes of `session.pack`).
     """
     session, pictures = session_lib.Session(settings), []
-    made = 0
+    current = 0
     for number, step in enumerate(
         np.linspace(0, num_steps, num_pictures).round().astype(int)
     ):
-        if step > made:
-            session.advance(step - made)
-            made = step
+        if step > current:
+            session.advance(step - current)
+            current = step
         pictures.append(session_lib.pack(
             {'type': 'picture', 'number': number, 'playing': False},
-            session.looks(),
+            session.views(),
         ))
     return session.real(), pictures
 
 
-def page(settings, played):
-    """Write the page.
+def page(settings, recorded):
+    """Return the page as text.
 
     Args:
         settings: `settings.Settings`.
-        played: as of `play`.
+        recorded: as from `train`.
 
     Returns:
-        str, a whole HTML document.
+        str, a complete HTML document.
     """
-    real, pictures = played
+    real, pictures = recorded
     data = session_lib.to_text({
         'settings': settings_lib.to_json(settings),
         'schema': settings_lib.schema(),

@@ -1,7 +1,7 @@
-"""The lab's server: one page, and a game for each tab that is open.
+"""Web server of the lab: static files, and a session for each open tab.
 
-The event loop only passes messages; games move in worker threads. README.md
-beside this file tells the messages and the limits.
+The event loop only passes messages; training runs in worker threads. README.md
+in this folder lists the messages and the limits.
 """
 
 import asyncio
@@ -46,19 +46,19 @@ HEADERS = {
     'Cache-Control': 'no-store',
 }
 MOST_BYTES = 64 * 2**10  # of a message from a page
-MOST_WAITING = 100  # single steps that were asked for and not made
-UNSEEN = 2  # pictures that a page may be behind
-FASTEST = 1 / 40  # seconds between pictures
-PARTING = 2.0  # seconds that pages have to part when the lab ends
-LONGEST = 0.04  # seconds that a picture's steps should take
+MOST_PENDING = 100  # single steps requested and not yet run
+MOST_UNSEEN = 2  # pictures sent and not yet acknowledged
+MIN_INTERVAL = 1 / 40  # seconds between pictures
+CLOSE_SECONDS = 2.0  # that connections have to close when the server stops
+STEP_SECONDS = 0.04  # target for the training steps of one picture
 
 
 class Limits(NamedTuple):
-    """How much the server takes on.
+    """Limits of the server.
 
     Attributes:
-        tabs: open at once.
-        idle: seconds without a touch after which a tab's games end.
+        tabs: largest number of open tabs.
+        idle: seconds without a message after which a tab's session ends.
     """
 
     tabs: int = 8
@@ -66,24 +66,24 @@ class Limits(NamedTuple):
 
 
 class Workers:
-    """Threads: two that move games, and one for each tab that compiles.
+    """Worker threads: two for training, and one for each compiling tab.
 
-    So neither a move nor a picture waits for a compilation, and no
-    compilation for another tab's.
+    Training never waits for a compilation, and no compilation waits for that of
+    another tab.
     """
 
     def __init__(self, tabs):
-        """Start none yet; they start when they are needed."""
-        make = concurrent.futures.ThreadPoolExecutor
-        self._moving, self._compiling = make(2), make(tabs)
+        """Create the pools; threads start when they are needed."""
+        pool = concurrent.futures.ThreadPoolExecutor
+        self._training, self._compiling = pool(2), pool(tabs)
         self._calls = set()
 
-    async def move(self, function, *args):
-        """Call a function in a thread for what is short."""
-        return await self._call(self._moving, function, *args)
+    async def train(self, function, *args):
+        """Call a short function in a training thread."""
+        return await self._call(self._training, function, *args)
 
     async def compile(self, function, *args):
-        """Call a function in a thread for what may compile."""
+        """Call a function that may compile in a compiling thread."""
         return await self._call(self._compiling, function, *args)
 
     async def _call(self, pool, function, *args):
@@ -93,61 +93,62 @@ class Workers:
         return await asyncio.wrap_future(call)
 
     def close(self):
-        """Drop what waits; what runs comes to its end."""
-        for pool in (self._moving, self._compiling):
+        """Stop waiting calls; running ones finish."""
+        for pool in (self._training, self._compiling):
             pool.shutdown(wait=False, cancel_futures=True)
 
     @property
     def busy(self):
-        """Return whether a call still runs."""
+        """Return whether a call is still running."""
         return bool(self._calls)
 
 
 class Tab:
-    """One open page: what it asked for, and its games."""
+    """One open page: its requests and its session."""
 
     def __init__(self, socket, workers):
-        """Begin with nothing asked."""
+        """Initialize a tab without a session."""
         self._socket, self._workers = socket, workers
-        self._session, self._left = None, threading.Event()
-        self._wanted, self._reset, self._look = None, False, False
+        self._session, self._closed = None, threading.Event()
+        self._settings = None  # requested, not yet applied
+        self._reset, self._redraw = False, False
         self._playing, self._steps = False, 0
         self._sent, self._seen = 0, 0
-        self._seconds = 0.0  # of a step, lately
+        self._seconds = 0.0  # per step, lately
         self._wake = asyncio.Event()
-        self.touched = time.monotonic()
+        self.last_message = time.monotonic()
 
-    async def hear(self, message):
-        """Take one message; refuse in words what is none.
+    async def receive(self, message):
+        """Apply a message of the page, or reply with the reason why not.
 
         Args:
             message: str or bytes, anything.
         """
         try:
-            said = _parse(message)
-            kind = said.pop('type', None)
-            if type(kind) is not str or kind not in HEARD:
+            content = _parse(message)
+            kind = content.pop('type', None)
+            if type(kind) is not str or kind not in MESSAGES:
                 raise errors.ConfigError(
-                    f'a message is of type {sorted(HEARD)}'
+                    f'type of a message must be one of {sorted(MESSAGES)}'
                 )
-            takes, act = HEARD[kind]
-            if set(said) != set(takes):
+            names, handler = MESSAGES[kind]
+            if set(content) != set(names):
                 raise errors.ConfigError(
-                    f'{kind} takes {sorted(takes) or "nothing"}'
+                    f'{kind} takes {sorted(names) or "nothing"}'
                 )
-            act(self, *(said[name] for name in takes))
+            handler(self, *(content[name] for name in names))
         except errors.UserError as error:
-            await self.tell('refused', reason=str(error)[:500])
+            await self.send('refused', reason=str(error)[:500])
             return
         if kind != 'seen':
-            self.touched = time.monotonic()
+            self.last_message = time.monotonic()
         self._wake.set()
 
     def _open(self, link):
-        self._wanted = settings_lib.from_link(link)
+        self._settings = settings_lib.from_link(link)
 
     def _set(self, settings):
-        self._wanted = settings_lib.from_json(settings)
+        self._settings = settings_lib.from_json(settings)
 
     def _play(self):
         self._playing = True
@@ -157,156 +158,156 @@ class Tab:
 
     def _step(self):
         self._playing = False
-        self._steps = min(self._steps + 1, MOST_WAITING)
+        self._steps = min(self._steps + 1, MOST_PENDING)
 
-    def _begin_anew(self):
+    def _request_reset(self):
         self._reset, self._steps = True, 0
 
-    def _see(self, number):
+    def _acknowledge(self, number):
         if type(number) is not int or not 0 <= number <= self._sent:
-            raise errors.ConfigError('no such picture was sent')
+            raise errors.ConfigError('no picture of this number was sent')
         self._seen = max(self._seen, number)
 
-    def leave(self):
-        """Let what its threads do end where it can."""
-        self._left.set()
+    def close(self):
+        """Stop the work of its threads as soon as possible."""
+        self._closed.set()
 
     async def run(self):
-        """Do what is asked, until the task is cancelled."""
+        """Run all requests, until the task is cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while await self._do_next():
+            while await self._run_next():
                 pass
 
-    async def _do_next(self):
-        """Do one thing that is asked; returns whether there was one."""
-        if self._wanted is not None:
-            wanted, self._wanted = self._wanted, None
-            await self._change(wanted)
-        elif self._session is None or self._sent - self._seen >= UNSEEN:
+    async def _run_next(self):
+        """Run the next request; return whether there was one."""
+        if self._settings is not None:
+            settings, self._settings = self._settings, None
+            await self._change(settings)
+        elif self._session is None or self._sent - self._seen >= MOST_UNSEEN:
             return False
         elif self._reset:
             self._reset = False
-            await self._workers.move(self._session.reset)
-            await self._show(0)
+            await self._workers.train(self._session.reset)
+            await self._send_picture(0)
         elif self._steps or self._playing:
-            await self._move()
-        elif self._look:
-            await self._show(0)
+            await self._train()
+        elif self._redraw:
+            await self._send_picture(0)
         else:
             return False
         return True
 
-    async def _change(self, wanted):
-        """Take other settings on, and say so while it compiles."""
+    async def _change(self, settings):
+        """Apply settings, and notify the page if that compiles."""
         slow = self._session is None or (
-            self._session.needs_compiling(wanted)
+            self._session.needs_compiling(settings)
         )
         if slow:
-            await self.tell('compiling')
-            work = self._workers.compile
+            await self.send('compiling')
+            call = self._workers.compile
         else:
-            work = self._workers.move
+            call = self._workers.train
         if self._session is None:
-            self._session = await work(
-                session_lib.Session, wanted, self._left.is_set
+            self._session = await call(
+                session_lib.Session, settings, self._closed.is_set
             )
         else:
-            await work(self._session.change, wanted)
-        real = await work(self._session.real)
-        self._seconds, self._look = 0.0, True
-        await self.tell(
-            'settings', settings=settings_lib.to_json(wanted),
-            link=settings_lib.to_link(wanted), real=real,
+            await call(self._session.change, settings)
+        real = await call(self._session.real)
+        self._seconds, self._redraw = 0.0, True
+        await self.send(
+            'settings', settings=settings_lib.to_json(settings),
+            link=settings_lib.to_link(settings), real=real,
             compiled=compiled_steps.compiled_count(),
         )
 
-    async def _move(self):
-        """Make the steps of one picture, and show it."""
-        began = time.monotonic()
+    async def _train(self):
+        """Run the steps of one picture, and send it."""
+        start = time.monotonic()
         count = 1
         if self._steps:
             self._steps -= 1
         else:
             count = self._session.settings.speed
-            # The first picture is of one step, which tells what more take.
-            most = int(LONGEST / self._seconds) if self._seconds else 1
+            # The first picture takes one step, to measure its time.
+            most = int(STEP_SECONDS / self._seconds) if self._seconds else 1
             count = max(1, min(count, most))
-        await self._show(count)
-        taken = time.monotonic() - began
-        self._seconds = taken / count
+        await self._send_picture(count)
+        seconds = time.monotonic() - start
+        self._seconds = seconds / count
         if not self._session.alive:
             self._playing, self._steps = False, 0
-            await self._show(0)
-        if taken < FASTEST and self._playing:
-            await asyncio.sleep(FASTEST - taken)
+            await self._send_picture(0)
+        if seconds < MIN_INTERVAL and self._playing:
+            await asyncio.sleep(MIN_INTERVAL - seconds)
 
-    async def _show(self, count):
-        self._look = False
+    async def _send_picture(self, count):
+        self._redraw = False
         self._sent += 1
         head = {
             'type': 'picture', 'number': self._sent, 'playing': self._playing,
             'compiled': compiled_steps.compiled_count(),
         }
-        picture = await self._workers.move(
+        picture = await self._workers.train(
             _picture, self._session, count, head
         )
         await self._socket.send(picture)
 
-    async def tell(self, kind, **content):
-        """Send a message of words."""
+    async def send(self, kind, **content):
+        """Send a text message to the page."""
         await self._socket.send(
             session_lib.to_text({'type': kind, **content})
         )
 
 
-HEARD = {
+MESSAGES = {  # type: (names of its contents, handler)
     'open': (('link',), Tab._open),
     'set': (('settings',), Tab._set),
     'play': ((), Tab._play),
     'pause': ((), Tab._pause),
     'step': ((), Tab._step),
-    'reset': ((), Tab._begin_anew),
-    'seen': (('number',), Tab._see),
+    'reset': ((), Tab._request_reset),
+    'seen': (('number',), Tab._acknowledge),
 }
 
 
 def _picture(session, count, head):
-    """Make steps and a picture of them."""
+    """Run steps, and pack a picture of the result."""
     if count:
         session.advance(count)
-    return session_lib.pack(head, session.looks())
+    return session_lib.pack(head, session.views())
 
 
 def _parse(message):
-    """Read a message as a JSON object.
+    """Parse a message as a JSON object.
 
     Raises:
         errors.ConfigError: for anything else.
     """
     def refuse(constant):
-        raise ValueError(f'{constant} is no number')
+        raise ValueError(f'{constant} is not a number')
 
     if type(message) is not str:
-        raise errors.ConfigError('a message is text, not bytes')
+        raise errors.ConfigError('a message must be text, not bytes')
     try:
-        said = json.loads(message, parse_constant=refuse)
+        content = json.loads(message, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
-        raise errors.ConfigError('a message is JSON') from error
-    if type(said) is not dict:
-        raise errors.ConfigError('a message is an object')
-    return said
+        raise errors.ConfigError('a message must be JSON') from error
+    if type(content) is not dict:
+        raise errors.ConfigError('a message must be a JSON object')
+    return content
 
 
 class Lab:
-    """The server: who may come in, and the tabs that are open."""
+    """Server of the lab: access control, and the open tabs."""
 
     def __init__(self, host='127.0.0.1', limits=Limits()):
-        """Prepare; nothing listens yet.
+        """Initialize; it does not listen yet.
 
         Args:
-            host: name or address to listen on, and nothing else.
+            host: name or address to listen on.
             limits: `Limits`.
         """
         self._host, self._limits = host, limits
@@ -315,15 +316,15 @@ class Lab:
 
     @contextlib.asynccontextmanager
     async def serving(self, port=0):
-        """Listen; gives the page's address.
+        """Serve the page within a `with` block; yield its address.
 
-        `local` tells from then on whether this machine alone reaches it.
+        `local` is then whether only this machine can reach it.
 
         Args:
-            port: 0 for one that is free.
+            port: 0 chooses a free one.
 
         Raises:
-            errors.ConfigError: where it cannot be listened on.
+            errors.ConfigError: if the address or port cannot be used.
         """
         listening = addresses.resolve(self._host)
         self.local = listening.local
@@ -332,106 +333,106 @@ class Lab:
         self._workers = Workers(self._limits.tabs)
         try:
             server = await sockets.serve(
-                self._visit, listening.addresses, port, compression=None,
-                process_request=self._answer, server_header=None,
+                self._handle, listening.addresses, port, compression=None,
+                process_request=self._respond, server_header=None,
                 max_size=MOST_BYTES, max_queue=16, logger=quiet,
             )
         except OSError as error:
             raise errors.ConfigError(
-                f'--host={self._host} --port={port} cannot be listened on: '
+                f'cannot listen on --host={self._host} --port={port}: '
                 f'{error.strerror or error}'
             ) from error
         port = server.sockets[0].getsockname()[1]
-        own, *others = hosts(listening.name, port)
-        self._hosts = frozenset((own, *others))
+        first, *others = hosts(listening.name, port)
+        self._hosts = frozenset((first, *others))
         try:
-            yield f'http://{own}/'
+            yield f'http://{first}/'
         finally:
             server.close()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(server.wait_closed(), PARTING)
+                await asyncio.wait_for(server.wait_closed(), CLOSE_SECONDS)
             self._workers.close()
 
     @property
     def busy(self):
-        """Return whether threads still work for tabs that have left."""
+        """Return whether threads still work for closed tabs."""
         return self._workers.busy
 
-    def _answer(self, connection, request):
-        """Give a file, or let a page of ours open its socket.
+    def _respond(self, connection, request):
+        """Serve a file, or accept a socket of the lab's own page.
 
-        A page of another site that has its name lead here (DNS rebinding)
-        names another host, and its scripts another origin.
+        A page of another site whose name resolves to this machine (DNS
+        rebinding) sends another Host, and its scripts another Origin.
         """
         if (self._header(request, 'Host') or '').lower() not in self._hosts:
-            return _response(403, 'The lab answers to its own address alone.')
+            return _response(403, 'The lab answers only at its own address.')
         path = request.path.partition('?')[0]
         if path == SOCKET:
             origin = (self._header(request, 'Origin') or '').lower()
             ours = origin.removeprefix('http://') in self._hosts
             return None if ours and origin.startswith('http://') else (
-                _response(403, 'The lab answers to its own page alone.')
+                _response(403, 'The lab accepts only its own page.')
             )
         if path not in FILES:
-            return _response(404, 'There is no such page.')
+            return _response(404, 'Not found.')
         name, kind = FILES[path]
         return _response(200, read(name), kind)
 
     def _header(self, request, name):
-        """Give a header that is there once, or None."""
+        """Return the value of a header that occurs once, else None."""
         values = request.headers.get_all(name)
         return values[0] if len(values) == 1 else None
 
-    async def _visit(self, socket):
-        """Play with one tab until it leaves."""
+    async def _handle(self, socket):
+        """Serve one tab until it closes."""
         if len(self.tabs) >= self._limits.tabs:
             await _end(socket, (
-                f'{self._limits.tabs} tabs of the lab are open, and that is '
-                'all it has room for: close one, then load this page again.'
+                f'{self._limits.tabs} tabs of the lab are open, which is the '
+                'limit. Close one, then reload this page.'
             ), 1013)
             return
         tab = Tab(socket, self._workers)
         self.tabs.add(tab)
         tasks = [
-            asyncio.create_task(work) for work in (
+            asyncio.create_task(task) for task in (
                 self._listen(socket, tab), tab.run(), self._watch(tab)
             )
         ]
         try:
-            await tab.tell('hello', schema=settings_lib.schema())
+            await tab.send('hello', schema=settings_lib.schema())
             done, _ = await asyncio.wait(
                 tasks, return_when=asyncio.FIRST_COMPLETED
             )
-            await self._part(socket, done)
+            await self._end_tab(socket, done)
         except ConnectionClosed:
             pass
         finally:
-            tab.leave()
+            tab.close()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self.tabs.discard(tab)
 
     async def _listen(self, socket, tab):
-        """Hear what a page says until it leaves."""
+        """Receive the messages of a page until it closes."""
         async for message in socket:
-            await tab.hear(message)
+            await tab.receive(message)
 
     async def _watch(self, tab):
-        """Wait until nobody has touched a tab for long; returns why it ends."""
+        """Wait until a tab is idle for too long; return the reason to end."""
         while True:
-            left = tab.touched + self._limits.idle - time.monotonic()
-            if left <= 0:
+            rest = tab.last_message + self._limits.idle - time.monotonic()
+            if rest <= 0:
                 return (
-                    'Nobody touched this tab for '
-                    f'{self._limits.idle / 60:.0f} minutes, so its games '
-                    'ended. Load the page again to begin anew with the same '
+                    'This tab was idle for '
+                    f'{self._limits.idle / 60:.0f} minutes, so its session '
+                    'ended. Reload the page to start again with the same '
                     'settings.'
                 )
-            await asyncio.sleep(left)
+            await asyncio.sleep(rest)
 
-    async def _part(self, socket, done):
-        """Say why a tab's games ended, where it is still there to hear."""
+    async def _end_tab(self, socket, done):
+        """Send the reason why a session ended, if the tab is still open."""
         for task in done:
             error = task.exception()
             if error is None and task.result():
@@ -439,23 +440,23 @@ class Lab:
             elif error and not isinstance(error, ConnectionClosed):
                 traceback.print_exception(error)
                 await _end(socket, (
-                    'The games ended by a fault: '
+                    'The session ended by an error of the program: '
                     f'{" ".join(str(error).split())[:300]}'
                 ), 1011)
 
 
 def hosts(name, port):
-    """Return what a browser may send as Host to a page's own address.
+    """Return the values of Host that a browser may send to this server.
 
     Args:
-        name: of `addresses.Listening`.
+        name: `name` of `addresses.Listening`.
         port: int.
 
     Returns:
-        List of lower case, the one for a link first.
+        List in lower case; the first is used in the page's address.
     """
     names = [name, 'localhost'] if name == '127.0.0.1' else [name]
-    # Browsers leave out the port that http has anyway.
+    # Browsers omit the default port of http.
     return [f'{name}:{port}' for name in names] + names * (port == 80)
 
 

@@ -1,6 +1,7 @@
-"""One tab's games: states of several GANs, moved and looked at.
+"""Training session of one browser tab: several GANs on the same data.
 
-No thread and no network here; `server.py` calls this from its workers.
+It trains them and packs what the page draws. It knows neither threads nor the
+network; `server` calls it from its worker threads.
 """
 
 import dataclasses
@@ -20,18 +21,18 @@ from gan_jax.lab import drawing as drawing_lib
 from gan_jax.lab import settings as settings_lib
 from gan_jax.metrics import modes as modes_lib
 
-SHOWN = 500  # generated points in a picture, of those that are counted
-BINS = 80  # of the density of generated points on a line
+SHOWN = 500  # generated points in a picture, the first of NUM_POINTS
+BINS = 80  # of the density of generated points in 1-D
 
 
 class Player(NamedTuple):
     """One GAN of a tab.
 
     Attributes:
-        key: str, of its program.
-        program: `programs.Program`.
-        hyperparams: as of `builders.hyperparams`, of now.
-        weights: 'raw' or 'ema': which G is shown.
+        key: str, key of its program.
+        program: `compiled_steps.Program`.
+        hyperparams: as from `builders.hyperparams`, by the current settings.
+        weights: 'raw' or 'ema', the weights of G that are shown.
     """
 
     key: str
@@ -41,11 +42,11 @@ class Player(NamedTuple):
 
 
 class Stopped(Exception):
-    """Nobody waits any more for what was to be done."""
+    """Signal that nobody waits for the result any more."""
 
 
 class Session:
-    """The games of one tab.
+    """GANs of one tab, trained together.
 
     Attributes:
         settings: `settings.Settings`.
@@ -53,12 +54,13 @@ class Session:
     """
 
     def __init__(self, settings, stopped=lambda: False):
-        """Compile what is not yet compiled, and begin at step 0.
+        """Compile the programs if necessary, and start at step 0.
 
         Args:
             settings: `settings.Settings`.
-            stopped: function that tells whether nobody waits any more; it is
-                asked between two GANs, and `Stopped` is raised where one does.
+            stopped: function that returns whether the work is still needed. It
+                is called before each GAN; if it returns True, `Stopped` is
+                raised.
         """
         self._stopped = stopped
         self._players, self._states, self._metrics = [], [], []
@@ -66,7 +68,7 @@ class Session:
         self.reset()
 
     def reset(self):
-        """Begin anew from the settings' seed."""
+        """Start again at step 0 from the settings' seed."""
         key = jax.random.key(self.settings.seed)
         self._keys = tuple(jax.random.fold_in(key, use) for use in range(3))
         self._states = [
@@ -76,68 +78,68 @@ class Session:
         self._metrics = [{} for _ in self._players]
 
     def needs_compiling(self, settings):
-        """Say whether `change` to these settings compiles for this tab."""
-        have = {player.key for player in self._players}
+        """Return whether `change` to these settings would compile."""
+        keys = {player.key for player in self._players}
         return any(
-            compiled_steps.key_of(settings, gan) not in have
+            compiled_steps.key_of(settings, gan) not in keys
             for gan in settings.gans
         )
 
     def change(self, settings):
-        """Go on with other settings; what fits of each state is kept.
+        """Continue with other settings, keeping what fits of each state.
 
-        A new seed begins anew, and so does data of another dimension. Where
-        fewer GANs come, those that are left play on.
+        A new seed, or data of another dimension, starts again. If there are
+        fewer GANs, the states of the remaining ones are kept.
         """
         before, states, metrics = self.settings, self._states, self._metrics
-        kept = [player.key for player in self._players]
+        keys = [player.key for player in self._players]
         self._prepare(settings)
         if (settings.seed != before.seed
                 or settings.source.dimension != before.source.dimension):
             self.reset()
             return
         self.reset()
-        for place, old in enumerate(left(before.gans, settings.gans)):
-            fresh = self._states[place]
-            same = self._players[place].key == kept[old]
-            state = states[old] if same else carry(states[old], fresh)
+        for index, old in enumerate(match(before.gans, settings.gans)):
+            fresh = self._states[index]
+            same = self._players[index].key == keys[old]
+            state = states[old] if same else carry_over(states[old], fresh)
             if state is not fresh:
-                self._states[place], self._metrics[place] = state, metrics[old]
+                self._states[index], self._metrics[index] = state, metrics[old]
 
     def _prepare(self, settings):
-        """Take programs and numbers of settings.
+        """Set up programs and hyper-parameters of settings.
 
-        A program that the tab has may be among the kept ones no more.
+        Programs of the tab are reused, as the cache may have dropped them.
         """
-        have = {player.key: player.program for player in self._players}
+        programs = {player.key: player.program for player in self._players}
         self.settings = settings
         self.table = drawing_lib.table(settings.source, settings.drawing)
         self._players = []
         for gan in settings.gans:
-            self._go_on()
+            self._check_stopped()
             key = compiled_steps.key_of(settings, gan)
             config = settings_lib.config(settings, gan)
             self._players.append(Player(
-                key, have.get(key) or compiled_steps.compiled(key),
+                key, programs.get(key) or compiled_steps.compiled(key),
                 builders.hyperparams(config), gan.shown,
             ))
 
     def advance(self, num_steps):
-        """Make steps of every GAN.
+        """Train every GAN.
 
         Args:
-            num_steps: >= 1.
+            num_steps: training steps, >= 1.
         """
         keys = self._keys[1:]
-        for place, player in enumerate(self._players):
-            self._go_on()
-            self._states[place], metrics = player.program.play(
-                self._states[place], player.hyperparams, self.table, keys,
+        for index, player in enumerate(self._players):
+            self._check_stopped()
+            self._states[index], metrics = player.program.train(
+                self._states[index], player.hyperparams, self.table, keys,
                 np.int32(num_steps),
             )
-            self._metrics[place] = metrics
+            self._metrics[index] = metrics
 
-    def _go_on(self):
+    def _check_stopped(self):
         if self._stopped():
             raise Stopped
 
@@ -148,48 +150,51 @@ class Session:
 
     @property
     def alive(self):
-        """Say whether a GAN is left whose numbers are all finite."""
+        """Return whether at least one GAN has only finite numbers."""
         return any(bool(state.alive) for state in self._states)
 
     def real(self):
-        """Give what a picture shows of the data, as plain numbers."""
+        """Return what a picture shows of the data, JSON-compatible."""
         settings, source = self.settings, self.settings.source
         modes = drawing_lib.modes(source)
-        told = {
+        real = {
             'dimension': source.dimension, 'reach': source.reach,
             'modes': 0 if modes is None else len(modes[0]),
         }
         if source.dimension == 1:
             x = compiled_steps.line(source.reach)
-            return told | {
+            return real | {
                 'density': _rounded(drawing_lib.density(self.table, x))
             }
-        points = compiled_steps.real(settings.data)(self._keys[2], self.table)
-        return told | {'points': _rounded(np.asarray(points).ravel())}
+        sampler = compiled_steps.real_sampler(settings.data)
+        points = sampler(self._keys[2], self.table)
+        return real | {'points': _rounded(np.asarray(points).ravel())}
 
-    def looks(self):
-        """Look at each GAN.
+    def views(self):
+        """Return what a picture shows of each GAN.
 
         Returns:
-            List of dicts: numbers, texts and NumPy arrays, for `pack`.
+            List of dicts of numbers, texts and NumPy arrays, for `pack`.
         """
         return [
-            self._look(player, state, metrics)
+            self._view(player, state, metrics)
             for player, state, metrics in zip(
                 self._players, self._states, self._metrics
             )
         ]
 
-    def _look(self, player, state, metrics):
+    def _view(self, player, state, metrics):
         program, source = player.program, self.settings.source
-        seen = {
-            name: np.asarray(value) for name, value in program.look(
-                *compiled_steps.shown(program.algorithm, state, player.weights)
+        arrays = {
+            name: np.asarray(value) for name, value in program.view(
+                *compiled_steps.view_arguments(
+                    program.algorithm, state, player.weights
+                )
             ).items()
         }
-        told = {
+        view = {
             'step': int(state.step), 'alive': bool(state.alive),
-            'tells': program.tells, 'metrics': {
+            'tells': program.output_kind, 'metrics': {
                 name: float(value) for name, value in metrics.items()
                 if name != 'alive'
             },
@@ -197,106 +202,105 @@ class Session:
         modes = drawing_lib.modes(source)
         if modes is not None:
             means, std, dimension = modes
-            found = modes_lib.recovered(
-                seen['points'], means, std, dimension
+            recovered = modes_lib.recovered(
+                arrays['points'], means, std, dimension
             )
-            told['modes'] = found['modes']
-            told['high_quality'] = found['high_quality']
-        surface = seen['surface']
-        if program.tells == 'probability':
+            view['modes'] = recovered['modes']
+            view['high_quality'] = recovered['high_quality']
+        surface = arrays['surface']
+        if program.output_kind == 'probability':
             surface = np.float32(1 / (1 + np.exp(-np.float64(surface))))
-        show = self._plane if source.dimension == 2 else self._line
-        return told | show(seen, surface, program.tells)
+        drawn = self._view_2d if source.dimension == 2 else self._view_1d
+        return view | drawn(arrays, surface, program.output_kind)
 
-    def _plane(self, seen, surface, tells):
-        """Give what is shown of a GAN in the plane."""
+    def _view_2d(self, arrays, surface, output_kind):
+        """Return what a picture in 2-D shows of a GAN."""
         reach = self.settings.source.reach
-        low, high = (0.0, 1.0) if tells != 'score' else (
+        low, high = (0.0, 1.0) if output_kind != 'score' else (
             float(surface.min()), float(surface.max())
         )
         return {
             'low': low, 'high': high,
             'surface': _bytes(surface, low, high),
-            'points': _shorts(seen['points'][:SHOWN], reach),
-            'manifold': _shorts(seen['manifold'], reach),
+            'points': _shorts(arrays['points'][:SHOWN], reach),
+            'manifold': _shorts(arrays['manifold'], reach),
         }
 
-    def _line(self, seen, surface, tells):
-        """Give what is shown of a GAN on a line."""
+    def _view_1d(self, arrays, surface, output_kind):
+        """Return what a picture in 1-D shows of a GAN."""
         reach, x = self.settings.source.reach, compiled_steps.line(
             self.settings.source.reach
         )
-        generated = generated_density(seen['strata'], reach)
-        told = {
+        generated = generated_density(arrays['strata'], reach)
+        view = {
             'generated': np.float32(generated), 'curve': np.float32(surface),
-            'arrows': np.float32(seen['arrows']),
-            'distance': smirnov(self.table, seen['strata']),
+            'arrows': np.float32(arrays['arrows']),
+            'distance': kolmogorov_smirnov(self.table, arrays['strata']),
         }
-        if tells == 'score':
-            return told
+        if output_kind == 'score':
+            return view
         data = drawing_lib.density(self.table, x)
         fake = np.interp(x, centres(reach), generated)
         best = data / np.maximum(data + fake, 1e-12)
-        best[data + fake < 0.01] = np.nan  # neither is there
-        below = drawing_lib.cumulative(self.table, x)
-        inside = (below >= 0.05) & (below <= 0.95)
+        best[data + fake < 0.01] = np.nan  # both densities are near 0
+        share = drawing_lib.cumulative(self.table, x)
+        inside = (share >= 0.05) & (share <= 0.95)
         gap = np.abs(surface - 0.5)[inside]
-        return told | {
+        return view | {
             'best': np.float32(best),
             'gap': float(gap.mean()) if gap.size else 0.0,
         }
 
 
-def left(before, now):
-    """Say which GANs go on where others come.
+def match(before, now):
+    """Choose which earlier GANs the states of new ones continue from.
 
-    Of fewer the order tells: those are left that have most in common with
-    what comes.
+    If there are fewer GANs than before, the choice is the one, in the same
+    order, whose settings agree in most fields.
 
     Args:
         before, now: tuples of `settings.Gan`.
 
     Returns:
-        Places in `before`, rising, of the first GANs of `now`.
+        Rising indices into `before`, for the first GANs of `now`.
     """
-    def in_common(places):
+    def equal_fields(indices):
         return sum(
-            getattr(before[place], field.name) == getattr(gan, field.name)
-            for place, gan in zip(places, now)
+            getattr(before[index], field.name) == getattr(gan, field.name)
+            for index, gan in zip(indices, now)
             for field in dataclasses.fields(gan)
         )
 
     count = min(len(before), len(now))
     return max(
-        itertools.combinations(range(len(before)), count), key=in_common
+        itertools.combinations(range(len(before)), count), key=equal_fields
     )
 
 
-def carry(old, fresh):
-    """Give a fresh state what fits of an old one.
+def carry_over(old, fresh):
+    """Copy what fits of an old state into a fresh one.
 
-    Networks of the same sizes keep their weights, and their optimizers what
-    they remember where it has the same form; so does what a loss or a penalty
-    remembers.
+    Networks of equal sizes keep their weights. Statistics, optimizer states and
+    memories of losses and penalties are kept if they have the same structure.
 
     Args:
         old, fresh: `algorithm.TrainState` of two GANs.
 
     Returns:
-        `algorithm.TrainState` of the form of `fresh`.
+        `algorithm.TrainState` with the structure of `fresh`.
     """
     fits = all(
-        _alike(old.players[name].params, player.params)
+        _same_structure(old.players[name].params, player.params)
         for name, player in fresh.players.items()
     )
     if not fits or not old.alive:
         return fresh
     players = {
-        name: _carry_player(old.players[name], player)
+        name: _carry_over_player(old.players[name], player)
         for name, player in fresh.players.items()
     }
     memory = {
-        name: old.memory[name] if _alike(
+        name: old.memory[name] if _same_structure(
             old.memory.get(name), value
         ) else value
         for name, value in fresh.memory.items()
@@ -307,30 +311,30 @@ def carry(old, fresh):
     )
 
 
-def _carry_player(old, fresh):
+def _carry_over_player(old, fresh):
     return fresh.replace(params=old.params, **{
         name: getattr(old, name) for name in ('stats', 'opt_state')
-        if _alike(getattr(old, name), getattr(fresh, name))
+        if _same_structure(getattr(old, name), getattr(fresh, name))
     })
 
 
-def _alike(first, second):
-    """Say whether two pytrees have one form."""
-    forms = [
+def _same_structure(first, second):
+    """Return whether two pytrees have equal structure, shapes and dtypes."""
+    structures = [
         jax.tree.map(lambda leaf: (jnp.shape(leaf), str(leaf.dtype)), tree)
         for tree in (first, second)
     ]
-    return forms[0] == forms[1]
+    return structures[0] == structures[1]
 
 
 def centres(reach):
-    """Give the middles of the bins of generated points on a line."""
+    """Return the centres of the bins of the generated density in 1-D."""
     edges = np.linspace(-reach, reach, BINS + 1)
     return (edges[1:] + edges[:-1]) / 2
 
 
 def generated_density(samples, reach):
-    """Estimate the density of generated points by the share in each bin.
+    """Estimate the density of generated points by a histogram.
 
     Args:
         samples: [N].
@@ -343,10 +347,10 @@ def generated_density(samples, reach):
     return counts / (len(samples) * np.diff(edges))
 
 
-def smirnov(table, samples):
-    """Give the Kolmogorov-Smirnov distance of samples to the data on a line.
+def kolmogorov_smirnov(table, samples):
+    """Compute the Kolmogorov-Smirnov distance of samples to 1-D data.
 
-    sup_x |F_N(x) - F(x)|, F exact.
+    sup_x |F_N(x) - F(x)|, with the exact F.
 
     Args:
         table: `drawing.Table` of dimension 1.
@@ -355,22 +359,22 @@ def smirnov(table, samples):
     Returns:
         float in [0, 1].
     """
-    below = drawing_lib.cumulative(table, np.sort(samples))
+    expected = drawing_lib.cumulative(table, np.sort(samples))
     steps = np.arange(len(samples) + 1) / len(samples)
     return float(max(
-        np.max(steps[1:] - below), np.max(below - steps[:-1])
+        np.max(steps[1:] - expected), np.max(expected - steps[:-1])
     ))
 
 
 def _bytes(values, low, high):
-    """Bring values from [low, high] to 0 … 255; 128 is the middle."""
+    """Scale values from [low, high] to uint8."""
     shares = (values - low) / max(high - low, 1e-12)
     shares = np.nan_to_num(shares, nan=0.5)
     return np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
 
 
 def _shorts(points, reach):
-    """Bring coordinates from [-2 reach, 2 reach] to -32767 … 32767."""
+    """Scale coordinates from [-2 reach, 2 reach] to [-32767, 32767]."""
     shares = np.nan_to_num(points.ravel() / (2 * reach), nan=1.0)
     return np.rint(np.clip(shares, -1, 1) * 32767).astype(np.int16)
 
@@ -379,24 +383,24 @@ def _rounded(values):
     return [round(float(value), 4) for value in values]
 
 
-def pack(head, looks):
-    """Write a picture as bytes: 4 of length, JSON, then the arrays' bytes.
+def pack(head, views):
+    """Pack a picture as bytes: 4 of length, JSON, then the arrays.
 
-    Each array of a look is told in the JSON as {'kind', 'first', 'count'}: its
-    type, its first byte behind the JSON, its length. Little-endian; every
-    array begins at a multiple of 4 behind the JSON, whose own length is such.
+    The JSON has {'kind', 'first', 'count'} for an array: its dtype, its offset
+    after the JSON, its number of elements. All is little-endian. Offsets and
+    the length of the JSON are multiples of 4.
 
     Args:
         head: dict of numbers and texts.
-        looks: as of `Session.looks`.
+        views: as from `Session.views`.
 
     Returns:
         bytes.
     """
-    told, parts, size = [], [], 0
-    for look in looks:
+    gans, parts, size = [], [], 0
+    for view in views:
         plain = {}
-        for name, value in look.items():
+        for name, value in view.items():
             if isinstance(value, np.ndarray):
                 plain[name] = {
                     'kind': value.dtype.name, 'first': size,
@@ -408,14 +412,14 @@ def pack(head, looks):
                 size += len(data)
             else:
                 plain[name] = value
-        told.append(plain)
-    text = to_text({**head, 'gans': told}).encode()
+        gans.append(plain)
+    text = to_text({**head, 'gans': gans}).encode()
     text += b' ' * (-len(text) % 4)
     return b''.join([struct.pack('<I', len(text)), text, *parts])
 
 
 def to_text(value):
-    """Write JSON that a browser reads: numbers that are not finite are null."""
+    """Format as JSON; numbers that are not finite become null."""
     return json.dumps(_finite(value), allow_nan=False)
 
 

@@ -1,13 +1,16 @@
-"""All that can be set in the lab: bounded, checked, as JSON and as a link.
+"""Settings of the lab: controls, bounds, checks, and their JSON and link.
 
-The table of fields is the one place that knows a control: its bounds, its name
-in words, its explanation. The page makes its controls of it.
+A field of `Gan` or `Settings` is the only declaration of a control: its bounds,
+label and explanation. The page builds its controls from `schema`. The menus
+hold the names of the library's registries.
 """
 
 import dataclasses
 import math
 import urllib.parse
 
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import latents
 from gan_jax.config import defaults
 from gan_jax.config import validation
 from gan_jax.core import errors
@@ -19,22 +22,22 @@ from gan_jax.ops import optimizers
 MOST_GANS = 4
 MOST_LINK = 8192  # characters
 
-# What a D of energies tells needs an autoencoder.
+# Losses of energies need an autoencoder as D.
 LOSSES_LEFT_OUT = tuple(
     name for name, loss in losses.LOSSES.items() if loss.energies
 )
-LOSSES = {  # the usual one first
+LOSSES = {  # the default first
     name: losses.LOSSES[name].title or name
     for name in dict.fromkeys(['non_saturating', *losses.LOSSES])
     if name not in LOSSES_LEFT_OUT
 }
 
-# Shifts need images, and classes need labels.
+# Some penalties need images or labels.
 PENALTIES_LEFT_OUT = tuple(
     name for name, penalty in penalties.PENALTIES.items()
     if penalty.images or penalty.classes
 )
-# name: (in words, what it does, the weight that it begins with)
+# name: (label, explanation, initial weight)
 PENALTIES = {
     name: (
         penalty.title or name,
@@ -46,10 +49,38 @@ PENALTIES = {
 }
 MOST_WEIGHT = 1000.0
 
-# Under what heading the page puts a control of a GAN.
+
+def _menu(registry, left_out, **labels):
+    """Return {name: label} of a registry, without the names left out."""
+    return {
+        name: labels.get(name, name) for name in registry
+        if name not in left_out
+    }
+
+
+# The lab compiles one variant of a step, and these two need several.
+SCHEDULES_LEFT_OUT = ('adaptive', 'wgan')
+_unroll_steps, = adversarial.OPTIONS['unrolled']
+SCHEDULES = _menu(
+    adversarial.SCHEDULES, SCHEDULES_LEFT_OUT, alternating='Alternating',
+    simultaneous='Simultaneous',
+    unrolled=f'Unrolled, {_unroll_steps.default} updates of D ahead',
+)
+# A fitted latent needs an encoder. The pictures draw a grid of z, for which
+# they need the quantiles of each coordinate, and a sphere has none.
+LATENTS_LEFT_OUT = ('fitted', 'sphere')
+LATENTS = _menu(
+    latents.LATENTS, LATENTS_LEFT_OUT, gaussian='Gaussian',
+    uniform='Uniform in [-1, 1)',
+)
+OPTIMIZERS = _menu(
+    optimizers.OPTIMIZERS, (), adam='Adam', rmsprop='RMSProp', sgd='SGD',
+)
+
+# Headings of the groups of controls of a GAN.
 GROUPS = {
-    'rules': 'Rules', 'moves': 'How they move', 'sizes': 'Networks and z',
-    'shown': 'What is shown',
+    'rules': 'Basics', 'moves': 'Training', 'sizes': 'Networks',
+    'shown': 'Display',
 }
 
 
@@ -62,89 +93,84 @@ def _field(default, label, words, **about):
 
 
 def _number(default, low, high, label, words, **about):
-    """Make a field of a number in [low, high], of the default's type."""
+    """Return a field of a number in [low, high], of the default's type."""
     return _field(default, label, words, low=low, high=high, **about)
 
 
 def _choice(default, choices, label, words, **about):
-    """Make a field of one of {name: in words}."""
+    """Return a field that takes a name of {name: label}."""
     return _field(default, label, words, choices=choices, **about)
 
 
 @dataclasses.dataclass(frozen=True)
 class Gan:
-    """What can be set of one GAN.
+    """Settings of one GAN.
 
-    A field with `live` is a number that the compiled step reads anew at each
-    call; one with `zero` is so too while it stays above 0.
+    A field with `live` is an argument of the compiled step, so that changing it
+    does not compile. One with `zero` is live as long as it stays above 0.
     """
 
     loss: str = _choice(
-        'non_saturating', LOSSES, 'Loss', 'What the two players win and lose.',
+        'non_saturating', LOSSES, 'Loss', 'Losses that G and D minimize.',
     )
     g_rate: float = _number(
-        1e-3, 1e-6, 1.0, "G's learning rate", 'How far one update moves G.',
+        1e-3, 1e-6, 1.0, "G's learning rate", "Step size of G's updates.",
         live=True, log=True,
     )
     d_rate: float = _number(
-        1e-3, 1e-6, 1.0, "D's learning rate", 'How far one update moves D.',
+        1e-3, 1e-6, 1.0, "D's learning rate", "Step size of D's updates.",
         live=True, log=True,
     )
     d_steps: int = _number(
-        1, 1, 5, 'Updates of D', 'So many before G moves: a sharper judge.',
+        1, 1, 5, 'Updates of D', 'In each step. More give a stronger D.',
     )
     g_steps: int = _number(
-        1, 1, 5, 'Updates of G', 'So many in the same step of the game.',
+        1, 1, 5, 'Updates of G', 'In each step. The usual number is 1.',
         group='moves',
     )
     schedule: str = _choice(
-        'alternating', {
-            'alternating': 'In turns', 'simultaneous': 'At once',
-            'unrolled': 'G looks 5 updates of D ahead',
-        }, 'Order of moves', 'Who moves when, and what G sees of D.',
-        group='moves',
+        'alternating', SCHEDULES, 'Schedule', 'Order of the updates of D and '
+        'G within a step.', group='moves',
     )
     optimizer: str = _choice(
-        'adam', {
-            'adam': 'Adam', 'rmsprop': 'RMSProp', 'sgd': 'Plain gradient (SGD)',
-        }, 'Optimizer', 'How gradients become moves.', group='moves',
+        'adam', OPTIMIZERS, 'Optimizer', 'Rule that turns gradients into '
+        'updates.', group='moves',
     )
     b1: float = _number(
-        0.5, 0.0, 0.99, 'Momentum', "Adam's b1, or SGD's: how much of the "
-        'last moves goes on. RMSProp has none.', group='moves',
+        0.5, 0.0, 0.99, 'Momentum', 'b1 of Adam, or the momentum of SGD. '
+        'RMSProp has none.', group='moves',
     )
     fade: int = _number(
-        0, 0, 1_000_000, 'Rates fade in', 'Steps until both learning rates '
-        'have fallen to 0, and the game stands still; 0 leaves them.',
-        group='moves',
+        0, 0, 1_000_000, 'Decay of learning rates', 'Steps until both rates '
+        'have fallen to 0 and training stands still; 0 is off.', group='moves',
     )
     warmup: int = _number(
-        0, 0, 100_000, 'G starts slowly', "Steps over which G's learning rate "
-        'rises; D gets ahead. 0 is off.', group='moves',
+        0, 0, 100_000, 'Warm-up of G', "Steps over which G's learning rate "
+        'rises from 0, so that D gets ahead; 0 is off.', group='moves',
     )
     penalties: dict = dataclasses.field(default_factory=dict, metadata={
-        'label': 'Regularizers', 'live': False, 'penalties': True,
-        'words': 'Penalties that join a player\'s loss. Weights move live.',
+        'label': 'Penalties', 'live': False, 'penalties': True,
+        'words': 'Terms that are added to the loss of G or D.',
     })
     clip: float = _number(
-        0.0, 0.0, 10.0, 'Weight clipping', "Holds D's weights in [-c, c], as "
-        'the first WGAN; 0 is off.', live=True, zero=True, group='moves',
+        0.0, 0.0, 10.0, 'Weight clipping', "Limits D's weights to [-c, c], "
+        'as in WGAN; 0 is off.', live=True, zero=True, group='moves',
     )
     noise: float = _number(
-        0.0, 0.0, 2.0, 'Noise on what D sees', 'Deviation, on real and '
-        'generated points alike; 0 is off.', live=True, zero=True,
+        0.0, 0.0, 2.0, 'Instance noise', "Standard deviation of noise on D's "
+        'real and generated inputs; 0 is off.', live=True, zero=True,
         group='moves',
     )
     noise_steps: int = _number(
-        0, 0, 1_000_000, 'Noise fades in', 'Steps until it has faded to '
-        'nothing; 0 lets it stay.', live=True, group='moves',
+        0, 0, 1_000_000, 'Decay of the noise', 'Steps until the noise has '
+        'fallen to 0; 0 keeps it constant.', live=True, group='moves',
     )
     latent: str = _choice(
-        'gaussian', {'gaussian': 'Bell curve', 'uniform': 'Even in [-1, 1)'},
-        'Kind of z', 'What the random input of G is drawn from.', group='sizes',
+        'gaussian', LATENTS, 'Distribution of z', 'Distribution of the random '
+        'input of G.', group='sizes',
     )
     latent_size: int = _number(
-        2, 1, 32, 'Length of z', 'Random numbers that G starts from.',
+        2, 1, 32, 'Size of z', 'Number of random inputs of G.',
         group='sizes',
     )
     g_width: int = _number(
@@ -162,57 +188,59 @@ class Gan:
         2, 1, 4, "D's depth", 'Hidden layers of D.', group='sizes',
     )
     spectral_norm: bool = _field(
-        False, 'Spectral norm', 'Holds the steepness of each layer of D to 1.',
+        False, 'Spectral norm', 'Limits the slope of each layer of D to 1.',
         group='sizes',
     )
     shown: str = _choice(
-        'raw', {'raw': 'As it is', 'ema': 'Moving average'}, 'G that is shown',
-        'An average over the last steps is calmer.', live=True, group='shown',
+        'raw', {'raw': 'As trained', 'ema': 'Moving average'}, 'Weights of G',
+        'Weights that the picture shows. The average over recent steps is '
+        'smoother.', live=True, group='shown',
     )
     ema_decay: float = _number(
-        0.99, 0.0, 0.9999, 'Decay of the average', 'Nearer to 1: over more '
-        'steps.', live=True, group='shown',
+        0.99, 0.0, 0.9999, 'Decay of the average', 'A value closer to 1 '
+        'averages over more steps.', live=True, group='shown',
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What can be set in one tab."""
+    """Settings of one tab."""
 
     data: str = _choice(
         'ring', {
             name: source.label for name, source in drawing_lib.SOURCES.items()
-        }, 'Distribution', 'What G should learn to make. Drawing with the '
-        'mouse in the picture makes your own.',
+        }, 'Distribution', 'Data that G learns to generate. Draw in the '
+        'picture to make your own.',
     )
     drawing: str = _field(
         '', 'Drawing', 'Points drawn with the mouse.', hidden=True,
     )
     seed: int = _number(
-        0, 0, 2**31 - 1, 'Seed', 'Draws first weights, points and z. The same '
-        'seed plays the same game; a new one begins anew.',
+        0, 0, 2**31 - 1, 'Seed', 'Seed of initial weights, data and z. The '
+        'same seed gives the same run. A new one starts again at step 0.',
     )
     batch_size: int = _number(
-        150, 8, 1024, 'Batch', 'Real and generated points in each update.',
+        150, 8, 1024, 'Batch size', 'Number of real and of generated points '
+        'in an update.',
     )
     speed: int = _number(
-        4, 1, 200, 'Steps a picture', 'At most so many between two pictures; '
-        'fewer where they are slow.',
+        4, 1, 200, 'Steps per picture', 'Most training steps between two '
+        'pictures. There are fewer if steps are slow.',
         live=True,
     )
     gans: tuple = (Gan(),)
 
     def __post_init__(self):
-        """Refuse what is out of bounds or does not go together."""
+        """Check bounds, and that the settings are compatible."""
         _check(self, 'settings')
         drawn = drawing_lib.decode(self.drawing)
         if drawing_lib.SOURCES[self.data].drawn and not len(drawn):
             raise errors.ConfigError(
-                f'data={self.data!r} has no drawing yet; draw with the mouse'
+                f'data={self.data!r} needs a drawing; draw with the mouse'
             )
         if not 1 <= len(self.gans) <= MOST_GANS:
             raise errors.ConfigError(
-                f'{len(self.gans)} GANs; 1 to {MOST_GANS} play side by side'
+                f'the number of GANs is {len(self.gans)}, not 1 to {MOST_GANS}'
             )
         for number, gan in enumerate(self.gans):
             _check(gan, f'GAN {number + 1}')
@@ -220,23 +248,23 @@ class Settings:
 
     @property
     def source(self):
-        """Give the `drawing.Source` of the data."""
+        """Return the `drawing.Source` of the data."""
         return drawing_lib.SOURCES[self.data]
 
 
-def _check(settings, whose):
-    """Hold each field to its type and its bounds."""
+def _check(settings, owner):
+    """Check the type and the bounds of each field."""
     for field in dataclasses.fields(settings):
         if field.name != 'gans':
             _check_value(
-                f'{field.name} of {whose}', field,
+                f'{field.name} of {owner}', field,
                 getattr(settings, field.name),
             )
 
 
 def _check_value(key, field, value):
-    about = field.metadata
-    if 'penalties' in about:
+    metadata = field.metadata
+    if 'penalties' in metadata:
         _check_weights(key, value)
         return
     kind = {'str': str, 'int': int, 'float': float, 'bool': bool}[
@@ -244,30 +272,30 @@ def _check_value(key, field, value):
     ]
     if type(value) is not kind:
         raise errors.ConfigError(
-            f'{key} is a {type(value).__name__}, not a {kind.__name__}'
+            f'{key} has type {type(value).__name__}, not {kind.__name__}'
         )
-    if 'choices' in about and value not in about['choices']:
+    if 'choices' in metadata and value not in metadata['choices']:
         raise errors.ConfigError(
-            errors.unknown_name(key, value[:40], about['choices'])
+            errors.unknown_name(key, value[:40], metadata['choices'])
         )
-    if 'low' in about and not about['low'] <= value <= about['high']:
+    if 'low' in metadata and not metadata['low'] <= value <= metadata['high']:
         raise errors.ConfigError(
-            f'{key} is {_told(value)}, not in {about["low"]:g} … '
-            f'{about["high"]:g}'
+            f'{key} is {_short(value)}, not in {metadata["low"]:g} … '
+            f'{metadata["high"]:g}'
         )
 
 
-def _told(value):
-    """Write a number in a few digits."""
+def _short(value):
+    """Format a number with a few digits."""
     try:
         return f'{value:.6g}'
-    except OverflowError:  # a whole number that no float can be
+    except OverflowError:  # an int beyond the range of floats
         return 'a number of more than 308 digits'
 
 
 def _check_weights(key, weights):
     if type(weights) is not dict:
-        raise errors.ConfigError(f'{key} are not names with weights')
+        raise errors.ConfigError(f'{key} must map names to weights')
     for name, weight in weights.items():
         if name not in PENALTIES:
             raise errors.ConfigError(
@@ -275,44 +303,44 @@ def _check_weights(key, weights):
             )
         if type(weight) is not float or not 0 < weight <= MOST_WEIGHT:
             raise errors.ConfigError(
-                f'{key}: the weight of {name} is not a number above 0, up to '
-                f'{MOST_WEIGHT:g}'
+                f'{key}: the weight of {name} must be a number above 0 and at '
+                f'most {MOST_WEIGHT:g}'
             )
 
 
 def config(settings, gan):
-    """Give the config that `gan_jax.main` would train one GAN by.
+    """Build the config with which `gan_jax.main` would train one GAN.
 
     Args:
         settings: `Settings`.
-        gan: `Gan`, one of them.
+        gan: `Gan` of `settings`.
 
     Returns:
-        ConfigDict of `defaults.default_config`. Of points that the library has
-        no source of it names another.
+        ConfigDict of `defaults.default_config`. If the library does not have
+        the source of the data, `data.name` is 'ring'.
     """
-    made = defaults.default_config()
-    made.data.name = settings.source.library or 'ring'
-    made.seed, made.batch_size = settings.seed, settings.batch_size
-    made.loss.name, made.schedule.name = gan.loss, gan.schedule
-    made.d_steps, made.g_steps = gan.d_steps, gan.g_steps
-    made.latent, made.latent_size = gan.latent, gan.latent_size
-    made.ema_decay, made.clip_weights = gan.ema_decay, gan.clip
-    made.instance_noise.std = gan.noise
+    result = defaults.default_config()
+    result.data.name = settings.source.library or 'ring'
+    result.seed, result.batch_size = settings.seed, settings.batch_size
+    result.loss.name, result.schedule.name = gan.loss, gan.schedule
+    result.d_steps, result.g_steps = gan.d_steps, gan.g_steps
+    result.latent, result.latent_size = gan.latent, gan.latent_size
+    result.ema_decay, result.clip_weights = gan.ema_decay, gan.clip
+    result.instance_noise.std = gan.noise
     if gan.noise:
-        made.instance_noise.decay_steps = gan.noise_steps
+        result.instance_noise.decay_steps = gan.noise_steps
     for name, weight in gan.penalties.items():
-        made.penalties[name].weight = weight
+        result.penalties[name].weight = weight
     for player, width, depth in (
         ('generator', gan.g_width, gan.g_depth),
         ('discriminator', gan.d_width, gan.d_depth),
     ):
-        made[player].update(
+        result[player].update(
             name='mlp', norm='none', width=width, depth=depth
         )
-    made['discriminator'].spectral_norm = gan.spectral_norm
+    result['discriminator'].spectral_norm = gan.spectral_norm
     for optimizer, learning_rate in (
-        (made.g_optimizer, gan.g_rate), (made.d_optimizer, gan.d_rate),
+        (result.g_optimizer, gan.g_rate), (result.d_optimizer, gan.d_rate),
     ):
         optimizer.name, optimizer.learning_rate = gan.optimizer, learning_rate
         for option in optimizers.OPTIMIZERS[gan.optimizer].options:
@@ -321,19 +349,18 @@ def config(settings, gan):
         if gan.fade:
             optimizer.schedule = 'linear'
             optimizer.schedule_steps = gan.fade
-    made.g_optimizer.warmup_steps = gan.warmup
-    return made
+    result.g_optimizer.warmup_steps = gan.warmup
+    return result
 
 
 def blank(settings, gan):
-    """Set every live number to one value: what is left is compiled.
+    """Reset every live setting, so that the rest identifies a program.
 
     Args:
-        settings, gan: as of `config`.
+        settings, gan: as `config`.
 
     Returns:
-        (`Settings` of one `Gan`, without a drawing or a seed), hashable by
-        `compiled_key`.
+        `Settings` of one `Gan`, with a fixed seed and drawing.
     """
     changes = {'penalties': {name: 1.0 for name in gan.penalties}}
     for field in dataclasses.fields(gan):
@@ -350,48 +377,49 @@ def blank(settings, gan):
 
 
 def to_json(settings):
-    """Give plain dicts, lists, numbers and texts of `Settings`."""
+    """Convert `Settings` to JSON-compatible dicts and lists."""
     return dataclasses.asdict(settings) | {
         'gans': [dataclasses.asdict(gan) for gan in settings.gans],
     }
 
 
 def from_json(value):
-    """Make `Settings` of what a page sent.
+    """Parse the `Settings` that a page sent.
 
     Args:
-        value: anything that JSON can hold. A key that is not there has its
-            default; a whole number stands for a float too.
+        value: any JSON value. A missing key has its default. An integer is
+            accepted for a float.
 
     Returns:
         `Settings`.
 
     Raises:
-        errors.ConfigError: in one line, for anything else than settings.
+        errors.ConfigError: for anything but valid settings.
     """
-    given = _known(value, Settings, 'settings')
-    gans = given.get('gans', [{}])
+    fields = _fields_of(value, Settings, 'settings')
+    gans = fields.get('gans', [{}])
     if type(gans) is not list or len(gans) > MOST_GANS:
         raise errors.ConfigError(
-            f'gans are not a list of 1 to {MOST_GANS} settings'
+            f'gans must be a list of 1 to {MOST_GANS} settings'
         )
-    given['gans'] = tuple(
-        Gan(**_known(gan, Gan, f'GAN {number + 1}'))
+    fields['gans'] = tuple(
+        Gan(**_fields_of(gan, Gan, f'GAN {number + 1}'))
         for number, gan in enumerate(gans)
     )
-    return Settings(**given)
+    return Settings(**fields)
 
 
-def _known(value, kind, whose):
-    """Take a dict of known keys, whole numbers for floats made floats."""
+def _fields_of(value, kind, owner):
+    """Check the keys of a JSON object, and convert integers to floats."""
     if type(value) is not dict:
-        raise errors.ConfigError(f'{whose} are no object of keys and values')
+        raise errors.ConfigError(f'{owner} must be a JSON object')
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    made = {}
+    result = {}
     for key, content in value.items():
         if key not in fields:
             raise errors.ConfigError(
-                f'{key[:40]!r} is no setting{errors.nearest(key[:40], fields)}'
+                f'{key[:40]!r} is not a setting'
+                f'{errors.nearest(key[:40], fields)}'
             )
         if fields[key].type in (float, 'float'):
             content = _as_float(content)
@@ -399,8 +427,8 @@ def _known(value, kind, whose):
             content = {
                 name: _as_float(weight) for name, weight in content.items()
             }
-        made[key] = content
-    return made
+        result[key] = content
+    return result
 
 
 def _as_float(value):
@@ -408,15 +436,15 @@ def _as_float(value):
 
 
 def to_link(settings):
-    """Write `Settings` as the part of a link behind its #.
+    """Format `Settings` as the part of a link after its #.
 
-    Only what differs from the defaults is written, such as
+    It holds only what differs from the defaults, such as
     `data=grid&0.loss=hinge&1.penalties.r1=0.1`; `gans` is their number.
     """
-    pairs, first = [], Settings()
+    pairs, default = [], Settings()
     for field in dataclasses.fields(Settings):
         value = getattr(settings, field.name)
-        if field.name != 'gans' and value != getattr(first, field.name):
+        if field.name != 'gans' and value != getattr(default, field.name):
             pairs.append((field.name, value))
     if len(settings.gans) > 1:
         pairs.append(('gans', len(settings.gans)))
@@ -434,19 +462,19 @@ def to_link(settings):
 
 
 def from_link(link):
-    """Read the part of a link behind its #.
+    """Parse the part of a link after its #.
 
     Args:
-        link: str, as of `to_link`.
+        link: str, as from `to_link`.
 
     Returns:
         `Settings`.
 
     Raises:
-        errors.ConfigError: in one line, for a link that holds anything else.
+        errors.ConfigError: for anything but a valid link.
     """
     if type(link) is not str or len(link) > MOST_LINK:
-        raise errors.ConfigError(f'a link has up to {MOST_LINK} characters')
+        raise errors.ConfigError(f'a link has at most {MOST_LINK} characters')
     try:
         pairs = urllib.parse.parse_qsl(
             link.removeprefix('#'), strict_parsing=bool(link.strip('#')),
@@ -456,45 +484,47 @@ def from_link(link):
         raise errors.ConfigError(f'the link cannot be read: {error}') from error
     pairs = dict(pairs)
     gans = [{} for _ in range(_count(pairs.pop('gans', '1')))]
-    made = {'gans': gans}
+    value = {'gans': gans}
     for key, text in pairs.items():
-        place, _, rest = key.partition('.')
+        index, _, rest = key.partition('.')
         if not rest:
-            made[key] = _parse(Settings, key, text)
+            value[key] = _parse(Settings, key, text)
             continue
-        if place not in map(str, range(len(gans))):
-            raise errors.ConfigError(f'{key[:40]!r} is of no GAN of the link')
+        if index not in map(str, range(len(gans))):
+            raise errors.ConfigError(
+                f'{key[:40]!r} names a GAN that the link does not have'
+            )
         name, _, penalty = rest.partition('.')
         if penalty and name != 'penalties':
-            raise errors.ConfigError(f'{key[:40]!r} is no setting of a link')
+            raise errors.ConfigError(f'{key[:40]!r} is not a setting')
         if penalty:
-            weights = gans[int(place)].setdefault(name, {})
+            weights = gans[int(index)].setdefault(name, {})
             weights[penalty] = _float(rest, text)
         else:
-            gans[int(place)][name] = _parse(Gan, name, text)
-    return from_json(made)
+            gans[int(index)][name] = _parse(Gan, name, text)
+    return from_json(value)
 
 
 def _count(text):
     if text not in map(str, range(1, MOST_GANS + 1)):
         raise errors.ConfigError(
-            f'gans={text[:40]!r} is not 1 to {MOST_GANS}'
+            f'gans={text[:40]!r} must be a number from 1 to {MOST_GANS}'
         )
     return int(text)
 
 
 def _parse(kind, key, text):
-    """Read the text of a value in the type of its field."""
+    """Parse the text of a value by the type of its field."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
     if key not in fields or 'penalties' in fields[key].metadata:
-        raise errors.ConfigError(f'{key[:40]!r} is no setting of a link')
-    wanted = getattr(fields[key].type, '__name__', fields[key].type)
-    if wanted == 'int':
+        raise errors.ConfigError(f'{key[:40]!r} is not a setting')
+    kind_name = getattr(fields[key].type, '__name__', fields[key].type)
+    if kind_name == 'int':
         value = _float(key, text)
         return int(value) if value == int(value) else value
-    if wanted == 'float':
+    if kind_name == 'float':
         return _float(key, text)
-    if wanted == 'bool':
+    if kind_name == 'bool':
         return {'True': True, 'False': False}.get(text, text)
     return text
 
@@ -505,13 +535,13 @@ def _float(key, text):
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise errors.ConfigError(f'{key[:40]}={text[:40]!r} is no number')
+        raise errors.ConfigError(f'{key[:40]}={text[:40]!r} is not a number')
     return value
 
 
 def schema():
-    """Describe every control, for the page: plain dicts and lists."""
-    def described(kind):
+    """Return a JSON-compatible description of every control."""
+    def controls(kind):
         return [
             {'name': field.name, 'default': field.default,
              'kind': getattr(field.type, '__name__', field.type),
@@ -522,7 +552,7 @@ def schema():
         ]
 
     return {
-        'settings': described(Settings), 'gan': described(Gan),
+        'settings': controls(Settings), 'gan': controls(Gan),
         'penalties': [
             {'name': name, 'label': label, 'words': words, 'weight': weight}
             for name, (label, words, weight) in PENALTIES.items()
@@ -539,15 +569,15 @@ def schema():
     }
 
 
-# The game on a line that Figure 1 of Goodfellow et al. draws.
+# As configs/one_dimension.py, after figure 1 of Goodfellow et al.
 ONE_DIMENSION = Settings(data='two_bells', batch_size=256, speed=10, gans=(Gan(
     g_rate=5e-4, d_rate=4e-3, fade=6000, warmup=500, penalties={'r1': 0.02},
     latent_size=1, g_width=32, d_width=64,
 ),))
 
 PRESETS = {
-    'plane': ('A GAN on points of the plane', Settings()),
-    'line': ("On a line: Goodfellow's Figure 1", ONE_DIMENSION),
+    'plane': ('A GAN on 2-D points', Settings()),
+    'line': ('1-D: figure 1 of Goodfellow et al.', ONE_DIMENSION),
     'beside': ('WGAN-GP beside a non-saturating GAN', Settings(gans=(
         Gan(loss='wasserstein', d_steps=5, penalties={
             'gradient_penalty': 1.0,

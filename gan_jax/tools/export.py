@@ -1,7 +1,7 @@
-"""A generator as files that need none of this package.
+"""Export of a generator to files that do not need this package.
 
-StableHLO with the weights in it, the weights by name, a model card, and a
-script that samples by the first with JAX, NumPy and Pillow alone.
+The files are StableHLO with the weights inside, the weights by name, a model
+card, and a script that samples from the StableHLO with JAX, NumPy and Pillow.
 """
 
 import json
@@ -27,9 +27,9 @@ TENSORS = 'generator.safetensors'
 CARD = 'README.md'
 SCRIPT = 'sample.py'
 PLATFORMS = ('cpu', 'cuda', 'tpu')
-SHOWN = ('d/loss', 'g/loss', 'data/epoch')  # numbers of the card
+SHOWN = ('d/loss', 'g/loss', 'data/epoch')  # metrics in the card
 
-# How the script draws one z: `latents.LATENTS` in words of JAX alone.
+# Source code of `latents.LATENTS` for the script, which imports only JAX.
 NORMAL = 'return jax.random.normal(key, ({size},))'
 DRAWS = {
     'fitted': NORMAL,
@@ -79,14 +79,14 @@ def write(folder, workdir, algorithm, state, weights='ema'):
     """Write the four files.
 
     Args:
-        folder: local or of a file system of etils.epath; made if missing.
+        folder: local or of a file system of etils.epath; created if missing.
         workdir: folder of the run.
-        algorithm: the value that trained.
+        algorithm: `algorithm.Algorithm` of the run.
         state: `algorithm.TrainState`.
         weights: one of `Algorithm.weight_names`.
 
     Raises:
-        OSError: where a file cannot be written.
+        OSError: if a file cannot be written.
     """
     folder = files.at(folder)
     contents = {
@@ -101,9 +101,10 @@ def write(folder, workdir, algorithm, state, weights='ema'):
 
 
 def program(algorithm, state, weights='ema'):
-    """Export z [B, latent_size], and labels, to images, for any B.
+    """Export the generator as StableHLO for any batch size.
 
-    The weights are constants in it; z is what a seed draws.
+    It maps z [B, latent_size], and labels [B] if there are classes, to images.
+    The weights are constants of the program.
 
     Args:
         algorithm, state, weights: as `write`.
@@ -125,7 +126,7 @@ def program(algorithm, state, weights='ema'):
 
 
 def tensors(workdir, algorithm, state, weights='ema'):
-    """Give the weights by name, float32, as bytes of a safetensors file.
+    """Return the weights by name, float32, as bytes of a safetensors file.
 
     Args:
         workdir, algorithm, state, weights: as `write`.
@@ -151,11 +152,11 @@ def tensors(workdir, algorithm, state, weights='ema'):
 
 
 def script(algorithm, data):
-    """Write the script that samples.
+    """Return the source code of the script that samples.
 
     Args:
-        algorithm: the value that trained.
-        data: as of `sampling.load_data`.
+        algorithm: `algorithm.Algorithm` of the run.
+        data: dict of `sampling.load_data`.
 
     Returns:
         str.
@@ -178,7 +179,7 @@ def script(algorithm, data):
 
 
 def card(workdir, algorithm, state, weights='ema'):
-    """Write the model card, of what the run folder tells.
+    """Return the model card, built from the files of the run folder.
 
     Args:
         workdir, algorithm, state, weights: as `write`.
@@ -197,7 +198,7 @@ def card(workdir, algorithm, state, weights='ema'):
         inputs += f', `labels` int32 [B] in [0, {algorithm.num_classes})'
     source = defaults.source(config)
     if data.get('name') == sources.ARRAYS:
-        source = 'arrays given from Python'
+        source = 'arrays passed from Python'
     images = f'{data["count"]:,} {kind}'
     starts = run_files.load_dicts(workdir, 'environment.json') or [{}]
     rows = [
@@ -206,7 +207,7 @@ def card(workdir, algorithm, state, weights='ema'):
         ('steps', f'{step:,} of {config.num_steps:,}, batches of '
          f'{config.batch_size}'),
         ('weights', {'ema': 'moving average of the generator',
-                     'raw': 'the generator as it is',
+                     'raw': 'weights of the generator as trained',
                      'snapshots': "average of the generator's last snapshots",
                      }[weights]),
         ('trained as', f'`{algorithm.name}`' if algorithm.monitors is None
@@ -221,7 +222,7 @@ def card(workdir, algorithm, state, weights='ema'):
     ]
     metrics = [*_logged(workdir, step), *_evaluated(workdir, step, weights)]
     if not metrics:
-        metrics = ['The run folder holds none of this step.']
+        metrics = ['The run folder holds no metrics of this step.']
     return CARD_TEXT.format(
         name=epath.Path(workdir).name, platforms=', '.join(PLATFORMS),
         what='\n'.join(f'| {key} | {value} |' for key, value in rows),
@@ -231,7 +232,7 @@ def card(workdir, algorithm, state, weights='ema'):
 
 
 def _logged(workdir, step):
-    """Give lines of what training logged at a step."""
+    """Yield lines on the metrics that training logged at a step."""
     values = {}
     for item in run_files.lines(workdir, 'metrics.jsonl'):
         if item and item.get('step') == step:
@@ -248,25 +249,24 @@ def _logged(workdir, step):
 
 
 def _evaluated(workdir, step, weights):
-    """Give lines of the newest `evaluate` of a step and weights."""
-    found = [
-        told for told in run_files.load_dicts(workdir, 'evaluation.json')
-        if (told.get('step'), told.get('weights')) == (step, weights)
-        and isinstance(told.get('values'), dict)
+    """Yield lines on the newest evaluation of a step and weights."""
+    evaluations = [
+        item for item in run_files.load_dicts(workdir, 'evaluation.json')
+        if (item.get('step'), item.get('weights')) == (step, weights)
+        and isinstance(item.get('values'), dict)
     ]
-    if not found:
+    if not evaluations:
         return
-    told = found[-1]
-    features = told.get('features')
+    newest = evaluations[-1]
+    features = newest.get('features')
     note = features.get('note') if isinstance(features, dict) else '?'
     yield (
-        f'\nOf {_count(told.get("num_fake"))} samples, beside '
-        f'{_count(told.get("num_real"))}'
-        f' real ones of {told.get("data")} {told.get("split")}; features of '
-        f'{note}:\n'
+        f'\n{_count(newest.get("num_fake"))} samples against '
+        f'{_count(newest.get("num_real"))} real images of '
+        f'{newest.get("data")} {newest.get("split")}; features: {note}.\n'
     )
-    yield from ('| metric | value | of real ones |', '|---|---|---|')
-    for name, numbers in told['values'].items():
+    yield from ('| metric | value | of real images |', '|---|---|---|')
+    for name, numbers in newest['values'].items():
         value, floor = (
             files.number(numbers.get(key)) if isinstance(numbers, dict)
             else None for key in ('value', 'floor')
@@ -287,7 +287,7 @@ library_name: jax
 tags:
 - gan
 - stablehlo
-# license: set one; the data that the generator learned from may bind you.
+# license: set one; it may depend on the data that the run was trained on.
 ---
 
 # Generator of {name}
@@ -300,23 +300,24 @@ tags:
 
 {metrics}
 
-Each is of this run alone, as it was measured there.
+These values were measured on this run only.
 
 ## Sample
 
     pip install jax flatbuffers numpy pillow
     python {script} 0 1 2 3
 
-A seed gives the sample that `gan_jax.sample` gives for it. From Python:
+A seed gives the same sample as `python -m gan_jax sample`. From Python:
 
     from jax import export
     generate = export.deserialize(bytearray(open('{program}', 'rb').read()))
     samples = generate.call(z)  # and labels, where there are classes
 
-`{program}` is StableHLO for {platforms}, for any batch, with the weights in it.
-`{tensors}` holds the same weights by name, for other programs.
+`{program}` is StableHLO for {platforms} and any batch size, with the
+weights inside. `{tensors}` holds the same weights by name.
 
 ## Licence
 
-None is given here: that is for whoever publishes this, with regard to the data.
+None is set. Whoever publishes these files must choose one, considering the
+licence of the data.
 '''

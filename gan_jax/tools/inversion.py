@@ -1,4 +1,7 @@
-"""From images back to latents: by an encoder, or by search over z."""
+"""Inversion of a generator: from images to latents, by encoder or search.
+
+It holds the images to invert, the search and its options. It writes no files.
+"""
 
 import pathlib
 from typing import NamedTuple, Optional
@@ -21,16 +24,15 @@ from gan_jax.evaluation import runner
 from gan_jax.runs import sampling
 
 
-class Asked(NamedTuple):
-    """How z is searched for.
+class SearchOptions(NamedTuple):
+    """Options of the search for z.
 
     Attributes:
-        restarts: starts for each image, of which the best is kept.
-        steps: of Adam, whose rate falls to 0 as a cosine does.
-        learning_rate: the first rate.
-        prior: weight of the mean square of z in the loss; pulls z to where
-            latents lie.
-        seed: of the starts.
+        restarts: random starts for each image, of which the best is kept.
+        steps: updates by Adam, whose learning rate decays to 0 as a cosine.
+        learning_rate: initial learning rate.
+        prior: weight of the mean square of z in the loss; pulls z towards 0.
+        seed: seed of the starts.
     """
 
     restarts: int = 4
@@ -40,14 +42,14 @@ class Asked(NamedTuple):
     seed: int = 0
 
 
-class Given(NamedTuple):
+class Targets(NamedTuple):
     """Images to reconstruct.
 
     Attributes:
         images: [N, H, W, C] uint8, or points [N, D].
-        names: what each is called.
+        names: a name for each.
         labels: int32 [N], or None.
-        source: what they are of, for a last line.
+        source: description of where they are from.
     """
 
     images: np.ndarray
@@ -56,13 +58,13 @@ class Given(NamedTuple):
     source: str
 
 
-class Found(NamedTuple):
-    """What images were brought to.
+class Inversion(NamedTuple):
+    """Latents of images, and their reconstructions.
 
     Attributes:
-        codes: [N, latent_size]: z, or an encoder's codes.
-        images: float32 [N, H, W, C], or points: what is made of them.
-        error: [N], root mean square, images being in [-1, 1].
+        codes: [N, latent_size], z or an encoder's codes.
+        images: float32 [N, H, W, C], or points [N, D]: the reconstructions.
+        error: [N], root mean square error of images in [-1, 1].
     """
 
     codes: np.ndarray
@@ -70,68 +72,69 @@ class Found(NamedTuple):
     error: np.ndarray
 
 
-def given(workdir, text, split='', labels=None):
-    """Read what --images names.
+def load_targets(workdir, text, split='', labels=None):
+    """Load the images that --images names.
 
     Args:
         workdir: folder of the run.
-        text: numbers such as '0-7' of the run's data, or files joined by
+        text: indices such as '0-7' into the run's data, or files joined by
             commas, or a folder or archive.
-        split: of the numbers; by default 'test' where the data have one.
+        split: split of the indices; by default 'test' if images were held out.
         labels: ints, a class for each image, or None for those of the data.
 
     Returns:
-        `Given`.
+        `Targets`.
 
     Raises:
-        errors.UserError: one line that says what to mend.
+        errors.UserError: if they cannot be read, or have another shape than the
+            run's.
     """
     config = sampling.load_data_config(workdir)
     shape = tuple(sampling.load_data(workdir)['image_shape'])
     if text and all(c.isascii() and (c.isdigit() or c in ' ,-') for c in text):
         sampling.check_data(workdir)
-        found = _of_run(config, text, split)
+        targets = _of_run(config, text, split)
     elif len(shape) == 1:
         raise errors.ConfigError(
-            f'--images={text!r}: points are asked for by number, such as 0-99'
+            f'--images={text!r}: select points by index, such as 0-99'
         )
     else:
-        found = _of_files(config, text, shape)
-    if found.images.shape[1:] != shape:
+        targets = _of_files(config, text, shape)
+    if targets.images.shape[1:] != shape:
         raise errors.DataError(
-            f'{found.source} gives images of shape '
-            f'{list(found.images.shape[1:])}, and the run had {list(shape)}'
+            f'{targets.source} has images of shape '
+            f'{list(targets.images.shape[1:])}, but the run has {list(shape)}'
         )
     if labels is not None:
-        labels = np.resize(np.asarray(labels, np.int32), len(found.images))
-        found = found._replace(labels=labels)
-    return found
+        labels = np.resize(np.asarray(labels, np.int32), len(targets.images))
+        targets = targets._replace(labels=labels)
+    return targets
 
 
 def _of_run(config, text, split):
-    """Take some images of the run's data by number."""
-    numbers = sampling.parse_seeds(text, '--images')
+    """Load images of the run's data by index."""
+    indices = sampling.parse_seeds(text, '--images')
     dataset = None if split == 'train' else runner.held_out_of(config)
     if dataset is None and split == 'test':
-        raise errors.DataError('the data of the run have no images held out')
+        raise errors.DataError('the run held out no images of its data')
     name = 'train' if dataset is None else 'test'
     if dataset is None:
         dataset = builders.dataset(config)
-    if max(numbers) >= len(dataset.images):
+    if max(indices) >= len(dataset.images):
         raise errors.ConfigError(
-            f'--images={text}: {name} has the numbers 0 to '
+            f'--images={text}: {name} has the indices 0 to '
             f'{len(dataset.images) - 1:,}'
         )
-    return Given(
-        np.asarray(dataset.images[np.array(numbers)]),
-        tuple(map(str, numbers)),
-        None if dataset.labels is None else dataset.labels[numbers],
+    return Targets(
+        np.asarray(dataset.images[np.array(indices)]),
+        tuple(map(str, indices)),
+        None if dataset.labels is None else dataset.labels[indices],
         f'{dataset.name} {name}',
     )
 
 
 def _of_files(config, text, shape):
-    """Read image files, brought to the shape of the run."""
+    """Load image files, resized and converted to the shape of the run."""
     preparation = pictures.Preparation(
         shape[:2], shape[2], config.data.crop, defaults.background(config)
     )
@@ -141,7 +144,7 @@ def _of_files(config, text, shape):
             sources.of_path(text), preparation=preparation
         ))
         names = tuple(map(str, range(len(dataset.images))))
-        return Given(np.asarray(dataset.images), names, None, text)
+        return Targets(np.asarray(dataset.images), names, None, text)
     images = []
     for path in paths:
         try:
@@ -153,46 +156,51 @@ def _of_files(config, text, shape):
             ) from error
         except ValueError as error:
             raise errors.DataError(f'--images: {path} {error}') from error
-    return Given(
+    return Targets(
         np.stack([picture.pixels for picture in images]),
         tuple(path.name for path in paths), None, 'files',
     )
 
 
 def encode(algorithm, state, images):
-    """Reconstruct by the encoder.
+    """Encode images, and reconstruct them from their codes.
 
     Args:
-        algorithm, state, images: as of `sampling.reconstruct`.
+        algorithm, state, images: as `sampling.reconstruct`.
 
     Returns:
-        `Found`.
+        `Inversion`.
     """
-    made = sampling.reconstruct(algorithm, state, images)
+    reconstructions = sampling.reconstruct(algorithm, state, images)
     codes = np.asarray(algorithm.encode(state, jnp.asarray(images)))
-    return Found(codes, made, _error(_in_range(images), made))
+    error = _error(_to_unit_range(images), reconstructions)
+    return Inversion(codes, reconstructions, error)
 
 
-def search(algorithm, state, images, labels=None, asked=Asked(), weights='ema'):
-    """Search for the z whose image is nearest, by Adam from several starts.
+def search(
+    algorithm, state, images, labels=None, options=SearchOptions(),
+    weights='ema',
+):
+    """Find the z whose image is nearest, by Adam from several starts.
 
-    The loss is the mean square error plus `prior` times the mean square of z.
-    Of a uniform latent, values that leave [-1, 1) are drawn anew, the
-    stochastic clipping of the second paper; of a sphere, z is brought back.
+    The loss is the mean squared error plus `prior` times the mean square of z.
+    If latents are uniform, values that leave [-1, 1) are drawn again, which is
+    the stochastic clipping of the second paper. If latents lie on a sphere, z
+    is projected back to it.
 
     Args:
-        algorithm: the value that trained.
+        algorithm: `algorithm.Algorithm` of the run.
         state: `algorithm.TrainState`.
         images: [N, H, W, C] uint8, or points [N, D].
-        labels: int32 [N], where the GAN has a condition.
-        asked: `Asked`.
+        labels: int32 [N], if the GAN is conditional.
+        options: `SearchOptions`.
         weights: one of `Algorithm.weight_names`.
 
     Returns:
-        `Found`; its codes are z, as of `sampling.generate`.
+        `Inversion`, whose codes are z.
 
     Raises:
-        errors.ConfigError: where z is chosen among classes, or labels miss.
+        errors.ConfigError: if the codes are discrete, or labels are missing.
 
     References:
         Zhu et al., Generative Visual Manipulation on the Natural Image
@@ -202,126 +210,126 @@ def search(algorithm, state, images, labels=None, asked=Asked(), weights='ema'):
     """
     if not algorithm.searchable:
         raise errors.ConfigError(
-            f'algorithm={algorithm.name!r} has codes that name a class: there '
-            'is no way from one to the next to search along'
+            f'algorithm={algorithm.name!r} has codes that name a class, which '
+            'gradient descent cannot search'
         )
     count = len(images)
     if algorithm.num_classes:
         if labels is None:
             raise errors.ConfigError(
-                'the generator is asked for a class; name that of each image '
-                'by --labels'
+                'the generator is conditional; name the class of each image by '
+                '--labels'
             )
         labels = latents.labels_of(algorithm, range(count), labels)
     else:
         labels = None
-    targets = _in_range(images)
+    targets = _to_unit_range(images)
     # One row for each start of each image, in chunks of one size.
-    rows = np.tile(np.arange(count), asked.restarts)
+    rows = np.tile(np.arange(count), options.restarts)
     padded = np.resize(rows, -(-len(rows) // sampling.BATCH) * sampling.BATCH)
-    key = jax.random.key(asked.seed)
+    key = jax.random.key(options.seed)
     z = np.asarray(latents.draw(
         key, jnp.arange(len(padded)), algorithm.latent_size, algorithm.latent
     ))
-    descend = _descent(algorithm, state, asked, weights)
-    places = np.arange(len(padded)).reshape(-1, sampling.BATCH)
+    optimize = _optimizer(algorithm, state, options, weights)
+    chunks = np.arange(len(padded)).reshape(-1, sampling.BATCH)
     z = np.concatenate([
-        descend(
+        optimize(
             z[chunk], targets[padded[chunk]],
             None if labels is None else labels[padded[chunk]],
             jax.random.fold_in(key, number),
-        ) for number, chunk in enumerate(places)
+        ) for number, chunk in enumerate(chunks)
     ])[:len(rows)]
-    made = sampling.generate(
+    reconstructions = sampling.generate(
         algorithm, state, z, None if labels is None else labels[rows],
         weights=weights,
     )
-    error = _error(targets[rows], made)
-    loss = np.square(error) + asked.prior * np.square(z).mean(1)
-    best = loss.reshape(asked.restarts, count).argmin(0) * count
+    error = _error(targets[rows], reconstructions)
+    loss = np.square(error) + options.prior * np.square(z).mean(1)
+    best = loss.reshape(options.restarts, count).argmin(0) * count
     best += np.arange(count)
-    return Found(z[best], made[best], error[best])
+    return Inversion(z[best], reconstructions[best], error[best])
 
 
-def _descent(algorithm, state, asked, weights):
-    """Make the function of (z, targets, labels, key) that descends."""
+def _optimizer(algorithm, state, options, weights):
+    """Return a function of (z, targets, labels, key) that optimizes z."""
     weights = jax.tree.map(jnp.asarray, algorithm.weights(state, weights))
     tx = optax.adam(optax.cosine_decay_schedule(
-        asked.learning_rate, asked.steps
+        options.learning_rate, options.steps
     ))
 
     def loss(z, targets, labels):
-        made = algorithm.apply(weights, algorithm_lib.Inputs(z, labels))
+        images = algorithm.apply(weights, algorithm_lib.Inputs(z, labels))
         axes = tuple(range(1, targets.ndim))
-        error = jnp.square(made - targets).mean(axes)
-        return (error + asked.prior * jnp.square(z).mean(1)).sum()
+        error = jnp.square(images - targets).mean(axes)
+        return (error + options.prior * jnp.square(z).mean(1)).sum()
 
     @jax.jit
     def step(z, opt_state, targets, labels, key):
         updates, opt_state = tx.update(
             jax.grad(loss)(z, targets, labels), opt_state
         )
-        return ALLOWED[algorithm.latent](z + updates, key), opt_state
+        return PROJECTIONS[algorithm.latent](z + updates, key), opt_state
 
-    def descend(z, targets, labels, key):
+    def optimize(z, targets, labels, key):
         opt_state = tx.init(z)
-        for number in range(asked.steps):
+        for number in range(options.steps):
             z, opt_state = step(
                 z, opt_state, targets, labels, jax.random.fold_in(key, number)
             )
         return np.asarray(z)
 
-    return descend
+    return optimize
 
 
-def _anywhere(z, key):
+def _identity(z, key):
     del key
     return z
 
 
-def _within(z, key):
+def _redraw_outside(z, key):
     new = jax.random.uniform(key, z.shape, minval=-1)
     return jnp.where(jnp.abs(z) > 1, new, z)
 
 
-def _on_sphere(z, key):
+def _to_sphere(z, key):
     del key
     norm = jnp.linalg.norm(z, axis=1, keepdims=True)
     return z * (jnp.sqrt(z.shape[1]) / jnp.maximum(norm, 1e-12))
 
 
-# Where z of `latents.LATENTS` may be.
-ALLOWED = {
-    'fitted': _anywhere, 'gaussian': _anywhere, 'sphere': _on_sphere,
-    'uniform': _within,
+# Projections of z to the support of each of `latents.LATENTS`.
+PROJECTIONS = {
+    'fitted': _identity, 'gaussian': _identity, 'sphere': _to_sphere,
+    'uniform': _redraw_outside,
 }
 
 
-def _in_range(images):
+def _to_unit_range(images):
     return np.asarray(algorithm_lib.to_unit_range(jnp.asarray(images)))
 
 
-def _error(targets, made):
+def _error(targets, reconstructions):
     axes = tuple(range(1, targets.ndim))
-    return np.sqrt(np.square(targets - made).mean(axes))
+    return np.sqrt(np.square(targets - reconstructions).mean(axes))
 
 
-def pairs(images, made, columns=10):
-    """Lay images out over what was made of them, in blocks of two rows.
+def pairs(images, reconstructions, columns=10):
+    """Group images above their reconstructions, in blocks of two rows.
 
     Args:
         images: [N, H, W, C] uint8.
-        made: float [N, H, W, C] in [-1, 1].
-        columns: pairs side by side.
+        reconstructions: float [N, H, W, C] in [-1, 1].
+        columns: most pairs side by side.
 
     Returns:
-        (float32 [rows * columns, H, W, C], columns), white where there are
-        none.
+        (float32 [rows * columns, H, W, C], columns); unused places are white.
     """
     columns = min(columns, len(images))
     blocks = -(-len(images) // columns)
     table = np.ones((blocks, 2, columns, *images.shape[1:]), np.float32)
-    for number, pair in enumerate(zip(_in_range(images), made)):
+    for number, pair in enumerate(
+            zip(_to_unit_range(images), reconstructions)):
         block, column = divmod(number, columns)
         table[block, :, column] = pair
     return table.reshape(-1, *images.shape[1:]), columns

@@ -1,4 +1,7 @@
-"""Ways through the space of latents, and sums in it."""
+"""Paths through latent space, and arithmetic of latents.
+
+It computes z and asks `sampling` for the images. It writes no files.
+"""
 
 import re
 from typing import NamedTuple, Tuple
@@ -11,11 +14,11 @@ from gan_jax.runs import sampling
 
 
 class Term(NamedTuple):
-    """One part of a sum of latents.
+    """A term of a sum of latents.
 
     Attributes:
         sign: 1 or -1.
-        seeds: whose z are averaged.
+        seeds: seeds whose z are averaged.
     """
 
     sign: int
@@ -24,20 +27,20 @@ class Term(NamedTuple):
 
 def interpolate(
     algorithm, state, seeds, frames, *, loop=False, path='slerp', labels=None,
-    **given,
+    **options,
 ):
-    """Generate the ways from seed to seed, and back to the first for a loop.
+    """Generate images along the path from each seed to the next.
 
     Args:
         algorithm, state: as `sampling.sample`.
         seeds: two or more.
-        frames: images of each way, both ends included, >= 2.
-        loop: whether the last seed goes on to the first.
+        frames: images of each path, both ends included, >= 2.
+        loop: whether to add the path from the last seed to the first.
         path, labels: as `sampling.interpolate`.
-        given: further arguments of it.
+        options: further arguments of `sampling.interpolate`.
 
     Returns:
-        float32 [ways, frames, H, W, C], or [ways, frames, D] of points.
+        float32 [paths, frames, H, W, C], or [paths, frames, D] of points.
 
     Raises:
         errors.ConfigError: for fewer seeds, and as `sampling.interpolate`.
@@ -45,41 +48,43 @@ def interpolate(
     seeds = list(seeds)
     if len(seeds) < 2:
         raise errors.ConfigError(
-            f'a way needs two or more --seeds, and {seeds} is one'
+            f'--seeds={seeds}: interpolation needs two or more seeds'
         )
     if loop:
         seeds.append(seeds[0])
         labels = labels if labels is None else [*labels, labels[0]]
     images = sampling.interpolate(
-        algorithm, state, seeds, frames, path=path, labels=labels, **given
+        algorithm, state, seeds, frames, path=path, labels=labels, **options
     )
     return images.reshape(-1, frames, *images.shape[1:])
 
 
-def as_film(ways, loop=False):
-    """Join ways end to end; an end that is the next start is shown once.
+def as_film(paths, loop=False):
+    """Join paths end to end; the end that starts the next is shown once.
 
     Args:
-        ways: [ways, frames, ...], of `interpolate`.
-        loop: whether the last way ends where the first starts.
+        paths: [paths, frames, ...], as from `interpolate`.
+        loop: whether the last path ends where the first starts.
 
     Returns:
         [T, ...].
     """
-    film = ways[:, :-1].reshape(-1, *ways.shape[2:])
-    return film if loop else np.concatenate([film, ways[-1, -1:]])
+    film = paths[:, :-1].reshape(-1, *paths.shape[2:])
+    return film if loop else np.concatenate([film, paths[-1, -1:]])
 
 
 def traverse(algorithm, z, coordinates, span, frames):
-    """Move single coordinates of z from -span to span, the others staying.
+    """Move single coordinates of z from -span to span.
+
+    The other coordinates keep their values.
 
     Args:
-        algorithm: the value that trained; where its latents lie on a
-            sphere, so do these.
+        algorithm: `algorithm.Algorithm` of the run; if its latents lie on a
+            sphere, the result is projected to it.
         z: [N, latent_size].
         coordinates: ints.
-        span: largest value.
-        frames: values, the ends included.
+        span: largest value of the coordinate.
+        frames: number of values, both ends included.
 
     Returns:
         float32 [N * len(coordinates), frames, latent_size].
@@ -90,22 +95,22 @@ def traverse(algorithm, z, coordinates, span, frames):
     for coordinate in coordinates:
         if coordinate >= algorithm.latent_size:
             raise errors.ConfigError(
-                f'--coordinates={coordinate}: z has those of 0 to '
+                f'--coordinates={coordinate} is not in 0 to '
                 f'{algorithm.latent_size - 1}'
             )
     rows = []
-    for one in z:
+    for start in z:
         for coordinate in coordinates:
-            row = np.repeat(one[None], frames, 0)
+            row = np.repeat(start[None], frames, 0)
             row[:, coordinate] = np.linspace(-span, span, frames)
             rows.append(row)
-    return _as_drawn(algorithm, np.stack(rows))
+    return _project(algorithm, np.stack(rows))
 
 
 def parse_sum(text, flag='--sum'):
-    """Read a sum such as '3+5-7' or '1,2,3-4,5,6+7,8,9'.
+    """Parse a sum of seeds such as '3+5-7' or '1,2,3-4,5,6+7,8,9'.
 
-    Seeds that commas join are a term, the mean of their z.
+    Seeds joined by commas are one term, the mean of their z.
 
     Returns:
         list of `Term`.
@@ -129,35 +134,37 @@ def combine(algorithm, terms, *, rescale=False, truncation=None):
     """Average the z of each term, and add the terms up.
 
     Args:
-        algorithm: the value that trained; where its latents lie on a
-            sphere, the sum does.
+        algorithm: `algorithm.Algorithm` of the run; if its latents lie on a
+            sphere, means and sum are projected to it.
         terms: list of `Term`.
-        rescale: whether the sum gets the mean length of the seeds' z. That of
-            three terms of three seeds has it on average; of other sums the
-            generator has seen no such length.
+        rescale: whether to scale the sum to the mean length of the seeds' z.
+            A sum of three terms of three seeds has that length on average;
+            other sums have a length that the generator was not trained on.
         truncation: as `sampling.latents_of`.
 
     Returns:
-        (list of [seeds, latent_size], list of [latent_size], the means,
-        [latent_size], the sum).
+        (list of the terms' z [seeds, latent_size], means [terms, latent_size],
+        sum [latent_size]).
 
     References:
         Radford et al., Unsupervised Representation Learning with Deep
         Convolutional GANs, https://arxiv.org/abs/1511.06434, 2015, section 6.3.
     """
-    drawn = [
+    latents_of_terms = [
         sampling.latents_of(algorithm, term.seeds, truncation) for term in terms
     ]
-    means = [z.mean(0) for z in drawn]
+    means = [z.mean(0) for z in latents_of_terms]
     total = sum(term.sign * mean for term, mean in zip(terms, means))
     if rescale:
-        length = np.linalg.norm(np.concatenate(drawn), axis=1).mean()
-        total = total * (length / max(np.linalg.norm(total), 1e-12))
-    return drawn, _as_drawn(algorithm, means), _as_drawn(algorithm, total)
+        norms = np.linalg.norm(np.concatenate(latents_of_terms), axis=1)
+        total = total * (norms.mean() / max(np.linalg.norm(total), 1e-12))
+    return (
+        latents_of_terms, _project(algorithm, means), _project(algorithm, total)
+    )
 
 
-def _as_drawn(algorithm, z):
-    """Bring z back to the sphere where latents lie on one."""
+def _project(algorithm, z):
+    """Project z to the sphere if latents lie on one."""
     z = np.asarray(z, np.float32)
     if algorithm.latent != 'sphere':
         return z
@@ -166,22 +173,23 @@ def _as_drawn(algorithm, z):
 
 
 def pictures_of_sum(
-    algorithm, state, terms, labels=None, weights='ema', **given
+    algorithm, state, terms, labels=None, weights='ema', **options
 ):
-    """Generate a row for each term, its seeds and their mean, and the sum.
+    """Generate a table of images: one row for each term, and one for the sum.
 
     Args:
         algorithm, state, weights: as `sampling.sample`.
         terms: list of `Term`.
         labels: one class for all; by default that of the first seed.
-        given: further arguments of `combine`.
+        options: further arguments of `combine`.
 
     Returns:
-        (float32 [rows * columns, H, W, C], columns); means and, in the last
-        row, the sum stand in the last column; white fills the rest.
+        (float32 [rows * columns, H, W, C], columns). A row has the images of
+        the term's seeds, and that of their mean in the last column. The last
+        row has the sum there. Unused places are white.
     """
-    drawn, means, total = combine(algorithm, terms, **given)
-    z = np.concatenate([*drawn, means, total[None]])
+    latents_of_terms, means, total = combine(algorithm, terms, **options)
+    z = np.concatenate([*latents_of_terms, means, total[None]])
     first = terms[0].seeds[:1]
     labels = latents.labels_of(algorithm, first, labels and labels[:1])
     if labels is not None:

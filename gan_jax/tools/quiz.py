@@ -1,4 +1,7 @@
-"""A page that asks which of two images is real, and what people answered."""
+"""Quiz page on which of two images is real, and statistics of its answers.
+
+Answers come back as CSV files, which people can edit, so each cell is checked.
+"""
 
 import base64
 import csv
@@ -23,18 +26,18 @@ from gan_jax.runtime import writer
 
 SIDES = ('left', 'right')
 LEVELS = {1: 'guess', 2: 'likely', 3: 'certain'}  # as the page names them
-NEEDED = ('run', 'step', 'weights', 'pair', 'real', 'answer', 'confidence')
-SMALL = 128  # sides below are enlarged without smoothing
-MAX_BYTES = 10 * 2**20  # of one file of answers
+COLUMNS = ('run', 'step', 'weights', 'pair', 'real', 'answer', 'confidence')
+SMALL = 128  # smaller images are enlarged without smoothing
+MAX_BYTES = 10 * 2**20  # largest file of answers
 
 
 class Answer(NamedTuple):
     """One answer.
 
     Attributes:
-        of: what made the fake: run, step and weights, for a person.
+        of: run, step and weights that made the fake, as text.
         fooled: whether the fake was taken for real.
-        confidence: of `LEVELS`.
+        confidence: key of `LEVELS`.
     """
 
     of: str
@@ -45,34 +48,35 @@ class Answer(NamedTuple):
 def page(
     workdir, algorithm, state, *, count=20, seed=0, split='', weights='ema'
 ):
-    """Make the page.
+    """Build the page.
 
-    Which real images, which seeds of fakes and which sides is drawn by `seed`.
+    The real images, the seeds of the fakes and their sides depend on `seed`.
 
     Args:
         workdir: folder of the run.
-        algorithm: the value that trained.
+        algorithm: `algorithm.Algorithm` of the run.
         state: `algorithm.TrainState`.
-        count: pairs.
+        count: number of pairs.
         seed: int.
-        split: of the real images; by default test where there is one.
+        split: split of the real images; by default 'test' if images were held
+            out.
         weights: one of `Algorithm.weight_names`.
 
     Returns:
-        str, HTML that asks for nothing outside of it.
+        str, HTML that loads nothing from elsewhere.
 
     Raises:
         errors.UserError: for points, or too few real images.
     """
     if len(sampling.load_data(workdir)['image_shape']) == 1:
-        raise errors.ConfigError('a quiz shows images, and these are points')
+        raise errors.ConfigError('a quiz needs a run on images, not points')
     reals, source = _reals(workdir, split)
     if len(reals) < count:
         raise errors.ConfigError(
             f'--pairs={count}: {source} has {len(reals):,} images'
         )
     random = np.random.RandomState(seed)
-    numbers = random.permutation(len(reals))[:count]
+    indices = random.permutation(len(reals))[:count]
     seeds = random.randint(0, 2**31 - 1, count)
     left = random.randint(0, 2, count)
     fakes = writer.to_uint8(
@@ -81,17 +85,17 @@ def page(
     shape = tuple(reals.shape[1:])
     if shape != fakes.shape[1:]:
         raise errors.DataError(
-            f'{source} has images of shape {list(shape)}, and the run makes '
+            f'{source} has images of shape {list(shape)}, but the run makes '
             f'{list(fakes.shape[1:])}'
         )
     pairs = []
-    for number, fake_seed, fake, real_left in zip(numbers, seeds, fakes, left):
-        real, fake = (_uri(image) for image in (reals[number], fake))
+    for index, fake_seed, fake, real_left in zip(indices, seeds, fakes, left):
+        real, fake = (_data_uri(image) for image in (reals[index], fake))
         pairs.append({
             'left': real if real_left else fake,
             'right': fake if real_left else real,
             'real': 'left' if real_left else 'right',
-            'fake_seed': int(fake_seed), 'real_number': int(number),
+            'fake_seed': int(fake_seed), 'real_number': int(index),
         })
     quiz = {
         'run': epath.Path(workdir).name, 'step': int(state.step),
@@ -101,25 +105,25 @@ def page(
     quiz['id'] = hashlib.sha256(json.dumps(quiz).encode()).hexdigest()[:12]
     folder = resources.files('gan_jax.tools')
     text = folder.joinpath('quiz_page.html').read_text()
-    # No tag in a name ends the element that holds the data.
+    # A run's name may contain </script>, which would end the data element.
     return text.replace('@DATA@', json.dumps(quiz).replace('<', '\\u003c'))
 
 
 def _reals(workdir, split):
-    """Give (real images, what they are)."""
+    """Load the real images; return (images, description)."""
     sampling.check_data(workdir)
     config = sampling.load_data_config(workdir)
     dataset = None if split == 'train' else runner.held_out_of(config)
     if dataset is not None:
         return dataset.images, f'{dataset.name} test'
     if split == 'test':
-        raise errors.DataError('the data of the run have no images held out')
+        raise errors.DataError('the run held out no images of its data')
     dataset = builders.dataset(config)
     return dataset.images, f'{dataset.name} train'
 
 
-def _uri(image):
-    """Give an image as PNG in a data: URI."""
+def _data_uri(image):
+    """Encode an image as PNG in a data: URI."""
     file = io.BytesIO()
     image = np.asarray(image)
     squeezed = image[..., 0] if image.shape[-1] == 1 else image
@@ -130,7 +134,7 @@ def _uri(image):
 
 
 def read_answers(path):
-    """Read a CSV that the page saved.
+    """Read a CSV file that the page saved.
 
     Args:
         path: local.
@@ -139,7 +143,7 @@ def read_answers(path):
         list of `Answer`.
 
     Raises:
-        errors.DataError: one line with file and line number.
+        errors.DataError: with file and line number.
     """
     path = pathlib.Path(path).expanduser()
     try:
@@ -153,38 +157,38 @@ def read_answers(path):
     try:
         text = content.decode('utf-8-sig')
     except ValueError as error:
-        raise errors.DataError(f'{path} is no text in UTF-8') from error
+        raise errors.DataError(f'{path} is not UTF-8 text') from error
     rows = csv.DictReader(io.StringIO(text, newline=''), strict=True)
     answers, seen = [], set()
     try:
-        missing = [n for n in NEEDED if n not in (rows.fieldnames or ())]
+        missing = [n for n in COLUMNS if n not in (rows.fieldnames or ())]
         if missing:
             raise errors.DataError(
-                f'{path}, line 1: no column {missing[0]!r}; the page of '
-                f'gan_jax.quiz saves {", ".join(NEEDED)}'
+                f'{path}, line 1: no column {missing[0]!r}; needed are '
+                f'{", ".join(COLUMNS)}'
             )
         for row in rows:
             answers.append(_answer(row, seen, f'{path}, line {rows.line_num}'))
-    except csv.Error as error:  # told before the line is counted
+    except csv.Error as error:  # raised before the line is counted
         raise errors.DataError(
             f'{path}, line {rows.line_num + 1}: {error}'
         ) from error
     if not answers:
-        raise errors.DataError(f'{path} holds no answer')
+        raise errors.DataError(f'{path} holds no answers')
     return answers
 
 
 def _answer(row, seen, place):
-    """Read one row; `place` names it in messages."""
+    """Parse one row; `place` names it in error messages."""
     if None in row or None in row.values():
         raise errors.DataError(
             f'{place}: has {"more" if None in row else "fewer"} cells than '
-            'the first line'
+            'the header'
         )
     for name in ('real', 'answer'):
         if row[name] not in SIDES:
             raise errors.DataError(
-                f'{place}: {name}={row[name]!r} is neither left nor right'
+                f'{place}: {name}={row[name]!r} is not left or right'
             )
     if row['confidence'] not in map(str, LEVELS):
         raise errors.DataError(
@@ -201,14 +205,15 @@ def _answer(row, seen, place):
 
 
 def wilson(hits, count, z=1.959964):
-    """Give an interval for a share, of 95 % by default.
+    """Compute Wilson's confidence interval of a proportion.
 
     (p + z^2 / 2n ± z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n), which
-    holds for few answers and for shares of 0 and 1.
+    is valid for small n and for p = 0 or 1 too.
 
     Args:
-        hits: out of `count` > 0.
-        z: quantile of N(0, 1).
+        hits: successes.
+        count: trials n, > 0.
+        z: quantile of N(0, 1); the default gives 95 %.
 
     Returns:
         (low, high).
@@ -218,12 +223,12 @@ def wilson(hits, count, z=1.959964):
         Inference, https://doi.org/10.1080/01621459.1927.10502953, 1927.
     """
     share = hits / count
-    middle = share + z**2 / (2 * count)
-    reach = z * math.sqrt(
+    center = share + z**2 / (2 * count)
+    half_width = z * math.sqrt(
         share * (1 - share) / count + z**2 / (4 * count**2)
     )
     scale = 1 + z**2 / count
-    low, high = (middle - reach) / scale, (middle + reach) / scale
+    low, high = (center - half_width) / scale, (center + half_width) / scale
     return max(0.0, low), min(1.0, high)
 
 
@@ -234,19 +239,19 @@ def summarize(answers):
         answers: list of `Answer`.
 
     Returns:
-        list of dicts of types of JSON, one for what each fake was of:
-        {'of', 'rows': [{'confidence', 'answers', 'fooled', 'share', 'low',
-        'high'}]}; the last row is of all.
+        List of JSON-compatible dicts, one for each `Answer.of`: {'of', 'rows':
+        [{'confidence', 'answers', 'fooled', 'share', 'low', 'high'}]}. The last
+        row counts all answers.
     """
     results, groups = [], {}
     for answer in answers:
         groups.setdefault(answer.of, []).append(answer)
-    for of, own in groups.items():
+    for of, group in groups.items():
         rows = [
-            _row(name, [a for a in own if a.confidence == level])
+            _row(name, [a for a in group if a.confidence == level])
             for level, name in LEVELS.items()
         ]
-        results.append({'of': of, 'rows': [*rows, _row('all', own)]})
+        results.append({'of': of, 'rows': [*rows, _row('all', group)]})
     return results
 
 
@@ -259,8 +264,8 @@ def _row(name, answers):
     }
 
 
-def told(results):
-    """Give lines of a table of `summarize`."""
+def table(results):
+    """Yield the lines of a table of the results of `summarize`."""
     for result in results:
         yield f'Fakes of {result["of"]} taken for real (chance: 50 %):'
         yield '  confidence  answers  fakes    share  95 %'

@@ -1,4 +1,7 @@
-"""Pictures one after the other: GIF by Pillow, MP4 by ffmpeg where it is."""
+"""Writing of films: GIF by Pillow, MP4 by the program ffmpeg.
+
+It takes frames as uint8 arrays and does not know what they show.
+"""
 
 import os
 import pathlib
@@ -14,34 +17,34 @@ ENDINGS = ('.gif', '.mp4')
 
 
 def is_film(path):
-    """Say whether a path's ending asks for a film."""
+    """Return whether a path has the ending of a film."""
     return str(path).lower().endswith(ENDINGS)
 
 
 def check(path):
-    """Refuse a film that cannot be made here.
+    """Check that a film can be written on this machine.
 
     Raises:
-        errors.ConfigError: for an MP4 without ffmpeg.
+        errors.ConfigError: for an MP4 if ffmpeg is not installed.
     """
     if str(path).lower().endswith('.mp4') and not shutil.which('ffmpeg'):
         raise errors.ConfigError(
-            f'{path} needs the program ffmpeg, which is not here; a name '
-            'that ends in .gif needs none'
+            f'{path} needs the program ffmpeg, which is not installed; a name '
+            'that ends in .gif does not need it'
         )
 
 
 def save(path, frames, fps):
-    """Write frames as the ending of the path says; its folder is made.
+    """Write frames to a film; the ending of the path selects the format.
 
     Args:
-        path: local, ends in one of `ENDINGS`.
+        path: local, ends in one of `ENDINGS`; its folder is created.
         frames: list of uint8 [H, W, C] of one size; C is 1, 3 or 4.
-        fps: frames in a second.
+        fps: frames per second.
 
     Raises:
-        OSError: where it cannot be written.
-        errors.ConfigError: where ffmpeg is missing or fails.
+        OSError: if it cannot be written.
+        errors.ConfigError: if ffmpeg is missing or fails.
     """
     check(path)
     path = pathlib.Path(path).expanduser()
@@ -51,7 +54,7 @@ def save(path, frames, fps):
         if path.suffix.lower() == '.gif':
             frames[0].save(
                 file, 'GIF', save_all=True, append_images=frames[1:],
-                duration=10 * max(1, round(100 / fps)),  # it counts in 10 ms
+                duration=10 * max(1, round(100 / fps)),  # GIF counts in 10 ms
                 loop=0,
             )
         else:
@@ -59,18 +62,21 @@ def save(path, frames, fps):
 
 
 def _opaque(frame):
-    """Give a Pillow image in grey or RGB; what shows through is white."""
+    """Convert a frame to a Pillow image, grey or RGB, on white."""
     image = Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame)
     if image.mode == 'RGBA':
-        behind = Image.new('RGBA', image.size, 'white')
-        image = Image.alpha_composite(behind, image).convert('RGB')
+        background = Image.new('RGBA', image.size, 'white')
+        image = Image.alpha_composite(background, image).convert('RGB')
     return image
 
 
 def _save_mp4(path, partial, frames, fps):
-    """Let ffmpeg write a file that is there already, to be given its name."""
+    """Call ffmpeg to write the existing file `partial`.
+
+    `files.replacing` renames it to `path` afterwards.
+    """
     width, height = frames[0].size
-    done = subprocess.run(
+    process = subprocess.run(
         [
             'ffmpeg', '-loglevel', 'error', '-y', '-f', 'rawvideo',
             '-pix_fmt', 'rgb24', '-s', f'{width}x{height}', '-r', str(fps),
@@ -81,8 +87,9 @@ def _save_mp4(path, partial, frames, fps):
         input=b''.join(frame.convert('RGB').tobytes() for frame in frames),
         capture_output=True,
     )
-    if done.returncode:
-        told = done.stderr.decode(errors='replace').strip().splitlines()
+    if process.returncode:
+        lines = process.stderr.decode(errors='replace').strip().splitlines()
         raise errors.ConfigError(
-            f'ffmpeg could not write {path}: {told[-1] if told else "no word"}'
+            f'ffmpeg could not write {path}: '
+            f'{lines[-1] if lines else "it gave no reason"}'
         )

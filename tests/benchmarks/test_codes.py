@@ -40,7 +40,7 @@ def test_table_and_picture(runs, tmp_path, capsys):
     assert found['pca']['held_out'] < found['autoencoder']['held_out']
     told = capsys.readouterr().out
     assert f'| pca | {found["pca"]["held_out"]:.3f} |' in told
-    assert '3 numbers a code, 1438 images and 359 held out' in told
+    assert '3 numbers per code, 1438 training images and 359 held-out' in told
     with Image.open(tmp_path / 'x.png') as picture:
         assert picture.width > 800
 

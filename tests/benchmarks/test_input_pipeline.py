@@ -1,4 +1,4 @@
-"""The benchmark of the data's ways: what it feeds, times and leaves."""
+"""The benchmark of data pipelines: their images, their speed, its table."""
 
 import json
 
@@ -12,7 +12,9 @@ from gan_jax.data import order
 from gan_jax.data import sources
 
 script, parse = helpers.load_script('input_pipeline')
-WAYS = ['fixed batch', 'resident', 'memory-mapped', 'array_record', 'source']
+PIPELINES = [
+    'fixed batch', 'resident', 'memory-mapped', 'array_record', 'source',
+]
 
 
 @pytest.fixture
@@ -45,28 +47,28 @@ def test_fixed_feed_gives_the_first_batch_for_ever():
     fixed.close()
 
 
-def test_all_ways_give_the_same_images(config, tmp_path):
+def test_all_pipelines_feed_the_same_images(config, tmp_path):
     parse('--steps=2')
-    _, ways = script.make_ways(config, tmp_path)
-    assert list(ways) == WAYS
-    kinds = [way._feed.kind for way in ways.values()]
+    _, pipelines = script.make_pipelines(config, tmp_path)
+    assert list(pipelines) == PIPELINES
+    kinds = [pipeline._feed.kind for pipeline in pipelines.values()]
     assert kinds == ['fixed', 'resident'] + 3 * ['streaming']
     read = [
-        np.asarray(way._feed.select(
-            way._feed.resident, way._feed.read(0, 1)
-        )[0]) for way in ways.values()
+        np.asarray(pipeline._feed.select(
+            pipeline._feed.resident, pipeline._feed.read(0, 1)
+        )[0]) for pipeline in pipelines.values()
     ]
     for images in read[1:]:
         np.testing.assert_array_equal(images, read[0])
-    for way in ways.values():
-        way._feed.close()
+    for pipeline in pipelines.values():
+        pipeline._feed.close()
 
 
 def test_a_segment_counts_its_steps_and_starts_its_feed_anew(
     config, tmp_path, monkeypatch
 ):
     parse('--steps=2')
-    _, ways = script.make_ways(config, tmp_path)
+    _, pipelines = script.make_pipelines(config, tmp_path)
     starts, start = [], feed.StreamingFeed._start
 
     def logged(self, position):
@@ -74,19 +76,19 @@ def test_a_segment_counts_its_steps_and_starts_its_feed_anew(
         start(self, position)
 
     monkeypatch.setattr(feed.StreamingFeed, '_start', logged)
-    way = ways['source']
+    pipeline = pipelines['source']
     for _ in range(2):
-        assert way.seconds_per_step(warm_up=1, steps=3) > 0
-    assert starts == [0, way._position // 2]
-    assert way._step == way._position >= 8
+        assert pipeline.seconds_per_step(warm_up=1, steps=3) > 0
+    assert starts == [0, pipeline._position // 2]
+    assert pipeline._step == pipeline._position >= 8
 
 
-def test_table_has_a_row_for_each_way(config, capsys):
+def test_table_has_a_row_for_each_pipeline(config, capsys):
     parse('--reads=2', '--rounds=2', '--steps=2', '--warm_up=1')
     result = json.loads(json.dumps(script.compare(config)))
     script.show(result)
     assert result['shape'] == [20, 8, 8, 3]
-    assert [row['way'] for row in result['rows']] == WAYS
+    assert [row['way'] for row in result['rows']] == PIPELINES
     fixed, *others = result['rows']
     assert fixed['over_fixed_batch'] == 1
     assert fixed['images_per_sec_alone'] is None
@@ -96,4 +98,4 @@ def test_table_has_a_row_for_each_way(config, capsys):
         assert len(each) == 2
         assert row['over_fixed_batch'] == pytest.approx(np.median(each))
     shown = capsys.readouterr().out
-    assert all(way in shown for way in WAYS)
+    assert all(name in shown for name in PIPELINES)

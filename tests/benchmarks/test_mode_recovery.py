@@ -284,7 +284,7 @@ def test_pytorchs_players_have_our_sizes():
     config = speed.configure()
     theirs = speed.Torch(config)
     before = [p.clone() for p in theirs.parameters()]
-    theirs.ctx(1)
+    theirs.advance(1)
     assert all((p != q).any() for p, q in zip(before, theirs.parameters()))
     state = jax.eval_shape(population_lib.Population(config, (0,)).init)
     ours = jax.tree.leaves((state.players[G].params, state.players[D].params))

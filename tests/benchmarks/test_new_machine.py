@@ -109,7 +109,7 @@ def test_the_last_part_has_the_time_that_is_left(script, tmp_path, monkeypatch):
     table = script.commands(options, 100)['table']
     assert '--limit=90' in table and '--table' in table
     assert script.perform('table', options, 0.5) == (
-        False, 'no time was left'
+        False, 'no time left'
     )
 
 

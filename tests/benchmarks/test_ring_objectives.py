@@ -91,7 +91,7 @@ def test_main_keeps_the_curve_and_draws(
     result.write_text(json.dumps(GOOD))
     command(*asked, f'--picture={drawn}')
     said = capsys.readouterr().out
-    assert 'all 8 held at the end: 0 of 1, first held after s: -' in said
+    assert 'all 8 at the end: 0 of 1, first after s: -' in said
 
     table = json.loads(numbers.read_text())
     run, = table['a + b']

@@ -489,7 +489,7 @@ def test_what_one_variant_cannot_do_is_a_row_that_says_why(table):
     assert case['ours / torch']['fine']['ratio'] == pytest.approx(0.5)
     assert case['failures']['killed'] == 'killed by SIGKILL'
     assert result['not_measured'] == []
-    assert lines[-1].startswith('A product of 8 x 8')
+    assert lines[-1].startswith('Product of 8 x 8')
     assert '| dgrad | 100.0% | dgrad 100.0% |' in lines
 
 
@@ -505,9 +505,9 @@ def test_the_limit_strikes_and_what_is_left_is_listed(table):
         ['mlp 64', 'mlp 512', 'dcgan 32'], ['stops'], limit=2.5
     )
     assert time.monotonic() - began < 5
-    assert 'after 2 of 4 turns: train: the time limit struck' in lines[3]
+    assert 'after 2 of 4 turns: train: the time limit was reached' in lines[3]
     assert lines[-2:] == [
-        'After 2.5 s the time limit struck.',
+        'After 2.5 s the time limit was reached.',
         'Not measured: mlp 512, dcgan 32.',
     ]
     assert result['not_measured'] == ['mlp 512', 'dcgan 32']

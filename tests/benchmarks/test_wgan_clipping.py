@@ -85,7 +85,7 @@ def test_updates_to_level_is_the_first_mark_with_enough_of_the_gap():
     assert script.updates_to_level(records) == 5
 
 
-def test_a_weight_beyond_its_limit_is_told():
+def test_a_weight_beyond_its_limit_is_listed():
     limit = float(np.float32(0.1))  # what a clipped weight is, above 0.1
     beyond = float(np.nextafter(np.float32(0.1), np.float32(1)))
     rows = {
@@ -106,7 +106,7 @@ def test_main_writes_numbers_and_picture(tmp_path, capsys):
         '--critic_steps=4', '--setting=c=0.01', '--setting=penalty',
     )
     assert script.main([]) == 0
-    assert f'wrote {out}' in capsys.readouterr().out
+    assert f'Wrote {out}' in capsys.readouterr().out
     with Image.open(out) as image:
         assert image.format == 'PNG'
         assert image.size == (1200, 820)

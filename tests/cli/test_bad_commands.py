@@ -1,4 +1,4 @@
-"""What people mistype at `gan_jax.main`: one line on stderr, exit code 2."""
+"""Mistyped commands: one line on stderr, no traceback, the right exit code."""
 
 import pytest
 
@@ -7,7 +7,7 @@ import image_files
 from conftest import ROOT
 
 DCGAN = f'--config={ROOT}/configs/dcgan.py'
-# What follows --config=configs/dcgan.py, and words of the line.
+# Flags after --config=configs/dcgan.py, and a part of the error message.
 OVERRIDES = [
     # unknown keys, near and far
     (['--config.d_step=5'], 'd_steps'),
@@ -74,7 +74,7 @@ OVERRIDES = [
     (['--v=high'], 'high'),
 ]
 BEGIN = 'from gan_jax import default_config\n\n\ndef get_config():\n'
-RECIPES = {  # name: (text, words of the line)
+RECIPES = {  # name: (content of the file, a part of the error message)
     'absent': (None, 'absent.py is not a readable file'),
     'empty': ('', "'get_config'"),
     'syntax': ('def get_config(:\n', 'syntax.py, line 1'),
@@ -104,15 +104,15 @@ OTHERS = [
     ([f'{DCGAN}:minst'], "did you mean 'mnist'"),
 ]
 NUMBER = len(OVERRIDES) + len(RECIPES) + len(OTHERS)
-# Of each tool on a run folder: what may follow --workdir, --out or both.
+# Tools on a run folder, each with a valid flag besides --workdir.
 TOOLS = {
     'sample': '--out=x.png', 'export': '--out=x',
     'interpolate': '--out=x.gif', 'walk': '--out=x.png',
     'arithmetic': '--sum=3+5', 'reconstruct': '--out=x.png',
     'quiz': '--out=x.html',
 }
-OF_ALL_TOOLS = [  # (flags, exit code, words of the line); RUN is one
-    ([], 2, 'name a run'),
+OF_ALL_TOOLS = [  # (flags, exit code, part of the message); RUN is a run
+    ([], 2, '--workdir is missing'),
     (['--workdir=nowhere'], 5, 'is not the folder of a run'),
     (['--workdir=RUN', '--step=3'], 5, 'no checkpoint of step 3'),
     (['--workdir=RUN', '--step=soon'], 2, "--step='soon'"),
@@ -122,7 +122,7 @@ OF_ALL_TOOLS = [  # (flags, exit code, words of the line); RUN is one
     (['--workdir=RUN', 'surplus'], 2, "'surplus'"),
     (['--workdir=RUN', '--sed=3'], 2, 'sed'),
 ]
-OF_ONE_TOOL = [  # (tool and flags, words of the line); the exit code is 2
+OF_ONE_TOOL = [  # (tool and flags, part of the message); the exit code is 2
     (['sample', '--seeds=a'], "--seeds='a'"),
     (['sample', '--seeds=0-4-5'], "--seeds='0-4-5'"),
     (['sample', '--seeds=-1'], "--seeds='-1'"),
@@ -135,7 +135,7 @@ OF_ONE_TOOL = [  # (tool and flags, words of the line); the exit code is 2
     (['sample', '--out=/dev/null/x.png'], 'cannot be written'),
     (['sample', '--out=/dev/null/x.npz'], 'cannot be written'),
     (['interpolate', '--seeds=1'], 'two or more'),
-    (['interpolate', '--seeds=1,2;3'], 'as many seeds'),
+    (['interpolate', '--seeds=1,2;3'], 'equally many'),
     (['interpolate', '--seeds=1,2;'], "--seeds=''"),
     (['interpolate', '--path=arc'], 'path'),
     (['interpolate', '--frames=1'], 'frames'),
@@ -143,15 +143,15 @@ OF_ONE_TOOL = [  # (tool and flags, words of the line); the exit code is 2
     (['interpolate', '--labels=1'], 'no condition'),
     (['interpolate', '--out=/dev/null/x.gif'], 'cannot be written'),
     (['interpolate', '--out=/dev/null/x.mp4'], '/dev/null/x.mp4'),
-    (['walk', '--coordinates=3'], 'z has those of 0 to 2'),
+    (['walk', '--coordinates=3'], 'is not in 0 to 2'),
     (['walk', '--coordinates=x'], "--coordinates='x'"),
     (['walk', '--span=0'], 'span'),
     (['walk', '--out=/dev/null/x.png'], 'cannot be written'),
-    (['arithmetic', '--sum='], 'name a sum'),
+    (['arithmetic', '--sum='], '--sum is missing'),
     (['arithmetic', '--sum=3*5'], 'is not a sum'),
     (['arithmetic', '--sum=3+99999999999'], '2^31'),
     (['arithmetic', '--out=/dev/null/x.png'], 'cannot be written'),
-    (['reconstruct', '--out=x.jpg'], 'does not end in .png'),
+    (['reconstruct', '--out=x.jpg'], 'must end in .png'),
     (['reconstruct', '--restarts=0'], 'restarts'),
     (['reconstruct', '--by=encoder', '--images=RUN/samples/a.png'],
      'has no encoder'),
@@ -160,14 +160,14 @@ OF_ONE_TOOL = [  # (tool and flags, words of the line); the exit code is 2
     (['quiz', '--pairs=0'], 'pairs'),
     (['quiz', '--seed=-1'], 'seed'),
     (['quiz', '--split=val'], 'split'),
-    (['export', '--out='], 'name a folder'),
+    (['export', '--out='], '--out is missing'),
     (['export', '--out=/dev/null/x'], 'cannot be written'),
 ]
 
 
 @pytest.fixture(scope='module')
-def told(tmp_path_factory):
-    """Give (arguments, words, exit code, stdout, stderr, cwd) of each."""
+def results_of_main(tmp_path_factory):
+    """Return (arguments, message, exit code, stdout, stderr) of each."""
     folder = tmp_path_factory.mktemp('commands')
     (folder / 'cwd').mkdir()
     for name, (text, _) in RECIPES.items():
@@ -185,8 +185,8 @@ def told(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def told_by_tools(tmp_path_factory):
-    """Give (arguments, words, expected code, exit code, stdout, stderr)."""
+def results_of_tools(tmp_path_factory):
+    """Return (arguments, message, expected code, code, stdout, stderr)."""
     folder = tmp_path_factory.mktemp('tools')
     workdir = folder / 'run'
     helpers.untrained(
@@ -214,8 +214,8 @@ def told_by_tools(tmp_path_factory):
 @pytest.mark.parametrize(
     'number', range(len(TOOLS) * len(OF_ALL_TOOLS) + len(OF_ONE_TOOL))
 )
-def test_mistake_of_a_tool_is_one_line(number, told_by_tools):
-    arguments, says, expected, code, out, err = told_by_tools[number]
+def test_mistake_of_a_tool_is_one_line(number, results_of_tools):
+    arguments, says, expected, code, out, err = results_of_tools[number]
     assert code == expected, f'{arguments}: {out}{err}'
     assert len(err.splitlines()) == 1, f'{arguments}: {err}'
     assert err.startswith('error: ') and says in err, f'{arguments}: {err}'
@@ -223,8 +223,8 @@ def test_mistake_of_a_tool_is_one_line(number, told_by_tools):
 
 
 @pytest.mark.parametrize('number', range(NUMBER))
-def test_mistake_is_one_line_and_code_2(number, told):
-    arguments, says, code, out, err = told[number]
+def test_mistake_is_one_line_and_code_2(number, results_of_main):
+    arguments, says, code, out, err = results_of_main[number]
     assert code == 2, f'{arguments}: {out}{err}'
     assert len(err.splitlines()) == 1, f'{arguments}: {err}'
     assert err.startswith('error: ') and says in err, arguments

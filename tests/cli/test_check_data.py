@@ -1,4 +1,4 @@
-"""What `gan_jax check_data` finds in a source, and says of it."""
+"""The command `check_data`: its report on a source, and its output."""
 
 import numpy as np
 from PIL import Image
@@ -150,7 +150,7 @@ def data(**changes):
     return made
 
 
-def test_word_on_the_line_is_a_name_a_uri_or_a_path(tmp_path, monkeypatch):
+def test_argument_is_a_name_a_uri_or_a_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'here').mkdir()
     for word, name in {
@@ -175,28 +175,28 @@ def test_word_on_the_line_is_a_name_a_uri_or_a_path(tmp_path, monkeypatch):
     (['a/b'], {'image_size': '4by4'}, 'data.image_size'),
     (['a/b'], {'crop': 'middle'}, 'data.crop'),
 ])
-def test_bad_command_is_told(words, changes, says):
+def test_mistaken_arguments_are_refused(words, changes, says):
     with pytest.raises(errors.ConfigError, match=says):
         app.request(['', *words], data(**changes))
 
 
-def test_flowers_are_looked_through(data_dir, tmp_path):
+def test_flowers_are_reported_without_an_error(data_dir, tmp_path):
     source = data_dir / 'flowers64' / 'flowers64.tar'
     if not source.exists():
-        pytest.skip(f'{source} is not there')
+        pytest.skip(f'{source} does not exist')
     out = tmp_path / 'check.png'
     process = helpers.run('gan_jax', 'check_data', source, f'--out={out}')
     assert process.returncode == 0, process.stderr
     assert process.stderr == ''
-    said = process.stdout.splitlines()
-    assert 'Images    3,670 good, 0 bad, 0 other files' in said
+    lines = process.stdout.splitlines()
+    assert 'Images    3,670 good, 0 bad, 0 other files' in lines
     assert (
         'Classes   5: daisy 633, dandelion 898, roses 641, sunflowers 699, '
         'tulips 799'
-    ) in said
-    assert 'Trains    as 64x64x3: 3,670' in said
-    assert sum(line.startswith('Same ') for line in said) == 3
-    assert '          3 sets of images have the same pixels' in said
+    ) in lines
+    assert 'Trains    as 64x64x3: 3,670' in lines
+    assert sum(line.startswith('Same ') for line in lines) == 3
+    assert '          3 groups of images have equal pixels' in lines
     with Image.open(out) as grid:
         assert grid.size == (8 * 66 - 2,) * 2  # tiles of 64, gaps of 2
     with Image.open(tmp_path / 'check_mean.png') as mean:
@@ -212,11 +212,11 @@ def test_bad_files_are_listed_and_too_many_are_an_error(tmp_path):
     for expected in (
         'Images    9 good, 2 bad, 2 other files',
         'Sizes     4x4: 5, 6x8: 4 (height x width)',
-        'Trains    not yet: sizes differ, so set data.image_size',
+        'Trains    no: sizes differ; set --data.image_size',
         'Same      cat/2.png = dog/again.png',
         'Skipped   dog/empty.png: it is empty',
         "Skipped   'dog/text\\n.png': it is none of",
-        'Left out  notes.txt: it ends in .txt',
+        'Ignored   notes.txt: it ends in .txt',
     ):
         assert expected in process.stdout
     assert (tmp_path / 'check.png').exists()

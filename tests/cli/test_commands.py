@@ -1,4 +1,4 @@
-"""Every command by name: its help, its time, what is said of a wrong name."""
+"""All commands: --help, the list of commands, and unknown names."""
 
 import os
 import subprocess
@@ -51,20 +51,20 @@ def test_commands_are_listed_with_a_line_each():
         assert f'\n  {name} ' in out
 
 
-def test_wrong_names_are_told_with_the_nearest():
-    told = helpers.commands([
+def test_error_of_an_unknown_name_suggests_the_nearest():
+    results = helpers.commands([
         ['gan_jax', 'smaple'], ['gan_jax', 'zzz'],
         ['gan_jax', 'train', '--config=dcgna'],
         ['gan_jax', 'train', '--config', 'zzz'],
         ['gan_jax', 'recipes', 'dcgan'], ['--helpme'],
     ])
-    words = [
+    messages = [
         "'smaple' is not a command: did you mean sample?",
-        "'zzz' is not a command", 'no recipe: did you mean dcgan?',
-        '--config=zzz is no recipe;', "unexpected argument 'dcgan'",
+        "'zzz' is not a command", 'not a recipe: did you mean dcgan?',
+        '--config=zzz is not a recipe;', "unexpected argument 'dcgan'",
         'Unknown command line flag',
     ]
-    for (code, _, err), says in zip(told, words):
+    for (code, _, err), says in zip(results, messages):
         assert code == 2 and err.startswith('error: ') and says in err
         assert err.count('\n') == 1
 
@@ -78,11 +78,11 @@ def test_recipes_are_listed_and_found_by_name():
     assert (code, err) == (0, '')
     for path in (ROOT / 'configs').glob('*.py'):
         assert f'{path.stem} ' in out
-    for code, _, err in runs:  # the recipe was read, and its key is told
+    for code, _, err in runs:  # the recipe was read; its key is refused
         assert code == 2 and 'd_steps' in err
 
 
-def test_text_that_nobody_reads_is_no_error():
+def test_closed_pipe_of_help_is_not_an_error():
     reads, writes = os.pipe()
     os.close(reads)
     for words in (['doctor', '--help'], []):

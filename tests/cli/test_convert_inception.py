@@ -1,4 +1,4 @@
-"""The command `gan_jax convert_inception`: from the port's file to ours."""
+"""The command `convert_inception`: from pytorch-fid's file to ours."""
 
 import hashlib
 import io
@@ -64,22 +64,23 @@ def test_other_tensors_are_refused(changes, says, state):
         convert_inception.to_variables('file', changed)
 
 
-def test_published_hash_begins_with_what_the_file_is_called():
+def test_published_hash_agrees_with_the_name_of_the_file():
     assert len(inception.SHA256) == 64
     assert inception.SOURCE.endswith(f'-{inception.SHA256[:8]}.pth')
 
 
-def test_mistakes_are_told_in_one_line(tmp_path):
+def test_mistake_is_one_line_and_an_exit_code(tmp_path):
     (tmp_path / 'other.pth').write_bytes(b'other')
     digest = hashlib.sha256(b'other').hexdigest()[:16]
     for arguments, code, says in [
-        ([], 2, f'--weights={inception.SOURCE}; it is at https://'),
+        ([], 2, f'--weights={inception.SOURCE}; download it from https://'),
         (['x'], 2, "unexpected argument 'x'"),
-        (['--weights=none.pth'], 2, '--weights=none.pth is not there'),
+        (['--weights=none.pth'], 2, '--weights=none.pth does not exist'),
         (['--weights=.'], 5, 'is not a regular file'),
         (
             ['--weights=other.pth'], 5,
-            f'SHA-256 {digest}… and the published file 6726825d0af5f729…: '
+            f'SHA-256 {digest}…, but the published file has '
+            '6726825d0af5f729…: '
         ),
     ]:
         process = helpers.run(
@@ -91,7 +92,7 @@ def test_mistakes_are_told_in_one_line(tmp_path):
     assert os.listdir(tmp_path) == ['other.pth']
 
 
-def test_lack_of_pytorch_is_told(monkeypatch):
+def test_missing_pytorch_is_an_error_with_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, 'torch', None)
     with pytest.raises(errors.ConfigError, match=r"pip install -e '.\[convert"):
         convert_inception.load_state('file', b'')
@@ -104,7 +105,7 @@ def torch():
     )
 
 
-def test_other_weights_are_converted_if_asked(
+def test_other_weights_are_converted_if_allowed(
     torch, state, tmp_path, monkeypatch
 ):
     import torch_inception
@@ -113,20 +114,20 @@ def test_other_weights_are_converted_if_asked(
     torch.save(
         torch_inception.load(state).state_dict(), tmp_path / 'random.pth'
     )
-    told = []
+    outputs = []
     for _ in range(2):
         process = helpers.run(
             'gan_jax', 'convert_inception', '--weights=random.pth',
             '--allow_other_weights', cwd=tmp_path,
         )
         assert process.returncode == 0, process.stderr
-        told += [process.stdout]
+        outputs += [process.stdout]
     loaded = inception.load()
-    assert told[0] == told[1]
-    assert told[0].endswith(
-        f'NOT the published ones, fingerprint {loaded.fingerprint}\n'
+    assert outputs[0] == outputs[1]
+    assert outputs[0].endswith(
+        f'NOT the published weights, fingerprint {loaded.fingerprint}\n'
     )
-    assert str(weights.default_path('inception')) in told[0]
+    assert str(weights.default_path('inception')) in outputs[0]
     data = (tmp_path / 'random.pth').read_bytes()
     assert loaded.about == {
         'format': 1, 'source': 'other weights',

@@ -1,4 +1,4 @@
-"""The commands as a person types them, in processes of their own."""
+"""Commands as a user runs them, each in its own process."""
 
 import json
 import signal
@@ -29,7 +29,7 @@ def steps_of(workdir):
     return [json.loads(line)['step'] for line in lines if line.endswith('}')]
 
 
-def test_train_go_on_and_sample(tmp_path):
+def test_a_run_trains_continues_and_samples(tmp_path):
     first = helpers.run(*MAIN, *TINY, '--config.num_steps=10', cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert 'digits: 1,797 images of 32x32x1' in first.stdout
@@ -47,11 +47,11 @@ def test_train_go_on_and_sample(tmp_path):
     assert '9 samples of step 20 (ema)' in third.stdout
     with Image.open(out) as picture:
         assert picture.size == (2 * (3 * 32 + 4),) * 2
-    ways = helpers.run(
+    paths = helpers.run(
         'gan_jax', 'sample', f'--workdir={workdir}', '--seeds=0-2',
         '--between=4', '--weights=raw', f'--out={out}',
     )
-    assert '8 samples of step 20 (raw)' in ways.stdout, ways.stderr
+    assert '8 samples of step 20 (raw)' in paths.stdout, paths.stderr
     with Image.open(out) as picture:
         assert picture.size[0] > picture.size[1]  # two rows of four
 

@@ -1,4 +1,4 @@
-"""The command `gan_jax pack`: from a source to a pack that trains."""
+"""The command `pack`: from a source to a pack that trains."""
 
 import json
 
@@ -53,13 +53,13 @@ def test_folder_is_packed_in_both_forms_and_trains(tmp_path):
     assert json.loads(lines[-1])['step'] == 2
 
 
-def test_what_cannot_be_packed_is_told_in_one_line(tmp_path):
+def test_unusable_source_is_refused_in_one_line(tmp_path):
     np.save(tmp_path / 'rows.npy', np.zeros((4, 3)))
     (tmp_path / 'there').mkdir()
     for arguments, code, says in [
-        (['digits'], 2, 'name a folder to make'),
+        (['digits'], 2, '--out is missing'),
         (['digits', '--out=there'], 4, 'there exists already'),
-        (['rows.npy', '--out=new'], 4, 'holds rows, and no images'),
+        (['rows.npy', '--out=new'], 4, 'holds rows, not images'),
     ]:
         process = helpers.run('gan_jax', 'pack', *arguments, cwd=tmp_path)
         assert process.returncode == code

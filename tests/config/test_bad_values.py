@@ -51,12 +51,12 @@ def typed(stem, *words):
             config_flags.DEFINE_config_file(
                 'config', None, 'A recipe.', flag_values=own, sys_argv=argv
             )
-            app._refuse_twice(argv)
+            app._check_repeated_keys(argv)
             left = own(argv)
         except errors.UserError:
             raise
         except Exception as error:  # as `app._parse`
-            raise errors.ConfigError(app._told(error)) from error
+            raise errors.ConfigError(app._message(error)) from error
         return app.config_of(left)
 
 
@@ -90,8 +90,8 @@ REFUSED = [
     ('dcgan', ['data.classes=3,3'], 'of different names'),
     ('dcgan', ['on_collapse=restart', 'max_restarts=0'], 'never restarts'),
     ('dcgan', ['num_steps=2', 'num_steps=3'], '--config.num_steps is given'),
-    ('dcgan', ['loss.name=hinge', 'loss.name=hinge'], 'is given twice'),
-    ('dcgan', ['joint_batch', 'joint_batch=False'], 'is given twice'),
+    ('dcgan', ['loss.name=hinge', 'loss.name=hinge'], 'is set twice'),
+    ('dcgan', ['joint_batch', 'joint_batch=False'], 'is set twice'),
     # what nothing uses
     ('hinge_resnet', ['generator.kernel_size=5'], "name='resnet', which has"),
     ('gan', ['generator.kernel_size=5'], "generator.name='mlp', which has"),

@@ -1,4 +1,4 @@
-"""The lab as a person meets it, in Chromium."""
+"""The lab in Chromium, as a user sees it."""
 
 import re
 import time
@@ -14,7 +14,7 @@ import test_lab_server  # noqa: E402
 
 pytestmark = pytest.mark.slow
 WIDE = 'document.documentElement.scrollWidth - innerWidth'
-MOST = 60_000  # milliseconds that anything may take on a busy machine
+TIMEOUT = 60_000  # milliseconds, for a busy machine
 
 
 @pytest.fixture(scope='module')
@@ -24,25 +24,25 @@ def address():
 
 
 class Visit:
-    """A tab, with what it asked and complained of."""
+    """A tab, with its requests and console messages."""
 
     def __init__(self, browser, url, width=1440, scheme='light'):
         """Open a page at a width."""
         self.page = browser.new_page(
             viewport={'width': width, 'height': 900}, color_scheme=scheme
         )
-        self.page.set_default_timeout(MOST)
-        self.told, self.asked = [], []
-        self.page.on('console', lambda message: self.told.append(message.text))
-        self.page.on('pageerror', lambda error: self.told.append(str(error)))
-        self.page.on('request', lambda asked: self.asked.append(asked.url))
+        self.page.set_default_timeout(TIMEOUT)
+        self.messages, self.urls = [], []
+        self.page.on('console', lambda line: self.messages.append(line.text))
+        self.page.on('pageerror', lambda e: self.messages.append(str(e)))
+        self.page.on('request', lambda request: self.urls.append(request.url))
         self.page.goto(url)
         self.page.wait_for_selector('#play:enabled')
         self.page.wait_for_selector('.numbers dd')
         self.own = url.partition('#')[0]
 
     def number(self, term, place=0):
-        """Read a number below a GAN's picture."""
+        """Return a number below a GAN's picture."""
         numbers = self.page.locator('.numbers').nth(place)
         row = numbers.locator('div', has=self.page.get_by_text(
             term, exact=True
@@ -59,29 +59,29 @@ class Visit:
         self.wait_until(lambda: part in self.page.url)
 
     def wait_until(self, holds):
-        """Poll from here: the page's policy forbids it to."""
-        end = time.monotonic() + MOST / 1000
+        """Poll in Python, as the page's policy forbids polling scripts."""
+        end = time.monotonic() + TIMEOUT / 1000
         while not holds():
             assert time.monotonic() < end, self.page.inner_text('#status')
             self.page.wait_for_timeout(50)
 
     def __enter__(self):
-        """Be a tab for a block."""
+        """Return the tab."""
         return self
 
     def __exit__(self, *error):
-        """Hold that nothing was complained of and no other host was asked."""
+        """Assert that there were no errors and no requests to other hosts."""
         self.page.close()
         if error[0] is None:
-            assert self.told == []
+            assert self.messages == []
             assert all(url.startswith((self.own, 'data:', 'blob:'))
-                       for url in self.asked), self.asked
+                       for url in self.urls), self.urls
 
 
-def stroke(page, canvas, places):
-    """Draw through shares of a canvas's box with the mouse."""
+def stroke(page, canvas, points):
+    """Draw with the mouse through points, given as shares of a canvas."""
     box = page.locator(canvas).bounding_box()
-    for number, (x, y) in enumerate(places):
+    for number, (x, y) in enumerate(points):
         page.mouse.move(
             box['x'] + x * box['width'], box['y'] + y * box['height'], steps=8
         )
@@ -105,7 +105,7 @@ def test_draw_play_change_the_loss_step_and_reset(browser, address):
         visit.wait_for_link('0.loss=hinge')
         assert page.inner_text('.title') == 'GAN A: Hinge'
         reached = visit.number('Step')
-        assert reached >= 30  # the networks went on
+        assert reached >= 30  # the networks were kept
         visit.wait_for_step(reached + 10)
         page.click('#play')
         page.wait_for_timeout(1500)
@@ -122,7 +122,7 @@ def test_draw_play_change_the_loss_step_and_reset(browser, address):
         assert rate >= 20, f'{rate:.1f} pictures a second'
 
 
-def test_numbers_move_live_while_it_plays(browser, address):
+def test_live_settings_change_while_it_plays(browser, address):
     with Visit(browser, address) as visit:
         page = visit.page
         page.click('#play')
@@ -140,7 +140,7 @@ def test_numbers_move_live_while_it_plays(browser, address):
 
 
 def slider(page, name, share):
-    """Drag the slider of a GAN's number to a share of its way."""
+    """Drag the slider of a GAN's setting to a share of its length."""
     track = page.locator(f'[name={name}] + input[type=range]')
     track.scroll_into_view_if_needed()
     box = track.bounding_box()
@@ -151,7 +151,7 @@ def slider(page, name, share):
     page.mouse.up()
 
 
-def test_slider_after_slider_moves_its_number(browser, address):
+def test_each_slider_changes_its_setting(browser, address):
     with Visit(browser, address) as visit:
         page, values = visit.page, {}
         for name, share in (('g_rate', 0.3), ('d_rate', 0.7), ('g_rate', 0.9)):
@@ -169,7 +169,7 @@ def test_slider_after_slider_moves_its_number(browser, address):
 
 
 @pytest.mark.parametrize('patience', [60, 5000])
-def test_what_is_set_before_the_answer_is_kept(
+def test_changes_before_the_servers_answer_are_kept(
     browser, address, monkeypatch, patience
 ):
     change = session_lib.Session.change
@@ -221,7 +221,7 @@ def test_keys_and_focus(browser, address):
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 @pytest.mark.parametrize('width', [390, 1440])
 @pytest.mark.parametrize('preset', settings_lib.PRESETS)
-def test_page_fits(browser, address, preset, width, scheme):
+def test_page_fits_its_window(browser, address, preset, width, scheme):
     link = settings_lib.to_link(settings_lib.PRESETS[preset][1])
     with Visit(browser, f'{address}#{link}', width, scheme) as visit:
         page = visit.page
@@ -237,7 +237,7 @@ def test_page_fits(browser, address, preset, width, scheme):
         assert dark == (scheme == 'dark')
 
 
-def test_curve_drawn_on_a_line_is_learnt(browser, address):
+def test_curve_drawn_in_1d_becomes_the_data(browser, address):
     with Visit(browser, address) as visit:
         page = visit.page
         page.select_option('#preset', 'line')

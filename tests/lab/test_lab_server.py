@@ -1,4 +1,4 @@
-"""The lab's server: who may come in, what it refuses, what it survives."""
+"""Server of the lab: access, invalid messages, and faults that it survives."""
 
 import asyncio
 import contextlib
@@ -39,23 +39,24 @@ MEGABYTE = 2**20
 
 @contextlib.contextmanager
 def serving(host='127.0.0.1', **limits):
-    """Run a lab in a thread; gives (address, `server.Lab`)."""
+    """Run a lab in a thread; yield (address, `server.Lab`)."""
     lab = server_lib.Lab(host, server_lib.Limits(**limits))
-    ready, told = threading.Event(), {}
+    ready, shared = threading.Event(), {}
 
     async def run():
-        told['stop'], told['loop'] = asyncio.Event(), asyncio.get_event_loop()
-        async with lab.serving() as told['address']:
+        shared['stop'] = asyncio.Event()
+        shared['loop'] = asyncio.get_event_loop()
+        async with lab.serving() as shared['address']:
             ready.set()
-            await told['stop'].wait()
+            await shared['stop'].wait()
 
     thread = threading.Thread(target=asyncio.run, args=(run(),))
     thread.start()
     ready.wait(30)
     try:
-        yield told['address'], lab
+        yield shared['address'], lab
     finally:
-        told['loop'].call_soon_threadsafe(told['stop'].set)
+        shared['loop'].call_soon_threadsafe(shared['stop'].set)
         thread.join(30)
         assert not thread.is_alive()
 
@@ -67,61 +68,61 @@ def lab():
 
 
 class Page:
-    """A page's side of the socket."""
+    """Client that stands for an open page."""
 
     def __init__(self, address, link=TINY):
-        """Come in and open a link; None sends nothing."""
+        """Connect and open a link; None sends nothing."""
         self._stack = contextlib.ExitStack()
         self.socket = self._stack.enter_context(client.connect(
             address.replace('http', 'ws') + 'socket', compression=None,
             origin=address.rstrip('/'),
         ))
-        self.hello = self.word()
+        self.hello = self.text()
         if link is not None:
-            self.say('open', link=link)
-            self.settings = self.word('settings')
+            self.send('open', link=link)
+            self.settings = self.text('settings')
 
-    def say(self, kind, **content):
+    def send(self, kind, **content):
         self.socket.send(json.dumps({'type': kind, **content}))
 
     def next(self):
-        """Give the next message, a picture as `test_lab.unpack` reads it."""
+        """Return the next message; a picture is unpacked."""
         message = self.socket.recv(timeout=120)
         if isinstance(message, str):
             return json.loads(message)
         picture = test_lab.unpack(message)
-        # A tab that ended may be closed while its last word lies unread.
+        # The server may have closed the tab while its last message is unread.
         with contextlib.suppress(exceptions.ConnectionClosed):
-            self.say('seen', number=picture['number'])
+            self.send('seen', number=picture['number'])
         return picture
 
-    def word(self, kind=None):
-        """Skip to the next message of words, or of a kind."""
+    def text(self, kind=None):
+        """Skip to the next text message, or to the next one of a type."""
         while True:
-            said = self.next()
-            if said['type'] != 'picture' and kind in (None, said['type']):
-                return said
+            message = self.next()
+            if message['type'] != 'picture' and kind in (None, message['type']):
+                return message
 
     def picture(self):
         while True:
-            said = self.next()
-            if said['type'] == 'picture':
-                return said
+            message = self.next()
+            if message['type'] == 'picture':
+                return message
 
     def __enter__(self):
-        """Be a page for a block."""
+        """Return the page."""
         return self
 
     def __exit__(self, *error):
-        """Leave."""
-        self.leave()
+        """Close the connection."""
+        self.close()
 
-    def leave(self):
+    def close(self):
         self._stack.close()
 
 
-def ask(address, path='', **headers):
-    """Ask for a file; returns (status, headers, text)."""
+def get(address, path='', **headers):
+    """Request a file; return (status, headers, text)."""
     request = urllib.request.Request(address + path, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
@@ -133,14 +134,14 @@ def ask(address, path='', **headers):
 def test_page_and_its_files_are_served(lab):
     address, _ = lab
     for path in ('', 'page.css', 'pictures.js', 'page.js'):
-        status, headers, text = ask(address, path)
+        status, headers, text = get(address, path)
         assert status == 200 and len(text) > 1000
         assert "default-src 'none'" in headers['Content-Security-Policy']
         assert 'http://' not in text and 'https://' not in text.replace(
             'https://arxiv.org/abs/1406.2661', ''
         )
-    assert ask(address, 'socket.py')[0] == 404
-    assert ask(address, '../settings.py')[0] == 404
+    assert get(address, 'socket.py')[0] == 404
+    assert get(address, '../settings.py')[0] == 404
 
 
 @pytest.mark.parametrize('host', [
@@ -150,7 +151,7 @@ def test_page_and_its_files_are_served(lab):
 def test_other_hosts_are_refused(lab, host):
     address, _ = lab
     host = host.format(address.rpartition(':')[2].rstrip('/'))
-    assert ask(address, Host=host)[0] == 403
+    assert get(address, Host=host)[0] == 403
 
 
 @pytest.mark.parametrize('host', [
@@ -162,7 +163,7 @@ def test_all_addresses_at_once_are_refused_in_any_spelling(host, monkeypatch):
         return LOOK_UP('0.0.0.0' if name == 'every' else name, *args, **kwargs)
 
     monkeypatch.setattr(sockets, 'getaddrinfo', look_up)
-    with pytest.raises(errors.ConfigError, match='would type; it stands for'):
+    with pytest.raises(errors.ConfigError, match='stands for all addresses'):
         addresses.resolve(host)
 
 
@@ -170,8 +171,8 @@ LOOK_UP = sockets.getaddrinfo
 
 
 @pytest.mark.parametrize('host', ['no.such.invalid', 'ü' * 80, '\udc80', '::g'])
-def test_host_that_is_no_address_is_told(host):
-    with pytest.raises(errors.ConfigError, match='is no address: '):
+def test_host_that_is_not_an_address_is_refused(host):
+    with pytest.raises(errors.ConfigError, match='is not an address: '):
         addresses.resolve(host)
 
 
@@ -180,21 +181,21 @@ def test_host_that_is_no_address_is_told(host):
     ('localhost', True), ('::ffff:127.0.0.1', True), ('10.0.0.1', False),
     ('fd00::a', False), ('::ffff:10.0.0.1', False),
 ])
-def test_address_that_others_reach_is_known(host, local):
+def test_local_addresses_are_recognized(host, local):
     assert addresses.resolve(host).local == local
 
 
-def test_name_is_bound_where_it_was_judged(monkeypatch):
-    found = [['127.0.0.1'], ['0.0.0.0']]  # each look-up has another answer
+def test_name_is_bound_to_the_address_that_was_checked(monkeypatch):
+    results = [['127.0.0.1'], ['0.0.0.0']]  # look-ups differ
     monkeypatch.setattr(addresses, '_look_up', lambda host, flags=0: (
-        tuple(found.pop(0)) if not flags else _refuse()
+        tuple(results.pop(0)) if not flags else _refuse()
     ))
     with serving('rebound') as (address, lab):
         assert address.startswith('http://rebound:') and lab.local
         port = int(address.rpartition(':')[2].rstrip('/'))
         with pytest.raises(OSError):
             sockets.create_connection(('127.0.0.2', port), timeout=5)
-    assert found == [['0.0.0.0']]
+    assert results == [['0.0.0.0']]
 
 
 def _refuse():
@@ -202,7 +203,7 @@ def _refuse():
 
 
 @pytest.mark.parametrize('local', [True, False])
-def test_lab_that_others_reach_is_warned_of(local, monkeypatch, capsys):
+def test_address_that_others_can_reach_is_warned_of(local, monkeypatch, capsys):
     class Lab:
         busy = False
 
@@ -224,9 +225,9 @@ def test_lab_that_others_reach_is_warned_of(local, monkeypatch, capsys):
         os.getpid(), signal.SIGTERM
     ))
     assert asyncio.run(command._serve('')) is False
-    told = capsys.readouterr()
-    assert 'The lab is at http://host:1/' in told.out
-    assert ('has no password' in told.err) == (not local)
+    output = capsys.readouterr()
+    assert 'The lab is at http://host:1/' in output.out
+    assert ('has no password' in output.err) == (not local)
 
 
 @pytest.mark.parametrize('host, port, expected', [
@@ -239,7 +240,7 @@ def test_lab_that_others_reach_is_warned_of(local, monkeypatch, capsys):
     ('FD00::A', 81, ['[fd00::a]:81']), ('LocalHost', 81, ['localhost:81']),
     ('127.1', 81, ['127.0.0.1:81', 'localhost:81']),
 ])
-def test_hosts_are_those_that_browsers_say(host, port, expected):
+def test_hosts_are_those_that_browsers_send(host, port, expected):
     assert server_lib.hosts(addresses.resolve(host).name, port) == expected
 
 
@@ -251,15 +252,15 @@ def test_page_is_served_on_addresses_of_other_forms(host, own):
         pytest.skip('this machine has no IPv6')
     with serving(host) as (address, _):
         assert address.startswith(own)
-        said = address.removeprefix('http://').rstrip('/')
-        for name in (said, said.upper()):
-            assert ask(address, Host=name)[0] == 200
+        host = address.removeprefix('http://').rstrip('/')
+        for name in (host, host.upper()):
+            assert get(address, Host=name)[0] == 200
         with Page(address, None) as page:
             assert page.hello['type'] == 'hello'
 
 
 def ipv6():
-    """Say whether the machine listens on ::1."""
+    """Return whether the machine listens on ::1."""
     try:
         sockets.create_server(('::1', 0), family=sockets.AF_INET6).close()
     except OSError:
@@ -270,7 +271,7 @@ def ipv6():
 @pytest.mark.parametrize('origin', [
     None, 'null', 'http://evil.example', 'https://{}', 'http://127.0.0.1:1',
 ])
-def test_pages_of_others_open_no_socket(lab, origin):
+def test_pages_of_other_sites_cannot_open_a_socket(lab, origin):
     address, _ = lab
     own = address.removeprefix('http://').rstrip('/')
     with pytest.raises(exceptions.InvalidStatus, match='403'):
@@ -293,74 +294,75 @@ def test_port_is_closed_on_other_addresses(lab):
 def test_tab_plays_pauses_steps_and_resets(lab):
     with Page(lab[0]) as page:
         assert page.picture()['gans'][0]['step'] == 0
-        page.say('step')
-        page.say('step')
+        page.send('step')
+        page.send('step')
         assert [page.picture()['gans'][0]['step'] for _ in '12'] == [1, 2]
-        page.say('play')
+        page.send('play')
         steps = [page.picture()['gans'][0]['step'] for _ in range(6)]
         assert steps == sorted(set(steps)) and steps[-1] > 6
-        page.say('pause')
-        page.say('reset')
+        page.send('pause')
+        page.send('reset')
         while page.picture()['gans'][0]['step']:
             pass
-        page.say('step')
+        page.send('step')
         assert page.picture()['gans'][0]['step'] == 1
 
 
-def test_stepped_game_is_the_session_of_these_settings(lab):
+def test_steps_of_a_tab_are_those_of_a_session(lab):
     expected = session_lib.Session(test_lab.tiny())
     expected.advance(3)
     with Page(lab[0]) as page:
         for _ in range(3):
-            page.say('step')
-        seen = [page.picture() for _ in range(4)][-1]['gans'][0]
-    assert seen['step'] == 3
+            page.send('step')
+        view = [page.picture() for _ in range(4)][-1]['gans'][0]
+    assert view['step'] == 3
     np.testing.assert_array_equal(
-        seen['points'], expected.looks()[0]['points']
+        view['points'], expected.views()[0]['points']
     )
 
 
-def test_page_is_told_what_compiles_and_numbers_compile_nothing(lab):
+def test_page_is_notified_of_compilations_and_live_settings_need_none(lab):
     settings = settings_lib.to_json(test_lab.tiny(b1=0.25))
     with Page(lab[0]) as page:
-        page.say('play')
-        page.say('set', settings=settings)
-        assert page.word()['type'] == 'compiling'
-        assert page.word('settings')['settings'] == settings
+        page.send('play')
+        page.send('set', settings=settings)
+        assert page.text()['type'] == 'compiling'
+        assert page.text('settings')['settings'] == settings
         count = compiled_steps.compiled_count()
         settings['gans'][0]['g_rate'] = 0.5
-        page.say('set', settings=settings)
-        said = page.word()  # no 'compiling' in between
-        assert said['type'] == 'settings' and said['compiled'] == count
-        assert '0.g_rate=0.5' in said['link']
+        page.send('set', settings=settings)
+        message = page.text()  # no 'compiling' in between
+        assert message['type'] == 'settings'
+        assert message['compiled'] == count
+        assert '0.g_rate=0.5' in message['link']
         assert page.picture()['compiled'] == count
 
 
-def test_tab_that_compiles_holds_up_no_other(lab, monkeypatch):
-    compiled, go_on = compiled_steps.compiled, threading.Event()
+def test_compiling_tab_does_not_delay_others(lab, monkeypatch):
+    compiled, release = compiled_steps.compiled, threading.Event()
 
     def slow(key):
         if '"b1": 0.125' in key:
-            assert go_on.wait(60)
+            assert release.wait(60)
         return compiled(key.replace('"b1": 0.125', '"b1": 0.5'))
 
     monkeypatch.setattr(compiled_steps, 'compiled', slow)
     link = settings_lib.to_link(test_lab.tiny(b1=0.125))
     with Page(lab[0]) as old, Page(lab[0], None) as first:
-        first.say('open', link=link)
-        assert first.word()['type'] == 'compiling'
-        old.say('step')
+        first.send('open', link=link)
+        assert first.text()['type'] == 'compiling'
+        old.send('step')
         while old.picture()['gans'][0]['step'] != 1:
             pass
         with Page(lab[0]) as new:
-            new.say('step')
+            new.send('step')
             while new.picture()['gans'][0]['step'] != 1:
                 pass
-        go_on.set()
-        assert first.word()['type'] == 'settings'
+        release.set()
+        assert first.text()['type'] == 'settings'
 
 
-def test_threads_wait_for_one_program_and_for_no_other(monkeypatch):
+def test_threads_wait_only_for_the_same_program(monkeypatch):
     running, most, both = [], [], threading.Barrier(2)
 
     def compile(key):
@@ -379,10 +381,10 @@ def test_threads_wait_for_one_program_and_for_no_other(monkeypatch):
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert most == [1] * 6 and not compiled_steps._contexts
+    assert most == [1] * 6 and not compiled_steps._locks
 
 
-def test_first_picture_is_of_one_step(lab, monkeypatch):
+def test_first_picture_takes_one_step(lab, monkeypatch):
     counts, advance = [], session_lib.Session.advance
 
     def count(session, num_steps):
@@ -394,34 +396,34 @@ def test_first_picture_is_of_one_step(lab, monkeypatch):
     monkeypatch.setattr(session_lib.Session, 'advance', count)
     settings = dataclasses.replace(test_lab.tiny(), speed=200)
     with Page(lab[0], settings_lib.to_link(settings)) as page:
-        page.say('play')
+        page.send('play')
         while page.picture()['gans'][0]['step'] < 40:
             pass
     assert counts[0] == 1 and max(counts[2:]) <= 2
 
 
-def test_games_of_a_tab_that_left_are_compiled_no_further(lab, monkeypatch):
-    compiled, keys, go_on = compiled_steps.compiled, [], threading.Event()
+def test_closed_tab_stops_compiling_after_the_current_gan(lab, monkeypatch):
+    compiled, keys, release = compiled_steps.compiled, [], threading.Event()
 
     def slow(key):
         keys.append(key)
-        assert go_on.wait(60)
+        assert release.wait(60)
         return compiled(key)
 
     monkeypatch.setattr(compiled_steps, 'compiled', slow)
     settings = test_lab.tiny()
     settings = dataclasses.replace(settings, gans=settings.gans * 3)
     with Page(lab[0], None) as page:
-        page.say('open', link=settings_lib.to_link(settings))
+        page.send('open', link=settings_lib.to_link(settings))
         wait_until(lambda: keys)
     wait_until(lambda: not lab[1].tabs)
     assert lab[1].busy
-    go_on.set()
+    release.set()
     wait_until(lambda: not lab[1].busy)
     assert len(keys) == 1
 
 
-COMPILES_FOR_LONG = """
+SLOW_COMPILATION = """
 import sys, time
 from gan_jax.cli import app, lab
 from gan_jax.lab import compiled_steps
@@ -431,77 +433,77 @@ app.run(lab.main)
 """
 
 
-def test_lab_ends_soon_while_it_compiles():
+def test_lab_stops_quickly_while_it_compiles():
     lab = subprocess.Popen(
-        [sys.executable, '-c', COMPILES_FOR_LONG], stdout=subprocess.PIPE,
+        [sys.executable, '-c', SLOW_COMPILATION], stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, env=helpers.environment(),
     )
     try:
         address = lab.stdout.readline().split()[4]
         port = int(address.rpartition(':')[2].rstrip('/'))
         with Page(address, None) as page, sockets.create_connection(
-            ('127.0.0.1', port)  # and one that says nothing
+            ('127.0.0.1', port)  # and one that sends nothing
         ):
-            page.say('open', link=TINY)
-            assert page.word()['type'] == 'compiling'
+            page.send('open', link=TINY)
+            assert page.text()['type'] == 'compiling'
             lab.send_signal(signal.SIGTERM)
-            began = time.monotonic()
-            _, told = lab.communicate(timeout=20)
-            assert time.monotonic() - began < 5
-        assert lab.returncode == 0 and told == ''
+            start = time.monotonic()
+            _, output = lab.communicate(timeout=20)
+            assert time.monotonic() - start < 5
+        assert lab.returncode == 0 and output == ''
     finally:
         lab.kill()
         lab.wait()
 
 
-def test_page_that_looks_at_nothing_is_sent_no_more(lab):
+def test_page_that_acknowledges_nothing_is_sent_few_pictures(lab):
     with Page(lab[0]) as page:
-        page.say('play')
+        page.send('play')
         page.next = lambda: page.socket.recv(timeout=1)
-        got = []
+        messages = []
         with pytest.raises(TimeoutError):
-            while len(got) < 20:
-                got.append(page.next())
-        assert 1 <= len(got) <= server_lib.UNSEEN + 1
+            while len(messages) < 20:
+                messages.append(page.next())
+        assert 1 <= len(messages) <= server_lib.MOST_UNSEEN + 1
 
 
-@pytest.mark.parametrize('message, words', [
+@pytest.mark.parametrize('message, reason', [
     ('', 'JSON'), ('x', 'JSON'), (b'{}', 'text'), ('[]', 'object'),
-    ('{"type": "hack"}', 'of type'), ('{"type": ["play"]}', 'of type'),
-    ('{}', 'of type'), ('{"type": "play", "x": 1}', 'takes nothing'),
+    ('{"type": "hack"}', 'type of'), ('{"type": ["play"]}', 'type of'),
+    ('{}', 'type of'), ('{"type": "play", "x": 1}', 'takes nothing'),
     ('{"type": "set"}', "takes ['settings']"), ('NaN', 'JSON'),
-    ('{"type": "seen", "number": 1e9}', 'no such picture'),
-    ('{"type": "seen", "number": 999}', 'no such picture'),
+    ('{"type": "seen", "number": 1e9}', 'no picture'),
+    ('{"type": "seen", "number": 999}', 'no picture'),
     ('{"type": "seen", "number": NaN}', 'JSON'), ('[' * 60_000, 'JSON'),
     ('{"type": "set", "settings": {"gans": 1}}', 'gans'),
     ('{"type": "open", "link": "0.loss=\\ud800"}', 'loss'),
-    ('{"type": "open", "link": "0.loss=hinge&0.loss.x=1"}', 'no setting'),
+    ('{"type": "open", "link": "0.loss=hinge&0.loss.x=1"}', 'not a setting'),
     ('{"type": "set", "settings": {"seed": ' + '9' * 400 + '}}', 'digits'),
     ('{"type": "open", "link": 7}', 'link'), ('9' * 9999, 'JSON'),
 ])
-def test_malformed_messages_are_refused_in_words(lab, message, words):
+def test_malformed_messages_are_refused_with_a_reason(lab, message, reason):
     with Page(lab[0]) as page:
         page.socket.send(message)
-        said = page.word()
-        assert said['type'] == 'refused' and words in said['reason']
-        page.say('step')
+        answer = page.text()
+        assert answer['type'] == 'refused' and reason in answer['reason']
+        page.send('step')
         while page.picture()['gans'][0]['step'] != 1:
             pass
 
 
-def test_message_that_is_too_long_ends_its_own_tab_alone(lab):
+def test_message_that_is_too_long_ends_only_its_own_tab(lab):
     with Page(lab[0]) as other, Page(lab[0]) as page:
         page.socket.send('x' * (server_lib.MOST_BYTES + 1))
         with pytest.raises(exceptions.ConnectionClosed) as caught:
             while True:
                 page.next()
         assert caught.value.rcvd.code == 1009
-        other.say('step')
+        other.send('step')
         while other.picture()['gans'][0]['step'] != 1:
             pass
 
 
-def test_tabs_are_bounded_and_room_comes_back():
+def test_number_of_tabs_is_limited():
     with serving(tabs=2) as (address, lab):
         with Page(address, None), Page(address, None):
             with Page(address, None) as third:
@@ -512,23 +514,23 @@ def test_tabs_are_bounded_and_room_comes_back():
             assert again.hello['type'] == 'hello'
 
 
-def test_tab_that_nobody_touches_ends():
+def test_idle_tab_ends():
     with serving(idle=1.0) as (address, lab):
         with Page(address) as page:
-            page.say('play')
+            page.send('play')
             began = time.monotonic()
-            assert 'Nobody touched' in page.word('ended')['reason']
+            assert 'This tab was idle' in page.text('ended')['reason']
             assert time.monotonic() - began >= 0.9
         wait_until(lambda: not lab.tabs)
 
 
-def test_fault_ends_its_own_tab_alone(lab, monkeypatch, capsys):
+def test_fault_ends_only_its_own_tab(lab, monkeypatch, capsys):
     with Page(lab[0]) as other, Page(lab[0]) as page:
         with monkeypatch.context() as patch:
             patch.setattr(session_lib.Session, 'reset', fail)
-            page.say('reset')
-            assert 'no luck' in page.word('ended')['reason']
-        other.say('step')
+            page.send('reset')
+            assert 'no luck' in page.text('ended')['reason']
+        other.send('step')
         while other.picture()['gans'][0]['step'] != 1:
             pass
     assert 'no luck' in capsys.readouterr().err
@@ -543,18 +545,18 @@ def wait_until(holds):
         if holds():
             return
         time.sleep(0.1)
-    raise AssertionError('it never held')
+    raise AssertionError('the condition never held')
 
 
 def resident():
-    """Give the bytes of memory that this process holds."""
+    """Return the resident memory of this process in bytes."""
     with open('/proc/self/statm') as file:
         return int(file.read().split()[1]) * 4096
 
 
 def garbage(draw):
-    """Make a message that no page sends."""
-    kind = draw.choice(sorted(server_lib.HEARD))
+    """Return a message that no page sends."""
+    kind = draw.choice(sorted(server_lib.MESSAGES))
     whole = json.dumps({'type': 'set', 'settings': settings_lib.to_json(
         test_lab.tiny()
     )})
@@ -571,27 +573,27 @@ def garbage(draw):
 
 
 def batter(address, count, draw):
-    """Send garbage by many sockets, and leave most of them rudely."""
+    """Send garbage by many sockets, and break half of the connections."""
     sent = 0
     while sent < count:
         page = Page(address, draw.choice([TINY, None]))
         for _ in range(min(10, count - sent)):
             page.socket.send(garbage(draw))
             sent += 1
-        if draw.random() < 0.5:  # without a parting word
+        if draw.random() < 0.5:  # without a closing handshake
             page.socket.socket.shutdown(sockets.SHUT_RDWR)
-        page.leave()
+        page.close()
 
 
 @pytest.mark.parametrize('count', [
     100, pytest.param(1000, marks=pytest.mark.slow),
 ])
-def test_garbage_and_rude_partings_harm_nobody(count):
+def test_garbage_and_broken_connections_do_not_harm_others(count):
     draw = random.Random(0)
     with serving() as (address, lab):
         with Page(address) as other:
-            other.say('play')
-            batter(address, count, draw)  # to warm up
+            other.send('play')
+            batter(address, count, draw)  # warm-up
             other.picture()
             wait_until(lambda: len(lab.tabs) == 1)
             before, compiled = resident(), compiled_steps.compiled_count()
@@ -607,25 +609,25 @@ def test_garbage_and_rude_partings_harm_nobody(count):
             assert page.hello['type'] == 'hello'
 
 
-@pytest.mark.parametrize('arguments, words', [
-    (('--host=0.0.0.0',), 'no address that people would type'),
-    (('--host=',), 'no address'), (('x',), "unexpected argument 'x'"),
+@pytest.mark.parametrize('arguments, message', [
+    (('--host=0.0.0.0',), 'stands for all addresses'),
+    (('--host=',), 'stands for all'), (('x',), "unexpected argument 'x'"),
     (('--link=seed=-1',), 'seed of settings is -1'),
-    (('--host=203.0.113.7',), 'cannot be listened on'),
-    (('--host=0x0',), "--host='0x0' is no address that people would type"),
+    (('--host=203.0.113.7',), 'cannot listen on'),
+    (('--host=0x0',), "--host='0x0' stands for all addresses"),
     (('--record=/proc/none/x.html', '--steps=1', '--pictures=2',
       f'--link={TINY}'), 'cannot be written'),
 ])
-def test_mistakes_are_told_in_one_line(arguments, words):
+def test_mistake_is_one_line_and_code_2(arguments, message):
     done = helpers.run('gan_jax', 'lab', '--nobrowser', *arguments)
     assert done.returncode == 2 and done.stdout == ''
-    (told,) = done.stderr.splitlines()
-    assert told.startswith('error: ') and words in told
+    (line,) = done.stderr.splitlines()
+    assert line.startswith('error: ') and message in line
 
 
-def test_port_that_is_taken_is_told(lab):
+def test_port_in_use_is_refused(lab):
     port = lab[0].rpartition(':')[2].rstrip('/')
-    with pytest.raises(errors.ConfigError, match='cannot be listened on'):
+    with pytest.raises(errors.ConfigError, match='cannot listen on'):
         asyncio.run(_serve_on(int(port)))
     assert command.PORT.default == 0
 

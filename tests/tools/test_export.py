@@ -1,4 +1,4 @@
-"""Exported generators: the same samples, without this package."""
+"""Exported generators give the same samples without this package."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ RUNS = {  # changes of a tiny run, the shape of its images or None for points
     'pose_decoder': ({'algorithm': 'pose_decoder'}, (8, 8, 1)),
 }
 SEEDS = [5, 0, 123, 7]
-# Runs scripts one after the other; what is no part of the promise is refused.
+# Runs scripts one after the other; forbidden imports raise ImportError.
 REFUSING = '''
 import runpy, sys
 BARRED = {'gan_jax', 'flax', 'optax', 'orbax', 'safetensors', 'absl', 'etils'}
@@ -64,18 +64,18 @@ def configure(name):
 
 @pytest.fixture(scope='module')
 def exports(tmp_path_factory):
-    """Export each run; give {name: (run, folder)}."""
-    made = {}
+    """Export each run; return {name: (run, folder)}."""
+    exported = {}
     for name in RUNS:
         root = tmp_path_factory.mktemp(name)
         config, shape = configure(name)
-        given = {} if shape is None else {
+        data = {} if shape is None else {
             'images': helpers.random_images(32, shape), 'labels': LABELS
         }
-        run = helpers.untrained(config, root / 'run', **given)
+        run = helpers.untrained(config, root / 'run', **data)
         export.write(root / 'out', root / 'run', run.algorithm, run.state)
-        made[name] = run, root / 'out'
-    return made
+        exported[name] = run, root / 'out'
+    return exported
 
 
 @pytest.fixture(scope='module')
@@ -108,7 +108,7 @@ def test_script_gives_the_samples_of_the_run(name, exports, sampled):
     assert np.ptp(found, axis=0).max() > 1e-3  # seeds differ
 
 
-def test_script_asks_for_a_class(exports, sampled):
+def test_script_samples_one_class(exports, sampled):
     run = exports['conditional'][0]
     found = np.load(sampled / 'ones.npy')
     expected = run.sample(SEEDS, labels=[1] * 4)
@@ -166,7 +166,7 @@ def test_tensors_are_the_weights_by_name(exports):
     assert json.loads(about['image_shape']) == [16, 16, 1]
 
 
-def test_card_tells_what_the_run_folder_knows(exports):
+def test_card_has_the_metrics_of_the_run_folder(exports):
     run, _ = exports['conditional']
     (run.workdir / 'metrics.jsonl').write_text(
         '{"step": 4, "g/loss": 0.73512, "perf/x": 1}\n{"step": 6, "g/lo'
@@ -186,16 +186,16 @@ def test_card_tells_what_the_run_folder_knows(exports):
     assert 'support' not in card and '# license: set one' in card
     raw = export.card(run.workdir, run.algorithm, run.state, 'raw')
     assert '32 images of 8x8x1' in raw
-    assert 'fid' not in raw and 'the generator as it is' in raw
+    assert 'fid' not in raw and 'the generator as trained' in raw
 
 
 def test_command_exports_other_weights(exports, tmp_path):
     run, folder = exports['images']
     out = tmp_path / 'deep' / 'out'
     command = ['gan_jax', 'export', f'--workdir={run.workdir}', f'--out={out}']
-    (code, said, error), = helpers.commands([[*command, '--weights=raw']])
+    (code, output, error), = helpers.commands([[*command, '--weights=raw']])
     assert code == 0, error
-    assert f'step 4 (raw) is in {out}' in said
+    assert f'step 4 (raw) to {out}' in output
     assert {path.name for path in out.iterdir()} == {
         path.name for path in folder.iterdir()
     }

@@ -1,4 +1,4 @@
-"""Ways between latents, walks, sums, and the films made of them."""
+"""Paths between latents, walks, sums, and the films made of them."""
 
 import shutil
 import subprocess
@@ -30,7 +30,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def written(run, tmp_path_factory):
-    """Run the three commands; give (folder, results)."""
+    """Run the three commands; return (folder, results)."""
     folder = tmp_path_factory.mktemp('out')
     options = [f'--workdir={run.workdir}', '--labels=1']
     lines = [
@@ -52,19 +52,19 @@ def pixels(path):
         return np.asarray(picture)[..., None]
 
 
-def test_commands_tell_what_they_left(written):
+def test_commands_print_what_they_wrote(written):
     _, results = written
     assert [code for code, _, _ in results] == [0] * 5, results
-    assert [said for _, said, _ in results] == [
-        '3 ways of step 4 (ema) are in a.png\n',
-        '2 ways of step 4 (ema) are in new/a.gif\n',
-        '4 walks of step 4 (ema) are in walk.png\n',
-        '1 walks of step 4 (ema) are in walk.gif\n',
-        '1,2-3,4+5 of step 4 (ema) is in sum.png\n',
+    assert [out for _, out, _ in results] == [
+        'Wrote 3 paths of step 4 (ema) to a.png\n',
+        'Wrote 2 paths of step 4 (ema) to new/a.gif\n',
+        'Wrote 4 walks of step 4 (ema) to walk.png\n',
+        'Wrote 1 walks of step 4 (ema) to walk.gif\n',
+        'Wrote 1,2-3,4+5 of step 4 (ema) to sum.png\n',
     ]
 
 
-def test_a_loop_comes_back(run):
+def test_a_loop_returns_to_the_first_seed(run):
     made = latent_paths.interpolate(
         run.algorithm, run.state, [1, 2, 3], 4, loop=True
     )
@@ -72,12 +72,12 @@ def test_a_loop_comes_back(run):
     np.testing.assert_allclose(
         made[:, 0], run.sample([1, 2, 3], labels=[1, 2, 0]), atol=1e-5
     )
-    np.testing.assert_allclose(  # with the class of the way's start
+    np.testing.assert_allclose(  # with the class of the path's start
         made[2, -1], run.sample([1], labels=[0])[0], atol=1e-5
     )
 
 
-def test_grid_has_a_row_for_each_way(run, written):
+def test_grid_has_a_row_for_each_path(run, written):
     made = latent_paths.interpolate(
         run.algorithm, run.state, [1, 2, 3], 4, loop=True, labels=[1, 1, 1]
     )
@@ -122,10 +122,10 @@ def test_command_walks_with_the_class_of_its_seed(run, written):
         pixels(written[0] / 'walk.png'), writer.grid(images, 5)
     )
     with Image.open(written[0] / 'walk.gif') as film:
-        assert film.n_frames == 8  # five there, three back
+        assert film.n_frames == 8  # five forwards, three backwards
 
 
-def test_walks_on_a_sphere_stay_there(run):
+def test_walks_on_a_sphere_stay_on_it(run):
     gan = run.algorithm._replace(latent='sphere')
     z = np.asarray(latents.LATENTS['sphere'](
         sampling.jax.random.key(0), 3))[None]
@@ -135,7 +135,7 @@ def test_walks_on_a_sphere_stay_there(run):
     )
 
 
-def test_sums_are_read():
+def test_sums_are_parsed():
     assert latent_paths.parse_sum('3+5-7') == [
         (1, (3,)), (1, (5,)), (-1, (7,))
     ]
@@ -143,7 +143,7 @@ def test_sums_are_read():
 
 
 @pytest.mark.parametrize('text', BAD_SUMS)
-def test_what_is_no_sum_is_told(text):
+def test_malformed_sums_are_refused(text):
     with pytest.raises(errors.ConfigError, match='is not a sum'):
         latent_paths.parse_sum(text)
 
@@ -206,9 +206,9 @@ def test_mp4_has_every_frame(tmp_path):
     )
 
 
-def test_mp4_without_ffmpeg_is_told(tmp_path, monkeypatch):
+def test_mp4_without_ffmpeg_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, 'which', lambda name: None)
-    with pytest.raises(errors.ConfigError, match='ends in .gif needs none'):
+    with pytest.raises(errors.ConfigError, match='.gif does not need it'):
         video.save(tmp_path / 'film.mp4', frames(), 5)
     assert not list(tmp_path.iterdir())
 

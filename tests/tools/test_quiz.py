@@ -1,4 +1,4 @@
-"""The quiz: its page, driven in a browser, and the count of answers."""
+"""The quiz: its page, tested in a browser, and the count of answers."""
 
 import base64
 import csv
@@ -22,7 +22,7 @@ from gan_jax.runtime import writer
 from gan_jax.tools import quiz as quiz_lib
 
 HEAD = 'quiz,run,step,weights,pair,real,answer,confidence\n'
-BAD_CSVS = {  # text, line, words
+BAD_CSVS = {  # text, line, part of the error message
     'empty': ('', 1, "no column 'run'"),
     'column': ('quiz,pair,real\n', 1, "no column 'run'"),
     'side': (f'{HEAD}a,r,1,ema,1,left,up,2\n', 2, "answer='up'"),
@@ -55,17 +55,17 @@ def page(run, **changes):
 
 
 class Reader(html.parser.HTMLParser):
-    """Collects the data, and all that a browser would ask for."""
+    """Parser that collects the data and all links of a page."""
 
     def __init__(self, text):
         super().__init__()
-        self.asked, self._in_data, self.data = [], False, None
+        self.links, self._in_data, self.data = [], False, None
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         self._in_data = attributes.get('id') == 'data'
-        self.asked += [
+        self.links += [
             attributes[name] for name in ('src', 'href') if name in attributes
         ]
 
@@ -96,7 +96,7 @@ def test_each_pair_is_one_real_and_one_fake_image(run):
     assert 5 < sum(pair['real'] == 'left' for pair in quiz['pairs']) < 25
 
 
-def test_the_seed_draws_it_all(run):
+def test_all_choices_depend_on_the_seed_alone(run):
     assert page(run, count=4) == page(run, count=4)
     one, other = (Reader(page(run, count=4, seed=s)).data for s in (0, 1))
     assert one['id'] != other['id']
@@ -105,23 +105,23 @@ def test_the_seed_draws_it_all(run):
     ]
 
 
-def test_page_asks_for_nothing_outside(run):
-    read = Reader(page(run, count=2))
-    assert read.asked == ['data:,']
+def test_page_loads_nothing_from_elsewhere(run):
+    reader = Reader(page(run, count=2))
+    assert reader.links == ['data:,']
     text = page(run, count=2)
     assert 'http' not in text.replace('http-equiv', '')
 
 
-def test_too_few_images_and_points_are_told(run, tmp_path):
+def test_too_few_images_and_points_are_refused(run, tmp_path):
     with pytest.raises(errors.ConfigError, match='--pairs=999'):
         page(run, count=999)
     config = helpers.tiny_mlp()
     config.data.name = 'ring'
-    with pytest.raises(errors.ConfigError, match='these are points'):
+    with pytest.raises(errors.ConfigError, match='not points'):
         page(helpers.untrained(config, tmp_path))
 
 
-def test_interval_is_wilsons():
+def test_interval_equals_scipys_wilson_interval():
     for hits, count in ((0, 3), (3, 3), (7, 20), (1, 1000)):
         expected = scipy.stats.binomtest(hits, count).proportion_ci(
             method='wilson'
@@ -174,14 +174,14 @@ def test_command_counts_several_files(tmp_path):
     assert lines[6].startswith('Fakes of wgan')
     kept = json.loads((tmp_path / 'counted.json').read_text())
     assert [each['rows'][3]['answers'] for each in kept] == [4, 2]
-    assert 'leave out --workdir' in results[1][2]
+    assert '--human cannot be combined' in results[1][2]
     assert f'{bad}, line 2: ' in results[2][2]
     for _, _, error in results[1:]:
         assert len(error.splitlines()) == 1 and error.startswith('error: ')
 
 
 @pytest.mark.parametrize('name', BAD_CSVS)
-def test_bad_csv_is_told_with_file_and_line(name, tmp_path):
+def test_error_of_a_bad_csv_has_file_and_line(name, tmp_path):
     text, line, says = BAD_CSVS[name]
     path = tmp_path / f'{name}.csv'
     path.write_text(text)
@@ -197,13 +197,13 @@ def test_bad_csv_is_told_with_file_and_line(name, tmp_path):
     (lambda path: path.mkdir(), 'is not a regular file'),
     (lambda path: path.write_bytes(bytes(quiz_lib.MAX_BYTES + 1)), 'more than'),
 ])
-def test_what_is_no_file_of_answers_is_told(make, says, tmp_path):
+def test_unsuitable_files_are_refused(make, says, tmp_path):
     make(tmp_path / 'a.csv')
     with pytest.raises(errors.DataError, match=says):
         quiz_lib.read_answers(tmp_path / 'a.csv')
 
 
-def test_answers_of_many_runs_are_counted_in_a_moment():
+def test_answers_of_many_runs_are_counted_quickly():
     answers = [
         quiz_lib.Answer(str(number % 20_000), True, 1)
         for number in range(40_000)
@@ -213,19 +213,19 @@ def test_answers_of_many_runs_are_counted_in_a_moment():
     assert time.monotonic() - began < 5
 
 
-def test_what_is_no_csv_is_told(tmp_path):
+def test_binary_and_empty_csvs_are_refused(tmp_path):
     path = tmp_path / 'a.csv'
     path.write_bytes(b'\xff\xfe\x00')
-    with pytest.raises(errors.DataError, match='no text in UTF-8'):
+    with pytest.raises(errors.DataError, match='is not UTF-8 text'):
         quiz_lib.read_answers(path)
     path.write_text(HEAD)
-    with pytest.raises(errors.DataError, match='holds no answer'):
+    with pytest.raises(errors.DataError, match='holds no answers'):
         quiz_lib.read_answers(path)
 
 
 @pytest.fixture
 def open_page(run, tmp_path):
-    """Give a function that opens the quiz in Chromium at a width."""
+    """Return a function that opens the quiz in Chromium at a width."""
     sync_api = pytest.importorskip('playwright.sync_api')
     chromium = shutil.which('chromium')
     if not chromium:
@@ -258,7 +258,7 @@ def open_page(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_answers_are_scored_kept_and_saved(open_page, run, tmp_path):
+def test_answers_are_scored_stored_and_saved(open_page, run, tmp_path):
     tab = open_page(390)
     pairs = Reader(page(run, count=4)).data['pairs']
     real = [pair['real'] for pair in pairs]
@@ -320,7 +320,7 @@ def test_page_fits_its_screen(width, scheme, open_page):
 
 
 @pytest.mark.slow
-def test_a_stop_shows_the_score_so_far(open_page):
+def test_stopping_early_shows_the_score_so_far(open_page):
     tab = open_page(390)
     assert tab.locator('#stop').is_hidden()
     tab.keyboard.press('ArrowLeft')

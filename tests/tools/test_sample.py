@@ -1,4 +1,4 @@
-"""What `gan_jax sample` writes, by the ending of --out; truncation."""
+"""The command `sample`: its output for each ending of --out; truncation."""
 
 import numpy as np
 from PIL import Image
@@ -31,7 +31,7 @@ def points(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def written(run, points, tmp_path_factory):
-    """Run each form of the command; give (folder, results)."""
+    """Run each form of the command; return (folder, results)."""
     folder = tmp_path_factory.mktemp('out')
     command = ['gan_jax', 'sample', f'--workdir={run.workdir}',
                '--seeds=4,0,11']
@@ -46,11 +46,11 @@ def written(run, points, tmp_path_factory):
     ], folder)
 
 
-def test_each_form_is_told(written):
+def test_each_form_prints_what_it_wrote(written):
     _, results = written
     assert [code for code, _, _ in results] == [0, 0, 0, 0, 2], results
-    assert results[1][1] == '3 samples of step 4 (ema) are in all.npz\n'
-    assert 'these are points' in results[4][2]
+    assert results[1][1] == 'Wrote 3 samples of step 4 (ema) to all.npz\n'
+    assert 'not points' in results[4][2]
 
 
 def test_png_is_a_grid(written, run):
@@ -59,7 +59,7 @@ def test_png_is_a_grid(written, run):
     np.testing.assert_array_equal(pixels, writer.grid(run.sample(SEEDS), 3))
 
 
-def test_npz_holds_samples_and_what_they_are_made_of(written, run):
+def test_npz_holds_samples_latents_seeds_and_labels(written, run):
     with np.load(written[0] / 'all.npz') as held:
         arrays = dict(held)
     assert arrays['seeds'].tolist() == SEEDS
@@ -93,12 +93,12 @@ def test_npz_of_points_has_no_labels(written, points):
         )
 
 
-def test_truncation_reaches_ways_too(run):
-    ways = sampling.interpolate(
+def test_truncation_applies_to_interpolation_too(run):
+    path = sampling.interpolate(
         run.algorithm, run.state, [3, 6], 2, truncation=0.3
     )
     ends = sampling.sample(run.algorithm, run.state, [3, 6], truncation=0.3)
-    np.testing.assert_allclose(ways, ends, atol=1e-5)
+    np.testing.assert_allclose(path, ends, atol=1e-5)
     assert not np.allclose(ends, run.sample([3, 6]), atol=1e-3)
 
 
