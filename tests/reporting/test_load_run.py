@@ -33,7 +33,7 @@ def test_least_folder_is_a_run_in_which_most_is_missing(tmp_path):
     run = gather(tmp_path / 'mine')
     assert run.name == 'mine' and run.workdir == str(tmp_path / 'mine')
     assert run.steps == 2 and run.config['loss.name'] == 'non_saturating'
-    assert run.findings is None and run.reals is None
+    assert run.findings is None and run.reals == {}
     assert (run.frames, run.starts, run.evaluations) == ([], [], [])
     assert run.image_shape == () and run.overrides == ()
 
@@ -97,7 +97,24 @@ def test_pictures_are_found_by_step(tmp_path):
         writer.save_png(samples / f'{name}.png', np.zeros((2, 2, 1), np.uint8))
     run = load_run.gather(tmp_path)
     assert [frame.step for frame in run.frames] == [2, 10]
-    assert run.reals.name == 'reals.png' and run.reconstructed.step == 4
+    assert run.reals[''].name == 'reals.png' and run.reconstructed.step == 4
+
+
+def test_each_source_has_its_shape_and_its_real_images(tmp_path):
+    samples = folder(tmp_path) / 'samples'
+    writer.write_json(tmp_path / 'data.json', {
+        name: {'image_shape': [8, 8, channels]}
+        for name, channels in (('b', 1), ('a', 3), ('../c', 1))
+    })
+    for name in ('reals-a', 'reals-b', 'reals-other'):
+        writer.save_png(samples / f'{name}.png', np.zeros((2, 2, 1), np.uint8))
+    writer.save_png(tmp_path / 'c.png', np.zeros((2, 2, 1), np.uint8))
+    run = load_run.gather(tmp_path)
+    assert {name: path.name for name, path in run.reals.items()} == {
+        'b': 'reals-b.png', 'a': 'reals-a.png'
+    }
+    assert run.image_shape == (8, 8, 1)
+    assert load_run.shape_of(run.sources['a']) == (8, 8, 3)
 
 
 def test_diagnosis_is_read_missing_and_empty_are_two_things(tmp_path):

@@ -1,9 +1,13 @@
 """The report's command, the one at the end of training, and in a browser."""
 
+import base64
+import html
+import io
 import re
 import shutil
 
 import numpy as np
+from PIL import Image
 import pytest
 
 import helpers
@@ -27,12 +31,12 @@ def run(tmp_path_factory):
 
 def call(*arguments):
     """Run the command in this process; raises what it tells a person."""
-    report, parse = helpers.load_script('report', 'gan_jax')
+    report, parse = helpers.load_script('report', 'gan_jax/cli')
     report.main(parse(*map(str, arguments)))
 
 
 def test_training_leaves_a_report_with_all_that_is_at_hand(run):
-    text = (run[0] / reporting.NAME).read_text()
+    text = html.unescape((run[0] / reporting.NAME).read_text())
     for words in (
         '12 of 12', 'digits: 1,797 images of 32x32x1', 'the lowest of D',
         'among all 1,797', 'nearest_real', "D's loss", 'id="film-slider"',
@@ -93,7 +97,7 @@ def test_run_whose_checkpoints_are_gone_has_its_curves(run, tmp_path):
     shutil.rmtree(folder / 'checkpoints')
     text = reporting.report(folder)
     assert 'The networks cannot be restored: no checkpoints in' in text
-    assert 'All 7 pictures' in text and "D's loss" in text
+    assert 'All 7 pictures' in text and "D's loss" in html.unescape(text)
 
 
 def test_half_finished_run_has_a_report(run, tmp_path):
@@ -123,7 +127,7 @@ def test_conditions_and_autoencoders_have_reports(name, words, tmp_path):
     )
     text = (tmp_path / reporting.NAME).read_text()
     assert words in text and 'among all 32' in text
-    assert ('is made of their codes' in text) == (name == 'autoencoder')
+    assert ('and their reconstructions' in text) == (name == 'autoencoder')
 
 
 def test_points_have_a_report(tmp_path):
@@ -187,7 +191,7 @@ class Visit:
         self.page.on('pageerror', lambda error: self.told.append(str(error)))
         self.page.on('request', lambda asked: self.asked.append(asked.url))
         self.page.goto(path.as_uri())
-        self.page.wait_for_selector('.js-plotly-plot .xtick')
+        self.page.wait_for_selector('.plot .curve')
 
     def image(self):
         return self.page.get_attribute('#film-image', 'src')
@@ -201,10 +205,20 @@ class Visit:
         self.page.close()
 
 
-def png(source):
-    import base64
+def pixels(source):
+    """Return the grey levels of a data URI."""
+    data = base64.b64decode(source.removeprefix('data:image/webp;base64,'))
+    with Image.open(io.BytesIO(data), formats=['WEBP']) as image:
+        return np.asarray(image.convert('L'))
 
-    return base64.b64decode(source.removeprefix('data:image/png;base64,'))
+
+def is_of_step(source, samples, step):
+    """Return whether a data URI is the picture of a step, made smaller."""
+    with Image.open(samples / f'{step:06d}.png', formats=['PNG']) as image:
+        picture = np.asarray(image)
+    shown = pixels(source)
+    factor = len(picture) // len(shown)
+    return np.array_equal(shown.repeat(factor, 0).repeat(factor, 1), picture)
 
 
 @pytest.mark.slow
@@ -220,11 +234,11 @@ def test_browser_shows_the_report(run, browser, width, scheme):
     page.wait_for_timeout(200)
     assert page.evaluate(wide) <= 0
     plots = page.query_selector_all('.plot')
-    assert len(plots) == len(page.query_selector_all('.js-plotly-plot')) > 5
-    paper = page.evaluate(
-        "getComputedStyle(document.querySelector('.main-svg')).backgroundColor"
+    assert len(plots) == len(page.query_selector_all('.plot:has(.curve)')) > 5
+    ink = page.evaluate(
+        "getComputedStyle(document.querySelector('.plot text')).fill"
     )
-    dark = sum(map(int, re.findall(r'\d+', paper)[:3])) < 200
+    dark = sum(map(int, re.findall(r'\d+', ink)[:3])) > 400
     assert dark == (scheme == 'dark')
     visit.close()
 
@@ -233,42 +247,100 @@ def test_browser_shows_the_report(run, browser, width, scheme):
 def test_slider_moves_the_film(run, browser):
     visit = Visit(browser, run[0] / reporting.NAME, 390)
     page, samples = visit.page, run[0] / 'samples'
-    assert png(visit.image()) == (samples / '000012.png').read_bytes()
+    assert is_of_step(visit.image(), samples, 12)
     page.focus('#film-slider')
     page.keyboard.press('Home')
-    assert png(visit.image()) == (samples / '000000.png').read_bytes()
+    assert is_of_step(visit.image(), samples, 0)
     assert page.inner_text('#film-step') == '0'
     page.keyboard.press('ArrowRight')
-    assert png(visit.image()) == (samples / '000002.png').read_bytes()
+    assert is_of_step(visit.image(), samples, 2)
     assert page.get_attribute('#film-image', 'alt').endswith('at step 2')
     page.click('#film-play')
     page.locator('#film-step').filter(has_text='12').wait_for()
-    assert png(visit.image()) == (samples / '000012.png').read_bytes()
+    assert is_of_step(visit.image(), samples, 12)
     visit.close()
+
+
+def reach(page):
+    """Return how many steps the first chart shows."""
+    low, high = map(float, page.get_attribute('.chart', 'data-steps').split())
+    return high - low
 
 
 @pytest.mark.slow
 def test_curves_zoom_by_mouse_and_by_keys(run, browser):
     visit = Visit(browser, run[0] / reporting.NAME, 1440)
     page = visit.page
-    reach = (
-        "(() => { const r = document.querySelector('.plot')._fullLayout.xaxis"
-        '.range; return r[1] - r[0]; })()'
-    )
-    whole = page.evaluate(reach)
+    whole = reach(page)
     page.focus('.zoom button[data-act=in]')
     page.keyboard.press('Enter')
-    assert page.evaluate(reach) == pytest.approx(whole / 2)
+    assert reach(page) == pytest.approx(whole / 2)
+    before = page.get_attribute('.chart', 'data-steps')
+    page.click('.zoom button[data-act=left]')
+    assert reach(page) == pytest.approx(whole / 2)
+    assert page.get_attribute('.chart', 'data-steps') != before
     page.click('.zoom button[data-act=reset]')
-    assert page.evaluate(reach) == pytest.approx(whole)
-    box = page.query_selector('.plot .nsewdrag').bounding_box()
+    assert reach(page) == pytest.approx(whole)
+    box = page.query_selector('.plot').bounding_box()
     middle = box['y'] + box['height'] / 2
     page.mouse.move(box['x'] + box['width'] / 4, middle)
     page.mouse.down()
     page.mouse.move(box['x'] + box['width'] / 2, middle, steps=5)
     page.mouse.up()
-    page.wait_for_timeout(500)  # the page's policy forbids to poll
-    assert page.evaluate(reach) < whole / 2
+    assert reach(page) < whole / 2
+    page.mouse.dblclick(box['x'] + box['width'] / 2, middle)
+    assert reach(page) == pytest.approx(whole)
+    visit.close()
+
+
+@pytest.mark.slow
+def test_hover_shows_the_values_of_all_curves_at_a_step(run, browser):
+    visit = Visit(browser, run[0] / reporting.NAME, 1440)
+    page = visit.page
+    assert not page.is_visible('.tip')
+    box = page.query_selector('.plot').bounding_box()
+    middle = box['y'] + box['height'] / 2
+    page.mouse.move(box['x'] + box['width'] - 20, middle)
+    words = page.inner_text('.tip')
+    last = load_run.gather(run[0]).records[-1]
+    assert words.startswith('step 12')
+    for name, key in (("D's loss", 'd/loss'), ("G's loss", 'g/loss')):
+        (value,) = re.findall(f'{name}: ([0-9.]+)', words)
+        assert float(value) == pytest.approx(last[key], rel=1e-4)
+    page.mouse.move(0, 0)
+    assert not page.is_visible('.tip')
+    visit.close()
+
+
+@pytest.mark.slow
+def test_legend_switches_curves_and_the_axis_its_scale(run, browser):
+    visit = Visit(browser, run[0] / reporting.NAME, 1440)
+    page = visit.page
+    chart = page.locator('.chart').first
+
+    def shown():
+        return [
+            button.get_attribute('aria-pressed') == 'true'
+            for button in chart.locator('.legend button').all()
+        ]
+
+    assert shown() == [True, True]
+    first = chart.locator('.legend button').first
+    first.press('Enter')
+    assert shown() == [False, True]
+    assert chart.locator('g .series-0').count() == 0
+    first.press('Enter')
+    first.dblclick()
+    assert shown() == [True, False]
+    first.dblclick()
+    assert shown() == [True, True]
+    curve = chart.locator('g .curve').first
+    path = curve.get_attribute('d')
+    log = chart.locator('[data-act=log]')
+    pressed = log.get_attribute('aria-pressed')
+    log.click()
+    assert log.get_attribute('aria-pressed') != pressed
+    assert curve.get_attribute('d') != path
     visit.close()
 
 
@@ -300,7 +372,7 @@ def test_browser_shows_a_comparison(run, browser, tmp_path):
     visit = Visit(browser, path, 390)
     page = visit.page
     assert page.evaluate('document.documentElement.scrollWidth') <= 390
-    legend = page.text_content('.plot .legend')
+    legend = page.text_content('.chart .legend')
     assert 'mine' in legend and 'other' in legend
     assert len(page.query_selector_all('#samples img')) == 4
     visit.close()
