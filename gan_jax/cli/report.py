@@ -3,20 +3,21 @@
     python -m gan_jax report --workdir=runs/dcgan
     python -m gan_jax report --workdir=runs/a --workdir=runs/b --out=both.html
 
-The first leaves runs/dcgan/report.html, as the end of training does; again
-after `gan_jax.evaluate`, it holds what was measured. The page is whole in
-itself: plots, pictures and scripts are in it, it needs no server and asks no
-host.
+The first writes runs/dcgan/report.html, as the end of training does. Run it
+again after `gan_jax evaluate` to add the metrics. The page contains its curves,
+pictures and scripts: it needs no server and contacts no host.
 
-Of one run: what was run on what; curves, as logged and smoothed; the samples of
-fixed latents over time; those of the seeds 0 to 63 beside real images; the
-worst, median and best of the seeds 0 to 255 by D's logit; the numbers of
-`evaluate` and of eval_every; the diagnosis; samples beside the training images
-that they are nearest to; config and environment. Of several: facts, last
-numbers and the keys that differ in tables, curves overlaid, grids in rows.
+A report of one run shows its command, data and environment; curves, as logged
+and smoothed; the samples of fixed latents over time; samples of the seeds 0 to
+63 beside real images of each source; the worst, median and best of the seeds 0
+to 255 by D's logit; the metrics of `gan_jax evaluate` and of eval_every; the
+diagnosis; samples beside their nearest training images; the config. A report of
+several runs has tables of facts, last metrics and differing config keys, curves
+in common charts and a row of grids for each run.
 
-The film has at most 60 pictures, evenly chosen; where these have over 6 MiB
-they are made smaller. What the folder does not hold is told in the page.
+The film of samples has at most 60 pictures, evenly chosen. Pictures are exact
+where they are small, else compressed with loss, as the page says; the files in
+samples/ stay exact. The page says what the folder lacks.
 """
 
 from absl import flags
@@ -24,11 +25,11 @@ from absl import flags
 from gan_jax.cli import app
 
 WORKDIR = flags.DEFINE_multi_string(
-    'workdir', [], 'Folder of a run; several are compared.'
+    'workdir', [], 'Folder of a run; repeat it to compare several runs.'
 )
 OUT = flags.DEFINE_string(
-    'out', '', "HTML file to write; by default 'report.html' in the folder of "
-    "the run, and of several 'comparison.html' here."
+    'out', '', "HTML file to write. Default: report.html in the run's folder; "
+    "comparison.html in the current folder for several runs."
 )
 
 

@@ -227,7 +227,8 @@ class Chart {
       if (box) for (const key of ['x', 'y', 'width', 'height']) this.band.setAttribute(key, box[key]);
     });
     const end = (event) => {
-      const box = start && !start.pan && event.type === 'pointerup' && this.box(clamp(start), clamp(place(event)));
+      if (!start) return;
+      const box = !start.pan && event.type === 'pointerup' && this.box(clamp(start), clamp(place(event)));
       start = null;
       if (!box) return this.draw();
       this.view = {
@@ -238,7 +239,10 @@ class Chart {
     };
     this.plot.addEventListener('pointerup', end);
     this.plot.addEventListener('pointercancel', end);
-    this.plot.addEventListener('pointerleave', () => start || this.leave());
+    this.plot.addEventListener('pointerleave', (event) =>
+      start || event.pointerType === 'touch' || this.leave());
+    // What a finger has asked for stays until it touches elsewhere.
+    document.addEventListener('pointerdown', (event) => this.plot.contains(event.target) || this.leave());
     this.plot.addEventListener('dblclick', () => { this.reset(); this.draw(); });
     this.figure.querySelectorAll('.zoom button').forEach((button) =>
       button.addEventListener('click', () => this.act(button.dataset.act, button)));

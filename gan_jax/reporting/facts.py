@@ -100,7 +100,11 @@ def _started(run):
 
 
 def metrics(run):
-    """Return rows (name, value, floor, better, step, seen by) of `evaluate`."""
+    """Return rows of the metrics of `gan_jax evaluate`.
+
+    Returns:
+        [(name, value, floor, better, step, settings)], texts.
+    """
     return [
         (name, figures.final(value), figures.final(floor),
          figures.BETTER.get(name, ''), 'unknown' if step is None else step,

@@ -167,10 +167,9 @@ def _evaluated(run):
             value = value.get('value') if isinstance(value, dict) else None
             value = files.number(value)
             if type(step) is int and value is not None:
+                settings = load_run.settings_of(evaluation)
                 groups = metrics.setdefault(name, {})
-                groups.setdefault(load_run.seen_by(evaluation), {})[step] = (
-                    value
-                )
+                groups.setdefault(settings, {})[step] = value
     return {
         name: {
             settings: dict(sorted(points.items()))

@@ -111,11 +111,14 @@ def neighbours(run, inspection):
     if inspection.pairs is None:
         return None
     distances = ', '.join(f'{row[0]:,.0f}' for row in inspection.distances)
-    count = f'all {inspection.of:,}'
-    if inspection.among != inspection.of:
-        count = f'{inspection.among:,} of {inspection.of:,}, evenly spaced'
+    count = f'all {inspection.num_images:,}'
+    if inspection.num_searched != inspection.num_images:
+        count = (
+            f'{inspection.num_searched:,} of {inspection.num_images:,}, evenly '
+            'spaced'
+        )
     caption = (
-        f'Of seeds 0 to {inspect_model.MATCHED - 1} at step '
+        f'Of seeds 0 to {inspect_model.NUM_MATCHED - 1} at step '
         f'{inspection.step:,}, the samples nearest to training images: in each '
         f'row the sample, then its nearest training images by pixels, among '
         f'{count}'

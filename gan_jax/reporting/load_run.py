@@ -304,7 +304,7 @@ def measured(run):
     """Return the newest value of each metric of `gan_jax evaluate`.
 
     Returns:
-        {name: (value, floor or None, step or None, `seen_by` the evaluation)}.
+        {name: (value, floor or None, step or None, `settings_of`)}.
     """
     newest = {}
     for evaluation in run.evaluations:
@@ -314,12 +314,13 @@ def measured(run):
                 newest[name] = (
                     files.number(value['value']),
                     files.number(value.get('floor')),
-                    step if type(step) is int else None, seen_by(evaluation),
+                    step if type(step) is int else None,
+                    settings_of(evaluation),
                 )
     return newest
 
 
-def seen_by(evaluation):
+def settings_of(evaluation):
     """Return the features, weights and split of an evaluation, as text."""
     features = evaluation.get('features')
     name = features.get('name', '?') if _is_dict(features) else '?'

@@ -40,7 +40,7 @@ def of_run(run, inspection):
         grids=galleries.grids(run),
         reconstructions=galleries.reconstructions(run),
         by_score=galleries.by_score(inspection),
-        num_scored=inspect_model.JUDGED, inspection=inspection,
+        num_scored=inspect_model.NUM_SCORED, inspection=inspection,
         metrics=facts.metrics(run), last_metrics=facts.last_metrics(run),
         findings=facts.findings(run), copying=facts.copying(run),
         neighbours=galleries.neighbours(run, inspection),

@@ -200,7 +200,7 @@ def _pixels(path):
 
 
 def _reduced(picture):
-    """Undo an enlargement by repeated pixels.
+    """Reduce a picture of repeated pixels to one of each.
 
     Returns:
         (uint8 [H / factor, W / factor, C], factor).

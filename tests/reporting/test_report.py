@@ -70,7 +70,7 @@ def test_report_that_fails_fails_no_training(tmp_path, monkeypatch, capsys):
     def fail(*args):
         raise RuntimeError('no\nluck with https://me:hunter2@host')
 
-    monkeypatch.setattr(inspect_model, 'look', fail)
+    monkeypatch.setattr(inspect_model, 'inspect', fail)
     config = helpers.tiny_mlp()
     config.report = True
     trained = train.train(config, tmp_path, images=helpers.random_images())
@@ -88,7 +88,7 @@ def test_run_on_arrays_has_no_neighbours_later(tmp_path):
     looked = inspect_model.restore(tmp_path)
     assert list(looked.scored) == ['worst', 'median', 'best']
     assert looked.pairs is None
-    assert 'given from Python' in looked.why['pairs']
+    assert 'given from Python' in looked.reasons['pairs']
 
 
 def test_run_whose_checkpoints_are_gone_has_its_curves(run, tmp_path):

@@ -349,12 +349,12 @@ def test_neighbours_are_looked_for_among_some_of_many(monkeypatch):
     samples = np.concatenate([training[[7, 30]], 255 - training[:5]])
     found = inspect_model._neighbours(samples, training)
     assert found['distances'][:2, 0].tolist() == [0, 0]
-    assert (found['among'], found['of']) == (40, 40)
+    assert (found['num_searched'], found['num_images']) == (40, 40)
     cut = pictures.tiles(found['pairs'], (8, 8, 1)).reshape(7, 5, 8, 8, 1)
     np.testing.assert_array_equal(cut[0, 0], cut[0, 1])
     monkeypatch.setattr(inspect_model, 'MOST_BYTES', 64 * 10)
     found = inspect_model._neighbours(samples, training)
-    assert (found['among'], found['of']) == (10, 40)
+    assert (found['num_searched'], found['num_images']) == (10, 40)
 
 
 def write(run, looked=inspect_model.Looked()):
@@ -428,8 +428,8 @@ def test_all_that_comes_from_files_is_escaped(tmp_path):
         'advice': EVIL, 'evidence': {EVIL: EVIL},
     }))
     run = load_run.gather(path)
-    why = {'scored': EVIL, 'pairs': EVIL}
-    looked = inspect_model.Looked(why=why)
+    reasons = {'scored': EVIL, 'pairs': EVIL}
+    looked = inspect_model.Looked(reasons=reasons)
     for text in (write(run, looked), page.of_runs([run] * 2)):
         assert html.escape(EVIL) in text
         body = visible(text)
