@@ -14,7 +14,7 @@ class Chart {
     this.svg = this.add(this.plot, 'svg');
     this.plot.append(this.tip);
     this.reset();
-    // Also drawn when a folded block opens, where its size was 0 before.
+    // Draws at the start, at a change of size and when a folded block opens.
     new ResizeObserver(() => this.draw()).observe(this.plot);
     this.listen();
   }
@@ -27,7 +27,7 @@ class Chart {
     return node;
   }
 
-  // The range of what is shown, on both axes; the vertical one in log10 where it is logarithmic.
+  // The ranges of all shown curves; of a logarithmic axis, the log10 of its range.
   whole() {
     const steps = [], values = [];
     this.curves.forEach((curve, n) => {
@@ -59,7 +59,7 @@ class Chart {
     return Chart.margin.top + (high - this.level(value)) / (high - low) * this.height;
   }
 
-  // Where a place on the screen lies on an axis.
+  // The value of an axis at a place on the screen.
   inverse(axis, place) {
     const [low, high] = this.view[axis];
     const share = axis === 'x' ? (place - this.left) / this.width
@@ -145,7 +145,7 @@ class Chart {
     this.curves.forEach((curve, n) => this.shown[n] && this.line(lines, curve));
     this.cross = this.add(this.svg, 'path', {class: 'cross'});
     this.band = this.add(this.svg, 'rect', {class: 'band', width: 0, height: 0});
-    // For tests, and for whoever reads the page by a script.
+    // Read by tests.
     this.figure.dataset.steps = this.view.x.join(' ');
   }
 
@@ -241,7 +241,7 @@ class Chart {
     this.plot.addEventListener('pointercancel', end);
     this.plot.addEventListener('pointerleave', (event) =>
       start || event.pointerType === 'touch' || this.leave());
-    // What a finger has asked for stays until it touches elsewhere.
+    // Values shown by a touch stay until a touch elsewhere.
     document.addEventListener('pointerdown', (event) => this.plot.contains(event.target) || this.leave());
     this.plot.addEventListener('dblclick', () => { this.reset(); this.draw(); });
     this.figure.querySelectorAll('.zoom button').forEach((button) =>
@@ -255,7 +255,7 @@ class Chart {
     });
   }
 
-  // What is marked by a drag: steps alone, values alone or both; null for a click.
+  // The rectangle of a drag: of steps, of values or of both; null for a click.
   box(from, to) {
     const wide = Math.abs(to.x - from.x), tall = Math.abs(to.y - from.y);
     if (wide < 8 && tall < 8) return null;

@@ -1,4 +1,4 @@
-"""The report's command, the one at the end of training, and in a browser."""
+"""Reports by command, at the end of training and in a browser."""
 
 import base64
 import html
@@ -21,7 +21,7 @@ from gan_jax.training import train
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
-    """Give the folder of a small run on the digits, and its `train.Run`."""
+    """Return the folder of a small run on the digits, and its `train.Run`."""
     config = helpers.tiny_mlp()
     config.num_steps, config.log_every, config.eval_every = 12, 1, 4
     config.report = True
@@ -30,12 +30,12 @@ def run(tmp_path_factory):
 
 
 def call(*arguments):
-    """Run the command in this process; raises what it tells a person."""
+    """Run the command in this process; raises its errors."""
     report, parse = helpers.load_script('report', 'gan_jax/cli')
     report.main(parse(*map(str, arguments)))
 
 
-def test_training_leaves_a_report_with_all_that_is_at_hand(run):
+def test_training_writes_a_complete_report(run):
     text = html.unescape((run[0] / reporting.NAME).read_text())
     for words in (
         '12 of 12', 'digits: 1,797 images of 32x32x1', 'the lowest of D',
@@ -46,7 +46,7 @@ def test_training_leaves_a_report_with_all_that_is_at_hand(run):
     assert 'not finished' not in text
 
 
-def test_report_from_the_folder_is_that_of_the_end_of_training(run):
+def test_report_from_the_folder_equals_the_one_of_training(run):
     def settled(text):
         return re.sub('Written by gan_jax [^<]*', '', text)
 
@@ -54,7 +54,7 @@ def test_report_from_the_folder_is_that_of_the_end_of_training(run):
     assert settled(reporting.report(run[0])) == settled(left)
 
 
-def test_report_is_a_key(tmp_path, capsys):
+def test_report_is_written_where_the_key_is_on(tmp_path, capsys):
     config = helpers.tiny_mlp()
     images = helpers.random_images()
     train.train(config, tmp_path / 'without', images=images)
@@ -66,7 +66,9 @@ def test_report_is_a_key(tmp_path, capsys):
     assert f'Report    {tmp_path}/with/report.html' in capsys.readouterr().out
 
 
-def test_report_that_fails_fails_no_training(tmp_path, monkeypatch, capsys):
+def test_failed_report_is_a_warning_after_training(
+    tmp_path, monkeypatch, capsys
+):
     def fail(*args):
         raise RuntimeError('no\nluck with https://me:hunter2@host')
 
@@ -139,7 +141,9 @@ def test_points_have_a_report(tmp_path):
     assert text.count('Points are shown all together') == 2
 
 
-def test_command_writes_where_it_is_told(run, tmp_path, capsys, monkeypatch):
+def test_command_writes_to_out_or_to_the_default(
+    run, tmp_path, capsys, monkeypatch
+):
     call(f'--workdir={run[0]}', f'--out={tmp_path / "x.html"}')
     assert '<h1>mine</h1>' in (tmp_path / 'x.html').read_text()
     assert f'The report is {tmp_path / "x.html"} (' in capsys.readouterr().out
@@ -160,7 +164,7 @@ def test_command_writes_where_it_is_told(run, tmp_path, capsys, monkeypatch):
     (('--workdir={}', '--workdir={}/none'), 5, 'is not the folder of a run'),
     (('--workdir=no://where',), 2, 'is on no file system'),
 ])
-def test_mistakes_are_told(arguments, code, words, run, tmp_path):
+def test_mistakes_are_errors_of_one_line(arguments, code, words, run, tmp_path):
     folder = tmp_path / 'run'
     shutil.copytree(run[0], folder)
     (folder / 'file').write_text('')
@@ -170,7 +174,7 @@ def test_mistakes_are_told(arguments, code, words, run, tmp_path):
     assert '\n' not in str(caught.value)
 
 
-def test_folder_without_numbers_is_told_by_the_command(tmp_path):
+def test_command_refuses_a_folder_without_metrics(tmp_path):
     done = helpers.run('gan_jax', 'report', f'--workdir={tmp_path}')
     assert done.returncode == 5 and done.stdout == ''
     (line,) = done.stderr.splitlines()
@@ -178,18 +182,25 @@ def test_folder_without_numbers_is_told_by_the_command(tmp_path):
 
 
 class Visit:
-    """A page that was opened, with what it asked and complained of."""
+    """An opened page with its requests and console messages."""
 
-    def __init__(self, browser, path, width, scheme='light'):
+    def __init__(self, browser, path, width, scheme='light', touch=False):
         """Open a file at a width."""
         self.page = browser.new_page(
-            viewport={'width': width, 'height': 800}, color_scheme=scheme
+            viewport={'width': width, 'height': 800}, color_scheme=scheme,
+            has_touch=touch,
         )
         self.page.set_default_timeout(120_000)
-        self.told, self.asked = [], []
-        self.page.on('console', lambda message: self.told.append(message.text))
-        self.page.on('pageerror', lambda error: self.told.append(str(error)))
-        self.page.on('request', lambda asked: self.asked.append(asked.url))
+        self.messages, self.urls = [], []
+        self.page.on('console', lambda message: (
+            self.messages.append(message.text)
+        ))
+        self.page.on('pageerror', lambda error: (
+            self.messages.append(str(error))
+        ))
+        self.page.on(
+            'request', lambda request: self.urls.append(request.url)
+        )
         self.page.goto(path.as_uri())
         self.page.wait_for_selector('.plot .curve')
 
@@ -197,10 +208,10 @@ class Visit:
         return self.page.get_attribute('#film-image', 'src')
 
     def close(self):
-        """Hold that nothing was complained of and no host was asked."""
-        assert self.told == []
+        """Check that there was no message and no request to a host."""
+        assert self.messages == []
         assert {
-            url.partition(':')[0] for url in self.asked
+            url.partition(':')[0] for url in self.urls
         } <= {'file', 'data', 'blob'}
         self.page.close()
 
@@ -309,6 +320,33 @@ def test_hover_shows_the_values_of_all_curves_at_a_step(run, browser):
         assert float(value) == pytest.approx(last[key], rel=1e-4)
     page.mouse.move(0, 0)
     assert not page.is_visible('.tip')
+    visit.close()
+
+
+@pytest.mark.slow
+def test_touch_shows_values_until_a_touch_elsewhere(run, browser):
+    visit = Visit(browser, run[0] / reporting.NAME, 390, touch=True)
+    page = visit.page
+    page.locator('.plot').first.tap()
+    assert page.inner_text('.tip').startswith('step ')
+    page.locator('h1').tap()
+    assert not page.is_visible('.tip')
+    visit.close()
+
+
+@pytest.mark.slow
+def test_drag_of_an_axis_moves_it(run, browser):
+    visit = Visit(browser, run[0] / reporting.NAME, 1440)
+    page = visit.page
+    whole, before = reach(page), page.get_attribute('.chart', 'data-steps')
+    page.locator('.chart').first.scroll_into_view_if_needed()
+    box = page.query_selector('.plot').bounding_box()
+    page.mouse.move(box['x'] + 300, box['y'] + box['height'] - 10)
+    page.mouse.down()
+    page.mouse.move(box['x'] + 200, box['y'] + box['height'] - 10, steps=3)
+    page.mouse.up()
+    assert reach(page) == pytest.approx(whole)
+    assert page.get_attribute('.chart', 'data-steps') != before
     visit.close()
 
 

@@ -1,4 +1,4 @@
-"""What a report shows: pictures cut and bounded, curves, scores, the page."""
+"""Pictures, curves, scores and the page of a report."""
 
 import base64
 import html
@@ -33,13 +33,13 @@ EVIL = '<script>alert(1)</script>'
 @pytest.mark.parametrize(
     'shape', [(8, 8, 1), (32, 32, 3), (5, 9, 1), (100, 70, 4)]
 )
-def test_grid_is_cut_into_the_images_that_it_was_made_of(shape):
+def test_grid_is_split_into_its_images(shape):
     images = helpers.random_images(9, shape)
     cut = pictures.tiles(writer.grid(images), shape)
     np.testing.assert_array_equal(cut, images)
 
 
-def test_what_is_no_grid_of_the_shape_is_not_cut():
+def test_picture_that_is_not_a_grid_of_the_shape_is_not_split():
     grid = writer.grid(helpers.random_images(9, (8, 8, 1)))
     for shape in ((8, 8, 3), (7, 8, 1), (2,), ()):
         assert pictures.tiles(grid, shape) is None
@@ -59,13 +59,13 @@ def test_first_and_evenly_spaced_64_of_100():
 
 
 def frames(path, count, size=8):
-    found = []
+    frames = []
     for step in range(count):
         file = epath.Path(path) / f'{step:06d}.png'
         image = helpers.random_images(1, (size, size, 1), step)[0]
         writer.save_png(file, image)
-        found.append(load_run.Picture(step, file))
-    return found
+        frames.append(load_run.Picture(step, file))
+    return frames
 
 
 EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
@@ -102,9 +102,9 @@ def test_picture_of_many_pixels_is_not_decoded(tmp_path, monkeypatch):
 def test_frames_of_a_film_are_as_many_as_their_pixels_allow(
     tmp_path, monkeypatch
 ):
-    given = frames(tmp_path, 10)
+    pictures_of_steps = frames(tmp_path, 10)
     monkeypatch.setattr(pictures, 'MOST_DECODED', 3 * 8 * 8)
-    film = pictures.film(given)
+    film = pictures.film(pictures_of_steps)
     assert [step for step, _ in film] == [0, 4, 9]
 
 
@@ -220,7 +220,7 @@ def test_thinning_keeps_spikes():
 
 
 def some_run(path, count=100, **changes):
-    """Gather a run with numbers of every kind."""
+    """Return a run with metrics of every kind."""
     lines = [
         {'step': 10 * n, 'd/loss': 1.0 + n % 2, 'g/loss': 2.0, 'odd/one': -n,
          'd/grad_norm': 10.0 ** (n % 4), 'eval/fid': float(n)}
@@ -236,10 +236,10 @@ def all_figures(run):
     ]
 
 
-def test_every_figure_has_a_unit_and_words_for_who_cannot_see_it(tmp_path):
-    made = all_figures(some_run(tmp_path))
-    assert len(made) > 8
-    for figure in made:
+def test_every_figure_has_an_axis_label_and_an_alternative_text(tmp_path):
+    every = all_figures(some_run(tmp_path))
+    assert len(every) > 8
+    for figure in every:
         assert figure['axis'] and figure['alt'] and figure['title']
         for curve in figure['curves']:
             sizes = {len(curve['steps']), len(curve['values'])}
@@ -268,14 +268,14 @@ def test_axis_of_negative_values_is_not_logarithmic(tmp_path):
 
 
 def test_metrics_come_from_training_and_from_evaluate(tmp_path):
-    told = [
+    evaluations = [
         {'step': step, 'weights': 'ema', 'split': 'train',
          'features': {'name': 'pixels'}, 'values': {
              'fid': {'value': value, 'floor': 1.0}, 'kid': {'value': 1.0},
              'probe': {'pixels': 1.0}}}
         for step, value in ((20, 5.0), (10, 9.0))
     ]
-    run = some_run(tmp_path, evaluations=[*told, *told[:1]])
+    run = some_run(tmp_path, evaluations=evaluations + evaluations[:1])
     fid, kid = figures.metrics(run)
     assert [curve['label'] for curve in fid['curves']] == [
         'while training', 'evaluate (pixels, ema, train)'
@@ -308,11 +308,11 @@ def test_ninth_curve_has_the_first_colour_and_another_dash(tmp_path):
 def test_samples_are_ordered_by_score():
     images = helpers.random_images(30, (4, 4, 1))
     scores = np.random.RandomState(1).permutation(30).astype(float)
-    found = inspect_model.by_score(images, scores)
-    assert found['worst'].scores == list(range(8))
-    assert found['median'].scores == list(range(11, 19))
-    assert found['best'].scores == list(range(22, 30))
-    for scored in found.values():
+    rows = inspect_model.by_score(images, scores)
+    assert rows['worst'].scores == list(range(8))
+    assert rows['median'].scores == list(range(11, 19))
+    assert rows['best'].scores == list(range(22, 30))
+    for scored in rows.values():
         assert scores[scored.seeds].tolist() == scored.scores
         np.testing.assert_array_equal(
             pictures.tiles(scored.picture, (4, 4, 1)), images[scored.seeds]
@@ -320,8 +320,8 @@ def test_samples_are_ordered_by_score():
 
 
 def test_few_samples_are_all_shown():
-    found = inspect_model.by_score(helpers.random_images(3), np.arange(3.0))
-    assert [scored.seeds for scored in found.values()] == [[0, 1, 2]] * 3
+    rows = inspect_model.by_score(helpers.random_images(3), np.arange(3.0))
+    assert [scored.seeds for scored in rows.values()] == [[0, 1, 2]] * 3
 
 
 @pytest.mark.parametrize('packing', [1, 2])
@@ -344,24 +344,24 @@ def test_scores_are_the_logits_of_each_sample(packing):
     )
 
 
-def test_neighbours_are_looked_for_among_some_of_many(monkeypatch):
+def test_neighbours_are_searched_in_a_bounded_number_of_images(monkeypatch):
     training = helpers.random_images(40)
     samples = np.concatenate([training[[7, 30]], 255 - training[:5]])
-    found = inspect_model._neighbours(samples, training)
-    assert found['distances'][:2, 0].tolist() == [0, 0]
-    assert (found['num_searched'], found['num_images']) == (40, 40)
-    cut = pictures.tiles(found['pairs'], (8, 8, 1)).reshape(7, 5, 8, 8, 1)
+    matched = inspect_model._neighbours(samples, training)
+    assert matched['distances'][:2, 0].tolist() == [0, 0]
+    assert (matched['num_searched'], matched['num_images']) == (40, 40)
+    cut = pictures.tiles(matched['pairs'], (8, 8, 1)).reshape(7, 5, 8, 8, 1)
     np.testing.assert_array_equal(cut[0, 0], cut[0, 1])
     monkeypatch.setattr(inspect_model, 'MOST_BYTES', 64 * 10)
-    found = inspect_model._neighbours(samples, training)
-    assert (found['num_searched'], found['num_images']) == (10, 40)
+    matched = inspect_model._neighbours(samples, training)
+    assert (matched['num_searched'], matched['num_images']) == (10, 40)
 
 
 def write(run, looked=inspect_model.Looked()):
     return page.of_run(run, looked)
 
 
-def test_page_of_a_run_with_nothing_says_so(tmp_path):
+def test_page_names_what_a_folder_lacks(tmp_path):
     text = write(load_run.gather(folder(tmp_path)))
     for words in (
         'not diagnosed', 'no pictures of samples', 'No sample was scored',
@@ -372,7 +372,7 @@ def test_page_of_a_run_with_nothing_says_so(tmp_path):
     assert 'id="film-slider"' not in text
 
 
-def test_page_asks_no_host_and_runs_nothing_but_its_own(tmp_path):
+def test_policy_allows_only_the_scripts_and_style_of_the_page(tmp_path):
     text = write(load_run.gather(folder(tmp_path)))
     (policy,) = re.findall('Content-Security-Policy" content="([^"]+)"', text)
     assert policy.startswith("default-src 'none'; img-src data:;")
@@ -399,7 +399,7 @@ def test_templates_escape_every_value(path):
 
 
 def visible(text):
-    """Cut the libraries out: what is left was made from the folder."""
+    """Return the part of a page that shows values of the folder."""
     data = '<script type="application/json" id="data">'
     return text.partition(data)[0].partition('</style>')[2]
 
@@ -489,7 +489,7 @@ def test_page_shows_the_real_images_of_each_source(tmp_path):
     assert all('width="624" height="624"' in image for image in shown)
 
 
-def test_page_shows_what_was_found(tmp_path):
+def test_page_shows_the_contents_of_a_folder(tmp_path):
     path = folder(tmp_path)
     writer.write_json(path / 'data.json', {'real': {
         'image_shape': [8, 8, 1], 'count': 32, 'classes': ['a', 'b'],
@@ -520,7 +520,7 @@ def test_page_shows_what_was_found(tmp_path):
     assert all(re.search('alt="[^"]+"', image) for image in shown)
 
 
-def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path):
+def test_runs_of_one_name_are_labelled_by_their_folders(tmp_path):
     runs = [
         load_run.gather(folder(tmp_path / name / 'run')) for name in 'ab'
     ]
