@@ -19,6 +19,7 @@ from gan_jax.runtime import writer
 TILE, GAP = 64, 2  # of `writer.grid`
 SHOWN = 64  # samples, and real images, of the two grids side by side
 MOST_FRAMES = 60
+FILM_SIDE = 1024  # pixels of the longer side of a frame, at most
 FORMATS = ('PNG',)  # in which a run leaves its pictures
 CONVERSIONS = {'1': 'L', 'P': 'RGBA'}  # of Pillow's modes, to 8 bits a channel
 MOST_PIXELS = 2**25  # of a picture: 64 images of 512x512 have half of them
@@ -34,22 +35,22 @@ class Compression(NamedTuple):
     Attributes:
         quality: from 0 to 100; None is without loss.
         side: pixels of the longer side, above which a picture is reduced.
-        most_bytes: of a picture, or of all frames of a film.
+        most: characters of the data URI of a picture, or of those of a film.
     """
 
     quality: Optional[int]
     side: int
-    most_bytes: float
+    most: float
 
 
 # The first of each that keeps to its size is taken, else the last.
 OF_PICTURES = (
-    Compression(None, WEBP_SIDE, 2**18), Compression(90, WEBP_SIDE, 2**20),
+    Compression(None, WEBP_SIDE, 350_000), Compression(90, WEBP_SIDE, 1.4e6),
     Compression(75, WEBP_SIDE, np.inf),
 )
 OF_FILMS = (
-    Compression(None, WEBP_SIDE, 2**20), Compression(90, 1024, 2**20),
-    Compression(75, 1024, 2**20), Compression(60, 768, 2**20),
+    Compression(None, FILM_SIDE, 1.4e6), Compression(90, FILM_SIDE, 1.4e6),
+    Compression(75, FILM_SIDE, 1.4e6), Compression(60, 768, 1.4e6),
     Compression(50, 512, np.inf),
 )
 
@@ -133,17 +134,32 @@ def spread(picture, shape):
     return writer.grid(cut[np.arange(count) * len(cut) // count])
 
 
+class _Pixels(NamedTuple):
+    """A picture before it is encoded.
+
+    Attributes:
+        array: uint8 [h, w, C].
+        width, height: of the picture at full size.
+        exact: whether it is the picture but for repeated pixels.
+    """
+
+    array: np.ndarray
+    width: int
+    height: int
+    exact: bool
+
+
 def embed(picture):
     """Encode a picture, uint8 [H, W, C], for a page.
 
     Returns:
         `Embedded`.
     """
-    reduced, factor = _reduced(picture)
+    pixels = _pixels_of(picture)
     for compression in OF_PICTURES:
-        data = _encode(reduced, compression)
-        if data and len(data) <= compression.most_bytes:
-            return _embedded(data, picture, factor, compression)
+        embedded = _encode(pixels, compression)
+        if embedded and len(embedded.uri) <= compression.most:
+            return embedded
 
 
 def film(frames, compressions=OF_FILMS):
@@ -157,28 +173,28 @@ def film(frames, compressions=OF_FILMS):
         [(step, `Embedded`)] of those that can be read.
     """
     frames = chosen(frames)
-    largest = max((_pixels(frame.path) for frame in frames), default=1)
+    largest = max((_size(frame.path) for frame in frames), default=1)
     frames = chosen(frames, max(1, min(MOST_FRAMES, MOST_DECODED // largest)))
+    pictures = ((frame.step, read(frame.path)) for frame in frames)
+    steps = [
+        (step, _resized(_pixels_of(picture), FILM_SIDE))
+        for step, picture in pictures if picture is not None
+    ]
     for compression in compressions:
-        film = _film(frames, compression)
+        film = _film(steps, compression)
         if film is not None:
             return film
 
 
-def _film(frames, compression):
+def _film(steps, compression):
     """Encode frames; None where they exceed the size of a compression."""
     film, size = [], 0
-    for frame in frames:
-        picture = read(frame.path)
-        if picture is None:
-            continue
-        reduced, factor = _reduced(picture)
-        data = _encode(reduced, compression)
-        size += len(data) if data else np.inf
-        if size > compression.most_bytes:
+    for step, pixels in steps:
+        embedded = _encode(pixels, compression)
+        size += len(embedded.uri) if embedded else np.inf
+        if size > compression.most:
             return None
-        embedded = _embedded(data, picture, factor, compression)
-        film.append((frame.step, embedded))
+        film.append((step, embedded))
     return film
 
 
@@ -190,7 +206,7 @@ def chosen(frames, most=MOST_FRAMES):
     return [frames[place] for place in places]
 
 
-def _pixels(path):
+def _size(path):
     """Count the pixels of a file by its header; 1 where it has none."""
     try:
         with _opened(path) as image:
@@ -199,41 +215,59 @@ def _pixels(path):
         return 1
 
 
-def _reduced(picture):
-    """Reduce a picture of repeated pixels to one of each.
-
-    Returns:
-        (uint8 [H / factor, W / factor, C], factor).
-    """
-    rows = (picture[1:] != picture[:-1]).any((1, 2))
-    columns = (picture[:, 1:] != picture[:, :-1]).any((0, 2))
-    edges = [np.flatnonzero(changes) + 1 for changes in (rows, columns)]
-    factor = int(np.gcd.reduce(np.concatenate([*edges, picture.shape[:2]])))
-    return picture[::factor, ::factor], factor
+def _pixels_of(picture):
+    """Return the `_Pixels` of a picture, one of each that is repeated."""
+    factor = _repeats(picture)
+    height, width = picture.shape[:2]
+    return _Pixels(picture[::factor, ::factor], width, height, True)
 
 
-def _encode(picture, compression):
-    """Encode uint8 [H, W, C] as WebP; None where that would take too long."""
-    height, width, channels = picture.shape
-    if compression.quality is None and (
-            max(height, width) > WEBP_SIDE or height * width > LOSSLESS_PIXELS):
-        return None
-    image = Image.fromarray(picture[..., 0] if channels == 1 else picture)
-    ratio = compression.side / max(image.size)
-    if ratio < 1:
-        size = [max(1, round(length * ratio)) for length in image.size]
-        image = image.resize(size, Image.Resampling.BOX)
+def _repeats(picture):
+    """Return the largest factor by which a picture's pixels are repeated."""
+    factor = int(np.gcd(*picture.shape[:2]))
+    # A row and a column show at once that most pictures repeat none.
+    for views in ([picture[:1], picture[:, :1]], [picture]):
+        for view in views:
+            rows = (view[1:] != view[:-1]).any((1, 2))
+            columns = (view[:, 1:] != view[:, :-1]).any((0, 2))
+            for changes in (rows, columns):
+                places = np.flatnonzero(changes) + 1
+                factor = int(np.gcd.reduce(places, initial=factor))
+        if factor == 1:
+            break
+    return factor
+
+
+def _resized(pixels, side):
+    """Reduce `_Pixels` to a longer side of at most so many pixels."""
+    height, width, channels = pixels.array.shape
+    ratio = side / max(height, width)
+    if ratio >= 1:
+        return pixels
+    size = [max(1, round(length * ratio)) for length in (width, height)]
+    image = _image(pixels.array).resize(size, Image.Resampling.BOX)
+    array = np.asarray(image).reshape(size[1], size[0], channels)
+    return pixels._replace(array=array, exact=False)
+
+
+def _encode(pixels, compression):
+    """Encode `_Pixels` as `Embedded`; None where not exact, or slow."""
+    pixels = _resized(pixels, compression.side)
+    height, width, _ = pixels.array.shape
     buffer = io.BytesIO()
-    if compression.quality is None:
-        image.save(buffer, 'webp', lossless=True, exact=True)
+    lossy = compression.quality is not None
+    if lossy:
+        _image(pixels.array).save(buffer, 'webp', quality=compression.quality)
+    elif pixels.exact and height * width <= LOSSLESS_PIXELS:
+        _image(pixels.array).save(buffer, 'webp', lossless=True, exact=True)
     else:
-        image.save(buffer, 'webp', quality=compression.quality)
-    return buffer.getvalue()
-
-
-def _embedded(data, picture, factor, compression):
+        return None
+    data = base64.b64encode(buffer.getvalue()).decode()
     return Embedded(
-        f'data:image/webp;base64,{base64.b64encode(data).decode()}',
-        picture.shape[1], picture.shape[0], factor > 1,
-        compression.quality is not None,
+        f'data:image/webp;base64,{data}', pixels.width, pixels.height,
+        pixels.exact and width < pixels.width, lossy,
     )
+
+
+def _image(array):
+    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
