@@ -221,8 +221,8 @@ def labels_of(algorithm, seeds, labels=None):
     if len(labels) != len(seeds) or not (
             (0 <= labels) & (labels < algorithm.num_classes)).all():
         raise errors.ConfigError(
-            f'labels={labels.tolist()} must be one class in [0, '
-            f'{algorithm.num_classes}) per seed, {len(seeds)} in all'
+            f'labels={labels.tolist()} must be a class in [0, '
+            f'{algorithm.num_classes}) for each of {len(seeds)} seeds'
         )
     return labels
 
