@@ -183,7 +183,7 @@ def z_of(algorithm, seeds, truncation=None):
     if truncation is not None and algorithm.latent not in TRUNCATIONS:
         raise errors.ConfigError(
             f'truncation={truncation} is not supported: latent='
-            f'{algorithm.latent!r} has a fixed length'
+            f'{algorithm.latent!r} has one length'
         )
     seeds = np.asarray(seeds, np.int32)
     padded = np.pad(seeds, (0, -len(seeds) % CHUNK), mode='edge')
@@ -211,8 +211,8 @@ def labels_of(algorithm, seeds, labels=None):
     if not algorithm.num_classes:
         if labels is not None:
             raise errors.ConfigError(
-                f'labels={list(labels)} are not supported: the generator is '
-                'unconditional'
+                f'labels={list(labels)} are not supported: the generator has '
+                'no condition'
             )
         return None
     if labels is None:
@@ -221,8 +221,8 @@ def labels_of(algorithm, seeds, labels=None):
     if len(labels) != len(seeds) or not (
             (0 <= labels) & (labels < algorithm.num_classes)).all():
         raise errors.ConfigError(
-            f'labels={labels.tolist()} must be one class in [0, '
-            f'{algorithm.num_classes}) per seed, {len(seeds)} in all'
+            f'labels={labels.tolist()} must be a class in [0, '
+            f'{algorithm.num_classes}) for each of {len(seeds)} seeds'
         )
     return labels
 

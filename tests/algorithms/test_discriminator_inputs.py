@@ -115,7 +115,7 @@ def test_joint_batch_changes_nothing_without_batch_statistics():
     )
 
 
-def reminded(gan, state, fakes, **changes):
+def replayed(gan, state, fakes, **changes):
     sample_index = jnp.arange(len(fakes))
     return discriminator_inputs.replay_fakes(
         ctx(gan, state, **changes), fakes, sample_index
@@ -131,7 +131,7 @@ def test_history_is_filled_before_it_replays():
     state = start(gan)
     fakes = jnp.arange(6, dtype=jnp.float32).reshape(6, 1, 1, 1) + 1
     fakes = jnp.broadcast_to(fakes, (6, *helpers.SHAPE))
-    shown, history = reminded(gan, state, fakes)
+    shown, history = replayed(gan, state, fakes)
     np.testing.assert_array_equal(shown, fakes)
     assert int(history['filled'].sum()) == 6
     kept = set(np.asarray(history['images'][:, 0, 0, 0]))
@@ -143,10 +143,10 @@ def test_history_replaces_the_configured_share(share, swapped):
     gan = history_gan(6)
     state = start(gan)
     old = -jnp.ones((6, *helpers.SHAPE))
-    _, history = reminded(gan, state, old)
+    _, history = replayed(gan, state, old)
     state = state.replace(memory={**state.memory, 'history': history})
     new = jnp.ones((6, *helpers.SHAPE))
-    shown, history = reminded(
+    shown, history = replayed(
         gan, state, new, history_share=jnp.float32(share)
     )
     assert int((shown[:, 0, 0, 0] == -1).sum()) == swapped
