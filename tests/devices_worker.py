@@ -14,6 +14,7 @@ import numpy as np
 
 import helpers
 import order_worker
+from gan_jax.config import validation
 from gan_jax.training import train
 
 STEPS, SAVED, BATCH, D_STEPS = 12, 6, 16, 2
@@ -29,6 +30,7 @@ def config_of(network, feed):
     config.num_steps, config.checkpoint_every = STEPS, SAVED
     config.batch_size, config.d_steps = BATCH, D_STEPS
     config.data.feed, config.sample_every = feed, 0
+    validation.leave_out(config)
     return config
 
 
