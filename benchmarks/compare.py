@@ -80,7 +80,7 @@ class Row(NamedTuple):
         own: whether it keeps the recipe's generator.
     """
 
-    recipes: str
+    recipe: str
     changes: dict = {}
     own: bool = False
 

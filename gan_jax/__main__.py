@@ -18,8 +18,7 @@ def main():
     """Run the command named by the first argument; without one, list all."""
     paths = commands()
     if len(sys.argv) < 2 or sys.argv[1].lstrip('-') in ('help', 'h', '?'):
-        app.say(_listed(paths))
-        return
+        app.print_help(_listed(paths))
     name = sys.argv[1]
     if name not in paths:
         near = recipe_files.nearest(name, paths)

@@ -14,13 +14,12 @@ it and kept in a JSON file. The last counts what people answered to a page of
 from absl import flags
 
 from gan_jax.cli import app
-
-ALL = 'fid,kid,is,prdc,modes,ms_ssim,swd,support,cas,memorization,probe'
+from gan_jax.metrics import catalog
 
 WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.')
 METRICS = flags.DEFINE_string(
-    'metrics', '', f"Some of '{ALL}'; all that the features and the data allow "
-    'by default.'
+    'metrics', '', f"Some of '{','.join(catalog.NAMES)}'; all that the "
+    'features and the data allow by default.'
 )
 FEATURES = flags.DEFINE_string(
     'features', 'classifier', "What images are compared by: 'classifier' (of "

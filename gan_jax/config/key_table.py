@@ -11,7 +11,7 @@ from gan_jax.core import options
 from gan_jax.data import pictures
 from gan_jax.diagnosis import rules
 from gan_jax.features import extractors
-from gan_jax.metrics import costs
+from gan_jax.metrics import catalog
 from gan_jax import networks
 from gan_jax.networks import activations
 from gan_jax.networks import autoencoder
@@ -249,7 +249,7 @@ KEYS = (
            'checkpoints of its multiples are kept too; 0 is off',
            _STEPS, needs('checkpoint_every')),
     Option('keep_best', '', 'metric whose best checkpoint is kept',
-           ('', *costs.COSTS), needs('eval_every')),
+           ('', *catalog.RANKED), needs('eval_every')),
     Option('on_nan', 'stop',
            'at a NaN: end the run, or go back to the last checkpoint', ON_NAN),
     Option('report', True, 'write report.html at the end of training', _ANY),

@@ -26,7 +26,7 @@ from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.core import redact
 from gan_jax.evaluation import online_eval as watch_lib
-from gan_jax.metrics import costs
+from gan_jax.metrics import catalog
 from gan_jax.runs import run_folder
 from gan_jax.runs import sampling
 from gan_jax.runtime import checkpoint
@@ -395,7 +395,7 @@ def cost(result, name):
     """Return the cost of a member's metric; inf for one that failed."""
     if name is None or not result['alive'] or name not in result['numbers']:
         return math.inf
-    return costs.COSTS[name](result['numbers'][name])
+    return catalog.cost(name, result['numbers'][name])
 
 
 def show(config, workdir, results, say=redact.say):

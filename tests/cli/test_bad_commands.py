@@ -49,7 +49,7 @@ OVERRIDES = [
     (['--config.dtype=float16'], "'bfloat16'"),
     (['--config.data.name=minst'], "did you mean 'mnist'"),
     (['--config.data.name=ffhq'], 'data.path'),
-    (['--config.data.name='], 'one of them is asked for'),
+    (['--config.data.name='], 'one of them must be set'),
     (['--config.data.name=folder:'], 'names nothing'),
     (['--config.data.background=whitish'], 'whitish'),
     # keys that contradict one another

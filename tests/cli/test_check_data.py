@@ -1,4 +1,4 @@
-"""What `gan_jax.check_data` finds in a source, and says of it."""
+"""What `gan_jax check_data` finds in a source, and says of it."""
 
 import numpy as np
 from PIL import Image

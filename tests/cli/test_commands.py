@@ -82,7 +82,7 @@ def test_recipes_are_listed_and_found_by_name():
         assert code == 2 and 'd_steps' in err
 
 
-def test_help_that_nobody_reads_is_no_error():
+def test_text_that_nobody_reads_is_no_error():
     reads, writes = os.pipe()
     os.close(reads)
     for words in (['doctor', '--help'], []):

@@ -1,4 +1,4 @@
-"""The command `gan_jax.pack`: from a source to a pack that trains."""
+"""The command `gan_jax pack`: from a source to a pack that trains."""
 
 import json
 

@@ -45,7 +45,7 @@ SHAPES = {
 def test_recipe_validates_and_fits_its_data(path, argument):
     config = recipes.load(path, argument)
     if argument == 'images':
-        with pytest.raises(errors.ConfigError, match='one of them is asked'):
+        with pytest.raises(errors.ConfigError, match='one of them must be set'):
             validation.validate(config)
         config.data.path = 'my/images'
     validation.validate(config)

@@ -212,14 +212,14 @@ def test_run_with_secrets_in_its_data_uri_writes_none_and_continues(
 
 
 def test_commands_show_no_secret(tmp_path):
-    for module, flag, code in (
-        ('gan_jax.main', '--config.data.path', 4),
-        ('gan_jax.main', '--workdir', 2),
-        ('gan_jax', 'doctor', '--data_dir', 0),
+    train = ['gan_jax.main', '--config', ROOT / 'configs' / 'dcgan.py']
+    for command, flag, code in (
+        (train, '--config.data.path', 4),
+        (train, '--workdir', 2),
+        (['gan_jax', 'doctor'], '--data_dir', 0),
     ):
-        recipe = ['--config', ROOT / 'configs' / 'dcgan.py']
         done = helpers.run(
-            module, *(recipe if module == 'gan_jax.main' else ()),
+            *command,
             f'{flag}=https://me:{SECRET}@host/x?token={SECRET}', cwd=tmp_path,
         )
         assert done.returncode == code, done.stderr

@@ -398,7 +398,7 @@ def test_records_that_hold_no_example_are_told(record, foreign):
     'huggingface:x', 'kaggle:x', 'foreign/data_dir=/tmp', 'foreign/a=1',
 ])
 def test_other_namespaces_and_arguments_are_refused(name, tmp_path):
-    with pytest.raises(errors.DataError, match='a set is named as'):
+    with pytest.raises(errors.DataError, match='a name has the form'):
         load(f'tfds:{name}', tmp_path)
 
 

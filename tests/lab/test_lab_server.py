@@ -423,11 +423,11 @@ def test_games_of_a_tab_that_left_are_compiled_no_further(lab, monkeypatch):
 
 COMPILES_FOR_LONG = """
 import sys, time
-from gan_jax import command
-from gan_jax.lab import __main__ as lab, programs
-programs.compiled = lambda key: time.sleep(120)
+from gan_jax.cli import app, lab
+from gan_jax.lab import compiled_steps
+compiled_steps.compiled = lambda key: time.sleep(120)
 sys.argv = ['lab', '--nobrowser']
-command.run(lab.main)
+app.run(lab.main)
 """
 
 

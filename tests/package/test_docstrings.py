@@ -28,13 +28,13 @@ VERBS = set('''
     Encode End Estimate Evaluate Exit Expand Export Extract Fill Find Fit
     Flatten Fold Format Gather Generate Group Handle Hash Import Initialize
     Interpolate Invert Iterate Join Keep List Load Log Map Mark Mask Match
-    Measure Merge Mirror Move Multiply Normalize Open Pack Pad Parse Place Plot
-    Predict Prepare Print Project Raise Read Reconstruct Record Reduce Register
-    Remove Rename Render Repeat Replace Report Resample Reset Reshape Resize
-    Resolve Restore Return Rotate Run Sample Save Scale Score Select Send Serve
-    Set Shift Show Shuffle Skip Sort Split Stack Start Stop Store Sum Swap Take
-    Test Trace Train Translate Try Unpack Update Upload Upsample Use Validate
-    Verify Wait Warn Wrap Write Yield
+    Measure Merge Mirror Move Multiply Normalize Open Pack Pad Parse Penalize
+    Place Plot Predict Prepare Print Project Raise Read Reconstruct Record
+    Reduce Register Remove Rename Render Repeat Replace Report Resample Reset
+    Reshape Resize Resolve Restore Return Rotate Run Sample Save Scale Score
+    Select Send Serve Set Shift Show Shuffle Skip Sort Split Stack Start Stop
+    Store Sum Swap Take Test Trace Train Translate Try Unpack Update Upload
+    Upsample Use Validate Verify Wait Warn Wrap Write Yield
 '''.split())
 # Words that the docstring of a class or module must not begin with.
 NOT_NOUNS = {
@@ -81,8 +81,8 @@ def test_docstrings_begin_with_a_plain_verb_or_noun(path):
 
 
 @pytest.mark.parametrize('code', [
-    'def f():\n    """Return a number."""', '"""What bends."""',
-    'class A:\n    def f(self):\n        """Return whether."""',
+    'def f():\n    """Give a number."""', '"""What bends."""',
+    'class A:\n    def f(self):\n        """Say whether."""',
     'class A:\n    """How it is."""',
 ])
 def test_other_first_words_are_detected(code):

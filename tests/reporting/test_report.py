@@ -27,7 +27,7 @@ def run(tmp_path_factory):
 
 def call(*arguments):
     """Run the command in this process; raises what it tells a person."""
-    report, parse = helpers.load_script('report', 'gan_jax')
+    report, parse = helpers.load_script('report', 'gan_jax/cli')
     report.main(parse(*map(str, arguments)))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import helpers
 from gan_jax.core import errors
-from gan_jax.metrics import costs
+from gan_jax.metrics import catalog
 from gan_jax.runs import sampling
 from gan_jax.training import train
 
@@ -72,8 +72,10 @@ def test_cost_is_lowest_at_the_best_value_of_each_metric():
         'eval/reverse_kl': (0, (0.1, 2)), 'eval/smallest_mode': (0.1, (0.0,)),
     }
     for name, (good, worse) in best.items():
-        cost = costs.COSTS[name]
-        assert all(cost(good) < cost(value) for value in worse)
+        assert all(
+            catalog.cost(name, good) < catalog.cost(name, value)
+            for value in worse
+        )
 
 
 @pytest.mark.parametrize('text, step', [

@@ -1,4 +1,4 @@
-"""What `gan_jax.sample` writes, by the ending of --out; truncation."""
+"""What `gan_jax sample` writes, by the ending of --out; truncation."""
 
 import numpy as np
 from PIL import Image

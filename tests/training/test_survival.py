@@ -177,7 +177,8 @@ LIMITED = """
 import resource, signal, sys
 sys.path.insert(0, {tests!r})
 import helpers
-from gan_jax import errors, train
+from gan_jax.core import errors
+from gan_jax.training import train
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 config = helpers.tiny_mlp()
 config.num_steps, config.log_every, config.sample_every = 20, 0, 0
