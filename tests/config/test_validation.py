@@ -296,14 +296,14 @@ def test_last_layer_must_reach_the_data_unless_a_bad_setup_is_allowed(
     config = defaults.default_config()
     config.data.name, config.generator.output = data, output
     if output in holding:
-        assert validation.complaints(config) == []
+        assert validation.setup_problems(config) == []
         validation.validate(config)
         return
     with pytest.raises(errors.ConfigError, match='allow_bad_setup=True') as e:
         validation.validate(config)
     config.allow_bad_setup = True
     validation.validate(config)
-    (complaint,) = validation.complaints(config)
+    (complaint,) = validation.setup_problems(config)
     assert str(e.value).startswith(complaint)
     assert str(holding) in complaint
 
