@@ -85,7 +85,7 @@ BAD = [
     ('g_optimizer.name', 'adm', "did you mean 'adam'"),
     ('data.name', 'minst', "did you mean 'mnist'"),
     ('data.name', 'ffhq', 'is not in TensorFlow Datasets: download it'),
-    ('data.name', 'tfds:', 'names nothing'),
+    ('data.name', 'tfds:', 'has nothing after'),
     ('data.crop', 'centre', "did you mean 'center'"),
     ('data.channels', 2, r'\[0, 1, 3, 4\]'),
     ('data.background', 'whitish', "such as 'white'"),

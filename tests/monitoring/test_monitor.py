@@ -219,7 +219,7 @@ def test_seed_that_no_attempt_had_is_refused(override, tmp_path):
         run_folder.restart(folder, seed, 'collapsed')
     config = config_of(seed=0)
     with pytest.raises(
-        errors.ConfigError, match='seed=0: .* began with seed 3 .* with 5'
+        errors.ConfigError, match='seed=0: .* started with seed 3 .* with 5'
     ):
         train.train(
             config, tmp_path, images=helpers.random_images(),
