@@ -64,9 +64,9 @@ def use(key, option):
             conditions.append(f'{_code(group + ".name")} {_codes(has)}')
     if group == 'labels':
         conditions.append('a loss with targets')
-    if group == 'data' and name in validation.OF_IMAGES:
+    if group == 'data' and name in validation.IMAGE_KEYS:
         conditions.append('images')
-    if group == 'data' and name in validation.OF_FILES:
+    if group == 'data' and name in validation.FILE_KEYS:
         conditions.append('data from files')
     return '; '.join(conditions)
 

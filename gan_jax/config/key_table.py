@@ -270,7 +270,7 @@ KEYS = (
 )
 
 # Options of both players. A network has those that are fields of its module.
-OF_NETWORKS = (
+NETWORK_OPTIONS = (
     Option('width', 64,
            'dcgan: channels at full resolution; mlp: hidden units',
            options.count(most=2**16)),
@@ -302,13 +302,13 @@ OF_NETWORKS = (
            'probability of dropping a hidden unit in training',
            options.BELOW_1),
 )
-NEEDS = {  # {option: (key of the same player, its bounds)}
+NETWORK_NEEDS = {  # {option: (key of the same player, its bounds)}
     'norm_momentum': ('norm', options.equal('batch')),
     'prelu': ('maxout', options.OFF),
 }
 
 # Options of g_optimizer and d_optimizer; their `name` and `schedule` add more.
-OF_OPTIMIZERS = (
+OPTIMIZER_OPTIONS = (
     Option('name', 'adam', 'optimizer, one of optimizers.OPTIMIZERS',
            optimizers.OPTIMIZERS),
     Option('learning_rate', 2e-4, 'learning rate, before schedule and warm-up',
@@ -357,15 +357,15 @@ def keys():
         [name for name, pair in networks.NETWORKS.items() if pair.generator],
     )))
     for player in ('generator', 'discriminator'):
-        for option in OF_NETWORKS:
-            if option.name in NEEDS:
-                key, bounds = NEEDS[option.name]
+        for option in NETWORK_OPTIONS:
+            if option.name in NETWORK_NEEDS:
+                key, bounds = NETWORK_NEEDS[option.name]
                 option = option._replace(
                     needs=needs(f'{player}.{key}', bounds=bounds)
                 )
             declared.append((f'{player}.{option.name}', option))
     for optimizer in ('g_optimizer', 'd_optimizer'):
-        declared += [(f'{optimizer}.{o.name}', o) for o in OF_OPTIMIZERS]
+        declared += [(f'{optimizer}.{o.name}', o) for o in OPTIMIZER_OPTIONS]
     for name in penalties.PENALTIES:
         key = f'penalties.{name}'
         declared += [(f'{key}.{o.name}', o) for o in (

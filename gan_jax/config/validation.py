@@ -27,10 +27,10 @@ from gan_jax.runtime import parallel
 
 PLAYERS = ('generator', 'discriminator')
 # Keys of `data` for images alone, and for data from files alone.
-OF_IMAGES = (
+IMAGE_KEYS = (
     'background', 'channels', 'crop', 'dequantize', 'flip', 'image_size',
 )
-OF_FILES = (
+FILE_KEYS = (
     'classes', 'data_dir', 'feed', 'limit', 'max_bad', 'resident_share',
     'split', 'test_share',
 )
@@ -84,7 +84,7 @@ def validate(config, num_devices=1, points=None):
         )
     if config.batch_size == parts:
         _check_lone_samples(config, parts)
-    refuse(config, complaints(config, points))
+    raise_first(config, setup_problems(config, points))
 
 
 def _raise_if(line):
@@ -232,9 +232,9 @@ def _not_for_data(config, key, points):
         return f'is for TensorFlow Datasets, and {source!r} is not one'
     if not points:
         return ''
-    if name in OF_IMAGES:
+    if name in IMAGE_KEYS:
         return f'changes images, and {defaults.source(config)!r} has points'
-    if name in OF_FILES and defaults.has_mixture(config):
+    if name in FILE_KEYS and defaults.has_mixture(config):
         return (
             f'is for data from files, and data.name={config.data.name!r} '
             'generates points'
@@ -242,7 +242,7 @@ def _not_for_data(config, key, points):
     return ''
 
 
-def complaints(config, points=None):
+def setup_problems(config, points=None):
     """List problems that let a setup run but not learn, from the config alone.
 
     Args:
@@ -272,7 +272,7 @@ def complaints(config, points=None):
     ]
 
 
-def complaints_of_batch(config, real_images, samples):
+def batch_problems(config, real_images, samples):
     """List problems that let a setup run but not learn, from a batch.
 
     An untrained last layer that can be negative is so about half of the time.
@@ -285,7 +285,7 @@ def complaints_of_batch(config, real_images, samples):
         samples: [M, ...] float, of the untrained generator.
 
     Returns:
-        As `complaints`.
+        As `setup_problems`.
     """
     least, most, real_least = samples.min(), samples.max(), real_images.min()
     if not real_least < 0 <= least or not np.ptp(samples, axis=0).any():
@@ -298,12 +298,12 @@ def complaints_of_batch(config, real_images, samples):
     ]
 
 
-def refuse(config, messages):
+def raise_first(config, messages):
     """Raise the first problem, unless the config allows a bad setup.
 
     Args:
         config: ConfigDict.
-        messages: of `complaints` or `complaints_of_batch`.
+        messages: of `setup_problems` or `batch_problems`.
 
     Raises:
         errors.ConfigError: with the first message and the key that allows it.

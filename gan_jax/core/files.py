@@ -20,10 +20,10 @@ import stat
 
 from etils import epath
 
-MOST_JSON = 8 * 2**20  # bytes of a file; parsed, it takes 30 times as many
-MOST_DEPTH = 64  # levels of nested lists and objects
-MOST_LINE = 2**20  # bytes of a line of JSON
-MOST_FILE = 4 * 2**30  # bytes of a file of lines
+MAX_JSON = 8 * 2**20  # bytes of a file; parsed, it takes 30 times as many
+MAX_DEPTH = 64  # levels of nested lists and objects
+MAX_LINE = 2**20  # bytes of a line of JSON
+MAX_FILE = 4 * 2**30  # bytes of a file of lines
 
 
 def at(path):
@@ -81,8 +81,8 @@ def read(path, most):
     return data
 
 
-def read_json(path, most=MOST_JSON, hook=None):
-    """Load the content of a JSON file, nested at most `MOST_DEPTH` deep.
+def read_json(path, most=MAX_JSON, hook=None):
+    """Load the content of a JSON file, nested at most `MAX_DEPTH` deep.
 
     Args:
         path: of the file.
@@ -105,7 +105,7 @@ def parse_json(text, hook=None):
     except ValueError as error:
         raise ValueError('is not JSON') from error
     level = [content]
-    for _ in range(MOST_DEPTH + 1):
+    for _ in range(MAX_DEPTH + 1):
         level = [item for item in level if isinstance(item, (dict, list))]
         if not level:
             return content
@@ -128,10 +128,10 @@ def lines(path, every=1):
     """
     with opened(path) as file:
         number = 0
-        while line := file.readline(MOST_LINE):
+        while line := file.readline(MAX_LINE):
             rest = line
             while rest and not rest.endswith(b'\n'):
-                rest = file.readline(MOST_LINE)
+                rest = file.readline(MAX_LINE)
             number += 1
             if not number % every:
                 yield line, _object(line)
@@ -182,7 +182,7 @@ def remove(path):
     path.unlink(missing_ok=True)
 
 
-def set_aside(path):
+def move_aside(path):
     """Rename a file by adding a random suffix; returns the new path."""
     return path.rename(path.parent / f'{path.name}.{secrets.token_hex(4)}')
 

@@ -15,11 +15,11 @@ from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.data import pictures
 
-MOST_SIDE = 2**20  # dimension of points
-MOST_CLASSES = 10**6
-MOST_SOURCES = 64
-MOST_NUMBER = 2**63  # bound of the magnitude of integers
-MOST_LINES = 16 * 2**20  # bytes of JSON Lines that are read in full
+MAX_SIDE = 2**20  # dimension of points
+MAX_CLASSES = 10**6
+MAX_SOURCES = 64
+MAX_NUMBER = 2**63  # bound of the magnitude of integers
+MAX_LINES = 16 * 2**20  # bytes of JSON Lines that are read in full
 
 
 def load_config(workdir):
@@ -56,7 +56,7 @@ def _groups(stored):
     if not isinstance(data, dict):
         return ()
     names = [name for name, value in data.items() if isinstance(value, dict)]
-    if len(names) > MOST_SOURCES or not all(map(str.isidentifier, names)):
+    if len(names) > MAX_SOURCES or not all(map(str.isidentifier, names)):
         raise ValueError('data has groups that are not sources')
     return names
 
@@ -92,7 +92,7 @@ def _is_like(value, default):
     if type(default) is float:
         return files.number(value) is not None
     if type(default) is int:
-        return type(value) is int and abs(value) < MOST_NUMBER
+        return type(value) is int and abs(value) < MAX_NUMBER
     return type(value) is type(default)
 
 
@@ -112,7 +112,7 @@ def load_sources(workdir):
     mistake = 'it names no source'
     if isinstance(sources, dict) and 'image_shape' in sources:
         mistake = 'its format is older than this program can read'
-    if isinstance(sources, dict) and 0 < len(sources) <= MOST_SOURCES and all(
+    if isinstance(sources, dict) and 0 < len(sources) <= MAX_SOURCES and all(
             isinstance(data, dict) for data in sources.values()):
         sources = {
             name: {'name': '', 'classes': [], 'count': 0, **data}
@@ -142,14 +142,14 @@ def _is_shape(shape):
             type(size) is int and size > 0 for size in shape):
         return False
     if len(shape) == 1:
-        return shape[0] <= MOST_SIDE
+        return shape[0] <= MAX_SIDE
     return len(shape) == 3 and shape[2] in pictures.CHANNELS and (
         shape[0] * shape[1] <= pictures.MAX_PIXELS
     )
 
 
 def _is_classes(classes):
-    return isinstance(classes, list) and len(classes) <= MOST_CLASSES and all(
+    return isinstance(classes, list) and len(classes) <= MAX_CLASSES and all(
         isinstance(name, str) for name in classes
     )
 
@@ -158,7 +158,7 @@ DATA = {  # entry of data.json: predicate for its values
     'name': lambda value: isinstance(value, str),
     'image_shape': _is_shape,
     'classes': _is_classes,
-    'count': lambda value: type(value) is int and 0 <= value < MOST_NUMBER,
+    'count': lambda value: type(value) is int and 0 <= value < MAX_NUMBER,
 }
 
 
@@ -197,13 +197,13 @@ def load_dicts(workdir, name):
 def lines(workdir, name):
     """Yield the object of each line of a JSON Lines file, None if damaged.
 
-    Of a file larger than `MOST_LINES` bytes only every n-th line is read; of
-    one larger than `files.MOST_FILE`, none.
+    Of a file larger than `MAX_LINES` bytes only every n-th line is read; of
+    one larger than `files.MAX_FILE`, none.
     """
     path = files.at(workdir) / name
     # An error ends the iteration; what was read before it is used.
     with contextlib.suppress(OSError, ValueError):
         size = path.stat().length
-        if size <= files.MOST_FILE:
-            for _, item in files.lines(path, 1 + size // MOST_LINES):
+        if size <= files.MAX_FILE:
+            for _, item in files.lines(path, 1 + size // MAX_LINES):
                 yield item

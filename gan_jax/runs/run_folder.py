@@ -27,7 +27,7 @@ from gan_jax.runtime import writer as writer_lib
 ROLLBACKS = 'rollbacks.json'
 RESTARTS = 'restarts.json'
 FOLDERS = ('checkpoints', 'samples', 'tensorboard')
-ENDINGS = ('.html', '.json', '.jsonl', '.png')  # suffixes of a run's files
+SUFFIXES = ('.html', '.json', '.jsonl', '.png')  # suffixes of a run's files
 
 
 def at(workdir):
@@ -51,7 +51,7 @@ def at(workdir):
 
 
 @contextlib.contextmanager
-def made(workdir):
+def created(workdir):
     """Create a writable folder; remove it afterwards if it stays empty."""
     try:
         missing = [
@@ -95,7 +95,7 @@ def check_entries(workdir, folders=FOLDERS):
     for folder in (workdir, *(workdir / name for name in folders)):
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             allowed = ('', 'file', 'folder')
-            if path.suffix in ENDINGS:
+            if path.suffix in SUFFIXES:
                 allowed = ('', 'file')
             elif folder == workdir and path.name in folders:
                 allowed = ('folder',)
@@ -109,7 +109,7 @@ def check_entries(workdir, folders=FOLDERS):
                 )
 
 
-def set_aside(workdir):
+def move_aside(workdir):
     """Move the files of a run into a new folder `before-<n>` inside it."""
     if any(_entries(workdir)):
         _move(workdir, _next_aside(workdir))
@@ -140,7 +140,7 @@ def _move(workdir, aside, *kept):
         path.rename(aside / path.name)
 
 
-def begin_anew(workdir, seed, reason):
+def restart(workdir, seed, reason):
     """Move a run aside and record the seed of the next attempt.
 
     The record is written first and lists all attempts. If the process is killed
@@ -174,7 +174,7 @@ def restarts(workdir):
 
 
 def _is_restart(record):
-    """Return whether a record has the format of `begin_anew`."""
+    """Return whether a record has the format of `restart`."""
     return type(record.get('seed')) is int and isinstance(
         record.get('before'), str
     ) and re.fullmatch('before-[0-9]{1,9}', record['before']) is not None

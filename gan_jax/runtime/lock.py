@@ -17,7 +17,7 @@ from gan_jax.core import errors
 from gan_jax.core import files
 
 NAME = 'lock.json'
-MOST = 2**16  # bytes of the lock file
+MAX_BYTES = 2**16  # bytes of the lock file
 # Errors of file systems without hard links.
 NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -125,7 +125,7 @@ def _clear(path, owner, spare):
 
 def _read(path):
     try:
-        owner = files.read_json(path, MOST)
+        owner = files.read_json(path, MAX_BYTES)
     except (OSError, ValueError):
         return {}
     return owner if isinstance(owner, dict) else {}

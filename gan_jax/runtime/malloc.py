@@ -14,7 +14,7 @@ import jax
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of malloc.h
 LARGEST = 2**30  # bytes; larger blocks are still returned to the system
-CHOSEN = ('MALLOC_MMAP_THRESHOLD_', 'MALLOC_TRIM_THRESHOLD_')
+ENVIRONMENT_VARIABLES = ('MALLOC_MMAP_THRESHOLD_', 'MALLOC_TRIM_THRESHOLD_')
 
 
 def keep():
@@ -31,7 +31,8 @@ def keep():
         bool, whether malloc accepted the settings.
     """
     tunables = os.environ.get('GLIBC_TUNABLES', '')
-    if 'glibc.malloc' in tunables or any(k in os.environ for k in CHOSEN):
+    if 'glibc.malloc' in tunables or any(
+            name in os.environ for name in ENVIRONMENT_VARIABLES):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt

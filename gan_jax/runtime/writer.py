@@ -195,8 +195,8 @@ def append_json(path, item):
     path = files.at(path)
     with files.exclusive(path.parent):
         try:
-            if path.stat().length > files.MOST_JSON:
-                files.set_aside(path)
+            if path.stat().length > files.MAX_JSON:
+                files.move_aside(path)
             items = files.read_json(path)
         except (OSError, ValueError):
             items = []
@@ -276,8 +276,8 @@ class Writer:
             if name == DIAGNOSIS and not files.lexists(path):
                 continue
             with contextlib.suppress(OSError):
-                if path.stat().length > files.MOST_FILE:  # minutes to read
-                    files.set_aside(path)
+                if path.stat().length > files.MAX_FILE:  # minutes to read
+                    files.move_aside(path)
             with files.replacing(path) as file:
                 for line, _ in _lines(path, start):
                     file.write(line)

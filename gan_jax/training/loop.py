@@ -16,7 +16,7 @@ from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.core import errors
-from gan_jax.evaluation import online_eval as watch_lib
+from gan_jax.evaluation import online_eval
 from gan_jax.evaluation import runner
 from gan_jax.monitoring import monitor
 from gan_jax.runs import sampling
@@ -121,9 +121,9 @@ def run(parts, state, rollbacks):
             `train.train`.
     """
     config, start = parts.config, int(state.step)
-    programs = _make_dispatch(parts, state, rollbacks)
+    dispatcher = _make_dispatch(parts, state, rollbacks)
     check = functools.partial(
-        nan_guard.check_metrics, programs=programs,
+        nan_guard.check_metrics, dispatcher=dispatcher,
         checkpoints=parts.checkpoints, keep=config.on_nan == 'stop',
     )
     tasks = _Tasks(parts, state)
@@ -137,7 +137,7 @@ def run(parts, state, rollbacks):
     agreement = parallel.Agreement()
     while step < config.num_steps:
         before = step
-        state, metrics, step, position = programs.advance(
+        state, metrics, step, position = dispatcher.advance(
             state, step, position
         )
         # At most one call is queued behind the one that runs.
@@ -189,7 +189,7 @@ class _Tasks:
     def __init__(self, parts, state):
         self._parts, self.clock = parts, (time.monotonic(), int(state.step))
         self._config, dataset = parts.first
-        self._watch = watch_lib.Watch(self._config, dataset)
+        self._evaluator = online_eval.Watch(self._config, dataset)
         self._diagnosis = monitor.Diagnosis(
             self._config, parts.algorithm, state, dataset,
             parts.writer.past(int(state.step)),
@@ -223,7 +223,7 @@ class _Tasks:
             self.draw(host_state, step)
             record |= self._diagnosis.probe(parts.algorithm, host_state)
         if now.evaluate:
-            record |= self._watch.numbers(parts.algorithm, host_state)
+            record |= self._evaluator.numbers(parts.algorithm, host_state)
         if record:
             parts.writer.scalars(step, record, _line(record))
             if now.log and parts.callback is not None:
@@ -232,7 +232,7 @@ class _Tasks:
         for finding in findings:
             parts.writer.finding(step, finding._asdict())
         collapsed = monitor.collapse(self._config, findings)
-        cost = self._watch.cost(record)
+        cost = self._evaluator.cost(record)
         if now.save or collapsed or cost < self._best:
             if host_state is None:  # a collapse found by metrics alone
                 host_state = parallel.unreplicate(state)

@@ -15,14 +15,14 @@ from gan_jax.core import errors
 from gan_jax.runtime import parallel
 
 
-def check_metrics(metrics, state, programs, checkpoints, *, keep):
+def check_metrics(metrics, state, dispatcher, checkpoints, *, keep):
     """Wait for a call and check that all of its values were finite.
 
     Args:
         metrics: of the call; None before the first call.
         state: replicated, after that call or the next one. Donated if this
             raises.
-        programs: the `dispatch.Dispatch` that made the call.
+        dispatcher: the `dispatch.Dispatch` that made the call.
         checkpoints: `checkpoint.Checkpoints`.
         keep: whether to save the last finite state.
 
@@ -33,7 +33,7 @@ def check_metrics(metrics, state, programs, checkpoints, *, keep):
         return
     before = parallel.unreplicate(state)
     step = int(before.step)
-    values = programs.trace(state, step, int(before.position))
+    values = dispatcher.trace(state, step, int(before.position))
     bad = [(name, value) for name, value in values if not math.isfinite(value)]
     names = [name for name, _ in bad if name.startswith(nan_trace.PARAMETER)]
     reason = 'a value that is finite when the step is repeated was not'

@@ -25,7 +25,7 @@ from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.core import redact
-from gan_jax.evaluation import online_eval as watch_lib
+from gan_jax.evaluation import online_eval
 from gan_jax.metrics import catalog
 from gan_jax.runs import run_folder
 from gan_jax.runs import sampling
@@ -35,11 +35,11 @@ from gan_jax.runtime import lock
 from gan_jax.runtime import signals
 from gan_jax.runtime import writer as writer_lib
 from gan_jax.training import loop
-from gan_jax.training import multi_seed as population_lib
+from gan_jax.training import multi_seed
 
-SWEEP, LOOKS = 'sweep.json', 'looks.json'
-MOST_BYTES = 64 * 2**20  # of a JSON file of the sweep
-MOST = 256  # members of one sweep
+SWEEP, HISTORY = 'sweep.json', 'looks.json'
+MAX_BYTES = 64 * 2**20  # of a JSON file of the sweep
+MAX_MEMBERS = 256  # members of one sweep
 NUM_SAMPLES = 100  # in the picture of a member
 # Keys that may vary: fields of `game.Hyperparams`, an argument of the step.
 NUMBERS = re.compile(r'''
@@ -125,10 +125,10 @@ def members(config, grid, num_seeds):
         dict(zip(grid, values)) for values in itertools.product(*grid.values())
     ]
     count = len(combinations) * num_seeds
-    if not 1 <= count <= MOST:
+    if not 1 <= count <= MAX_MEMBERS:
         raise errors.ConfigError(
             f'{len(combinations)} combinations of {num_seeds} seeds are '
-            f'{count} GANs; a sweep has 1 to {MOST}'
+            f'{count} GANs; a sweep has 1 to {MAX_MEMBERS}'
         )
     result = []
     for changes, seed in itertools.product(combinations, range(num_seeds)):
@@ -165,19 +165,19 @@ def train(config, workdir, grid=None, *, restart=False, say=redact.say):
     validation.validate(config, 1)
     all_members = members(config, grid or {}, config.population)
     workdir = run_folder.at(workdir)
-    with run_folder.made(workdir), lock.held(workdir), (
+    with run_folder.created(workdir), lock.held(workdir), (
             signals.on_signals()) as stopper:
         if restart:
-            run_folder.set_aside(workdir)
+            run_folder.move_aside(workdir)
         run_folder.check_entries(workdir, (
             *run_folder.FOLDERS, *(member.name for member in all_members)
         ))
         _write_members(workdir, all_members)
         dataset = builders.dataset(config)
-        watch_lib.check(config, dataset)
+        online_eval.check(config, dataset)
         population = _population(config, all_members, dataset)
         began = time.monotonic()
-        states, looks = _advance(
+        states, history = _advance(
             config, workdir, population, dataset, stopper, say
         )
         say(f'{config.num_steps} steps of {len(all_members)} GANs; '
@@ -187,12 +187,12 @@ def train(config, workdir, grid=None, *, restart=False, say=redact.say):
             state = _row(states, index)
             _write_run(
                 workdir / member.name, member.config, population.algorithm,
-                state, dataset, looks, index,
+                state, dataset, history, index,
             )
             results.append({
                 'name': member.name, 'changes': member.changes,
                 'seed': member.config.seed, 'alive': bool(state.alive),
-                'numbers': looks[-1]['members'][index] if looks else {},
+                'numbers': history[-1]['members'][index] if history else {},
             })
         results = ranked(config, results)
         writer_lib.write_json(workdir / SWEEP, results)
@@ -214,7 +214,7 @@ def _population(config, all_members, dataset):
                 'program; give all or none a value above 0'
             )
     hyperparams = jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
-    return population_lib.Population(
+    return multi_seed.Population(
         all_members[0].config, [member.config.seed for member in all_members],
         hyperparams=hyperparams,
         dataset=None if defaults.has_mixture(config) else dataset,
@@ -253,7 +253,7 @@ def _write_members(workdir, all_members):
 def _read(path, is_valid):
     """Load a JSON list of a sweep whose items are all valid."""
     try:
-        items = files.read_json(path, MOST_BYTES)
+        items = files.read_json(path, MAX_BYTES)
         if not isinstance(items, list) or not all(map(is_valid, items)):
             raise ValueError('is not a list of a sweep')
         return items
@@ -263,12 +263,12 @@ def _read(path, is_valid):
         ) from error
 
 
-def _is_look(count, look):
-    """Return whether an item of `LOOKS` has metrics of `count` members."""
-    return isinstance(look, dict) and type(look.get('step')) is int and (
-        isinstance(look.get('members'), list)
-        and len(look['members']) == count
-        and all(isinstance(member, dict) for member in look['members'])
+def _is_entry(count, entry):
+    """Return whether an item of `HISTORY` has metrics of `count` members."""
+    return isinstance(entry, dict) and type(entry.get('step')) is int and (
+        isinstance(entry.get('members'), list)
+        and len(entry['members']) == count
+        and all(isinstance(member, dict) for member in entry['members'])
     )
 
 
@@ -277,23 +277,23 @@ def _advance(config, workdir, population, dataset, stopper, say):
 
     Returns:
         (states, [{'step', 'members': [{name: number}]}]), the latter with the
-        metrics of all members at each logged step, as in `LOOKS`.
+        metrics of all members at each logged step, as in `HISTORY`.
     """
-    watch = watch_lib.Watch(config, dataset)
+    evaluator = online_eval.Watch(config, dataset)
     checkpoints = checkpoint.Checkpoints(
         workdir / 'checkpoints', keep=config.keep_checkpoints
     )
-    path, looks = workdir / LOOKS, []
+    path, history = workdir / HISTORY, []
     try:
         states = checkpoints.restore_newest(population.abstract())
         if states is None:
             states = population.init()
         elif path.exists():
-            looks = _read(path, functools.partial(
-                _is_look, len(population.seeds)
+            history = _read(path, functools.partial(
+                _is_entry, len(population.seeds)
             ))
         step = int(np.max(states.step))
-        looks = [look for look in looks if look['step'] <= step]
+        history = [entry for entry in history if entry['step'] <= step]
         while step < config.num_steps and np.any(states.alive):
             size = _next(config, step) - step
             states, metrics = population.advance(states, size)
@@ -307,19 +307,19 @@ def _advance(config, workdir, population, dataset, stopper, say):
             ]
             if now.last or now.evaluate:
                 for index, own in enumerate(record):
-                    own |= watch.numbers(
+                    own |= evaluator.numbers(
                         population.algorithm, _row(states, index)
                     )
-            looks.append({'step': step, 'members': record})
+            history.append({'step': step, 'members': record})
             say(_line(step, record))
             if stop or now.save:
-                writer_lib.write_json(path, looks)
+                writer_lib.write_json(path, history)
                 checkpoints.save(step, states)
             if stop and not now.last:
                 raise loop.stopped(stop, config, step)
     finally:
         checkpoints.close()
-    return states, looks
+    return states, history
 
 
 def _next(config, step):
@@ -347,7 +347,7 @@ def _row(states, index):
     return jax.tree.map(lambda leaf: np.asarray(leaf[index]), states)
 
 
-def _write_run(workdir, config, algorithm, state, dataset, looks, index):
+def _write_run(workdir, config, algorithm, state, dataset, history, index):
     """Write the run folder of a member: config, metrics, picture, state."""
     workdir.mkdir(parents=True, exist_ok=True)
     run_folder.check_entries(workdir)
@@ -360,8 +360,8 @@ def _write_run(workdir, config, algorithm, state, dataset, looks, index):
     finally:
         checkpoints.close()
     lines = (
-        json.dumps({'step': look['step'], **look['members'][index]})
-        for look in looks
+        json.dumps({'step': entry['step'], **entry['members'][index]})
+        for entry in history
     )
     files.write(workdir / writer_lib.METRICS, '\n'.join(lines) + '\n')
     samples = sampling.sample(algorithm, state, range(NUM_SAMPLES))

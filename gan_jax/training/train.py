@@ -18,7 +18,7 @@ from gan_jax.config import defaults
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.data import sources
-from gan_jax.evaluation import online_eval as watch_lib
+from gan_jax.evaluation import online_eval
 from gan_jax import reporting
 from gan_jax.runs import run_folder
 from gan_jax.runs import sampling
@@ -30,7 +30,7 @@ from gan_jax.runtime import writer as writer_lib
 from gan_jax.training import loop
 
 # Errors of a full disk, a quota, a file size limit, a read-only disk.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 MAX_ROLLBACKS = 3  # of a run, before a non-finite value stops it
 
 
@@ -102,10 +102,10 @@ def train(
     workdir = run_folder.at(workdir)
     first = parallel.is_first_host()
     try:
-        with run_folder.made(workdir), lock.held(workdir, first), (
+        with run_folder.created(workdir), lock.held(workdir, first), (
                 signals.on_signals()) as stopper:
             if restart and first:
-                run_folder.set_aside(workdir)
+                run_folder.move_aside(workdir)
             run_folder.check_entries(workdir)
             return _with_restarts(
                 config, workdir, lambda config: _train(
@@ -123,7 +123,7 @@ def train(
             f'({str(error).splitlines()[0]})'
         ) from error
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in DISK_ERRORS:
             raise
         raise errors.DiskError(
             f'{workdir} cannot be written: {error.strerror}; checkpoints are '
@@ -151,7 +151,7 @@ def _with_restarts(config, workdir, attempt):
                 raise errors.CollapseError(
                     f'{error}. The run was restarted {len(past)} times'
                 ) from error
-            run_folder.begin_anew(workdir, seeded.seed + 1, str(error))
+            run_folder.restart(workdir, seeded.seed + 1, str(error))
 
 
 def _check_seed(config, workdir, past):
@@ -176,7 +176,7 @@ def _train(config, workdir, images, labels, callback, override, stopper):
     first, dataset = next(iter(datasets.items()))
     points = dataset.images.ndim == 2
     validation.validate(config, parallel.device_count(), points)
-    watch_lib.check(defaults.of_source(config, first), dataset)
+    online_eval.check(defaults.of_source(config, first), dataset)
     forms = builders.forms(datasets)
     algorithm = builders.algorithm(config, forms, parallel.memory())
     checkpoints = run_folder.open_checkpoints(
@@ -226,7 +226,7 @@ def _restored(checkpoints, config, algorithm, forms):
 def _continue(workdir, parts, state):
     """Train the remaining steps of a run; returns the state."""
     config, writer = parts.config, parts.writer
-    complaints = _complaints(parts, state)
+    problems = _setup_problems(parts, state)
     start, position = int(state.step), int(state.position)
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -234,7 +234,7 @@ def _continue(workdir, parts, state):
         for feed in feeds.values():
             stack.enter_context(contextlib.closing(feed))
         parts = parts._replace(feeds=feeds)
-        _describe(workdir, parts, state, complaints)
+        _describe(workdir, parts, state, problems)
         state = _with_rollbacks(workdir, parts, state)
     seconds = time.monotonic() - began
     batches = int(state.position) - position
@@ -247,7 +247,7 @@ def _continue(workdir, parts, state):
     return state
 
 
-def _complaints(parts, state):
+def _setup_problems(parts, state):
     """List problems of the setup; refuse it unless the config allows that.
 
     If the config has no problem, the first samples of a new run are checked.
@@ -256,18 +256,18 @@ def _complaints(parts, state):
     config, dataset = parts.first
     if not parts.algorithm.latent_size:
         return []
-    complaints = validation.complaints(config, dataset.images.ndim == 2)
-    if not complaints and not int(state.step):
-        complaints = validation.complaints_of_batch(
+    problems = validation.setup_problems(config, dataset.images.ndim == 2)
+    if not problems and not int(state.step):
+        problems = validation.batch_problems(
             config,
             algorithm_lib.to_unit_range(loop.evenly_spaced(dataset)),
             sampling.sample(parts.algorithm, state, range(sampling.BATCH)),
         )
-        validation.refuse(config, complaints)
-    return complaints
+        validation.raise_first(config, problems)
+    return problems
 
 
-def _describe(workdir, parts, state, complaints):
+def _describe(workdir, parts, state, problems):
     """Print the banner; write environment.json and pictures of real images."""
     config, writer = parts.config, parts.writer
     devices = parallel.device_count()
@@ -285,8 +285,8 @@ def _describe(workdir, parts, state, complaints):
         f'{config.batch_size // devices} per '
         f'device; {config.num_steps} steps, each {parts.algorithm.moves}'
     )
-    for complaint in complaints:
-        writer.say(f'warning: {complaint}')
+    for problem in problems:
+        writer.say(f'warning: {problem}')
     _warn_small_data(parts)
     if parallel.is_first_host():
         described = environment.describe(config.seed)

@@ -78,7 +78,7 @@ def test_default_output_is_tanh_for_images_and_linear_for_points(
 def test_own_untrained_networks_raise_no_complaint(name):
     samples, _ = generate(name, (8, 8, 1))
     config = helpers.tiny_mlp()
-    assert not validation.complaints_of_batch(config, -np.ones(3), samples)
+    assert not validation.batch_problems(config, -np.ones(3), samples)
 
 
 def bad_config(output='sigmoid', **changes):
@@ -116,7 +116,7 @@ def test_allowed_bad_setup_warns_once_and_trains(
     assert result.sample(range(8)).min() >= 0
     out = capsys.readouterr().out
     assert out.count('warning: ') == 1
-    assert f'warning: {validation.complaints(config)[0]}\n' in out
+    assert f'warning: {validation.setup_problems(config)[0]}\n' in out
 
 
 def test_points_with_bounds_are_refused(tmp_path):
@@ -276,8 +276,8 @@ def test_constant_samples_are_not_judged(value, register, tmp_path):
 def test_non_negative_data_suit_every_last_layer():
     config, samples = helpers.tiny_mlp(), np.array([[0.0, 0.5], [0.3, 0.0]])
     outside = np.array([-0.1, 1.0])
-    assert validation.complaints_of_batch(config, outside, samples)
-    assert not validation.complaints_of_batch(config, np.zeros(2), samples)
+    assert validation.batch_problems(config, outside, samples)
+    assert not validation.batch_problems(config, np.zeros(2), samples)
 
 
 def test_batch_is_checked_in_new_runs_alone(register, tmp_path, capsys):

@@ -85,7 +85,7 @@ BAD = [
     ('g_optimizer.name', 'adm', "did you mean 'adam'"),
     ('data.name', 'minst', "did you mean 'mnist'"),
     ('data.name', 'ffhq', 'is not in TensorFlow Datasets: download it'),
-    ('data.name', 'tfds:', 'names nothing'),
+    ('data.name', 'tfds:', 'has nothing after'),
     ('data.crop', 'centre', "did you mean 'center'"),
     ('data.channels', 2, r'\[0, 1, 3, 4\]'),
     ('data.background', 'whitish', "such as 'white'"),
@@ -296,14 +296,14 @@ def test_last_layer_must_reach_the_data_unless_a_bad_setup_is_allowed(
     config = defaults.default_config()
     config.data.name, config.generator.output = data, output
     if output in holding:
-        assert validation.complaints(config) == []
+        assert validation.setup_problems(config) == []
         validation.validate(config)
         return
     with pytest.raises(errors.ConfigError, match='allow_bad_setup=True') as e:
         validation.validate(config)
     config.allow_bad_setup = True
     validation.validate(config)
-    (complaint,) = validation.complaints(config)
+    (complaint,) = validation.setup_problems(config)
     assert str(e.value).startswith(complaint)
     assert str(holding) in complaint
 

@@ -133,7 +133,7 @@ def test_lock_and_write_test_follow_no_link(
     folder, pid = run_folder.at(victim.parent / 'run'), os.getpid()
     for name in (f'.probe-{pid}', f'{lock.NAME}.{pid}'):
         os.symlink(victim, folder / name)
-    with run_folder.made(folder), lock.held(folder):
+    with run_folder.created(folder), lock.held(folder):
         assert (folder / lock.NAME).is_file()
 
 
@@ -236,7 +236,7 @@ def test_json_is_read_within_bounds(make, says, tmp_path):
 
 
 @pytest.mark.parametrize('depth, deep', [
-    (files.MOST_DEPTH, False), (files.MOST_DEPTH + 1, True), (10**5, True),
+    (files.MAX_DEPTH, False), (files.MAX_DEPTH + 1, True), (10**5, True),
 ])
 def test_json_nesting_is_limited(depth, deep):
     text = '[{"a":' * (depth // 2) + '[' * (depth % 2) + (
@@ -265,7 +265,7 @@ def test_json_lines_can_be_thinned_and_long_lines_skipped(
     path.write_bytes(
         b'{"a": 1}\n[1]\n' + b'{"a":"' + b'x' * 200 + b'"}\n{"a": 2}\n{"a'
     )
-    monkeypatch.setattr(files, 'MOST_LINE', 100)
+    monkeypatch.setattr(files, 'MAX_LINE', 100)
     objects = [item for _, item in files.lines(path)]
     assert objects == [{'a': 1}, None, None, {'a': 2}, None]
     assert [item for _, item in files.lines(path, 4)] == [{'a': 2}]

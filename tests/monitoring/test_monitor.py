@@ -199,7 +199,7 @@ def test_kill_while_an_attempt_is_moved_loses_nothing(
 
     monkeypatch.setattr(path_type, 'rename', dies)
     try:
-        run_folder.begin_anew(run_folder.at(tmp_path), 1, 'collapsed')
+        run_folder.restart(run_folder.at(tmp_path), 1, 'collapsed')
     except KeyboardInterrupt:
         assert moved != 99
     monkeypatch.undo()
@@ -216,10 +216,10 @@ def test_kill_while_an_attempt_is_moved_loses_nothing(
 def test_seed_that_no_attempt_had_is_refused(override, tmp_path):
     folder = run_folder.at(tmp_path)
     for seed in (4, 5):
-        run_folder.begin_anew(folder, seed, 'collapsed')
+        run_folder.restart(folder, seed, 'collapsed')
     config = config_of(seed=0)
     with pytest.raises(
-        errors.ConfigError, match='seed=0: .* began with seed 3 .* with 5'
+        errors.ConfigError, match='seed=0: .* started with seed 3 .* with 5'
     ):
         train.train(
             config, tmp_path, images=helpers.random_images(),

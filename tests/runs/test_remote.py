@@ -44,12 +44,12 @@ def workdir(tmp_path, monkeypatch):
 
 
 def test_remote_folder_is_created_locked_and_moved_aside(workdir):
-    with run_folder.made(workdir), lock.held(workdir):
+    with run_folder.created(workdir), lock.held(workdir):
         (workdir / 'old').write_text('x')
         with pytest.raises(errors.LockedError, match='in use by process'):
             with lock.held(workdir):
                 raise AssertionError('the lock was given twice')
-        run_folder.set_aside(workdir)
+        run_folder.move_aside(workdir)
         assert (workdir / 'before-1' / 'old').read_text() == 'x'
         assert [path.name for path in workdir.iterdir()] == [
             'before-1', lock.NAME

@@ -126,8 +126,8 @@ def test_only_objects_of_json_lists_are_loaded(folder):
 def test_long_json_lines_file_is_thinned(folder, monkeypatch):
     path = folder / 'metrics.jsonl'
     path.write_text(''.join(f'{{"step": {n}}}\n' for n in range(100, 200)))
-    monkeypatch.setattr(run_files, 'MOST_LINES', path.stat().st_size // 3)
+    monkeypatch.setattr(run_files, 'MAX_LINES', path.stat().st_size // 3)
     steps = [item['step'] for item in run_files.lines(folder, path.name)]
     assert steps == list(range(103, 200, 4))
-    monkeypatch.setattr(run_files.files, 'MOST_FILE', 100)
+    monkeypatch.setattr(run_files.files, 'MAX_FILE', 100)
     assert list(run_files.lines(folder, path.name)) == []

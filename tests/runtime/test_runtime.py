@@ -180,7 +180,7 @@ def test_json_list_grows_and_replaces_a_damaged_file(tmp_path):
 def test_too_long_json_list_is_renamed(tmp_path, monkeypatch):
     path = tmp_path / 'a.json'
     writer.append_json(path, 'x' * 50)
-    monkeypatch.setattr(writer.files, 'MOST_JSON', 50)
+    monkeypatch.setattr(writer.files, 'MAX_JSON', 50)
     writer.append_json(path, 1)
     (other,) = (p for p in tmp_path.iterdir() if p != path)
     assert json.loads(path.read_text()) == [1]

@@ -102,14 +102,14 @@ def test_data_of_another_shape_are_refused_and_of_another_count_warned_of(
     labels = np.arange(32) % 3
     config.num_steps = 2
     train.train(config, tmp_path, images=images, labels=labels)
-    with pytest.raises(errors.CheckpointError, match='classes is'):
+    with pytest.raises(errors.CheckpointError, match='with classes'):
         train.train(config, tmp_path, images=images, labels=labels % 2)
-    with pytest.raises(errors.CheckpointError, match='image_shape is'):
+    with pytest.raises(errors.CheckpointError, match='with image_shape'):
         train.train(config, tmp_path, images=images[:, 1:], labels=labels)
     config.num_steps = 4
     assert 'order' not in capsys.readouterr().err
     train.train(config, tmp_path, images=images[1:], labels=labels[1:])
-    assert 'were 32 images when this run was last started and are 31 now' in (
+    assert 'had 32 images when this run was last started and have 31 now' in (
         capsys.readouterr().err
     )
 
