@@ -70,7 +70,7 @@ def test_known_names_and_uris_need_no_explanation(name):
         ('svhn', "'tfds:svhn_cropped'"),
         ('FFHQ', 'set data.path to its folder or archive'),
         ('celeba-hq', 'is not in TensorFlow Datasets'),
-        ('tfds:', 'has nothing after the :'),
+        ('tfds:', 'names nothing after the :'),
         ('', 'one of them must be set'),
     ],
 )
