@@ -213,7 +213,7 @@ def choose(listing, indices):
 
 
 def shown(name):
-    """Escape a name, so that it is one printable line."""
+    """Format a name as one printable line."""
     return name if name.isprintable() else ascii(name)
 
 

@@ -220,7 +220,7 @@ def explain(name):
     """
     scheme, colon, rest = name.partition(':')
     if colon and scheme in SCHEMES:
-        return '' if rest else f'data.name={name!r} has nothing after the :'
+        return '' if rest else f'data.name={name!r} names nothing after the :'
     if name in DATASETS:
         return ''
     if not name:

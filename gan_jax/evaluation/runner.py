@@ -55,13 +55,13 @@ class Asked(NamedTuple):
     split: str = 'train'
 
 
-def of_run(workdir, step, asked, say, keep=lambda result: None):
+def of_run(workdir, step, options, say, keep=lambda result: None):
     """Measure samples of one or all saved steps of a run.
 
     Args:
         workdir: folder of the run.
         step: None for the newest, a number as text, 'best' or 'all'.
-        asked: `Asked`.
+        options: `Asked`.
         say: function that prints a line.
         keep: function that is called with each result once it is computed.
 
@@ -72,19 +72,19 @@ def of_run(workdir, step, asked, say, keep=lambda result: None):
     Raises:
         errors.UserError: one line that names the mistake.
     """
-    _check(asked, catalog.NAMES)
+    _check(options, catalog.NAMES)
     sampling.check_data(workdir)
     config = sampling.load_data_config(workdir)
     steps = sampling.saved_steps(workdir) if step == ALL_STEPS else [
         sampling.parse_step(step)
     ]
-    training = _dataset(config, asked.split)
-    held_out = held_out_of(config, asked.split, training)
-    indices = sample_indices(len(training.images), asked.num_real)
+    training = _dataset(config, options.split)
+    held_out = held_out_of(config, options.split, training)
+    indices = sample_indices(len(training.images), options.num_real)
     extractor = None
-    if asked.features != DISCRIMINATOR:
+    if options.features != DISCRIMINATOR:
         extractor = extractor_of(
-            asked.features, config, training, held_out, say
+            options.features, config, training, held_out, say
         )
     results, real = [], None
     for number in steps:
@@ -95,21 +95,21 @@ def of_run(workdir, step, asked, say, keep=lambda result: None):
                 raise
             say(f'Skipped: {error}')
             continue
-        if asked.features == DISCRIMINATOR:
+        if options.features == DISCRIMINATOR:
             extractor = discriminators.of_discriminator(algorithm, state)
-        if real is None or asked.features == DISCRIMINATOR:
+        if real is None or options.features == DISCRIMINATOR:
             real = view_of(training, indices, extractor, 'real')
-        count = asked.num_fake or len(real)
+        count = options.num_fake or len(real)
         fake = registry.View(
-            sample(algorithm, state, count, asked.weights), None, extractor,
+            sample(algorithm, state, count, options.weights), None, extractor,
             progress=_progress('fake'),
         )
         settings = {
             'run': str(workdir), 'step': int(state.step),
-            'weights': asked.weights, 'seeds': f'0-{count - 1}',
-            **_settings(training, asked.split, real, fake, extractor),
+            'weights': options.weights, 'seeds': f'0-{count - 1}',
+            **_settings(training, options.split, real, fake, extractor),
         }
-        results.append(_measure(asked, real, fake, settings, say, {
+        results.append(_measure(options, real, fake, settings, say, {
             'cas': lambda: _classification_accuracy(
                 algorithm, real, fake, held_out
             ),
@@ -144,16 +144,17 @@ def evaluate(workdir, metrics=(), *, step=None, say=lambda line: None,
     Raises:
         errors.UserError: one line that names the mistake.
     """
-    asked = Asked(metrics=tuple(metrics), **options)
-    return of_run(workdir, step, asked, say)
+    return of_run(
+        workdir, step, Asked(metrics=tuple(metrics), **options), say
+    )
 
 
-def of_sources(real, fake, asked, say):
+def of_sources(real, fake, options, say):
     """Compare two sources of images.
 
     Args:
         real, fake: `sources.Request`.
-        asked: `Asked`; `weights` is not used.
+        options: `Asked`; `weights` is not used.
         say: function that prints a line.
 
     Returns:
@@ -162,14 +163,14 @@ def of_sources(real, fake, asked, say):
     Raises:
         errors.UserError: one line that names the mistake.
     """
-    _check(asked, (*catalog.METRICS, 'memorization'))
-    if asked.features == DISCRIMINATOR:
+    _check(options, (*catalog.METRICS, 'memorization'))
+    if options.features == DISCRIMINATOR:
         raise errors.ConfigError(
             "--features='discriminator' needs a run, named by --workdir"
         )
     sets = [
         sources.load(request._replace(split=split))
-        for request, split in ((real, asked.split), (fake, 'train'))
+        for request, split in ((real, options.split), (fake, 'train'))
     ]
     shapes = [tuple(data.images.shape[1:]) for data in sets]
     if shapes[0] != shapes[1]:
@@ -178,23 +179,23 @@ def of_sources(real, fake, asked, say):
             f'{_size(shapes[1])}; set --data.image_size and --data.channels to '
             'make them equal'
         )
-    held_out = _held_out(real, (asked.split,), sets[0])
+    held_out = _held_out(real, (options.split,), sets[0])
     config = defaults.default_config()
     config.data.name, config.data.data_dir = real.name, real.data_dir
-    extractor = extractor_of(asked.features, config, sets[0], held_out, say)
+    extractor = extractor_of(options.features, config, sets[0], held_out, say)
     views = [
         view_of(
             data, sample_indices(len(data.images), count), extractor, label
         ) for data, count, label in (
-            (sets[0], asked.num_real, 'real'),
-            (sets[1], asked.num_fake or asked.num_real, 'fake'),
+            (sets[0], options.num_real, 'real'),
+            (sets[1], options.num_fake or options.num_real, 'fake'),
         )
     ]
     settings = {
         'fake': fake.name,
-        **_settings(sets[0], asked.split, *views, extractor),
+        **_settings(sets[0], options.split, *views, extractor),
     }
-    return [_measure(asked, *views, settings, say, {
+    return [_measure(options, *views, settings, say, {
         'memorization': lambda: _memorization(
             '', sets[0], held_out, extractor, views[1], say
         ),
@@ -232,16 +233,16 @@ def default_out(workdir):
     return str(epath.Path(workdir).expanduser() / 'evaluation.json')
 
 
-def _check(asked, known):
-    for name in asked.metrics:
+def _check(options, known):
+    for name in options.metrics:
         if name not in known:
             raise errors.ConfigError(
                 errors.unknown_name('--metrics', name, known)
             )
     names = (*extractors.EXTRACTORS, DISCRIMINATOR)
-    if asked.features and asked.features not in names:
+    if options.features and options.features not in names:
         raise errors.ConfigError(
-            errors.unknown_name('--features', asked.features, names)
+            errors.unknown_name('--features', options.features, names)
         )
 
 
@@ -403,11 +404,11 @@ def _settings(dataset, split, real, fake, extractor):
     }
 
 
-def _measure(asked, real, fake, settings, say, of_runs):
+def _measure(options, real, fake, settings, say, of_runs):
     """Measure all metrics; print each number with the settings it depends on.
 
     Args:
-        asked: `Asked`.
+        options: `Asked`.
         real, fake: `registry.View`.
         settings: dict of `_settings`.
         say: function that prints a line.
@@ -420,7 +421,7 @@ def _measure(asked, real, fake, settings, say, of_runs):
     suffix = ' | '.join(_suffix(settings))
     halves = registry.halves(real)
     values = {}
-    for name in asked.metrics or (*catalog.METRICS, *of_runs):
+    for name in options.metrics or (*catalog.METRICS, *of_runs):
         try:
             if name in of_runs:
                 values[name] = of_runs[name]()
@@ -430,7 +431,7 @@ def _measure(asked, real, fake, settings, say, of_runs):
                 values |= {k: n._asdict() for k, n in numbers.items()}
                 lines = _lines(name, numbers, len(halves[0]))
         except (errors.ConfigError, errors.DataError) as error:
-            if asked.metrics:
+            if options.metrics:
                 raise
             say(f'{name} is skipped: {error}')
             continue

@@ -70,6 +70,20 @@ def nearest(values, reference):
     )
 
 
+def nearest_other(values):
+    """Compute the distance of each value to its nearest other value.
+
+    Args:
+        values: [N, ...], N >= 2.
+
+    Returns:
+        float64 [N], Euclidean.
+    """
+    return np.sqrt(np.concatenate([
+        squared.min(1) for _, squared in squared_to_others(values)
+    ]))
+
+
 def mean_pairwise(values):
     """Compute the mean distance over all pairs of different rows.
 

@@ -138,13 +138,13 @@ def verdict(samples, held_out, training, *, quantile=0.05, alpha=0.01):
     others = len(np.unique(
         held_indices[~in_training & (to_held_out < radius)]
     ))
-    near = copied + others
+    num_near = copied + others
     images = len(training) + len(held_out)
     nearer_p = stats.betabinom(
         len(samples), rank, len(held_out) - rank + 1
     ).sf(nearer - 1)
     in_training_p = stats.hypergeom(
-        images, len(training), near
+        images, len(training), num_near
     ).sf(copied - 1)
     copies = max(nearer_p, in_training_p) < alpha
     return {
@@ -155,8 +155,8 @@ def verdict(samples, held_out, training, *, quantile=0.05, alpha=0.01):
         'nearer': nearer / len(samples),
         'nearer_expected': rank / (len(held_out) + 1),
         'nearer_p': float(nearer_p),
-        'near_images': near,
-        'in_training': copied / near if near else float('nan'),
+        'near_images': num_near,
+        'in_training': copied / num_near if num_near else float('nan'),
         'in_training_expected': len(training) / images,
         'in_training_p': float(in_training_p),
     }

@@ -14,7 +14,6 @@ from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.config import builders
 from gan_jax.data import on_demand
 from gan_jax.metrics import distances
-from gan_jax.metrics import manifolds
 from gan_jax.objectives import losses
 from gan_jax.runs import sampling
 
@@ -202,9 +201,7 @@ class Probe:
             return
         self._real_features = features.fourier(self._real)
         self._mean_distance = max(distances.mean_pairwise(self._real), 1e-12)
-        self._neighbour = np.median(
-            np.sqrt(manifolds.squared_radii(self._real, 1))
-        )
+        self._neighbour = np.median(distances.nearest_other(self._real))
         self._nearest = None
         if images.ndim > 2:
             others = self._real
@@ -250,7 +247,7 @@ class Probe:
         }
 
     def _of_points(self, points):
-        nearest = np.sqrt(manifolds.squared_radii(points, 1))
+        nearest = distances.nearest_other(points)
         duplicates = nearest <= DUPLICATE * self._neighbour
         values = {
             'distance': distances.mean_pairwise(points) / self._mean_distance,

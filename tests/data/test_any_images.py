@@ -1,4 +1,4 @@
-"""Grey, RGBA and oblong folders, and tables: trained, sampled, written."""
+"""Grey, RGBA and non-square folders, and tables: trained and sampled."""
 
 import numpy as np
 from PIL import Image

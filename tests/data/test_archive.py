@@ -1,4 +1,4 @@
-"""Zip and tar archives: what is read of them, and what never is."""
+"""Zip and tar archives, and what is refused in them."""
 
 import bz2
 from concurrent import futures
@@ -38,7 +38,7 @@ METHODS = {
 
 
 def zip_of(members, method='deflated'):
-    """Give a zip's bytes; members are (name, bytes), or names for folders."""
+    """Return a zip; members are (name, bytes), or names for folders."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, 'w', METHODS[method]) as made:
         for name, content in members:
@@ -47,7 +47,7 @@ def zip_of(members, method='deflated'):
 
 
 def tar_of(members, form=tarfile.PAX_FORMAT):
-    """Give a tar's bytes; members are (name, bytes) or TarInfo."""
+    """Return a tar; members are (name, bytes) or TarInfo."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode='w', format=form) as made:
         for member in members:
@@ -61,7 +61,7 @@ def tar_of(members, form=tarfile.PAX_FORMAT):
 
 
 def write(path, members):
-    """Write an archive in the form that its name says."""
+    """Write an archive in the format of its name."""
     if path.suffix == '.zip':
         content = zip_of(members, path.stem)
     else:
@@ -77,7 +77,7 @@ def listing(path):
 
 
 def levels(listed):
-    """Decode images of one level each."""
+    """Decode images of a single grey level each."""
     contents = listed.read(list(range(len(listed.files))))
     return [
         int(pictures.decode(content).pixels[0, 0, 0]) for content in contents
@@ -132,7 +132,7 @@ def test_threads_read_what_one_reads(name, tmp_path):
 
 
 @pytest.mark.parametrize('name', FORMS)
-def test_names_that_lead_out_are_read_and_nothing_is_written(name, tmp_path):
+def test_names_that_lead_out_of_the_archive_write_nothing(name, tmp_path):
     inside = tmp_path / 'a' / 'b'
     inside.mkdir(parents=True)
     outside = tmp_path / 'outside.png'
@@ -155,7 +155,7 @@ def test_names_that_lead_out_are_read_and_nothing_is_written(name, tmp_path):
     tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE,
     tarfile.BLKTYPE,
 ])
-def test_what_is_no_file_in_a_tar_is_skipped(kind, name, tmp_path):
+def test_members_of_a_tar_that_are_not_files_are_skipped(kind, name, tmp_path):
     link = tarfile.TarInfo('a.png')
     link.type, link.linkname = kind, '/etc/passwd'
     folder = tarfile.TarInfo('folder')
@@ -199,7 +199,7 @@ def test_encrypted_member_is_skipped(tmp_path):
 
 
 @pytest.mark.parametrize('method', ['bzip2', 'lzma'])
-def test_what_cannot_be_bounded_is_skipped(method, tmp_path):
+def test_unbounded_compression_is_skipped(method, tmp_path):
     path = tmp_path / 'x.zip'
     path.write_bytes(zip_of([('a.png', image_files.flat(7))], method))
     ((_, reason),) = listing(path).skipped
@@ -218,8 +218,8 @@ def test_member_that_is_too_large_is_skipped_unread(
     assert listed.read([0]) == [bytes(1000)]
 
 
-def test_bomb_unpacks_to_no_more_than_its_header_says(tmp_path):
-    """A header that says 10 bytes of what unpacks to 64 MiB."""
+def test_bomb_unpacks_to_at_most_the_size_in_its_header(tmp_path):
+    """The header has a size of 10 bytes, the content unpacks to 64 MiB."""
     content = bytearray(zip_of([('a.png', bytes(2**26))]))
     for signature, offset in ((b'PK\3\4', 22), (b'PK\1\2', 24)):
         place = content.index(signature) + offset
@@ -236,7 +236,7 @@ def test_bomb_unpacks_to_no_more_than_its_header_says(tmp_path):
 
 
 def header(kind, size, content=b''):
-    """Give a member of a tar that describes the next one."""
+    """Return a member of a tar that describes the next one."""
     info = tarfile.TarInfo('p')
     info.type, info.size = kind, size
     return info.tobuf(tarfile.GNU_FORMAT) + content.ljust(-(-size // 512) * 512,
@@ -288,7 +288,7 @@ def test_map_of_a_sparse_member_is_not_read(tmp_path):
         listing(tmp_path / 'x.tar')
 
 
-def test_memory_that_a_compressed_tar_asks_for_is_looked_at(
+def test_memory_of_a_compressed_tar_is_checked(
     tmp_path, monkeypatch
 ):
     path = write(tmp_path / 'x.tar.gz', [('a.png', bytes(100))])
@@ -309,7 +309,7 @@ def test_members_of_a_zip_that_share_bytes_are_refused(tmp_path):
 
 
 def test_one_member_is_unpacked_at_a_time(tmp_path, monkeypatch):
-    """Threads that held eight of 4 MiB each would hold all of them."""
+    """Eight threads with 4 MiB each would exceed the bound."""
     monkeypatch.setattr(os, 'cpu_count', lambda: 4)
     path = tmp_path / 'x.zip'
     path.write_bytes(zip_of([
@@ -325,7 +325,7 @@ def test_one_member_is_unpacked_at_a_time(tmp_path, monkeypatch):
     assert len(images) == 16 and peak < 12 * 2**22
 
 
-def test_images_of_a_compressed_tar_are_held_up_to_a_bound(
+def test_images_of_a_compressed_tar_are_bounded(
     tmp_path, monkeypatch
 ):
     members = [(f'{n}.png', bytes(100)) for n in range(5)]
@@ -341,7 +341,7 @@ def test_images_of_a_compressed_tar_are_held_up_to_a_bound(
 
 @pytest.mark.parametrize('name', ['stored.zip', 'x.tar', 'x.tar.gz'])
 @pytest.mark.parametrize('content', [b'', b'a text', b'PK\3\4', bytes(2000)])
-def test_what_is_no_archive_is_named(content, name, tmp_path):
+def test_file_that_is_not_an_archive_is_named(content, name, tmp_path):
     path = tmp_path / name
     path.write_bytes(content)
     empty_tar = name != 'stored.zip' and content == bytes(2000)
@@ -352,7 +352,7 @@ def test_what_is_no_archive_is_named(content, name, tmp_path):
 
 
 @pytest.mark.parametrize('name', FORMS)
-def test_truncated_archive_is_never_read_in_silence(name, tmp_path):
+def test_truncated_archive_is_reported(name, tmp_path):
     contents = [
         image_files.encoded(image)
         for image in helpers.random_images(4, (20, 20, 3))
@@ -368,7 +368,7 @@ def test_truncated_archive_is_never_read_in_silence(name, tmp_path):
 
 
 @pytest.mark.parametrize('name', FORMS)
-def test_damage_anywhere_is_told_or_does_no_harm(name, tmp_path):
+def test_damage_anywhere_is_reported_or_harmless(name, tmp_path):
     path = write(tmp_path / name, [
         (f'c{n % 2}/{n}.png', image_files.flat(n)) for n in range(3)
     ])
@@ -401,7 +401,7 @@ def test_damaged_member_is_skipped_and_named(tmp_path, capsys):
 
 
 @pytest.mark.parametrize('name', ['none.zip', '', 'x' * 300, '~nobody/x.tar'])
-def test_path_that_is_no_file_is_named(name, tmp_path):
+def test_path_that_is_not_a_file_is_named(name, tmp_path):
     for kind in (archive.zip_listing, archive.tar_listing):
         with pytest.raises(errors.DataError, match='is not a file'):
             kind(f'{tmp_path}/{name}' if name[:1] != '~' else name)
@@ -413,7 +413,7 @@ def test_later_of_two_members_of_a_name_keeps_its_own_pixels(tmp_path):
         assert levels(listing(write(tmp_path / name, members))) == [1, 2]
 
 
-def test_zip_member_without_a_name_is_left_out(tmp_path):
+def test_zip_member_without_a_name_is_ignored(tmp_path):
     content = bytearray(zip_of([('a', b''), ('b.png', image_files.flat(1))]))
     for signature, offset in ((b'PK\3\4', 26), (b'PK\1\2', 28)):
         # No byte of name and one of what follows it, in place of one and none.

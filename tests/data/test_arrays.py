@@ -1,4 +1,4 @@
-"""Files of NumPy: what is mapped, what is read, what is refused."""
+"""Files of NumPy: mapped, read or refused."""
 
 import io
 import pickle
@@ -22,14 +22,14 @@ def load(path, **changes):
 
 
 def npy(array):
-    """Give an .npy file's bytes."""
+    """Return the bytes of an .npy file."""
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()
 
 
 def header(shape, kind='|u1'):
-    """Give the .npy header of an array whose content is missing."""
+    """Return the .npy header of an array without its content."""
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(file, {
         'descr': kind, 'fortran_order': False, 'shape': shape
@@ -50,7 +50,7 @@ def test_npz_that_unpacks_to_more_than_the_memory_is_refused(
         arrays.read(path)
 
 
-def test_free_memory_is_some_and_no_more_than_a_container_has(
+def test_free_memory_is_positive_and_within_the_container(
     tmp_path, monkeypatch
 ):
     assert 2**20 < memory.free() < 2**60
@@ -91,7 +91,7 @@ def test_npz_is_read_by_its_names(images, labels, save, tmp_path):
         assert dataset.labels is None
 
 
-def test_usual_names_of_an_npz_go_before_others(tmp_path):
+def test_usual_names_of_an_npz_have_priority(tmp_path):
     np.savez(tmp_path / 'x.npz', x=IMAGES[:1], images=IMAGES, fid=LABELS)
     assert len(load(tmp_path / 'x.npz').images) == 6
     np.savez(tmp_path / 'x.npz', left=IMAGES, right=IMAGES)
@@ -99,7 +99,7 @@ def test_usual_names_of_an_npz_go_before_others(tmp_path):
         load(tmp_path / 'x.npz')
 
 
-def test_content_decides_and_not_the_ending(tmp_path):
+def test_content_decides_the_format(tmp_path):
     np.savez(tmp_path / 'x.npz', images=IMAGES, labels=LABELS)
     (tmp_path / 'x.npz').rename(tmp_path / 'packed.npy')
     (tmp_path / 'plain.npz').write_bytes(npy(IMAGES))
@@ -120,7 +120,7 @@ class Trap:
 
 @pytest.mark.parametrize('ending', ['npy', 'npz'])
 @pytest.mark.parametrize('form', ['objects', 'bare'])
-def test_pickled_objects_stay_unread(form, ending, tmp_path):
+def test_pickled_objects_are_not_loaded(form, ending, tmp_path):
     sprung, path = tmp_path / 'sprung', tmp_path / f'x.{ending}'
     trap = np.array([Trap(sprung)], object)
     if form == 'bare':
@@ -148,7 +148,7 @@ DAMAGED = {
 
 
 def zipped(content, name='images.npy'):
-    """Give a zip's bytes with one member."""
+    """Return a zip with one member."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, 'w') as made:
         made.writestr(name, content)
@@ -179,7 +179,7 @@ def test_damaged_npz_is_named(content, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['none.npy', '', 'x' * 300])
-def test_path_that_is_no_file_is_named(name, tmp_path):
+def test_path_that_is_not_a_file_is_named(name, tmp_path):
     with pytest.raises(errors.DataError, match='is not a file'):
         arrays.read(tmp_path / name)
     assert arrays.axes(tmp_path / name) == 0
@@ -213,13 +213,13 @@ def test_rows_of_a_table_become_points(ending, tmp_path):
 
 
 @pytest.mark.parametrize('shape', [(10**9, 1000, 1000, 3), (10**9, 5), (7,)])
-def test_axes_come_from_the_header_alone(shape, tmp_path):
+def test_axes_come_from_the_header(shape, tmp_path):
     path = tmp_path / 'x.npz'
     path.write_bytes(zipped(header(shape)))
     assert arrays.axes(path) == len(shape)
 
 
-def test_axes_that_cannot_be_told_are_0(tmp_path):
+def test_unknown_axes_are_0(tmp_path):
     for content in [*DAMAGED.values(), zipped(b'', 'images.npy')]:
         (tmp_path / 'x.npy').write_bytes(content)
         assert arrays.axes(tmp_path / 'x.npy') == 0

@@ -1,4 +1,4 @@
-"""Which images a run is dealt: by nothing but seed and position."""
+"""Order of a run's images, a function of seed and position."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Feeds: the same batches from memory and from afar."""
+"""Feeds: the same batches from memory and from files."""
 
 import threading
 
@@ -25,7 +25,7 @@ def no_thread_is_left():
 
 
 def dataset(labels=True, log=None):
-    """Give images whose every pixel is their place, read with a log."""
+    """Return images whose pixels are their index, and a log of reads."""
     array = np.arange(SIZE, dtype=np.uint8).reshape(-1, 1, 1, 1)
     array = np.tile(array, (1, 2, 2, 1))
 
@@ -42,7 +42,7 @@ def make(kind, *, places=None, **options):
 
 
 def images_of(made, position, count):
-    """Give what the device gets of a read."""
+    """Return what the device selects from a read."""
     return made.select(made.resident, made.read(position, count))
 
 
@@ -61,7 +61,7 @@ def test_batches_are_those_of_the_order(kind, labels):
 
 
 @pytest.mark.parametrize('kind', FEEDS)
-def test_reads_of_any_length_go_on_from_each_other(kind):
+def test_reads_of_any_length_are_contiguous(kind):
     made = make(kind)
     parts = [images_of(made, *at)[0] for at in ((0, 1), (1, 3), (4, 2))]
     whole, _ = images_of(made, 0, 6)
@@ -70,7 +70,7 @@ def test_reads_of_any_length_go_on_from_each_other(kind):
 
 
 @pytest.mark.parametrize('kind', FEEDS)
-def test_each_image_comes_once_an_epoch(kind):
+def test_each_image_occurs_once_per_epoch(kind):
     made = make(kind)
     images, _ = images_of(made, 0, 5)  # 20 images are two epochs
     drawn = images[..., 0, 0, 0].reshape(2, SIZE)
@@ -79,7 +79,7 @@ def test_each_image_comes_once_an_epoch(kind):
 
 
 @pytest.mark.parametrize('kind', FEEDS)
-def test_hosts_read_slices_that_make_the_batch(kind):
+def test_slices_of_hosts_form_the_batch(kind):
     whole = make(kind)
     hosts = [make(kind, places=places) for places in ((0, 1), (1, 4))]
     parts = [images_of(host, 2, 3)[0] for host in hosts]
@@ -90,7 +90,7 @@ def test_hosts_read_slices_that_make_the_batch(kind):
         made.close()
 
 
-def test_a_host_reads_nothing_but_its_slice():
+def test_a_host_reads_only_its_slice():
     log = []
     made = make(feed.StreamingFeed, places=(1, 3), log=log)
     made.read(0, 2)
@@ -100,7 +100,7 @@ def test_a_host_reads_nothing_but_its_slice():
     assert set(map(tuple, np.reshape(log, (-1, 2)))) <= set(map(tuple, mine))
 
 
-def test_reading_ahead_is_bounded():
+def test_reading_in_advance_is_bounded():
     log = []
     made = make(feed.StreamingFeed, log=log)
     made.read(0, 1)
@@ -109,7 +109,7 @@ def test_reading_ahead_is_bounded():
     assert BATCH < len(log) <= BATCH * (feed.MAX_AHEAD + 8)
 
 
-def test_large_batches_are_read_less_far_ahead(monkeypatch):
+def test_fewer_large_batches_are_read_in_advance(monkeypatch):
     monkeypatch.setattr(feed, 'MAX_BYTES_AHEAD', 3 * BATCH * 4)
     log = []
     made = make(feed.StreamingFeed, log=log)

@@ -65,7 +65,7 @@ def test_subfolders_are_classes(tmp_path):
 
 
 @pytest.mark.parametrize('shared', ['all', 'all/of/them'])
-def test_folders_that_hold_all_images_are_no_classes(shared, tmp_path):
+def test_folders_that_hold_all_images_are_not_classes(shared, tmp_path):
     fill(tmp_path, f'{shared}/dog/1.png', f'{shared}/cat/1.png')
     assert listed(tmp_path).classes == ('cat', 'dog')
     fill(tmp_path, 'flat/all/1.png')
@@ -83,7 +83,7 @@ def test_images_beside_folders_have_no_classes(tmp_path):
     'train, test', [('train', 'test'), ('training', 'val'),
                     ('train', 'validation')],
 )
-def test_train_and_test_are_splits_and_no_classes(train, test, tmp_path):
+def test_train_and_test_are_splits_not_classes(train, test, tmp_path):
     fill(tmp_path, f'{train}/dog/1.png', f'{train}/cat/1.png')
     fill(tmp_path, f'{test}/dog/2.png', f'{test}/cat/2.png')
     for split, number in (('train', 1), ('test', 2)):
@@ -103,7 +103,7 @@ def test_other_files_beside_splits_do_not_make_them_classes(tmp_path):
     assert chosen and found.files == ('test/1.png',)
 
 
-def test_folder_that_lies_alone_is_no_split(tmp_path):
+def test_single_folder_is_not_a_split(tmp_path):
     fill(tmp_path, 'train/cat/1.png', 'train/dog/1.png')
     found, chosen = of_split(tmp_path)
     assert not chosen and found.classes == ('cat', 'dog')
@@ -116,7 +116,7 @@ def test_other_images_beside_splits_make_them_classes(other, tmp_path):
     assert not chosen and len(found.files) == 3
 
 
-def test_files_of_the_names_of_splits_are_no_splits(tmp_path):
+def test_files_with_names_of_splits_are_not_splits(tmp_path):
     fill(tmp_path, 'cat/1.png', 'dog/1.png')
     (tmp_path / 'train').touch()
     (tmp_path / 'test').touch()
@@ -137,7 +137,7 @@ def test_split_reaches_the_data_set(form, tmp_path):
         assert len(sources.listing(request).files) == count
 
 
-def test_bad_files_of_the_other_split_are_not_told(tmp_path):
+def test_bad_files_of_the_other_split_are_not_reported(tmp_path):
     fill(tmp_path, 'train/1.png', 'test/1.png')
     for split in ('train', 'test'):
         os.symlink('nowhere', tmp_path / split / 'bad.png')
@@ -146,7 +146,7 @@ def test_bad_files_of_the_other_split_are_not_told(tmp_path):
         tmp_path.joinpath(split, 'bad.png').unlink()
 
 
-def test_hidden_and_other_files_are_left_out_with_reasons(tmp_path):
+def test_hidden_and_other_files_are_ignored_with_reasons(tmp_path):
     fill(
         tmp_path, 'good.png', '._good.png', '.DS_Store', '.cache/1.png',
         '__MACOSX/1.png', 'note.txt', 'LICENSE', 'movie.mp4', 'x.png.part',
@@ -166,7 +166,7 @@ def test_hidden_and_other_files_are_left_out_with_reasons(tmp_path):
     ('a/._x.png', 'is hidden'), ('a.png/x', 'has no ending'),
     ('a/x.Png', ''),
 ])
-def test_member_of_an_archive_is_left_out_by_its_path(name, reason):
+def test_member_of_an_archive_is_ignored_by_its_path(name, reason):
     assert listing_lib.why_ignored(name) == reason
 
 
@@ -209,7 +209,7 @@ NO_FILES = {
 
 
 @pytest.mark.parametrize('make, reason', NO_FILES.values(), ids=NO_FILES)
-def test_what_is_no_file_is_bad_without_being_opened(
+def test_special_files_are_bad_without_being_opened(
     make, reason, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)  # a socket's path is short
@@ -225,7 +225,7 @@ def test_file_of_the_largest_size_is_listed(tmp_path):
     assert listed(tmp_path).files == ('large.png',)
 
 
-def test_shut_folder_is_bad_and_not_left_out_in_silence(tmp_path, monkeypatch):
+def test_unreadable_folder_is_reported_as_bad(tmp_path, monkeypatch):
     fill(tmp_path, 'cat/1.png', 'dog/1.png')
     scandir = os.scandir
 
@@ -243,7 +243,7 @@ def test_shut_folder_is_bad_and_not_left_out_in_silence(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     'name', ['none', 'file.png', 'file.png/below', 'dangling']
 )
-def test_path_that_is_no_folder_is_named(name, tmp_path):
+def test_path_that_is_not_a_folder_is_named(name, tmp_path):
     fill(tmp_path, 'file.png')
     (tmp_path / 'dangling').symlink_to('nothing')
     with pytest.raises(errors.DataError, match=f"{name}' is not a folder"):
@@ -256,7 +256,7 @@ def test_path_that_cannot_be_read_is_named(tmp_path):
         folder.listing(tmp_path / 'loop')
 
 
-def test_tilde_is_the_home(tmp_path, monkeypatch):
+def test_tilde_is_the_home_folder(tmp_path, monkeypatch):
     fill(tmp_path, 'images/1.png')
     monkeypatch.setenv('HOME', str(tmp_path))
     found = listed('~/images')
@@ -278,14 +278,14 @@ def test_fingerprint_follows_names_sizes_and_times(tmp_path):
     assert len(seen) == 4
 
 
-def test_name_that_is_no_utf_8_is_listed(tmp_path):
+def test_name_that_is_not_utf_8_is_listed(tmp_path):
     name = os.fsdecode(b'\xff.png')
     fill(tmp_path, name)
     found = listed(tmp_path)
     assert found.files == (name,) and found.fingerprint
 
 
-def test_splits_of_its_own_leave_no_share_to_hold_out(tmp_path):
+def test_folder_with_splits_refuses_a_test_share(tmp_path):
     fill(tmp_path, 'train/1.png', 'test/1.png')
     with pytest.raises(errors.DataError, match='has splits of its own'):
         sources.load(
@@ -293,6 +293,6 @@ def test_splits_of_its_own_leave_no_share_to_hold_out(tmp_path):
         )
 
 
-def test_user_who_is_none_is_told():
+def test_home_of_an_unknown_user_is_refused():
     with pytest.raises(errors.DataError, match='is not a folder'):
         folder.listing('~no-such-user/images')

@@ -1,4 +1,4 @@
-"""Which image is drawn when."""
+"""Order of the images."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ from gan_jax.data import order
     size=st.integers(1, 50),
     epochs=st.integers(1, 4),
 )
-def test_every_image_comes_once_an_epoch(seed, batch_size, size, epochs):
+def test_every_image_occurs_once_per_epoch(seed, batch_size, size, epochs):
     count = -(-epochs * size // batch_size)
     drawn = order.indices(seed, 0, count, batch_size, size).ravel()
     for epoch in range(epochs):
@@ -28,7 +28,7 @@ def test_every_image_comes_once_an_epoch(seed, batch_size, size, epochs):
     batch_size=st.integers(1, 20),
     size=st.integers(1, 50),
 )
-def test_a_batch_depends_on_its_position_alone(
+def test_a_batch_depends_only_on_its_position(
     position, count, batch_size, size
 ):
     joint_batch = order.indices(7, position, count, batch_size, size)
@@ -51,7 +51,7 @@ def test_seed_and_epoch_change_the_shuffle(other):
     assert not np.array_equal(first, order.permutation(*other))
 
 
-def test_the_shuffle_is_the_one_that_old_checkpoints_go_on_with():
+def test_the_shuffle_equals_that_of_old_checkpoints():
     np.testing.assert_array_equal(
         order.permutation(0, 0, 10), [8, 2, 4, 3, 6, 0, 9, 1, 5, 7]
     )

@@ -1,4 +1,4 @@
-"""Packs: whole or not at all, the same pixels, checked, in little memory."""
+"""Packs: atomic, lossless, checked, and streamed in little memory."""
 
 import hashlib
 import json
@@ -86,7 +86,7 @@ def test_images_on_demand_are_packed_in_order(form, tmp_path):
     np.testing.assert_array_equal(load(tmp_path / 'packed').images, IMAGES)
 
 
-def test_manifest_says_what_the_files_are(pack):
+def test_manifest_describes_the_files(pack):
     manifest = json.loads((pack / 'manifest.json').read_text())
     assert manifest['shape'] == [300, 4, 5, 3]
     assert manifest['classes'] == list(CLASSES)
@@ -103,14 +103,14 @@ def test_manifest_says_what_the_files_are(pack):
         }
 
 
-def test_what_is_written_is_the_manifest(tmp_path):
+def test_write_returns_the_manifest(tmp_path):
     given = write(tmp_path / 'a' / 'b', labels=None)
     assert given == json.loads((tmp_path / 'a/b/manifest.json').read_text())
     assert list(given['files']) == ['images.npy']
 
 
 @pytest.mark.parametrize('kind', ['folder', 'file', 'pack'])
-def test_what_exists_is_not_written_over(kind, tmp_path):
+def test_existing_paths_are_not_overwritten(kind, tmp_path):
     path = tmp_path / 'packed'
     if kind == 'file':
         path.write_text('precious')
@@ -123,14 +123,14 @@ def test_what_exists_is_not_written_over(kind, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_folder_that_cannot_be_made_is_named(tmp_path):
+def test_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(errors.DataError, match='packed cannot be written'):
         write(tmp_path / 'file' / 'packed')
 
 
 @pytest.mark.parametrize('form', packs.FORMS)
-def test_broken_build_leaves_nothing(form, tmp_path):
+def test_failed_build_leaves_nothing(form, tmp_path):
     def fetch(places):
         if 299 in places:
             raise KeyboardInterrupt
@@ -181,7 +181,7 @@ def test_leftover_under_our_own_number_is_cleaned(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ['packed']
 
 
-def test_truncated_file_is_told(pack):
+def test_truncated_file_is_refused(pack):
     file = images_file(pack)
     content = file.read_bytes()
     file.write_bytes(content[:-1])
@@ -190,7 +190,7 @@ def test_truncated_file_is_told(pack):
 
 
 @pytest.mark.parametrize('name', ['images', 'labels'])
-def test_missing_file_is_told(name, pack):
+def test_missing_file_is_refused(name, pack):
     (file,) = pack.glob(f'{name}.*')
     file.unlink()
     with pytest.raises(errors.DataError, match=f'{name}.* is missing'):
@@ -208,7 +208,7 @@ def test_flipped_bit_is_found_by_verifying(name, pack):
         packs.read(pack, verify=True)
 
 
-def test_damaged_record_is_told_when_it_is_read(tmp_path):
+def test_damaged_record_is_refused_when_it_is_read(tmp_path):
     write(tmp_path / 'packed', 'array_record')
     file = images_file(tmp_path / 'packed')
     content = bytearray(file.read_bytes())
@@ -220,7 +220,7 @@ def test_damaged_record_is_told_when_it_is_read(tmp_path):
         images[7]
 
 
-def test_file_that_is_no_array_record_is_told(tmp_path):
+def test_file_that_is_not_array_record_is_refused(tmp_path):
     write(tmp_path / 'packed', 'array_record')
     file = images_file(tmp_path / 'packed')
     file.write_bytes(bytes(file.stat().st_size))
@@ -237,7 +237,7 @@ def change(pack, **changes):
 
 @pytest.mark.parametrize('content', ['', '{', '[]', '3', '{}', '\xff', 'null',
                                      '[' * 10**5])
-def test_manifest_that_is_none_is_told(content, pack):
+def test_invalid_manifest_is_refused(content, pack):
     (pack / 'manifest.json').write_text(content, 'latin-1')
     with pytest.raises(errors.DataError, match='is not a pack'):
         load(pack)
@@ -251,7 +251,7 @@ def test_manifest_that_is_none_is_told(content, pack):
     {'files': {'images.npy': 5, 'images.array_record': 5}},
     {'classes': None}, {'classes': [1, 2]},
 ])
-def test_manifest_of_another_form_is_told(changes, pack):
+def test_manifest_of_another_form_is_refused(changes, pack):
     change(pack, **changes)
     with pytest.raises(errors.DataError, match='is not a pack'):
         load(pack)
@@ -260,7 +260,7 @@ def test_manifest_of_another_form_is_told(changes, pack):
 @pytest.mark.parametrize('name', [
     '../secret', '/etc/passwd', 'sub/../../secret', 'other.npy', '',
 ])
-def test_manifest_leads_to_no_other_file(name, pack):
+def test_manifest_cannot_name_other_files(name, pack):
     files = json.loads((pack / 'manifest.json').read_text())['files']
     secret = pack.parent / 'secret'
     secret.write_text('secret')
@@ -273,7 +273,7 @@ def test_manifest_leads_to_no_other_file(name, pack):
     [299, 4, 5, 3], [301, 4, 5, 3], [300, 4, 5, 1], [300, 2**40, 2**40, 3],
     [300, 2**70, 1, 1],
 ])
-def test_manifest_of_another_shape_is_told(shape, pack):
+def test_manifest_of_another_shape_is_refused(shape, pack):
     change(pack, shape=shape)
     with pytest.raises(errors.DataError, match='images.* (holds|cannot be)'):
         load(pack)
@@ -283,7 +283,7 @@ def test_manifest_of_another_shape_is_told(shape, pack):
     LABELS[:-1], LABELS.astype(np.int64), LABELS - 1, LABELS + 1,
     LABELS.reshape(150, 2),
 ])
-def test_labels_that_do_not_fit_are_told(labels, pack):
+def test_labels_that_do_not_fit_are_refused(labels, pack):
     np.save(pack / 'labels.npy', labels)
     files = json.loads((pack / 'manifest.json').read_text())['files']
     size = (pack / 'labels.npy').stat().st_size
@@ -294,7 +294,7 @@ def test_labels_that_do_not_fit_are_told(labels, pack):
 
 
 def replace(pack, name, function):
-    """Put another file in the place of one; the manifest has its size."""
+    """Replace a file of a pack, and its size in the manifest."""
     (pack / name).unlink()
     function(pack / name)
     described = json.loads((pack / 'manifest.json').read_text())['files']
@@ -316,7 +316,7 @@ def save_npz(path):
     (pathlib.Path.mkdir, 'is not a regular file'),
     (lambda path: path.write_bytes(b''), 'cannot be read'),
 ])
-def test_other_kinds_of_files_are_told(form, name, function, says, tmp_path):
+def test_other_kinds_of_files_are_refused(form, name, function, says, tmp_path):
     pack = tmp_path / 'packed'
     write(pack, form)
     replace(pack, name, function)
@@ -325,7 +325,7 @@ def test_other_kinds_of_files_are_told(form, name, function, says, tmp_path):
             packs.read(pack, verify=verify)
 
 
-def test_records_of_another_size_are_told(tmp_path):
+def test_records_of_another_size_are_refused(tmp_path):
     from array_record.python import array_record_module
 
     def records(path):
@@ -344,14 +344,14 @@ def test_records_of_another_size_are_told(tmp_path):
 
 
 @pytest.mark.parametrize('path', ['none', 'x' * 300])
-def test_path_that_is_no_pack_is_named(path, tmp_path):
+def test_path_that_is_not_a_pack_is_named(path, tmp_path):
     assert not packs.is_pack(tmp_path / path)
     with pytest.raises(errors.DataError, match='is not a pack'):
         packs.read(tmp_path / path)
 
 
 def work(*arguments):
-    """Run the worker; gives what its last line says.
+    """Run the worker; return the content of its last line.
 
     With one arena: by default glibc gives each thread its own, which fill for
     minutes (20 MiB with array_record) and then stay as they are.
@@ -366,7 +366,7 @@ def work(*arguments):
 
 
 def memory_of(form, folder, count, batches):
-    """Pack so many images and stream them; gives memory in MiB.
+    """Pack images and stream them; return the memory in MiB.
 
     Returns:
         (before and after packing, after each of 20 parts of the batches).
@@ -380,7 +380,7 @@ def memory_of(form, folder, count, batches):
 
 
 @pytest.mark.parametrize('form', packs.FORMS)
-def test_streaming_a_small_pack_holds_little(form, tmp_path):
+def test_streaming_a_small_pack_needs_little_memory(form, tmp_path):
     packing, used = memory_of(form, tmp_path / 'packed', 6000, 200)
     # 6,000 images are 70 MiB, 200 batches 150 MiB; 16 batches, 12 MiB, wait.
     assert packing[1] - packing[0] < 35

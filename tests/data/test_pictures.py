@@ -1,4 +1,4 @@
-"""One image of any form becomes one uint8 array of the form asked for."""
+"""Decoding of image files to uint8 arrays of a size and channels."""
 
 import zlib
 
@@ -29,7 +29,7 @@ def palette(form='PNG', **options):
 
 
 def premultiplied(mode, color):
-    """Encode a TIFF whose color is multiplied by its alpha already."""
+    """Encode a TIFF with premultiplied alpha."""
     content = image_files.encoded(Image.new(mode, (2, 1), color), 'TIFF')
     tag = b'R\1\3\0\1\0\0\0'  # ExtraSamples: 2 is unassociated, 1 associated
     assert tag + b'\2' in content
@@ -93,7 +93,7 @@ def tiff16(order):
     'content', [image_files.png(SIXTEEN), tiff16('<'), tiff16('>')],
     ids=['png', 'tiff little-endian', 'tiff big-endian'],
 )
-def test_16_grey_bits_are_scaled_and_not_clipped(content):
+def test_16_bit_grey_is_scaled_not_clipped(content):
     pixels = decode(content).pixels
     np.testing.assert_array_equal(pixels[0, :, 0], [0, 0, 1, 128, 255, 255])
 
@@ -122,7 +122,7 @@ UPRIGHT = {
 
 @pytest.mark.parametrize('form', ['PNG', 'TIFF', 'WEBP', 'JPEG'])
 @pytest.mark.parametrize('orientation', UPRIGHT)
-def test_image_stands_upright(orientation, form):
+def test_image_is_rotated_upright(orientation, form):
     # Blocks of 8x8 pixels survive JPEG.
     stored = np.kron([[10, 90, 170], [250, 50, 130]], np.ones((8, 8)))
     exif = image_files.exif(orientation)
@@ -135,7 +135,7 @@ def test_image_stands_upright(orientation, form):
     assert picture.size == expected.shape
 
 
-def test_16_bits_stand_upright_too():
+def test_16_bit_image_is_rotated_too():
     content = image_files.png(SIXTEEN, chunks=image_files.png_chunk(
         b'eXIf', image_files.exif(3).removeprefix(b'Exif\0\0')
     ))
@@ -149,7 +149,7 @@ def test_16_bits_stand_upright_too():
     image_files.DAMAGED_EXIF, b'Exif\0\0garbage', image_files.exif(9),
     image_files.exif(6)[:-8],
 ])
-def test_damaged_exif_leaves_the_image_as_it_lies(exif, form):
+def test_damaged_exif_does_not_rotate(exif, form):
     pixels = noise(3, 5)
     whole = decode(image_files.encoded(pixels, form)).pixels
     found = decode(image_files.encoded(pixels, form, exif=exif)).pixels
@@ -191,7 +191,7 @@ def test_hidden_color_does_not_bleed_into_a_smaller_image(channels):
 
 @pytest.mark.parametrize('kept', [1, 3, 4])
 @pytest.mark.parametrize('channels', [1, 3, 4])
-def test_channels_are_as_asked(kept, channels):
+def test_channels_are_as_requested(kept, channels):
     pixels = noise(5, 7, kept)
     found = decode(image_files.encoded(pixels), channels=channels).pixels
     assert found.shape == (5, 7, channels)
@@ -224,7 +224,7 @@ def banded():
     return image_files.encoded(pixels)
 
 
-def test_center_crop_cuts_what_stands_out(banded):
+def test_center_crop_cuts_the_longer_side(banded):
     pixels = decode(banded, image_size=(48, 80)).pixels
     assert (pixels == 255).all()
 
@@ -249,7 +249,7 @@ def test_stretching_fills_the_whole(banded):
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 300), (300, 1)])
 @pytest.mark.parametrize('crop', pictures.CROPS)
-def test_no_proportion_makes_an_image_vanish(crop, size):
+def test_every_aspect_ratio_leaves_pixels(crop, size):
     content = image_files.flat(0, size)
     pixels = decode(content, image_size=(8, 8), crop=crop).pixels
     assert pixels.shape == (8, 8, 1) and (pixels == 0).any()
@@ -259,7 +259,7 @@ def test_no_proportion_makes_an_image_vanish(crop, size):
 @pytest.mark.parametrize('background', [(255, 255, 255), (10, 200, 60)])
 @pytest.mark.parametrize('kept', [1, 3, 4])
 @pytest.mark.parametrize('channels', [0, 1, 3, 4])
-def test_array_is_fitted_as_the_same_file_and_its_shape_foretold(
+def test_array_is_fitted_like_a_file_of_the_predicted_shape(
     crop, background, kept, channels
 ):
     pixels = noise(10, 14, kept)
@@ -270,13 +270,13 @@ def test_array_is_fitted_as_the_same_file_and_its_shape_foretold(
     assert found.shape == pictures.fitted_shape(pixels.shape, preparation)
 
 
-def test_array_that_fits_stays_as_it_is():
+def test_array_that_fits_is_unchanged():
     pixels = noise(5, 7, 1)
     found = pictures.fit_array(pixels, pictures.Preparation())
     np.testing.assert_array_equal(found, pixels)
 
 
-def test_what_is_unknown_of_a_shape_stays_so():
+def test_unknown_sides_of_a_shape_stay_unknown():
     unknown = (None, None, None)
     plain = pictures.Preparation()
     assert pictures.fitted_shape(unknown, plain) == unknown
@@ -295,7 +295,7 @@ def test_first_of_several_frames_is_taken(form):
     assert (decode(content).pixels == GREEN).all()
 
 
-def test_trailing_garbage_does_no_harm():
+def test_trailing_garbage_is_ignored():
     for form in pictures.FORMATS:
         content = image_files.encoded(noise(3, 5), form)
         whole = decode(content).pixels
@@ -336,7 +336,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize('content, says', REFUSED.values(), ids=REFUSED)
-def test_what_is_no_image_is_refused_in_words(content, says):
+def test_file_that_is_not_an_image_is_refused(content, says):
     with pytest.raises(ValueError) as caught:
         decode(content)
     assert says in str(caught.value)

@@ -1,4 +1,4 @@
-"""Surveys, and images in memory or on demand: the same pixels."""
+"""Surveys, and images in memory or on demand with the same pixels."""
 
 import os
 
@@ -19,7 +19,7 @@ RED = (255, 0, 0)
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    """Keep surveys of these tests apart from a person's."""
+    """Use a cache folder of its own."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
 
 
@@ -29,7 +29,7 @@ def root(tmp_path):
 
 
 def fill(root, count, channels=3, size=(4, 6)):
-    """Write noise; gives it, [count, *size, channels]."""
+    """Write noise; return it, [count, *size, channels]."""
     pixels = helpers.random_images(count, (*size, channels))
     for place, image in enumerate(pixels):
         image_files.write(
@@ -39,21 +39,21 @@ def fill(root, count, channels=3, size=(4, 6)):
 
 
 def read(root, memory=None, max_bad=0.01, **changes):
-    """Give (images, which of the listing)."""
+    """Return (images, their indices in the listing)."""
     listed = folder.listing(root)
     preparation = pictures.Preparation(**changes)
     return reading.read(listed, preparation, memory=memory, max_bad=max_bad)
 
 
 def both(root, **changes):
-    """Read in memory and on demand; give the images, which must agree."""
-    held, held_places = read(root, None, **changes)
-    later, later_places = read(root, 0, **changes)
+    """Read in memory and on demand; return the images, which must agree."""
+    held, held_indices = read(root, None, **changes)
+    lazy, lazy_indices = read(root, 0, **changes)
     assert on_demand.in_memory(held)
-    assert isinstance(later, on_demand.OnDemand)
-    assert held.dtype == later.dtype == np.uint8
-    np.testing.assert_array_equal(held_places, later_places)
-    np.testing.assert_array_equal(held, later[:])
+    assert isinstance(lazy, on_demand.OnDemand)
+    assert held.dtype == lazy.dtype == np.uint8
+    np.testing.assert_array_equal(held_indices, lazy_indices)
+    np.testing.assert_array_equal(held, lazy[:])
     return held
 
 
@@ -80,7 +80,7 @@ def test_survey_keeps_the_order_whatever_the_number(count, root):
     np.testing.assert_array_equal(both(root), pixels)
 
 
-def test_on_demand_reads_places_in_any_order_and_twice(root):
+def test_on_demand_reads_any_order_and_repetitions(root):
     pixels = fill(root, 5)
     images, _ = read(root, 0)
     chosen = np.array([[3, 0], [3, 4]])
@@ -122,7 +122,7 @@ def test_mixed_images_on_any_background_are_alike_in_both_ways(
         assert (images[-1] == RED).all()
 
 
-def test_bad_images_are_named_and_left_out(root, capsys):
+def test_bad_images_are_reported_and_skipped(root, capsys):
     pixels = fill(root, 20)
     for place in (0, 13, 19):
         (root / f'{place:04d}.png').write_bytes(b'')
@@ -137,7 +137,7 @@ def test_bad_images_are_named_and_left_out(root, capsys):
     np.testing.assert_array_equal(both(root, max_bad=0.15), pixels[good])
 
 
-def test_name_of_several_lines_is_told_in_one(root, capsys):
+def test_name_with_line_breaks_is_reported_in_one_line(root, capsys):
     fill(root, 1)
     image_files.write(root / 'a\nb.png', b'')
     image_files.write(root / os.fsdecode(b'\xff.png'), b'')
@@ -165,7 +165,7 @@ def test_too_many_bad_images_are_an_error(memory, root):
 
 
 @pytest.mark.parametrize('memory', [None, 0])
-def test_no_image_and_none_that_is_good_are_errors(memory, root):
+def test_no_image_or_no_good_image_is_an_error(memory, root):
     root.mkdir()
     with pytest.raises(errors.DataError, match='holds no image .*png'):
         read(root, memory)
@@ -175,7 +175,7 @@ def test_no_image_and_none_that_is_good_are_errors(memory, root):
 
 
 @pytest.mark.parametrize('memory', [None, 0])
-def test_mixed_sizes_ask_for_a_size(memory, root):
+def test_mixed_sizes_need_an_image_size(memory, root):
     fill(root, 2)
     image_files.write(root / 'tall.png', image_files.flat(1, (9, 6)))
     with pytest.raises(errors.DataError) as caught:
@@ -187,7 +187,7 @@ def test_mixed_sizes_ask_for_a_size(memory, root):
     assert read(root, memory, image_size=(48, 80))[0].shape[1:3] == (48, 80)
 
 
-def test_images_enlarged_more_than_twice_are_warned_of(root, capsys):
+def test_images_enlarged_more_than_twice_are_a_warning(root, capsys):
     fill(root, 3)
     image_files.write(root / 'tiny.png', image_files.flat(1, (1, 1)))
     read(root, image_size=(8, 12))
@@ -199,7 +199,7 @@ def test_images_enlarged_more_than_twice_are_warned_of(root, capsys):
     assert 'warning: 4 of 4 images' in capsys.readouterr().err
 
 
-def test_image_that_turns_bad_is_named_once_and_the_next_stands_for_it(
+def test_image_that_turns_bad_is_reported_once_and_replaced(
     root, capsys
 ):
     pixels = fill(root, 5)
@@ -244,7 +244,7 @@ def test_image_that_cannot_be_read_is_bad(root):
     assert len(list((root.parent / 'cache').rglob('*.json'))) == 1
 
 
-def test_survey_counts_what_it_saw(root):
+def test_survey_counts_sizes_modes_and_shapes(root):
     fill(root, 2)
     exif = image_files.exif(6)
     image_files.write(root / 'x.jpg', image_files.flat(
@@ -260,7 +260,7 @@ def test_survey_counts_what_it_saw(root):
     assert [image.shape[-1] for image in survey.images] == [3, 3, 1]
 
 
-def test_survey_that_keeps_nothing_holds_no_pixels(root):
+def test_survey_without_keep_has_no_pixels(root):
     fill(root, 1)
     listed = folder.listing(root)
     chunks = listing_lib._chunks(listed, pictures.Preparation(), lean=True)
@@ -275,7 +275,7 @@ def refuse(*arguments):
 
 @pytest.fixture
 def surveyed(root):
-    """A folder with two bad files, surveyed; gives (its survey, again)."""
+    """Survey a folder with two bad files; return (survey, survey again)."""
     fill(root, 12)
     image_files.write(root / 'bad.png', b'')
     os.mkfifo(root / 'pipe.png')
@@ -291,14 +291,14 @@ def same(one, other):
     return np.array_equal(one.good, other.good) and one[1:] == other[1:]
 
 
-def test_survey_of_an_unchanged_folder_is_remembered(surveyed, monkeypatch):
+def test_survey_of_an_unchanged_folder_is_cached(surveyed, monkeypatch):
     first, again = surveyed
     monkeypatch.setattr(pictures, 'decode', refuse)
     assert same(first, again())
     assert [name for name, _ in first.skipped] == ['pipe.png', 'bad.png']
 
 
-def test_remembered_survey_serves_reading_on_demand(root, monkeypatch):
+def test_cached_survey_is_used_on_demand(root, monkeypatch):
     pixels = fill(root, 12)
     read(root, 0)
     with monkeypatch.context() as patch:
@@ -307,7 +307,7 @@ def test_remembered_survey_serves_reading_on_demand(root, monkeypatch):
     np.testing.assert_array_equal(images[:], pixels)
 
 
-def test_survey_is_made_anew_where_a_file_changed(surveyed, root):
+def test_survey_is_repeated_if_a_file_changed(surveyed, root):
     _, again = surveyed
     image_files.write(root / 'bad.png', image_files.flat(RED, (4, 6)))
     assert [name for name, _ in again().skipped] == ['pipe.png']
@@ -317,7 +317,7 @@ def test_survey_is_made_anew_where_a_file_changed(surveyed, root):
     assert len(again().good) == 12
 
 
-def test_survey_is_made_anew_for_another_preparation(root):
+def test_survey_is_repeated_for_another_preparation(root):
     fill(root, 3)
     listed = folder.listing(root)
     for size in ((8, 8), (8, 16)):
@@ -328,7 +328,7 @@ def test_survey_is_made_anew_for_another_preparation(root):
 @pytest.mark.parametrize(
     'content', [b'', b'\xff\xfe', b'{}', b'null', b'[]', b'{"skipped": 1}']
 )
-def test_damaged_memory_of_a_survey_is_ignored(content, surveyed, tmp_path):
+def test_damaged_cache_is_ignored(content, surveyed, tmp_path):
     first, again = surveyed
     [cache] = tmp_path.glob('cache/gan_jax/surveys/*')
     whole = cache.read_bytes()
@@ -337,13 +337,13 @@ def test_damaged_memory_of_a_survey_is_ignored(content, surveyed, tmp_path):
     assert cache.read_bytes() == whole
 
 
-def test_cache_that_cannot_be_written_does_no_harm(root, tmp_path):
+def test_cache_that_cannot_be_written_is_ignored(root, tmp_path):
     (tmp_path / 'cache').write_text('no folder')
     pixels = fill(root, 3)
     np.testing.assert_array_equal(read(root, 0)[0][:], pixels)
 
 
-def test_part_of_a_listing_is_read_as_a_whole(root):
+def test_part_of_a_listing_is_read_like_the_whole(root):
     pixels = fill(root, 12)
     listed = folder.listing(root)
     part = listing_lib.choose(listed, [2, 3, 11])

@@ -1,4 +1,4 @@
-"""Which images a run takes: classes, split and number."""
+"""Selection of images by classes, split and number."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ NAMES = tuple(f'{place:04d}.png' for place in range(400))
 
 
 def select(labels=LABELS, *, count=400, names=None, has_splits=False, **asked):
-    """Give (places, labels, classes) of what a request asks."""
+    """Return (indices, labels, classes) of a request."""
     count = count if labels is None else len(labels)
     return selection.select(
         sources.Request('mine', **asked), count, labels,
@@ -21,7 +21,7 @@ def select(labels=LABELS, *, count=400, names=None, has_splits=False, **asked):
     )
 
 
-def test_all_is_taken_where_nothing_is_asked():
+def test_empty_request_selects_all():
     places, labels, classes = select()
     np.testing.assert_array_equal(places, np.arange(400))
     np.testing.assert_array_equal(labels, LABELS)
@@ -30,7 +30,7 @@ def test_all_is_taken_where_nothing_is_asked():
 
 
 @pytest.mark.parametrize('asked', [('yak', 'dog'), ('dog', 'yak')])
-def test_classes_are_numbered_anew_in_the_order_of_the_set(asked):
+def test_classes_are_renumbered_in_the_order_of_the_set(asked):
     places, labels, classes = select(classes=asked)
     assert classes == ('dog', 'yak')
     np.testing.assert_array_equal(places, np.flatnonzero(LABELS % 2))
@@ -50,7 +50,7 @@ def test_classes_of_a_set_without_labels_are_refused():
         select(None, classes=('3', '7'))
 
 
-def test_class_without_an_image_is_refused_and_beside_others_is_not():
+def test_only_empty_classes_are_refused():
     labels = np.array([0, 1, 1], np.int32)
     with pytest.raises(errors.DataError, match="no image of 3 .*'yak'"):
         select(labels, classes=('yak',))
@@ -92,7 +92,7 @@ def test_a_new_file_moves_few_others():
     assert len(before - after) <= 3 and len(after) == 40
 
 
-def test_names_that_are_no_utf_8_are_drawn_like_others():
+def test_names_need_not_be_utf_8():
     names = ('a\udcff.png', 'b.png')
     places, _, _ = select(None, count=2, names=names, test_share=0.5)
     assert len(places) == 1
@@ -100,7 +100,7 @@ def test_names_that_are_no_utf_8_are_drawn_like_others():
 
 @pytest.mark.parametrize('names', [None, NAMES])
 @pytest.mark.parametrize('split', ['train', 'test'])
-def test_a_smaller_limit_takes_some_of_a_larger_ones(split, names):
+def test_a_smaller_limit_selects_a_subset_of_a_larger_one(split, names):
     taken = [
         set(select(names=names, limit=limit, test_share=0.4, split=split)[0])
         for limit in (10, 11, 100, 150, 0)
@@ -110,7 +110,7 @@ def test_a_smaller_limit_takes_some_of_a_larger_ones(split, names):
         assert few < more
 
 
-def test_a_limit_takes_the_same_whatever_is_held_out():
+def test_a_limit_does_not_depend_on_the_test_share():
     taken = [
         select(names=NAMES, limit=50, test_share=share)[0]
         for share in (0, 0.1, 0.8)
@@ -120,7 +120,7 @@ def test_a_limit_takes_the_same_whatever_is_held_out():
 
 
 @pytest.mark.parametrize('names', [None, NAMES])
-def test_limit_draws_evenly_from_all_places_and_classes(names):
+def test_limit_draws_uniformly_from_all_images_and_classes(names):
     labels = np.repeat(np.arange(4, dtype=np.int32), 100)  # class after class
     places, labels, _ = select(labels, names=names, limit=100)
     assert (np.diff(places) > 0).all()
@@ -128,7 +128,7 @@ def test_limit_draws_evenly_from_all_places_and_classes(names):
     assert np.bincount(labels, minlength=4).min() > 12
 
 
-def test_larger_limit_takes_all():
+def test_larger_limit_selects_all():
     assert len(select(limit=400)[0]) == len(select(limit=1000)[0]) == 400
 
 
@@ -147,18 +147,18 @@ def test_limit_holds_within_classes_and_split(names):
 
 
 @pytest.mark.parametrize('changes, says', [
-    ({'split': 'test'}, 'data.test_share=0.1 holds a tenth'),
+    ({'split': 'test'}, 'data.test_share=0.1 holds out a tenth'),
     ({'split': 'train[:10]'}, "mine has only 'train' and 'test'"),
     ({'split': 'validation', 'test_share': 0.1}, "only 'train' and 'test'"),
     ({'split': 'test', 'test_share': 0.001}, 'no image of 400 is left'),
     ({'test_share': 0.9999}, 'no image of 400 is left'),
 ])
-def test_split_that_is_not_there_is_refused(changes, says):
+def test_missing_split_is_refused(changes, says):
     with pytest.raises(errors.DataError, match=says):
         select(**changes)
 
 
-def test_source_with_splits_chooses_its_own():
+def test_source_with_splits_selects_no_split_again():
     places, _, _ = select(has_splits=True, split='train[:10]', limit=7)
     assert len(places) == 7
 

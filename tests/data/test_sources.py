@@ -1,4 +1,4 @@
-"""Names, URIs and paths; arrays; the part and the form that are asked for."""
+"""Data sets by name, URI or path, arrays, and parts of them."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from gan_jax.data import tfds_source
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    """Keep surveys of these tests apart from a person's."""
+    """Use a cache folder of its own."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
 
 
@@ -31,7 +31,7 @@ def from_arrays(images, labels=None, **changes):
     return sources.from_arrays(images, labels, request=request)
 
 
-def test_digits_are_scikit_learns_enlarged_in_a_border():
+def test_digits_are_those_of_scikit_learn_enlarged_and_padded():
     from sklearn.datasets import load_digits
 
     dataset = load('digits')
@@ -70,7 +70,7 @@ def test_known_names_and_uris_need_no_explanation(name):
         ('svhn', "'tfds:svhn_cropped'"),
         ('FFHQ', 'set data.path to its folder or archive'),
         ('celeba-hq', 'is not in TensorFlow Datasets'),
-        ('tfds:', 'has nothing after the :'),
+        ('tfds:', 'names nothing after the :'),
         ('', 'one of them must be set'),
     ],
 )
@@ -81,7 +81,7 @@ def test_other_names_are_explained(name, says):
     assert str(caught.value) == sources.explain(name)
 
 
-def test_every_other_name_leads_to_one_that_is_known():
+def test_every_other_name_is_mapped_to_a_known_one():
     for name in sources.OTHER_NAMES.values():
         assert sources.explain(name) == ''
 
@@ -95,11 +95,11 @@ def test_every_other_name_leads_to_one_that_is_known():
         ('a.gz', 'folder'), ('~/a.zip', 'zip'),
     ],
 )
-def test_path_is_known_by_its_ending(path, scheme):
+def test_scheme_follows_the_ending_of_a_path(path, scheme):
     assert sources.of_path(path) == f'{scheme}:{path}'
 
 
-def test_path_is_known_by_what_lies_there(tmp_path):
+def test_scheme_follows_the_content_of_a_folder(tmp_path):
     (tmp_path / 'images.zip').mkdir()
     assert sources.of_path(tmp_path / 'images.zip').startswith('folder:')
     packs.write(helpers.random_images(2), None, (), tmp_path / 'packed.zip')
@@ -115,7 +115,7 @@ def test_path_is_known_by_what_lies_there(tmp_path):
         ('~nobody/x.zip', True),
     ],
 )
-def test_word_is_a_path_or_a_name(text, answer, tmp_path, monkeypatch):
+def test_argument_is_a_path_or_a_name(text, answer, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'here').mkdir()
     (tmp_path / 'mnist').mkdir()  # the name goes first; ./mnist is the path
@@ -135,7 +135,7 @@ def test_arrays_become_a_data_set():
 @pytest.mark.parametrize('labels', [
     np.array([0, 255], np.uint8), np.array([True, False]), [1, 0],
 ])
-def test_labels_of_any_whole_type_number_the_classes(labels):
+def test_labels_of_any_integer_type_are_class_numbers(labels):
     dataset = sources.from_arrays(helpers.random_images(2), labels)
     np.testing.assert_array_equal(dataset.labels, labels)
     assert len(dataset.classes) == int(np.max(labels)) + 1
@@ -179,7 +179,7 @@ def test_arrays_of_another_form_are_refused(images, labels, says):
 
 @pytest.mark.parametrize('size', [(16, 16), (48, 80)])
 @pytest.mark.parametrize('kept, channels', [(1, 1), (3, 3), (4, 3)])
-def test_arrays_are_brought_to_a_size(size, kept, channels):
+def test_arrays_are_resized(size, kept, channels):
     images = np.full((2, 32, 32, kept), 90, np.uint8)
     images[..., 3:] = 255  # opaque
     prepared = from_arrays(
@@ -191,7 +191,7 @@ def test_arrays_are_brought_to_a_size(size, kept, channels):
 
 
 @pytest.mark.parametrize('channels', [1, 3, 4])
-def test_arrays_are_brought_to_channels(channels):
+def test_arrays_are_converted_to_channels(channels):
     grey = helpers.random_images(2, (4, 4, 1))
     prepared = from_arrays(
         grey, preparation=pictures.Preparation(channels=channels)
@@ -205,7 +205,7 @@ def test_arrays_are_brought_to_channels(channels):
 @pytest.mark.parametrize(
     'crop, left', [('center', 200), ('stretch', 0), ('pad', 7)]
 )
-def test_arrays_are_cropped_as_asked(crop, left):
+def test_arrays_are_cropped(crop, left):
     images = np.full((1, 8, 16, 1), 200, np.uint8)
     images[:, :, :4] = images[:, :, -4:] = 0
     prepared = from_arrays(images, preparation=pictures.Preparation(
@@ -220,7 +220,7 @@ def test_arrays_are_cropped_as_asked(crop, left):
     (None, True), (300 * 4 * 5 * 3, True), (300 * 4 * 5 * 3 - 1, False),
 ])
 @pytest.mark.parametrize('name', ['npy', 'pack', 'npz'])
-def test_arrays_are_held_where_they_fit_the_memory(
+def test_arrays_are_in_memory_if_they_fit(
     name, memory, fits, tmp_path
 ):
     images = helpers.random_images(300, (4, 5, 3))  # more than read at once

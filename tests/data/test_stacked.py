@@ -12,7 +12,7 @@ IMAGES = helpers.random_images(40, (4, 5, 1))
 LABELS = (np.arange(40) % 10).astype(np.int32)
 
 
-def test_channels_are_images_whose_digits_make_the_class():
+def test_class_is_formed_by_the_digits_of_the_channels():
     images, labels, classes = stacked.stack(IMAGES, LABELS, count=500)
     assert images.shape == (500, 4, 5, 3) and labels.shape == (500,)
     assert classes == tuple(f'{n:03d}' for n in range(1000))
@@ -33,7 +33,7 @@ def test_triples_are_the_same_in_every_run_and_differ_by_seed():
     assert not np.array_equal(labels, other)
 
 
-def test_all_128_000_triples_are_made_when_they_are_asked_for():
+def test_all_128_000_triples_are_lazy():
     images, labels, _ = stacked.stack(IMAGES, LABELS)
     assert images.shape == (128_000, 4, 5, 3)
     assert isinstance(images, on_demand.OnDemand)

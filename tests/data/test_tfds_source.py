@@ -30,7 +30,7 @@ def load(name, data_dir, split='train', **changes):
 
 
 def by_content(dataset):
-    """Give {pixels: label}, whatever the order."""
+    """Return {pixels: label} in any order."""
     return {
         image.tobytes(): label
         for image, label in zip(dataset.images[:], dataset.labels)
@@ -92,7 +92,7 @@ def test_prepare_names_missing_and_damaged_files(idx_folder, tmp_path):
 
 
 def define(name, features, counts):
-    """Register a set of TFDS, by its name in camel case, and give its builder.
+    """Register a set of TFDS by its name in camel case; return its builder.
 
     Its images are `PIXELS`, encoded, and its whole numbers `LABELS`.
 
@@ -167,7 +167,7 @@ def test_images_and_labels_are_those_that_were_prepared(
     assert capsys.readouterr().err == ''
 
 
-def test_listing_gives_encoded_images(prepared):
+def test_listing_reads_encoded_images(prepared):
     listed = tfds_source.listing('tiny_pets', 'train', str(prepared))
     assert len(listed.files) == len(listed.labels) == 30
     assert listed.labels.dtype == np.int32 and listed.trusted
@@ -192,7 +192,7 @@ def test_set_of_several_images_is_refused_unless_one_is_named_image(prepared):
         load('tfds:tiny_two', prepared)
 
 
-def test_classes_and_size_are_as_asked(prepared):
+def test_classes_and_size_are_as_requested(prepared):
     dataset = load(
         'tfds:tiny_pets', prepared, classes=('owl',), limit=4,
         preparation=pictures.Preparation((2, 2), channels=1), memory=0,
@@ -210,7 +210,7 @@ def test_classes_and_size_are_as_asked(prepared):
     ('no name', 'cannot be opened'),
     ('coco', 'cannot be opened: .*tensorflow'),  # its builder imports it
 ])
-def test_what_tfds_does_not_know_is_told_in_a_line(name, says, tmp_path):
+def test_unknown_sets_are_refused_in_one_line(name, says, tmp_path):
     with pytest.raises(errors.DataError, match=says) as caught:
         load(f'tfds:{name}', tmp_path)
     assert len(str(caught.value).splitlines()) == 1
@@ -241,7 +241,7 @@ def test_unprepared_set_names_the_command(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['tiny_pets', 'tiny_plain'])
-def test_damaged_records_are_told(name, prepared, tmp_path, capsys):
+def test_damaged_records_are_reported(name, prepared, tmp_path, capsys):
     shutil.copytree(prepared / name, tmp_path / name)
     (file,) = (tmp_path / name / '1.0.0').glob('*train*')
     content = bytearray(file.read_bytes())
@@ -290,7 +290,7 @@ def change(path, function):
 
 
 def refusal(foreign, says):
-    """Load the set; its refusal is one line that holds some words."""
+    """Check that loading the set fails with one line and some words."""
     with pytest.raises(errors.DataError, match=says) as caught:
         load('tfds:foreign', foreign.parent.parent)
     assert '\n' not in str(caught.value)
@@ -328,7 +328,7 @@ def test_class_named_by_the_other_file_is_not_imported(foreign):
     refusal(foreign, "'payload.X' is not one of the features of")
 
 
-def test_key_that_is_given_twice_is_looked_at_twice(foreign):
+def test_both_values_of_a_duplicate_key_are_checked(foreign):
     path = foreign / 'features.json'
     text = path.read_text().rstrip().rstrip('}')
     own = 'tensorflow_datasets.core.features.features_dict.FeaturesDict'
@@ -339,7 +339,7 @@ def test_key_that_is_given_twice_is_looked_at_twice(foreign):
     refusal(foreign, "'payload.X' is not one of the features of")
 
 
-def test_old_version_of_a_set_is_looked_at(foreign):
+def test_old_version_of_a_set_is_checked(foreign):
     shutil.copytree(foreign, foreign.parent / 'config' / '0.0.1')
     change(
         foreign.parent / 'config' / '0.0.1' / 'features.json',
@@ -371,13 +371,13 @@ def dimension(path):
         'splits'][0].update(shardLengths=['50000000'])),
      'has 30 records, and its metadata count 50,000,000'),
 ])
-def test_damaged_metadata_are_told(name, damage, says, foreign):
+def test_damaged_metadata_are_refused(name, damage, says, foreign):
     damage(foreign / name)
     refusal(foreign, says)
 
 
 @pytest.mark.parametrize('record', [b'', b'garbage', b'\n\x00'])
-def test_records_that_hold_no_example_are_told(record, foreign):
+def test_records_without_an_example_are_refused(record, foreign):
     from array_record.python import array_record_module
 
     (file,) = foreign.glob('*train*')

@@ -1,4 +1,4 @@
-"""Folders and archives as people have them: nothing in them stops a run."""
+"""Folders and archives with all kinds of files, none of which stop a run."""
 
 import functools
 import os
@@ -70,7 +70,7 @@ def assert_shown(names, images, regular=False):
 
 
 def skipped_of(lines, root):
-    """Take (name, reason) out of lines on stderr."""
+    """Extract (name, reason) from lines on stderr."""
     parts = [line.partition(f' of {root}: it ') for line in lines]
     assert all(name.startswith('skipped ') for name, _, _ in parts), lines
     return [(name.removeprefix('skipped '), why) for name, _, why in parts]
@@ -81,7 +81,7 @@ def test_zoo_holds_at_least_24_kinds_of_files():
 
 
 @pytest.mark.parametrize('memory', [None, 0], ids=['memory', 'on demand'])
-def test_good_ones_are_read_and_bad_ones_named_in_seconds(
+def test_good_files_are_read_and_bad_ones_named_in_seconds(
     memory, root, capsys
 ):
     began = time.monotonic()
@@ -116,7 +116,7 @@ def write_tar(root, path, mode='w'):
     (write_zip, '.zip'), (write_tar, '.tar'),
     (functools.partial(write_tar, mode='w:gz'), '.tar.gz'),
 ])
-def test_archives_of_the_zoo_read_as_its_folder(write, ending, root, tmp_path):
+def test_archives_of_the_zoo_equal_its_folder(write, ending, root, tmp_path):
     listed = write(root, tmp_path / f'zoo{ending}')
     survey = listing_lib.survey(listed, PREPARATION, keep=True)
     names = [listed.files[place] for place in survey.good]
@@ -126,7 +126,7 @@ def test_archives_of_the_zoo_read_as_its_folder(write, ending, root, tmp_path):
     assert_told(skipped, 'bad', regular=True)
 
 
-def test_tar_with_links_and_pipes_reads_what_it_holds(root, tmp_path):
+def test_tar_with_links_and_pipes_is_read(root, tmp_path):
     with tarfile.open(tmp_path / 'zoo.tar', 'w') as packed:
         for animal in zoo.ZOO:
             if animal.name not in ('huge.png', 'socket.png', 'memory.png'):
@@ -139,7 +139,7 @@ def test_tar_with_links_and_pipes_reads_what_it_holds(root, tmp_path):
     assert dict(listed.ignored)['loop'] == 'has no ending'
 
 
-def test_shut_folders_and_files_are_bad(root):
+def test_unreadable_folders_and_files_are_bad(root):
     zoo.build(root / 'shut')
     (root / 'shut').chmod(0)
     (root / 'plain.png').chmod(0)
@@ -197,7 +197,7 @@ def test_run_on_fewer_images_than_a_batch_warns_and_trains(tmp_path):
     ],
     ids=['many bad', 'all bad', 'no image', 'empty', 'wrong path'],
 )
-def test_run_on_a_zoo_that_cannot_be_mended_ends_in_one_line(
+def test_run_on_an_unusable_zoo_ends_in_one_line(
     kinds, says, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -215,7 +215,7 @@ def test_run_on_a_zoo_that_cannot_be_mended_ends_in_one_line(
     assert not (tmp_path / 'runs').exists()
 
 
-def test_check_data_names_all_that_is_not_read(root):
+def test_check_data_names_all_files_that_are_not_read(root):
     process = helpers.run(
         'gan_jax', 'check_data', root, f'--data.image_size={zoo.SIDE}',
         cwd=root.parent,

@@ -45,6 +45,11 @@ def test_distances_to_others_exclude_the_row_itself(sets, block, monkeypatch):
     np.testing.assert_allclose(np.concatenate(blocks), expected)
 
 
+def test_nearest_other_excludes_the_row_itself():
+    points = np.array([[0.0], [1.0], [3.0]])
+    np.testing.assert_allclose(distances.nearest_other(points), [1, 1, 2])
+
+
 def test_two_points_and_copies():
     np.testing.assert_allclose(
         distances.mean_pairwise(np.array([[0.0, 0], [3, 4]])), 5
