@@ -43,6 +43,7 @@ from gan_jax.cli import app
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.config import recipes
+from gan_jax.config import run_identity
 from gan_jax.core import errors
 from gan_jax.data import sources
 from gan_jax.evaluation import runner
@@ -310,7 +311,7 @@ def measure(name):
         found = sampling.load_config(workdir)
         if not found.data.test_share:  # of the time when nothing was held out
             config.data.test_share = 0.0
-        changed = defaults.differences(found, config)
+        changed = run_identity.differences(found, config)
         if changed:
             raise errors.CheckpointError(
                 f'{workdir} holds a run of another config '

@@ -36,6 +36,7 @@ import numpy as np
 from gan_jax.cli import app
 from gan_jax.config import defaults
 from gan_jax.config import recipes
+from gan_jax.config import run_identity
 from gan_jax.core import errors
 from gan_jax.metrics import distances
 from gan_jax.metrics import modes
@@ -108,7 +109,7 @@ def make_config(inner, seed):
     config.checkpoint_every = num_steps // RECORDS
     config.keep_checkpoints = RECORDS
     config.log_every = config.sample_every = config.eval_every = 0
-    name = defaults.run_name('mixtures.py:ring', changed)
+    name = run_identity.run_name('mixtures.py:ring', changed)
     return config, f'{name}-{num_steps}'
 
 

@@ -29,8 +29,8 @@ from absl import flags
 import numpy as np
 
 from gan_jax.cli import app
-from gan_jax.config import defaults
 from gan_jax.config import recipes
+from gan_jax.config import run_identity
 from gan_jax.core import errors
 from gan_jax.evaluation import runner
 from gan_jax.runs import sampling
@@ -193,7 +193,9 @@ def measure(row, size, seed):
     path = workdir / 'result.json'
     result = json.loads(path.read_text()) if path.exists() else {}
     if (workdir / 'config.json').exists():
-        changed = defaults.differences(sampling.load_config(workdir), config)
+        changed = run_identity.differences(
+            sampling.load_config(workdir), config
+        )
         if changed:
             raise errors.CheckpointError(
                 f'{workdir} holds a run of another config '

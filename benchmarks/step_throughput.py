@@ -140,7 +140,7 @@ class Variant:
         self._dtype = config.dtype
         gan = builders.algorithm(config, builders.form(shape))
         feed = _feed(config, shape)
-        convolutional = builders.convolutional(config)
+        convolutional = defaults.convolutional(config)
         call = parallel.train_call(
             builders.step(gan, {builders.REAL: feed}, algorithm.Variant()),
             num_steps, convolutional,
@@ -312,7 +312,7 @@ def compiled():
         jax.config.update('jax_default_matmul_precision', 'highest')
     validation.validate(config, parallel.device_count())
     num_steps = STEPS_PER_CALL.value or parallel.steps_per_call(
-        [64], builders.convolutional(config)
+        [64], defaults.convolutional(config)
     )
     return Variant(config, image_shape(config), num_steps)
 

@@ -40,6 +40,7 @@ import beside_torch
 import turns
 from gan_jax.cli import app
 from gan_jax.config import defaults as defaults_lib
+from gan_jax.config import run_identity
 from gan_jax.core import errors
 from gan_jax.networks import dcgan
 from gan_jax.networks import resnet
@@ -309,7 +310,7 @@ def _check(config):
     defaults = defaults_lib.flatten(defaults_lib.default_config())
     for key, value in defaults_lib.flatten(config).items():
         if value != defaults[key] and not FOLLOWED.fullmatch(key) and (
-            key not in defaults_lib.FREE_KEYS
+            key not in run_identity.FREE_KEYS
         ):
             _refuse(f'{key}={value!r}, only for {defaults[key]!r}')
 

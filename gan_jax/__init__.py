@@ -1,15 +1,15 @@
 """Train GANs in JAX.
 
-The public names, each loaded when it is asked for:
+The public functions, each imported on first use:
 
-    train(config, workdir)             train, or go on; a `Run`
-    default_config()                   every key of a config with its default
+    train(config, workdir)             train or continue a run, returns a `Run`
+    default_config()                   config of all keys with their defaults
     load(workdir)                      (algorithm, state) of a trained run
-    sample(algorithm, state, seeds)    images, or points, by seed
-    evaluate(workdir, metrics=…)       numbers about a run's samples
+    sample(algorithm, state, seeds)    images or points by seed
+    evaluate(workdir, metrics=…)       metrics of a run's samples
 
-and the rooms of pure functions: `losses`, `penalties`, `metrics`, `networks`,
-`transforms`. What is not named here may change.
+and the public modules of pure functions: `losses`, `penalties`, `metrics`,
+`networks`, `transforms`. All other names may change without notice.
 """
 
 import importlib
@@ -37,8 +37,8 @@ def __getattr__(name):
     if name not in _PUBLIC:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     module, attribute = _PUBLIC[name]
-    found = importlib.import_module(module)
-    return getattr(found, attribute) if attribute else found
+    imported = importlib.import_module(module)
+    return getattr(imported, attribute) if attribute else imported
 
 
 def __dir__():

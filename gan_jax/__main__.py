@@ -18,8 +18,7 @@ def main():
     """Run the command that the first word names; without one, list them."""
     paths = commands()
     if len(sys.argv) < 2 or sys.argv[1].lstrip('-') in ('help', 'h', '?'):
-        app.say(_listed(paths))
-        return
+        app.print_help(_listed(paths))
     name = sys.argv[1]
     if name not in paths:
         near = recipe_files.nearest(name, paths)
@@ -42,7 +41,7 @@ def commands():
 
 
 def _listed(paths):
-    """Return the text that lists the commands."""
+    """Return the list of commands as text."""
     width = max(map(len, paths))
     return '\n'.join([
         'Usage: python -m gan_jax COMMAND [FLAGS]', '',

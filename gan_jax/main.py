@@ -3,7 +3,7 @@
     python -m gan_jax.main --config=configs/dcgan.py
     python -m gan_jax.main --config=configs/dcgan.py:mnist --config.d_steps=2
 
-The same command goes on from the newest checkpoint of its run folder.
+The same command continues from the newest checkpoint of its run folder.
 """
 
 from absl import flags
@@ -15,11 +15,11 @@ WORKDIR = flags.DEFINE_string(
     'workdir', '', 'Folder of the run; runs/<recipe and changes> by default.'
 )
 RESTART = flags.DEFINE_bool(
-    'restart', False, 'Begin anew; what --workdir holds is set aside in it.'
+    'restart', False, 'Start again; existing files are moved to a folder '
+    'before-<n> in --workdir.'
 )
 OVERRIDE_CONFIG = flags.DEFINE_bool(
-    'override_config', False, 'Go on though config keys differ from those that'
-    ' the run began with.'
+    'override_config', False, 'Continue a run although its config has changed.'
 )
 MULTIHOST = flags.DEFINE_bool(
     'multihost', False, 'Join the other processes of a cluster (TPU pod, SLURM)'
@@ -28,24 +28,25 @@ MULTIHOST = flags.DEFINE_bool(
 
 
 def main(argv):
-    """Train what --config says, in --workdir."""
+    """Train the config of --config in --workdir."""
     config = app.config_of(argv)
 
     from ml_collections import config_flags
 
-    from gan_jax.config import defaults
+    from gan_jax.config import run_identity
     from gan_jax.runtime import parallel
     from gan_jax.training import sweep
     from gan_jax.training import train
 
     recipe = config_flags.get_config_filename(flags.FLAGS['config'])
     overrides = config_flags.get_override_values(flags.FLAGS['config'])
-    workdir = WORKDIR.value or f'runs/{defaults.run_name(recipe, overrides)}'
+    name = run_identity.run_name(recipe, overrides)
+    workdir = WORKDIR.value or f'runs/{name}'
     if MULTIHOST.value:
         parallel.initialize_hosts()
     if config.population > 1:
-        told = sweep.train(config, workdir, restart=RESTART.value)
-        return sweep.show(config, workdir, told)
+        results = sweep.train(config, workdir, restart=RESTART.value)
+        return sweep.show(config, workdir, results)
     train.train(
         config, workdir, restart=RESTART.value,
         override_config=OVERRIDE_CONFIG.value,

@@ -1,10 +1,10 @@
-"""Run command lines of `python -m gan_jax.main`, each in a fork of its own.
+"""Runner of command lines of `python -m gan_jax.main`, one fork each.
 
     python tests/command_worker.py < lists.json
 
 Reads a JSON list of argument lists and writes one of [exit code, stdout,
-stderr]. A list that begins with gan_jax runs `python -m gan_jax`. The imports
-are made once, so that a command takes a moment.
+stderr]. A list that begins with gan_jax runs `python -m gan_jax`. Modules are
+imported only once, so that a command takes a second.
 """
 
 import json
@@ -18,11 +18,11 @@ import warnings
 
 from gan_jax.training import train  # noqa: F401  imported before the forks
 
-SECONDS = 60  # that a command may take; mistakes are told at once
+SECONDS = 60  # limit of a command; mistakes are reported at once
 
 
 def _be_main(arguments):
-    """Run the command, and end without the seconds of unloading it all."""
+    """Run the command, and exit without the slow clean-up of Python."""
     if not arguments or not arguments[0].startswith('gan_jax'):
         arguments = ['gan_jax.main', *arguments]
     sys.argv, code = arguments, 0
@@ -39,7 +39,7 @@ def _be_main(arguments):
 
 
 def run(arguments):
-    """Give [exit code, stdout, stderr] of one command."""
+    """Run one command; returns [exit code, stdout, stderr]."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         with warnings.catch_warnings():
             # Of threads that JAX may have; it has no devices before the fork.

@@ -1,4 +1,4 @@
-"""Shared by all tests: caches, warnings, devices, real data, a browser."""
+"""Fixtures of all tests: caches, warnings, devices, real data, a browser."""
 
 import os
 import pathlib
@@ -16,10 +16,10 @@ sys.path += [str(p) for p in (ROOT / 'tests').iterdir() if p.is_dir()]
 
 
 def pytest_configure(config):
-    """Set what JAX reads later; make errors of warnings from here on.
+    """Set up JAX, and turn warnings into errors from here on.
 
-    Those of other plugins as they start are theirs: an `error` in setup.cfg
-    would end the session by them.
+    `error` in setup.cfg would also apply to warnings of other plugins as they
+    start, and end the session.
     """
     config.addinivalue_line('filterwarnings', 'error')
     # Several workers share a GPU, of which each would take three quarters.
@@ -29,12 +29,12 @@ def pytest_configure(config):
 
 @pytest.fixture(autouse=True, scope='session')
 def exact_products():
-    """Compute products in float32 on a GPU or TPU too, as the goldens are."""
+    """Compute products in float32 on GPU and TPU too, like the goldens."""
     be_exact()
 
 
 def be_exact():
-    """Set the precision of products, but on CPUs, whose float32 it is."""
+    """Set the precision of products; on CPU it is float32 anyway."""
     if jax.default_backend() != 'cpu':
         jax.config.update('jax_default_matmul_precision', 'highest')
 
@@ -43,8 +43,9 @@ def be_exact():
 def forget_programs():
     """Unload compiled programs after each file.
 
-    On CPU each holds memory maps, of which Linux allows a process 65,530. Kept,
-    they were 18,000 after a third of the tests; a worker crashed near the end.
+    On CPU each uses memory maps, of which Linux allows 65,530 per process.
+    Without this there were 18,000 after a third of the tests, and a worker
+    crashed near the end.
     """
     yield
     jax.clear_caches()
@@ -52,7 +53,7 @@ def forget_programs():
 
 @pytest.fixture
 def data_dir():
-    """Folder with prepared TFDS sets and raw files; skips where it is not."""
+    """Return the folder of prepared TFDS sets; skip the test if missing."""
     folder = pathlib.Path(
         os.environ.get('GAN_JAX_TEST_DATA', ROOT.parent / 'shared' / 'data')
     )
@@ -65,7 +66,7 @@ def data_dir():
 
 @pytest.fixture(scope='module')
 def browser():
-    """Give Chromium without a head; skips where it or playwright is not."""
+    """Return headless Chromium; skip the test if it is missing."""
     playwright = pytest.importorskip(
         'playwright.sync_api', reason="pip install -e '.[test]'"
     )

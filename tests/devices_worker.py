@@ -1,9 +1,9 @@
-"""Train, or go on, with whatever devices there are; save what was dealt.
+"""Worker that trains or continues a run and saves the order of its images.
 
     python tests/devices_worker.py FOLDER NETWORK FEED
 
-Every image's pixels are its number. SGD and no BatchNorm, so that the number of
-devices must change nothing.
+The pixels of each image are its index. With SGD and without BatchNorm the
+number of devices must change nothing.
 """
 
 import pathlib
@@ -20,7 +20,7 @@ STEPS, SAVED, BATCH, D_STEPS = 12, 6, 16, 2
 
 
 def config_of(network, feed):
-    """Give the config of a run whose samples devices do not change."""
+    """Return a config whose samples do not depend on the devices."""
     config = helpers.tiny_mlp()
     for player in (config.generator, config.discriminator):
         player.name = network

@@ -1,11 +1,12 @@
-"""Damage the files of a run folder in many ways; see what each command says.
+"""Fuzz test of run folders: damages their files and runs each command.
 
     python -m tests.fuzz_folders --tries=200
     python -m tests.fuzz_folders --tries=20 --only=config.json,manifest.json
 
-Each command that reads a file, called in this process, must give what it gives
-or one line and exit code 2, 4 or 5 (75 of a lock), within 20 s and 1 GiB. Exit
-code 1 where one did not. `package/test_fuzz_folders.py` runs a short form.
+Each command that reads a damaged file is called in this process. It must
+succeed, or end in one line and exit code 2, 4 or 5 (75 for the lock), within
+20 s and 1 GiB; otherwise the exit code of this script is 1.
+`package/test_fuzz_folders.py` runs a short form.
 """
 
 import argparse
@@ -27,10 +28,10 @@ import tempfile
 import time
 from typing import NamedTuple
 
-SECONDS = 20  # of computing
-WAIT = 120  # seconds by the clock, of a machine that does other work too
-MEMORY = 2**30  # bytes of a command, of which it takes some to begin with
-OF_A_COMMAND = 3 * 2**26  # measured: 190 MiB
+SECONDS = 20  # of CPU time
+WAIT = 120  # seconds of wall clock, generous for a busy machine
+MEMORY = 2**30  # bytes of a command, including those of its start
+OF_A_COMMAND = 3 * 2**26  # bytes of its start; measured: 190 MiB
 CODES = (2, 4, 5)
 STEP = 4  # of the run
 ALL = ('sample', 'evaluate', 'report', 'export', 'main')
@@ -64,21 +65,21 @@ EPS = b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n'
 
 
 class Try(NamedTuple):
-    """One damage, read by one command.
+    """Result of one command on one damaged file.
 
     Attributes:
         file: name in the folder.
-        damage: what was done to it.
+        damage: description of the damage.
         command: of `ALL`.
-        code: exit code; None for what must not happen.
-        problem: what went wrong, '' where nothing did.
-        seconds: of computing, in all threads.
-        memory: bytes at most, where the system tells.
+        code: exit code; None for an unexpected exception.
+        problem: what went wrong, or ''.
+        seconds: CPU time of all threads.
+        memory: peak in bytes, where the system reports it.
     """
 
     file: str
     damage: str
-    app: str
+    command: str
     code: int
     problem: str
     seconds: float
@@ -86,7 +87,7 @@ class Try(NamedTuple):
 
 
 def small_config(folder):
-    """Give a config whose data, left beside a folder, are 80 small images."""
+    """Return a config on 80 small images, which are saved beside the folder."""
     import helpers
     from gan_jax.runtime import writer
 
@@ -100,7 +101,7 @@ def small_config(folder):
 
 
 def make_run(folder):
-    """Leave a run folder with all that commands leave; returns its config."""
+    """Create a run folder with all commands' files; returns its config."""
     from gan_jax.evaluation import runner
     from gan_jax.training import train
 
@@ -112,7 +113,7 @@ def make_run(folder):
     train.train(config, folder)
     (folder / 'neighbours.png').unlink(missing_ok=True)
     runner.of_run(
-        folder, None, _asked(), print, functools.partial(_keep, folder)
+        folder, None, _options(), print, functools.partial(_save, folder)
     )
     (folder / 'rollbacks.json').write_text(
         json.dumps([{'to_step': 2, 'reason': 'nan'}])
@@ -131,7 +132,7 @@ def make_run(folder):
     return config
 
 
-def _asked():
+def _options():
     from gan_jax.evaluation import runner
 
     return runner.Asked(
@@ -140,14 +141,14 @@ def _asked():
     )
 
 
-def _keep(folder, result):
+def _save(folder, result):
     from gan_jax.evaluation import runner
 
     runner.save(runner.default_out(folder), [result])
 
 
 def sample(folder, out, config):
-    """Do as `gan_jax.sample`."""
+    """Run what the command `sample` does."""
     from gan_jax.cli import app
     from gan_jax.runs import sampling
     from gan_jax.runtime import writer
@@ -159,16 +160,16 @@ def sample(folder, out, config):
 
 
 def evaluate(folder, out, config):
-    """Do as `gan_jax.evaluate`."""
+    """Run what the command `evaluate` does."""
     from gan_jax.evaluation import runner
 
     runner.of_run(
-        folder, None, _asked(), print, functools.partial(_keep, folder)
+        folder, None, _options(), print, functools.partial(_save, folder)
     )
 
 
 def report(folder, out, config):
-    """Do as `gan_jax.report`."""
+    """Run what the command `report` does."""
     from gan_jax.cli import app
     from gan_jax import reporting
 
@@ -178,7 +179,7 @@ def report(folder, out, config):
 
 
 def export(folder, out, config):
-    """Do as `gan_jax.export`."""
+    """Run what the command `export` does."""
     from gan_jax.runs import sampling
     from gan_jax.tools import export as export_lib
 
@@ -187,7 +188,7 @@ def export(folder, out, config):
 
 
 def main_(folder, out, config):
-    """Do as `gan_jax.main` of a run that is complete, or goes on."""
+    """Run what the command `train` does for a complete or unfinished run."""
     from gan_jax.training import train
 
     train.train(config, folder)
@@ -199,11 +200,11 @@ COMMANDS = {
 }
 
 
-# Damages: functions of (path, random) that return what they did.
+# Damages: functions of (path, random) that return a description.
 
 
 def cut(path, draw):
-    """Keep a part from the start."""
+    """Truncate a file."""
     content = path.read_bytes()
     place = draw.randrange(len(content))
     path.write_bytes(content[:place])
@@ -211,7 +212,7 @@ def cut(path, draw):
 
 
 def flip(path, draw):
-    """Turn 1 to 8 bits."""
+    """Flip 1 to 8 bits."""
     content = bytearray(path.read_bytes())
     bits = [draw.randrange(8 * len(content)) for _ in range(draw.randint(1, 8))]
     for bit in bits:
@@ -221,7 +222,7 @@ def flip(path, draw):
 
 
 def overwrite(path, draw):
-    """Put other bytes into its middle."""
+    """Insert random bytes."""
     content = path.read_bytes()
     place, size = draw.randrange(len(content)), draw.randint(1, 64)
     path.write_bytes(content[:place] + draw.randbytes(size) + content[place:])
@@ -229,7 +230,7 @@ def overwrite(path, draw):
 
 
 def other_kind(path, draw):
-    """Put what is no file, or none, in its place."""
+    """Replace a file by another kind of file, or remove it."""
     path.unlink()
     kind = draw.choice(list(KINDS))
     KINDS[kind](path)
@@ -265,7 +266,7 @@ def _root(path):
 
 
 def other_text(path, draw):
-    """Put text of another form in its place."""
+    """Replace the content by another text."""
     kind = draw.choice(list(TEXTS))
     path.write_bytes(TEXTS[kind]())
     return kind
@@ -306,7 +307,7 @@ def _flat(side):
 
 
 def other_value(path, draw):
-    """Change a value somewhere in its JSON, or in a line of it."""
+    """Change a value in a JSON file or in a line of JSON."""
     lines = path.read_text().splitlines() if path.suffix == '.jsonl' else (
         [path.read_text()]
     )
@@ -319,8 +320,8 @@ def other_value(path, draw):
 
 
 def _change(content, draw):
-    """Put something nasty at a random place; returns (where, what)."""
-    outer, key, where = None, None, []
+    """Replace a random value by a nasty one; returns (path, value)."""
+    outer, key, keys = None, None, []
     inner = content
     while isinstance(inner, (dict, list)) and inner and (
             outer is None or draw.random() < 0.8):
@@ -328,20 +329,20 @@ def _change(content, draw):
         key = draw.choice(
             sorted(inner) if isinstance(inner, dict) else range(len(inner))
         )
-        where.append(str(key))
+        keys.append(str(key))
         inner = outer[key]
     value = copy.deepcopy(draw.choice(NASTY))
     if draw.random() < 0.1 and isinstance(outer, dict):
         del outer[key]
-        return '.'.join(where), 'removed'
+        return '.'.join(keys), 'removed'
     if draw.random() < 0.1 and isinstance(outer, dict):
         key = draw.choice(['', 'a.b', 'name', 'x' * 1000, '\ud800', 'items'])
     outer[key] = value
-    return '.'.join(where), value
+    return '.'.join(keys), value
 
 
 def _signed(path, content, draw):
-    """Give the text of JSON; a manifest has its own hash right, mostly."""
+    """Return the text of JSON; a manifest mostly with its correct hash."""
     from gan_jax.runtime import manifest
 
     if path.name == manifest.NAME and isinstance(content, dict) and (
@@ -352,7 +353,7 @@ def _signed(path, content, draw):
 
 
 def damage(path, draw):
-    """Damage a file; returns words for what was done."""
+    """Damage a file at random; returns a description."""
     kinds = [cut, flip, overwrite, other_kind, other_text]
     if path.suffix in ('.json', '.jsonl'):
         kinds += [other_value] * 5
@@ -371,21 +372,22 @@ def read_by(command, folder, config, damaged, name):
     out = folder.parent / 'out'
     out.mkdir()
     code, problem = 0, ''
-    before = _forget_peak()
+    before = _reset_peak()
     began = time.process_time()
     signal.signal(signal.SIGALRM, _too_long)
     signal.alarm(WAIT)
-    said = io.StringIO()
+    output = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with contextlib.redirect_stdout(output), (
+                contextlib.redirect_stderr(output)):
             COMMANDS[command](folder, out, config)
     except errors.UserError as error:
         code, line = error.exit_code, ' '.join(str(error).split())
         if code not in CODES and not (name == 'lock.json' and code == 75):
             problem = f'exit code {code}: {line}'
         elif not line:
-            problem = 'no word'
-    except BaseException as error:  # a traceback, were it a command
+            problem = 'no message'
+    except BaseException as error:  # a command would print a traceback
         code, problem = None, f'{type(error).__name__}: {str(error)[:300]}'
     finally:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
@@ -410,11 +412,11 @@ def _too_long(*_):
     raise TimeoutError(f'over {WAIT} s')
 
 
-def _forget_peak():
-    """Give back what is free, begin to note the peak; returns the bytes held.
+def _reset_peak():
+    """Free unused memory and reset the peak; returns the current bytes.
 
-    This process holds more than a command does, and gives back nothing by
-    itself.
+    This process holds more memory than a command would, and does not return it
+    to the system by itself.
     """
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
@@ -424,7 +426,7 @@ def _forget_peak():
 
 
 def _memory(name):
-    """Count bytes of this process, 0 where the system does not tell."""
+    """Return a memory field of this process in bytes, 0 if unknown."""
     try:
         text = pathlib.Path('/proc/self/status').read_text()
     except OSError:
@@ -434,32 +436,32 @@ def _memory(name):
 
 @contextlib.contextmanager
 def same_networks():
-    """Let equal configs have one algorithm, so that it is compiled once."""
+    """Cache algorithms by config, so that they are compiled only once."""
     from gan_jax.config import builders
 
-    made, make = {}, builders.algorithm
+    cache, build = {}, builders.algorithm
 
     def algorithm(config, *rest):
         key = f'{config.to_json()} {rest}'
-        if key not in made:
-            made[key] = make(config, *rest)
-        return made[key]
+        if key not in cache:
+            cache[key] = build(config, *rest)
+        return cache[key]
 
     builders.algorithm = algorithm
     try:
         yield
     finally:
-        builders.algorithm = make
+        builders.algorithm = build
 
 
 def tries(folder, count, seed=0, only=(), make=make_run):
-    """Yield a `Try` for each of so many damages of each file and each reader.
+    """Yield a `Try` for each file, each of its readers and `count` damages.
 
     Args:
-        folder: an empty one.
-        count: damages of a file.
-        seed: of what is drawn.
-        only: names of files, or parts of them; () for all.
+        folder: an empty folder.
+        count: damages of a file for each command.
+        seed: random seed.
+        only: names of files or parts of them; () for all.
         make: as `make_run`.
     """
     whole = folder / 'whole'
@@ -491,44 +493,45 @@ def tries(folder, count, seed=0, only=(), make=make_run):
                     shutil.rmtree(place)
 
 
-def _tell(found):
-    """Print the codes of the last file that was damaged."""
-    for name, counts in list(found.items())[-1:]:
+def _print_last(results):
+    """Print the exit codes for the last damaged file."""
+    for name, counts in list(results.items())[-1:]:
         print(f'{name}: ' + ', '.join(
             f'{number} x {code}' for code, number in counts.items()
         ), flush=True)
 
 
 def main(arguments):
-    """Run what the command line asks for; returns the exit code."""
+    """Run the fuzz test of the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog='python -m tests.fuzz_folders')
-    parser.add_argument('--tries', type=int, default=200, help='of a file')
-    parser.add_argument('--seed', type=int, default=0, help='of all draws')
+    parser.add_argument('--tries', type=int, default=200, help='per file')
+    parser.add_argument('--seed', type=int, default=0, help='random seed')
     parser.add_argument('--only', default='', help='files, by commas')
-    given = parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
     sys.path.insert(0, str(pathlib.Path(__file__).parent))
     import survival_tools
     from gan_jax.runtime import environment
 
     survival_tools.hush()
-    found = collections.defaultdict(collections.Counter)
+    results = collections.defaultdict(collections.Counter)
     slowest, most = 0.0, 0
     with tempfile.TemporaryDirectory(prefix='fuzz-') as folder:
         os.environ['XDG_CACHE_HOME'] = f'{folder}/cache'
         environment.prepare()
-        only = [part for part in given.only.split(',') if part]
+        only = [part for part in parsed.only.split(',') if part]
         began = time.monotonic()
-        for each in tries(pathlib.Path(folder), given.tries, given.seed, only):
-            if each.file not in found:
-                _tell(found)
-            found[each.file]['failed' if each.problem else each.code] += 1
+        for each in tries(
+                pathlib.Path(folder), parsed.tries, parsed.seed, only):
+            if each.file not in results:
+                _print_last(results)
+            results[each.file]['failed' if each.problem else each.code] += 1
             slowest, most = max(slowest, each.seconds), max(most, each.memory)
             if each.problem:
                 print(f'FAILED {each.file} {each.command} ({each.damage}): '
                       f'{each.problem}', flush=True)
-    total = sum(sum(counts.values()) for counts in found.values())
-    failed = sum(counts['failed'] for counts in found.values())
-    _tell(found)
+    total = sum(sum(counts.values()) for counts in results.values())
+    failed = sum(counts['failed'] for counts in results.values())
+    _print_last(results)
     print(f'{total} tries, {failed} failed; at most {slowest:.1f} s and '
           f'{most / 2**30:.2f} GiB; {time.monotonic() - began:.0f} s in all')
     return 1 if failed else 0

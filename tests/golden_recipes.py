@@ -1,14 +1,14 @@
-"""The first 20 steps of each recipe, shrunk, in numbers that must not move.
+"""Golden numbers: the first 20 steps of each recipe, shrunk.
 
-    python tests/golden_recipes.py          # compares all, prints what differs
-    python tests/golden_recipes.py --write  # records them anew
+    python tests/golden_recipes.py          # compares all, prints differences
+    python tests/golden_recipes.py --write  # records new numbers
 
-Whoever moves code leaves these numbers as they are. Whoever mends an error that
-changes some records them anew, in the commit that mends it, which names them.
+Refactoring must not change these numbers. A bug fix that changes some of them
+records new ones in the same commit, and names them in its message.
 
 On the kind of machine that recorded them (`machine`) they are equal to the bit,
-the final state included. Elsewhere sums round differently, and 20 steps of Adam
-magnify that, so the first steps are compared closely and the last ones loosely.
+including the final state. Other machines round sums differently, and 20 steps
+of Adam amplify that, so the first steps are compared closely, the last loosely.
 """
 
 import argparse
@@ -33,7 +33,7 @@ STEPS, EVERY = 20, 5
 
 
 def lazy(config):
-    """Turn on what is due at some steps alone."""
+    """Set keys that act at some steps only."""
     config.penalties.r1.weight, config.penalties.r1.every = 1.0, 4
     config.discriminator.norm = 'none'
     config.snapshots.count, config.snapshots.every = 2, 3
@@ -44,7 +44,7 @@ def lazy(config):
 
 
 def shown(config):
-    """Turn on what changes the images that D is shown."""
+    """Set keys that change D's inputs and targets."""
     config.augment.translation = config.augment.color = True
     config.augment.adaptive, config.augment.adaptive_images = True, 200
     config.history.size = 16
@@ -54,26 +54,26 @@ def shown(config):
 
 
 def counts(config):
-    """Make several updates of each player, of parts of a batch."""
+    """Set several updates of each player, microbatches, and dropout."""
     config.d_steps, config.g_steps, config.num_microbatches = 2, 3, 2
     config.ema_half_life = 50
     config.generator.dropout = config.discriminator.dropout = 0.2
 
 
 def shared(config):
-    """Let both players learn by the same fakes."""
+    """Set both players to use the same fakes, in a joint batch."""
     config.reuse_fakes = config.joint_batch = True
     config.g_optimizer.clip_norm = 0.5
 
 
 def adaptive(config):
-    """Move each player while its loss is above a threshold."""
+    """Set the adaptive schedule."""
     config.schedule.name, config.d_steps = 'adaptive', 2
     config.schedule.d_threshold = config.schedule.g_threshold = 0.6
 
 
 def penalties(config):
-    """Let several penalties remember, and share one update."""
+    """Set several penalties, some with a memory."""
     config.discriminator.norm = 'none'
     for name in (
         'consistency', 'd_historical_averaging', 'feature_matching',
@@ -82,7 +82,7 @@ def penalties(config):
         config.penalties[name].weight = 0.5
 
 
-# Beside the recipes, on the first one: the keys that no recipe sets.
+# Variants of the first recipe, for keys that no recipe sets.
 VARIANTS = (lazy, shown, counts, shared, adaptive, penalties)
 CASES = [path.stem for path in test_recipes.RECIPES] + [
     f'dcgan+{variant.__name__}' for variant in VARIANTS
@@ -107,8 +107,8 @@ def numbers(case, folder):
     """Train one of `CASES`.
 
     Returns:
-        (`train.Run`, {'metrics': {step: {name: float}}, 'state': str}): what
-        the players logged, and a hash of the final state.
+        (`train.Run`, {'metrics': {step: {name: float}}, 'state': str}): the
+        logged metrics of the players, and a hash of the final state.
     """
     metrics = {}
 
@@ -123,7 +123,7 @@ def numbers(case, folder):
 
 
 def fingerprint(state):
-    """Return a hash of all float arrays of a state, whatever their names."""
+    """Return a hash of all float32 arrays of a state, whatever their names."""
     digests = sorted(
         hashlib.sha256(
             str(leaf.shape).encode() + np.ascontiguousarray(leaf).tobytes()
@@ -135,7 +135,7 @@ def fingerprint(state):
 
 
 def machine():
-    """Name what the bits depend on: versions, instruction set, cores."""
+    """Return what the bits depend on: versions, instruction set, cores."""
     try:
         text = pathlib.Path('/proc/cpuinfo').read_text()
     except OSError:
@@ -155,11 +155,11 @@ def machine():
 
 
 def compare(case, actual, recorded):
-    """Raise AssertionError where numbers are not those that were recorded.
+    """Raise AssertionError if numbers differ from the recorded ones.
 
     Args:
         case: one of `CASES`.
-        actual: as of `numbers`.
+        actual: as returned by `numbers`.
         recorded: content of the file at `PATH`.
     """
     expected = recorded['cases'][case]
@@ -178,7 +178,7 @@ def compare(case, actual, recorded):
 
 
 def main():
-    """Compare all cases, or record them."""
+    """Compare or record all cases."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--write', action='store_true')
     parser.add_argument('cases', nargs='*', default=[])

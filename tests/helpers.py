@@ -1,4 +1,4 @@
-"""Small configs and networks, and the command line, for tests."""
+"""Shared helpers of tests: small configs and networks, the command line."""
 
 import functools
 import importlib.util
@@ -52,7 +52,7 @@ def tiny(config):
 
 
 def tiny_mlp():
-    """Give a config that trains dense nets in a moment."""
+    """Return a config of small dense networks that train in a second."""
     config = tiny(defaults.default_config())
     config.generator.name = config.discriminator.name = 'mlp'
     config.generator.norm = config.discriminator.norm = 'none'
@@ -61,7 +61,7 @@ def tiny_mlp():
 
 
 def random_images(count=32, shape=(8, 8, 1), seed=0):
-    """Give uint8 noise [count, *shape]."""
+    """Return uint8 noise [count, *shape]."""
     random = np.random.RandomState(seed)
     return random.randint(0, 256, (count, *shape)).astype(np.uint8)
 
@@ -75,7 +75,7 @@ class LinearGenerator(nn.Module):
 
 
 class MixedGenerator(nn.Module):
-    """Statistics of both kinds: some that may be averaged, some not."""
+    """Generator with batch statistics and spectral norm vectors."""
 
     @nn.compact
     def __call__(self, z, *, train):
@@ -94,7 +94,7 @@ class LinearDiscriminator(nn.Module):
 
 
 def linear_gan(**changes):
-    """Give a GAN whose updates can be computed by hand: linear nets, SGD."""
+    """Return a GAN whose updates can be computed by hand: linear nets, SGD."""
     gan = adversarial.Adversarial(
         generator=LinearGenerator(),
         discriminator=LinearDiscriminator(),
@@ -107,7 +107,7 @@ def linear_gan(**changes):
 
 
 def hyperparams(**changes):
-    """Give hyper-parameters with learning rate 0.1 and EMA decay 0.5."""
+    """Return hyper-parameters with learning rate 0.1 and EMA decay 0.5."""
     values = game.Hyperparams(
         jnp.float32(0.1), jnp.float32(0.1), jnp.float32(0.5)
     )
@@ -115,7 +115,7 @@ def hyperparams(**changes):
 
 
 def batch(d_steps=1, size=6, seed=0):
-    """Give real images of `SHAPE` for one step."""
+    """Return real images of `SHAPE` for one step."""
     images = random_images(d_steps * size, SHAPE, seed)
     return real_batch(jnp.asarray(images.reshape(d_steps, size, *SHAPE)))
 
@@ -132,12 +132,12 @@ def real_batch(images, labels=None, numbers=None):
 
 
 def start(gan):
-    """Give the initial state for images of `SHAPE`."""
+    """Return the initial state for images of `SHAPE`."""
     return game.init(gan, jax.random.key(1), SHAPE)
 
 
 def abstract_state(config, shape):
-    """Give the form of a config's state, for data of a shape."""
+    """Return the abstract state of a config, for data of a shape."""
     forms = builders.form(shape)
     algorithm = builders.algorithm(config, forms)
     return builders.abstract_state(config, algorithm, forms)
@@ -151,12 +151,12 @@ def step(gan, state, given, **changes):
 
 
 def leaves_equal(a, b):
-    """Say whether two pytrees are equal bit for bit."""
+    """Return whether two pytrees are equal bit for bit."""
     return all(jax.tree.leaves(jax.tree.map(np.array_equal, a, b)))
 
 
 def mlp_gan(**changes):
-    """Give a GAN of small dense nets, whose D is not linear."""
+    """Return a GAN of small dense nets, whose D is not linear."""
     return linear_gan(**{
         'generator': mlp.Generator(SHAPE, width=4, depth=1),
         'discriminator': mlp.Discriminator(width=4, depth=1), **changes,
@@ -164,17 +164,15 @@ def mlp_gan(**changes):
 
 
 def load_script(name, folder='benchmarks'):
-    """Import a script of a folder; give it with a parser of its flags.
-
-    Its flags stay apart from those of other commands.
+    """Import a script; returns it with a parser of its own flags.
 
     Args:
-        name: file name without its ending.
-        folder: from the root of the repository.
+        name: file name without its suffix.
+        folder: relative to the root of the repository.
 
     Returns:
-        (module, parse), parse(*arguments) sets the flags named and all others
-        to their defaults, and gives what is left.
+        (module, parse). parse(*arguments) sets the given flags, resets all
+        others to their defaults and returns the remaining arguments.
     """
     path = pathlib.Path(__file__).parent.parent / folder / f'{name}.py'
     own = flags.FlagValues()
@@ -202,10 +200,10 @@ def load_script(name, folder='benchmarks'):
 
 
 def commands(lists, cwd=None):
-    """Run command lines by `command_worker.py`, whose imports serve them all.
+    """Run command lines by `command_worker.py`, which imports only once.
 
     Args:
-        lists: of arguments; the first may name the command.
+        lists: of lists of arguments; the first may name the command.
         cwd: folder to run them in.
 
     Returns:
@@ -222,10 +220,10 @@ def commands(lists, cwd=None):
 
 
 def untrained(config, workdir, images=None, labels=None):
-    """Leave a run folder of step 4 that no program was compiled for.
+    """Create a run folder of step 4 without training or compilation.
 
-    Its weights are drawn; averages, statistics and moments of codes are unlike
-    those of a start, so that whoever leaves one of them out is found.
+    Weights, averages, statistics and moments of codes are random and all
+    different, so that code which uses the wrong ones is detected.
 
     Returns:
         `train.Run`.
@@ -273,7 +271,7 @@ def untrained(config, workdir, images=None, labels=None):
 
 
 def run(*arguments, devices=1, timeout=300, **kwargs):
-    """Run `python -m ...` with so many virtual devices; returns the process."""
+    """Run `python -m ...` with virtual devices; returns the process."""
     return subprocess.run(
         [sys.executable, '-m', *map(str, arguments)],
         env=environment(devices),
@@ -285,18 +283,18 @@ def run(*arguments, devices=1, timeout=300, **kwargs):
 
 
 def last_of_each(*flags):
-    """Drop flags that a later one sets anew: a key given twice is refused."""
+    """Drop flags that a later flag overrides, because duplicates are errors."""
     return list({flag.partition('=')[0]: flag for flag in flags}.values())
 
 
 def environment(devices=1):
-    """Give os.environ for a process with so many virtual CPU devices."""
+    """Return os.environ for a process with virtual CPU devices."""
     flag = f'--xla_force_host_platform_device_count={devices}'
     return {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flag}
 
 
 def cases(values, *slow):
-    """Give parameters of a test, some of them marked as slow."""
+    """Return the parameters of a test, some of them marked as slow."""
     return [
         pytest.param(value, marks=[pytest.mark.slow] * (value in slow))
         for value in values

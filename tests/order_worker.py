@@ -1,8 +1,9 @@
-"""Train with each feed, whole and interrupted; save which images were dealt.
+"""Worker that trains with each feed and saves the order of the images.
 
     python tests/order_worker.py folder
 
-With whatever devices there are. Every image's pixels are its number.
+Trains at once and interrupted, on the available devices. The pixels of each
+image are its index.
 """
 
 import contextlib
@@ -20,11 +21,11 @@ SIZE, STEPS, SAVED, STOPPED = 30, 12, 4, 6
 
 
 class Interrupted(Exception):
-    """What stops a run at `STOPPED`."""
+    """Exception that stops a run at `STOPPED`."""
 
 
 def dealt(fed):
-    """Give the numbers of images that were dealt, [batches, global batch]."""
+    """Return the indices of the images of a call, [batches, global batch]."""
     images = fed['real']
     if isinstance(images, tuple):
         images, _ = images
@@ -36,14 +37,14 @@ def dealt(fed):
 
 
 def numbered(side=2):
-    """Give square images whose pixels are their number."""
+    """Return square images whose pixels are their index."""
     images = np.arange(SIZE, dtype=np.uint8).reshape(-1, 1, 1, 1)
     return np.tile(images, (1, side, side, 1))
 
 
 @contextlib.contextmanager
 def watched():
-    """Yield a list that gets the numbers of the images of each call."""
+    """Yield a list that collects the indices of the images of each call."""
     log, split = [], parallel.split
 
     def logged(fed, axis):
@@ -59,7 +60,7 @@ def watched():
 
 
 def run(folder, kind, stop_at=None):
-    """Train; returns the numbers of the images of each batch."""
+    """Train; returns the indices of the images of each batch."""
     config = helpers.tiny_mlp()
     config.data.feed, config.d_steps, config.num_steps = kind, 2, STEPS
     config.checkpoint_every = SAVED
@@ -74,15 +75,15 @@ def run(folder, kind, stop_at=None):
 
 
 def main(folder):
-    folder, found = pathlib.Path(folder), {}
+    folder, arrays = pathlib.Path(folder), {}
     for kind in ('resident', 'streaming'):
-        found[f'{kind}_whole'] = run(folder / f'{kind}_whole', kind)
+        arrays[f'{kind}_whole'] = run(folder / f'{kind}_whole', kind)
         first = run(folder / kind, kind, STOPPED)
         rest = run(folder / kind, kind)
-        kept = 2 * SAVED  # batches before the save that the rest goes on from
-        found[f'{kind}_resumed'] = np.concatenate([first[:kept], rest])
-        found[f'{kind}_again'] = len(first) - kept
-    np.savez(folder / 'order.npz', devices=jax.device_count(), **found)
+        kept = 2 * SAVED  # batches before the checkpoint of the second part
+        arrays[f'{kind}_resumed'] = np.concatenate([first[:kept], rest])
+        arrays[f'{kind}_again'] = len(first) - kept
+    np.savez(folder / 'order.npz', devices=jax.device_count(), **arrays)
 
 
 if __name__ == '__main__':

@@ -1,11 +1,11 @@
-"""Pack generated images, and stream packs, in a process that is watched.
+"""Worker that packs generated images and streams packs.
 
     python tests/pack_worker.py pack FOLDER FORM COUNT
     python tests/pack_worker.py stream FOLDER BATCHES
 
-`pack` prints a line when the first images are asked for, and its memory at the
-end; `stream` prints a JSON list of its memory in MiB after each of 20 parts of
-the batches, and whether the images were those that were packed.
+`pack` prints a line when the first images are requested, and its memory at the
+end. `stream` prints JSON with its memory in MiB after each of 20 parts of the
+batches, and whether the images are those that were packed.
 """
 
 import json
@@ -24,7 +24,7 @@ BATCH = 64
 
 
 def generate(numbers):
-    """Make the images of some numbers, uint8 [n, *SHAPE], anew each time."""
+    """Generate the images of some indices, uint8 [n, *SHAPE]."""
     numbers = np.asarray(numbers, np.uint32)[:, None]
     pixels = np.arange(np.prod(SHAPE), dtype=np.uint32)
     mixed = (numbers * 2654435761 + pixels * 40503) >> 13
@@ -32,10 +32,10 @@ def generate(numbers):
 
 
 def memory():
-    """Give this process's own memory in MiB, without mapped files."""
+    """Return this process's own memory in MiB, without mapped files."""
     with open('/proc/self/status') as status:
-        (found,) = re.findall(r'RssAnon:\s+(\d+) kB', status.read())
-    return round(int(found) / 1024, 2)
+        (size,) = re.findall(r'RssAnon:\s+(\d+) kB', status.read())
+    return round(int(size) / 1024, 2)
 
 
 def pack(folder, form, count):

@@ -1,4 +1,4 @@
-"""Resume a shrunk recipe with so many devices as its test does with one.
+"""Worker that resumes a shrunk recipe on several devices.
 
     python tests/resume_worker.py configs/dcgan.py folder count
 """

@@ -1,12 +1,11 @@
-"""Train small networks for long; tell what the process holds as it goes.
+"""Soak test: trains small networks for long and records process resources.
 
     python tests/soak.py 50000 500 folder
 
-It logs all the way, samples and saves at every 500 steps, and leaves
-`folder/soak.json`: at every 100 steps the anonymous memory and, of that, what
-is in use by blocks of the C library, both in KiB, open files, threads and
-programs compiled so far, and each program with how often it was. Where
-PYTHONMALLOC is malloc, Python's own blocks are among those in use.
+Samples and saves every 500 steps, and writes `folder/soak.json`. It has, at
+every 100 steps, the anonymous memory and the part in use by malloc (both in
+KiB), open files, threads and compiled programs; and how often each program was
+compiled. With PYTHONMALLOC=malloc, Python's own blocks count as in use.
 """
 
 import collections
@@ -27,7 +26,7 @@ MEMORY = re.compile(r'RssAnon:\s+(\d+) kB')
 
 
 class MallInfo(ctypes.Structure):
-    """What glibc's mallinfo2 gives, in bytes; see its manual page."""
+    """The struct of glibc's mallinfo2, in bytes; see its manual page."""
 
     _fields_ = [(name, ctypes.c_size_t) for name in (
         'arena', 'ordblks', 'smblks', 'hblks', 'hblkhd', 'usmblks', 'fsmblks',
@@ -36,23 +35,23 @@ class MallInfo(ctypes.Structure):
 
 
 class CountCompilations(logging.Handler):
-    """Count how often each function is compiled."""
+    """Log handler that counts how often each function is compiled."""
 
     def __init__(self):
-        """Begin with none."""
+        """Create a handler with no counts."""
         super().__init__()
         self.counts = collections.Counter()
 
     def emit(self, record):
-        """Count what a line of JAX's log tells of."""
+        """Count the compilation that a line of JAX's log reports."""
         match = re.match('Finished XLA compilation of (.+) in ',
                          record.getMessage())
         if match:
             self.counts[match[1]] += 1
 
 
-def held():
-    """Give memory in KiB, open files and threads of this process."""
+def resources():
+    """Return memory in KiB, open files and threads of this process."""
     status = pathlib.Path('/proc/self/status').read_text()
     mallinfo = ctypes.CDLL(None).mallinfo2
     mallinfo.restype = MallInfo
@@ -66,7 +65,7 @@ def held():
 
 
 def main(num_steps, every, folder):
-    """Train so many steps in a folder; leave what was held in it."""
+    """Train in a folder and write the records there."""
     config = helpers.tiny_mlp()
     config.num_steps, config.keep_checkpoints = num_steps, 2
     config.log_every = 20
@@ -81,7 +80,7 @@ def main(num_steps, every, folder):
         del metrics
         if step % 100 == 0:
             compiled = sum(counter.counts.values())
-            records.append({'step': step, **held(), 'compiled': compiled})
+            records.append({'step': step, **resources(), 'compiled': compiled})
 
     train.train(
         config, folder, images=helpers.random_images(), callback=note

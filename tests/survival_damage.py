@@ -1,4 +1,4 @@
-"""The newest checkpoint damaged: the one before it is taken, with one line."""
+"""Damaged checkpoints: a run falls back to the previous one, with a warning."""
 
 import os
 import random
@@ -16,26 +16,26 @@ SAVED = (2, 4, 6)  # steps
 
 
 def flip(path, draw):
-    """Turn one bit."""
+    """Flip one bit of a file."""
     content = bytearray(path.read_bytes())
     content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
     path.write_bytes(content)
 
 
 def cut(path, draw):
-    """Keep a part from the start."""
+    """Truncate a file."""
     content = path.read_bytes()
     path.write_bytes(content[:draw.randrange(len(content))])
 
 
 def make_folder(path, draw):
-    """Leave what no reader can open as a file."""
+    """Replace a file by a folder."""
     path.unlink()
     path.mkdir()
 
 
 def make_loop(path, draw):
-    """Leave a link to itself, which cannot be read by any user."""
+    """Replace a file by a link to itself, which no user can read."""
     path.unlink()
     os.symlink(path.name, path)
 
@@ -46,7 +46,7 @@ DAMAGES = {
     'empty': lambda path, draw: path.write_bytes(b''),
 }
 UNREADABLE = {'folder': make_folder, 'loop': make_loop}
-OF_EMPTY = ('delete', *UNREADABLE)  # what changes a file without content
+OF_EMPTY = ('delete', *UNREADABLE)  # damages that change an empty file
 
 
 def files_of(folder):
@@ -55,7 +55,7 @@ def files_of(folder):
 
 
 def make_run(folder):
-    """Train a run with much to remember; returns its config."""
+    """Train a run with a large state; returns its config."""
     config = helpers.tiny_mlp()
     config.num_steps, config.snapshots.count = SAVED[-1], 2
     config.history.size = 16
@@ -65,7 +65,7 @@ def make_run(folder):
 
 
 def restore(folder, abstract, **options):
-    """Restore the newest whole state; returns (state, lines that it said)."""
+    """Restore the newest intact state; returns (state, printed lines)."""
     lines = []
     checkpoints = checkpoint.Checkpoints(
         folder / 'checkpoints', say=lines.append, **options
@@ -77,18 +77,18 @@ def restore(folder, abstract, **options):
 
 
 def damage(folder, draw):
-    """Damage one file of the newest checkpoint; returns what was done."""
+    """Damage one file of the newest checkpoint; returns a description."""
     newest = folder / 'checkpoints' / str(SAVED[-1])
     path = draw.choice(files_of(newest))
     kinds = DAMAGES | UNREADABLE
-    known = sorted(kinds) if path.stat().st_size else OF_EMPTY
-    kind = draw.choice(known)
+    choices = sorted(kinds) if path.stat().st_size else OF_EMPTY
+    kind = draw.choice(choices)
     kinds[kind](path, draw)
     return f'{kind} {path.relative_to(newest)}'
 
 
 def failure(folder, expected, abstract, **options):
-    """Say what is wrong with how a damaged folder is restored."""
+    """Describe what is wrong with the restore of a damaged folder, or ''."""
     state, lines = restore(folder, abstract, **options)
     if len(lines) != 1 or not lines[0].startswith('warning: '):
         return f'{len(lines)} lines and not one warning: {lines}'
@@ -96,7 +96,7 @@ def failure(folder, expected, abstract, **options):
 
 
 def cases(options, folder, count=CASES):
-    """Yield a `tools.Case` for each damage; half to readers of the folder."""
+    """Yield a `tools.Case` for each damage; half of them read-only."""
     whole, draw = folder / 'whole', random.Random(options.seed)
     config = make_run(whole)
     abstract = helpers.abstract_state(config, (8, 8, 1))
@@ -110,11 +110,11 @@ def cases(options, folder, count=CASES):
     for number in range(count):
         place = folder / str(number)
         shutil.copytree(whole, place)
-        done, reads = damage(place, draw), number % 2 == 1
+        description, reads = damage(place, draw), number % 2 == 1
         problem = failure(place, expected, abstract, read_only=reads)
         yield tools.Case(
-            f'{done}{", by a reader" if reads else ""}', problem,
-            marks=(done.partition(' ')[0],),
+            f'{description}{", read-only" if reads else ""}', problem,
+            marks=(description.partition(' ')[0],),
         )
         shutil.rmtree(place)
     jax.clear_caches()

@@ -1,4 +1,4 @@
-"""Saved on four devices, gone on with on one, two and eight: the same run."""
+"""Runs saved on four devices and continued on one, two and eight."""
 
 import concurrent.futures
 import itertools
@@ -22,7 +22,7 @@ TOLERANCE = 1e-5
 
 
 def train(folder, game, devices):
-    """Train a game in a process of its own; returns what was dealt there."""
+    """Train a game in a separate process; returns its saved arrays."""
     done = subprocess.run(
         [sys.executable, ROOT / 'tests' / 'devices_worker.py', folder, *game],
         env=helpers.environment(devices), capture_output=True, text=True,
@@ -40,59 +40,59 @@ def samples(folder, step=None):
 
 
 def shortened(folder, other):
-    """Copy a run as it was when its first half was saved."""
+    """Copy a run as it was after the first checkpoint."""
     shutil.copytree(folder, other)
     shutil.rmtree(other / 'checkpoints' / str(worker.STEPS))
     return other
 
 
-def difference(folder, found, whole, first, devices):
-    """Say how a run that went on differs from the one that did not stop.
+def difference(folder, arrays, whole, first, devices):
+    """Describe how a continued run differs from an uninterrupted one, or ''.
 
     Args:
-        folder: of the run that went on.
-        found: what `train` gave of it.
-        whole: folder of the other.
-        first: [batches, B] dealt before the save.
-        devices: on how many it should have gone on.
+        folder: of the continued run.
+        arrays: of `train` of the continued run.
+        whole: folder of the uninterrupted run.
+        first: [batches, B] indices of images before the checkpoint.
+        devices: on which the run should have continued.
     """
     batches = worker.STEPS * worker.D_STEPS
-    if (found['devices'], found['position']) != (devices, batches):
-        return (f'on {found["devices"]} devices, at position '
-                f'{found["position"]}')
+    if (arrays['devices'], arrays['position']) != (devices, batches):
+        return (f'on {arrays["devices"]} devices, at position '
+                f'{arrays["position"]}')
     expected = order.indices(0, 0, batches, worker.BATCH, order_worker.SIZE)
-    dealt = np.concatenate([first, found['dealt']])
+    dealt = np.concatenate([first, arrays['dealt']])
     if not np.array_equal(dealt, expected):
-        return 'other images were dealt, or in another order'
-    apart = np.abs(samples(folder) - samples(whole)).max()
-    return '' if apart <= TOLERANCE else f'samples are {apart:.1e} apart'
+        return 'other images, or another order'
+    error = np.abs(samples(folder) - samples(whole)).max()
+    return '' if error <= TOLERANCE else f'samples differ by {error:.1e}'
 
 
 def check(game, folder, devices=DEVICES):
-    """Save a game on four devices and go on; returns a list of `tools.Case`."""
-    name, whole, found = ' '.join(game), folder / '-'.join(game), []
+    """Continue a game of four devices on others; returns `tools.Case`s."""
+    name, whole, results = ' '.join(game), folder / '-'.join(game), []
     try:
         dealt = train(whole, game, SAVED_ON)
         assert dealt['devices'] == SAVED_ON
         first = dealt['dealt'][:worker.SAVED * worker.D_STEPS]
-        moved = np.abs(samples(whole) - samples(whole, worker.SAVED)).max()
-        still = '' if moved > 100 * TOLERANCE else 'the steps moved nothing'
+        change = np.abs(samples(whole) - samples(whole, worker.SAVED)).max()
+        static = '' if change > 100 * TOLERANCE else 'training changed nothing'
     except RuntimeError as error:
         return [tools.Case(name, str(error))]
     for count in devices:
         place = shortened(whole, folder / f'{whole.name}-{count}')
         try:
-            problem = still or difference(
+            problem = static or difference(
                 place, train(place, game, count), whole, first, count
             )
         except RuntimeError as error:
             problem = str(error)
-        found.append(tools.Case(f'{name}, {SAVED_ON} to {count}', problem))
-    return found
+        results.append(tools.Case(f'{name}, {SAVED_ON} to {count}', problem))
+    return results
 
 
 def cases(options, folder):
     """Yield a `tools.Case` for each game and number of devices."""
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        for found in pool.map(lambda game: check(game, folder), GAMES):
-            yield from found
+        for results in pool.map(lambda game: check(game, folder), GAMES):
+            yield from results

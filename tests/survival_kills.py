@@ -1,7 +1,7 @@
-"""Runs killed with kill -9 at random moments, gone on with to the same bits.
+"""Runs killed by SIGKILL at random moments and continued to the same bits.
 
-A moment is drawn from the whole life of a process: while it starts or
-compiles, after a random step, within a save, near its end, or anywhere.
+The moment is random: while the process starts or compiles, after a step, within
+a save, near its end, or anywhere.
 """
 
 import concurrent.futures
@@ -25,7 +25,7 @@ from gan_jax.runtime import manifest
 STEPS, SAVE_EVERY = 480, 24
 SIDE, IMAGES = 8, 44
 TIMEOUT = 600  # seconds of a process
-ATTEMPTS = 5  # at a run until a kill comes before its end
+ATTEMPTS = 5  # of a run, until a kill comes before its end
 
 COMMON = {
     'num_steps': STEPS, 'checkpoint_every': SAVE_EVERY, 'log_every': 4,
@@ -33,7 +33,7 @@ COMMON = {
     'generator.width': 4, 'discriminator.width': 4, 'generator.depth': 2,
     'discriminator.depth': 2, 'data.image_size': f'{SIDE}',
 }
-# What a run may carry from step to step, in sets that go together.
+# Features with a state from step to step, in sets that work together.
 FEATURES = {
     'penalty': {
         'd_steps': 2, 'num_microbatches': 2, 'ema_half_life': 1000,
@@ -62,7 +62,7 @@ FEEDS = ('resident', 'streaming')
 
 
 class Game(NamedTuple):
-    """What is trained.
+    """A training setup.
 
     Attributes:
         features: one of `FEATURES`.
@@ -79,7 +79,7 @@ GAMES = [Game(*parts) for parts in itertools.product(FEATURES, NETWORKS, FEEDS)]
 
 
 def changes_of(game):
-    """Give what a game changes of the recipe, {key: value}."""
+    """Return the changes of a game to the recipe, {key: value}."""
     return {
         **COMMON, **FEATURES[game.features], 'data.feed': game.feed,
         'generator.name': game.network, 'discriminator.name': game.network,
@@ -87,13 +87,13 @@ def changes_of(game):
 
 
 class Whole(NamedTuple):
-    """A run that nothing interrupted.
+    """An uninterrupted run.
 
     Attributes:
         folder: of the run.
-        seconds: of its process, from start to end, compilation left out, as
-            those to be killed find its programs in the cache.
-        until_step: seconds from its start until its first logged step.
+        seconds: duration of its process without compilation, because the runs
+            to be killed find its programs in the cache.
+        until_step: seconds from its start to its first logged step.
     """
 
     folder: pathlib.Path
@@ -102,10 +102,10 @@ class Whole(NamedTuple):
 
 
 class Process:
-    """`main` at work on a game, its terminal's lines in a file."""
+    """A process that trains a game, with its output in a file."""
 
     def __init__(self, game, folder, data):
-        """Start it in a run folder; the same call goes on."""
+        """Start the process in a run folder, or continue the run there."""
         changes = changes_of(game) | {'data.path': data}
         self.folder, self._log = folder, folder.with_suffix('.log')
         with self._log.open('wb') as log:
@@ -119,27 +119,29 @@ class Process:
 
     @property
     def code(self):
-        """Its exit code, None while it runs."""
+        """Return the exit code, None while the process runs."""
         return self._process.poll()
 
     def said(self):
-        """Give what it said until now."""
+        """Return the output until now."""
         return self._log.read_text(errors='replace')
 
     def step(self):
-        """Give the last step that it logged, 0 before any."""
+        """Return the last logged step, 0 before the first."""
         steps = re.findall(r'^step (\d+) ', self.said(), re.MULTILINE)
         return int(steps[-1]) if steps else 0
 
     def compiled(self):
-        """Give the seconds that it compiled for, 0 while it does."""
+        """Return the seconds of compilation, 0 until it is done."""
         seconds = re.search(r'^Compiled in (\S+) s', self.said(), re.MULTILINE)
         return float(seconds[1]) if seconds else 0.0
 
-    def until(self, happens, timeout=TIMEOUT):
-        """Wait until something happens, it ends, or time is over."""
+    def until(self, condition, timeout=TIMEOUT):
+        """Wait for a condition, the end of the process, or a timeout."""
         end = time.monotonic() + timeout
-        while self.code is None and time.monotonic() < end and not happens():
+        while self.code is None and time.monotonic() < end:
+            if condition():
+                break
             time.sleep(0.003)
 
     def kill(self):
@@ -148,7 +150,7 @@ class Process:
         self._process.wait()
 
     def problem(self):
-        """Wait for its end; say what was wrong, '' where nothing was."""
+        """Wait for the end of the process; returns what went wrong, or ''."""
         try:
             self._process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
@@ -160,7 +162,7 @@ class Process:
 
 
 def checkpoints_of(folder):
-    """Give (whole steps, {identity of each folder that is no whole one})."""
+    """Return (complete steps, {(name, inode) of incomplete folders})."""
     whole, torn = [], set()
     for path in sorted((folder / 'checkpoints').glob('*')):
         try:
@@ -174,13 +176,13 @@ def checkpoints_of(folder):
 
 
 def while_starting(process, whole, draw):
-    """Wait less than a run takes to its first step."""
+    """Wait for less than the time to the first step."""
     wait = draw.uniform(0, whole.until_step)
     process.until(lambda: False, wait)
 
 
 def after_a_step(process, whole, draw):
-    """Wait until a random step of those that are to come is logged."""
+    """Wait until a random later step is logged."""
     saved = max(checkpoints_of(process.folder)[0], default=0)
     step, wait = draw.uniform(saved, STEPS), draw.uniform(0, 0.03)
     process.until(lambda: process.step() >= step)
@@ -198,14 +200,14 @@ def within_a_save(process, whole, draw):
 
 
 def near_the_end(process, whole, draw):
-    """Wait for the last step, and while it is drawn, saved and told."""
+    """Wait for the last step and part of the work after it."""
     wait = draw.uniform(0, 0.5)
     process.until(lambda: process.step() >= STEPS)
     process.until(lambda: False, wait)
 
 
 def anywhere(process, whole, draw):
-    """Wait a random part of the time that the whole run took."""
+    """Wait a random part of the duration of the uninterrupted run."""
     process.until(lambda: False, draw.uniform(0, whole.seconds))
 
 
@@ -213,7 +215,7 @@ MOMENTS = (while_starting, after_a_step, within_a_save, near_the_end, anywhere)
 
 
 def place_of(process, torn_before):
-    """Say what a process was at when it was killed.
+    """Return the phase in which a process was killed.
 
     Args:
         process: a `Process` that has ended.
@@ -234,10 +236,10 @@ def place_of(process, torn_before):
 
 
 def train_killed(game, folder, data, whole, draw):
-    """Train a game, killing it 1 to 3 times.
+    """Train a game and kill it 1 to 3 times.
 
     Returns:
-        (list of the kills' places, what went wrong, '' where nothing did).
+        (list of the phases of the kills, what went wrong or '').
     """
     places = []
     for _ in range(draw.randint(1, 3)):
@@ -246,16 +248,16 @@ def train_killed(game, folder, data, whole, draw):
         draw.choice(MOMENTS)(process, whole, draw)
         process.kill()
         places.append(place_of(process, torn))
-        if process.code >= 0:  # it ended by itself
+        if process.code >= 0:  # not killed
             return places, process.problem()
     saved = max(checkpoints_of(folder)[0], default=0)
     process = Process(game, folder, data)
     problem = process.problem()
-    goes_on = {
+    expected = {
         0: 'Compiling', STEPS: 'is complete',
-    }.get(saved, f'Going on from step {saved}\n')
-    if not problem and goes_on not in process.said():
-        problem = f'did not go on from step {saved}'
+    }.get(saved, f'Continuing from step {saved}\n')
+    if not problem and expected not in process.said():
+        problem = f'did not continue from step {saved}'
     return places, problem
 
 
@@ -273,7 +275,7 @@ def train_whole(game, folder, data):
 
 
 def make_data(folder):
-    """Leave grey noise as PNG files; the folder is not the run's."""
+    """Create a folder of PNG files of gray noise."""
     folder.mkdir()
     for number, image in enumerate(
         helpers.random_images(IMAGES, (SIDE, SIDE))
@@ -283,7 +285,7 @@ def make_data(folder):
 
 
 class Wholes:
-    """The whole run of each game, trained when it is first asked for."""
+    """Uninterrupted runs of the games, trained on first use."""
 
     def __init__(self, folder, data):
         self._folder, self._data = folder, data
@@ -291,7 +293,7 @@ class Wholes:
         self._made = {}
 
     def of(self, game):
-        """Give the `Whole` of a game."""
+        """Return the `Whole` of a game."""
         with self._locks[game]:
             if game not in self._made:
                 self._made[game] = train_whole(
@@ -301,7 +303,7 @@ class Wholes:
 
 
 def kill_and_compare(number, seed, game, wholes, folder, data):
-    """Make one killed run; returns its `tools.Case`."""
+    """Train one run with kills; returns its `tools.Case`."""
     name = f'{number} {" ".join(game)}'
     draw = random.Random(f'{seed} {number}')
     places = []
@@ -317,7 +319,7 @@ def kill_and_compare(number, seed, game, wholes, folder, data):
     except RuntimeError as error:
         problem = str(error)
     if not problem and places == ['too late'] * len(places):
-        problem = 'no kill came before its end'
+        problem = 'all kills came after its end'
     return tools.Case(
         name, problem, note=f'killed {", ".join(places)}', marks=tuple(places)
     )

@@ -1,8 +1,8 @@
-"""Each recipe, shrunk, ended at each step and gone on with, to the bit.
+"""Shrunk recipes, stopped and continued at each step, equal to the bit.
 
-Every recipe gets what recipes leave out, so that something is due at nearly
-each step: lazy penalties, snapshots, rates that rise and fall, an EMA whose
-warm-up ends, epochs that end with a step and within one.
+Every recipe gets extra features, so that some event is due at nearly each step:
+lazy penalties, snapshots, learning rate schedules, the end of the EMA's
+warm-up, epochs that end with a step and within one.
 """
 
 import concurrent.futures
@@ -30,7 +30,7 @@ EMA_DECAY = (1 + EMA) / (10 + EMA)
 
 
 def prepared(path):
-    """Give a shrunk recipe in which much is due within `STEPS`."""
+    """Return a shrunk recipe with many events within `STEPS`."""
     config = test_recipes.shrink(recipes.load(path))
     config.num_steps = config.keep_checkpoints = STEPS
     config.log_every = config.checkpoint_every = 1
@@ -52,7 +52,7 @@ def prepared(path):
         config.eval_every = EVAL
     if not defaults.has_mixture(config):
         draws = max(config.d_steps, config.g_steps)
-        # Two and a half steps, but where there are bursts.
+        # 2.5 steps per epoch, fewer with bursts.
         config.data.limit = (
             defaults.images_per_batch(config) * draws * 5 // 2
         )
@@ -61,14 +61,14 @@ def prepared(path):
 
 
 def events(config, positions):
-    """Say what happens around each step at which a run may end.
+    """List the events around each step at which a run may end.
 
     Args:
         config: of `prepared`.
-        positions: {step: batches drawn until then}.
+        positions: {step: number of batches before it}.
 
     Returns:
-        {step: [what, ...]} of the steps 1 to `STEPS` - 1.
+        {step: [event, ...]} of the steps 1 to `STEPS` - 1.
     """
     happens = {
         'the EMA is warm': [EMA], 'rates are warm': [WARM],
@@ -82,24 +82,24 @@ def events(config, positions):
         happens['noise is 0'] = [NOISE]
     if config.eval_every:
         happens['measured'] = range(EVAL, STEPS, EVAL)
-    found = {1: ['first step']}
-    for what, steps in happens.items():
+    due = {1: ['first step']}
+    for event, steps in happens.items():
         for step in steps:
-            for place, word in ((-1, 'before'), (0, 'at'), (1, 'after')):
-                if 0 < step + place < STEPS:
-                    found.setdefault(step + place, []).append(f'{word} {what}')
+            for offset, word in ((-1, 'before'), (0, 'at'), (1, 'after')):
+                if 0 < step + offset < STEPS:
+                    due.setdefault(step + offset, []).append(f'{word} {event}')
     if not defaults.has_mixture(config):
         batch = defaults.images_per_batch(config)
         for step in range(1, STEPS):
             inside = positions[step] * batch % config.data.limit
-            found.setdefault(step, []).append(
+            due.setdefault(step, []).append(
                 'mid-epoch' if inside else 'end of an epoch'
             )
-    return dict(sorted(found.items()))
+    return dict(sorted(due.items()))
 
 
 def states_of(folder, like):
-    """Read every saved state of a run, {step: state}."""
+    """Load every saved state of a run, {step: state}."""
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like
     )
@@ -122,12 +122,12 @@ def trained(config, folder, steps):
 
 
 def check(path, folder, steps=None):
-    """Train a recipe at once and in two parts; returns a list of `tools.Case`.
+    """Train a recipe at once and in two parts; returns `tools.Case`s.
 
     Args:
         path: of the recipe.
-        folder: an empty one.
-        steps: those at which the first part ends; by default all of `events`.
+        folder: an empty folder.
+        steps: at which the first part ends; by default all of `events`.
     """
     config = prepared(path)
     try:
@@ -137,12 +137,12 @@ def check(path, folder, steps=None):
     states = states_of(folder / 'whole', end)
     lines = tools.lines_of(folder / 'whole')
     due = events(config, {k: int(s.position) for k, s in states.items()})
-    found = []
+    results = []
     for step in steps or due:
         part = folder / str(step)
         ended = trained(config, part, step)
         resumed = trained(config, part, STEPS)
-        found.append(tools.Case(
+        results.append(tools.Case(
             f'{path.stem} at {step}: {", ".join(due[step])}',
             tools.states_difference(ended, states[step])
             or tools.states_difference(resumed, end)
@@ -151,11 +151,11 @@ def check(path, folder, steps=None):
         if step % 4 == 0:
             jax.clear_caches()
     jax.clear_caches()
-    return found
+    return results
 
 
 def check_apart(path):
-    """Check a recipe in a folder that goes with it, for a process pool."""
+    """Check a recipe in a temporary folder, for a process pool."""
     with tempfile.TemporaryDirectory() as folder:
         return check(path, pathlib.Path(folder))
 
@@ -167,5 +167,5 @@ def cases(options, folder):
         options.jobs, mp_context=multiprocessing.get_context('spawn'),
         initializer=tools.hush,
     ) as pool:
-        for found in pool.map(check_apart, test_recipes.RECIPES):
-            yield from found
+        for results in pool.map(check_apart, test_recipes.RECIPES):
+            yield from results

@@ -1,4 +1,4 @@
-"""What the sections of the survival table share: cases, runs compared."""
+"""Shared tools of the survival table: cases, comparison of runs."""
 
 import contextlib
 import io
@@ -13,12 +13,12 @@ from gan_jax.runs import sampling
 
 
 class Options(NamedTuple):
-    """What a person may ask of the table.
+    """Options of the command line.
 
     Attributes:
-        runs: killed runs.
-        seed: of everything that is drawn.
-        jobs: processes that train at once.
+        runs: number of killed runs.
+        seed: random seed.
+        jobs: number of processes that train at once.
     """
 
     runs: int = 50
@@ -27,14 +27,14 @@ class Options(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One line of a section.
+    """Result of one case of a section.
 
     Attributes:
-        name: what was tried.
-        failure: what went wrong; '' is nothing.
-        note: what else there is to say.
-        skipped: why it was not tried; '' is tried.
-        marks: names of what befell the run, counted under the table.
+        name: description of the case.
+        failure: reason of its failure; '' if it passed.
+        note: further information.
+        skipped: reason why it was skipped; '' if it was run.
+        marks: names of events of the run, counted below the table.
     """
 
     name: str
@@ -45,14 +45,14 @@ class Case(NamedTuple):
 
 
 def lines_of(workdir):
-    """Read metrics.jsonl, without a line that is being written."""
+    """Load metrics.jsonl, without an incomplete last line."""
     path = workdir / 'metrics.jsonl'
     lines = path.read_text().splitlines() if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith('}')]
 
 
 def timeless(lines):
-    """Drop what a clock gives from lines of metrics."""
+    """Drop measurements of time from lines of metrics."""
     return [
         {k: v for k, v in line.items() if not k.startswith('perf/')}
         for line in lines
@@ -60,10 +60,10 @@ def timeless(lines):
 
 
 def states_difference(state, other):
-    """Name the first arrays that two states do not share bit for bit.
+    """Name the first arrays in which two states differ by a bit.
 
     Returns:
-        str, '' where there is none.
+        str, '' if they are equal.
     """
     first, second = (
         {jax.tree_util.keystr(path, simple=True, separator='/'): leaf
@@ -77,7 +77,7 @@ def states_difference(state, other):
 
 
 def _same(array, other):
-    """Say whether two arrays are one, by bytes: -0.0 is not 0.0."""
+    """Return whether two arrays have the same bytes; -0.0 is not 0.0."""
     array, other = np.asarray(array), np.asarray(other)
     return (array.shape, array.dtype, array.tobytes()) == (
         other.shape, other.dtype, other.tobytes()
@@ -85,10 +85,10 @@ def _same(array, other):
 
 
 def difference(folder, other):
-    """Say how two run folders differ in newest state or in metrics.
+    """Describe how two run folders differ in newest state or metrics.
 
     Returns:
-        str, '' where they do not.
+        str, '' if they are equal.
     """
     states = [sampling.load(place)[1] for place in (folder, other)]
     return states_difference(*states) or metrics_difference(
@@ -97,7 +97,7 @@ def difference(folder, other):
 
 
 def metrics_difference(lines, others):
-    """Say how two lists of lines of metrics differ; '' where they do not."""
+    """Describe how two lists of metrics differ, '' if they are equal."""
     lines, others = timeless(lines), timeless(others)
     if lines == others:
         return ''
@@ -111,14 +111,14 @@ def metrics_difference(lines, others):
 
 
 def hush():
-    """Keep libraries' notices from the terminal."""
+    """Hide log messages of libraries."""
     for name in ('absl', 'tensorboardX'):
         logging.getLogger(name).setLevel(logging.FATAL)
 
 
 @contextlib.contextmanager
 def quiet():
-    """Keep what a run says to a person from the terminal; yields the text."""
+    """Capture the terminal output of a run; yields the text."""
     text = io.StringIO()
     with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
         yield text

@@ -1,9 +1,10 @@
-"""Four players and two sources: what a new family of GANs has to bring.
+"""A complete example algorithm with four players and two data sources.
 
     python tests/toy.py FOLDER [STEPS]        # trains in FOLDER/run
 
-A linear CycleGAN: `a` is unlabelled, `b` is drawn in pairs with it and has
-classes, which its discriminator is told.
+A linear CycleGAN, as a template for a new family of GANs. Source `a` has no
+labels; `b` is drawn in pairs with it and has classes, which condition its
+discriminator.
 """
 
 import pathlib
@@ -28,7 +29,7 @@ CYCLE = 10.0
 
 
 class Linear(nn.Module):
-    """Images [B, H, W, C], and labels or none, to `size` numbers each."""
+    """A linear layer of images [B, H, W, C], with labels if there are any."""
 
     size: int
     classes: int = 0
@@ -74,8 +75,12 @@ class Toy(NamedTuple):
                 ),
             ) for place, (name, module) in enumerate(self.modules().items())
         }
-        averages = {n: algorithm.copy(players[n]) for n in self.players[:2]}
-        return algorithm.start(players, averages, {'mean_b': jnp.float32(0)})
+        averages = {
+            n: algorithm.copy_weights(players[n]) for n in self.players[:2]
+        }
+        return algorithm.initial_state(
+            players, averages, {'mean_b': jnp.float32(0)}
+        )
 
     def train_step(self, hyperparams, state, batch, key, number=0, *,
                    variant=algorithm.Variant(), across=algorithm.ALONE,
@@ -84,28 +89,28 @@ class Toy(NamedTuple):
                   for name, source in batch.sources.items()}
         labels, modules = batch.sources['b'].labels[0], self.modules()
 
-        def play(name, params, images, labels=None):
+        def apply(name, params, images, labels=None):
             return modules[name].apply({'params': params}, images, train=True,
                                        labels=labels)
 
         def losses(params):
-            fake_b = play('g_ab', params['g_ab'], images['a'])
-            fake_a = play('g_ba', params['g_ba'], images['b'])
-            back = play('g_ba', params['g_ba'], fake_b)
+            fake_b = apply('g_ab', params['g_ab'], images['a'])
+            fake_a = apply('g_ba', params['g_ba'], images['b'])
+            back = apply('g_ba', params['g_ba'], fake_b)
             fixed, loss = jax.lax.stop_gradient(params), {}
             loss['g'] = (
-                jnp.square(play('d_b', fixed['d_b'], fake_b, labels) - 1)
-                + jnp.square(play('d_a', fixed['d_a'], fake_a) - 1)
+                jnp.square(apply('d_b', fixed['d_b'], fake_b, labels) - 1)
+                + jnp.square(apply('d_a', fixed['d_a'], fake_a) - 1)
                 + CYCLE * jnp.abs(back - images['a'].reshape(back.shape))
                 .mean(1, keepdims=True)
             ).mean()
-            for name, real, fake, told in (
+            for name, real, fake, condition in (
                     ('d_a', images['a'], fake_a, None),
                     ('d_b', images['b'], fake_b, labels)):
                 fake = jax.lax.stop_gradient(fake)
                 loss[name] = (
-                    jnp.square(play(name, params[name], real, told) - 1)
-                    + jnp.square(play(name, params[name], fake, told))
+                    jnp.square(apply(name, params[name], real, condition) - 1)
+                    + jnp.square(apply(name, params[name], fake, condition))
                 ).mean()
             return sum(loss.values()), loss
 
@@ -123,10 +128,12 @@ class Toy(NamedTuple):
             step=state.step + 1, position=state.position + 1, players=players,
             memory={'mean_b': 0.9 * state.memory['mean_b'] + 0.1 * mean},
         )
-        new = algorithm.average(new, self.players[:2], hyperparams.ema_decay)
+        new = algorithm.update_averages(
+            new, self.players[:2], hyperparams.ema_decay
+        )
         if variant.part == algorithm.TRACE:
             return nan_trace.trace(state, batch, across, lambda note: new)
-        return algorithm.while_finite(state, new, metrics)
+        return algorithm.keep_if_finite(state, new, metrics)
 
     def plan(self, step, device_decides, read):
         yield algorithm.Call(algorithm.Variant(), 1)
@@ -152,13 +159,15 @@ class Toy(NamedTuple):
         return algorithm.collections(weights)
 
     def apply(self, weights, inputs):
-        made = algorithm.evaluate(self.modules()['g_ab'], weights, inputs)
-        return made.reshape(-1, *self.shape)
+        outputs = algorithm.evaluate(self.modules()['g_ab'], weights, inputs)
+        return outputs.reshape(-1, *self.shape)
 
     def pictures(self, state, examples, apply):
         images = np.float32(examples['a']) / 127.5 - 1
-        made = apply(self, self.weights(state, 'ema'), algorithm.Inputs(images))
-        return {'': algorithm.Picture(made)}
+        outputs = apply(
+            self, self.weights(state, 'ema'), algorithm.Inputs(images)
+        )
+        return {'': algorithm.Picture(outputs)}
 
 
 builders.ALGORITHMS['toy'] = builders.Entry(

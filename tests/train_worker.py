@@ -1,9 +1,9 @@
-"""Train a few steps with whatever devices there are; save the state.
+"""Worker that trains a few steps on the available devices; saves the state.
 
     python tests/train_worker.py GAME out.npz [coordinator index count]
 
 GAME is a network, and after a dash a schedule or a feed: mlp, dcgan,
-mlp-unrolled, mlp-wgan, mlp-streaming. SGD and no BatchNorm, so that the number
+mlp-unrolled, mlp-wgan, mlp-streaming. With SGD and without BatchNorm the number
 of devices must change nothing.
 """
 
@@ -20,7 +20,7 @@ from gan_jax.training import train
 
 
 class CountCompilations(logging.Handler):
-    """Count how often the train step, and nothing else, is compiled."""
+    """Log handler that counts how often the train step is compiled."""
 
     count = 0
 

@@ -1,6 +1,8 @@
-"""The adversarial game as an algorithm, and its schedules: who moves when.
+"""The GAN as an `algorithm.Algorithm`, and its update schedules.
 
-`updates` moves one player; `sights` shows it what it learns by.
+A schedule decides which player is updated when. `updates` computes one update
+of one player, `discriminator_inputs` the images that D receives in it. Pure:
+this module knows neither files nor collectives.
 """
 
 from typing import Callable, NamedTuple, Optional, Tuple
@@ -23,51 +25,52 @@ from gan_jax.core import options
 from gan_jax.objectives import losses
 
 REAL = 'real'  # the source
-MOST_UPDATES = 100  # of a player in a step: each is compiled by itself
-# Parts of a step, beside the whole, for a host that decides between them.
+MOST_UPDATES = 100  # of a player in a step: each is compiled separately
+# Parts of a step, for a host that decides after each one how to continue.
 CRITIC, GUARDED_D, GUARDED_G, FINISH = 'critic', 'd', 'g', 'finish'
 
 
 class Adversarial(NamedTuple):
-    """Two players, G from z to samples and D that judges them; static.
+    """A generator G and a discriminator D with their training method; static.
 
     Attributes:
         generator: module, (z [B, latent_size], train) -> images [B, H, W, C].
         discriminator: module, (images, train) -> `layers.Output`.
-        g_tx, d_tx: optax transforms that give a direction; the step multiplies
-            it by minus the learning rate.
-        loss: the pair of losses.
+        g_tx, d_tx: optax transforms without a learning rate; the step
+            multiplies their updates by minus the learning rate.
+        loss: the `losses.Loss` of both players.
         latent_size: length of z.
-        latent: one of `latents.LATENTS`: what z is drawn from.
-        schedule: one of `adversarial.SCHEDULES`: who moves when.
+        latent: distribution of z, one of `latents.LATENTS`.
+        schedule: order of the updates, one of `SCHEDULES`.
         d_steps, g_steps: updates of each player in one step.
-        unroll_steps: updates of D that G looks ahead; 0 is none.
+        unroll_steps: updates of D that G differentiates through; 0 is none.
         num_microbatches: parts of a batch whose gradients are averaged before
             an update.
         g_schedule, d_schedule: step -> factor of the learning rate, or None.
-        instance_noise: whether D sees images with noise.
-        flip: whether each real image is mirrored with chance 1/2.
-        dequantize: whether real images have noise of one grey level.
-        augmentations: names of `augment.AUGMENTATIONS` that D sees images by.
-        adaptive_augmentation: whether their probability follows D's outputs.
-        num_classes: classes that G is asked for and D may tell; 0 where the
-            GAN has no condition.
-        together: whether real and fake images pass through D as one batch:
-            asked for, or because it changes nothing but the time.
-        reuse_fakes: whether both updates of a step learn by the same fakes.
-        packing: samples that D judges as one, side by side in its channels.
-        history: number of past fakes that D is reminded of; 0 is none.
+        instance_noise: whether noise is added to the images before D.
+        flip: whether each real image is mirrored with probability 1/2.
+        dequantize: whether noise of one grey level is added to real images.
+        augmentations: names of `augment.AUGMENTATIONS`, applied before D.
+        adaptive_augmentation: whether their probability adapts to D's outputs.
+        num_classes: number of classes; 0 for an unconditional GAN.
+        joint_batch: whether real and fake images pass through D as one batch,
+            because the config says so or because only the speed differs.
+        reuse_fakes: whether both players are updated on the same fakes.
+        packing: number of samples that D judges together, concatenated along
+            the channels.
+        history: number of past fakes kept for D; 0 is none.
         snapshots: number of the last snapshots of G that are kept; 0 is none.
-        snapshot_every: steps between them.
+        snapshot_every: steps between snapshots.
         treat_labels: whether D's targets are drawn by
             `game.Hyperparams.label_treatment`.
         clip_weights: whether D's weights are clipped after each update.
         penalties: names of `penalties.PENALTIES`.
-        lazy: (penalty, k) for those that join every k-th step alone, at k
-            times their weight.
+        lazy: ((penalty, k), ...), penalties applied at every k-th step only,
+            with k times their weight.
         burst_steps, burst_first, burst_every: of the schedule 'wgan', see
-            `is_burst`; `burst_steps` are the critic's updates of such a step.
-        g_name, d_name: of the networks, for people.
+            `is_burst`; `burst_steps` is the number of critic updates in a
+            burst.
+        g_name, d_name: names of the networks, for display.
     """
 
     generator: nn.Module
@@ -114,27 +117,27 @@ class Adversarial(NamedTuple):
 
     @property
     def draws(self):
-        """Real batches of one step: D's updates share them with G's."""
+        """Return the number of real batches in one step; D and G share them."""
         return max(self.d_steps, self.g_steps)
 
     @property
     def weight_names(self):
-        """Names of G's weights that can be sampled from."""
+        """Return the names of G's weights that `weights` accepts."""
         return latents.weight_names(self.snapshots)
 
     @property
     def monitors(self):
-        """What may be asked of D and G beside training."""
+        """Return the measurements for probes, diagnosis and checks."""
         return adversarial_monitors.Monitors(self)
 
     @property
     def summary(self):
-        """Both networks."""
+        """Return labels, players and names of both networks."""
         return ('G', G, self.g_name), ('D', D, self.d_name)
 
     @property
     def moves(self):
-        """Who moves in one step."""
+        """Describe the updates in one step."""
         return f'{self.d_steps} of D and {self.g_steps} of G ({self.schedule})'
 
     def init(self, key, shapes, hyperparams):
@@ -145,10 +148,10 @@ class Adversarial(NamedTuple):
         self, hyperparams, state, batch, key, number=0, *,
         variant=algorithm.Variant(), across=algorithm.ALONE, loop=None,
     ):
-        """Make one step, or one of `PARTS` of it."""
+        """Run one step, or one of its `PARTS`."""
         return PARTS[variant.part](
             self, hyperparams, state, batch, key, number, across=across,
-            loop=loop or discriminator_inputs.one_by_one, due=variant.due,
+            loop=loop or discriminator_inputs.unrolled_scan, due=variant.due,
         )
 
     def plan(self, step, device_decides, read):
@@ -157,7 +160,7 @@ class Adversarial(NamedTuple):
             name for name, every in self.lazy if step % every == 0
         )
         if self._is_burst(step):
-            first = self.d_steps + self.g_steps  # the step's own are below
+            first = self.d_steps + self.g_steps  # after the step's own numbers
             count = self.burst_steps - self.d_steps
             for number in range(0, count, self.d_steps):
                 yield algorithm.Call(
@@ -171,13 +174,13 @@ class Adversarial(NamedTuple):
         )
 
     def is_plain(self, step, device_decides):
-        """Return whether the plan of a step is one call."""
+        """Return whether the plan of a step is a single call."""
         return not self._is_burst(step) and (
             device_decides or not self.lazy and self.schedule != 'adaptive'
         )
 
     def cadences(self):
-        """Return the ints at whose multiples a plan differs; 0 is none."""
+        """Return the periods, in steps, at which the plan differs; 0: none."""
         return (self.burst_every if self.schedule == 'wgan' else 0,)
 
     def _is_burst(self, step):
@@ -187,50 +190,50 @@ class Adversarial(NamedTuple):
 
     def _adapt(self, due, read):
         """Yield the calls of a step of the adaptive schedule."""
-        d_metrics, d_made = yield from self._while_above(
+        d_metrics, d_updates = yield from self._plan_while_above(
             GUARDED_D, range(self.d_steps), 0, due, read
         )
         first = self.draws - self.g_steps
-        g_metrics, g_made = yield from self._while_above(
+        g_metrics, g_updates = yield from self._plan_while_above(
             GUARDED_G, range(first, self.draws), self.d_steps, due, read,
-            forced=not d_made,
+            forced=not d_updates,
         )
         yield algorithm.Call(algorithm.Variant(FINISH), 0)
-        made = {'d/updates': d_made, 'g/updates': g_made}
-        return {**d_metrics, **g_metrics, **made}
+        counts = {'d/updates': d_updates, 'g/updates': g_updates}
+        return {**d_metrics, **g_metrics, **counts}
 
-    def _while_above(self, part, places, first, due, read, forced=False):
-        """Yield a guarded part for each batch until it does not move.
+    def _plan_while_above(self, part, places, first, due, read, forced=False):
+        """Yield a guarded part per batch until one of them does not update.
 
         Returns:
-            (metrics of the last that moved or of the first, how many).
+            (metrics of the last update, or of the first call if there was
+            none; number of updates).
         """
         kept = None
-        for made, place in enumerate(places):
+        for count, place in enumerate(places):
             always = (('g_threshold', -float('inf')),)
             metrics = yield algorithm.Call(
                 algorithm.Variant(part, due),
-                self.draws if part == GUARDED_D and not made else 0,
-                (place, place + 1), first + made,
-                always if forced and not made else (),
+                self.draws if part == GUARDED_D and not count else 0,
+                (place, place + 1), first + count,
+                always if forced and not count else (),
             )
-            moved = read(metrics[f'{part}/updates']) > 0
-            kept = metrics if moved or kept is None else kept
-            if not moved:
-                return kept, made
+            updated = read(metrics[f'{part}/updates']) > 0
+            kept = metrics if updated or kept is None else kept
+            if not updated:
+                return kept, count
         return kept, len(places)
 
     def inputs(self, seeds, labels=None, truncation=None):
-        """Return z, and the class of each, for seeds."""
+        """Return the z and the class of each seed."""
         return latents.inputs(self, seeds, labels, truncation)
 
     def weights(self, state, name):
-        """Return G's `algorithm.Weights`: as averaged, as it is, of snapshots.
-        """
+        """Return G's `algorithm.Weights`, see `latents.weights`."""
         return latents.weights(state, G, name)
 
     def apply(self, weights, inputs):
-        """Return the samples of z, with the running statistics."""
+        """Return G's samples, computed with the running statistics."""
         return algorithm.evaluate(self.generator, weights, inputs)
 
     def collections(self, weights):
@@ -238,7 +241,7 @@ class Adversarial(NamedTuple):
         return algorithm.collections(weights)
 
     def pictures(self, state, examples, apply):
-        """Return a grid of samples, of as many seeds as there are examples."""
+        """Return a grid of samples, one per example."""
         inputs = self.inputs(range(len(examples[REAL])))
         return {'': algorithm.Picture(
             apply(self, self.weights(state, 'ema'), inputs)
@@ -246,19 +249,20 @@ class Adversarial(NamedTuple):
 
 
 def alternating(gan, hyperparams, state, update_d, update_g):
-    """Move D `d_steps` times, then G `g_steps` times through the new D.
-
-    Goodfellow et al., Generative Adversarial Networks,
-    https://arxiv.org/abs/1406.2661, 2014, algorithm 1.
+    """Update D `d_steps` times, then G `g_steps` times against the new D.
 
     Args:
         gan: an `Adversarial`.
         hyperparams: a `game.Hyperparams`.
         state: an `algorithm.TrainState`.
-        update_d, update_g: (state, number of the update) -> (state, metrics).
+        update_d, update_g: (state, index of the update) -> (state, metrics).
 
     Returns:
-        (state, metrics), those of each player from its last update.
+        (state, metrics); the metrics of each player are of its last update.
+
+    References:
+        Goodfellow et al., Generative Adversarial Networks,
+        https://arxiv.org/abs/1406.2661, 2014, algorithm 1.
     """
     del hyperparams
     for number in range(gan.d_steps):
@@ -269,10 +273,9 @@ def alternating(gan, hyperparams, state, update_d, update_g):
 
 
 def simultaneous(gan, hyperparams, state, update_d, update_g):
-    """Move each player as though the other stood still.
+    """Update each player against the other's parameters before the step.
 
-    G learns through D as it was before the step, so with one update of each
-    both gradients are taken at the same point.
+    With one update per player, both gradients are taken at the same point.
 
     Args, returns: as `alternating`.
 
@@ -284,68 +287,70 @@ def simultaneous(gan, hyperparams, state, update_d, update_g):
     start = state.players[D]
     for number in range(gan.d_steps):
         state, d_metrics = update_d(state, number)
-    moved = state.players[D]
+    end = state.players[D]
     state = algorithm.replace_player(state, D, start)
     for number in range(gan.g_steps):
         state, g_metrics = update_g(state, number)
-    state = algorithm.replace_player(state, D, moved)
+    state = algorithm.replace_player(state, D, end)
     return state, {**d_metrics, **g_metrics}
 
 
 def adaptive(gan, hyperparams, state, update_d, update_g):
-    """Move each player while its loss is above its threshold.
+    """Update each player while its loss is above its threshold.
 
-    D at most `d_steps` times, then G at most `g_steps` times. Where neither
-    would move, G does once, so that the game cannot stand still. A loss that is
-    no number counts as above, so that it is met. The updates that are not made
-    are computed and dropped: no control flow.
+    D is updated at most `d_steps` times, then G at most `g_steps` times. If
+    neither would be updated, G is updated once, so that training continues. NaN
+    counts as above, so that it is detected. Skipped updates are computed and
+    discarded, because control flow around convolutions is slow on CPU.
 
-    Args, returns: as `alternating`; the metrics have the number of updates
-    made, `d/updates` and `g/updates`.
+    Args, returns: as `alternating`; the metrics also hold the number of updates
+    of each player, `d/updates` and `g/updates`.
     """
-    state, d_metrics, d_made = _while_above(
+    state, d_metrics, d_updates = _update_while_above(
         update_d, state, gan.d_steps,
         lambda metrics, number: _above(
             metrics['d/loss'], hyperparams.d_threshold
         ),
     )
-    state, g_metrics, g_made = _while_above(
+    state, g_metrics, g_updates = _update_while_above(
         update_g, state, gan.g_steps,
         lambda metrics, number: (
             _above(metrics['g/loss'], hyperparams.g_threshold)
-            | ((number == 0) & (d_made == 0))
+            | ((number == 0) & (d_updates == 0))
         ),
     )
-    made = {'d/updates': d_made, 'g/updates': g_made}
-    return state, {**d_metrics, **g_metrics, **made}
+    counts = {'d/updates': d_updates, 'g/updates': g_updates}
+    return state, {**d_metrics, **g_metrics, **counts}
 
 
 def _above(loss, threshold):
+    """Return whether a loss exceeds a threshold; True for NaN."""
     return ~(loss <= threshold)
 
 
-def _while_above(update, state, count, above):
-    """Make updates up to the first whose loss is not above.
+def _update_while_above(update, state, count, above):
+    """Apply updates up to the first one whose loss is not above.
 
     Returns:
-        (state, metrics of the last update made or of the first, number made).
+        (state, metrics of the last update applied, or of the first one if none
+        was; number of updates applied).
     """
-    active, made, kept = True, jnp.float32(0), None
+    active, applied, kept = True, jnp.float32(0), None
     for number in range(count):
         new, metrics = update(state, number)
         active &= above(metrics, number)
-        state = algorithm.choose(active, new, state)
+        state = algorithm.select(active, new, state)
         if kept is None:
             kept = metrics
         else:
-            kept = algorithm.choose(active, metrics, kept)
-        made += active
-    return state, kept, made
+            kept = algorithm.select(active, metrics, kept)
+        applied += active
+    return state, kept, applied
 
 
-# 'unrolled' is 'simultaneous' with `Adversarial.unroll_steps`: G looks ahead
-# from the D that its opponent moves from. 'wgan' is 'alternating' with more
-# critic updates at some steps, which the plan adds as calls of `CRITIC`.
+# 'unrolled' is 'simultaneous' with `Adversarial.unroll_steps`: both players
+# start from the same D. 'wgan' is 'alternating' with additional critic updates
+# at some steps, which the plan adds as calls of `CRITIC`.
 SCHEDULES = {
     'adaptive': adaptive,
     'alternating': alternating,
@@ -359,31 +364,32 @@ DEMANDS = tuple(  # of a schedule on other keys
         ('num_microbatches', options.equal(1),
          "differentiates through D's updates on whole batches"),
         ('d_optimizer.clip_norm', options.equal(0),
-         "differentiates through D's optimizer, and the norm that is divided "
-         'by has no gradient at 0'),
+         "differentiates through D's optimizer, and the norm of a gradient is "
+         'not differentiable at 0'),
     )
 )
 OPTIONS = {  # of the group schedule
     'adaptive': (
-        options.Option('d_threshold', 0.0, 'D moves while its loss is above',
+        options.Option('d_threshold', 0.0, 'D is updated above this loss',
                        options.FINITE),
-        options.Option('g_threshold', 0.0, 'G likewise', options.FINITE),
+        options.Option('g_threshold', 0.0, 'G is updated above this loss',
+                       options.FINITE),
     ),
     'unrolled': (options.Option(
-        'unroll_steps', 5, "D's updates that G foresees",
+        'unroll_steps', 5, "updates of D that G's gradient passes through",
         options.count(most=MOST_UPDATES),
     ),),
     'wgan': (
         options.Option(
-            'burst_steps', 100, "D's updates, in place of d_steps,",
+            'burst_steps', 100, 'updates of D in a burst, instead of d_steps',
             options.COUNT,
         ),
         options.Option(
-            'burst_first', 25, '... in each of so many steps at first',
+            'burst_first', 25, 'number of first steps that are bursts',
             options.STEPS,
         ),
         options.Option(
-            'burst_every', 500, '... and again every so many; 0: never',
+            'burst_every', 500, 'steps between later bursts; 0 for none',
             options.STEPS,
         ),
     ),
@@ -391,21 +397,21 @@ OPTIONS = {  # of the group schedule
 
 
 def is_burst(step, first, every):
-    """Return whether D makes more updates before a step of the schedule 'wgan'.
+    """Return whether D gets additional updates in a step of schedule 'wgan'.
 
     Args:
-        step: int, steps made.
-        first: steps at the start that all have them.
-        every: steps between later ones; 0 for none.
+        step: int, number of completed steps.
+        first: number of initial steps that are bursts.
+        every: steps between later bursts; 0 for none.
     """
     return step < first or (every > 0 and step % every == 0)
 
 
 def train_step(gan, hyperparams, state, batch, key, number=0, **options):
-    """Make one step of the GAN's schedule.
+    """Run one step of the GAN's schedule.
 
-    The loop over updates is unrolled: on CPU a convolution inside an XLA loop
-    is many times slower.
+    The loop over updates is unrolled, because on CPU a convolution inside an
+    XLA loop is many times slower.
 
     Args:
         gan: an `Adversarial`.
@@ -413,54 +419,56 @@ def train_step(gan, hyperparams, state, batch, key, number=0, **options):
         state: an `algorithm.TrainState`.
         batch: an `algorithm.Batch`.
         key: PRNG key of the run; the step is folded in here.
-        number: unused: the updates of a whole step are numbered from 0.
+        number: unused; the updates of a whole step are numbered from 0.
         options: `across`, `loop`, `due` of
             `discriminator_inputs.UpdateContext`.
 
     Returns:
-        (state, metrics): `step` is one higher, `position` by the batches
-        drawn; metrics are float32 scalars. Where one is not finite, the state
-        is as it was, and no longer `alive`, which the metrics tell too.
+        (state, metrics): `step` grows by one, `position` by the batches drawn;
+        metrics are float32 scalars. If one is not finite, the state is
+        unchanged except that its `alive` is False; the metric `alive` is 0.
     """
     del number
-    new, metrics = play(gan, hyperparams, state, batch, key, **options)
+    new, metrics = run_updates(gan, hyperparams, state, batch, key, **options)
     new = snapshots.finish(gan, new.alive, new, G)
-    return algorithm.while_finite(state, new, metrics)
+    return algorithm.keep_if_finite(state, new, metrics)
 
 
-def play(
+def run_updates(
     gan, hyperparams, state, batch, key, *,
     note=lambda player, number, after, metrics: None, **options,
 ):
-    """Make the updates of one step, whatever numbers come of them.
+    """Apply the updates of one step, even if values are not finite.
 
     Args:
         gan, hyperparams, state, batch, key, options: as `train_step`.
         note: called after each update with the player's name, the update's
-            number, the state after it, and its metrics.
+            index, the state after it, and its metrics.
 
     Returns:
-        (state, metrics); no step is counted.
+        (state, metrics); `step` and `position` are unchanged.
     """
-    ctx = _contexts(gan, hyperparams, key, **options)
+    context_fn = _make_context_fn(gan, hyperparams, key, **options)
     if gan.reuse_fakes:
-        _, sample_index, labels = _real(gan, batch, 0)
+        _, sample_index, labels = _real_batch(gan, batch, 0)
         fakes = discriminator_inputs.make_fakes(
-            ctx(state, 0), sample_index, labels
+            context_fn(state, 0), sample_index, labels
         )
-        ctx = _contexts(gan, hyperparams, key, fakes=fakes, **options)
+        context_fn = _make_context_fn(
+            gan, hyperparams, key, fakes=fakes, **options
+        )
 
     def update_d(state, number):
         new, metrics = updates.discriminator_update(
-            ctx(state, number), *_real(gan, batch, number)
+            context_fn(state, number), *_real_batch(gan, batch, number)
         )
         note(D, number, new, metrics)
         return new, metrics
 
     def update_g(state, number):
         new, metrics = updates.generator_update(
-            ctx(state, gan.d_steps + number),
-            *_real(gan, batch, number - gan.g_steps),
+            context_fn(state, gan.d_steps + number),
+            *_real_batch(gan, batch, number - gan.g_steps),
         )
         note(G, number, new, metrics)
         return new, metrics
@@ -473,18 +481,18 @@ def play(
 def traced_step(
     gan, hyperparams, state, batch, key, number, *, across, **options
 ):
-    """Make a step and note all it gives; see `nan_trace.trace`."""
+    """Run a step and record all its values; see `nan_trace.trace`."""
     del number
-    return nan_trace.trace(state, batch, across, lambda note: play(
+    return nan_trace.trace(state, batch, across, lambda note: run_updates(
         gan, hyperparams, state, batch, key, note=note, across=across,
         **options,
     )[0])
 
 
-def _real(gan, batch, number):
-    """Take one real batch of a step: (images, sample_index, labels).
+def _real_batch(gan, batch, number):
+    """Return one real batch of a step as (images, sample_index, labels).
 
-    A GAN without a condition is told no labels, whatever the data have.
+    The labels are None for an unconditional GAN, even if the data have some.
     """
     images, labels, _ = batch.sources[REAL]
     labels = labels[number] if gan.num_classes else None
@@ -492,65 +500,67 @@ def _real(gan, batch, number):
 
 
 def finish_step(gan, hyperparams, state, batch, key, number, **options):
-    """Count a step whose updates were calls of their own."""
+    """Update the counters after a step whose updates were separate calls."""
     del hyperparams, batch, key, number, options
     return snapshots.finish(gan, state.alive, state, G), {}
 
 
 def critic_step(gan, hyperparams, state, batch, key, number, **options):
-    """Move D once for each real batch, and no G: more critic for this step.
+    """Update D once per real batch, without G: a burst of critic updates.
 
     Args:
         gan, hyperparams, state, batch, key, options: as `train_step`.
-        number: int32, of the first of these updates among those of the step;
-            their keys follow from it.
+        number: int32, index, within the step, of the first of these updates;
+            their keys depend on it.
 
     Returns:
-        (state, metrics of the last update): `position` counts the batches,
-        `step` is as before.
+        (state, metrics of the last update): `position` grows by the batches,
+        `step` is unchanged.
     """
-    ctx, start = _contexts(gan, hyperparams, key, **options), state
+    context_fn = _make_context_fn(gan, hyperparams, key, **options)
+    start = state
     count = len(batch.sources[REAL].images)
     for place in range(count):
         state, metrics = updates.discriminator_update(
-            ctx(state, number + place), *_real(gan, batch, place)
+            context_fn(state, number + place), *_real_batch(gan, batch, place)
         )
     new = state.replace(position=state.position + count)
-    return algorithm.while_finite(start, new, metrics)
+    return algorithm.keep_if_finite(start, new, metrics)
 
 
 def guarded_discriminator_step(
     gan, hyperparams, state, batch, key, number, **options
 ):
-    """Make one update of D of the adaptive schedule, where its loss is above.
+    """Update D once if its loss is above the threshold (schedule 'adaptive').
 
-    Args, returns: as `critic_step`, of one batch; `d/updates` is 1 where D
-    moved. `position` is as before: `finish_step` counts the whole step.
+    Args, returns: as `critic_step`, for one batch; `d/updates` is 1 if D was
+    updated. `position` is unchanged: `finish_step` counts the whole step.
     """
-    ctx = _contexts(gan, hyperparams, key, **options)(state, number)
+    ctx = _make_context_fn(gan, hyperparams, key, **options)(state, number)
     return _guarded(state, 'd', hyperparams.d_threshold, *(
-        updates.discriminator_update(ctx, *_real(gan, batch, 0))
+        updates.discriminator_update(ctx, *_real_batch(gan, batch, 0))
     ))
 
 
 def guarded_generator_step(
     gan, hyperparams, state, batch, key, number, **options
 ):
-    """Make one update of G of the adaptive schedule, where its loss is above.
+    """Update G once if its loss is above the threshold (schedule 'adaptive').
 
-    Args, returns: as `guarded_discriminator_step`.
+    Args, returns: as `guarded_discriminator_step`, with `g/updates`.
     """
-    ctx = _contexts(gan, hyperparams, key, **options)(state, number)
+    ctx = _make_context_fn(gan, hyperparams, key, **options)(state, number)
     return _guarded(state, 'g', hyperparams.g_threshold, *(
-        updates.generator_update(ctx, *_real(gan, batch, 0))
+        updates.generator_update(ctx, *_real_batch(gan, batch, 0))
     ))
 
 
 def _guarded(state, player, threshold, new, metrics):
+    """Return the new state if the player's loss is above, else the old."""
     active = _above(metrics[f'{player}/loss'], threshold)
-    made = {f'{player}/updates': active.astype(jnp.float32)}
-    return algorithm.while_finite(
-        state, algorithm.choose(active, new, state), {**metrics, **made}
+    count = {f'{player}/updates': active.astype(jnp.float32)}
+    return algorithm.keep_if_finite(
+        state, algorithm.select(active, new, state), {**metrics, **count}
     )
 
 
@@ -561,12 +571,10 @@ PARTS = {
 }
 
 
-def _contexts(gan, hyperparams, key, **options):
-    """Return a function (state, number of the update in its step) ->
-    `UpdateContext`.
-    """
+def _make_context_fn(gan, hyperparams, key, **options):
+    """Return a function (state, index of the update) -> `UpdateContext`."""
 
-    def ctx(state, number):
+    def context_fn(state, number):
         update_key = jax.random.fold_in(
             jax.random.fold_in(key, state.step), number
         )
@@ -574,4 +582,4 @@ def _contexts(gan, hyperparams, key, **options):
             gan, hyperparams, state, update_key, **options
         )
 
-    return ctx
+    return context_fn

@@ -1,7 +1,7 @@
-"""What may be asked of the two players of a game beside training.
+"""Measurements of the two players of a GAN beside training.
 
-For probes, diagnosis, checks before a run, features of D, reports and the lab;
-they know D and G by these functions alone.
+Probes, diagnosis, checks before a run, features of D, reports and the lab use D
+and G through these functions only.
 """
 
 import functools
@@ -18,21 +18,21 @@ from gan_jax.algorithms.game import D, G, pack
 from gan_jax.algorithms import latents
 from gan_jax.algorithms import updates
 
-CHUNK = 64  # samples judged at once
-CLASSES = 10  # at most, over which features that know the label are averaged
+CHUNK = 64  # samples per call
+CLASSES = 10  # most classes over which label-dependent features are averaged
 
 
 class Monitors(NamedTuple):
-    """Questions to the players of an `adversarial.Adversarial`.
+    """Measurements of the players of an `adversarial.Adversarial`.
 
     Attributes:
-        gan: that.
+        gan: the `adversarial.Adversarial`.
     """
 
     gan: Any
 
     def sizes(self, state):
-        """Return the numbers of parameters, (G's, D's)."""
+        """Return the number of parameters of G and of D."""
         return tuple(algorithm.size(state.players[name]) for name in (G, D))
 
     def judge_weights(self, state):
@@ -40,51 +40,51 @@ class Monitors(NamedTuple):
         return algorithm.weights_of(state.players[D])
 
     def fresh_judge(self, key, shape):
-        """Return the `algorithm.Weights` of a D that has not been trained."""
+        """Return the `algorithm.Weights` of an untrained D."""
         return self.judge_weights(game.init(self.gan, key, shape))
 
     @property
     def sign(self):
-        """1 where D's outputs are high for what is real, -1 for energies."""
+        """Return 1 if D's outputs are high for real images, -1 for energies."""
         return -1 if self.gan.loss.energies else 1
 
     def logits(self, weights, images, labels=None):
-        """Return D's outputs [B] with the running statistics."""
+        """Return D's outputs [B], computed with the running statistics."""
         return _of_samples(algorithm.evaluate(
             self.gan.discriminator, weights, algorithm.Inputs(images, labels)
         ).logits)
 
     def scores(self, state, samples):
-        """Return D's logit of each sample by itself; energies are negated.
+        """Return D's logit of each sample separately; energies are negated.
 
-        Running statistics stand for those of a batch, a packed D judges copies
-        of the sample, and a D that is told classes is told the one asked for.
+        Running statistics replace those of a batch, a packed D receives copies
+        of the sample, and a conditional D the class that was sampled.
 
         Args:
             state: `algorithm.TrainState`.
-            samples: float [N, ...] of seeds 0 to N - 1, N a multiple of
-                `CHUNK`.
+            samples: float [N, ...], G's samples of seeds 0 to N - 1; N is a
+                multiple of `CHUNK`.
 
         Returns:
-            float64 [N], high is real.
+            float64 [N], high for real.
         """
         weights = jax.device_put(self.judge_weights(state))
         labels = np.arange(len(samples)) % max(self.gan.num_classes, 1)
         logits = np.concatenate([
-            np.asarray(_one_by_one(
+            np.asarray(_score_samples(
                 self.gan, weights, samples[n:n + CHUNK], labels[n:n + CHUNK]
             )) for n in range(0, len(samples), CHUNK)
         ]).astype(np.float64)
         return self.sign * logits
 
     def features(self, weights, images):
-        """Apply D with running statistics to each image by itself.
+        """Apply D with running statistics to each image separately.
 
-        What compares the samples of a batch (minibatch discrimination, standard
-        deviations) therefore compares an image with nothing, and is constant. A
-        packed D judges copies of the image. Where the label enters before the
-        features ('concat'), they are averaged over the classes, over ten evenly
-        spaced ones of more, so that they know no label.
+        Layers that compare the samples of a batch (minibatch discrimination,
+        standard deviations) are therefore constant. A packed D receives copies
+        of the image. If the features depend on the label (condition 'concat'),
+        they are averaged over the classes, or over `CLASSES` evenly spaced ones
+        if there are more.
 
         Args:
             weights: `algorithm.Weights` of D.
@@ -106,48 +106,50 @@ class Monitors(NamedTuple):
                 (output.features, output.class_logits),
             )
 
-        found = [
+        outputs = [
             jax.vmap(one, (0, None))(tuples, label)
             for label in self._labels()
         ]
-        return jax.tree.map(lambda *x: sum(x) / len(x), *found)
+        return jax.tree.map(lambda *x: sum(x) / len(x), *outputs)
 
     def _labels(self):
-        """List the labels that D is given with each image."""
+        """Return the labels over which features are averaged."""
         gan = self.gan
         if not gan.num_classes:
             return [None]
         if getattr(gan.discriminator, 'condition', 'none') != 'concat':
-            return [jnp.int32(0)]  # it does not reach the features
+            return [jnp.int32(0)]  # the features do not depend on it
         count = min(gan.num_classes, CLASSES)
         return [jnp.int32(k * gan.num_classes // count) for k in range(count)]
 
     def look(self, state, labels, real, unseen, slope):
-        """Judge one batch of fakes, reals and unseen reals; with gradients.
+        """Compute logits of fake, real and unseen images, and gradients.
 
-        The gradients are of D's mean outputs, logit and logits of classes, and
-        of the difference of both, so that no loss hides by its own slope what
-        the layers pass on.
+        The gradients are of D's mean output (logits and class logits) on fakes
+        by G's parameters, and of its difference between real and fake by D's
+        parameters. The slope of a saturated loss therefore does not hide the
+        gradients that the layers propagate.
 
         Args:
             state: `algorithm.TrainState` of NumPy arrays.
             labels: of the fakes, or None.
             real, unseen: (images [packing * B, ...], labels [B]); (None, None)
-                where there are none.
-            slope: whether the slope between real and fake is asked.
+                for `unseen` if there are none.
+            slope: whether to compute D's slope between real and fake.
 
         Returns:
-            {'g_grads', 'd_grads': pytrees; 'real', 'fake', 'unseen': logits;
-            'slope': float} of NumPy arrays, those that there are.
+            {'g_grads', 'd_grads': pytrees; 'real', 'fake': logits; 'unseen':
+            logits, if there are such images; 'slope': float, if enabled} of
+            NumPy arrays.
         """
-        return jax.device_get(_look(
+        return jax.device_get(_measure(
             self.gan, slope, *(
                 algorithm.weights_of(state.players[name]) for name in (G, D)
             ), labels, real, unseen,
         ))
 
     def at_limit(self, state, limit, share=0.999):
-        """Return the share of D's weights that sit at the clip limit."""
+        """Return the share of D's weights that are at the clip limit."""
         leaves = [
             np.abs(leaf) for leaf in jax.tree.leaves(state.players[D].params)
         ]
@@ -155,7 +157,7 @@ class Monitors(NamedTuple):
         return clipped / sum(leaf.size for leaf in leaves)
 
     def bare(self):
-        """Return the game without what holds D back: what could D do?"""
+        """Return the GAN without what regularizes D, to test D's capacity."""
         return self.gan._replace(
             penalties=(), lazy=(), treat_labels=False, augmentations=(),
             adaptive_augmentation=False, instance_noise=False, history=0,
@@ -163,24 +165,24 @@ class Monitors(NamedTuple):
         )
 
     def move(self, player, hyperparams, state, images, labels, key):
-        """Update one player, 'd' or 'g', once; returns (state, metrics)."""
-        return _move(
+        """Update one player, 'd' or 'g', once; return (state, metrics)."""
+        return _update(
             self.gan, player, hyperparams, state, images, labels, key
         )
 
 
 def _of_samples(logits):
-    """Return the logit of each sample, the mean of its map."""
+    """Average the map of logits of each sample: [B, ...] -> [B]."""
     return logits.mean(range(1, logits.ndim)) if logits.ndim > 1 else logits
 
 
 def _copies(gan, images):
-    """Repeat each image in its channels, as a packed D judges it."""
+    """Repeat each image along the channels, as input of a packed D."""
     return jnp.tile(images, (1,) * (images.ndim - 1) + (gan.packing,))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _one_by_one(gan, weights, samples, labels):
+def _score_samples(gan, weights, samples, labels):
 
     def one(image, label):
         label = label[None] if gan.num_classes else None
@@ -192,7 +194,8 @@ def _one_by_one(gan, weights, samples, labels):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _look(gan, critic, generator, discriminator, labels, real, unseen):
+def _measure(gan, slope, generator, discriminator, labels, real, unseen):
+    """Compute the arrays of `Monitors.look`."""
     params, stats = discriminator
     z = latents.draw(
         jax.random.key(0), jnp.arange(len(real[0])), gan.latent_size,
@@ -210,7 +213,7 @@ def _look(gan, critic, generator, discriminator, labels, real, unseen):
         )[0]
 
     def mean(output):
-        """Reach the head of classes too, where D has one."""
+        """Average the logits, and add the class logits' average if any."""
         if output.class_logits is None:
             return output.logits.mean()
         return output.logits.mean() + output.class_logits.mean()
@@ -228,28 +231,29 @@ def _look(gan, critic, generator, discriminator, labels, real, unseen):
 
     g_grads, fakes = jax.grad(of_generator, has_aux=True)(generator.params)
     d_grads, outputs = jax.grad(of_discriminator, has_aux=True)(params)
-    found = {
+    measured = {
         'g_grads': g_grads, 'd_grads': d_grads,
         'real': _of_samples(outputs[0].logits),
         'fake': _of_samples(outputs[1].logits),
     }
     if unseen[0] is not None:
-        found['unseen'] = _of_samples(judge(params, *unseen).logits)
-    if critic:
+        measured['unseen'] = _of_samples(judge(params, *unseen).logits)
+    if slope:
         shape = (-1,) + (1,) * (fakes.ndim - 1)
         shares = jnp.linspace(0, 1, len(fakes)).reshape(shape)
-        between = shares * real[0] + (1 - shares) * fakes
+        points = shares * real[0] + (1 - shares) * fakes
         slopes = jax.grad(
             lambda x: judge(params, x, labels).logits.sum()
-        )(between)
-        found['slope'] = jnp.sqrt(
+        )(points)
+        measured['slope'] = jnp.sqrt(
             jnp.square(slopes).sum(tuple(range(1, slopes.ndim)))
         ).mean()
-    return found
+    return measured
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _move(gan, player, hyperparams, state, images, labels, key):
+def _update(gan, player, hyperparams, state, images, labels, key):
+    """Run the update of `Monitors.move`."""
     ctx = discriminator_inputs.UpdateContext(gan, hyperparams, state, key)
     update = {
         'd': updates.discriminator_update, 'g': updates.generator_update

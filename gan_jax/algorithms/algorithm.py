@@ -1,8 +1,10 @@
-"""What an algorithm is: its state, its batches, and what others may ask of it.
+"""The interface between an algorithm and the rest of the package.
 
 An algorithm is a static value (hashable, for `jax.jit`) with the attributes
-and methods of `Algorithm`. Training loop, sampler, tools, report and diagnosis
-ask it by these alone, and none of them names a network.
+and methods of `Algorithm`. The training loop, sampler, tools, report and
+diagnosis use it through this interface only and never name a network. This
+module also holds the state, the batch and the helpers that all algorithms
+share; it knows neither losses nor penalties.
 """
 
 from typing import Any, Callable, FrozenSet, NamedTuple, Optional, Protocol
@@ -13,14 +15,14 @@ import jax.numpy as jnp
 
 from gan_jax.ops import transforms
 
-# Collections of statistics that may be averaged. Spectral normalisation's unit
-# vectors would not stay so in between.
+# Flax collections that may be averaged. The average of unit vectors, which
+# spectral normalisation keeps, is not a unit vector.
 AVERAGED_STATS = ('batch_stats',)
-ALIVE = 'alive'  # the metric that is not for showing: `TrainState.alive`
+ALIVE = 'alive'  # internal metric, not logged: `TrainState.alive`
 
 
 class PlayerState(struct.PyTreeNode):
-    """One network that is trained: parameters, statistics, optax state."""
+    """The parameters, statistics and optax state of one trained network."""
 
     params: Any
     stats: Any
@@ -28,23 +30,26 @@ class PlayerState(struct.PyTreeNode):
 
 
 class Weights(NamedTuple):
-    """What a network is applied with: parameters and other collections."""
+    """The variables of a network: parameters and the other collections."""
 
     params: Any
     stats: Any
 
 
 class TrainState(struct.PyTreeNode):
-    """Everything that a kill must not lose; equal on every device.
+    """The complete state of training, equal on every device.
+
+    A run that is resumed from it continues bit for bit.
 
     Attributes:
-        step: int32, steps made.
-        position: int32, batches drawn from each source.
-        alive: bool, whether every number so far was finite. Once one is not,
-            steps change nothing: this is the state before it.
+        step: int32, number of completed steps.
+        position: int32, number of batches drawn from each source.
+        alive: bool, whether every metric so far was finite. After the first
+            one that is not, steps no longer change the state: this is the last
+            finite one.
         players: {name: `PlayerState`}.
         averages: {name of a player: `Weights`}, moving averages.
-        memory: {owner: pytree}, what losses, penalties and tricks remember.
+        memory: {owner: pytree}, state of losses, penalties and other methods.
     """
 
     step: jax.Array
@@ -56,14 +61,14 @@ class TrainState(struct.PyTreeNode):
 
 
 class Source(NamedTuple):
-    """Samples of one source of data, as one device sees them in one step.
+    """Samples of one data source on one device in one step.
 
     Attributes:
         images: [K, b, H, W, C] uint8, or points [K, b, D] float32; K is
             `Algorithm.draws`, b this device's share of the batch.
-        labels: [K, b] int32; None where the source has none.
-        numbers: [K, b] int32, of the images in their data set; None where the
-            feed does not know them.
+        labels: [K, b] int32; None if the source has none.
+        numbers: [K, b] int32, indices of the images in their data set; None if
+            the feed does not know them.
     """
 
     images: jax.Array
@@ -72,13 +77,13 @@ class Source(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The data of one step, as one device sees them.
+    """The data of one step on one device.
 
     Attributes:
         sources: {name: `Source`}.
-        sample_index: [b] int32, each sample's place in the global batch; every
-            draw for a sample is keyed by it, so the number of devices changes
-            nothing.
+        sample_index: [b] int32, index of each sample in the global batch. All
+            random numbers of a sample are keyed by it, so results do not
+            depend on the number of devices.
     """
 
     sources: Any
@@ -86,14 +91,14 @@ class Batch(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What a network is given, one row a sample.
+    """The inputs of a network, one row per sample.
 
     Attributes:
         main: latents [B, D], or images [B, H, W, C].
-        labels: [B] int32, the class asked for or told.
-        condition: [B, H, W, C], an image that is asked for or told.
-        keys: [B] PRNG keys, of noise of the network's own.
-        numbers: {name: scalar}, such as the share of a growing layer.
+        labels: [B] int32, the class of each sample.
+        condition: [B, H, W, C], an image that each sample is conditioned on.
+        keys: [B] PRNG keys of the network's own noise.
+        numbers: {name: scalar}, such as the fade-in factor of a growing layer.
     """
 
     main: jax.Array
@@ -102,8 +107,9 @@ class Inputs(NamedTuple):
     keys: Optional[jax.Array] = None
     numbers: Any = None
 
-    def given(self):
-        """Return the keyword arguments of those beside `main` that are set."""
+    def kwargs(self):
+        """Return the keyword arguments of a module: all set fields but `main`.
+        """
         named = {
             'labels': self.labels, 'condition': self.condition,
             'keys': self.keys, **(self.numbers or {}),
@@ -112,46 +118,48 @@ class Inputs(NamedTuple):
 
 
 class Across(NamedTuple):
-    """What a step may ask of all devices together.
+    """Collective operations over devices; the defaults are for one device.
 
     Attributes:
-        mean: average of a pytree over devices.
-        gather: [b, ...] of each device -> [B, ...] of all, in their order.
+        mean: averages a pytree over devices.
+        gather: concatenates [b, ...] of each device to [B, ...], in the order
+            of devices.
     """
 
     mean: Callable = lambda tree: tree
     gather: Callable = lambda array: array
 
 
-ALONE = Across()  # on one device
+ALONE = Across()  # a single device
 
 
 class Variant(NamedTuple):
-    """What is compiled into one program; hashable.
+    """The static choices that select one compiled program; hashable.
 
     Attributes:
-        part: of a step, one of those that the algorithm knows; `STEP` is the
-            whole.
-        due: names of the lazy penalties that join, chosen by the host; None
-            where the step's number decides on the device.
+        part: name of a part of a step that the algorithm defines; `STEP` is the
+            whole step.
+        due: names of the lazy penalties to apply, chosen by the host; None if
+            the device chooses them by the step's number.
     """
 
     part: str = 'step'
     due: Optional[FrozenSet[str]] = None
 
 
-STEP, TRACE = 'step', 'trace'  # parts that every algorithm has
+STEP, TRACE = 'step', 'trace'  # parts that every algorithm defines
 
 
 class Call(NamedTuple):
-    """One call of a compiled program, in the plan of a step.
+    """One call of a compiled program in the plan of a step.
 
     Attributes:
         variant: a `Variant`.
-        reads: batches that are read for it; 0 for those of the call before.
-        places: (start, stop) among the batches read; None for all.
-        number: of the first update that it makes, among those of the step.
-        changes: ((name of a hyper-parameter, value), ...) for this call.
+        reads: number of batches to read; 0 reuses those of the previous call.
+        places: (start, stop), slice of the batches read; None for all.
+        number: index, within the step, of the first update in this call.
+        changes: ((name of a hyper-parameter, value), ...), overrides for this
+            call.
     """
 
     variant: Variant
@@ -162,11 +170,11 @@ class Call(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """Images for a picture file.
+    """A grid of images to be written to a file.
 
     Attributes:
         images: [N, H, W, C] float in [-1, 1] or uint8, or points [N, D].
-        columns: side by side; None for about as many as rows.
+        columns: number of columns; None for a nearly square grid.
     """
 
     images: Any
@@ -174,25 +182,25 @@ class Picture(NamedTuple):
 
 
 class Algorithm(Protocol):
-    """What the rest of the package may ask; no class needs to inherit it.
+    """The interface of an algorithm; implementations need not inherit it.
 
     Attributes:
         players: names of the networks that it trains.
-        sources: {name of a source: name of its order}. Sources of one order are
-            drawn in pairs, others are shuffled apart.
-        draws: batches of each source in a step.
-        num_classes: classes that a sampler may ask for; 0 for none.
-        latent, latent_size: what z is drawn from, one of `latents.LATENTS`,
-            and its length; '' and 0 where images are made of images alone.
-        weight_names: names that `weights` knows; the first is the default.
-        encodes: whether `encode` brings any image to a code.
-        searchable: whether the z of an image can be searched for.
-        monitors: what probes, diagnosis and checks before a run may ask, as
-            `monitors.Monitors`; None where nothing applies.
-        summary: ((label, player, what it is), ...) for the first lines of a
+        sources: {name of a source: name of its order}. Sources of the same
+            order are drawn in pairs, others are shuffled independently.
+        draws: number of batches drawn from each source in a step.
+        num_classes: number of classes that can be sampled; 0 if unconditional.
+        latent, latent_size: distribution of z, one of `latents.LATENTS`, and
+            its length; '' and 0 if images are generated from images only.
+        weight_names: names that `weights` accepts; the first is the default.
+        encodes: whether `encode` maps images to latents.
+        searchable: whether the z of an image can be found by optimisation.
+        monitors: interface of probes, diagnosis and checks before a run, an
+            `adversarial_monitors.Monitors`; None if they do not apply.
+        summary: ((label, player, description), ...), for the first lines of a
             run.
-        moves: words that say who moves in one step.
-        name: one of `ALGORITHMS` in `build`.
+        moves: description of the updates in one step.
+        name: one of `ALGORITHMS` in `config.builders`.
     """
 
     def init(self, key, shapes, hyperparams):
@@ -208,10 +216,10 @@ class Algorithm(Protocol):
         self, hyperparams, state, batch, key, number=0, *,
         variant=Variant(), across=ALONE, loop=None,
     ):
-        """Make one step, or one part of it; pure.
+        """Run one step, or one part of it; pure.
 
         Args:
-            hyperparams: as of `init`.
+            hyperparams: as in `init`.
             state: `TrainState`.
             batch: `Batch`.
             key: PRNG key of the run; the step is folded in here.
@@ -219,20 +227,20 @@ class Algorithm(Protocol):
             variant: `Variant`.
             across: `Across`.
             loop: (body, carry, parts) -> (carry, ...) over microbatches, such
-                as `jax.lax.scan`; by default one after another.
+                as `jax.lax.scan`; unrolled by default.
 
         Returns:
             (`TrainState`, {'group/name': float32 scalar}), with `ALIVE`. For
             the part `TRACE`: (state, {name: 0 or NaN, or a metric}), in the
-            order in which one thing follows from another.
+            order of computation.
         """
 
     def plan(self, step, device_decides, read):
         """Yield the `Call`s of one step; the metrics of each are sent back.
 
         Args:
-            step: int, steps made.
-            device_decides: whether programs may hold control flow.
+            step: int, number of completed steps.
+            device_decides: whether programs may contain control flow.
             read: metric -> float.
 
         Returns:
@@ -240,42 +248,43 @@ class Algorithm(Protocol):
         """
 
     def is_plain(self, step, device_decides):
-        """Return whether the plan of a step is the one call of `STEP`.
+        """Return whether the plan of a step is a single call of `STEP`.
 
-        Only such steps are scanned in one call.
+        Only such steps can be scanned in one call.
         """
 
     def inputs(self, seeds, labels=None, truncation=None):
-        """Return the `Inputs` that seeds name.
+        """Return the `Inputs` that belong to seeds.
 
         Raises:
-            errors.ConfigError: for what the algorithm does not have.
+            errors.ConfigError: for an option that the algorithm lacks.
         """
 
     def weights(self, state, name):
-        """Return the pytree that `apply` needs, by one of `weight_names`."""
+        """Return the pytree that `apply` takes, for one of `weight_names`."""
 
     def apply(self, weights, inputs):
-        """Return float32 samples [B, ...] of `Inputs`, in [-1, 1]; pure."""
+        """Return float32 samples [B, ...] in [-1, 1] for `Inputs`; pure."""
 
     def collections(self, weights):
-        """Return {name: pytree} of what `weights` holds, for files."""
+        """Return `weights` as {name: pytree}, for files."""
 
     def encode(self, state, images):
-        """Return the codes [B, F] of images, where `encodes`; pure."""
+        """Return the latents [B, F] of images, if `encodes`; pure."""
 
     def pictures(self, state, examples, apply):
         """Return {name: `Picture`}; '' is the grid of samples.
 
         Args:
             state: `TrainState` of NumPy arrays.
-            examples: {source: uint8 samples of it, 'held_out': others}.
+            examples: {source: uint8 training samples, 'held_out': uint8 images
+                outside the training set}.
             apply: `Algorithm.apply` in chunks of one size.
         """
 
 
 def init_player(module, tx, key, inputs):
-    """Return the first `PlayerState` of a module.
+    """Return the initial `PlayerState` of a module.
 
     Args:
         module: flax module, (main, train, ...) -> output.
@@ -284,16 +293,16 @@ def init_player(module, tx, key, inputs):
         inputs: `Inputs` of two samples.
     """
     variables = dict(
-        module.init(key, inputs.main, train=False, **inputs.given())
+        module.init(key, inputs.main, train=False, **inputs.kwargs())
     )
     params = variables.pop('params', {})
     return PlayerState(params, variables, tx.init(params))
 
 
-def copy(player):
-    """Return the `Weights` of a player in buffers of their own.
+def copy_weights(player):
+    """Copy the `Weights` of a player to new buffers.
 
-    The step donates its state, and a buffer cannot be donated twice.
+    A step donates its state, and a buffer cannot be donated twice.
     """
     return jax.tree.map(jnp.copy, weights_of(player))
 
@@ -303,7 +312,7 @@ def weights_of(player):
     return Weights(player.params, player.stats)
 
 
-def start(players, averages, memory):
+def initial_state(players, averages, memory):
     """Return the `TrainState` at step 0."""
     return TrainState(
         step=jnp.zeros((), jnp.int32), position=jnp.zeros((), jnp.int32),
@@ -318,14 +327,14 @@ def collections(weights):
 
 
 def replace_player(state, name, player):
-    """Return a state with another `PlayerState` under a name."""
+    """Return a state with the `PlayerState` of one name replaced."""
     return state.replace(players={**state.players, name: player})
 
 
 def takes_keys(module):
-    """Return whether a network draws at random in training, and needs keys.
+    """Return whether a network is random in training and takes PRNG keys.
 
-    It does for dropout, and where it says `draws_noise = True`.
+    It does with dropout, or if it declares `draws_noise = True`.
     """
     return bool(
         getattr(module, 'dropout', 0) or getattr(module, 'draws_noise', False)
@@ -346,23 +355,23 @@ def forward(module, weights, inputs):
     params, stats = weights
     return module.apply(
         {'params': params, **stats}, inputs.main, train=True,
-        mutable=list(stats), **inputs.given(),
+        mutable=list(stats), **inputs.kwargs(),
     )
 
 
 def evaluate(module, weights, inputs):
-    """Apply a module with its running statistics; returns its output."""
+    """Apply a module with its running statistics; return its output."""
     params, stats = weights
     return module.apply(
         {'params': params, **stats}, inputs.main, train=False,
-        **inputs.given(),
+        **inputs.kwargs(),
     )
 
 
-def average(state, names, decay):
-    """Move the averages of some players towards what they are now.
+def update_averages(state, names, decay):
+    """Update the exponential moving averages of players.
 
-    BatchNorm's statistics are averaged too; what is no average is copied.
+    BatchNorm's statistics are averaged too; other collections are copied.
     """
     averages = dict(state.averages)
     for name in names:
@@ -377,29 +386,29 @@ def average(state, names, decay):
     return state.replace(averages=averages)
 
 
-def choose(condition, first, second):
-    """Take one of two pytrees."""
+def select(condition, first, second):
+    """Return one of two pytrees, by a condition on the device."""
     return jax.tree.map(
         lambda a, b: jnp.where(condition, a, b), first, second
     )
 
 
-def while_finite(state, new, metrics):
-    """Take the new state where all metrics are finite; else end its life.
+def keep_if_finite(state, new, metrics):
+    """Return the new state if all metrics are finite, else the old, not alive.
 
-    Losses, penalties and norms of gradients are metrics, so nothing that is not
-    finite enters a state unseen.
+    Losses, penalties and norms of gradients are metrics, so a value that is not
+    finite cannot enter a state unnoticed.
 
     Returns:
         (state, metrics with `ALIVE`).
     """
     alive = state.alive & jnp.isfinite(jnp.stack([*metrics.values()])).all()
-    kept = choose(alive, new, state).replace(alive=alive)
+    kept = select(alive, new, state).replace(alive=alive)
     return kept, {**metrics, ALIVE: jnp.float32(alive)}
 
 
 def to_unit_range(images):
-    """Map uint8 images to float32 in [-1, 1]; points stay as they are."""
+    """Map uint8 images to float32 in [-1, 1]; points are unchanged."""
     if images.dtype != jnp.uint8:
         return images
     return images.astype(jnp.float32) / 127.5 - 1

@@ -1,6 +1,7 @@
-"""What the players are shown in one update: z, fakes, and D's view of images.
+"""The inputs of one update: latents, fakes, and the images as D receives them.
 
-Pure, like all of algorithms/; every draw belongs to a sample's slot.
+Pure: every random number is keyed by its sample's index in the global batch.
+This module knows neither losses nor gradients.
 """
 
 from typing import Any, Callable, FrozenSet, NamedTuple, Optional
@@ -13,11 +14,12 @@ from gan_jax.algorithms import game
 from gan_jax.algorithms import latents
 from gan_jax.ops import augment
 
-# What a key of one update is folded with, beside its split into z and noise.
+# Constants to fold into the key of an update, one per purpose. The split of the
+# same key gives the keys of z and of instance noise.
 LABEL_KEY = 3
-AUGMENT_KEY = 4  # and one more, for fakes
+AUGMENT_KEY = 4  # 5 for fakes
 HISTORY_KEY = 6
-DROPOUT_KEY = 8  # of G, then of D on real and on fake images
+DROPOUT_KEY = 8  # 8 for G, 9 and 10 for D on real and on fake images
 FLIP_KEY = 11
 DEQUANTIZE_KEY = 12
 CODE_KEY = 13
@@ -25,21 +27,21 @@ POSE_KEY = 14
 FIRST_PENALTY_KEY = 16
 
 
-def one_by_one(body, carry, parts):
-    """Call body(carry, part) for each part, as `jax.lax.scan` does."""
+def unrolled_scan(body, carry, parts):
+    """Call body(carry, part) for each part: `jax.lax.scan`, unrolled."""
     for index in range(len(jax.tree.leaves(parts)[0])):
         carry, _ = body(carry, jax.tree.map(lambda part: part[index], parts))
     return carry, None
 
 
 class Fakes(NamedTuple):
-    """Fakes that both players of a step learn by.
+    """Generated images that both players of a step are updated on.
 
     Attributes:
         z: [b, latent_size].
-        images: [b, ...] float32, of G as it is before the step.
-        stats: G's, as generating them left it.
-        pullback: gradient by the images -> (gradient by G's params,).
+        images: [b, ...] float32, generated before the step.
+        stats: G's statistics after generating them.
+        pullback: gradient of the images -> (gradient of G's params,).
     """
 
     z: jax.Array
@@ -49,21 +51,19 @@ class Fakes(NamedTuple):
 
 
 class UpdateContext(NamedTuple):
-    """What is fixed during one update of one player.
+    """The constants of one update of one player.
 
     Attributes:
-        gan: the algorithm: an `adversarial.Adversarial`, or another with the
-            attributes that are asked.
+        gan: the algorithm, such as an `adversarial.Adversarial`.
         hyperparams: its hyper-parameters.
-        state: the `algorithm.TrainState` that the update starts from.
+        state: the `algorithm.TrainState` before the update.
         key: PRNG key of this update.
-        across: `algorithm.Across`, of all devices.
+        across: `algorithm.Across`.
         loop: (body, carry, parts) -> (carry, ...), over microbatches:
-            `one_by_one` or `jax.lax.scan`.
-        due: names of the lazy penalties that join this update, chosen by the
-            host; None where the step's number decides on the device.
-        fakes: `Fakes` that are already there; None where this update makes
-            its own.
+            `unrolled_scan` or `jax.lax.scan`.
+        due: names of the lazy penalties to apply, chosen by the host; None if
+            the device chooses them by the step's number.
+        fakes: `Fakes` to reuse; None if this update generates its own.
     """
 
     gan: Any
@@ -71,26 +71,26 @@ class UpdateContext(NamedTuple):
     state: algorithm.TrainState
     key: jax.Array
     across: algorithm.Across = algorithm.ALONE
-    loop: Callable = one_by_one
+    loop: Callable = unrolled_scan
     due: Optional[FrozenSet[str]] = None
     fakes: Optional[Fakes] = None
 
 
 class DiscriminatorInputs(NamedTuple):
-    """Both sides of a batch as D is shown them.
+    """The real and the fake images of a batch, preprocessed for D.
 
     Attributes:
-        real_images, fake_images: [b, ...] float32, changed and packed.
+        real_images, fake_images: [b, ...] float32, augmented, noisy and packed.
         raw_real_images, raw_fake_images: [b x packing, ...] float32 in [-1, 1],
             before augmentation, noise and packing.
-        view_fn: (raw images, fake) -> images as D sees them, by the draws that
-            made `real_images` or, where `fake`, `fake_images`.
-        sample_index: [b] int32, of what D judges as one.
-        labels: [b] int32, of the real images and asked of the fakes; None
-            where the GAN has no condition.
+        view_fn: (raw images, fake) -> preprocessed images, with the random
+            numbers of `fake_images` if `fake`, else of `real_images`.
+        sample_index: [b] int32, of the tuples that D judges.
+        labels: [b] int32, of real and fake images alike; None if the GAN is
+            unconditional.
         z: [b x packing, latent_size] of the fakes.
         z_sample_index: [b x packing] int32.
-        generator_fn: z -> images as D sees them.
+        generator_fn: z -> preprocessed fake images.
     """
 
     real_images: jax.Array
@@ -106,7 +106,7 @@ class DiscriminatorInputs(NamedTuple):
 
 
 def draw_latents(ctx, sample_index):
-    """Draw the z of this update."""
+    """Sample the z of this update, float32 [b, latent_size]."""
     z_key = jax.random.split(ctx.key, 3)[0]
     return latents.draw(
         z_key, sample_index, ctx.gan.latent_size, ctx.gan.latent
@@ -114,13 +114,19 @@ def draw_latents(ctx, sample_index):
 
 
 def sample_keys(ctx, number, sample_index):
-    """Give the keys of a network's own noise, one for each slot."""
+    """Return the PRNG keys [b] of a network's own noise, one per sample.
+
+    Args:
+        ctx: an `UpdateContext`.
+        number: 0 for G, 1 for D on real images, 2 for D on fakes.
+        sample_index: [b] int32.
+    """
     key = jax.random.fold_in(ctx.key, DROPOUT_KEY + number)
     return jax.vmap(lambda index: jax.random.fold_in(key, index))(sample_index)
 
 
 def generate(ctx, params, stats, z, sample_index, labels):
-    """Apply G in training mode; returns (images, new stats)."""
+    """Apply G in training mode; return (images, new stats)."""
     module, keys = ctx.gan.generator, None
     if algorithm.takes_keys(module):
         keys = sample_keys(ctx, 0, sample_index)
@@ -131,7 +137,7 @@ def generate(ctx, params, stats, z, sample_index, labels):
 
 
 def make_fakes(ctx, sample_index, labels):
-    """Generate, and keep what G's gradient will need; returns `Fakes`."""
+    """Return `Fakes` for both updates of a step, with G's pullback."""
     player, z = ctx.state.players[game.G], draw_latents(ctx, sample_index)
     images, pullback, stats = jax.vjp(
         lambda params: generate(
@@ -144,15 +150,25 @@ def make_fakes(ctx, sample_index, labels):
 def make_discriminator_inputs(
     ctx, g_params, g_stats, images, sample_index, labels, z, fakes
 ):
-    """Show D both sides: real images, and G's of these z."""
+    """Return the `DiscriminatorInputs` of real images and of fakes.
+
+    Args:
+        ctx: an `UpdateContext`.
+        g_params, g_stats: of G, for `DiscriminatorInputs.generator_fn`.
+        images: [b, H, W, C] uint8, real.
+        sample_index: [b] int32.
+        labels: [b] int32, or None.
+        z: [b, latent_size] of the fakes.
+        fakes: [b, ...] float32.
+    """
     gan, real = ctx.gan, real_images(ctx, images, sample_index)
 
     def view_fn(images, fake):
         return _preprocess(ctx, images, sample_index, fake=fake)
 
     def generator_fn(z):
-        near, _ = generate(ctx, g_params, g_stats, z, sample_index, labels)
-        return view_fn(near, True)
+        fakes, _ = generate(ctx, g_params, g_stats, z, sample_index, labels)
+        return view_fn(fakes, True)
 
     return DiscriminatorInputs(
         real_images=view_fn(real, False), fake_images=view_fn(fakes, True),
@@ -166,7 +182,7 @@ def make_discriminator_inputs(
 
 
 def real_images(ctx, images, sample_index):
-    """Bring real images to [-1, 1], mirrored and dequantised where asked."""
+    """Scale real images to [-1, 1]; mirror and dequantise them if enabled."""
     gan = ctx.gan
     if gan.flip:
         key = jax.random.fold_in(ctx.key, FLIP_KEY)
@@ -178,7 +194,7 @@ def real_images(ctx, images, sample_index):
 
 
 def _preprocess(ctx, images, sample_index, *, fake):
-    """Give images as D sees them: augmented, then noisy, then packed."""
+    """Apply augmentation, instance noise and packing, in this order."""
     gan, hyperparams = ctx.gan, ctx.hyperparams
     if gan.augmentations:
         probability = hyperparams.augment_probability
@@ -198,11 +214,11 @@ def _preprocess(ctx, images, sample_index, *, fake):
 
 
 def replay_fakes(ctx, fakes, sample_index):
-    """Swap some new fakes for past ones.
+    """Replace some new fakes by past ones, and store the new ones.
 
-    Each slot has a place of its own in the history. With the chance of
-    `history_share` D is shown what lies there, and the new fake is put there
-    instead; a place that is still empty takes the new fake, which D sees too.
+    Each sample is assigned a different entry of the history. With probability
+    `history_share` D receives the entry, which the new fake then replaces;
+    otherwise D receives the new fake, which also fills an entry that is empty.
 
     Args:
         ctx: an `UpdateContext`.
@@ -210,7 +226,7 @@ def replay_fakes(ctx, fakes, sample_index):
         sample_index: [b] int32.
 
     Returns:
-        (fakes [b, ...] to show, new history, equal on every device).
+        (fakes [b, ...] for D, new history, equal on every device).
 
     References:
         Shrivastava et al., Learning from Simulated and Unsupervised Images
@@ -234,18 +250,19 @@ def replay_fakes(ctx, fakes, sample_index):
         shape = (-1,) + (1,) * (fakes.ndim - 1)
         return jnp.where(condition.reshape(shape), first, second)
 
-    shown = where(swap & filled, past, fakes)
-    kept = where(swap | ~filled, fakes, past)
-    everywhere = ctx.across.gather(places)
-    kept = ctx.across.gather(kept)
-    return shown, {
-        'images': history['images'].at[everywhere].set(kept),
-        'filled': history['filled'].at[everywhere].set(True),
+    d_fakes = where(swap & filled, past, fakes)
+    stored = where(swap | ~filled, fakes, past)
+    all_places = ctx.across.gather(places)
+    stored = ctx.across.gather(stored)
+    return d_fakes, {
+        'images': history['images'].at[all_places].set(stored),
+        'filled': history['filled'].at[all_places].set(True),
     }
 
 
 def discriminator_keys(ctx, d_inputs, *, fake):
-    """Give the keys of D's dropout on one side, None where it has none."""
+    """Return the PRNG keys of D on real or fake images, None if it has none.
+    """
     if not algorithm.takes_keys(ctx.gan.discriminator):
         return None
     return sample_keys(ctx, 1 + fake, d_inputs.sample_index)

@@ -1,6 +1,7 @@
-"""What the adversarial game starts from: its numbers, its memory, its inputs.
+"""Hyper-parameters, initial state and packing of the adversarial game.
 
-Pure: arrays and a static `adversarial.Adversarial` in, arrays out.
+Pure: arrays and a static `adversarial.Adversarial` in, arrays out. This module
+knows neither schedules nor updates.
 """
 
 from typing import Any, NamedTuple
@@ -18,23 +19,24 @@ D, G = 'discriminator', 'generator'  # the players
 
 
 class Hyperparams(NamedTuple):
-    """Numbers that may change without a compilation: float32 scalars.
+    """Hyper-parameters that can change without recompilation: float32 scalars.
 
     Attributes:
-        g_learning_rate, d_learning_rate: step sizes of the two players.
-        ema_decay: of the generator's average, in the long run.
-        noise_std: of instance noise at step 0.
-        noise_steps: step at which that has fallen to 0; 0 never falls.
-        loss_options: {option: scalar}, those that the loss names.
-        label_treatment: how D's targets are drawn.
+        g_learning_rate, d_learning_rate: learning rates of the two players.
+        ema_decay: decay of the generator's average after the warm-up.
+        noise_std: standard deviation of instance noise at step 0.
+        noise_steps: step at which it reaches 0; 0 keeps it constant.
+        loss_options: {option: scalar}, the options that the loss declares.
+        label_treatment: distribution of D's targets.
         penalty_weights: {penalty: scalar}.
         clip_limit: c of weight clipping.
-        augment_probability: of each augmentation for each image; where it
-            adapts, unused.
+        augment_probability: probability of each augmentation of each image;
+            unused if it is adaptive.
         augment_target, augment_speed: see `augment.adapt`.
-        history_share: chance that D sees a past fake in place of a new one.
+        history_share: probability that D receives a past fake instead of a new
+            one.
         d_threshold, g_threshold: losses above which the adaptive schedule
-            trains each player.
+            updates each player.
     """
 
     g_learning_rate: Any
@@ -55,13 +57,13 @@ class Hyperparams(NamedTuple):
 
 
 def pack(images, packing):
-    """Concatenate neighbouring samples along the last axis.
+    """Concatenate neighbouring samples along the last axis, as PacGAN does.
 
-    What D of a packed GAN judges: all of one tuple are real, or all fake.
+    D of a packed GAN judges tuples of samples that are all real or all fake.
 
     Args:
         images: [packing * B, ..., C].
-        packing: samples in a tuple.
+        packing: number of samples in a tuple.
 
     Returns:
         [B, ..., packing * C].
@@ -78,40 +80,41 @@ def pack(images, packing):
 
 
 def init(gan, key, image_shape, clip_limit=0.01):
-    """Return the initial state.
+    """Return the initial state of both players.
 
     Args:
         gan: an `adversarial.Adversarial`.
         key: PRNG key.
         image_shape: (height, width, channels) of the real images.
-        clip_limit: c of weight clipping, where the GAN clips.
+        clip_limit: c of weight clipping, if the GAN clips weights.
 
     Returns:
         `algorithm.TrainState` at step 0.
     """
     g_key, d_key = jax.random.split(key)
     labels = jnp.zeros(2, jnp.int32) if gan.num_classes else None
-    shown = pack(jnp.zeros((2 * gan.packing, *image_shape)), gan.packing)
+    images = pack(jnp.zeros((2 * gan.packing, *image_shape)), gan.packing)
     generator = algorithm.init_player(
         gan.generator, gan.g_tx, g_key,
         algorithm.Inputs(jnp.zeros((2, gan.latent_size)), labels),
     )
     discriminator = algorithm.init_player(
-        gan.discriminator, gan.d_tx, d_key, algorithm.Inputs(shown, labels)
+        gan.discriminator, gan.d_tx, d_key, algorithm.Inputs(images, labels)
     )
     if gan.clip_weights:
-        # The authors clip before each critic step, the first one included.
+        # The authors clip before each critic step, including the first.
         discriminator = discriminator.replace(
             params=transforms.clip_weights(discriminator.params, clip_limit)
         )
     players = {D: discriminator, G: generator}
-    return algorithm.start(
-        players, {G: algorithm.copy(generator)},
+    return algorithm.initial_state(
+        players, {G: algorithm.copy_weights(generator)},
         _init_memory(gan, players, image_shape),
     )
 
 
 def _init_memory(gan, players, image_shape):
+    """Return the initial {owner: pytree} of `algorithm.TrainState.memory`."""
     memory = {}
     if gan.loss.memory is not None:
         memory['loss'] = gan.loss.memory.init()

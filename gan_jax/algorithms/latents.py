@@ -1,4 +1,7 @@
-"""What z is drawn from, the ways from one z to another, and samplers of z."""
+"""Latent distributions, truncation, interpolation, and samplers of z.
+
+This module knows the latents of an algorithm, not its networks.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -8,32 +11,41 @@ from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import snapshots
 from gan_jax.core import errors
 
-WEIGHTS = ('ema', 'raw', 'snapshots')  # as of `weights`
-CHUNK = 64  # seeds drawn at once; another number would compile again
+WEIGHTS = ('ema', 'raw', 'snapshots')  # names that `weights` accepts
+CHUNK = 64  # seeds drawn per call; one shape compiles only once
 
 
 def gaussian(key, size):
-    """Draw from N(0, I)."""
+    """Sample z from N(0, I)."""
     return jax.random.normal(key, (size,))
 
 
 def uniform(key, size):
-    """Draw each value from U[-1, 1), as Radford et al., 1511.06434, 2015."""
+    """Sample each value from U[-1, 1).
+
+    References:
+        Radford et al., Unsupervised Representation Learning with Deep
+        Convolutional Generative Adversarial Networks,
+        https://arxiv.org/abs/1511.06434, 2015.
+    """
     return jax.random.uniform(key, (size,), minval=-1)
 
 
 def sphere(key, size):
-    """Draw uniformly from the sphere of radius sqrt(size).
+    """Sample z uniformly from the sphere of radius sqrt(size).
 
-    N(0, I) lies close to it in many dimensions. White, Sampling Generative
-    Networks, https://arxiv.org/abs/1609.04468, 2016.
+    In many dimensions, samples of N(0, I) lie close to this sphere.
+
+    References:
+        White, Sampling Generative Networks, https://arxiv.org/abs/1609.04468,
+        2016.
     """
     z = jax.random.normal(key, (size,))
     return z * (jnp.sqrt(size) / jnp.linalg.norm(z))
 
 
-# 'fitted' is moved and scaled like the codes of an autoencoder where it is
-# decoded, by `reconstruction.Reconstruction.codes`.
+# 'fitted' is mapped to the mean and covariance of an autoencoder's latents
+# before it is decoded, by `reconstruction.Reconstruction.codes`.
 LATENTS = {
     'fitted': gaussian, 'gaussian': gaussian, 'sphere': sphere,
     'uniform': uniform,
@@ -41,12 +53,11 @@ LATENTS = {
 
 
 def truncate_gaussian(z, limit):
-    """Map values of N(0, 1) to that law cut off at ±limit, in their order.
+    """Map values of N(0, 1) to N(0, 1) truncated at ±limit, monotonically.
 
-    Each keeps its share of what is smaller, so that a seed's z changes little
-    where the limit does. Brock et al., Large Scale GAN Training,
-    https://arxiv.org/abs/1809.11096, 2018, section 3.1, draw again what is
-    outside, which has the same law.
+    Each value keeps its quantile, so that z changes little if the limit does.
+    The paper draws values outside the limit again, which gives the same
+    distribution.
 
     Args:
         z: [B, latent_size].
@@ -54,19 +65,26 @@ def truncate_gaussian(z, limit):
 
     Returns:
         [B, latent_size].
+
+    References:
+        Brock et al., Large Scale GAN Training for High Fidelity Natural Image
+        Synthesis, https://arxiv.org/abs/1809.11096, 2018, section 3.1.
     """
     outside = jax.scipy.special.ndtr(-limit)
-    smaller = jax.scipy.special.ndtr(-jnp.abs(z))  # in (0, 1/2], precise
-    inside = outside + (1 - 2 * outside) * smaller
+    quantile = jax.scipy.special.ndtr(-jnp.abs(z))  # in (0, 1/2], precise
+    inside = outside + (1 - 2 * outside) * quantile
     return -jnp.sign(z) * jax.scipy.special.ndtri(inside)
 
 
 def truncate_uniform(z, limit):
-    """Map U[-1, 1) to U[-limit, limit); as `truncate_gaussian`."""
+    """Map U[-1, 1) to U[-limit, limit).
+
+    Args, returns: as `truncate_gaussian`.
+    """
     return z * jnp.minimum(limit, 1)
 
 
-# A sphere has no values to cut off.
+# Points on a sphere have a fixed length and cannot be truncated.
 TRUNCATIONS = {
     'fitted': truncate_gaussian, 'gaussian': truncate_gaussian,
     'uniform': truncate_uniform,
@@ -74,7 +92,7 @@ TRUNCATIONS = {
 
 
 def draw(key, sample_index, latent_size, name='gaussian'):
-    """Draw one z for each slot, keyed by the slot.
+    """Sample one z for each index; each z depends on its own index only.
 
     Args:
         key: PRNG key.
@@ -93,11 +111,11 @@ def draw(key, sample_index, latent_size, name='gaussian'):
 
 
 def lerp(first, last, shares):
-    """Go from one latent to another on a line.
+    """Interpolate linearly between two latents.
 
     Args:
         first, last: [D].
-        shares: [N] in [0, 1], of the way.
+        shares: [N] in [0, 1]; 0 gives `first`, 1 gives `last`.
 
     Returns:
         [N, D].
@@ -107,10 +125,10 @@ def lerp(first, last, shares):
 
 
 def slerp(first, last, shares):
-    """Go from one latent to another on an arc, not through the centre.
+    """Interpolate spherically between two latents.
 
-    sin((1 - t) w) / sin w z_0 + sin(t w) / sin w z_1, w their angle. Gaussian
-    latents lie close to a sphere, and a line between them leaves it.
+    sin((1 - t) w) / sin w z_0 + sin(t w) / sin w z_1, w the angle between them.
+    Gaussian latents lie close to a sphere, which a straight line leaves.
 
     Args, returns: as `lerp`.
 
@@ -134,20 +152,22 @@ PATHS = {'lerp': lerp, 'slerp': slerp}
 
 
 def inputs(algorithm, seeds, labels=None, truncation=None):
-    """Return the `algorithm.Inputs` of seeds, for an algorithm that has z.
+    """Return the `algorithm.Inputs` of seeds, for an algorithm with latents.
 
-    A seed gives the same z in every run of one latent size, alone or among
-    others.
+    The z of a seed depends only on the seed and the latent size: it is the same
+    in every run, and whatever other seeds are in the sequence.
 
     Args:
         algorithm: with `latent`, `latent_size` and `num_classes`.
         seeds: sequence of ints in [0, 2^31).
-        labels: the class asked for, for each seed; by default seed modulo
-            number of classes.
-        truncation: largest size of each value, see `TRUNCATIONS`; None for any.
+        labels: class of each seed; by default the seed modulo the number of
+            classes.
+        truncation: limit of the absolute values, see `TRUNCATIONS`; None for
+            no limit.
 
     Raises:
-        errors.ConfigError: for labels or a truncation that it does not have.
+        errors.ConfigError: if the algorithm does not support the labels or the
+            truncation.
     """
     return algorithm_lib.Inputs(
         z_of(algorithm, seeds, truncation),
@@ -162,13 +182,13 @@ def z_of(algorithm, seeds, truncation=None):
     """
     if truncation is not None and algorithm.latent not in TRUNCATIONS:
         raise errors.ConfigError(
-            f'truncation={truncation} has no meaning: latent='
-            f'{algorithm.latent!r} has one length'
+            f'truncation={truncation} is not supported: latent='
+            f'{algorithm.latent!r} has a fixed length'
         )
     seeds = np.asarray(seeds, np.int32)
     padded = np.pad(seeds, (0, -len(seeds) % CHUNK), mode='edge')
     z = np.concatenate([
-        np.asarray(_drawn(algorithm.latent_size, algorithm.latent, chunk))
+        np.asarray(_jit_draw(algorithm.latent_size, algorithm.latent, chunk))
         for chunk in padded.reshape(-1, CHUNK)
     ])[:len(seeds)]
     if truncation is None:
@@ -180,19 +200,19 @@ def _draw(size, name, seeds):
     return draw(jax.random.key(0), seeds, size, name)
 
 
-_drawn = jax.jit(_draw, static_argnums=(0, 1))
+_jit_draw = jax.jit(_draw, static_argnums=(0, 1))
 
 
 def labels_of(algorithm, seeds, labels=None):
-    """Return the class of each seed; None where none can be asked for.
+    """Return the class of each seed; None if the algorithm is unconditional.
 
     Args, raises: as `inputs`.
     """
     if not algorithm.num_classes:
         if labels is not None:
             raise errors.ConfigError(
-                f'labels={list(labels)} have no meaning: the generator has no '
-                'condition'
+                f'labels={list(labels)} are not supported: the generator is '
+                'unconditional'
             )
         return None
     if labels is None:
@@ -201,25 +221,25 @@ def labels_of(algorithm, seeds, labels=None):
     if len(labels) != len(seeds) or not (
             (0 <= labels) & (labels < algorithm.num_classes)).all():
         raise errors.ConfigError(
-            f'labels={labels.tolist()} are not a class in [0, '
-            f'{algorithm.num_classes}) for each of {len(seeds)} seeds'
+            f'labels={labels.tolist()} must be one class in [0, '
+            f'{algorithm.num_classes}) per seed, {len(seeds)} in all'
         )
     return labels
 
 
 def weight_names(num_snapshots):
-    """Return the names that `weights` knows of a player."""
+    """Return the names that `weights` accepts."""
     return WEIGHTS if num_snapshots else WEIGHTS[:2]
 
 
 def weights(state, player, name):
-    """Return the `algorithm.Weights` of a player that samples.
+    """Return the `algorithm.Weights` of a player to sample from.
 
     Args:
         state: `algorithm.TrainState`.
-        player: its name.
-        name: 'ema', its moving average; 'raw', itself as it is; 'snapshots',
-            the plain average of its last snapshots.
+        player: name of the player.
+        name: 'ema' for its moving average, 'raw' for its current weights,
+            'snapshots' for the mean of its last snapshots.
     """
     if name == 'snapshots':
         return snapshots.average(state.memory['snapshots'])

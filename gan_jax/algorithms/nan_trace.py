@@ -1,31 +1,35 @@
-"""Where the first number that is not finite comes from: a step made again."""
+"""Trace of the first value of a step that is not finite.
+
+The step is run again with all its values recorded in the order of computation,
+so that the host can name the first NaN or infinity.
+"""
 
 import jax
 import jax.numpy as jnp
 
 from gan_jax.algorithms import algorithm
 
-# The order in which metrics of an update follow from each other; others lie
-# between.
+# The metrics of an update that are computed first and last; others come between
+# them.
 FIRST, LAST = ['real_logits', 'fake_logits', 'loss'], ['grad_norm']
 
-PARAMETER = 'parameter '  # how the names of parameters begin
+PARAMETER = 'parameter '  # prefix of the names of parameters
 
 
 def trace(state, batch, across, play):
-    """Make a step and note all that it gives.
+    """Run a step and record all its values in the order of computation.
 
     Args:
         state: `algorithm.TrainState` before the step.
         batch: its `algorithm.Batch`.
         across: `algorithm.Across`.
-        play: (note) -> the state after the step; note(player, number, state
-            after the update, metrics) is called after each update.
+        play: (note) -> the state after the step. It calls note(player, index of
+            the update, state after the update, metrics) after each update.
 
     Returns:
-        (state, notes): {'0000 name': float32 scalar, ...} in the order in
-        which one thing follows from another, each with its own value where it
-        is a metric, else 0 or NaN where some of an array is not finite.
+        (state, notes): {'0000 name': float32 scalar, ...} in the order of
+        computation. A metric has its value; an array has 0 if all of it is
+        finite, else NaN.
     """
     notes = [
         ('the data' if len(batch.sources) == 1 else f'the data {name}',
@@ -48,17 +52,19 @@ def trace(state, batch, across, play):
 
 
 def _rank(name):
-    own = name.partition('/')[2]
-    first = FIRST.index(own) if own in FIRST else len(FIRST)
-    return own in LAST, first, own
+    """Return the sort key of a metric: its place in the computation."""
+    name = name.partition('/')[2]
+    first = FIRST.index(name) if name in FIRST else len(FIRST)
+    return name in LAST, first, name
 
 
 def _parameters(player, params):
+    """Yield (name, flag) of each parameter array of a player."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         name = jax.tree_util.keystr(path, simple=True, separator='/')
         yield f'{PARAMETER}{player}/{name}', _flag(leaf)
 
 
 def _flag(array):
-    """Return 0 where all of an array is finite, else NaN."""
+    """Return 0 if all of an array is finite, else NaN."""
     return jnp.where(jnp.isfinite(array).all(), 0.0, jnp.nan)

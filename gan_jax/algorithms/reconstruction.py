@@ -1,6 +1,8 @@
-"""Autoencoders, and decoders of codes that are learned or given: no game.
+"""Autoencoder, variational autoencoder, GLO and pose decoder as algorithms.
 
-Two players, a decoder and what brings it codes, move together down one loss.
+These are not GANs: there is no discriminator. A decoder and the source of its
+codes (an encoder, a table of codes, or the class and pose of an image) minimise
+one loss together.
 """
 
 import functools
@@ -27,21 +29,21 @@ from gan_jax.ops import transforms
 
 DECODER, ENCODER = 'decoder', 'encoder'  # the players
 REAL = 'real'  # the source
-CODE_DECAY = 0.99  # of the moments of codes, in the long run
-ENCODED = ('autoencoder', 'vae')  # kinds that bring any image to a code
+CODE_DECAY = 0.99  # of the moving moments of codes, after the warm-up
+ENCODED = ('autoencoder', 'vae')  # kinds whose encoder maps images to codes
 
 
 class Hyperparams(NamedTuple):
-    """Numbers that may change without a compilation: float32 scalars.
+    """Hyper-parameters that can change without recompilation: float32 scalars.
 
     Attributes:
         g_learning_rate, d_learning_rate: of the decoder and of the encoder.
-        ema_decay: of the decoder's average, in the long run.
+        ema_decay: decay of the decoder's average after the warm-up.
         huber_delta: see `reconstructions.huber`.
         beta: weight of a VAE's KL divergence.
         decoder_std: standard deviation of a VAE's Gaussian decoder.
-        most_turned, most_scaled: of images whose codes are given: angle in
-            radians, difference of the scale from 1.
+        most_turned, most_scaled: of a pose decoder: largest angle in radians,
+            largest difference of the scale from 1.
     """
 
     g_learning_rate: Any
@@ -55,22 +57,23 @@ class Hyperparams(NamedTuple):
 
 
 class Reconstruction(NamedTuple):
-    """A decoder from codes to samples, and what brings the codes; static.
+    """A decoder from codes to samples, and the source of its codes; static.
 
     Attributes:
         kind: one of `KINDS`.
         generator: the decoder, module (codes [B, latent_size], train) ->
             samples.
-        encoder: module (images, numbers or codes; train) -> outputs [B, F].
-        g_tx, d_tx: optax transforms of decoder and encoder that give a
-            direction.
+        encoder: module (images, image numbers or codes; train) -> outputs
+            [B, F].
+        g_tx, d_tx: optax transforms of decoder and encoder, without a learning
+            rate.
         latent_size: length of a code.
-        latent: one of `latents.LATENTS`, what z is drawn from to sample.
+        latent: distribution of z when sampling, one of `latents.LATENTS`.
         reconstruction: one of `reconstructions.RECONSTRUCTIONS`.
         num_microbatches, g_schedule, d_schedule, flip, dequantize, snapshots,
-            snapshot_every: as of
-            `adversarial.Adversarial`, g_ of the decoder, d_ of the encoder.
-        g_name, d_name: of the networks, for people.
+            snapshot_every: as in `adversarial.Adversarial`; g_ is the decoder,
+            d_ the encoder.
+        g_name, d_name: names of the networks, for display.
     """
 
     kind: str
@@ -94,38 +97,38 @@ class Reconstruction(NamedTuple):
     players = (DECODER, ENCODER)
     sources = {REAL: REAL}
     draws = 1
-    num_classes = 0  # that a sampler may ask for
+    num_classes = 0  # that can be sampled
     monitors = None
 
     @property
     def name(self):
-        """The kind."""
+        """Return the kind."""
         return self.kind
 
     @property
     def encodes(self):
-        """Whether any image can be brought to a code."""
+        """Return whether images can be encoded."""
         return self.kind in ENCODED
 
     @property
     def searchable(self):
-        """Whether z can be searched for: given codes name a class."""
+        """Return whether z can be optimised; that of a pose cannot."""
         return self.kind != 'pose_decoder'
 
     @property
     def weight_names(self):
-        """Names of the decoder's weights that can be sampled from."""
+        """Return the names of the decoder's weights that `weights` accepts."""
         return latents.weight_names(self.snapshots)
 
     @property
     def summary(self):
-        """Both networks."""
+        """Return labels, players and names of both networks."""
         label = 'Encoder' if self.encodes else 'Codes'
         return ('G', DECODER, self.g_name), (label, ENCODER, self.d_name)
 
     @property
     def moves(self):
-        """Who moves in one step."""
+        """Describe the updates in one step."""
         return f'of both ({self.kind})'
 
     def init(self, key, shapes, hyperparams):
@@ -133,7 +136,7 @@ class Reconstruction(NamedTuple):
         del hyperparams
         g_key, d_key = jax.random.split(key)
         shape = shapes[REAL]
-        judged = {
+        encoded = {
             'glo': jnp.zeros(2, jnp.int32),  # numbers of images
             'pose_decoder': jnp.zeros((2, self.latent_size)),
         }.get(self.kind, jnp.zeros((2, *shape)))
@@ -143,7 +146,7 @@ class Reconstruction(NamedTuple):
                 algorithm.Inputs(jnp.zeros((2, self.latent_size))),
             ),
             ENCODER: algorithm.init_player(
-                self.encoder, self.d_tx, d_key, algorithm.Inputs(judged)
+                self.encoder, self.d_tx, d_key, algorithm.Inputs(encoded)
             ),
         }
         memory = {'codes': {
@@ -154,22 +157,22 @@ class Reconstruction(NamedTuple):
             memory['snapshots'] = snapshots.init(
                 self.snapshots, players[DECODER]
             )
-        return algorithm.start(
-            players, {DECODER: algorithm.copy(players[DECODER])}, memory
+        return algorithm.initial_state(
+            players, {DECODER: algorithm.copy_weights(players[DECODER])}, memory
         )
 
     def train_step(
         self, hyperparams, state, batch, key, number=0, *,
         variant=algorithm.Variant(), across=algorithm.ALONE, loop=None,
     ):
-        """Move both players once down the loss."""
+        """Update both players once."""
         del number
         update_key = jax.random.fold_in(
             jax.random.fold_in(key, state.step), 0
         )
         ctx = discriminator_inputs.UpdateContext(
             self, hyperparams, state, update_key, across,
-            loop or discriminator_inputs.one_by_one,
+            loop or discriminator_inputs.unrolled_scan,
         )
         images, labels, numbers = jax.tree.map(
             lambda array: array[0], batch.sources[REAL]
@@ -187,41 +190,43 @@ class Reconstruction(NamedTuple):
 
             return nan_trace.trace(state, batch, across, play)
         new = snapshots.finish(self, state.alive, new, DECODER)
-        return algorithm.while_finite(state, new, metrics)
+        return algorithm.keep_if_finite(state, new, metrics)
 
     def plan(self, step, device_decides, read):
-        """Yield the one call of a step."""
+        """Yield the single call of a step."""
         del step, device_decides, read
         yield algorithm.Call(algorithm.Variant(), self.draws)
 
     def is_plain(self, step, device_decides):
-        """Return True: every step is one call."""
+        """Return True: every step is a single call."""
         del step, device_decides
         return True
 
     def cadences(self):
-        """Return no steps at which a plan differs."""
+        """Return no periods: the plan is the same at every step."""
         return ()
 
     def inputs(self, seeds, labels=None, truncation=None):
-        """Return z for seeds."""
+        """Return the z of each seed."""
         return latents.inputs(self, seeds, labels, truncation)
 
     def weights(self, state, name):
         """Return the decoder's `algorithm.Weights` and the map of z to codes.
 
-        The map is (mean [D], matrix [D, D]): N(0, I) gets the mean and the
-        covariance of the codes of the last batches, as Ghosh et al., From
-        Variational to Deterministic Autoencoders,
-        https://arxiv.org/abs/1903.12436, 2019, sample an autoencoder. None
-        where z is a code as it is.
+        The map is (mean [D], matrix [D, D]), which gives N(0, I) the mean and
+        the covariance of the codes of recent batches; None if z is itself a
+        code.
+
+        References:
+            Ghosh et al., From Variational to Deterministic Autoencoders,
+            https://arxiv.org/abs/1903.12436, 2019.
         """
         fitted = None
         if self.latent == 'fitted' and self.kind != 'pose_decoder':
             moments = state.memory['codes']
             mean = moments['mean']
             covariance = moments['second'] - jnp.outer(mean, mean)
-            # Some may be 0, or just less.
+            # Some may be 0, or negative by rounding.
             values, vectors = jnp.linalg.eigh(covariance)
             scales = jnp.sqrt(jnp.maximum(values, 0))
             fitted = mean, scales[:, None] * vectors.T
@@ -230,20 +235,21 @@ class Reconstruction(NamedTuple):
     def codes(self, weights, z):
         """Return the codes [B, D] of z [B, D].
 
-        Where codes are given, z names one: the class of its largest of the
-        first values, and an even angle and scale from the rest.
+        For a pose decoder, the largest of the first D - 2 values selects the
+        class, and the normal CDF maps the last two to a uniform angle and
+        scale.
         """
         fitted = weights[1]
         if self.kind == 'pose_decoder':
-            even = 2 * jax.scipy.stats.norm.cdf(z[:, -2:]) - 1
-            return pose_codes(self, z[:, :-2].argmax(1), *even.T)
+            uniform = 2 * jax.scipy.stats.norm.cdf(z[:, -2:]) - 1
+            return pose_codes(self, z[:, :-2].argmax(1), *uniform.T)
         if fitted is None:
             return z
         mean, matrix = fitted
         return mean + jnp.matmul(z, matrix, precision='highest')
 
     def apply(self, weights, inputs):
-        """Return the samples of z, with the running statistics."""
+        """Return the samples of z, decoded with the running statistics."""
         codes = self.codes(weights, inputs.main)
         return algorithm.evaluate(
             self.generator, weights[0], inputs._replace(main=codes)
@@ -254,9 +260,10 @@ class Reconstruction(NamedTuple):
         return algorithm.collections(weights[0])
 
     def encode(self, state, images):
-        """Return the codes [B, latent_size] of images, or points.
+        """Return the codes [B, latent_size] of images or points.
 
-        A VAE's code is its mean. The encoder is as it is, not averaged.
+        The code of a VAE is the mean. The encoder's current weights are used,
+        not an average.
         """
         outputs = algorithm.evaluate(
             self.encoder, algorithm.weights_of(state.players[ENCODER]),
@@ -265,31 +272,32 @@ class Reconstruction(NamedTuple):
         return outputs[:, :self.latent_size]
 
     def decode(self, state, codes):
-        """Return the samples of codes, of the decoder as it is."""
+        """Return the samples of codes, with the decoder's current weights."""
         return algorithm.evaluate(
             self.generator, algorithm.weights_of(state.players[DECODER]),
             algorithm.Inputs(codes),
         )
 
     def pictures(self, state, examples, apply):
-        """Return a grid of samples; and, of images, one of reconstructions."""
+        """Return a grid of samples and, for images, one of reconstructions."""
         inputs = self.inputs(range(len(examples[REAL])))
         weights = self.weights(state, 'ema')
-        found = {'': algorithm.Picture(apply(self, weights, inputs))}
+        grids = {'': algorithm.Picture(apply(self, weights, inputs))}
         images = examples.get('held_out', examples[REAL])
         if self.encodes and images.ndim > 2:
-            found['reconstructed'] = self._pairs(state, images)
-        return found
+            grids['reconstructed'] = self._reconstruction_grid(state, images)
+        return grids
 
-    def _pairs(self, state, images):
-        """Return images in odd rows, and under each its reconstruction."""
+    def _reconstruction_grid(self, state, images):
+        """Return rows of images, each above the row of their reconstructions.
+        """
         columns = int(len(images) ** 0.5)
         images = images[:len(images) // columns * columns]
-        made = np.asarray(_reconstruct(self, state, images))
-        shown = np.asarray(algorithm.to_unit_range(jnp.asarray(images)))
+        outputs = np.asarray(_reconstruct(self, state, images))
+        originals = np.asarray(algorithm.to_unit_range(jnp.asarray(images)))
         rows = np.stack([
             array.reshape(-1, columns, *images.shape[1:])
-            for array in (shown, made)
+            for array in (originals, outputs)
         ], axis=1)
         return algorithm.Picture(
             rows.reshape(-1, *images.shape[1:]), columns
@@ -297,9 +305,9 @@ class Reconstruction(NamedTuple):
 
 
 def reconstruct(algorithm, state, images):
-    """Decode the codes of images, with the running statistics.
+    """Encode and decode images, with the running statistics.
 
-    Encoder and decoder are as they are, not averaged.
+    The current weights of encoder and decoder are used, not averages.
 
     Args:
         algorithm: a `Reconstruction` that encodes.
@@ -316,10 +324,10 @@ _reconstruct = jax.jit(reconstruct, static_argnums=0)
 
 
 def as_codes(ctx, outputs, sample_index):
-    """Take the encoder's outputs as codes.
+    """Use the encoder's outputs as codes.
 
     Args:
-        ctx: an `discriminator_inputs.UpdateContext`.
+        ctx: a `discriminator_inputs.UpdateContext`.
         outputs: [b, F], of the encoder.
         sample_index: [b] int32.
 
@@ -331,10 +339,13 @@ def as_codes(ctx, outputs, sample_index):
 
 
 def vae(ctx, outputs, sample_index):
-    """Draw codes from N(m, s^2), outputs being m and log s^2.
+    """Sample codes from N(m, s^2); the encoder's outputs are m and log s^2.
 
-    Kingma and Welling, Auto-Encoding Variational Bayes,
-    https://arxiv.org/abs/1312.6114, 2013. Args, returns: as `as_codes`.
+    Args, returns: as `as_codes`.
+
+    References:
+        Kingma and Welling, Auto-Encoding Variational Bayes,
+        https://arxiv.org/abs/1312.6114, 2013.
     """
     mean, log_variance = jnp.split(outputs, 2, axis=-1)
     key = jax.random.fold_in(ctx.key, discriminator_inputs.CODE_KEY)
@@ -345,8 +356,7 @@ def vae(ctx, outputs, sample_index):
     return codes, reconstructions.kl_from_standard_normal(mean, log_variance)
 
 
-# 'pose_decoder' and 'glo' come with their codes and have nothing to add to
-# them.
+# The encoders of 'pose_decoder' and 'glo' return codes already.
 KINDS = {
     'autoencoder': as_codes, 'pose_decoder': as_codes, 'glo': as_codes,
     'vae': vae,
@@ -357,75 +367,80 @@ _ERROR = (
             reconstructions.RECONSTRUCTIONS),
     *reconstructions.OPTIONS['huber'],
 )
-# The keys of a config that each has, beside its name.
+# Config options of each kind, beside its name.
 OPTIONS = {
     'autoencoder': _ERROR,
     'pose_decoder': (
         *_ERROR,
         _Option(
-            'angle', 0.5, 'most radians that images are turned by',
+            'angle', 0.5, 'largest rotation of images, in radians',
             options_lib.Bounds(lambda v: 0 <= v <= math.pi, 'in [0, pi]'),
         ),
-        _Option('scale', 0.25, 'most that their scale differs from 1',
+        _Option('scale', 0.25, 'largest change of their scale',
                 options_lib.BELOW_1),
     ),
     'glo': _ERROR,
     'vae': (  # its reconstruction is 'l2', of a Gaussian
         _Option('beta', 1.0, 'weight of the KL divergence',
                 options_lib.NOT_NEGATIVE),
-        _Option('std', 0.5, "deviation of the decoder's Gaussian",
+        _Option('std', 0.5, "standard deviation of the decoder's Gaussian",
                 options_lib.POSITIVE),
     ),
 }
-# What none has a use for: there is no judge, and one update a step.
+# Config keys that no kind uses: there is no discriminator, and one update per
+# step.
 OF_A_GAME = (
     'augment.', 'clip_weights', 'd_steps', 'discriminator.condition', 'g_steps',
     'generator.condition', 'history.size', 'instance_noise.std', 'labels.',
     'loss.', 'packing', 'penalties.', 'schedule.name', 'reuse_fakes',
     'joint_batch',
 )
-# Nor, beside those, has each: of these the codes come from no network.
+# Config keys that single kinds do not use either: their codes do not come from
+# a network.
 WITHOUT = {
     'pose_decoder': ('d_optimizer.', 'discriminator.', 'latent_size'),
     'glo': ('discriminator.',),
 }
-LATENTS = {  # what z of each may be drawn from
+LATENTS = {  # allowed distributions of z of each kind
     'autoencoder': ('gaussian', 'fitted'), 'pose_decoder': ('gaussian',),
     'glo': ('gaussian', 'fitted'), 'vae': ('gaussian', 'fitted'),
 }
 
 
 def pose_codes(algorithm, labels, turned, scaled):
-    """Return the codes of images of a class, turned and scaled.
+    """Return the codes of rotated and scaled images of given classes.
 
     Args:
         algorithm: a `Reconstruction` of the kind 'pose_decoder'.
         labels: [B] int32.
-        turned, scaled: [B] in [-1, 1], shares of the most.
+        turned, scaled: [B] in [-1, 1], relative to `Hyperparams.most_turned`
+            and `most_scaled`.
 
     Returns:
-        [B, latent_size]: one for the class and 0 for the others, then both
-        shares.
+        [B, latent_size]: one-hot class, then `turned` and `scaled`.
     """
     classes = jax.nn.one_hot(labels, algorithm.latent_size - 2)
     return jnp.concatenate([classes, jnp.stack([turned, scaled], 1)], 1)
 
 
 def pose(ctx, images, sample_index, labels):
-    """Turn and scale images at random; returns the codes that say how too.
+    """Rotate and scale images at random; return them with their codes.
 
-    Dosovitskiy et al., Learning to Generate Chairs with Convolutional Neural
-    Networks, https://arxiv.org/abs/1411.5928, 2014, whose codes are the kind of
-    chair, the view and such changes of the image.
+    The paper's codes are the kind of chair, the view and such transformations
+    of the image.
 
     Args:
-        ctx: an `discriminator_inputs.UpdateContext`.
+        ctx: a `discriminator_inputs.UpdateContext`.
         images: [b, H, W, C] float32 in [-1, 1].
         sample_index: [b] int32.
         labels: [b] int32.
 
     Returns:
-        (images [b, H, W, C], codes [b, latent_size], as of `pose_codes`).
+        (images [b, H, W, C], codes [b, latent_size], see `pose_codes`).
+
+    References:
+        Dosovitskiy et al., Learning to Generate Chairs with Convolutional
+        Neural Networks, https://arxiv.org/abs/1411.5928, 2014.
     """
     key = jax.random.fold_in(ctx.key, discriminator_inputs.POSE_KEY)
     turned, scaled = jax.vmap(lambda index: jax.random.uniform(
@@ -439,24 +454,28 @@ def pose(ctx, images, sample_index, labels):
 
 
 def update(ctx, images, sample_index, labels=None, numbers=None):
-    """Move decoder and encoder once, down one loss.
+    """Update decoder and encoder once.
 
-    The loss is the mean reconstruction error; for a VAE D / (2 std^2) times the
-    mean square error plus beta times the KL divergence, which is minus the
-    evidence lower bound of a Gaussian decoder, less a constant, where beta is 1
-    (another: Higgins et al., beta-VAE, ICLR 2017).
+    The loss is the mean reconstruction error. For a VAE it is D / (2 std^2)
+    times the mean square error plus beta times the KL divergence, D the number
+    of values of a sample. With beta = 1 this is minus the evidence lower bound
+    of a Gaussian decoder, up to a constant.
 
     Args:
-        ctx: an `discriminator_inputs.UpdateContext`.
+        ctx: a `discriminator_inputs.UpdateContext`.
         images: [b, H, W, C] uint8, or points [b, D].
         sample_index: [b] int32.
-        labels: [b] int32, where codes are given.
-        numbers: [b] int32, of the images in their data set, where codes are a
-            table.
+        labels: [b] int32, for the kind 'pose_decoder'.
+        numbers: [b] int32, indices of the images in their data set, for the
+            kind 'glo'.
 
     Returns:
-        (`algorithm.TrainState` with both players and the average moved,
+        (`algorithm.TrainState` with both players and the average updated,
         metrics).
+
+    References:
+        Higgins et al., beta-VAE: Learning Basic Visual Concepts with a
+        Constrained Variational Framework, ICLR 2017 (another beta).
     """
     this, state, hyperparams = ctx.gan, ctx.state, ctx.hyperparams
     decoder, encoder = state.players[DECODER], state.players[ENCODER]
@@ -478,8 +497,8 @@ def update(ctx, images, sample_index, labels=None, numbers=None):
         (images, sample_index, labels, numbers),
     ))
     moments = metrics.pop('moments')
-    metrics['g/grad_norm'] = updates.norm(grads[0])
-    metrics['d/grad_norm'] = updates.norm(grads[1])
+    metrics['g/grad_norm'] = updates.global_norm(grads[0])
+    metrics['d/grad_norm'] = updates.global_norm(grads[1])
     decoder = updates.apply_updates(
         decoder, this.g_tx, grads[0],
         updates.scheduled_learning_rate(
@@ -505,11 +524,11 @@ def update(ctx, images, sample_index, labels=None, numbers=None):
         memory={**state.memory, 'codes': codes},
     )
     decay = transforms.ema_decay_at(state.step, hyperparams.ema_decay)
-    return algorithm.average(state, (DECODER,), decay), metrics
+    return algorithm.update_averages(state, (DECODER,), decay), metrics
 
 
 def _objective(ctx, stats, targets, inputs, sample_index, params):
-    """Return (loss, (new stats, metrics and the moments of the codes))."""
+    """Return (loss, (new stats, metrics with the moments of the codes))."""
     this, hyperparams = ctx.gan, ctx.hyperparams
     keys = None
     if algorithm.takes_keys(this.encoder):
@@ -519,13 +538,13 @@ def _objective(ctx, stats, targets, inputs, sample_index, params):
         algorithm.Inputs(inputs, keys=keys),
     )
     codes, kl = KINDS[this.kind](ctx, outputs, sample_index)
-    made, decoder_stats = discriminator_inputs.generate(
+    samples, decoder_stats = discriminator_inputs.generate(
         ctx, params[0], stats[0], codes, sample_index, None
     )
     options = {'delta': hyperparams.huber_delta} if (
         this.reconstruction == 'huber') else {}
     error = reconstructions.RECONSTRUCTIONS[this.reconstruction](
-        targets, made, **options
+        targets, samples, **options
     ).mean()
     metrics = {'g/loss': error, 'g/reconstruction': error}
     if kl is not None:
@@ -539,4 +558,5 @@ def _objective(ctx, stats, targets, inputs, sample_index, params):
 
 
 def _moments(codes):
+    """Return the mean [D] and the second moment [D, D] of codes."""
     return {'mean': codes.mean(0), 'second': codes.T @ codes / len(codes)}

@@ -1,4 +1,7 @@
-"""The last snapshots of a network, kept in a ring, and their plain average."""
+"""A ring buffer of the last snapshots of a network, and their average.
+
+Stochastic weight averaging, of any player; pure.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +11,8 @@ from gan_jax.ops import transforms
 
 
 def init(count, player):
-    """Return an empty ring for the last `count` snapshots of a player."""
+    """Return an empty ring buffer for the last `count` snapshots of a player.
+    """
     ring = jax.tree.map(
         lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype),
         algorithm.weights_of(player),
@@ -17,16 +21,16 @@ def init(count, player):
 
 
 def take(ring, player, step, every):
-    """Keep a player at each `every`-th step.
+    """Add a snapshot of a player at each `every`-th step.
 
     Args:
-        ring: as of `init`.
+        ring: as returned by `init`.
         player: `algorithm.PlayerState`.
-        step: int32, steps made, the present one counted.
+        step: int32, number of steps including the current one.
         every: steps between snapshots.
 
     Returns:
-        The ring, at other steps as it was.
+        The new ring, unchanged at other steps.
     """
     due = step % every == 0
     new = {
@@ -39,13 +43,13 @@ def take(ring, player, step, every):
 
 
 def finish(this, alive, state, name):
-    """Count a step whose updates are made; keep a player where it is due.
+    """Update the counters after a step, and take a snapshot if one is due.
 
     Args:
         this: an algorithm with `draws`, `snapshots` and `snapshot_every`.
-        alive: bool; of a state that is not alive nothing changes.
+        alive: bool; if False, the state is returned unchanged.
         state: `algorithm.TrainState` after the updates.
-        name: of the player.
+        name: name of the player.
 
     Returns:
         `algorithm.TrainState`.
@@ -59,15 +63,19 @@ def finish(this, alive, state, name):
             this.snapshot_every,
         )
         new = new.replace(memory={**new.memory, 'snapshots': ring})
-    return algorithm.choose(alive, new, state)
+    return algorithm.select(alive, new, state)
 
 
 def average(ring):
-    """Return the `algorithm.Weights` that are the average of a ring.
+    """Return the average of a ring as `algorithm.Weights`.
 
-    Izmailov et al. measure the statistics of BatchNorm anew on data; here they
-    are averaged too, as in the EMA, and what is no average is that of the
-    newest snapshot. NaN before the first one.
+    The paper computes BatchNorm's statistics anew on data; here they are
+    averaged too, as in the EMA. Other collections are those of the newest
+    snapshot. NaN before the first snapshot.
+
+    References:
+        Izmailov et al., Averaging Weights Leads to Wider Optima and Better
+        Generalization, https://arxiv.org/abs/1803.05407, 2018.
     """
     return algorithm.Weights(
         transforms.average(ring['params'], ring['taken']), {

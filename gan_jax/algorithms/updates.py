@@ -1,6 +1,7 @@
-"""One update of one player: forward, penalties, gradient, optimizer.
+"""One update of one player: forward pass, penalties, gradient, optimizer.
 
-Pure, like all of algorithms/; means over devices reach it as a function.
+Pure: means over devices are a function in the context. This module does not
+know the schedule that decides which player is updated.
 """
 
 import functools
@@ -12,22 +13,24 @@ from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms.game import D, G
 from gan_jax.objectives import penalties
-from gan_jax.objectives import targets as labels_lib
+from gan_jax.objectives import targets as targets_lib
 from gan_jax.ops import augment
 from gan_jax.ops import transforms
 
-FAKE_LOGITS = 'g/fake_logits'  # for the loss's memory alone; not shown
-NOTES = 'notes of '  # likewise, for that of a penalty
+# Metrics that carry values to the memory of a loss and of penalties; they are
+# averaged over microbatches and devices like metrics, but never logged.
+FAKE_LOGITS = 'g/fake_logits'
+NOTES = 'notes of '
 
 
 def discriminator_update(ctx, images, sample_index, labels=None):
-    """Update D once on real images and on fakes of the present G.
+    """Update D once on real images and on fakes of the current G.
 
-    Real and fake images pass through D apart, so that BatchNorm normalises
-    each with its own statistics; together where the GAN says so.
+    Real and fake images pass through D separately, so that BatchNorm normalises
+    each with its own statistics, or as one batch if `joint_batch` is set.
 
     Args:
-        ctx: an `discriminator_inputs.UpdateContext`.
+        ctx: a `discriminator_inputs.UpdateContext`.
         images: [b, H, W, C] uint8, real.
         sample_index: [b] int32.
         labels: [b] int32, or None.
@@ -38,7 +41,7 @@ def discriminator_update(ctx, images, sample_index, labels=None):
     gan, state = ctx.gan, ctx.state
     player, generator = state.players[D], state.players[G]
 
-    def make(sample_index, labels):
+    def generate(sample_index, labels):
         if ctx.fakes is not None:
             return ctx.fakes.z, ctx.fakes.images
         z = discriminator_inputs.draw_latents(ctx, sample_index)
@@ -48,16 +51,18 @@ def discriminator_update(ctx, images, sample_index, labels=None):
         return z, jax.lax.stop_gradient(fakes)
 
     if gan.history:
-        z, fakes = make(sample_index, labels)
+        z, fakes = generate(sample_index, labels)
         fakes, history = discriminator_inputs.replay_fakes(
             ctx, fakes, sample_index
         )
 
     def gradients(stats, images, sample_index, labels):
-        shown = (z, fakes) if gan.history else make(sample_index, labels)
+        z_and_fakes = (
+            (z, fakes) if gan.history else generate(sample_index, labels)
+        )
         d_inputs = discriminator_inputs.make_discriminator_inputs(
             ctx, generator.params, generator.stats, images, sample_index,
-            labels, *shown,
+            labels, *z_and_fakes,
         )
         objective = functools.partial(
             _discriminator_objective, ctx, stats, d_inputs
@@ -69,9 +74,9 @@ def discriminator_update(ctx, images, sample_index, labels=None):
             ctx, gradients, player.stats, (images, sample_index, labels)
         )
     )
-    metrics['d/grad_norm'] = norm(grads)
-    player = _descend_discriminator(ctx, player, grads, stats)
-    memory = _remember(ctx, D, player, metrics)
+    metrics['d/grad_norm'] = global_norm(grads)
+    player = _apply_discriminator_updates(ctx, player, grads, stats)
+    memory = _update_penalty_memory(ctx, D, player, metrics)
     if gan.loss.memory is not None:
         memory['real_logits'] = metrics['d/real_logits']
     if gan.adaptive_augmentation:
@@ -86,15 +91,15 @@ def discriminator_update(ctx, images, sample_index, labels=None):
 
 
 def generator_update(ctx, images, sample_index, labels=None):
-    """Update G once through the present D, then its moving average.
+    """Update G once against the current D, then G's moving average.
 
-    D normalises with the statistics of this batch of fakes, and its running
-    statistics stay as its own updates left them.
+    D normalises with the statistics of this batch of fakes; its running
+    statistics are not changed.
 
     Args:
-        ctx: an `discriminator_inputs.UpdateContext`.
-        images: [b, H, W, C] uint8, real; used by relativistic losses, by some
-            penalties and by unrolling.
+        ctx: a `discriminator_inputs.UpdateContext`.
+        images: [b, H, W, C] uint8, real; for relativistic losses, some
+            penalties and unrolling.
         sample_index: [b] int32.
         labels: [b] int32, or None.
 
@@ -127,9 +132,9 @@ def generator_update(ctx, images, sample_index, labels=None):
                 generator_method=functools.partial(
                     _method, gan.generator, params, stats
                 ),
-                **_shown(ctx, d_inputs), real=real, fake=fake,
+                **_shared_context(ctx, d_inputs), real=real, fake=fake,
             )
-            total, values = _penalties(ctx, G, context)
+            total, values = _sum_penalties(ctx, G, context)
             metrics = {'g/loss': loss, **values}
             if gan.loss.memory is not None:
                 metrics[FAKE_LOGITS] = fake.logits.mean()
@@ -145,51 +150,55 @@ def generator_update(ctx, images, sample_index, labels=None):
 
         if ctx.fakes is None:
             return jax.grad(loss_fn, has_aux=True)(player.params)
+        # The fakes exist already: add the gradient through them, by the chain
+        # rule, to the gradient of what depends on the parameters directly.
         z, fakes, new_stats, pullback = ctx.fakes
-        (own, slopes), metrics = jax.grad(
+        (direct, fake_grads), metrics = jax.grad(
             objective, argnums=(0, 1), has_aux=True
         )(player.params, fakes, z)
-        through, = pullback(slopes)
-        return jax.tree.map(jnp.add, own, through), (new_stats, metrics)
+        through_fakes, = pullback(fake_grads)
+        return jax.tree.map(jnp.add, direct, through_fakes), (
+            new_stats, metrics
+        )
 
     grads, (stats, metrics) = ctx.across.mean(
         over_microbatches(
             ctx, gradients, player.stats, (images, sample_index, labels)
         )
     )
-    metrics['g/grad_norm'] = norm(grads)
+    metrics['g/grad_norm'] = global_norm(grads)
     player = apply_updates(
         player, gan.g_tx, grads,
         scheduled_learning_rate(
             ctx.hyperparams.g_learning_rate, gan.g_schedule, state
         ), stats,
     )
-    memory = _remember(ctx, G, player, metrics)
+    memory = _update_penalty_memory(ctx, G, player, metrics)
     if gan.loss.memory is not None:
-        memory['loss'], more = gan.loss.memory.update(
+        memory['loss'], loss_metrics = gan.loss.memory.update(
             memory['loss'], memory['real_logits'], metrics.pop(FAKE_LOGITS),
             **ctx.hyperparams.loss_options,
         )
-        metrics.update(more)
+        metrics.update(loss_metrics)
     state = algorithm.replace_player(state, G, player)
     decay = transforms.ema_decay_at(state.step, ctx.hyperparams.ema_decay)
-    return algorithm.average(
+    return algorithm.update_averages(
         state.replace(memory=memory), (G,), decay
     ), metrics
 
 
 def _discriminator_objective(ctx, stats, d_inputs, params):
-    """Give (D's loss with its penalties, (new stats, metrics))."""
+    """Return (D's loss with its penalties, (new stats, metrics))."""
     gan = ctx.gan
     arguments = _loss_arguments(ctx)
     if gan.treat_labels:
-        targets = labels_lib.draw(
+        targets = targets_lib.draw(
             jax.random.fold_in(ctx.key, discriminator_inputs.LABEL_KEY),
             d_inputs.sample_index,
             ctx.hyperparams.label_treatment,
         )
-    real, fake, new_stats = _judge(ctx, params, stats, d_inputs)
-    if gan.treat_labels:  # one for each sample, whatever its map of logits
+    real, fake, new_stats = _apply_to_both(ctx, params, stats, d_inputs)
+    if gan.treat_labels:  # one target per sample, even for a map of logits
         shape = (-1,) + (1,) * (real.logits.ndim - 1)
         arguments['targets'] = jax.tree.map(
             lambda target: target.reshape(shape), targets
@@ -208,16 +217,16 @@ def _discriminator_objective(ctx, stats, d_inputs, params):
             _logits, ctx, params, stats, d_inputs
         ),
         generator_fn=d_inputs.generator_fn,
-        **_shown(ctx, d_inputs), real=real, fake=fake,
+        **_shared_context(ctx, d_inputs), real=real, fake=fake,
     )
-    total, values = _penalties(ctx, D, context)
+    total, values = _sum_penalties(ctx, D, context)
     return loss + total if values else loss, (
         new_stats, {**metrics, **values}
     )
 
 
-def _shown(ctx, d_inputs):
-    """Return what a penalty of either player is given of both sides."""
+def _shared_context(ctx, d_inputs):
+    """Return the fields of `penalties.Context` common to both players."""
     return {
         'augmented': bool(ctx.gan.augmentations),
         **{name: getattr(d_inputs, name) for name in (
@@ -227,8 +236,8 @@ def _shown(ctx, d_inputs):
     }
 
 
-def _judge(ctx, params, stats, d_inputs):
-    """Pass both sides through D; returns (real, fake, new stats)."""
+def _apply_to_both(ctx, params, stats, d_inputs):
+    """Apply D to real and fake images; return (real, fake, new stats)."""
     discriminator = ctx.gan.discriminator
     keys = functools.partial(
         discriminator_inputs.discriminator_keys, ctx, d_inputs
@@ -237,27 +246,29 @@ def _judge(ctx, params, stats, d_inputs):
     fake = (d_inputs.fake_images, d_inputs.labels, keys(fake=True))
     if ctx.gan.joint_batch:
         both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), real, fake)
-        output, stats = _judge_one(discriminator, params, stats, *both)
+        output, stats = _apply_discriminator(
+            discriminator, params, stats, *both
+        )
         count = len(d_inputs.real_images)
         return (
             jax.tree.map(lambda value: value[:count], output),
             jax.tree.map(lambda value: value[count:], output), stats,
         )
-    real, stats = _judge_one(discriminator, params, stats, *real)
-    fake, stats = _judge_one(discriminator, params, stats, *fake)
+    real, stats = _apply_discriminator(discriminator, params, stats, *real)
+    fake, stats = _apply_discriminator(discriminator, params, stats, *fake)
     return real, fake, stats
 
 
 def _method(module, params, stats, name, *arrays):
-    """Call a method of a module in training mode; its statistics are lost."""
+    """Call a method of a module in training mode; discard new statistics."""
     return module.apply(
         {'params': params, **stats}, *arrays, train=True, method=name,
         mutable=list(stats),
     )[0]
 
 
-def _judge_one(discriminator, params, stats, images, labels, keys):
-    """Pass images through D; returns (output, new stats)."""
+def _apply_discriminator(discriminator, params, stats, images, labels, keys):
+    """Apply D to images; return (output, new stats)."""
     return algorithm.forward(
         discriminator, (params, stats),
         algorithm.Inputs(images, labels, keys=keys),
@@ -265,10 +276,10 @@ def _judge_one(discriminator, params, stats, images, labels, keys):
 
 
 def _unroll(ctx, d_inputs):
-    """Give D as `unroll_steps` updates on these sides would make it.
+    """Return D after `unroll_steps` updates on these inputs.
 
-    Each is D's own update, optimizer included, and G's gradient passes through
-    all of them. One batch serves every step, as in the authors' demonstration.
+    The updates include D's optimizer, and G's gradient passes through all of
+    them. Every update uses the same batch, as in the authors' demonstration.
 
     References:
         Metz et al., Unrolled Generative Adversarial Networks,
@@ -280,22 +291,22 @@ def _unroll(ctx, d_inputs):
             _discriminator_objective, ctx, player.stats, d_inputs
         )
         grads, _ = jax.grad(objective, has_aux=True)(player.params)
-        player = _descend_discriminator(
+        player = _apply_discriminator_updates(
             ctx, player, ctx.across.mean(grads), player.stats
         )
     return player
 
 
 def _logits(ctx, params, stats, d_inputs, images, fake=True):
-    """Give D's output and forget what its statistics would become."""
-    return _judge_one(
+    """Return D's output; discard its new statistics."""
+    return _apply_discriminator(
         ctx.gan.discriminator, params, stats, images, d_inputs.labels,
         discriminator_inputs.discriminator_keys(ctx, d_inputs, fake=fake),
     )[0]
 
 
 def _loss_arguments(ctx):
-    """Give the keyword arguments that both sides of the loss take."""
+    """Return the keyword arguments of the losses of both players."""
     arguments = {
         option.name: ctx.hyperparams.loss_options[option.name]
         for option in ctx.gan.loss.options
@@ -305,21 +316,21 @@ def _loss_arguments(ctx):
     return arguments
 
 
-def _own(gan, player):
-    """Yield (place, name, penalty) of those that join a player's loss."""
+def _penalties_of(gan, player):
+    """Yield (place, name, penalty) of the penalties in a player's loss."""
     for place, name in enumerate(gan.penalties):
         penalty = penalties.PENALTIES[name]
         if penalty.player == player:
             yield place, name, penalty
 
 
-def _penalties(ctx, player, context):
-    """Sum a player's weighted penalties; returns (sum, metrics).
+def _sum_penalties(ctx, player, context):
+    """Sum a player's weighted penalties; return (sum, metrics).
 
-    A lazy one counts k times at each k-th step and not at all between.
+    A lazy penalty is applied at every k-th step only, with k times its weight.
     """
     total, metrics, lazy = 0.0, {}, dict(ctx.gan.lazy)
-    for place, name, penalty in _own(ctx.gan, player):
+    for place, name, penalty in _penalties_of(ctx.gan, player):
         penalty_fn = functools.partial(
             penalty.fn, context, ctx.state.memory.get(name),
             jax.random.fold_in(
@@ -328,58 +339,58 @@ def _penalties(ctx, player, context):
         )
         weight = ctx.hyperparams.penalty_weights[name]
         if name not in lazy:
-            joined, metrics[name] = _noted(penalty_fn())
+            output, metrics[name] = _as_noted(penalty_fn())
         elif ctx.due is None:
             due = _is_due(ctx, name)
-            nothing = jax.tree.map(
+            zeros = jax.tree.map(
                 lambda form: jnp.zeros(form.shape, form.dtype),
                 jax.eval_shape(penalty_fn),
             )
-            joined, value = _noted(
-                jax.lax.cond(due, penalty_fn, lambda: nothing)
+            output, value = _as_noted(
+                jax.lax.cond(due, penalty_fn, lambda: zeros)
             )
             latest = ctx.state.memory['latest'][name]
             metrics[name] = jnp.where(due, value, latest)
         elif name in ctx.due:
-            joined, metrics[name] = _noted(penalty_fn())
+            output, metrics[name] = _as_noted(penalty_fn())
         else:
             continue
-        if joined.notes is not None:
-            metrics[NOTES + name] = joined.notes
-        total += weight * lazy.get(name, 1) * joined.value
+        if output.notes is not None:
+            metrics[NOTES + name] = output.notes
+        total += weight * lazy.get(name, 1) * output.value
     return total, {f'{player[0]}/{n}': value for n, value in metrics.items()}
 
 
-def _noted(given):
-    """Return what a penalty gave as `penalties.Noted`, and its value."""
-    if not isinstance(given, penalties.Noted):
-        given = penalties.Noted(given, None)
-    return given, given.value
+def _as_noted(output):
+    """Return (a penalty's output as `penalties.Noted`, its value)."""
+    if not isinstance(output, penalties.Noted):
+        output = penalties.Noted(output, None)
+    return output, output.value
 
 
 def _is_due(ctx, name):
-    """Return whether a lazy penalty joins, where the device decides."""
+    """Return whether a lazy penalty applies, if the device decides."""
     return ctx.state.step % dict(ctx.gan.lazy)[name] == 0
 
 
-def _remember(ctx, player, network, metrics):
-    """Let a player's penalties look at its new parameters and the means.
+def _update_penalty_memory(ctx, player, network, metrics):
+    """Return the memory after the penalties of a player have updated theirs.
 
-    Adds to the metrics the last value of lazy penalties that did not join, and
-    takes from them what penalties noted.
+    Adds to `metrics` the last value of lazy penalties that were not applied,
+    and removes the notes of penalties from it.
     """
     memory = dict(ctx.state.memory)
-    for _, name, penalty in _own(ctx.gan, player):
+    for _, name, penalty in _penalties_of(ctx.gan, player):
         notes = metrics.pop(f'{player[0]}/{NOTES}{name}', None)
-        given = (network.params, metrics)
+        arguments = (network.params, metrics)
         if notes is not None:
-            new = penalty.update(memory[name], *given, notes)
+            new = penalty.update(memory[name], *arguments, notes)
             if name in dict(ctx.gan.lazy) and ctx.due is None:
                 due = _is_due(ctx, name)
-                new = algorithm.choose(due, new, memory[name])
+                new = algorithm.select(due, new, memory[name])
             memory[name] = new
         elif penalty.update is not None and not penalty.notes:
-            memory[name] = penalty.update(memory[name], *given)
+            memory[name] = penalty.update(memory[name], *arguments)
         if name in dict(ctx.gan.lazy):
             latest = metrics.setdefault(
                 f'{player[0]}/{name}', memory['latest'][name]
@@ -389,16 +400,16 @@ def _remember(ctx, player, network, metrics):
 
 
 def over_microbatches(ctx, gradients, stats, batch):
-    """Average gradients and metrics over the parts of a batch, in turn.
+    """Average gradients and metrics over the microbatches of a batch.
 
     Args:
-        ctx: an `discriminator_inputs.UpdateContext`.
+        ctx: a `discriminator_inputs.UpdateContext`.
         gradients: (stats, *batch) -> (grads, (stats, metrics)).
-        stats: passed from each part to the next.
+        stats: passed from each microbatch to the next.
         batch: tuple of arrays [b, ...], or None.
 
     Returns:
-        As `gradients` of the whole batch.
+        (grads, (stats, metrics)), as `gradients` of the whole batch.
     """
     parts = ctx.gan.num_microbatches
     if parts == 1:
@@ -421,11 +432,11 @@ def over_microbatches(ctx, gradients, stats, batch):
     return grads, (stats, metrics)
 
 
-def norm(tree):
-    """Give the Euclidean norm of all values of a pytree, 0 where it is empty.
+def global_norm(tree):
+    """Compute the Euclidean norm of a pytree; 0 if it is empty.
 
-    By products: on CPU a sum of squares takes two kernels a leaf, and is the
-    slower one.
+    Uses `jnp.vdot`, because on CPU a sum of squares compiles to two kernels per
+    leaf and is slower.
     """
     squares = [
         jnp.vdot(leaf, leaf, precision='highest')
@@ -435,7 +446,7 @@ def norm(tree):
 
 
 def scheduled_learning_rate(learning_rate, schedule, state):
-    """Give the learning rate of this step."""
+    """Return the learning rate of this step."""
     return learning_rate if schedule is None else (
         learning_rate * schedule(state.step)
     )
@@ -450,8 +461,8 @@ def apply_updates(player, tx, grads, learning_rate, stats):
     return player.replace(params=params, stats=stats, opt_state=opt_state)
 
 
-def _descend_discriminator(ctx, player, grads, stats):
-    """Apply one optax update to D, and clip its weights where the GAN does."""
+def _apply_discriminator_updates(ctx, player, grads, stats):
+    """Apply one optax update to D, then clip its weights if enabled."""
     gan, hyperparams = ctx.gan, ctx.hyperparams
     player = apply_updates(
         player, gan.d_tx, grads,

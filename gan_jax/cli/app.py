@@ -63,8 +63,13 @@ def _print_help_if_asked(module):
         )
     lines += [f'  --{name}.KEY=VALUE  {text}' for name, text in _GROUPS.items()]
     lines += ['', '--helpfull shows the flags of the libraries too.']
+    print_help('\n'.join(lines))
+
+
+def print_help(text):
+    """Print a text and exit with 0, read to the end or not."""
     try:
-        say('\n'.join(lines))
+        say(text)
         sys.stdout.flush()
     except BrokenPipeError:
         # At exit Python flushes the buffer once more, which would fail again.

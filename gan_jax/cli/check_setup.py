@@ -35,6 +35,7 @@ def main(argv):
     import numpy as np
 
     from gan_jax.config import builders
+    from gan_jax.config import defaults
     from gan_jax.config import validation
     from gan_jax.core import errors
     from gan_jax.monitoring import setup_check
@@ -45,7 +46,7 @@ def main(argv):
     dataset = builders.dataset(config)
     validation.validate(config, points=dataset.images.ndim == 2)
     steps = STEPS.value or (
-        CONVOLUTIONAL if builders.convolutional(config) else DENSE
+        CONVOLUTIONAL if defaults.convolutional(config) else DENSE
     )
     checks, rows = setup_check.run(config, dataset, steps)
     for check in checks:

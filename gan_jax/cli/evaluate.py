@@ -19,13 +19,13 @@ data; use --features=random for images without classes. FID as in papers needs
 from absl import flags
 
 from gan_jax.cli import app
-
-ALL = 'fid,kid,is,prdc,modes,ms_ssim,swd,support,cas,memorization,probe'
+from gan_jax.metrics import catalog
 
 WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run to evaluate.')
 METRICS = flags.DEFINE_string(
-    'metrics', '', f"Metrics, joined by commas, of '{ALL}'; by default all "
-    'that the features and the data allow.'
+    'metrics', '', f"Metrics, joined by commas, of "
+    f"'{','.join(catalog.NAMES)}'; by default all that the features and "
+    'the data allow.'
 )
 FEATURES = flags.DEFINE_string(
     'features', 'classifier', "Features to compare images by: 'classifier' "

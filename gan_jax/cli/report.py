@@ -3,19 +3,21 @@
     python -m gan_jax report --workdir=runs/dcgan
     python -m gan_jax report --workdir=runs/a --workdir=runs/b --out=both.html
 
-The first command writes runs/dcgan/report.html, as training does at its end.
-Run it again after `python -m gan_jax evaluate` to include those metrics. The
-page is one file without network access: plots, pictures and scripts are inside.
+The first writes runs/dcgan/report.html, as the end of training does. Run it
+again after `gan_jax evaluate` to add the metrics. The page contains its curves,
+pictures and scripts: it needs no server and contacts no host.
 
-The report of one run shows the config, data and environment; curves, raw and
-smoothed; a film of the samples of fixed latents; samples of the seeds 0 to 63
-beside real images; the worst, median and best of the seeds 0 to 255 by D's
-logit; all evaluations; the diagnosis; and samples beside their nearest training
-images. The report of several runs compares facts, last metrics and differing
-config keys in tables, overlays the curves, and puts the grids in rows.
+A report of one run shows its command, data and environment; curves, as logged
+and smoothed; the samples of fixed latents over time; samples of the seeds 0 to
+63 beside real images of each source; the worst, median and best of the seeds 0
+to 255 by D's logit; the metrics of `gan_jax evaluate` and of eval_every; the
+diagnosis; samples beside their nearest training images; the config. A report of
+several runs has tables of facts, last metrics and differing config keys, curves
+in common charts and a row of grids for each run.
 
-The film has at most 60 pictures, evenly chosen, scaled down if they take more
-than 6 MiB. If the folder lacks something, the page says so.
+The film of samples has at most 60 pictures, evenly chosen. Pictures are exact
+where they are small, else compressed with loss, as the page says; the files in
+samples/ stay exact. The page says what the folder lacks.
 """
 
 from absl import flags
@@ -23,11 +25,11 @@ from absl import flags
 from gan_jax.cli import app
 
 WORKDIR = flags.DEFINE_multi_string(
-    'workdir', [], 'Folder of a run, or of one of several to compare'
+    'workdir', [], 'Folder of a run; repeat it to compare several runs.'
 )
 OUT = flags.DEFINE_string(
-    'out', '', "HTML file to write; by default 'report.html' in the folder of "
-    "the run, or 'comparison.html' in this folder for several runs."
+    'out', '', "HTML file to write. Default: report.html in the run's folder; "
+    "comparison.html in the current folder for several runs."
 )
 
 

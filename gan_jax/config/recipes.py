@@ -1,4 +1,4 @@
-"""What recipes share: the data that they take by name, and what fits it."""
+"""Shared parts of the recipes in configs/: loading, settings by data set."""
 
 import importlib.util
 import pathlib
@@ -14,11 +14,14 @@ IMAGES = (
 
 
 def load(path, argument=''):
-    """Give the config of a recipe, as --config=path:argument does.
+    """Load the config of a recipe, as --config=path:argument does.
 
     Args:
         path: of a file with `get_config`.
-        argument: what stands after the colon; '' is the recipe's default.
+        argument: text after the colon; '' is the recipe's default.
+
+    Returns:
+        ConfigDict.
     """
     spec = importlib.util.spec_from_file_location(
         pathlib.Path(path).stem, path
@@ -29,16 +32,16 @@ def load(path, argument=''):
 
 
 def on_images(recipe, argument, players=('generator', 'discriminator')):
-    """Start a recipe on a set of images, with networks of a fitting width.
+    """Create the config of a recipe on images.
 
     Args:
-        recipe: name of its file in configs/, without the ending.
-        argument: one of `IMAGES`; 'digits' needs no download, and 'images'
-            are those of data.path, at 64x64.
-        players: those that have a network.
+        recipe: name of its file in configs/, without the suffix.
+        argument: one of `IMAGES`; 'digits' needs no download, and 'images' are
+            those of data.path, resized to 64x64.
+        players: keys of the networks that the recipe uses.
 
     Returns:
-        ConfigDict of `defaults.default_config` with data, widths, length and
+        `defaults.default_config` with data, widths, number of steps and
         cadences set.
 
     Raises:
@@ -65,15 +68,15 @@ def on_images(recipe, argument, players=('generator', 'discriminator')):
 
 
 def on_points(recipe, argument):
-    """Start a recipe on a source of points: two hidden layers of 128.
+    """Create the config of a recipe on points: MLPs with 2 layers of 128 units.
 
     Args:
-        recipe: name of its file in configs/, without the ending.
+        recipe: name of its file in configs/, without the suffix.
         argument: one of `mixtures.MIXTURES`.
 
     Returns:
-        ConfigDict of `defaults.default_config` with data, networks, batch and
-        cadences set.
+        `defaults.default_config` with data, networks, batch size and cadences
+        set.
 
     Raises:
         errors.ConfigError: for another argument.

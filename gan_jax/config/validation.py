@@ -1,7 +1,9 @@
-"""What a config may hold: every value in bounds, parts that fit together.
+"""Validation of a config: values in bounds, and parts that fit each other.
 
-What one option may be, needs and demands its owner declares (`options`,
-`config.keys`). Here stands what speaks of two parts at once.
+The bounds, needs and demands of single options are declared with the options
+(`core.options`, `config.key_table`) and only applied here. The other checks are
+about combinations of keys. No data are loaded and no networks built, so an
+error comes at once.
 """
 
 import math
@@ -10,6 +12,7 @@ import numpy as np
 
 from gan_jax.algorithms import reconstruction
 from gan_jax.config import defaults
+from gan_jax.config import key_table
 from gan_jax.core import errors
 from gan_jax.core import options
 from gan_jax.data import sources
@@ -23,7 +26,7 @@ from gan_jax.ops import mixtures
 from gan_jax.runtime import parallel
 
 PLAYERS = ('generator', 'discriminator')
-# Keys of the group data of which points have none, and points that are made.
+# Keys of `data` for images alone, and for data from files alone.
 OF_IMAGES = (
     'background', 'channels', 'crop', 'dequantize', 'flip', 'image_size',
 )
@@ -34,18 +37,17 @@ OF_FILES = (
 
 
 def validate(config, num_devices=1, points=None):
-    """Check every value that its type does not hold in bounds.
+    """Validate a config.
 
     Args:
         config: ConfigDict with the keys of `defaults.default_config`.
-        num_devices: devices, over all hosts, that share the batch.
-        points: whether the data are points and not images; by default as far
-            as `config.has_points` can tell.
+        num_devices: number of devices on all hosts, which share the batch.
+        points: whether the data are points and not images; by default
+            `defaults.has_points`.
 
     Raises:
-        errors.ConfigError: naming the first bad key, its value and what is
-            allowed, or why the parts cannot work together, or that nothing
-            uses a key that is not as it is by default.
+        errors.ConfigError: naming the first key with a value out of bounds, two
+            keys that contradict each other, or a key without effect.
     """
     for name in defaults.groups(config):
         try:
@@ -57,149 +59,153 @@ def validate(config, num_devices=1, points=None):
     if defaults.groups(config):
         return
     _check_keys(config)
-    known, values = defaults.keys(), defaults.flatten(config)
+    known, values = key_table.keys(), defaults.flatten(config)
     for key, option in known.items():
-        _refuse(options.complaint(option, key, values[key]))
+        _raise_if(options.bounds_error(option, key, values[key]))
     _check_texts(config)
     if points is None:
         points = defaults.has_points(config)
     for line in unused(config, points).values():
-        _refuse(line)
+        _raise_if(line)
     for key, option in known.items():
-        _refuse(options.refusal(option, key, values))
+        _raise_if(options.unmet_demand(option, key, values))
     _check_counts(config)
     _check_game(config, points)
     parts = num_devices * config.num_microbatches
     if config.batch_size % parts:
         below = config.batch_size // parts * parts
-        works = [str(b) for b in (below, below + parts) if b]
-        into = f'{num_devices} devices'
+        allowed = [str(size) for size in (below, below + parts) if size]
+        divisor = f'{num_devices} devices'
         if config.num_microbatches > 1:
-            into += f' in num_microbatches={config.num_microbatches} parts'
+            divisor += f' x num_microbatches={config.num_microbatches}'
         raise errors.ConfigError(
-            f'batch_size={config.batch_size} does not divide over {into}; '
-            f'{" or ".join(works)} does'
+            f'batch_size={config.batch_size} does not divide over {divisor}; '
+            f'{" or ".join(allowed)} does'
         )
     if config.batch_size == parts:
         _check_lone_samples(config, parts)
     refuse(config, complaints(config, points))
 
 
-def _refuse(line):
-    """Raise a line, unless it is ''."""
+def _raise_if(line):
+    """Raise a message as an error, unless it is ''."""
     if line:
         raise errors.ConfigError(line)
 
 
 def unused(config, points=None):
-    """Find the keys that differ from their defaults and change nothing.
+    """Find the keys that have no effect and are not at their defaults.
 
     Args:
-        config: ConfigDict of values in bounds.
+        config: ConfigDict with values in bounds.
         points: as of `validate`.
 
     Returns:
-        {key: line that says why}, sorted by key.
+        {key: message with the reason}, sorted by key.
     """
     if points is None:
         points = defaults.has_points(config)
-    known, values = defaults.keys(), defaults.flatten(config)
-    choices, found = defaults.choices(), {}
+    known, values = key_table.keys(), defaults.flatten(config)
+    choices, messages = key_table.choices(), {}
     for key, value in values.items():
         if value == known[key].default:
             continue
-        why = (
-            _of_no_game(config, key, known[key].default)
-            or _of_no_target(config, key)
-            or _of_another_choice(config, key, choices)
-            or _of_no_network(config, key)
-            or _of_other_data(config, key, points)
-            or options.useless(known[key], values)
+        reason = (
+            _not_adversarial(config, key, known[key].default)
+            or _without_targets(config, key)
+            or _not_chosen(config, key, choices)
+            or _not_in_network(config, key)
+            or _not_for_data(config, key, points)
+            or options.unmet_need(known[key], values)
         )
-        if why:
-            found[key] = f'{key}={value!r} {why}'
-    return found
+        if reason:
+            messages[key] = f'{key}={value!r} {reason}'
+    return messages
 
 
 def leave_out(config, kept=()):
-    """Set what nothing uses to its default, but for some keys.
+    """Reset keys without effect to their defaults.
 
-    So that a recipe's choice can be changed without the options that it had.
+    After the command line changes a choice of a recipe, such as its loss, the
+    recipe's options of the old choice have no effect any more.
 
     Args:
-        config: ConfigDict, changed in place; one with bad values is left as it
-            is, for `validate`.
-        kept: keys that were asked for.
+        config: ConfigDict, changed in place. One with values out of bounds is
+            left unchanged; `validate` reports them.
+        kept: keys to leave unchanged, those of the command line.
 
     Returns:
-        [line that says what is left out and why].
+        List of messages, one for each key that was reset.
     """
-    known, values = defaults.keys(), defaults.flatten(config)
+    known, values = key_table.keys(), defaults.flatten(config)
     if known.keys() != values.keys() or any(
-            options.complaint(option, key, values[key])
+            options.bounds_error(option, key, values[key])
             for key, option in known.items()):
         return []
     lines = []
     while True:
-        left = {
+        remaining = {
             key: line for key, line in unused(config).items()
             if key not in kept
         }
-        if not left:
+        if not remaining:
             return lines
-        key, line = next(iter(left.items()))
+        key, line = next(iter(remaining.items()))
         config.update_from_flattened_dict({key: known[key].default})
         lines.append(f'{line}; it is left out')
 
 
-def _of_no_game(config, key, default):
+def _not_adversarial(config, key, default):
+    """Return why a key has no effect without a discriminator, or ''."""
     name = config.algorithm
     if name not in reconstruction.KINDS:
         return ''
     if key.startswith(reconstruction.OF_A_GAME):
         return (
-            f'belongs to a game, and algorithm={name!r} has none; '
-            f'{default!r} leaves it out'
+            f'is for adversarial training, and algorithm={name!r} has no '
+            f'discriminator; the default is {default!r}'
         )
     if key.startswith(reconstruction.WITHOUT.get(name, ())):
-        return f'is of what algorithm={name!r} does not have'
+        return f'is not used by algorithm={name!r}'
     return ''
 
 
-def _of_no_target(config, key):
+def _without_targets(config, key):
+    """Return why a key of `labels` has no effect with the loss, or ''."""
     if not key.startswith('labels.') or (
             losses.LOSSES[config.loss.name].takes_targets):
         return ''
-    takes = sorted(n for n, l in losses.LOSSES.items() if l.takes_targets)
+    names = sorted(n for n, l in losses.LOSSES.items() if l.takes_targets)
     return (
         f'has no meaning for loss.name={config.loss.name!r}, which has no '
-        f'targets; {takes} have'
+        f'targets; {names} have'
     )
 
 
-def _of_another_choice(config, key, choices):
+def _not_chosen(config, key, choices):
+    """Return why an option of a part that is not chosen has no effect."""
     above, _, option = key.rpartition('.')
     for chooser, (group, owners) in choices.items():
-        has = sorted(
+        names = sorted(
             owner for owner, own in owners.items()
             if option in [o.name for o in own]
         )
-        if above != group or not has:
+        if above != group or not names:
             continue
         chosen = defaults.flatten(config)[chooser]
-        named = chooser
         if chooser == 'data.name' and config.data.path:
             chosen = config.data.path
-        if chosen not in has:
+        if chosen not in names:
             return (
-                f'is an option of {named}='
-                f'{" or ".join(map(repr, has))}, not of '
+                f'is an option of {chooser}='
+                f'{" or ".join(map(repr, names))}, not of '
                 f'{chosen!r}'
             )
     return ''
 
 
-def _of_no_network(config, key):
+def _not_in_network(config, key):
+    """Return why an option that a network does not have has no effect."""
     player, _, field = key.partition('.')
     if player not in PLAYERS or field == 'name':
         return ''
@@ -211,10 +217,11 @@ def _of_no_network(config, key):
         module = defaults.encoder(config) or module
     if field in module.__dataclass_fields__:
         return ''
-    return f'is not for {player}.name={name!r}, which has none'
+    return f'is not for {player}.name={name!r}, which has no such option'
 
 
-def _of_other_data(config, key, points):
+def _not_for_data(config, key, points):
+    """Return why a key of `data` has no effect on these data, or ''."""
     group, _, name = key.partition('.')
     if group != 'data':
         return ''
@@ -222,55 +229,55 @@ def _of_other_data(config, key, points):
     scheme, colon, _ = source.partition(':')
     if name == 'data_dir' and (source == 'digits' or colon and (
             scheme != 'tfds')):
-        return f'is of sets of TensorFlow Datasets, and {source!r} is none'
+        return f'is for TensorFlow Datasets, and {source!r} is not one'
     if not points:
         return ''
     if name in OF_IMAGES:
         return f'changes images, and {defaults.source(config)!r} has points'
     if name in OF_FILES and defaults.has_mixture(config):
         return (
-            f'is of data that are read, and data.name={config.data.name!r} '
-            'makes points'
+            f'is for data from files, and data.name={config.data.name!r} '
+            'generates points'
         )
     return ''
 
 
 def complaints(config, points=None):
-    """Say, from the names alone, why a setup that runs cannot work.
+    """List problems that let a setup run but not learn, from the config alone.
 
     Args:
         config: ConfigDict with known names.
         points: as of `validate`.
 
     Returns:
-        List of lines: key, value, reason, what is allowed.
+        List of messages: key, value, reason, what is allowed.
     """
     if points is None:
         points = defaults.has_points(config)
     low, high = (-math.inf, math.inf) if points else (-1, 1)
 
-    def holds(name):
+    def covers(name):
         layer = activations.last_layer(name, points=points)
         return layer.low <= low and high <= layer.high
 
     name = config.generator.output
-    if holds(name):
+    if covers(name):
         return []
     layer = activations.last_layer(name, points=points)
-    data = 'points have no bounds' if points else 'images lie in [-1, 1]'
+    data = 'points have no bounds' if points else 'images are in [-1, 1]'
     return [
-        f'generator.output={name!r} gives values from {layer.low:g} to '
-        f'{layer.high:g}, and {data}; one of '
-        f'{sorted(filter(holds, activations.OUTPUTS))} holds them'
+        f'generator.output={name!r} has values from {layer.low:g} to '
+        f'{layer.high:g}, and {data}; use one of '
+        f'{sorted(filter(covers, activations.OUTPUTS))}'
     ]
 
 
 def complaints_of_batch(config, real_images, samples):
-    """Say, from a batch, why a setup that runs cannot work.
+    """List problems that let a setup run but not learn, from a batch.
 
-    Where an untrained last layer can go below 0 it does so, about as often as
-    above. One that never does while the data do ends in ReLU, a sigmoid or the
-    like. Samples that are all alike say nothing of it.
+    An untrained last layer that can be negative is so about half of the time.
+    If no sample is negative and some data are, the last layer probably ends in
+    ReLU, a sigmoid or the like. Samples that are all equal are not judged.
 
     Args:
         config: ConfigDict of the run.
@@ -280,33 +287,35 @@ def complaints_of_batch(config, real_images, samples):
     Returns:
         As `complaints`.
     """
-    least, most, reach = samples.min(), samples.max(), real_images.min()
-    if not reach < 0 <= least or not np.ptp(samples, axis=0).any():
+    least, most, real_least = samples.min(), samples.max(), real_images.min()
+    if not real_least < 0 <= least or not np.ptp(samples, axis=0).any():
         return []
     return [
         f'generator.name={config.generator.name!r} starts with {len(samples)} '
         f'samples from {least:.3g} to {most:.3g}, and the data go down to '
-        f'{reach:.3g}: its last layer does not seem to hold them; one that '
-        'goes below 0, such as tanh or a linear one, does'
+        f'{real_least:.3g}: its last layer does not seem to reach them; use '
+        'one that can be negative, such as tanh or a linear layer'
     ]
 
 
-def refuse(config, found):
-    """Raise the first complaint, unless the config allows a bad setup.
+def refuse(config, messages):
+    """Raise the first problem, unless the config allows a bad setup.
 
     Args:
         config: ConfigDict.
-        found: what `complaints` or `complaints_of_batch` gave.
+        messages: of `complaints` or `complaints_of_batch`.
 
     Raises:
-        errors.ConfigError: with that line, and the key that allows it.
+        errors.ConfigError: with the first message and the key that allows it.
     """
-    if found and not config.allow_bad_setup:
-        raise errors.ConfigError(f'{found[0]}; allow_bad_setup=True only warns')
+    if messages and not config.allow_bad_setup:
+        raise errors.ConfigError(
+            f'{messages[0]}; allow_bad_setup=True only warns'
+        )
 
 
 def _check_lone_samples(config, parts):
-    """Refuse what compares samples where each part has but one."""
+    """Check that layers which compare samples get more than one."""
     coupled = {
         'discriminator.minibatch_features': 0,
         'discriminator.minibatch_stddev': False,
@@ -319,25 +328,26 @@ def _check_lone_samples(config, parts):
     for key, off in coupled.items():
         if values[key] != off:
             raise errors.ConfigError(
-                f'{key}={values[key]} compares samples, and batch_size='
+                f'{key}={values[key]} compares samples, but batch_size='
                 f'{config.batch_size} in {parts} parts (devices x '
                 'num_microbatches) leaves one in each'
             )
 
 
 def _check_keys(config):
+    """Check that a config has exactly the known keys."""
     known = set(defaults.flatten(defaults.default_config()))
-    given = set(defaults.flatten(config))
-    for key in sorted(given - known):
+    actual = set(defaults.flatten(config))
+    for key in sorted(actual - known):
         raise errors.ConfigError(
             f'{key} is not a config key{errors.nearest(key, known)}'
         )
-    for key in sorted(known - given):
+    for key in sorted(known - actual):
         raise errors.ConfigError(f'config key {key} is missing')
 
 
 def _check_texts(config):
-    """Refuse texts that say nothing."""
+    """Check that text values can be parsed and names are known."""
     defaults.image_size(config)
     defaults.background(config)
     defaults.classes(config)
@@ -354,67 +364,67 @@ def _check_texts(config):
 
 
 def _check_counts(config):
-    """Refuse numbers that are too large or too small beside others."""
+    """Check numbers whose bounds depend on other keys."""
     for side in ('real', 'fake'):
         low, high = (config.labels[f'{side}_{end}'] for end in ('low', 'high'))
         if high < low:
             raise errors.ConfigError(
-                f'labels.{side}_high={high} is not at least labels.{side}_low='
+                f'labels.{side}_high={high} is less than labels.{side}_low='
                 f'{low}'
             )
     fakes = defaults.images_per_batch(config)
     batches = config.num_steps * max(config.d_steps, config.g_steps)
-    for key, many, what in (
+    for key, count, unit in (
         ('batch_size', fakes, f'with packing={config.packing} images'),
         ('num_steps', batches, f'with d_steps={config.d_steps} and g_steps='
          f'{config.g_steps} batches'),
     ):
-        if many > options.INT32:
+        if count > options.INT32:
             raise errors.ConfigError(
-                f'{key}={config[key]} {what} are {many:,}, more than a 32-bit '
-                'number counts'
+                f'{key}={config[key]} {unit} are {count:,}, more than a 32-bit '
+                'integer holds'
             )
     if 0 < config.history.size < fakes:
         raise errors.ConfigError(
-            f'history.size={config.history.size} is under the {fakes} '
-            'fakes of an update; take as many or more'
+            f'history.size={config.history.size} is less than the {fakes} '
+            'fakes of an update'
         )
     height, width = defaults.image_size(config) or (1, 1)
     size, memory = fakes * height * width, parallel.machine_memory()
-    if size > memory:  # already as bytes of one channel
+    if size > memory:  # even with one channel of one byte
         raise errors.ConfigError(
             f'batch_size={config.batch_size} (packing={config.packing}) of '
-            f'{height}x{width} pixels takes {size / 2**30:,.0f} GiB, and there '
-            f'are {memory / 2**30:,.1f}'
+            f'{height}x{width} pixels needs {size / 2**30:,.0f} GiB, and this '
+            f'machine has {memory / 2**30:,.1f}'
         )
 
 
 def _check_game(config, points):
-    """Refuse parts that do not go together, with the reason."""
+    """Check that loss, networks, penalties and data fit each other."""
     loss = losses.LOSSES[config.loss.name]
     pair = networks.NETWORKS[defaults.discriminator_name(config)]
     if loss.energies != pair.energies:
-        fits = sorted(
+        allowed = sorted(
             name for name, pair in networks.NETWORKS.items()
             if (pair.energies == loss.energies
                 or loss.energies and pair.autoencoder)
         )
         raise errors.ConfigError(
-            f'loss.name={config.loss.name!r} needs '
-            f'{"an autoencoder" if loss.energies else "logits"} of the '
-            f'discriminator, one of {fits}, and '
-            f'discriminator.name={config.discriminator.name!r} is none'
+            f'loss.name={config.loss.name!r} needs a discriminator that '
+            f'{"is an autoencoder" if loss.energies else "returns logits"}, '
+            f'one of {allowed}, not '
+            f'discriminator.name={config.discriminator.name!r}'
         )
     _check_reconstruction(config, points)
-    _check_rates(config)
-    _check_sights(config, points)
+    _check_schedules(config)
+    _check_augmentations(config, points)
     _check_condition(config)
     for name in defaults.active_penalties(config):
         _check_penalty(config, name, points)
 
 
 def _check_penalty(config, name, points):
-    """Refuse a penalty beside data or layers that spoil it."""
+    """Check that a penalty fits the data and the layers of D."""
     penalty = penalties.PENALTIES[name]
     if penalty.images and points:
         raise errors.ConfigError(
@@ -425,67 +435,67 @@ def _check_penalty(config, name, points):
         return
     if config.discriminator.norm == 'batch':
         raise errors.ConfigError(
-            f'penalties.{name} takes the gradient at single images, '
+            f'penalties.{name} uses the gradient at single images, '
             "which discriminator.norm='batch' mixes; choose 'none', "
             "'layer', 'instance' or 'group'"
         )
     for key in ('minibatch_features', 'minibatch_stddev'):
         if config.discriminator[key]:
             raise errors.ConfigError(
-                f'penalties.{name} takes the gradient at single '
+                f'penalties.{name} uses the gradient at single '
                 f'images, which discriminator.{key} mixes'
             )
 
 
 def _check_reconstruction(config, points):
-    """Refuse what an autoencoder or a decoder cannot be trained on."""
+    """Check the settings of an autoencoder or decoder."""
     name = config.algorithm
     if name not in reconstruction.KINDS:
         if config.latent == 'fitted':
             raise errors.ConfigError(
-                "latent='fitted' is to the codes of an autoencoder, and "
+                "latent='fitted' is fitted to the codes of an autoencoder, and "
                 f'algorithm={name!r} has none'
             )
         return
-    latents_of = reconstruction.LATENTS[name]
-    if config.latent not in latents_of:
+    allowed = reconstruction.LATENTS[name]
+    if config.latent not in allowed:
         raise errors.ConfigError(
             f'latent={config.latent!r} has no meaning with algorithm='
-            f'{name!r}; {list(latents_of)} have'
+            f'{name!r}; use one of {list(allowed)}'
         )
     if name == 'glo' and (
             defaults.has_mixture(config) or config.data.feed == 'streaming'):
         raise errors.ConfigError(
-            "algorithm='glo' has a code for each image of a resident set; "
+            "algorithm='glo' has a code for each image of a resident data set; "
             f'data.name={config.data.name!r} with data.feed='
-            f'{config.data.feed!r} is none'
+            f'{config.data.feed!r} is not one'
         )
     if name == 'glo' and config.data.flip:
         raise errors.ConfigError(
-            "data.flip=True would give an image and its mirror image one code "
-            "of algorithm='glo'; False"
+            "data.flip=True would give an image and its mirror image one "
+            "code in algorithm='glo'; use False"
         )
     if name == 'pose_decoder' and points:
         raise errors.ConfigError(
-            "algorithm='pose_decoder' turns images, and "
+            "algorithm='pose_decoder' rotates images, and "
             f'{defaults.source(config)!r} has points'
         )
     encoded = name in reconstruction.ENCODED
     if encoded and defaults.encoder(config) is None:
-        fits = [n for n, pair in networks.NETWORKS.items() if pair.encoder]
+        names = [n for n, pair in networks.NETWORKS.items() if pair.encoder]
         raise errors.ConfigError(
             f'discriminator.name={config.discriminator.name!r} has no encoder '
-            f'for algorithm={name!r}; {sorted(fits)} have'
+            f'for algorithm={name!r}; {sorted(names)} have one'
         )
 
 
-def _check_rates(config):
-    """Refuse a schedule that lacks the numbers that it goes by."""
+def _check_schedules(config):
+    """Check that schedules have the numbers that they depend on."""
     for player in ('g_optimizer', 'd_optimizer'):
-        chosen = config[player]
-        if chosen.schedule != 'constant' and not chosen.schedule_steps:
+        optimizer = config[player]
+        if optimizer.schedule != 'constant' and not optimizer.schedule_steps:
             raise errors.ConfigError(
-                f'{player}.schedule={chosen.schedule!r} needs '
+                f'{player}.schedule={optimizer.schedule!r} needs '
                 f'{player}.schedule_steps, the step at which it reaches 0'
             )
     schedule = config.schedule
@@ -496,13 +506,13 @@ def _check_rates(config):
         )
     if config.on_collapse == 'restart' and not config.max_restarts:
         raise errors.ConfigError(
-            "on_collapse='restart' with max_restarts=0 never does; 'stop' does "
-            'not begin anew'
+            "on_collapse='restart' with max_restarts=0 never restarts; use "
+            "'stop'"
         )
 
 
-def _check_sights(config, points):
-    """Refuse what D cannot be shown."""
+def _check_augmentations(config, points):
+    """Check that augmentations fit the data and the loss."""
     augmentations = defaults.active_augmentations(config)
     if augmentations and points:
         raise errors.ConfigError(
@@ -510,40 +520,38 @@ def _check_sights(config, points):
             f'{defaults.source(config)!r} has points'
         )
     if config.augment.adaptive and not augmentations:
-        every = [f'augment.{name}' for name in sorted(augment.AUGMENTATIONS)]
+        keys = [f'augment.{name}' for name in sorted(augment.AUGMENTATIONS)]
         raise errors.ConfigError(
-            f'augment.adaptive=True has nothing to adapt; set one of {every}'
+            f'augment.adaptive=True has nothing to adapt; set one of {keys}'
         )
     if config.augment.adaptive and losses.LOSSES[config.loss.name].energies:
         raise errors.ConfigError(
-            'augment.adaptive=True follows the sign of D, and '
-            f'loss.name={config.loss.name!r} has energies, never below 0'
+            'augment.adaptive=True depends on the sign of D, and with '
+            f'loss.name={config.loss.name!r} D is never negative'
         )
 
 
 def _check_condition(config):
-    """Refuse classes that one player alone would know of."""
-    told = {p: config[p].condition for p in ('generator', 'discriminator')}
+    """Check that both players or neither are conditioned on classes."""
+    generator, discriminator = (config[p].condition for p in PLAYERS)
     classes = [
         name for name in defaults.active_penalties(config)
         if penalties.PENALTIES[name].classes
     ]
-    auxiliary = told['discriminator'] == 'auxiliary'
-    if (told['generator'] == 'none') != (told['discriminator'] == 'none'):
+    auxiliary = discriminator == 'auxiliary'
+    if (generator == 'none') != (discriminator == 'none'):
         raise errors.ConfigError(
-            f"generator.condition={told['generator']!r} and "
-            f"discriminator.condition={told['discriminator']!r}: both or "
-            'neither must be told the class'
+            f'generator.condition={generator!r} and '
+            f'discriminator.condition={discriminator!r}: set both or neither'
         )
     if classes and not auxiliary:
         raise errors.ConfigError(
             f'penalties.{classes[0]} needs '
-            "discriminator.condition='auxiliary', not "
-            f"{told['discriminator']!r}"
+            f"discriminator.condition='auxiliary', not {discriminator!r}"
         )
     if auxiliary and len(classes) < 2:
         raise errors.ConfigError(
             "discriminator.condition='auxiliary' learns the classes by "
             'penalties.d_classification.weight and g_classification.weight;'
-            ' set both, 1 in the paper'
+            ' set both (1 in the paper)'
         )

@@ -1,10 +1,14 @@
-"""Mistakes that a person can mend: one clear line, one exit code each."""
+"""Exceptions that a user can act on.
+
+Each is shown as one line without a traceback and has an exit code of its own.
+A bug in the library raises an ordinary exception instead.
+"""
 
 import difflib
 
 
 class UserError(Exception):
-    """A mistake of input, not of code; shown as one line, no traceback."""
+    """Base class: a mistake in the input, shown as one line."""
 
     exit_code = 1
 
@@ -16,7 +20,7 @@ class ConfigError(UserError):
 
 
 class NonFiniteError(UserError):
-    """Training met a value that is not finite."""
+    """A value became NaN or infinite."""
 
     exit_code = 3
 
@@ -34,11 +38,11 @@ class CheckpointError(UserError):
 
 
 class DamagedError(CheckpointError):
-    """A checkpoint's files are not those that were saved."""
+    """The files of a checkpoint differ from those that were saved."""
 
 
 class CollapseError(UserError):
-    """The generator's modes have collapsed, and the config stops there."""
+    """Mode collapse was detected and the config says to stop."""
 
     exit_code = 6
 
@@ -50,38 +54,38 @@ class SetupError(UserError):
 
 
 class DiskError(UserError):
-    """The disk takes no more saves."""
+    """The disk is full or refuses to be written."""
 
     exit_code = 74
 
 
 class HostError(UserError):
-    """Another process of a run over several hosts is lost."""
+    """Another process of a multi-host run was lost."""
 
 
 class LockedError(UserError):
-    """Another process works in the folder."""
+    """Another process uses the run folder."""
 
     exit_code = 75
 
 
 class StoppedError(UserError):
-    """A signal ended the run after a save."""
+    """A signal ended the run after a checkpoint was saved."""
 
     def __init__(self, message, signal_number):
-        """Tell how to go on; exit with 128 + the signal's number."""
+        """Set the message and the exit code, 128 + the signal's number."""
         super().__init__(message)
         self.exit_code = 128 + signal_number
 
 
 def nearest(name, choices):
-    """Give "; did you mean 'x'?" for a near match among choices, else ''."""
+    """Return "; did you mean 'x'?" for a close match among choices, else ''."""
     matches = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.5)
     return f"; did you mean '{matches[0]}'?" if matches else ''
 
 
 def unknown_name(key, name, choices):
-    """Say that a name is not one of the choices, and which one is nearest."""
+    """Return the message for a name that is not one of the choices."""
     return (
         f'{key}={name!r} is not one of {sorted(choices)}'
         f'{nearest(name, choices)}'

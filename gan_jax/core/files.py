@@ -1,10 +1,13 @@
-"""Files that others may have written: read within bounds, replaced whole.
+"""Safe reading and atomic writing of files.
 
-A path is local or of a file system of etils.epath. What is read is a regular
-file of a bounded size. What is written is a new file under a drawn name that
-then takes its place, so that no link is written through. Reading raises OSError
-where a file cannot be read and ValueError, in words that follow its name, where
-it is of another kind.
+Paths are local or on any file system that `etils.epath` knows. Run folders may
+hold files from other people, so only regular files of bounded size are read. A
+file is written under a random temporary name and then renamed, so a symbolic
+link at its path is replaced and never followed.
+
+Reading raises OSError where a file cannot be read, and ValueError where it has
+the wrong kind or content; its message follows the name of the file, as in "has
+more than 100 bytes".
 """
 
 import contextlib
@@ -17,28 +20,28 @@ import stat
 
 from etils import epath
 
-MOST_JSON = 8 * 2**20  # bytes; 30 times as many are held once it is parsed
-MOST_DEPTH = 64  # lists and objects inside each other
+MOST_JSON = 8 * 2**20  # bytes of a file; parsed, it takes 30 times as many
+MOST_DEPTH = 64  # levels of nested lists and objects
 MOST_LINE = 2**20  # bytes of a line of JSON
 MOST_FILE = 4 * 2**30  # bytes of a file of lines
 
 
 def at(path):
-    """Return a path, local or of a file system of etils.epath.
+    """Convert to an `etils.epath` path and expand `~`.
 
     Raises:
-        OSError: for a file system that is not known, or cannot be reached.
+        OSError: where the file system is unknown or its library is missing.
     """
     try:
         return epath.Path(path).expanduser()
     except (KeyError, ImportError) as error:
         raise OSError(
-            errno.EINVAL, 'is on no file system that is known here'
+            errno.EINVAL, 'is on an unknown file system'
         ) from error
 
 
 def is_remote(path):
-    """Return whether a path lies on a store that only etils.epath knows."""
+    """Return whether a path is a URI, such as one of an object store."""
     return '://' in os.fspath(path)
 
 
@@ -47,14 +50,14 @@ def opened(path):
 
     Raises:
         OSError: where it cannot be opened.
-        ValueError: for a folder, a FIFO, a device.
+        ValueError: where it is a folder, a FIFO or a device.
     """
     path = at(path)
     if is_remote(path):
         return path.open('rb')
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError('is not a regular file')
-    # A FIFO that came meanwhile is not waited for.
+    # O_NONBLOCK: do not wait for a FIFO that took the place since `stat`.
     file = open(path, 'rb', opener=lambda name, flags: os.open(
         name, flags | getattr(os, 'O_NONBLOCK', 0)
     ))
@@ -65,11 +68,11 @@ def opened(path):
 
 
 def read(path, most):
-    """Return the bytes of a regular file of at most so many.
+    """Read a regular file of at most `most` bytes.
 
     Raises:
         OSError: where it cannot be read.
-        ValueError: for what is no regular file, or larger.
+        ValueError: where it is not a regular file or is larger.
     """
     with opened(path) as file:
         data = file.read(most + 1)
@@ -79,28 +82,28 @@ def read(path, most):
 
 
 def read_json(path, most=MOST_JSON, hook=None):
-    """Return the content of a JSON file, nested `MOST_DEPTH` deep at most.
+    """Load the content of a JSON file, nested at most `MOST_DEPTH` deep.
 
     Args:
         path: of the file.
-        most: bytes that it may have.
-        hook: as json's object_pairs_hook.
+        most: largest size of the file, in bytes.
+        hook: `object_pairs_hook` of `json.loads`.
 
     Raises:
         OSError: where it cannot be read.
-        ValueError: for what is no such file, or no JSON.
+        ValueError: where it is not a regular file, too large or not JSON.
     """
     return parse_json(read(path, most), hook)
 
 
 def parse_json(text, hook=None):
-    """Return the content of JSON text; raises ValueError as `read_json`."""
+    """Parse JSON text; raises ValueError as `read_json` does."""
     try:
         content = json.loads(text, object_pairs_hook=hook)
     except RecursionError as error:
         raise ValueError('is nested too deeply') from error
     except ValueError as error:
-        raise ValueError('is no JSON') from error
+        raise ValueError('is not JSON') from error
     level = [content]
     for _ in range(MOST_DEPTH + 1):
         level = [item for item in level if isinstance(item, (dict, list))]
@@ -114,11 +117,11 @@ def parse_json(text, hook=None):
 
 
 def lines(path, every=1):
-    """Yield (bytes of a line, its object or None) of a file of JSON lines.
+    """Yield (raw line, parsed object or None) from a JSON Lines file.
 
     Args:
         path: of the file.
-        every: of so many lines the last is yielded.
+        every: yield only each `every`-th line.
 
     Raises:
         OSError, ValueError: as `opened`.
@@ -137,13 +140,13 @@ def lines(path, every=1):
 def _object(line):
     try:
         content = parse_json(line)
-    except ValueError:  # cut short by a kill
+    except ValueError:  # the process was killed while it wrote the line
         return None
     return content if isinstance(content, dict) else None
 
 
 def number(value):
-    """Return a finite float; None for anything else."""
+    """Convert an int or float to a finite float; None for anything else."""
     if type(value) not in (int, float):
         return None
     try:
@@ -153,17 +156,17 @@ def number(value):
     return value if math.isfinite(value) else None
 
 
-def lies(path):
-    """Return whether a name is taken, be it by a link to nothing."""
+def lexists(path):
+    """Return whether anything has this path, even a broken link."""
     return path.exists() if is_remote(path) else os.path.lexists(path)
 
 
 def kind(path):
-    """Return what lies at a local path.
+    """Return the kind of file at a local path.
 
     Returns:
-        'file', 'folder', 'link' to a folder, 'other' for a FIFO or a device,
-        or '' for nothing, and for a link to nothing.
+        'file', 'folder', 'link' (to a folder), 'other' (a FIFO or a device), or
+        '' where there is nothing or a broken link.
     """
     try:
         mode = os.stat(path).st_mode
@@ -175,41 +178,41 @@ def kind(path):
 
 
 def remove(path):
-    """Remove a file or a link, where there is one."""
+    """Remove a file or a link, if there is one."""
     path.unlink(missing_ok=True)
 
 
 def set_aside(path):
-    """Rename a file to its name with a drawn part; returns the new path."""
+    """Rename a file by adding a random suffix; returns the new path."""
     return path.rename(path.parent / f'{path.name}.{secrets.token_hex(4)}')
 
 
 def create(folder):
-    """Make an empty file of a drawn name in a folder; returns its path."""
+    """Create an empty file with a random name; returns its path."""
     path = at(folder) / f'.{secrets.token_hex(8)}.partial'
     with _new(path):
         return path
 
 
 def _new(path):
-    """Open a file to write that is not there yet, nor a link of that name."""
+    """Create a file and open it to write; fails where the name is taken."""
     if is_remote(path):
         return path.open('wb')
-    return open(path, 'xb')  # O_EXCL: a link is an error, wherever it leads
+    return open(path, 'xb')  # O_EXCL: a link of that name is an error
 
 
 @contextlib.contextmanager
 def replacing(path):
-    """Open a file that takes the place of a path once it is whole.
+    """Open a temporary file that replaces `path` when the block ends.
 
-    A link at the path is replaced, not followed; a folder, FIFO or device
-    stays.
+    After an error the file at `path` is unchanged. A link there is replaced,
+    not followed; a folder, FIFO or device is an error.
 
     Args:
-        path: its folder exists.
+        path: of the file; its folder must exist.
 
     Yields:
-        File of bytes; `name` is its path.
+        Binary file, open for writing; its path is `name`.
 
     Raises:
         OSError: where it cannot be written.
@@ -229,24 +232,24 @@ def replacing(path):
 
 
 def write(path, data):
-    """Write a file whole from bytes or text; raises OSError."""
+    """Write bytes or text atomically; raises OSError."""
     with replacing(path) as file:
-        # What is no Unicode, as of a name of a file, is written as \udc...
+        # Lone surrogates, as in file names that are not UTF-8, become \udc..
         file.write(data if isinstance(data, bytes) else data.encode(
             errors='backslashreplace'
         ))
 
 
 def write_json(path, content):
-    """Write a JSON file whole; raises OSError."""
+    """Write a JSON file atomically; raises OSError."""
     write(path, json.dumps(content, indent=2) + '\n')
 
 
 def append(path, text):
-    """Add text at the end of a regular file, made where it is missing.
+    """Add text at the end of a regular file; create the file if missing.
 
     Raises:
-        OSError: where it cannot be written, or is a link.
+        OSError: where it cannot be written or is a link.
     """
     if is_remote(path):
         with path.open('a') as file:
@@ -263,14 +266,14 @@ def append(path, text):
 
 
 @contextlib.contextmanager
-def alone(folder):
-    """Keep out other processes that ask for the same folder meanwhile.
+def exclusive(folder):
+    """Keep an exclusive `flock` on a folder.
 
-    Where the file system knows no such locks, nobody is kept out.
+    Has no effect on file systems and operating systems without `flock`.
     """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError, ImportError):
-            import fcntl  # which other systems than POSIX lack
+            import fcntl  # exists on POSIX systems only
 
             if not is_remote(folder):
                 descriptor = os.open(folder, os.O_RDONLY)

@@ -1,7 +1,8 @@
-"""Options of a config: default, meaning, bounds, and what they need.
+"""Declarations of config options: default, description, bounds, dependencies.
 
-Whoever brings an option declares it: a loss beside its formula, a schedule
-beside its function. `config` gathers them, `checks` holds a config to them.
+A module declares the options of its own parts, such as a loss beside its
+formula. `config.key_table` collects all of them and `config.validation` checks
+the values of a config.
 """
 
 import math
@@ -9,16 +10,16 @@ from typing import Any, Callable, NamedTuple, Tuple
 
 from gan_jax.core import errors
 
-INT32 = 2**31 - 1  # counters of a state are int32
-SMALLEST, LARGEST = 1.1754944e-38, 3.4028235e38  # sizes of a float32 but 0
+INT32 = 2**31 - 1  # the counters of a training state are int32
+SMALLEST, LARGEST = 1.1754944e-38, 3.4028235e38  # normal float32
 
 
 class Bounds(NamedTuple):
-    """The values that an option may have.
+    """The set of values that an option may take.
 
     Attributes:
-        holds: value -> bool; a NaN holds nowhere.
-        words: what follows "is not" where it does not hold.
+        holds: value -> bool, whether it is in the set; False for a NaN.
+        words: description of the set, as in "is not a positive number".
     """
 
     holds: Callable[[Any], bool]
@@ -26,11 +27,11 @@ class Bounds(NamedTuple):
 
 
 class Need(NamedTuple):
-    """What an option needs so that it has a use.
+    """A condition on other keys without which an option has no effect.
 
     Attributes:
-        keys: of the config, one of which must hold.
-        bounds: `Bounds` of its value.
+        keys: config keys; at least one of them must be within `bounds`.
+        bounds: `Bounds`.
     """
 
     keys: Tuple[str, ...]
@@ -38,13 +39,13 @@ class Need(NamedTuple):
 
 
 class Demand(NamedTuple):
-    """What a value of an option demands of another key.
+    """A restriction that some values of an option place on another key.
 
     Attributes:
-        when: `Bounds` of the values that demand it.
+        when: `Bounds` of the values that cause the restriction.
         key: the other key.
-        bounds: `Bounds` of the other's value.
-        reason: what follows "key=value": why.
+        bounds: `Bounds` that the other key's value must be within.
+        reason: text after "key=value" that explains the restriction.
     """
 
     when: Bounds
@@ -54,15 +55,14 @@ class Demand(NamedTuple):
 
 
 class Option(NamedTuple):
-    """One option; of an owner such as a loss, or of the config itself.
+    """One option of a part, such as a loss, or of the config itself.
 
     Attributes:
-        name: 'margin', as the owner's function takes it; 'loss.margin' in the
-            config.
-        default: value, of the type that the option has.
-        meaning: a line in words.
-        bounds: `Bounds`, or the names that it may be one of.
-        needs: `Need`s, each of which must be met for it to have a use.
+        name: argument name, such as 'margin'; the config key is 'loss.margin'.
+        default: value; its type is the type of the option.
+        meaning: description in one line.
+        bounds: `Bounds`, or a collection of the allowed names.
+        needs: `Need`s, all of which must hold for the option to have an effect.
         demands: `Demand`s on other keys.
     """
 
@@ -75,7 +75,7 @@ class Option(NamedTuple):
 
 
 def count(least=1, most=INT32, off=False):
-    """Return the bounds of a number of things, or 0 where that is `off`."""
+    """Return bounds of an integer in [least, most], or 0 if `off`."""
     words = 'a positive number' if least == 1 else f'at least {least}'
     words = f'{"0 (off) or " if off else ""}{words}, at most {most:,}'
     return Bounds(
@@ -84,12 +84,12 @@ def count(least=1, most=INT32, off=False):
 
 
 def equal(value):
-    """Return the bounds of one value."""
+    """Return bounds that hold for one value alone."""
     return Bounds(lambda v: v == value, repr(value))
 
 
 def needs(*keys, bounds=None):
-    """Return the one need that some of the keys is on, or in bounds."""
+    """Return a `Need` in a tuple: one of the keys is on, or within bounds."""
     return (Need(keys, bounds or ON),)
 
 
@@ -107,12 +107,12 @@ BELOW_1 = Bounds(lambda v: 0 <= v < 1, 'in [0, 1)')
 ON, OFF = Bounds(bool, 'on'), Bounds(lambda v: not v, 'off')
 
 
-def complaint(option, key, value):
-    """Return what is wrong with a value, '' where nothing is.
+def bounds_error(option, key, value):
+    """Return the message for a value out of bounds, '' if it is within.
 
     Args:
         option: `Option`.
-        key: its name in the config.
+        key: of the option in the config.
         value: of the type of the default.
     """
     if not isinstance(option.bounds, Bounds):
@@ -124,14 +124,14 @@ def complaint(option, key, value):
     size = abs(value) if isinstance(value, float) else 0
     if size and not SMALLEST <= size <= LARGEST:
         return (
-            f'{key}={value} is no float32, whose sizes are {SMALLEST:.2g} to '
-            f'{LARGEST:.2g}'
+            f'{key}={value} is not a float32, which ranges from '
+            f'{SMALLEST:.2g} to {LARGEST:.2g}'
         )
     return ''
 
 
-def useless(option, values):
-    """Return why an option has no use, '' where it has one.
+def unmet_need(option, values):
+    """Return why an option has no effect, '' if it has one.
 
     Args:
         option: `Option`.
@@ -139,20 +139,20 @@ def useless(option, values):
     """
     for need in option.needs:
         if not any(need.bounds.holds(values[key]) for key in need.keys):
-            told = {repr(values[key]) for key in need.keys}
+            actual = {repr(values[key]) for key in need.keys}
             return (
-                f'has no use: it needs {" or ".join(need.keys)} to be '
-                f'{need.bounds.words}, not {" or ".join(sorted(told))}'
+                f'has no effect: it needs {" or ".join(need.keys)} to be '
+                f'{need.bounds.words}, not {" or ".join(sorted(actual))}'
             )
     return ''
 
 
-def refusal(option, key, values):
-    """Return what a value demands of another key in vain, or ''.
+def unmet_demand(option, key, values):
+    """Return the message for an unmet `Demand`, '' if all are met.
 
     Args:
         option: `Option`.
-        key: its name in the config.
+        key: of the option in the config.
         values: {key: value} of the whole config.
     """
     for demand in option.demands:

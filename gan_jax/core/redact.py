@@ -1,14 +1,16 @@
-"""Passwords, tokens and control characters kept out of what is shown.
+"""Masking of secrets and escaping of control characters in output.
 
-A secret is found by its place: the user of a URI, or the value of a name whose
-words say so (`access_token`, `apiKey`), however the two are joined and quoted.
+All text that the program prints or writes goes through here. A secret is
+recognised by its position: the user part of a URI, or the value after a name
+such as `access_token` or `apiKey`, in any of the usual ways to join and quote
+the two (flags, queries, JSON, headers, shell variables).
 """
 
 import re
 
 MASK = '***'
 
-# Of a name in lower case whose words are joined by '_': 'x_amz_signature'.
+# Matches names in lower case with words joined by '_': 'x_amz_signature'.
 NAMES = re.compile(
     r'password|passwd|passphrase|passcode|secret|credential'
     r'|(?:^|_)(?:'
@@ -19,11 +21,11 @@ NAMES = re.compile(
     r'|(?<!low_)(?<!high_)(?<!band_)pass|(?:db|ftp|smtp|user)pass'
     r')(?:_|$)'
 )
-IN_QUERIES = re.compile(r'(?:^|_)(?:key|sig|private)(?:_|$)')  # of ?key=… too
+IN_QUERIES = re.compile(r'(?:^|_)(?:key|sig|private)(?:_|$)')  # as in ?key=…
 WORDS = re.compile(r'[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+')
-WHOLE_LINES = re.compile(r'(?:^|_)(?:authori[sz]ation|cookies?)$')  # of headers
+WHOLE_LINES = re.compile(r'(?:^|_)(?:authori[sz]ation|cookies?)$')  # headers
 
-# A name and what joins it to its value: = or :, as a URL writes = too.
+# A name and the `=`, `:` or URL-encoded `=` between it and its value.
 JOINED = re.compile(r"""
     (?: (?<![\w.%-]) | (?<=[%5]3F) | (?<=[%5]26) | (?<=[%5]23) | (?<=[%5]3B) )
     (?P<name> [\w.-]++ )
@@ -37,21 +39,21 @@ IN_QUERY = re.compile(r"""(?:(?!%(?:25){0,3}26)[^\s&#'"])*+""", re.IGNORECASE)
 QUOTE = re.compile(r"""\\*["']""")
 BRACKETS = re.compile(r"""\\*["']|[\[\](){}]""")
 BARE = re.compile(r"""[^\s,'"\])}]*+""")
-# A word as a shell reads it; a quote that nothing closes ends it.
+# A word of a shell command; it ends at a quote without a closing one.
 SHELL_WORD = re.compile(r"""
     (?: '[^']*+(?:'|\Z) | "(?:\\.|[^"\\])*+(?:"|\Z) )?+
     (?: '[^']*+' | "(?:\\.|[^"\\])*+" | \\. | [^\s'"\\] )*+
     """, re.DOTALL | re.VERBOSE)
 BEARER = re.compile(r"""(?i)(?<![\w-])(bearer[ \t]{1,3})[^\s'"]+""")
 
-# The user of a URI, alone or where a password follows; pathlib leaves one
-# slash of two.
+# The user part of a URI, without and with a password. pathlib collapses the
+# two slashes of a URI into one.
 USER = re.compile(r'(://|\b(?:https?|gs|s3):/)[^\s/?#]+@')
 USER_AND_PASSWORD = re.compile(r'\w:/{1,2}(?=[^/?#:]*:)')
 
 
 def mask(text):
-    """Return a text with *** in the place of passwords and tokens."""
+    """Replace passwords and tokens in a text by `***`."""
     text = re.sub(r'\S+', lambda word: _mask_user(word[0]), text)
     parts, end = [], 0
     for match in JOINED.finditer(text):
@@ -64,10 +66,11 @@ def mask(text):
     return BEARER.sub(rf'\1{MASK}', ''.join(parts) + text[end:])
 
 
-def shown(text):
-    r"""Return a text as any terminal prints it: masked, and escaped.
+def escape(text):
+    r"""Mask a text and escape what a terminal would interpret or hide.
 
-    What a terminal would obey, or hide, is written out: \x1b. Line breaks stay.
+    A control character becomes its escape sequence, such as \x1b; line breaks
+    stay.
     """
     return ''.join(
         character if character.isprintable() or character == '\n'
@@ -76,18 +79,18 @@ def shown(text):
 
 
 def say(text, file=None):
-    """Print lines as `shown`, by default on standard output."""
-    print(shown(text), file=file, flush=True)
+    """Print masked and escaped text, by default to standard output."""
+    print(escape(text), file=file, flush=True)
 
 
 def mask_arguments(arguments):
-    """Return a command line masked; also the word after a flag like --token.
+    """Mask a command line, also the argument after a flag such as --token.
 
     Args:
         arguments: list of str.
 
     Returns:
-        list of str, as long.
+        list of str of the same length.
     """
     masked, hide = [], False
     for argument in arguments:
@@ -104,7 +107,7 @@ def mask_arguments(arguments):
 
 
 def mask_values(tree):
-    """Return dicts and lists with texts masked, and all under such keys."""
+    """Mask the texts in nested dicts and lists, and values of secret keys."""
     if isinstance(tree, dict):
         return {
             key: _mask_all(value) if is_secret(str(key))
@@ -120,7 +123,7 @@ def is_secret(name, in_query=False):
 
     Args:
         name: str, of a flag, key, header or variable.
-        in_query: whether it stands in the query of a URL.
+        in_query: whether it is in the query of a URL.
     """
     words = _words(name)
     return bool(
@@ -129,13 +132,13 @@ def is_secret(name, in_query=False):
 
 
 def _mask_all(value):
-    """Mask what holds something; switches and what is empty tell nothing."""
+    """Mask a value unless it is empty or a boolean."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return MASK if value and value is not True or number else value
 
 
 def _mask_user(word):
-    """Mask the user of a URI, to the last @ where it has a password."""
+    """Mask the user of a URI; up to the last @ if there is a password."""
     last = word.rfind('@')
     if last < 0:
         return word
@@ -151,23 +154,23 @@ def _words(name):
 
 
 def _joins_secret(text, match):
-    """Return whether a match of JOINED is of a secret and its value."""
+    """Return whether a match of JOINED is a secret's name before its value."""
     before = text[max(match.start() - 1, 0):match.start()]
     if match['colon'] and ('.' in match['name'] or before in ('/', '\\')):
-        return False  # a path and what is told of it
+        return False  # a message about a path, as in `token.txt: missing`
     return is_secret(match['name'], _in_query(text, match))
 
 
 def _in_query(text, match):
-    """Return whether a match of JOINED stands in the query of a URL."""
+    """Return whether a match of JOINED is in the query of a URL."""
     before = text[max(match.start() - 3, 0):match.start()]
     return bool(match['encoded'] or SEPARATOR.search(before))
 
 
 def _value_end(text, match):
-    """Return where the value of a match of JOINED ends."""
+    """Return the end index of the value that follows a match of JOINED."""
     start = match.end()
-    if match['quote']:  # a name in quotes: JSON, or a dict of Python
+    if match['quote']:  # a quoted name, as in JSON or a Python dict
         return _literal_end(text, start)
     if text[match.start() - 1:match.start()] in ('"', "'"):
         return _closing(text, match)
@@ -182,9 +185,9 @@ def _value_end(text, match):
 
 
 def _closing(text, match):
-    """Return where the quote closes that opened before name and value.
+    """Return the index of the quote that closes one around name and value.
 
-    A shell writes a quote within it as '"'"', and then goes on.
+    A shell writes a quote inside quotes as '"'"'; the value continues after it.
     """
     opened = match.start() - 1
     while text[opened - 1:opened] == '\\':
@@ -199,7 +202,7 @@ def _closing(text, match):
 
 
 def _literal_end(text, start):
-    """Return where a string, list, dict or bare value ends."""
+    """Return the end index of a string, list, dict or bare value."""
     quote = QUOTE.match(text, start)
     if quote:
         return _string_end(text, quote)
@@ -218,7 +221,7 @@ def _literal_end(text, start):
 
 
 def _string_end(text, quote):
-    """Return the end of a string that a match of QUOTE opens."""
+    """Return the end index of a string opened by a match of QUOTE."""
     for token in QUOTE.finditer(text, quote.end()):
         if token[0] == quote[0]:
             return token.end()
@@ -226,7 +229,7 @@ def _string_end(text, quote):
 
 
 def _masked(value):
-    """Return *** for a value, in the quotes that it has."""
+    """Return `***` in the quotes of a value."""
     quote = QUOTE.match(value)
     if quote and value.endswith(quote[0]) and len(value) > quote.end():
         return f'{quote[0]}{MASK}{quote[0]}'

@@ -1,6 +1,7 @@
-"""List the images of a zip or tar archive and read them where they lie.
+"""Image listings of zip and tar archives, which are read in place.
 
-Nothing is unpacked, so no member can write or lead outside of the archive.
+Nothing is extracted to disk, so no member can write outside the archive. Sizes
+are bounded before they are read, because archives are untrusted.
 """
 
 import lzma
@@ -16,11 +17,11 @@ from gan_jax.core import errors
 from gan_jax.data import listing as listing_lib
 from gan_jax.data import memory
 
-MAX_HELD = 4 * 2**30  # bytes of a compressed tar's images, held in memory
-MAX_MEMBERS = 500_000  # of a compressed tar; each takes a kilobyte
-MAX_HEADER = 2**18  # bytes of a name, or of what else a tar says of a member
-MAX_HEADERS = 2**28  # bytes of all of them
-ZIP_HEADER = 30  # bytes before the name of a member and its content, at least
+MAX_HELD = 4 * 2**30  # bytes of a compressed tar's images, kept in memory
+MAX_MEMBERS = 500_000  # of a compressed tar; each takes a kilobyte of memory
+MAX_HEADER = 2**18  # bytes of a name or another extended header of a tar
+MAX_HEADERS = 2**28  # bytes of all extended headers
+ZIP_HEADER = 30  # least bytes before a member's name and content
 DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError,
     MemoryError, NotImplementedError, OverflowError, RuntimeError, ValueError,
@@ -34,7 +35,7 @@ def zip_listing(path):
         `listing.Listing`, sorted by name.
 
     Raises:
-        errors.DataError: where it cannot be read.
+        errors.DataError: if it cannot be read.
     """
     file = _file(path)
     try:
@@ -42,7 +43,7 @@ def zip_listing(path):
     except (OSError, *DAMAGED) as error:
         raise _unreadable(path, error) from error
     _refuse_overlaps(path, archive.infolist())
-    found = [
+    members = [
         (_name(info.filename), info, _zip_complaint(info))
         for info in archive.infolist() if not info.filename.endswith('/')
     ]
@@ -51,26 +52,26 @@ def zip_listing(path):
     def read(info):
         try:
             with lock, archive.open(info) as member:
-                # No more than the header says, whatever it unpacks to.
+                # At most the size in the header, even if there is more.
                 return member.read(info.file_size)
         except DAMAGED as error:
             raise ValueError(f'cannot be unpacked: {error}') from error
 
-    return _listing(path, file, found, read)
+    return _listing(path, file, members, read)
 
 
 def _refuse_overlaps(path, members):
-    """Refuse a zip in which members share bytes, so that few give many.
+    """Check that no members of a zip share bytes, as in a zip bomb.
 
     Raises:
-        errors.DataError: naming two of them.
+        errors.DataError: with the names of two that do.
     """
     ordered = sorted(members, key=lambda info: info.header_offset)
     for info, after in zip(ordered, ordered[1:]):
         end = info.header_offset + ZIP_HEADER + info.compress_size
         if after.header_offset < end:
             names = [
-                listing_lib.shown(each.filename) for each in (info, after)
+                listing_lib.shown(member.filename) for member in (info, after)
             ]
             raise errors.DataError(
                 f'{path} is not a whole archive: {names[0]} and {names[1]} '
@@ -79,18 +80,19 @@ def _refuse_overlaps(path, members):
 
 
 def _zip_complaint(info):
+    """Return why a member cannot be read; '' if it can."""
     if info.flag_bits & 1:
         return 'is encrypted'
-    # What the others unpack to cannot be bounded.
+    # The unpacked size of other methods cannot be bounded.
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return 'is compressed otherwise than zip archives commonly are'
+        return 'has a compression method other than deflate'
     return listing_lib.too_large(info.file_size)
 
 
 class _Info(tarfile.TarInfo):
-    """A member of a tar whose headers are read within bounds.
+    """A member of a tar whose extended headers are bounded.
 
-    The entry points are those that tarfile's comments name for subclasses.
+    The methods are those that tarfile documents in comments for subclasses.
     """
 
     def _proc_member(self, archive):
@@ -105,11 +107,11 @@ class _Info(tarfile.TarInfo):
         return super()._proc_member(archive)
 
     def _proc_gnusparse_10(self, member, headers, archive):
-        member.sparse = []  # its map, of any length, is left with its content
+        member.sparse = []  # the map may have any length and is not read
 
     def _apply_pax_info(self, headers, encoding, errors):
         super()._apply_pax_info(headers, encoding, errors)
-        self.pax_headers = {}  # which each member would hold anew
+        self.pax_headers = {}  # otherwise each member keeps a copy
 
 
 LONG = (
@@ -119,13 +121,13 @@ LONG = (
 
 
 def tar_listing(path):
-    """List a tar archive; the images of a compressed one are held in memory.
+    """List a tar archive; the images of a compressed one are read to memory.
 
     Returns:
         `listing.Listing`, sorted by name.
 
     Raises:
-        errors.DataError: where it cannot be read, or is compressed and holds
+        errors.DataError: if it cannot be read, or is compressed and contains
             more than `MAX_HELD` bytes of images.
     """
     file = _file(path)
@@ -142,12 +144,12 @@ def tar_listing(path):
         return os.pread(content, member.size, member.offset_data)
 
     weakref.finalize(read, os.close, content)
-    return _listing(path, file, _found(members), read)
+    return _listing(path, file, _files(members), read)
 
 
 def _compressed(path, file):
-    """List a tar that can be read from end to end alone."""
-    members, held, total = [], {}, 0
+    """List a compressed tar, which can only be read from start to end."""
+    members, contents, total = [], {}, 0
     most = min(MAX_HELD, memory.free())
     try:
         with tarfile.open(file, 'r:*', tarinfo=_Info) as archive:
@@ -167,16 +169,17 @@ def _compressed(path, file):
                             f'{most:,} bytes of images: unpack it, or use '
                             'a tar without compression'
                         )
-                    held[member.offset] = archive.extractfile(member).read()
+                    file_object = archive.extractfile(member)
+                    contents[member.offset] = file_object.read()
     except (OSError, *DAMAGED) as error:
         raise _unreadable(path, error) from error
     return _listing(
-        path, file, _found(members), lambda member: held[member.offset]
+        path, file, _files(members), lambda member: contents[member.offset]
     )
 
 
-def _found(members):
-    """Give (name, member, why it is bad) of what is not a folder."""
+def _files(members):
+    """List (name, member, why it is bad or '') of all members but folders."""
     return [
         (_name(member.name), member, _complaint(member))
         for member in members if not member.isdir()
@@ -184,9 +187,9 @@ def _found(members):
 
 
 def _name(path):
-    """Leave out of a member's path what leads out of the archive, or nowhere.
+    """Remove the parts of a path that lead out of the archive, or nowhere.
 
-    'cat/1.png' of './cat/1.png', '../cat/1.png' and '/cat/1.png'.
+    './cat/1.png', '../cat/1.png' and '/cat/1.png' become 'cat/1.png'.
     """
     return '/'.join(
         part for part in path.split('/') if part not in ('', '.', '..')
@@ -194,6 +197,7 @@ def _name(path):
 
 
 def _complaint(member):
+    """Return why a member of a tar cannot be read; '' if it can."""
     if not member.isreg() or member.issparse():
         return 'is not a regular file in the archive'
     return listing_lib.too_large(member.size)
@@ -213,13 +217,13 @@ def _unreadable(path, error):
     )
 
 
-def _listing(path, file, found, read):
-    """Make a listing of (name, member, why it is bad)."""
+def _listing(path, file, members, read):
+    """Build a listing of (name, member, why it is bad or '')."""
     status = file.stat()
     return listing_lib.make(
         path,
         [(name, member, listing_lib.why_ignored(name), complaint)
-         for name, member, complaint in found],
+         for name, member, complaint in members],
         read,
         listing_lib.digest(
             file.resolve(), status.st_size, status.st_mtime_ns

@@ -1,4 +1,7 @@
-"""Images, or rows of numbers, in the files of NumPy."""
+"""Images, or rows of numbers, in .npy and .npz files.
+
+Nothing pickled is loaded, because it could run code.
+"""
 
 import os
 
@@ -16,10 +19,10 @@ HEADERS = {
 
 
 def read(path):
-    """Read an .npy or .npz file; nothing pickled is.
+    """Read an .npy or .npz file without unpickling.
 
-    An .npy file is mapped, not read. Of an .npz the images are the first array
-    of `IMAGE_KEYS` that it has, or its only one, and the labels likewise.
+    An .npy file is memory-mapped. The images of an .npz are the first array of
+    `IMAGE_KEYS` in it, or its only array; the labels the first of `LABEL_KEYS`.
 
     Args:
         path: of the file.
@@ -28,54 +31,54 @@ def read(path):
         (images or rows, labels or None).
 
     Raises:
-        errors.DataError: where it cannot be read.
+        errors.DataError: if it cannot be read.
     """
     file = os.path.expanduser(path)
     if not os.path.isfile(file):
         raise errors.DataError(f'{path} is not a file')
     try:
-        held = np.load(file, mmap_mode='r', allow_pickle=False)
-        if isinstance(held, np.ndarray):
-            return held, None
-        with held:
-            names = _names(path, held)
-            _ask_memory(path, held, names)
-            found = [name and held[name] for name in names]
+        content = np.load(file, mmap_mode='r', allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return content, None
+        with content:
+            names = _names(path, content)
+            _check_memory(path, content, names)
+            arrays = [name and content[name] for name in names]
     except errors.UserError:
         raise
-    # NumPy lets what a damaged file makes of it pass through: OSError,
-    # ValueError, BadZipFile, TokenError, MemoryError and others.
+    # For damaged files NumPy raises OSError, ValueError, BadZipFile,
+    # TokenError, MemoryError and others.
     except Exception as error:
         reason = ' '.join(str(error).split()) or type(error).__name__
         if 'pickle' in reason or 'Python objects' in reason:
             reason = (
-                'it is no plain array; pickled objects, which can run code '
-                'when read, stay unread'
+                'it is not a plain array; pickled objects can run code and '
+                'are not loaded'
             )
         raise errors.DataError(f'{path} cannot be read: {reason}') from error
-    for name, value in zip(names, found):
+    for name, value in zip(names, arrays):
         if not isinstance(value, (np.ndarray, type(None))):
-            raise errors.DataError(f'{path} holds {name!r}, and it is no array')
-    return tuple(found)
+            raise errors.DataError(f'{path} holds {name!r}, which is no array')
+    return tuple(arrays)
 
 
-def _ask_memory(path, held, names):
-    """Refuse arrays of an .npz that unpack to more than the free memory."""
-    sizes = {info.filename: info.file_size for info in held.zip.infolist()}
+def _check_memory(path, content, names):
+    """Check that the arrays of an .npz fit into the free memory."""
+    sizes = {info.filename: info.file_size for info in content.zip.infolist()}
     size = sum(
         sizes.get(name, sizes.get(f'{name}.npy', 0)) for name in names if name
     )
     if size > memory.free():
         raise errors.DataError(
             f'{path} unpacks to {size / 2**30:.1f} GiB, and '
-            f'{memory.free() / 2**30:.1f} GiB of memory are free; an .npy file '
-            'is read where it lies'
+            f'{memory.free() / 2**30:.1f} GiB of memory are free; use an .npy '
+            'file, which is memory-mapped'
         )
 
 
-def _names(path, held):
-    """Choose the names of images and labels (None) among those held."""
-    names = list(held.files)
+def _names(path, content):
+    """Return the names of the arrays of images and of labels (or None)."""
+    names = list(content.files)
     images = [name for name in IMAGE_KEYS if name in names]
     labels = [name for name in LABEL_KEYS if name in names]
     if not images and len(names) == 1:
@@ -88,22 +91,22 @@ def _names(path, held):
 
 
 def axes(path):
-    """Count the axes of the images in a file, by its header alone.
+    """Count the axes of the images in a file by reading only its header.
 
     Returns:
-        int; 0 where it cannot be told.
+        int; 0 if it is unknown.
     """
     try:
-        held = np.load(
+        content = np.load(
             os.path.expanduser(path), mmap_mode='r', allow_pickle=False
         )
-        if isinstance(held, np.ndarray):
-            return held.ndim
-        with held:
-            name, _ = _names(path, held)
-            with held.zip.open(f'{name}.npy') as member:
+        if isinstance(content, np.ndarray):
+            return content.ndim
+        with content:
+            name, _ = _names(path, content)
+            with content.zip.open(f'{name}.npy') as member:
                 version = np.lib.format.read_magic(member)
                 header = HEADERS[version](member)
                 return len(header[0])
-    except Exception:  # as in `read`, which says more
+    except Exception:  # as in `read`, which reports it
         return 0

@@ -1,11 +1,14 @@
-"""From position to batch: what goes to the devices once, and what each call.
+"""Feeds: from a position in the order of batches to arrays for the devices.
 
-A feed has a `kind`, for people; `resident`, arrays that lie on every device for
-the whole run; `read(position, count)`, what one call needs for `count` batches,
-[count, b, …], where b are this host's places of the global batch;
-`bytes_per_batch` of that; `select(resident, fed)`, which runs on the device and
-gives (images, labels) of one batch; and `close()`. Code that trains knows no
-more of its data.
+A feed is all that the training code knows of its data. It has
+
+- `kind`: a name for messages;
+- `resident`: arrays that stay on every device for the whole run;
+- `read(position, count)`: arrays for `count` batches, [count, b, …], where b is
+  this host's part of the global batch;
+- `bytes_per_batch`: size of one batch of these;
+- `select(resident, fed)`: runs on the device; (images, labels) of one batch;
+- `close()`.
 """
 
 import numpy as np
@@ -17,40 +20,40 @@ MAX_BYTES_AHEAD = 128 * 2**20
 
 
 class ResidentFeed:
-    """A whole data set on the device; a call is fed indices alone."""
+    """A data set that stays on the device; only indices are transferred."""
 
     kind = 'resident'
 
     def __init__(self, dataset, *, seed, batch_size, places=None, order=0):
-        """Hold `dataset` (a `sources.Dataset`) and draw batches by `seed`.
+        """Create a feed of a `sources.Dataset`.
 
         Args:
             dataset: with images in memory.
             seed: of the order.
             batch_size: images in a global batch.
-            places: (start, stop) of this host in it; all by default.
-            order: number of the order, where a run has several.
+            places: (start, stop) of this host's part of it; all by default.
+            order: index of the order, for runs with several.
         """
         self.resident = (dataset.images, dataset.labels)
-        self._draw = _draws(dataset, seed, batch_size, places, order)
+        self._draw = _draw_function(dataset, seed, batch_size, places, order)
         self.bytes_per_batch = self._draw(0, 1).nbytes
 
     def read(self, position, count):
-        """Give int32 [count, b], images of batches from position."""
+        """Return the indices, int32 [count, b], of batches from a position."""
         return self._draw(position, count)
 
     @staticmethod
     def select(resident, fed):
-        """Gather (images, labels or None) of indices of any shape."""
+        """Gather (images, labels or None) at indices of any shape."""
         images, labels = resident
         return images[fed], None if labels is None else labels[fed]
 
     def close(self):
-        """Hold nothing that needs closing."""
+        """Close nothing; there is nothing to close."""
 
 
 class StreamingFeed:
-    """A data set read batch by batch, some ahead, in threads of grain."""
+    """A data set that grain's threads read batch by batch, in advance."""
 
     kind = 'streaming'
     resident = ()
@@ -58,18 +61,18 @@ class StreamingFeed:
     def __init__(
         self, dataset, *, seed, batch_size, places=None, order=0, threads=4
     ):
-        """Read `dataset` (a `sources.Dataset`) in the order of `seed`.
+        """Create a feed of a `sources.Dataset`.
 
         Args:
-            dataset: whose images may lie anywhere.
+            dataset: whose images may be in memory or not.
             seed: of the order.
             batch_size: images in a global batch.
-            places: (start, stop) of this host in it; all by default.
-            order: number of the order, where a run has several.
-            threads: batches read at once.
+            places: (start, stop) of this host's part of it; all by default.
+            order: index of the order, for runs with several.
+            threads: batches that are read at once.
         """
         self._images, self._labels = dataset.images, dataset.labels
-        self._draw = _draws(dataset, seed, batch_size, places, order)
+        self._draw = _draw_function(dataset, seed, batch_size, places, order)
         self._threads = threads
         one = dataset.images.nbytes // len(dataset.images)
         self.bytes_per_batch = self._draw(0, 1).size * one
@@ -78,10 +81,10 @@ class StreamingFeed:
         self._iterator = self._next = None
 
     def read(self, position, count):
-        """Give (uint8 [count, b, H, W, C], int32 [count, b] or None).
+        """Read (uint8 [count, b, H, W, C], int32 [count, b] or None).
 
-        Reading on from where the last call ended takes what was read ahead;
-        any other position starts anew there.
+        If the position is where the last call ended, batches that were read in
+        advance are used; otherwise reading restarts there.
         """
         if position != self._next:
             self._start(position)
@@ -102,32 +105,32 @@ class StreamingFeed:
         )))
 
     def _batch(self, position):
-        chosen = self._draw(int(position), 1)[0]
-        images = np.asarray(self._images[chosen])
-        return images, None if self._labels is None else self._labels[chosen]
+        indices = self._draw(int(position), 1)[0]
+        images = np.asarray(self._images[indices])
+        return images, None if self._labels is None else self._labels[indices]
 
     @staticmethod
     def select(resident, fed):
-        """Give what was read: (images, labels or None)."""
+        """Return the batch as it was read: (images, labels or None)."""
         del resident
         return fed
 
     def close(self):
-        """Stop reading ahead."""
+        """Stop reading in advance."""
         if self._iterator is not None:
             self._iterator.close()
         self._iterator = self._next = None
 
 
-def _draws(dataset, seed, batch_size, places, number):
-    """Give (position, count) -> int32 [count, b] of this host."""
+def _draw_function(dataset, seed, batch_size, places, number):
+    """Build a function (position, count) -> int32 [count, b] of this host."""
     start, stop = places or (0, batch_size)
     size = len(dataset.images)
 
     def draw(position, count):
-        drawn = order.indices(
+        indices = order.indices(
             seed, position, count, batch_size, size, number
         )
-        return drawn[:, start:stop]
+        return indices[:, start:stop]
 
     return draw

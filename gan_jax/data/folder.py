@@ -1,4 +1,7 @@
-"""List the images of a folder, flat or with one subfolder for each class."""
+"""Image listing of a folder, flat or with a subfolder for each class.
+
+No file is opened; a file that cannot be an image is reported with its reason.
+"""
 
 import os
 import pathlib
@@ -9,7 +12,7 @@ from gan_jax.data import listing as listing_lib
 
 
 def listing(path):
-    """List a folder; links are followed, each folder is entered once.
+    """List a folder; links are followed, and no folder is entered twice.
 
     Args:
         path: the folder.
@@ -18,7 +21,7 @@ def listing(path):
         `listing.Listing`, sorted by name.
 
     Raises:
-        errors.DataError: for a wrong path.
+        errors.DataError: if the path is not a readable folder.
     """
     root = pathlib.Path(os.path.expanduser(path))
     try:
@@ -34,30 +37,30 @@ def listing(path):
 
 
 def _listing(root, path):
-    marks, found = [], []
+    stats, files = [], []
     for name, why, reason in sorted(_walk(root)):
-        reason = reason or (not why and _why_bad(root / name, marks)) or ''
-        found.append((name, root / name, why, reason))
+        reason = reason or (not why and _why_bad(root / name, stats)) or ''
+        files.append((name, root / name, why, reason))
     return listing_lib.make(
-        path, found, pathlib.Path.read_bytes, listing_lib.digest(
-            root.resolve(), *(f[0] for f in found if not any(f[2:])), *marks
+        path, files, pathlib.Path.read_bytes, listing_lib.digest(
+            root.resolve(), *(f[0] for f in files if not any(f[2:])), *stats
         ),
     )
 
 
 def _walk(root):
-    """Yield (path from root, why it is left out or '', why it is bad or '').
+    """Yield (path from root, why it is ignored or '', why it is bad or '').
 
-    Folders are told of alone where they are not entered.
+    Folders are only included if they are not entered.
     """
     entered = set()
 
     def enter(folder):
-        where = os.stat(root / folder)
-        if (where.st_dev, where.st_ino) in entered:
+        status = os.stat(root / folder)
+        if (status.st_dev, status.st_ino) in entered:
             yield folder, 'leads back to a folder that is read', ''
             return
-        entered.add((where.st_dev, where.st_ino))
+        entered.add((status.st_dev, status.st_ino))
         for entry in sorted(os.scandir(root / folder), key=lambda e: e.name):
             name = f'{folder}/{entry.name}' if folder else entry.name
             try:
@@ -67,7 +70,7 @@ def _walk(root):
                     yield name, 'is hidden', ''
                 else:
                     yield from enter(name)
-            except OSError as error:  # a folder that is shut, a link to itself
+            except OSError as error:  # no permission, or a link to itself
                 is_folder = entry.is_dir(follow_symlinks=False)
                 why = '' if is_folder else listing_lib.why_ignored(name)
                 yield name, why, f'cannot be read: {error.strerror}'
@@ -75,20 +78,20 @@ def _walk(root):
     return enter('')
 
 
-def _why_bad(path, marks):
-    """Say why a file is no image without opening it; '' where it may be.
+def _why_bad(path, stats):
+    """Return why a file cannot be an image; '' if it may be one.
 
     Args:
-        path: of the file.
-        marks: list to which its size and time of change are added.
+        path: of the file, which is not opened.
+        stats: list to which its size and modification time are added.
     """
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except FileNotFoundError:
         return 'is a link to nothing'
     except OSError as error:
         return f'cannot be read: {error.strerror}'
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return 'is not a regular file'
-    marks += [found.st_size, found.st_mtime_ns]
-    return listing_lib.too_large(found.st_size)
+    stats += [status.st_size, status.st_mtime_ns]
+    return listing_lib.too_large(status.st_size)

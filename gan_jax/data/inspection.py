@@ -1,4 +1,7 @@
-"""What a person wants to know of a source before a night is spent on it."""
+"""Inspection of a data source: sizes, classes, duplicates and bad files.
+
+Reads every image once. The command `check_data` prints the report.
+"""
 
 import collections
 import hashlib
@@ -14,23 +17,23 @@ from gan_jax.data import reading
 from gan_jax.data import sources
 
 NUM_SHOWN = 64
-SHOWN_SIDE = 64  # pixels; images are shown and averaged no larger
+SHOWN_SIDE = 64  # largest side of shown and averaged images
 
 
 class Report(NamedTuple):
-    """What an inspection found.
+    """Result of an inspection.
 
     Attributes:
-        count: good images.
-        sizes: {(height, width): images}, as they lie.
-        modes: {Pillow's mode: images}.
-        shapes: {(height, width, channels): images}, prepared.
-        classes: {name: images}; {} without labels.
-        duplicates: tuples of names of images with the same pixels.
-        skipped: (name, reason) of the bad.
-        ignored: (name, reason) of what was not taken for an image.
+        count: number of good images.
+        sizes: {(height, width): number of images}, as stored.
+        modes: {Pillow's mode: number of images}.
+        shapes: {(height, width, channels): number of images}, prepared.
+        classes: {name: number of images}; {} without labels.
+        duplicates: tuples of names of images with equal pixels.
+        skipped: (name, reason) of bad images.
+        ignored: (name, reason) of files that are not images.
         mean: [h, w, 3] uint8, the mean image.
-        shown: [n, h, w, 3] uint8, some images, evenly spaced.
+        shown: [n, h, w, 3] uint8, examples at equal intervals.
     """
 
     count: int
@@ -46,18 +49,19 @@ class Report(NamedTuple):
 
 
 class _Album:
-    """Gathers what each image adds: hash, mean, and some to show."""
+    """Accumulator of hashes, mean and examples over all images."""
 
     def __init__(self, count):
         self._every = -(-count // NUM_SHOWN)
         self._preparation = self._sum = None
-        self._seen, self._shown = collections.defaultdict(list), []
+        self._names, self._shown = collections.defaultdict(list), []
         self._count = 0
 
     def add(self, name, pixels):
+        """Add an image, uint8 [H, W, C]."""
         self._count += 1
         content = repr(pixels.shape).encode() + pixels.tobytes()
-        self._seen[hashlib.sha256(content).digest()].append(name)
+        self._names[hashlib.sha256(content).digest()].append(name)
         if self._preparation is None:
             height, width = pixels.shape[:2]
             scale = min(1, SHOWN_SIDE / max(height, width))
@@ -70,13 +74,15 @@ class _Album:
         if due and len(self._shown) < NUM_SHOWN:
             self._shown.append(small)
 
-    def found(self):
-        same = tuple(
-            tuple(names) for names in self._seen.values() if len(names) > 1
+    def result(self):
+        """Return the fields of a `Report` that need the pixels."""
+        duplicates = tuple(
+            tuple(names) for names in self._names.values() if len(names) > 1
         )
         mean = np.round(self._sum / self._count).astype(np.uint8)
         return {
-            'duplicates': same, 'mean': mean, 'shown': np.stack(self._shown)
+            'duplicates': duplicates, 'mean': mean,
+            'shown': np.stack(self._shown),
         }
 
 
@@ -87,10 +93,10 @@ def inspect(request):
         request: a `sources.Request`.
 
     Returns:
-        `Report`. Images are the same where their prepared pixels are.
+        `Report`. Duplicates are images with equal prepared pixels.
 
     Raises:
-        errors.DataError: where there is no good image, or rows of numbers.
+        errors.DataError: for no good image, or for rows of numbers.
     """
     scheme, _, path = request.name.partition(':')
     if scheme == 'pack':
@@ -109,17 +115,17 @@ def inspect(request):
     return Report(
         count=len(survey.good), sizes=survey.sizes, modes=survey.modes,
         shapes=survey.shapes, classes=_classes(labels, listed.classes),
-        skipped=survey.skipped, ignored=listed.ignored, **album.found(),
+        skipped=survey.skipped, ignored=listed.ignored, **album.result(),
     )
 
 
 def _of_dataset(dataset):
-    """Inspect images that lie in an array."""
+    """Describe images in an array."""
     images = dataset.images
     if images.ndim == 2:
         raise errors.DataError(
-            f'{dataset.name} holds rows of {images.shape[1]} numbers, '
-            f'{len(images)} of them, and no images'
+            f'{dataset.name} holds {len(images)} rows of {images.shape[1]} '
+            'numbers, not images'
         )
     album = _Album(len(images))
     for place in range(len(images)):
@@ -130,7 +136,7 @@ def _of_dataset(dataset):
         modes={pictures.CHANNELS[shape[2]]: count},
         shapes={tuple(shape): count},
         classes=_classes(dataset.labels, dataset.classes),
-        skipped=(), ignored=(), **album.found(),
+        skipped=(), ignored=(), **album.result(),
     )
 
 

@@ -1,7 +1,7 @@
-"""Encoded images that can be read one by one: their list, survey and reading.
+"""Listings of encoded images, and surveys that decode each of them once.
 
-A folder, an archive and a set of TFDS each make a `Listing`; from there on they
-are alike.
+A folder, an archive and a set of TFDS each give a `Listing`; the code after it
+does not know which. `survey` finds bad images and caches the result.
 """
 
 import collections
@@ -23,11 +23,11 @@ from gan_jax.data import pictures
 
 ENDINGS = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 MAX_BYTES = 256 * 2**20  # of one encoded image
-MOST_SURVEY = 64 * 2**20  # bytes of a remembered survey
-CHUNK = 8  # images between two steps of the progress bar, where none are kept
-MACOSX = '__MACOSX'  # its archives hold a second file for each in there
+MOST_SURVEY = 64 * 2**20  # bytes of a cached survey
+CHUNK = 8  # images decoded by one task if their pixels are not kept
+MACOSX = '__MACOSX'  # folder of metadata in archives made by macOS
 
-# Where these alone hold images, they are a source's splits and no classes.
+# If only folders of these names hold images, they are splits, not classes.
 SPLITS = {
     'train': ('train', 'training'),
     'test': ('test', 'testing', 'val', 'valid', 'validation'),
@@ -38,20 +38,21 @@ class Listing(NamedTuple):
     """Encoded images in a fixed order.
 
     Attributes:
-        name: of the whole, for messages.
+        name: of the source, for messages.
         files: a name for each image.
-        read: list of places -> list of bytes; raises OSError or ValueError
-            where one of them cannot be read. Threads may call it at once.
+        read: function of a list of indices to a list of bytes; raises OSError
+            or ValueError if one cannot be read. It is thread-safe.
         labels: [N] int32, or None.
         classes: a name for each label; () without labels.
-        skipped: (name, reason) of images known to be bad without being read.
-        ignored: (name, reason) of what was not taken for an image.
-        fingerprint: changes when an image may have; '' where none is known.
-        trusted: whether all images were written by one program in one form.
-        shape: (height, width, channels) of each, as far as known beforehand;
-            None for what is not.
-        chunk: images to read at once; more than one where each read is slow
-            to begin and images are small.
+        skipped: (name, reason) of images that are bad without being read.
+        ignored: (name, reason) of files that are not images.
+        fingerprint: hash that changes if an image may have changed; '' if
+            there is none.
+        trusted: whether one program wrote all images in one format.
+        shape: (height, width, channels) of each image; None for those that are
+            not known without reading.
+        chunk: images to read at once; above 1 for small images whose reads have
+            a high latency.
     """
 
     name: str
@@ -68,15 +69,15 @@ class Listing(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What reading every image of a listing once has shown.
+    """Result of reading every image of a listing once.
 
     Attributes:
-        good: int64 [n], places of the images that can be read.
+        good: int64 [n], indices of the images that can be read.
         skipped: (name, reason) of those that cannot.
-        sizes: {(height, width): images}, as they lie.
-        modes: {Pillow's mode: images}.
-        shapes: {(height, width, channels): images}, prepared.
-        images: their pixels, one array each; () where they were not kept.
+        sizes: {(height, width): number of images}, as stored.
+        modes: {Pillow's mode: number of images}.
+        shapes: {(height, width, channels): number of images}, prepared.
+        images: pixels of the good images; () if they were not kept.
     """
 
     good: np.ndarray
@@ -88,7 +89,7 @@ class Survey(NamedTuple):
 
 
 def why_ignored(path):
-    """Say why a file's path does not name an image; '' where it does.
+    """Return why a path does not name an image; '' if it does.
 
     Args:
         path: relative, parts joined by '/'.
@@ -104,10 +105,10 @@ def why_ignored(path):
 
 
 def classes_of(paths):
-    """Take classes from the folders that images lie in.
+    """Extract classes from the folders of the images.
 
-    Folders that hold all of them are no class. Images beside folders leave all
-    without a class.
+    Folders that contain all images are not classes. If images lie beside
+    folders, there are no classes.
 
     Args:
         paths: relative paths, parts joined by '/'.
@@ -123,22 +124,25 @@ def classes_of(paths):
         return None, ()
     names = [parent[shared] for parent in parents]
     classes = tuple(sorted(set(names)))
-    numbers = {name: number for number, name in enumerate(classes)}
-    return np.array([numbers[name] for name in names], np.int32), classes
+    labels = {name: number for number, name in enumerate(classes)}
+    return np.array([labels[name] for name in names], np.int32), classes
 
 
-def make(name, found, read, fingerprint):
-    """Make a listing, sorted by name, of what was found in one place.
+def make(name, entries, read, fingerprint):
+    """Build a listing, sorted by name, of the files of a source.
 
     Args:
-        name: of the whole.
-        found: (file's name, what `read` takes, why it is left out or '', why it
+        name: of the source.
+        entries: (file name, argument of `read`, why it is ignored or '', why it
             is bad or '') of each file.
-        read: function that gives the bytes of one file.
-        fingerprint: as of `Listing`.
+        read: function that returns the bytes of one file.
+        fingerprint: as in `Listing`.
+
+    Returns:
+        `Listing`.
     """
     files, members, skipped, ignored = [], [], [], []
-    for file, member, why, reason in sorted(found, key=lambda each: each[0]):
+    for file, member, why, reason in sorted(entries, key=lambda e: e[0]):
         if why:
             ignored.append((file, why))
         elif reason:
@@ -150,7 +154,7 @@ def make(name, found, read, fingerprint):
     return Listing(
         name=str(name),
         files=tuple(files),
-        read=lambda places: [read(members[place]) for place in places],
+        read=lambda indices: [read(members[index]) for index in indices],
         labels=labels,
         classes=classes,
         skipped=tuple(skipped),
@@ -160,12 +164,12 @@ def make(name, found, read, fingerprint):
 
 
 def too_large(size):
-    """Say that so many bytes are too many for one image; '' where not."""
+    """Return why an image of a size in bytes is refused; '' if it is not."""
     return f'has {size:,} bytes, over {MAX_BYTES:,}' if size > MAX_BYTES else ''
 
 
 def of_split(listing, split):
-    """Choose the folder that is a split, where no others hold images.
+    """Select the folder of a split, if only folders of splits hold images.
 
     Args:
         listing: a `Listing`.
@@ -177,65 +181,65 @@ def of_split(listing, split):
     parents = [name.split('/')[:-1] for name in listing.files]
     shared = len(os.path.commonprefix(parents)) if parents else 0
     tops = {''.join(parent[shared:shared + 1]) for parent in parents}
-    known = {name for names in SPLITS.values() for name in names}
-    chosen = min(tops & set(SPLITS.get(split, ())), default='')
-    if len(tops) < 2 or not tops <= known or not chosen:
+    split_names = {name for names in SPLITS.values() for name in names}
+    folder = min(tops & set(SPLITS.get(split, ())), default='')
+    if len(tops) < 2 or not tops <= split_names or not folder:
         return listing, False
     part = choose(listing, [
-        place for place, parent in enumerate(parents)
-        if parent[shared] == chosen
+        index for index, parent in enumerate(parents)
+        if parent[shared] == folder
     ])
     labels, classes = classes_of(part.files)
-    inside = '/'.join([*parents[0][:shared], chosen, ''])
+    prefix = '/'.join([*parents[0][:shared], folder, ''])
     return part._replace(
         labels=labels, classes=classes, skipped=tuple(
-            bad for bad in listing.skipped if bad[0].startswith(inside)
+            bad for bad in listing.skipped if bad[0].startswith(prefix)
         ),
     ), True
 
 
-def choose(listing, places):
-    """Give a part of a listing; labels stay as they are."""
-    places = np.asarray(places, np.int64)
+def choose(listing, indices):
+    """Select a part of a listing; labels are not renumbered."""
+    indices = np.asarray(indices, np.int64)
     labels = listing.labels
     return listing._replace(
-        files=tuple(listing.files[place] for place in places),
-        read=lambda at: listing.read([int(places[place]) for place in at]),
-        labels=None if labels is None else labels[places],
+        files=tuple(listing.files[index] for index in indices),
+        read=lambda rows: listing.read([int(indices[row]) for row in rows]),
+        labels=None if labels is None else labels[indices],
         fingerprint=listing.fingerprint and digest(
-            listing.fingerprint, places.tobytes()
+            listing.fingerprint, indices.tobytes()
         ),
     )
 
 
 def shown(name):
-    """Give a name in one line that any terminal prints."""
+    """Escape a name, so that it is one printable line."""
     return name if name.isprintable() else ascii(name)
 
 
 def digest(*parts):
     """Hash strings and bytes, in hexadecimal."""
-    whole = hashlib.sha256()
+    result = hashlib.sha256()
     for part in parts:
         content = part if isinstance(part, bytes) else str(part).encode(
-            errors='surrogateescape'  # names that are no UTF-8
+            errors='surrogateescape'  # for names that are not UTF-8
         )
-        whole.update(len(content).to_bytes(8, 'little') + content)
-    return whole.hexdigest()
+        result.update(len(content).to_bytes(8, 'little') + content)
+    return result.hexdigest()
 
 
 def survey(listing, preparation, *, keep=False, visit=None):
     """Read and decode every image once.
 
-    A survey that keeps nothing is remembered in the user's cache folder and
-    made again where a file has changed.
+    A survey that keeps no pixels is cached in the user's cache folder, until a
+    file changes.
 
     Args:
         listing: a `Listing`.
         preparation: a `pictures.Preparation`.
         keep: whether to keep the pixels.
-        visit: called with (place, `pictures.Picture`) for each good image, in
-            order; or None.
+        visit: function of (index, `pictures.Picture`) that is called for each
+            good image, in order; or None.
 
     Returns:
         `Survey`.
@@ -248,102 +252,104 @@ def survey(listing, preparation, *, keep=False, visit=None):
         )
         folder = pathlib.Path(platformdirs.user_cache_dir('gan_jax'))
         cache = folder / 'surveys' / f'{key}.json'
-        known = _recall(cache, listing)
-        if known is not None:
-            return known
-    made, passing = _look(listing, preparation, keep, visit)
-    if cache is not None and not passing:
-        _remember(cache, made, len(listing.files))
-    return made
+        cached = _read_cache(cache, listing)
+        if cached is not None:
+            return cached
+    result, transient = _survey(listing, preparation, keep, visit)
+    if cache is not None and not transient:
+        _write_cache(cache, result, len(listing.files))
+    return result
 
 
-def _look(listing, preparation, keep, visit):
-    """Give (`Survey`, whether a file was there and could not be read).
+def _survey(listing, preparation, keep, visit):
+    """Read every image.
 
-    Rights and file servers come back without a change of the file.
+    Returns:
+        (`Survey`, whether an error may be transient: permissions and network
+        drives can change without a change of the file).
     """
     good, images, skipped = [], [], list(listing.skipped)
-    passing = False
+    transient = False
     sizes, modes, shapes = (collections.Counter() for _ in range(3))
     count = len(listing.files)
-    bar = {'delay': 1, 'leave': False, 'disable': None}  # terminals alone
+    bar = {'delay': 1, 'leave': False, 'disable': None}  # only on terminals
     lean = not keep and visit is None
     with tqdm(
             total=count, desc=f'Reading {listing.name}', unit='image', **bar
     ) as progress:
         for chunk in _chunks(listing, preparation, lean):
-            for place, found in chunk:
-                if isinstance(found, Exception):
-                    skipped.append((listing.files[place], str(found)))
-                    passing |= isinstance(found, OSError)
+            for index, picture in chunk:
+                if isinstance(picture, Exception):
+                    skipped.append((listing.files[index], str(picture)))
+                    transient |= isinstance(picture, OSError)
                     continue
-                good.append(place)
-                sizes[found.size] += 1
-                modes[found.mode] += 1
-                shapes[found.pixels.shape] += 1
+                good.append(index)
+                sizes[picture.size] += 1
+                modes[picture.mode] += 1
+                shapes[picture.pixels.shape] += 1
                 if keep:
-                    images.append(found.pixels)
-                    # Others are refused, however many bytes they take.
-                    keep = found.pixels.shape[:2] == images[0].shape[:2]
+                    images.append(picture.pixels)
+                    # Several sizes are refused later; keep no more of them.
+                    keep = picture.pixels.shape[:2] == images[0].shape[:2]
                 if visit is not None:
-                    visit(place, found)
+                    visit(index, picture)
             progress.update(len(chunk))
     return Survey(
         np.array(good, np.int64), tuple(skipped), dict(sizes), dict(modes),
         dict(shapes), images if keep else (),
-    ), passing
+    ), transient
 
 
 def _chunks(listing, preparation, lean):
-    """Yield [(place, Picture or reason)], chunks decoded in threads.
+    """Yield lists of (index, Picture or exception), decoded in threads.
 
-    A few chunks are on their way at once, so memory stays bounded; lean ones
-    hold no pixels, of which the shape stays.
+    The number of pending chunks is bounded, and so is the memory. If `lean`,
+    pixels are replaced by a broadcast zero of the same shape.
     """
     count, workers = len(listing.files), min(8, os.cpu_count() or 1)
     size = max(CHUNK, listing.chunk) if lean else listing.chunk
     starts = iter(range(0, count, size))
 
     def work(start):
-        places = list(range(start, min(start + size, count)))
-        read = zip(places, each(listing, places))
-        return [(place, look(content)) for place, content in read]
+        indices = list(range(start, min(start + size, count)))
+        read = zip(indices, each(listing, indices))
+        return [(index, decode(content)) for index, content in read]
 
-    def look(content):
-        found = decoded(content, preparation)
-        if lean and isinstance(found, pictures.Picture):
-            hollow = np.broadcast_to(np.uint8(0), found.pixels.shape)
-            found = found._replace(pixels=hollow)
-        return found
+    def decode(content):
+        picture = decoded(content, preparation)
+        if lean and isinstance(picture, pictures.Picture):
+            zeros = np.broadcast_to(np.uint8(0), picture.pixels.shape)
+            picture = picture._replace(pixels=zeros)
+        return picture
 
     with futures.ThreadPoolExecutor(workers) as pool:
-        waiting = collections.deque()
+        pending = collections.deque()
         for start in starts:
-            waiting.append(pool.submit(work, start))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(work, start))
+            if len(pending) > workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
-def each(listing, places):
-    """Yield images, as `contents` gives them, `listing.chunk` read at once."""
-    for start in range(0, len(places), listing.chunk):
-        yield from contents(listing, places[start:start + listing.chunk])
+def each(listing, indices):
+    """Yield the results of `contents`, reading `listing.chunk` at once."""
+    for start in range(0, len(indices), listing.chunk):
+        yield from contents(listing, indices[start:start + listing.chunk])
 
 
-def contents(listing, places):
-    """Read images; where one cannot be read its exception stands for it."""
+def contents(listing, indices):
+    """Read images; return a list of bytes, or the exception of each failure."""
     try:
-        return listing.read(places)
+        return listing.read(indices)
     except (OSError, ValueError) as error:
-        if len(places) == 1:
+        if len(indices) == 1:
             return [error]
-    return [contents(listing, [place])[0] for place in places]
+    return [contents(listing, [index])[0] for index in indices]
 
 
 def decoded(content, preparation):
-    """Decode bytes; gives a `Picture`, or an exception with the reason."""
+    """Decode bytes to a `Picture`, or return an exception with the reason."""
     if isinstance(content, OSError):
         return OSError(f'cannot be read: {content.strerror or content}')
     if isinstance(content, ValueError):
@@ -354,32 +360,32 @@ def decoded(content, preparation):
         return error
 
 
-def _recall(cache, listing):
-    """Read a remembered survey; None where there is none."""
+def _read_cache(cache, listing):
+    """Read a cached survey; None if there is none."""
     try:
-        known = files.read_json(cache, MOST_SURVEY)
-        skipped = tuple(tuple(pair) for pair in known['skipped'])
-        bad = {int(place) for place in known['bad']}
+        content = files.read_json(cache, MOST_SURVEY)
+        skipped = tuple(tuple(pair) for pair in content['skipped'])
+        bad = {int(index) for index in content['bad']}
         counts = [
             {tuple(key) if isinstance(key, list) else key: number
-             for key, number in known[name]}
+             for key, number in content[name]}
             for name in ('sizes', 'modes', 'shapes')
         ]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    good = [p for p in range(len(listing.files)) if p not in bad]
+    good = [i for i in range(len(listing.files)) if i not in bad]
     return Survey(np.array(good, np.int64), skipped, *counts)
 
 
-def _remember(cache, made, count):
-    """Write a survey of `count` images whole, or not at all."""
+def _write_cache(cache, result, count):
+    """Write a survey of `count` images atomically."""
     content = json.dumps({
-        'skipped': made.skipped,
-        'bad': sorted(set(range(count)) - set(made.good.tolist())),
-        **{name: list(getattr(made, name).items())
+        'skipped': result.skipped,
+        'bad': sorted(set(range(count)) - set(result.good.tolist())),
+        **{name: list(getattr(result, name).items())
            for name in ('sizes', 'modes', 'shapes')},
     })
-    # A cache that cannot be written only costs time.
+    # If the cache cannot be written, the next run surveys again.
     with contextlib.suppress(OSError):
         cache.parent.mkdir(parents=True, exist_ok=True)
         files.write(cache, content)

@@ -1,4 +1,7 @@
-"""How much memory there is to read into."""
+"""Amount of free memory, within the limit of a container.
+
+Loading a data set that does not fit would swap or be killed.
+"""
 
 import os
 import pathlib
@@ -8,21 +11,21 @@ STATE = pathlib.Path('/proc/meminfo')
 
 
 def free():
-    """Return the bytes of memory that can be taken without swapping.
+    """Return the bytes of memory that can be allocated without swapping.
 
-    Of a container no more than its limit; where the system does not tell,
-    all that the machine has.
+    At most the limit of a container; if the system reports nothing, all memory
+    of the machine.
     """
-    found = [os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')]
+    amounts = [os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')]
     try:
         for line in STATE.read_text().splitlines():
             name, _, value = line.partition(':')
             if name == 'MemAvailable':
-                found.append(1024 * int(value.split()[0]))
+                amounts.append(1024 * int(value.split()[0]))
     except (OSError, ValueError, IndexError):
         pass
     try:
-        found.append(int(LIMIT.read_text()))
+        amounts.append(int(LIMIT.read_text()))
     except (OSError, ValueError):
         pass  # no container, or one without a limit
-    return min(found)
+    return min(amounts)

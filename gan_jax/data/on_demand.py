@@ -1,12 +1,15 @@
-"""Arrays of images that are read when they are asked for."""
+"""Lazy arrays of images, read when they are indexed.
+
+They let the data code treat files, packs and arrays alike.
+"""
 
 import numpy as np
 
-CHUNK = 256  # images read at once of those that are gathered
+CHUNK = 256  # images that `gather` reads at once
 
 
 class OnDemand:
-    """Images that lie elsewhere; a uint8 array as far as shape and indexing go.
+    """A lazy uint8 array of images, with the shape and indexing of NumPy.
 
     Attributes:
         shape: (N, H, W, C).
@@ -16,16 +19,16 @@ class OnDemand:
     dtype = np.dtype(np.uint8)
 
     def __init__(self, shape, fetch):
-        """Stand for `shape` images.
+        """Create a lazy array.
 
         Args:
             shape: (N, H, W, C).
-            fetch: int64 [n] of places -> uint8 [n, H, W, C]; may be called
-                from several threads at once.
+            fetch: function of indices int64 [n] to uint8 [n, H, W, C]; it must
+                be thread-safe.
         """
         self.shape = tuple(shape)
         self._fetch = fetch
-        self._places = np.arange(self.shape[0])
+        self._indices = np.arange(self.shape[0])
 
     @property
     def ndim(self):
@@ -34,41 +37,41 @@ class OnDemand:
 
     @property
     def nbytes(self):
-        """Count the bytes that all of it would take in memory."""
+        """Count the bytes of all images in memory."""
         return int(np.prod(self.shape, dtype=np.int64))
 
     def __len__(self):
         """Count the images."""
         return self.shape[0]
 
-    def __getitem__(self, places):
+    def __getitem__(self, key):
         """Read images at an integer, a slice or an array of integers."""
-        chosen = self._places[places]
-        images = self._fetch(chosen.reshape(-1))
-        return images.reshape(*chosen.shape, *self.shape[1:])
+        indices = self._indices[key]
+        images = self._fetch(indices.reshape(-1))
+        return images.reshape(*indices.shape, *self.shape[1:])
 
 
 def in_memory(images):
-    """Say whether images are a plain array, neither on demand nor mapped."""
+    """Return whether images are a plain array, neither lazy nor mapped."""
     return isinstance(images, np.ndarray) and not isinstance(images, np.memmap)
 
 
-def choose(images, places):
-    """Give a part of images; such as lie elsewhere stay there.
+def choose(images, indices):
+    """Select a part of images; a lazy array stays lazy.
 
     Args:
         images: array, memory map or `OnDemand`.
-        places: int64 [n], increasing.
+        indices: int64 [n], increasing.
 
     Returns:
-        As `images`; itself where all of it is chosen.
+        An array or an `OnDemand`; `images` itself if all are selected.
     """
-    if len(places) == len(images):
+    if len(indices) == len(images):
         return images
     if in_memory(images):
-        return images[places]
+        return images[indices]
     return OnDemand(
-        (len(places), *images.shape[1:]), lambda at: images[places[at]]
+        (len(indices), *images.shape[1:]), lambda rows: images[indices[rows]]
     )
 
 
@@ -81,28 +84,28 @@ def gather(images):
     Returns:
         uint8 [N, H, W, C].
     """
-    whole = np.empty(images.shape, np.uint8)
+    result = np.empty(images.shape, np.uint8)
     for start in range(0, len(images), CHUNK):
-        whole[start:start + CHUNK] = images[start:start + CHUNK]
-    return whole
+        result[start:start + CHUNK] = images[start:start + CHUNK]
+    return result
 
 
 def change(images, function, shape):
-    """Give images changed one by one as they are asked for.
+    """Map a function lazily over images.
 
     Args:
         images: array, memory map or `OnDemand`.
         function: uint8 [H, W, C] -> uint8 of `shape`.
-        shape: (height, width, channels) of what it gives.
+        shape: (height, width, channels) of its output.
 
     Returns:
         `OnDemand`.
     """
 
-    def fetch(places):
-        changed = np.empty((len(places), *shape), np.uint8)
-        for row, place in enumerate(places):
-            changed[row] = function(images[place])
-        return changed
+    def fetch(indices):
+        result = np.empty((len(indices), *shape), np.uint8)
+        for row, index in enumerate(indices):
+            result[row] = function(images[index])
+        return result
 
     return OnDemand((len(images), *shape), fetch)

@@ -1,7 +1,7 @@
-"""Which images make up which batch: a pure function of seed and position.
+"""Order of the images: batches as a pure function of seed and position.
 
-Nothing here is state. A run that resumes at a position draws what it would
-have drawn, on any number of devices.
+There is no state. A resumed run draws the same batches as an uninterrupted one,
+on any number of devices.
 """
 
 import functools
@@ -17,11 +17,11 @@ def permutation(seed, epoch, size, number=0):
         seed: int in [0, 2^63).
         epoch: int >= 0.
         size: number of images.
-        number: of the order, where a run has several.
+        number: index of the order, for runs with several.
 
     Returns:
-        int32 [size], read-only. NumPy's legacy generator draws it, since its
-        stream is the one that NumPy promises never to change (NEP 19).
+        int32 [size], read-only, from NumPy's legacy generator, whose stream
+        NumPy promises not to change (NEP 19).
     """
     words = [seed & 0xFFFFFFFF, seed >> 32, epoch]
     words += [number] if number else []
@@ -31,27 +31,27 @@ def permutation(seed, epoch, size, number=0):
 
 
 def indices(seed, position, count, batch_size, size, number=0):
-    """Give the images of consecutive batches.
+    """Compute the indices of the images of consecutive batches.
 
-    Batches are cut from an endless row of epochs, each a fresh permutation, so
-    every image is drawn once an epoch and a batch may span two of them.
+    Batches are cut from an endless sequence of epochs, each a new permutation.
+    Every image occurs once per epoch, and a batch may span two epochs.
 
     Args:
         seed: int in [0, 2^63).
-        position: batches drawn before the first of these.
+        position: number of batches before the first one.
         count: number of batches.
         batch_size: images in a batch, over all devices.
         size: number of images in the data set.
-        number: of the order, where a run has several.
+        number: index of the order, for runs with several.
 
     Returns:
         int32 [count, batch_size].
     """
     places = np.arange(position * batch_size, (position + count) * batch_size)
     epochs, offsets = places // size, places % size
-    drawn = np.empty(len(places), np.int32)
+    result = np.empty(len(places), np.int32)
     for epoch in np.unique(epochs):
-        chosen = epochs == epoch
+        mask = epochs == epoch
         order = permutation(seed, int(epoch), size, number)
-        drawn[chosen] = order[offsets[chosen]]
-    return drawn.reshape(count, batch_size)
+        result[mask] = order[offsets[mask]]
+    return result.reshape(count, batch_size)

@@ -1,7 +1,8 @@
-"""Packed images: one file for fast random access, with a manifest beside it.
+"""Packs: prepared images in one file for fast random access, with a manifest.
 
-A pack is a folder. Its manifest is written last and the folder takes its name
-after that, so what has the name is whole.
+A pack is a folder. It is renamed to its final name after the manifest, which is
+written last, so a folder of that name is complete. The manifest holds sizes and
+SHA-256 of the files.
 """
 
 import glob
@@ -23,11 +24,11 @@ from gan_jax.data import on_demand
 MANIFEST = 'manifest.json'
 VERSION = 1
 FORMS = {'array': 'images.npy', 'array_record': 'images.array_record'}
-CHUNK = 256  # images read between two writes
+CHUNK = 256  # images in each write
 
 
 def is_pack(path):
-    """Say whether a folder is a pack."""
+    """Return whether a folder is a pack."""
     return os.path.isfile(os.path.join(os.path.expanduser(path), MANIFEST))
 
 
@@ -38,15 +39,15 @@ def write(images, labels, classes, path, *, form='array', source=''):
         images: uint8 [N, H, W, C], an array or `OnDemand`.
         labels: [N] int32, or None.
         classes: a name for each label.
-        path: folder to make; it must not exist.
+        path: folder to create; it must not exist.
         form: one of `FORMS`: a memory-mapped array or array_record.
-        source: what the images are of, for the manifest.
+        source: origin of the images, for the manifest.
 
     Returns:
         The manifest, a dict.
 
     Raises:
-        errors.DataError: where the folder exists or cannot be written.
+        errors.DataError: if the folder exists or cannot be written.
     """
     target = pathlib.Path(os.path.expanduser(path))
     if target.exists():
@@ -55,7 +56,7 @@ def write(images, labels, classes, path, *, form='array', source=''):
     try:
         for stale in target.parent.glob(
                 f'{glob.escape(target.name)}.partial-*'):
-            if not _lives(stale.name.rpartition('-')[2]):
+            if not _is_running(stale.name.rpartition('-')[2]):
                 shutil.rmtree(stale)
         partial.mkdir(parents=True)
         try:
@@ -71,10 +72,10 @@ def write(images, labels, classes, path, *, form='array', source=''):
     return manifest
 
 
-def _lives(pid):
-    """Say whether another process of this number runs.
+def _is_running(pid):
+    """Return whether another process of this number is running.
 
-    Containers number from 1, so one that was killed often had our own.
+    In containers, numbers start at 1, so a killed process often had our own.
     """
     if not (pid.isascii() and pid.isdigit()) or int(pid) == os.getpid():
         return False
@@ -88,6 +89,7 @@ def _lives(pid):
 
 
 def _fill(folder, images, labels, classes, form, source):
+    """Write the files of a pack, the manifest last; return the manifest."""
     name = FORMS[form]
     WRITERS[form](folder / name, images)
     names = [name]
@@ -111,7 +113,7 @@ def _fill(folder, images, labels, classes, form, source):
 
 
 def _chunks(images):
-    bar = {'delay': 1, 'leave': False, 'disable': None}  # terminals alone
+    bar = {'delay': 1, 'leave': False, 'disable': None}  # only on terminals
     with tqdm(total=len(images), desc='Packing', unit='image', **bar) as bar:
         for start in range(0, len(images), CHUNK):
             chunk = images[start:start + CHUNK]
@@ -150,23 +152,23 @@ WRITERS = {'array': _write_array, 'array_record': _write_array_record}
 
 def _describe(path):
     with path.open('rb') as file:
-        found = hashlib.file_digest(file, 'sha256').hexdigest()
-    return {'bytes': path.stat().st_size, 'sha256': found}
+        digest = hashlib.file_digest(file, 'sha256').hexdigest()
+    return {'bytes': path.stat().st_size, 'sha256': digest}
 
 
 def read(path, *, verify=False):
-    """Open a pack; its images are mapped or read on demand.
+    """Open a pack; its images are memory-mapped or read on demand.
 
     Args:
         path: the folder.
-        verify: whether to compare the files' SHA-256 with the manifest's;
-            their sizes are compared in any case.
+        verify: whether to compare the files' SHA-256 with the manifest; their
+            sizes are always compared.
 
     Returns:
         (images, labels [N] int32 or None, class names).
 
     Raises:
-        errors.DataError: where it is no pack, or not whole.
+        errors.DataError: if it is not a pack, or damaged.
     """
     folder = pathlib.Path(os.path.expanduser(path))
     manifest = _manifest(folder, path)
@@ -179,8 +181,8 @@ def read(path, *, verify=False):
         labels = None
         if 'labels.npy' in manifest['files']:
             labels = _read_array(folder / 'labels.npy', shape)
-    # array_record raises RuntimeError and IndexError; NumPy many, of which
-    # some are no ValueError.
+    # array_record raises RuntimeError and IndexError; NumPy many others than
+    # ValueError.
     except Exception as error:
         raise errors.DataError(f'{file} cannot be read: {error}') from error
     if images.shape != shape or images.dtype != np.uint8:
@@ -237,10 +239,10 @@ def _check_file(path, described, verify):
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise errors.DataError(f'{path} of a pack is not a regular file')
-        found = _describe(path) if verify else {'bytes': status.st_size}
+        actual = _describe(path) if verify else {'bytes': status.st_size}
     except OSError as error:
         raise errors.DataError(f'{path} of a pack is missing') from error
-    for key, value in found.items():
+    for key, value in actual.items():
         if described.get(key) != value:
             raise errors.DataError(
                 f'{path} is damaged: its {key} is {value}, the manifest says '
@@ -249,11 +251,11 @@ def _check_file(path, described, verify):
 
 
 def _read_array(path, shape):
-    del shape  # of the file's header
+    del shape  # the file has its own
     array = np.load(path, mmap_mode='r', allow_pickle=False)
     if not isinstance(array, np.ndarray):
         array.close()
-        raise ValueError('it is no array')
+        raise ValueError('it is not an array')
     return array
 
 
@@ -265,17 +267,17 @@ def _read_array_record(path, shape):
     if (count, size) != (shape[0], math.prod(shape[1:])):
         raise ValueError(f'{count} records of {size} bytes, not {shape}')
 
-    def fetch(places):
+    def fetch(indices):
         try:
-            records = source.__getitems__([int(place) for place in places])
+            records = source.__getitems__([int(index) for index in indices])
         except RuntimeError as error:
             raise errors.DataError(f'{path} is damaged: {error}') from error
         if any(len(record) != size for record in records):
             raise errors.DataError(
-                f'{path} is damaged: a record has no {size:,} bytes'
+                f'{path} is damaged: a record does not have {size:,} bytes'
             )
         joined = np.frombuffer(b''.join(records), np.uint8)
-        return joined.reshape(len(places), *shape[1:])
+        return joined.reshape(len(indices), *shape[1:])
 
     return on_demand.OnDemand(shape, fetch)
 

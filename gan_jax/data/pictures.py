@@ -1,4 +1,8 @@
-"""One image of any form -> one uint8 array of the form asked for."""
+"""Decoding of image files, and preparation to a size and channels.
+
+The only module that opens images with Pillow. Formats are restricted and sizes
+bounded, because files are untrusted.
+"""
 
 import contextlib
 import io
@@ -10,26 +14,26 @@ import numpy as np
 from PIL import Image
 from PIL import ImageOps
 
-# Pillow reads more, some by starting other programs; those stay shut.
+# Pillow reads more formats, some by starting other programs.
 FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'TIFF', 'WEBP')
-MAX_PIXELS = 89_478_485  # of one image; Pillow's own bound, 0.25 GiB as RGB
+MAX_PIXELS = 89_478_485  # of one image; Pillow's bound, 0.25 GiB as RGB
 _LARGE = threading.Lock()
 
-# What Pillow warns of, mostly damaged EXIF, it says without the file's name.
+# Pillow's warnings, mostly of damaged EXIF, do not name the file.
 warnings.filterwarnings('ignore', module=r'PIL\.')
 
 
 class Preparation(NamedTuple):
-    """What images are made to look like.
+    """Size and channels that images are converted to.
 
     Attributes:
-        image_size: (height, width), or None to leave each image's own.
+        image_size: (height, width), or None to keep the size of each image.
         channels: 1 (grey), 3 (RGB) or 4 (RGBA); 0 is 1 for a grey image on a
             grey background and 3 for any other.
-        crop: one of `CROPS`: how another proportion is brought to
+        crop: one of `CROPS`, for images of another aspect ratio than
             `image_size`.
-        background: (red, green, blue) that shows through transparent pixels
-            where alpha is not kept, and beside a padded image.
+        background: (red, green, blue) behind transparent pixels if alpha is
+            dropped, and around a padded image.
     """
 
     image_size: Optional[Tuple[int, int]] = None
@@ -43,8 +47,8 @@ class Picture(NamedTuple):
 
     Attributes:
         pixels: [H, W, C] uint8, prepared.
-        size: (height, width) before that, upright.
-        mode: what the file holds, Pillow's word: 'L', 'RGB', 'I;16', 'P', …
+        size: (height, width) before preparation, upright.
+        mode: Pillow's mode of the file: 'L', 'RGB', 'I;16', 'P', …
     """
 
     pixels: np.ndarray
@@ -63,7 +67,7 @@ def _center(picture, size, method, *, color):
 
 
 def _pad(picture, size, method, *, color):
-    # ImageOps.pad leaves nothing of an image whose short side rounds to 0.
+    # ImageOps.pad fails for an image whose short side rounds to 0.
     scale = min(size[0] / picture.width, size[1] / picture.height)
     inner = tuple(max(1, round(scale * n)) for n in picture.size)
     padded = Image.new(picture.mode, size, color)
@@ -78,18 +82,18 @@ CHANNELS = {1: 'L', 3: 'RGB', 4: 'RGBA'}
 
 @contextlib.contextmanager
 def opened(content, formats=FORMATS, most=None):
-    """Open an image file, of which no pixel is decoded yet.
+    """Open an image file without decoding its pixels.
 
     Args:
         content: bytes of the file.
-        formats: of Pillow's names, those that are tried.
-        most: pixels that it may have; `MAX_PIXELS` by default.
+        formats: Pillow's names of the formats that are tried.
+        most: largest number of pixels; `MAX_PIXELS` by default.
 
     Yields:
         PIL image.
 
     Raises:
-        ValueError: for more pixels; whatever Pillow raises for other files.
+        ValueError: for more pixels. Pillow raises others for damaged files.
     """
     with Image.open(io.BytesIO(content), formats=formats) as picture:
         width, height = picture.size
@@ -102,9 +106,9 @@ def opened(content, formats=FORMATS, most=None):
 
 
 def decode(content, preparation=Preparation()):
-    """Decode one image file: the first frame, upright, 8 bits a channel.
+    """Decode one image file: the first frame, upright, 8 bits per channel.
 
-    16 grey bits are scaled to 8 (Pillow alone would clip them to white).
+    16-bit grey is scaled to 8 bits (Pillow itself would clip it to white).
 
     Args:
         content: bytes of the file.
@@ -114,12 +118,12 @@ def decode(content, preparation=Preparation()):
         `Picture`.
 
     Raises:
-        ValueError: with the reason, in words that follow the file's name.
+        ValueError: with the reason, worded to follow the file's name.
     """
     if not content:
         raise ValueError('is empty')
     try:
-        with opened(content) as picture, _turn(picture.size):
+        with opened(content) as picture, _memory_lock(picture.size):
             picture.load()
             mode = picture.mode
             picture = _eight_bits(_upright(picture))
@@ -129,8 +133,8 @@ def decode(content, preparation=Preparation()):
         raise ValueError(f'has more than {MAX_PIXELS:,} pixels') from None
     except _Refused:
         raise
-    # Pillow's plugins let what a damaged file makes of them pass through:
-    # OSError, SyntaxError, struct.error, IndexError and others.
+    # For damaged files Pillow's plugins raise OSError, SyntaxError,
+    # struct.error, IndexError and others.
     except Exception as error:
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise ValueError(f'cannot be decoded: {reason}') from error
@@ -138,17 +142,18 @@ def decode(content, preparation=Preparation()):
     return Picture(np.asarray(fit(picture, preparation)), size, mode)
 
 
-def _turn(size):
-    """Keep other threads from decoding a large image meanwhile."""
+def _memory_lock(size):
+    """Return a lock that lets one thread at a time decode a large image."""
     large = size[0] * size[1] > MAX_PIXELS // 8
     return _LARGE if large else contextlib.nullcontext()
 
 
 class _Refused(ValueError):
-    """A reason of our own."""
+    """A refusal whose message is already worded for the user."""
 
 
 def _unidentified(content):
+    """Return why Pillow could not identify a file."""
     for name in FORMATS:
         if Image.OPEN[name][1](content[:16]):
             return f'begins as a {name} and is damaged'
@@ -156,15 +161,15 @@ def _unidentified(content):
 
 
 def _upright(picture):
-    """Turn a photograph as its camera was held."""
+    """Rotate a photograph by its EXIF orientation."""
     try:
         return ImageOps.exif_transpose(picture)
-    except Exception:  # of damaged EXIF, any kind: the image is as it lies
+    except Exception:  # damaged EXIF raises many kinds; do not rotate
         return picture
 
 
 def _eight_bits(picture):
-    """Bring any mode to L, LA, RGB or RGBA."""
+    """Convert any mode to L, LA, RGB or RGBA."""
     mode = picture.mode
     if mode.startswith('I;16'):
         values = np.asarray(picture).astype(np.float64)
@@ -179,7 +184,7 @@ def _eight_bits(picture):
 
 
 def fit(picture, preparation):
-    """Bring an image to channels and size.
+    """Convert an image to the channels and the size of a preparation.
 
     Args:
         picture: PIL image of mode L, LA, RGB or RGBA.
@@ -211,20 +216,20 @@ def fit(picture, preparation):
 
 
 def _own_channels(grey, transparent, preparation):
-    """Give 1 for what is grey with all that shows around it, else 3."""
-    shows = transparent or preparation.crop == 'pad'
+    """Return 1 if an image and its background are grey, otherwise 3."""
+    visible = transparent or preparation.crop == 'pad'
     colored = len(set(preparation.background)) > 1
-    return 1 if grey and not (shows and colored) else 3
+    return 1 if grey and not (visible and colored) else 3
 
 
 def fit_array(pixels, preparation):
-    """Bring a uint8 array [H, W, C], C 1, 3 or 4, to channels and size."""
+    """Convert a uint8 array [H, W, C], C 1, 3 or 4, as `fit` does."""
     squeezed = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
     return fit(Image.fromarray(squeezed), preparation)
 
 
 def fitted_shape(shape, preparation):
-    """Give the (height, width, channels) that an image of a shape will have."""
+    """Return the (height, width, channels) of an image after preparation."""
     *size, channels = shape
     if channels is not None or preparation.channels:
         channels = preparation.channels or _own_channels(

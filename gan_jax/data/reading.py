@@ -1,7 +1,7 @@
-"""From a listing to images: in memory where they fit, else on demand.
+"""Reading of a listing's images: into memory if they fit, otherwise lazily.
 
-Bad images are named on stderr and left out; too many of them are an error. One
-that turns bad later is named, and the next good one stands for it.
+Bad images are reported on stderr and skipped; too many are an error. An image
+that becomes unreadable during a run is reported and replaced by the next one.
 """
 
 import sys
@@ -16,62 +16,62 @@ from gan_jax.data import pictures
 
 
 def read(listing, preparation, *, memory=None, max_bad=0.01):
-    """Give the images of a listing.
+    """Read the images of a listing.
 
     Args:
         listing: a `listing.Listing`.
         preparation: a `pictures.Preparation`.
-        memory: bytes that the images may take in memory; None is any number.
-        max_bad: largest share of images that may be bad.
+        memory: largest size of the images in memory, in bytes; None for any.
+        max_bad: largest share of bad images.
 
     Returns:
-        (images, uint8 [n, H, W, C] or an `OnDemand` of them; int64 [n], which
-        of the listing's images they are).
+        (images, uint8 [n, H, W, C] or an `OnDemand`; their indices in the
+        listing, int64 [n]).
 
     Raises:
         errors.DataError: for no image, too many bad ones, or several sizes
-            where none is asked for.
+            without `image_size`.
     """
     keep = memory is None or _estimate(listing, preparation) <= memory
     if listing.trusted and not keep:
         shape = pictures.fitted_shape(listing.shape, preparation)
         if None not in shape:
             good = np.arange(len(listing.files))
-            return later(listing, good, shape, preparation), good
+            return lazy(listing, good, shape, preparation), good
     survey = listing_lib.survey(listing, preparation, keep=keep)
-    tell(listing, survey)
+    report_skipped(listing, survey)
     check(listing.name, survey.skipped, len(survey.good), max_bad)
     shape = common_shape(listing, survey, preparation)
-    tell_enlarged(survey, shape)
+    warn_enlarged(survey, shape)
     if keep:
         return _stack(survey.images, shape), survey.good
-    return later(listing, survey.good, shape, preparation), survey.good
+    return lazy(listing, survey.good, shape, preparation), survey.good
 
 
 def _estimate(listing, preparation):
-    """Count the bytes of all images in memory, by the first that is good."""
+    """Estimate the bytes of all images in memory from the first good one."""
     shape = pictures.fitted_shape(listing.shape, preparation)
     if preparation.image_size is None and None in shape:
-        for place in range(len(listing.files)):
-            found = listing_lib.decoded(
-                listing_lib.contents(listing, [place])[0], preparation
+        for index in range(len(listing.files)):
+            picture = listing_lib.decoded(
+                listing_lib.contents(listing, [index])[0], preparation
             )
-            if isinstance(found, pictures.Picture):
-                shape = found.pixels.shape
+            if isinstance(picture, pictures.Picture):
+                shape = picture.pixels.shape
                 break
     height, width, channels = shape
     return len(listing.files) * (height or 0) * (width or 0) * (channels or 3)
 
 
-def tell(listing, survey):
-    """Name the bad images of a survey on stderr."""
+def report_skipped(listing, survey):
+    """Report the bad images of a survey on stderr."""
     for name, reason in survey.skipped:
         shown = listing_lib.shown(name)
         _say(f'skipped {shown} of {listing.name}: it {reason}')
 
 
 def check(name, skipped, count, max_bad):
-    """Refuse a source with too many bad images.
+    """Check that a source does not have too many bad images.
 
     Args:
         name: of the source.
@@ -80,10 +80,10 @@ def check(name, skipped, count, max_bad):
         max_bad: largest share of bad ones.
 
     Raises:
-        errors.DataError: with their share and the first of them.
+        errors.DataError: if it does, with their share and the first one.
     """
-    bad, of = len(skipped), len(skipped) + count
-    if not of:
+    bad, total = len(skipped), len(skipped) + count
+    if not total:
         raise errors.DataError(
             f'{name} holds no image ({", ".join(listing_lib.ENDINGS)})'
         )
@@ -94,19 +94,19 @@ def check(name, skipped, count, max_bad):
             f'{name} holds no readable image: the first of {bad}, {first}, '
             f'{reason}'
         )
-    if bad > max_bad * of:
+    if bad > max_bad * total:
         raise errors.DataError(
-            f'{bad} of {of} images of {name} are bad ({bad / of:.1%}, and '
-            f'data.max_bad={max_bad:g} allows {max_bad:.1%}); the first, '
+            f'{bad} of {total} images of {name} are bad ({bad / total:.1%}, '
+            f'and data.max_bad={max_bad:g} allows {max_bad:.1%}); the first, '
             f'{first}, {reason}'
         )
 
 
 def common_shape(listing, survey, preparation):
-    """Give the one (height, width, channels) that all images have, prepared.
+    """Return the (height, width, channels) of all prepared images.
 
     Raises:
-        errors.DataError: where they differ in size.
+        errors.DataError: if their sizes differ.
     """
     sizes = {shape[:2] for shape in survey.shapes}
     if len(sizes) > 1:
@@ -118,8 +118,8 @@ def common_shape(listing, survey, preparation):
     return (*sizes.pop(), max(shape[2] for shape in survey.shapes))
 
 
-def tell_enlarged(survey, shape):
-    """Warn of images that are enlarged more than twice."""
+def warn_enlarged(survey, shape):
+    """Warn of images that are enlarged by more than a factor of two."""
     small = sum(
         count for (height, width), count in survey.sizes.items()
         if 2 * height < shape[0] or 2 * width < shape[1]
@@ -134,23 +134,23 @@ def tell_enlarged(survey, shape):
 
 
 def _stack(images, shape):
-    """Copy images into one array, letting go of each; grey ones become RGB."""
+    """Move images into one array; grey ones are broadcast to RGB."""
     stacked = np.empty((len(images), *shape), np.uint8)
-    for place in range(len(images)):
-        stacked[place] = images[place]
-        images[place] = None
+    for index in range(len(images)):
+        stacked[index] = images[index]
+        images[index] = None  # frees its memory
     return stacked
 
 
-def later(listing, good, shape, preparation):
-    """Give images that are decoded when they are asked for.
+def lazy(listing, good, shape, preparation):
+    """Build a lazy array of images, which are decoded when they are indexed.
 
-    Where one turns bad, or another size, it is named once, and the next good
-    one in the listing's order stands for it, at every time it is asked for.
+    An image that has become unreadable, or changed its size, is reported once
+    and always replaced by the next good one in the listing's order.
 
     Args:
         listing: a `listing.Listing`.
-        good: int64 [n], its images to give.
+        good: int64 [n], indices of its images.
         shape: (height, width, channels) of each.
         preparation: a `pictures.Preparation`.
 
@@ -158,26 +158,27 @@ def later(listing, good, shape, preparation):
         `on_demand.OnDemand` [n, *shape].
     """
     preparation = preparation._replace(channels=shape[-1])
-    named = set()
+    reported = set()
 
-    def decode(content, place):
-        found = listing_lib.decoded(content, preparation)
-        if isinstance(found, pictures.Picture):
-            if found.pixels.shape == shape:
-                return found.pixels
-            found = f'has become {found.size[0]}x{found.size[1]}'
-        if place not in named:
-            named.add(place)
-            bad = listing_lib.shown(listing.files[good[place]])
+    def decode(content, index):
+        picture = listing_lib.decoded(content, preparation)
+        reason = picture  # an exception, if it is not a picture
+        if isinstance(picture, pictures.Picture):
+            if picture.pixels.shape == shape:
+                return picture.pixels
+            reason = f'has become {picture.size[0]}x{picture.size[1]}'
+        if index not in reported:
+            reported.add(index)
+            bad = listing_lib.shown(listing.files[good[index]])
             _say(
-                f'skipped {bad} of {listing.name}: it {found}; the next good '
-                'image stands for it'
+                f'skipped {bad} of {listing.name}: it {reason}; the next good '
+                'image replaces it'
             )
         return None
 
-    def instead_of(place):
+    def replacement(index):
         for step in range(1, len(good)):
-            other = (place + step) % len(good)
+            other = (index + step) % len(good)
             content = listing_lib.contents(listing, [int(good[other])])[0]
             pixels = decode(content, other)
             if pixels is not None:
@@ -186,13 +187,15 @@ def later(listing, good, shape, preparation):
             f'{listing.name} holds no readable image any more'
         )
 
-    def fetch(places):
-        files = [int(file) for file in good[places]]
-        images = np.empty((len(places), *shape), np.uint8)
+    def fetch(indices):
+        files = [int(file) for file in good[indices]]
+        images = np.empty((len(indices), *shape), np.uint8)
         contents = listing_lib.each(listing, files)
-        for row, (place, content) in enumerate(zip(places, contents)):
-            pixels = decode(content, int(place))
-            images[row] = instead_of(int(place)) if pixels is None else pixels
+        for row, (index, content) in enumerate(zip(indices, contents)):
+            pixels = decode(content, int(index))
+            if pixels is None:
+                pixels = replacement(int(index))
+            images[row] = pixels
         return images
 
     return on_demand.OnDemand((len(good), *shape), fetch)

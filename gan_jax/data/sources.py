@@ -1,6 +1,9 @@
-"""Data sets by name or URI, and the part of one that a run asks for.
+"""Data sets by name or URI, and the part of them that a run requests.
 
-NumPy and Pillow; what a data set needs beyond is imported when it is asked for.
+`DATASETS` are known by name; `SCHEMES` load a URI such as 'folder:my/images'.
+`FILES` are the schemes that list encoded files, and `ENDINGS` maps the endings
+of paths to schemes. Libraries other than NumPy and Pillow are imported only
+when needed.
 """
 
 import csv
@@ -25,16 +28,16 @@ from gan_jax.data import selection
 from gan_jax.data import stacked
 from gan_jax.data import tfds_source
 
-ARRAYS = 'arrays'  # the name of what was given from Python
+ARRAYS = 'arrays'  # name of data that were passed from Python
 
 
 class Dataset(NamedTuple):
-    """Images, or rows of numbers.
+    """Images, or rows of numbers, with labels.
 
     Attributes:
-        name: what the banner calls it.
-        images: [N, H, W, C] uint8, an array or what stands for one
-            (`on_demand.OnDemand`, a memory map); or [N, D] float32.
+        name: of the data set, for messages.
+        images: [N, H, W, C] uint8, an array, a memory map or an
+            `on_demand.OnDemand`; or [N, D] float32.
         labels: [N] int32, or None.
         classes: a name for each label; () without labels.
     """
@@ -46,20 +49,20 @@ class Dataset(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What a run asks of its data.
+    """A data set, and the part and form of it that a run needs.
 
     Attributes:
         name: a key of `DATASETS`, or a URI of `SCHEMES` such as
             'folder:my/images'.
-        split: 'train' or 'test'; of TFDS any of its splits, such as
+        split: 'train' or 'test'; for TFDS any of its splits, such as
             'train[:1000]'.
-        data_dir: where TFDS keeps prepared sets; '' for its own default.
+        data_dir: folder of the prepared sets of TFDS; '' for its default.
         preparation: a `pictures.Preparation`.
         classes: names of the classes to keep; () for all.
-        test_share: share of the images that are the split 'test', for what
-            has no splits of its own.
+        test_share: share of the images in the split 'test', for data without
+            splits.
         limit: largest number of images; 0 for all.
-        memory: bytes that the images may take in memory; None is any number.
+        memory: largest size of the images in memory, in bytes; None for any.
         max_bad: largest share of bad files.
     """
 
@@ -75,11 +78,11 @@ class Request(NamedTuple):
 
 
 def digits(request):
-    """Give the 1,797 handwritten digits that ship with scikit-learn, 32x32.
+    """Load the 1,797 handwritten digits that ship with scikit-learn, 32x32.
 
     The originals are 8x8 with 17 grey levels. They are enlarged threefold by
-    bicubic interpolation and lie in a border of 4 pixels, so the mean over
-    3x3 blocks inside the border brings back 8x8.
+    bicubic interpolation and padded by 4 pixels, so the means over 3x3 blocks
+    inside the border approximate the originals.
 
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten
     Digits, UCI Machine Learning Repository, 1998 (its test set).
@@ -90,7 +93,7 @@ def digits(request):
     Returns:
         `Dataset`, images [1797, 32, 32, 1].
     """
-    # The file is read as it lies: importing sklearn.datasets takes seconds.
+    # The file is read directly: importing sklearn.datasets takes seconds.
     path = resources.files('sklearn.datasets.data') / 'digits.csv.gz'
     with path.open('rb') as file, gzip.open(file, 'rt') as rows:
         table = np.array(list(csv.reader(rows)), np.float32)
@@ -115,11 +118,12 @@ def _tfds(request, name=None):
 
 
 def _tfds_listing(request, name):
-    _refuse_share(request, "; data.split='train[:90%]' takes a part of one")
+    _refuse_share(request, "; data.split='train[:90%]' selects a part of one")
     return tfds_source.listing(name, request.split, request.data_dir)
 
 
 def _refuse_share(request, advice=''):
+    """Raise `errors.DataError` for `test_share` of data with own splits."""
     if request.test_share:
         raise errors.DataError(
             f'data.test_share={request.test_share:g}: {request.name} has '
@@ -136,12 +140,12 @@ def _stacked(request):
 
 
 def _files(request, path):
-    """Make a data set of a folder or an archive."""
+    """Load a data set from a folder or an archive."""
     return _of_listing(request, *_files_listing(request, path))
 
 
 def _files_listing(request, path):
-    """List one, of its split where it has some; says whether it has."""
+    """Return (listing of the split, whether the files have splits)."""
     listed, has_splits = listing_lib.of_split(
         FILES[request.name.partition(':')[0]](path), request.split
     )
@@ -173,7 +177,7 @@ DATASETS = {
     'stacked_kmnist': _stacked,
     'stacked_mnist': _stacked,
 }
-MAX_CLASSES = 1_000_000  # of labels; larger ones are no numbers of classes
+MAX_CLASSES = 1_000_000  # larger labels are not class numbers
 FILES = {
     'folder': folder.listing, 'tar': archive.tar_listing,
     'zip': archive.zip_listing,
@@ -206,21 +210,21 @@ NOT_IN_TFDS = (
 
 
 def explain(name):
-    """Say why a name is no data set; '' where it is one.
+    """Return why a name is not a data set; '' if it is one.
 
     Args:
         name: of `DATASETS`, or a URI.
 
     Returns:
-        A line that says what to write in its place.
+        One line with what to write instead.
     """
     scheme, colon, rest = name.partition(':')
     if colon and scheme in SCHEMES:
-        return '' if rest else f'data.name={name!r} names nothing after the :'
+        return '' if rest else f'data.name={name!r} has nothing after the :'
     if name in DATASETS:
         return ''
     if not name:
-        return "data.name='' and data.path='': one of them is asked for"
+        return "data.name='' and data.path='': one of them must be set"
     simple = name.lower()
     if simple in OTHER_NAMES:
         return (
@@ -230,7 +234,7 @@ def explain(name):
     if simple.replace('-', '_') in NOT_IN_TFDS:
         return (
             f'data.name={name!r} is not in TensorFlow Datasets: download it '
-            'and give its folder or archive as data.path'
+            'and set data.path to its folder or archive'
         )
     schemes = ', '.join(f'{scheme}:' for scheme in sorted(SCHEMES))
     return (
@@ -240,7 +244,7 @@ def explain(name):
 
 
 def of_path(path):
-    """Give the URI of a folder, pack, archive or array file by its path."""
+    """Return the URI of a folder, pack, archive or array file."""
     text = str(path)
     for ending, scheme in ENDINGS.items():
         if text.lower().endswith(ending) and not os.path.isdir(
@@ -250,7 +254,7 @@ def of_path(path):
 
 
 def is_path(text):
-    """Say whether a word on a command line is a path, not a name or URI."""
+    """Return whether a command-line argument is a path, not a name or URI."""
     if not explain(text):
         return False
     return '/' in text or text.startswith(('.', '~')) or (
@@ -259,17 +263,17 @@ def is_path(text):
 
 
 def load(request):
-    """Read a data set.
+    """Load a data set.
 
     Args:
         request: a `Request`.
 
     Returns:
-        `Dataset` of what it asks for. Its images are an array where they fit
-        `request.memory`, else they are read when they are asked for.
+        `Dataset`. Its images are an array if they fit into `request.memory`,
+        otherwise they are read when they are indexed.
 
     Raises:
-        errors.DataError: where it is unknown, not prepared or unreadable.
+        errors.DataError: if it is unknown, not prepared or unreadable.
     """
     complaint = explain(request.name)
     if complaint:
@@ -281,16 +285,16 @@ def load(request):
 
 
 def listing(request):
-    """List the encoded images that a request asks for.
+    """List the encoded images of a request.
 
     Args:
         request: a `Request`.
 
     Returns:
-        `listing.Listing`; None where it asks for what lies in arrays.
+        `listing.Listing`; None if the images are in arrays.
 
     Raises:
-        errors.DataError: as `load`.
+        errors.DataError: as in `load`.
     """
     scheme, _, rest = request.name.partition(':')
     if scheme == 'tfds' or DATASETS.get(request.name) is _tfds:
@@ -301,13 +305,13 @@ def listing(request):
 
 
 def from_arrays(images, labels=None, *, name=ARRAYS, request=None):
-    """Take a data set from arrays.
+    """Build a data set from arrays.
 
     Args:
-        images: [N, H, W] or [N, H, W, C] uint8, C 1, 3 or 4.
+        images: [N, H, W] or [N, H, W, C] uint8, C 1, 3 or 4; or rows [N, D].
         labels: [N] integers, or None.
-        name: what the banner calls it.
-        request: a `Request` for a part of them in another form, or None.
+        name: of the data set, for messages.
+        request: a `Request` for a part of them or another form, or None.
 
     Returns:
         `Dataset`.
@@ -322,7 +326,7 @@ def from_arrays(images, labels=None, *, name=ARRAYS, request=None):
 
 
 def _checked(name, images, labels):
-    """Give (images [N, H, W, C], labels, classes) where arrays are so."""
+    """Check arrays; return (images [N, H, W, C], labels, classes)."""
     if not isinstance(images, (np.ndarray, on_demand.OnDemand)):
         images = np.asarray(images)
     if images.ndim == 3:
@@ -330,9 +334,9 @@ def _checked(name, images, labels):
     well_formed = images.ndim == 4 and images.shape[-1] in (1, 3, 4)
     if images.dtype != np.uint8 or not well_formed or not all(images.shape):
         raise errors.DataError(
-            f'images of {name} are {images.dtype} {list(images.shape)}; uint8 '
-            '[N, height, width, channels] is asked, values 0 to 255, N > 0, '
-            '1, 3 or 4 channels'
+            f'images of {name} are {images.dtype} {list(images.shape)}; they '
+            'must be uint8 [N, height, width, channels], values 0 to 255, '
+            'N > 0, 1, 3 or 4 channels'
         )
     return images, *_checked_labels(labels, len(images))
 
@@ -347,38 +351,38 @@ def _checked_labels(labels, count):
         shown = f' from {least} to {most}'
     if labels.shape != (count,) or not 0 <= least <= most < MAX_CLASSES:
         raise errors.DataError(
-            f'labels are {labels.dtype} {list(labels.shape)}{shown}; [{count}] '
-            f'integers from 0 to at most {MAX_CLASSES - 1} are asked'
+            f'labels are {labels.dtype} {list(labels.shape)}{shown}; they must '
+            f'be [{count}] integers from 0 to at most {MAX_CLASSES - 1}'
         )
     classes = tuple(str(label) for label in range(most + 1))
     return labels.astype(np.int32), classes
 
 
 def _of_rows(request, name, rows, labels):
-    """Make a data set of vectors."""
+    """Build a data set of rows of numbers."""
     rows = np.asarray(rows)
     numbers = rows.dtype.kind in 'fi' and all(rows.shape)
     with np.errstate(over='ignore'):
         values = rows.astype(np.float32) if numbers else np.float32(np.nan)
     if not np.isfinite(values).all():
         raise errors.DataError(
-            f'rows of {name} are {rows.dtype} {list(rows.shape)}; finite '
-            'numbers [N, D] with a sign are asked, N > 0; or images, uint8 '
-            '[N, height, width] or [N, height, width, channels]'
+            f'rows of {name} are {rows.dtype} {list(rows.shape)}; they must be '
+            'finite signed numbers [N, D], N > 0, or images, uint8 [N, height, '
+            'width] or [N, height, width, channels]'
         )
     labels, classes = _checked_labels(labels, len(rows))
-    places, labels, classes = selection.select(
+    indices, labels, classes = selection.select(
         request, len(rows), labels, classes
     )
-    return Dataset(request.name, values[places], labels, classes)
+    return Dataset(request.name, values[indices], labels, classes)
 
 
 def _of_arrays(request, images, labels, classes, has_splits=False):
-    """Make a data set of images that lie in an array or like one."""
-    places, labels, classes = selection.select(
+    """Build a data set from an array, a memory map or an `OnDemand`."""
+    indices, labels, classes = selection.select(
         request, len(images), labels, classes, has_splits=has_splits
     )
-    images = on_demand.choose(images, places)
+    images = on_demand.choose(images, indices)
     preparation = request.preparation
     shape = pictures.fitted_shape(images.shape[1:], preparation)
     if shape != images.shape[1:]:
@@ -393,7 +397,7 @@ def _of_arrays(request, images, labels, classes, has_splits=False):
 
 
 def _of_listing(request, listed, has_splits=False):
-    """Make a data set of images in files."""
+    """Build a data set from a listing of encoded images."""
     listed = _chosen(request, listed, has_splits)
     images, good = reading.read(
         listed, request.preparation,
@@ -404,11 +408,11 @@ def _of_listing(request, listed, has_splits=False):
 
 
 def _chosen(request, listed, has_splits=False):
-    """Give the part of a listing that a request asks for."""
-    places, labels, classes = selection.select(
+    """Select the part of a listing that a request needs."""
+    indices, labels, classes = selection.select(
         request, len(listed.files), listed.labels, listed.classes,
         names=listed.files, has_splits=has_splits,
     )
-    if len(places) < len(listed.files):
-        listed = listing_lib.choose(listed, places)
+    if len(indices) < len(listed.files):
+        listed = listing_lib.choose(listed, indices)
     return listed._replace(labels=labels, classes=classes)

@@ -1,10 +1,13 @@
-"""Stacked sets: three grey images as the channels of one, 1,000 modes."""
+"""Stacked MNIST and the like: three grey images as RGB, with 1,000 modes.
+
+The standard benchmark of mode collapse; `metrics/modes.py` counts the modes.
+"""
 
 import numpy as np
 
 from gan_jax.data import on_demand
 
-COUNT = 128_000  # of VEEGAN's stacked MNIST
+COUNT = 128_000  # images of VEEGAN's stacked MNIST
 
 
 def stack(images, labels, *, count=COUNT, seed=0):
@@ -16,8 +19,8 @@ def stack(images, labels, *, count=COUNT, seed=0):
     Args:
         images: [N, H, W, 1] uint8.
         labels: [N] int32 in 0 to 9.
-        count: triples.
-        seed: of the draw.
+        count: number of triples.
+        seed: of the triples.
 
     Returns:
         (`OnDemand` [count, H, W, 3], labels [count] int32, 1,000 class names).
@@ -26,14 +29,14 @@ def stack(images, labels, *, count=COUNT, seed=0):
         Srivastava et al., VEEGAN: Reducing Mode Collapse in GANs using
         Implicit Variational Learning, https://arxiv.org/abs/1705.07761, 2017.
         Metz et al., Unrolled Generative Adversarial Networks,
-        https://arxiv.org/abs/1611.02163, 2016, draws them anew forever.
+        https://arxiv.org/abs/1611.02163, 2016, draws new triples all the time.
     """
     triples = np.random.RandomState(seed).randint(0, len(images), (count, 3))
     classes = tuple(f'{number:03d}' for number in range(1000))
 
-    def fetch(places):
+    def fetch(indices):
         # [n, 3, H, W] -> [n, H, W, 3]
-        return np.moveaxis(images[triples[places]][..., 0], 1, -1)
+        return np.moveaxis(images[triples[indices]][..., 0], 1, -1)
 
     stacked = on_demand.OnDemand((count, *images.shape[1:3], 3), fetch)
     return stacked, (labels[triples] @ [100, 10, 1]).astype(np.int32), classes

@@ -1,7 +1,7 @@
-"""What a prepared set of TFDS says of itself, checked before TFDS reads it.
+"""Security check of the metadata of a prepared set before TFDS reads it.
 
-TFDS imports the module of each class that these files name, of whatever program
-it is. So only TFDS' own features are let through.
+TFDS imports the module of any class that these files name, which could run
+code. Only TFDS's own feature classes are accepted.
 """
 
 import contextlib
@@ -15,23 +15,23 @@ from gan_jax.core import files
 FEATURES = 'tensorflow_datasets.core.features.'
 CLASS_KEYS = ('pythonClassName', 'python_class_name', 'type')  # the last: old
 NAMES = ('dataset_info.json', 'features.json')
-MOST = 64 * 2**20  # bytes of one of these files, and of all of a folder's
-OPTIONS = {'config', 'version'}  # of a set that its name may hold
+MOST = 64 * 2**20  # bytes of one of these files
+OPTIONS = {'config', 'version'}  # that the name of a set may contain
 
 
 def check(name, data_dir):
-    """Refuse a set whose files name classes that are not TFDS' own.
+    """Check that the files of a set only name TFDS's own classes.
 
-    All versions and configurations of it are looked through. What is no name
-    of a set is left to TFDS.
+    All versions and configurations of the set are checked. Invalid names are
+    left to TFDS.
 
     Args:
-        name: TFDS name of a set, with configuration and version or without.
-        data_dir: folder that holds the prepared sets; '' for TFDS's default.
+        name: TFDS name of a set, with or without configuration and version.
+        data_dir: folder of the prepared sets; '' for TFDS's default.
 
     Raises:
-        errors.DataError: naming file and class; for a set of another
-            namespace, which TFDS would load from the net.
+        errors.DataError: for another class, with file and class; for a set of
+            another namespace, which TFDS would download.
     """
     from tensorflow_datasets.core import naming
     from tensorflow_datasets.core.utils import file_utils
@@ -42,8 +42,8 @@ def check(name, data_dir):
         return
     if parsed.namespace or set(options) - OPTIONS:
         raise errors.DataError(
-            f'{name!r} of TensorFlow Datasets cannot be opened: a set is named '
-            'as set, set/config or set/config:1.0.0'
+            f'{name!r} of TensorFlow Datasets cannot be opened: a name has the '
+            'form set, set/config or set/config:1.0.0'
         )
     for folder in file_utils.list_data_dirs(given_data_dir=data_dir or None):
         root = pathlib.Path(os.path.expanduser(folder)) / parsed.name
@@ -73,30 +73,33 @@ def _check_file(path):
 
 
 class _Classes:
-    """Looks at all names of classes in JSON, of keys given twice too."""
+    """Hook of the JSON parser that checks all class names.
+
+    It sees pairs, so duplicate keys are checked too.
+    """
 
     def __init__(self, path, keys=CLASS_KEYS):
-        """Look at what some keys name.
+        """Create a hook.
 
         Args:
             path: of the file, for messages.
-            keys: whose values are names of classes.
+            keys: keys whose values are class names.
         """
         self._path, self._keys = path, keys
 
     def __call__(self, pairs):
         """Check the pairs of an object and return it."""
         for key, value in pairs:
-            for each in value if isinstance(value, list) else (value,):
-                if isinstance(each, str):
-                    self._check(key, each)
+            for item in value if isinstance(value, list) else (value,):
+                if isinstance(item, str):
+                    self._check(key, item)
         return dict(pairs)
 
     def _check(self, key, value):
         if key in self._keys and not value.startswith(FEATURES):
             raise errors.DataError(
                 f'{self._path}: {key} {value!a:.80} is not one of the features '
-                'of TensorFlow Datasets, and others are not imported'
+                'of TensorFlow Datasets; others are not imported'
             )
         if value.lstrip().startswith(('{', '[')):  # JSON within JSON
             with contextlib.suppress(ValueError):  # or any text

@@ -1,6 +1,7 @@
-"""Read and prepare image sets of TensorFlow Datasets, without TensorFlow.
+"""Image sets of TensorFlow Datasets (TFDS), without TensorFlow.
 
-Sets are read by random access from array_record files (`tfds.data_source`).
+Sets are prepared as array_record files and read by random access
+(`tfds.data_source`). Nothing is downloaded but by `prepare`.
 """
 
 import gzip
@@ -18,7 +19,7 @@ from gan_jax.core import files
 from gan_jax.data import listing as listing_lib
 from gan_jax.data import tfds_metadata
 
-# TFDS readers of these parse four idx files, which needs no TensorFlow.
+# Sets of four idx files, which can be parsed without TensorFlow.
 IDX_SETS = ('fashion_mnist', 'kmnist', 'mnist')
 IDX_FILES = (
     'train-images-idx3-ubyte.gz',
@@ -26,8 +27,8 @@ IDX_FILES = (
     't10k-images-idx3-ubyte.gz',
     't10k-labels-idx1-ubyte.gz',
 )
-MOST_IDX = 256 * 2**20  # bytes of an idx file, unpacked; MNIST has 47 million
-CHUNK = 256  # records read at once, each such read is slow to begin
+MOST_IDX = 256 * 2**20  # bytes of an unpacked idx file; MNIST has 47 million
+CHUNK = 256  # records read at once, because each read has a high latency
 
 
 def _builder(name, data_dir):
@@ -44,8 +45,8 @@ def _builder(name, data_dir):
             f'{name!r} is not a set of TensorFlow Datasets'
             f'{errors.nearest(name, known)}'
         ) from error
-    # For a version, a configuration or an import that is not there; of damaged
-    # metadata TFDS and protobuf raise many kinds.
+    # For missing versions, configurations or imports, and damaged metadata,
+    # TFDS and protobuf raise many kinds.
     except Exception as error:
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise errors.DataError(
@@ -64,14 +65,14 @@ def listing(name, split, data_dir):
     Args:
         name: TFDS name of an image set.
         split: TFDS split, such as 'train' or 'test[:100]'.
-        data_dir: folder that holds the prepared sets; '' for TFDS's default.
+        data_dir: folder of the prepared sets; '' for TFDS's default.
 
     Returns:
         `listing.Listing`.
 
     Raises:
-        errors.DataError: where the set is not prepared; the message holds the
-            command that prepares it. It is raised without a try to download.
+        errors.DataError: if the set is not prepared; the message contains the
+            command that prepares it. Nothing is downloaded.
     """
     import tensorflow_datasets as tfds
 
@@ -81,11 +82,11 @@ def listing(name, split, data_dir):
     if not isinstance(features, tfds.features.FeaturesDict):
         raise errors.DataError(f'data set {name!r} has no features by name')
     if not any(folder.glob('*.array_record*')):
-        found = 'holds no array_record files' if folder.is_dir() else (
+        reason = 'holds no array_record files' if folder.is_dir() else (
             'does not exist'
         )
         raise errors.DataError(
-            f'data set {name!r} is not prepared: {folder} {found}; prepare it '
+            f'data set {name!r} is not prepared: {folder} {reason}; prepare it '
             f'with: {_command(name, data_dir)}'
         )
     image = _feature(features, 'image', tfds.features.Image)
@@ -105,11 +106,11 @@ def listing(name, split, data_dir):
         ) from error
     classes = tuple(features[label].names) if label else ()
 
-    def read(places):
+    def read(indices):
         try:
-            examples = source.__getitems__(list(places))
+            examples = source.__getitems__(list(indices))
             contents = [example[image] for example in examples]
-        # RuntimeError of array_record; of records protobuf raises its own.
+        # RuntimeError of array_record; protobuf raises others for bad records.
         except Exception as error:
             raise ValueError(f'cannot be read: {_line(error)}') from error
         if not all(isinstance(content, bytes) for content in contents):
@@ -118,7 +119,7 @@ def listing(name, split, data_dir):
 
     return listing_lib.Listing(
         name=name,
-        files=tuple(f'image {place}' for place in range(len(source))),
+        files=tuple(f'image {index}' for index in range(len(source))),
         read=read,
         labels=_labels(name, source, label, folder) if classes else None,
         classes=classes,
@@ -129,19 +130,22 @@ def listing(name, split, data_dir):
 
 
 def _feature(features, name, kind):
-    """Find a feature by its usual name, or the only one of its kind."""
-    found = [key for key in features if isinstance(features[key], kind)]
-    if name in found:
+    """Return the key of a feature: the usual name or the only one of a kind."""
+    keys = [key for key in features if isinstance(features[key], kind)]
+    if name in keys:
         return name
-    return found[0] if len(found) == 1 else None
+    return keys[0] if len(keys) == 1 else None
 
 
 def _check_counts(folder, parts):
-    """Refuse files of fewer records than the set's metadata count in them.
+    """Check that each file has the number of records in the metadata.
 
     Args:
         folder: of the set, for messages.
-        parts: of TFDS, what is to be read of each file.
+        parts: TFDS's file instructions of a split.
+
+    Raises:
+        errors.DataError: for fewer records, or an unreadable file.
     """
     from array_record.python import array_record_module
 
@@ -169,13 +173,14 @@ def _line(error):
 
 
 def _labels(name, source, label, folder):
+    """Read the labels of all records."""
     labels = np.empty(len(source), np.int32)
-    bar = {'delay': 1, 'leave': False, 'disable': None}  # terminals alone
+    bar = {'delay': 1, 'leave': False, 'disable': None}  # only on terminals
     for start in tqdm(range(0, len(source), CHUNK), f'Listing {name}', **bar):
-        chosen = range(start, min(start + CHUNK, len(source)))
+        indices = range(start, min(start + CHUNK, len(source)))
         try:
-            examples = source.__getitems__(list(chosen))
-            labels[chosen] = [example[label] for example in examples]
+            examples = source.__getitems__(list(indices))
+            labels[indices] = [example[label] for example in examples]
         except Exception as error:  # as in `read`
             raise errors.DataError(
                 f'{folder} is damaged: {_line(error)}'
@@ -184,7 +189,7 @@ def _labels(name, source, label, folder):
 
 
 def prepared(data_dir):
-    """Name the sets that are prepared in a folder.
+    """List the prepared sets of a folder.
 
     Args:
         data_dir: folder; '' for TFDS's default.
@@ -195,28 +200,28 @@ def prepared(data_dir):
     from tensorflow_datasets.core import constants
 
     folder = pathlib.Path(os.path.expanduser(data_dir or constants.DATA_DIR))
-    found = {
+    names = {
         path.parent.relative_to(folder).as_posix()
         for path in folder.glob('*/**/*.array_record*')
     }
-    return folder, sorted(found)
+    return folder, sorted(names)
 
 
 def prepare(name, data_dir, manual_dir):
-    """Prepare a set as array_record files, from the net or from local files.
+    """Prepare a set as array_record files, from a download or local files.
 
     Args:
         name: TFDS name of an image set.
-        data_dir: folder to hold it; '' for TFDS's default.
+        data_dir: folder for the prepared set; '' for TFDS's default.
         manual_dir: folder with the set's original files, or '' to download.
             The four idx files of mnist, fashion_mnist and kmnist need neither
-            network nor TensorFlow.
+            a network nor TensorFlow.
 
     Returns:
         Path of the prepared set.
 
     Raises:
-        errors.DataError: with the reason, where it cannot be prepared.
+        errors.DataError: with the reason, if it cannot be prepared.
     """
     import tensorflow_datasets as tfds
 
@@ -227,7 +232,7 @@ def prepare(name, data_dir, manual_dir):
             data_dir=data_dir or None, file_format='array_record'
         )
     elif manual_dir:
-        # TFDS keys what it extracts from manual files by file name alone.
+        # TFDS caches extracted manual files by file name only.
         folder = pathlib.Path(builder.data_path).parent / 'extracted'
         download = tfds.download.DownloadConfig(
             manual_dir=manual_dir, extract_dir=folder
@@ -247,7 +252,7 @@ def prepare(name, data_dir, manual_dir):
 
 
 def _from_idx_files(base, manual_dir):
-    """Derive a TFDS builder that reads the four files of `manual_dir`."""
+    """Build a subclass of a TFDS builder that reads four local idx files."""
     folder = pathlib.Path(manual_dir).expanduser()
     missing = [name for name in IDX_FILES if not (folder / name).is_file()]
     if missing:

@@ -1,4 +1,9 @@
-"""What a run measures of its own samples while it trains."""
+"""Evaluation of a run's samples during training, every `eval_every` steps.
+
+`check` refuses a config whose metrics cannot be measured before training
+starts; `Watch` measures the states of one run. This module knows no training
+loop.
+"""
 
 import math
 
@@ -11,90 +16,92 @@ from gan_jax.core import redact
 from gan_jax.evaluation import pixel_stats
 from gan_jax.evaluation import runner
 from gan_jax.features import extractors
-from gan_jax.metrics import costs
+from gan_jax.metrics import catalog
 from gan_jax.metrics import registry
 from gan_jax.runs import sampling
 
 NUM_POINTS = 2500
-PAIRED = 4  # images at least, two of them to compare the others with
-POINTS_PER_MODE = 26  # at least, as 26,000 of 1,000 in VEEGAN's paper
+PAIRED = 4  # fewest images: two, and two to compare them with
+POINTS_PER_MODE = 26  # at least; VEEGAN's paper has 26,000 for 1,000 modes
 
 
 def check(config, dataset):
-    """Refuse what cannot be measured, and to keep the best by what is not.
+    """Check that the metrics can be measured and `keep_best` is one of them.
 
     Args:
         config: with eval_metrics, eval_features and keep_best.
-        dataset: `sources.Dataset` that is trained on.
+        dataset: `sources.Dataset` of the training images.
 
     Raises:
-        errors.ConfigError: naming what can be.
-        errors.CheckpointError: where the weights of Inception are not there.
+        errors.ConfigError: if they cannot, with those that can.
+        errors.CheckpointError: if the weights of Inception are missing.
     """
     metrics, mixture = defaults.eval_metrics(config), builders.mixture(config)
     if metrics:
         _check_features(config, dataset)
-    can = _measurable(config, dataset)
+    measurable = _measurable(config, dataset)
     for name in metrics:
-        if name not in can:
+        if name not in measurable:
             raise errors.ConfigError(
                 f'eval_metrics={name!r} cannot be measured of '
-                f'{_described(config, dataset)}; {can} can'
+                f'{_description(config, dataset)}; {measurable} can'
             )
     names = [
         f'eval/{name}' for metric in metrics
-        for name in registry.MEASURES[metric].better
+        for name in catalog.METRICS[metric].better
     ]
     if mixture is not None or len(dataset.images) >= PAIRED:
         names = [*pixel_stats.names(mixture), *names]
     if config.keep_best and config.keep_best not in names:
         raise errors.ConfigError(
-            f'keep_best={config.keep_best!r} is not measured; {names} are, and '
-            'eval_metrics measures more'
+            f'keep_best={config.keep_best!r} is not measured; {names} are; '
+            'eval_metrics adds more'
         )
 
 
 def _check_features(config, dataset):
-    """Refuse features that the data, or the cache, cannot give."""
-    if dataset.images.ndim == 2:  # compared as they are
+    """Check that `eval_features` can be extracted from the data."""
+    if dataset.images.ndim == 2:  # points are compared as they are
         return
     if config.eval_features == 'inception':
-        extractors.make('inception')  # whose weights may not be there
+        extractors.make('inception')  # raises if its weights are missing
     labels = () if dataset.labels is None else dataset.labels
     classes = len(np.unique(labels))
     if config.eval_features == 'classifier' and classes < 2:
         others = sorted(extractors.EXTRACTORS.keys() - {'classifier'})
         raise errors.ConfigError(
-            "eval_features='classifier' is trained on labels of 2 classes or "
-            f'more, and {dataset.name} has {classes}; {others} need none'
+            "eval_features='classifier' needs labels of 2 classes or more, but "
+            f'{dataset.name} has {classes}; {others} need no labels'
         )
 
 
 def _measurable(config, dataset):
-    """List the names of `registry.MEASURES` that features and data allow."""
+    """List the names of the metrics that the features and data allow."""
     points = dataset.images.ndim == 2
-    told = config.eval_features in extractors.TELLING_CLASSES and not points
-    return [
-        name for name, kind in registry.MEASURES.items()
-        if not (kind.images and points or kind.classes and not told)
-    ]
+    has_classes = (
+        config.eval_features in extractors.WITH_CLASSES and not points
+    )
+    return sorted(
+        name for name, metric in catalog.METRICS.items()
+        if not (metric.images and points or metric.classes and not has_classes)
+    )
 
 
-def _described(config, dataset):
+def _description(config, dataset):
     if dataset.images.ndim == 2:
         return 'points'
-    return f'eval_features={config.eval_features!r}, which tell no classes'
+    return f'eval_features={config.eval_features!r}, which have no class logits'
 
 
 class Watch:
-    """Numbers about the states of one run."""
+    """Metrics of the samples of one run, step by step."""
 
     def __init__(self, config, dataset):
-        """Prepare; a classifier is trained when it is first asked.
+        """Create it; a classifier is only trained when it is first needed.
 
         Args:
             config: with eval_metrics, eval_features and eval_samples.
-            dataset: `sources.Dataset` that is trained on.
+            dataset: `sources.Dataset` of the training images.
         """
         self._config, self._dataset = config, dataset
         self._metrics = defaults.eval_metrics(config)
@@ -104,15 +111,15 @@ class Watch:
         """Measure samples of the averaged generator.
 
         Args:
-            algorithm: the value that trained.
+            algorithm: `algorithm.Algorithm` of the run.
             state: `algorithm.TrainState` of NumPy arrays.
 
         Returns:
             {'eval/name': float}.
         """
-        found = self._always(algorithm, state)
+        values = self._pixel_stats(algorithm, state)
         if not self._metrics:
-            return found
+            return values
         self._prepare()
         fake = registry.View(
             runner.sample(algorithm, state, self._config.eval_samples),
@@ -120,16 +127,16 @@ class Watch:
         )
         for name in self._metrics:
             numbers = registry.measure(name, self._real, fake)
-            found |= {f'eval/{k}': n.value for k, n in numbers.items()}
-        return found
+            values |= {f'eval/{k}': n.value for k, n in numbers.items()}
+        return values
 
     def cost(self, record):
-        """Give what these numbers cost; inf where the one that counts lacks."""
+        """Return the cost of a record by `keep_best`; inf if it is missing."""
         name = self._config.keep_best
-        return costs.COSTS[name](record[name]) if name in record else math.inf
+        return catalog.cost(name, record[name]) if name in record else math.inf
 
-    def _always(self, algorithm, state):
-        """Give what needs no labels and no features, but 4 real images."""
+    def _pixel_stats(self, algorithm, state):
+        """Compute the numbers that need no features, from 4 images or more."""
         real = self._dataset.images
         mixture = builders.mixture(self._config)
         if mixture is not None:
@@ -152,9 +159,9 @@ class Watch:
             runner.held_out_of(config, config.data.split, dataset),
             redact.say,
         )
-        places = runner.some_places(
+        indices = runner.sample_indices(
             len(dataset.images), config.eval_samples
         )
         self._real = runner.view_of(
-            dataset, places, self._extractor, 'real'
+            dataset, indices, self._extractor, 'real'
         )

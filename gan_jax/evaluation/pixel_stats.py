@@ -1,7 +1,11 @@
-"""How samples compare with real images, in numbers that need no labels."""
+"""Statistics of samples beside real images, by pixels and without labels.
+
+NumPy in, floats out: this module knows neither features nor networks.
+"""
 
 import numpy as np
 
+from gan_jax.metrics import catalog
 from gan_jax.metrics import distances
 from gan_jax.metrics import modes
 from gan_jax.runtime import writer
@@ -11,37 +15,34 @@ NUM_REAL = 2048  # most real images that are compared
 
 
 def names(mixture):
-    """Name the numbers that samples of a run are given.
+    """List the names of the statistics of a run.
 
     Args:
-        mixture: as of `against_mixture`, or None for images.
+        mixture: as in `against_mixture`, or None for images.
     """
-    ratios = ['eval/diversity', 'eval/nearest_real']
-    if mixture is None or mixture.means is None:
-        return ratios
+    without_modes = mixture is None or mixture.means is None
     return [
-        f'eval/{name}'
-        for name in ('high_quality', 'modes', 'reverse_kl', 'smallest_mode')
+        f'eval/{name}' for name in
+        (catalog.PIXEL_STATS if without_modes else catalog.MODE_STATS)
     ]
 
 
 def against_real(samples, real_images):
     """Compare samples with real images by Euclidean distances of pixels.
 
-    Both ratios have real images below the line, so a generator as good as the
-    data has 1: `eval/diversity` falls towards 0 with mode collapse, and
-    `eval/nearest_real` falls towards 0 where training images are copied and
-    rises where samples are unlike any.
+    Both statistics are ratios to the value of real images, so a perfect
+    generator has 1. `eval/diversity` falls towards 0 with mode collapse.
+    `eval/nearest_real` falls towards 0 if training images are copied, and rises
+    if samples are unlike any real image.
 
-    The real images are divided in an order that is drawn once and for all: a
-    data set sorted by class would hold out its first classes alone. n stand for
-    the samples, the others are compared with both.
+    n of the real images stand for perfect samples; samples and they are both
+    compared with the others. The real images are split at random with a fixed
+    seed, because a data set may be sorted by class.
 
     Args:
-        samples: [n, H, W, C] in [-1, 1].
-        real_images: [N, H, W, C] uint8, N > n: all of them, of more than
-            `NUM_REAL` so many, drawn from all; or both are rows [., D] of a
-            table.
+        samples: [n, H, W, C] in [-1, 1], or [n, D].
+        real_images: [N, H, W, C] uint8, or [N, D], N > n. At most `NUM_REAL`
+            of them are used, drawn from all.
 
     Returns:
         {'eval/diversity': float, 'eval/nearest_real': float}.
@@ -49,15 +50,15 @@ def against_real(samples, real_images):
     if real_images.ndim > 2:
         samples = writer.to_uint8(samples)
     order = np.random.RandomState(0).permutation(len(real_images))[:NUM_REAL]
-    held, reference = (  # in order: images may be read from files
-        real_images[np.sort(places)]
-        for places in (order[:len(samples)], order[len(samples):])
+    held, reference = (  # sorted: images may be read from files
+        real_images[np.sort(indices)]
+        for indices in (order[:len(samples)], order[len(samples):])
     )
     return _ratios(samples, held, reference)
 
 
 def against_mixture(points, mixture, real_points):
-    """Measure what points recover of a source of points.
+    """Compare generated points with the distribution of the data.
 
     Args:
         points: [N, D].
@@ -65,14 +66,14 @@ def against_mixture(points, mixture, real_points):
         real_points: [M, D], M > N.
 
     Returns:
-        The numbers of `modes.recovered` as 'eval/modes' and so on where the
-        source has modes; else those of distances as of `against_real`.
+        {'eval/name': float}: the numbers of `modes.recovered` if the mixture
+        has modes, otherwise the ratios of `against_real`.
     """
     if mixture.means is not None:
-        found = modes.recovered(
+        numbers = modes.recovered(
             points, mixture.means, mixture.std, mixture.dimension
         )
-        return {f'eval/{name}': value for name, value in found.items()}
+        return {f'eval/{name}': value for name, value in numbers.items()}
     held, reference = real_points[:len(points)], real_points[len(points):]
     return _ratios(points, held, reference)
 

@@ -1,4 +1,9 @@
-"""What `gan_jax.evaluate` does: sets of images in, numbers and lines out."""
+"""Evaluation of a run's samples, or of one set of images against another.
+
+Loads the images, extracts features, measures the metrics of
+gan_jax/metrics beside their floors, and reports them as lines and as JSON. This
+module parses no flags; gan_jax/cli/evaluate.py does.
+"""
 
 import contextlib
 import math
@@ -19,27 +24,25 @@ from gan_jax.features import classifier
 from gan_jax.features import discriminators
 from gan_jax.features import extractors
 from gan_jax.features import probe as probe_lib
+from gan_jax.metrics import catalog
 from gan_jax.metrics import frechet
 from gan_jax.metrics import registry
 from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 
-OF_RUNS = ('cas', 'memorization', 'probe')  # beside MEASURES
-DEFAULT = ('fid', 'kid', 'is', 'prdc', 'modes', 'ms_ssim', 'swd', 'support')
 DISCRIMINATOR = 'discriminator'
 ALL_STEPS = 'all'
 
 
 class Asked(NamedTuple):
-    """What a person asks for.
+    """Options of an evaluation.
 
     Attributes:
-        metrics: names of `registry.MEASURES` and of `OF_RUNS`; () for all that
-            can be given.
-        features: of `extractors.EXTRACTORS`, or 'discriminator'.
+        metrics: names in `catalog.NAMES`; () for all that can be measured.
+        features: one of `extractors.EXTRACTORS`, or 'discriminator'.
         weights: of the generator, one of `Algorithm.weight_names`.
-        num_fake: samples; None is as many as real images.
-        num_real: most real images.
+        num_fake: number of samples; None for as many as real images.
+        num_real: largest number of real images.
         split: of the real images.
     """
 
@@ -52,23 +55,23 @@ class Asked(NamedTuple):
 
 
 def of_run(workdir, step, asked, say, keep=lambda result: None):
-    """Measure samples of a run's steps.
+    """Measure samples of one or all saved steps of a run.
 
     Args:
         workdir: folder of the run.
-        step: None for the newest, text of a number, 'best' or 'all'.
+        step: None for the newest, a number as text, 'best' or 'all'.
         asked: `Asked`.
-        say: function of a line.
-        keep: called with each result when it is there.
+        say: function that prints a line.
+        keep: function that is called with each result once it is computed.
 
     Returns:
-        List of dicts of types of JSON, one for each step; of all steps those
-        that can be read.
+        List of dicts of JSON types, one for each step. With 'all', steps that
+        cannot be read are skipped.
 
     Raises:
-        errors.UserError: one line that says what to mend.
+        errors.UserError: one line that names the mistake.
     """
-    _check(asked, (*registry.MEASURES, *OF_RUNS))
+    _check(asked, catalog.NAMES)
     sampling.check_data(workdir)
     config = sampling.load_data_config(workdir)
     steps = sampling.saved_steps(workdir) if step == ALL_STEPS else [
@@ -76,7 +79,7 @@ def of_run(workdir, step, asked, say, keep=lambda result: None):
     ]
     training = _dataset(config, asked.split)
     held_out = held_out_of(config, asked.split, training)
-    places = some_places(len(training.images), asked.num_real)
+    indices = sample_indices(len(training.images), asked.num_real)
     extractor = None
     if asked.features != DISCRIMINATOR:
         extractor = extractor_of(
@@ -89,29 +92,31 @@ def of_run(workdir, step, asked, say, keep=lambda result: None):
         except errors.CheckpointError as error:
             if step != ALL_STEPS:
                 raise
-            say(f'Left out: {error}')
+            say(f'Skipped: {error}')
             continue
         if asked.features == DISCRIMINATOR:
             extractor = discriminators.of_discriminator(algorithm, state)
         if real is None or asked.features == DISCRIMINATOR:
-            real = view_of(training, places, extractor, 'real')
+            real = view_of(training, indices, extractor, 'real')
         count = asked.num_fake or len(real)
         fake = registry.View(
             sample(algorithm, state, count, asked.weights), None, extractor,
             progress=_progress('fake'),
         )
-        about = {
+        settings = {
             'run': str(workdir), 'step': int(state.step),
             'weights': asked.weights, 'seeds': f'0-{count - 1}',
-            **_about(training, asked.split, real, fake, extractor),
+            **_settings(training, asked.split, real, fake, extractor),
         }
-        results.append(_measure(asked, real, fake, about, say, {
-            'cas': lambda: _classified(algorithm, real, fake, held_out),
-            'memorization': lambda: _memorized(
+        results.append(_measure(asked, real, fake, settings, say, {
+            'cas': lambda: _classification_accuracy(
+                algorithm, real, fake, held_out
+            ),
+            'memorization': lambda: _memorization(
                 workdir, training, held_out, extractor, fake, say
             ),
             'probe': lambda: _probe(
-                algorithm, state, training, places, held_out
+                algorithm, state, training, indices, held_out
             ),
         }))
         keep(results[-1])
@@ -124,19 +129,19 @@ def evaluate(workdir, metrics=(), *, step=None, say=lambda line: None,
 
     Args:
         workdir: folder of the run.
-        metrics: names of metrics, as ('fid', 'kid'); () for all that the
+        metrics: names of metrics, such as ('fid', 'kid'); () for all that the
             features and the data allow.
         step: None for the newest, a number, 'best' or 'all'.
-        say: function of a line of progress.
+        say: function that receives lines of progress.
         **options: other fields of `Asked`: `features`, `weights`, `num_fake`,
             `num_real`, `split`.
 
     Returns:
-        List of dicts, one for each step: 'results' holds each number with its
-        floor, the rest is what it depends on.
+        List of dicts, one for each step: 'values' holds each number with its
+        floor, the other keys the settings that it depends on.
 
     Raises:
-        errors.UserError: one line that says what to mend.
+        errors.UserError: one line that names the mistake.
     """
     asked = Asked(metrics=tuple(metrics), **options)
     return of_run(workdir, step, asked, say)
@@ -147,19 +152,19 @@ def of_sources(real, fake, asked, say):
 
     Args:
         real, fake: `sources.Request`.
-        asked: `Asked`; `weights` and the features of a run have no meaning.
-        say: function of a line.
+        asked: `Asked`; `weights` is not used.
+        say: function that prints a line.
 
     Returns:
-        As `of_run`.
+        List of one dict, as from `of_run`.
 
     Raises:
-        errors.UserError: one line that says what to mend.
+        errors.UserError: one line that names the mistake.
     """
-    _check(asked, (*registry.MEASURES, 'memorization'))
+    _check(asked, (*catalog.METRICS, 'memorization'))
     if asked.features == DISCRIMINATOR:
         raise errors.ConfigError(
-            "--features='discriminator' is of a run; --workdir names one"
+            "--features='discriminator' needs a run, named by --workdir"
         )
     sets = [
         sources.load(request._replace(split=split))
@@ -169,26 +174,27 @@ def of_sources(real, fake, asked, say):
     if shapes[0] != shapes[1]:
         raise errors.DataError(
             f'{real.name} has images of {_size(shapes[0])} and {fake.name} of '
-            f'{_size(shapes[1])}; --data.image_size and --data.channels make '
-            'them alike'
+            f'{_size(shapes[1])}; set --data.image_size and --data.channels to '
+            'make them equal'
         )
     held_out = _held_out(real, (asked.split,), sets[0])
     config = defaults.default_config()
     config.data.name, config.data.data_dir = real.name, real.data_dir
     extractor = extractor_of(asked.features, config, sets[0], held_out, say)
     views = [
-        view_of(data, some_places(len(data.images), count), extractor, label)
-        for data, count, label in (
+        view_of(
+            data, sample_indices(len(data.images), count), extractor, label
+        ) for data, count, label in (
             (sets[0], asked.num_real, 'real'),
             (sets[1], asked.num_fake or asked.num_real, 'fake'),
         )
     ]
-    about = {
+    settings = {
         'fake': fake.name,
-        **_about(sets[0], asked.split, *views, extractor),
+        **_settings(sets[0], asked.split, *views, extractor),
     }
-    return [_measure(asked, *views, about, say, {
-        'memorization': lambda: _memorized(
+    return [_measure(asked, *views, settings, say, {
+        'memorization': lambda: _memorization(
             '', sets[0], held_out, extractor, views[1], say
         ),
     })]
@@ -198,7 +204,7 @@ def save(path, results):
     """Add results to the list in a JSON file.
 
     Raises:
-        errors.ConfigError: where it cannot be written.
+        errors.ConfigError: if the file cannot be written.
     """
     try:
         for result in results:
@@ -209,17 +215,17 @@ def save(path, results):
         ) from error
 
 
-def _finite(told):
-    """Put None for numbers that JSON does not know."""
-    if isinstance(told, dict):
-        return {key: _finite(value) for key, value in told.items()}
-    if isinstance(told, float) and not math.isfinite(told):
+def _finite(value):
+    """Replace numbers that JSON cannot hold by None, in nested dicts too."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
         return None
-    return told
+    return value
 
 
 def default_out(workdir):
-    """Name the file of results of a run; '' without one."""
+    """Return the path of a run's file of results; '' without a run."""
     if not workdir:
         return ''
     return str(epath.Path(workdir).expanduser() / 'evaluation.json')
@@ -245,13 +251,17 @@ def _dataset(config, split):
 
 
 def held_out_of(config, split='train', like=None):
-    """Load what was not trained on; None where there is nothing such.
+    """Load the images that were not trained on.
 
     Args:
         config: of the run.
-        split: what they are compared with; config.data.split was trained on.
+        split: of the images they are compared with; config.data.split was
+            trained on.
         like: `sources.Dataset` whose name, size, channels and classes they must
             have, or None.
+
+    Returns:
+        `sources.Dataset`, or None if no images were held out.
     """
     if defaults.has_mixture(config):
         return None
@@ -262,11 +272,11 @@ def held_out_of(config, split='train', like=None):
 
 
 def _held_out(request, splits, like):
-    # As TFDS writes them: 'train[:80%]+test[:1000]'.
-    known = {
+    # In the notation of TFDS: 'train[:80%]+test[:1000]'.
+    names = {
         part.partition('[')[0].strip() for part in '+'.join(splits).split('+')
     }
-    if known & {'all', 'test'}:
+    if names & {'all', 'test'}:
         return None
     request = request._replace(split='test')
     if like is not None and like.images.ndim == 4:
@@ -275,59 +285,63 @@ def _held_out(request, splits, like):
             image_size=tuple(size), channels=channels
         ))
     try:
-        found = sources.load(request)
+        held_out = sources.load(request)
     except errors.DataError:
         return None
-    return found if like is None or _form(found) == _form(like) else None
+    return held_out if like is None or _form(held_out) == _form(like) else None
 
 
 def _form(dataset):
     return tuple(dataset.images.shape[1:]), tuple(dataset.classes)
 
 
-def some_places(count, most):
-    """Choose at most so many places of images, by chance, in order."""
+def sample_indices(count, most):
+    """Draw at most `most` indices of `count` images, in ascending order."""
     if count <= most:
         return np.arange(count)
     return np.sort(np.random.RandomState(0).permutation(count)[:most])
 
 
-def view_of(dataset, places, extractor, label):
-    """Give the `registry.View` of some of a data set, seen once for all runs.
+def view_of(dataset, indices, extractor, label):
+    """Return a `registry.View` of part of a data set, with cached features.
 
     Args:
         dataset: `sources.Dataset`.
-        places: int [n].
+        indices: int [n].
         extractor: `extractors.Extractor`.
-        label: what the progress bar calls them.
+        label: title of the progress bar.
     """
-    labels = None if dataset.labels is None else dataset.labels[places]
+    labels = None if dataset.labels is None else dataset.labels[indices]
     cache = pathlib.Path(platformdirs.user_cache_dir('gan_jax')) / 'features'
     return registry.View(
-        np.asarray(dataset.images[places]), labels, extractor,
+        np.asarray(dataset.images[indices]), labels, extractor,
         progress=_progress(label), cache=cache,
     )
 
 
 def sample(algorithm, state, count, weights='ema'):
-    """Sample seeds 0 to count - 1: uint8 images, or points as they are."""
+    """Sample seeds 0 to count - 1: uint8 images, or float points."""
     samples = []
     chunk = 16 * sampling.BATCH
-    for first in _shown(range(0, count, chunk), 'sampling'):
+    for first in _with_progress(range(0, count, chunk), 'sampling'):
         seeds = range(first, min(first + chunk, count))
-        made = sampling.sample(algorithm, state, seeds, weights=weights)
-        samples.append(writer.to_uint8(made) if made.ndim > 2 else made)
+        batch = sampling.sample(algorithm, state, seeds, weights=weights)
+        samples.append(writer.to_uint8(batch) if batch.ndim > 2 else batch)
     return np.concatenate(samples)
 
 
 def extractor_of(name, config, training, held_out, say):
-    """Make an extractor by name; points have no classifier and no networks.
+    """Build an extractor by name; points are always compared directly.
 
     Args:
-        name: of `extractors.EXTRACTORS`.
+        name: one of `extractors.EXTRACTORS`.
         config: of the data.
-        training, held_out: `sources.Dataset`, the second or None.
-        say: function of a line.
+        training: `sources.Dataset`.
+        held_out: `sources.Dataset` or None.
+        say: function that prints a line.
+
+    Returns:
+        `extractors.Extractor`.
     """
     if training.images.ndim == 2 and name != 'pixels':
         say(f'note: points are compared as they are, not by {name!r}')
@@ -339,7 +353,7 @@ def extractor_of(name, config, training, held_out, say):
 
 
 def _stacked(config, source):
-    """Make the extractor of triples: a classifier of each channel."""
+    """Build the extractor of stacked images: a classifier of each channel."""
     single = config.copy_and_resolve_references()
     single.data.name, single.data.channels = source, 1
     one = extractors.make(
@@ -347,12 +361,12 @@ def _stacked(config, source):
     )
 
     def apply(images):
-        seen = [one.apply(images[..., c:c + 1]) for c in range(3)]
-        features = np.concatenate([np.asarray(f) for f, _ in seen], -1)
-        red, green, blue = (
+        outputs = [one.apply(images[..., c:c + 1]) for c in range(3)]
+        features = np.concatenate([np.asarray(f) for f, _ in outputs], -1)
+        red, green, blue = (  # log probabilities
             np.asarray(logits) - np.logaddexp.reduce(
                 np.asarray(logits), -1, keepdims=True
-            ) for _, logits in seen
+            ) for _, logits in outputs
         )
         joint = (
             red[:, :, None, None] + green[:, None, :, None]
@@ -367,7 +381,7 @@ def _stacked(config, source):
     )
 
 
-def _about(dataset, split, real, fake, extractor):
+def _settings(dataset, split, real, fake, extractor):
     return {
         'data': dataset.name, 'split': split,
         'shape': list(real.images.shape[1:]), 'num_real': len(real),
@@ -379,147 +393,166 @@ def _about(dataset, split, real, fake, extractor):
     }
 
 
-def _measure(asked, real, fake, about, say, of_runs):
-    """Give all numbers that are asked for, each in a line that tells all."""
-    suffix = ' | '.join(_suffix(about))
+def _measure(asked, real, fake, settings, say, of_runs):
+    """Measure all metrics; print each number with the settings it depends on.
+
+    Args:
+        asked: `Asked`.
+        real, fake: `registry.View`.
+        settings: dict of `_settings`.
+        say: function that prints a line.
+        of_runs: {name: function without arguments} of metrics that are not in
+            the registry.
+
+    Returns:
+        The settings, and under 'values' the numbers.
+    """
+    suffix = ' | '.join(_suffix(settings))
     halves = registry.halves(real)
     values = {}
-    for name in asked.metrics or (*DEFAULT, *of_runs):
+    for name in asked.metrics or (*catalog.METRICS, *of_runs):
         try:
             if name in of_runs:
                 values[name] = of_runs[name]()
-                lines = _told(name, values[name])
+                lines = _lines_of_run(name, values[name])
             else:
-                found = registry.measure(name, real, fake, halves)
-                values |= {k: n._asdict() for k, n in found.items()}
-                lines = _lines(name, found, len(halves[0]))
+                numbers = registry.measure(name, real, fake, halves)
+                values |= {k: n._asdict() for k, n in numbers.items()}
+                lines = _lines(name, numbers, len(halves[0]))
         except (errors.ConfigError, errors.DataError) as error:
             if asked.metrics:
                 raise
-            say(f'{name} is left out: {error}')
+            say(f'{name} is skipped: {error}')
             continue
         for line in lines:
             say(f'{line} | {suffix}')
         if name == 'fid':
             count = min(len(real), len(fake))
-            complaint = frechet.complaint(count, real.features.shape[1])
-            if complaint:
-                say(f'note: {complaint}')
-    return {**about, 'values': values}
+            bias = frechet.bias_note(count, real.features.shape[1])
+            if bias:
+                say(f'note: {bias}')
+    return {**settings, 'values': values}
 
 
-def _lines(name, found, count):
-    kind = registry.MEASURES[name]
-    against = 'real' if kind.alone else f'halves of {count:,} real'
-    for key, number in found.items():
-        if key.endswith('_std') or key not in kind.better and name == 'swd':
+def _lines(name, numbers, count):
+    """Yield a line for each number of a metric of the registry."""
+    metric = catalog.METRICS[name]
+    against = 'real' if metric.alone else f'halves of {count:,} real'
+    for key, number in numbers.items():
+        if key.endswith('_std') or key not in metric.better and name == 'swd':
             continue
-        std = found.get(f'{key}_std')
+        std = numbers.get(f'{key}_std')
         spread = f' ± {std.value:.3g}' if std and std.value else ''
-        better = kind.better.get(key)
-        way = f', {better} is better' if better else ''
+        better = metric.better.get(key)
+        direction = f', {better} is better' if better else ''
         yield (
             f'{key} {number.value:.4g}{spread} ({against}: '
-            f'{number.floor:.4g}{way})'
+            f'{number.floor:.4g}{direction})'
         )
 
 
-def _told(name, found):
+def _lines_of_run(name, values):
+    """Yield the lines of a metric of `catalog.OF_RUNS`."""
     if name == 'cas':
         yield (
-            f'cas {100 * found["value"]:.1f} % (trained on real: '
-            f'{100 * found["floor"]:.1f} %, higher is better)'
+            f'cas {100 * values["value"]:.1f} % (trained on real: '
+            f'{100 * values["floor"]:.1f} %, higher is better)'
         )
         return
     if name == 'probe':
         yield 'probe ' + ', '.join(
-            f'{key} {100 * value:.1f} %' for key, value in found.items()
+            f'{key} {100 * value:.1f} %' for key, value in values.items()
         )
         return
-    for key, verdict in found.items():
+    for key, verdict in values.items():
         yield (
             f'memorization by {key}: {verdict["verdict"]}; '
             f'{100 * verdict["nearer"]:.1f} % of samples nearer than '
             f'{100 * verdict["nearer_expected"]:.1f} % of held-out images, '
-            f'distance {verdict["distance"]:.3g} times theirs'
+            f'mean distance {verdict["distance"]:.3g} times theirs'
         )
 
 
-def _suffix(about):
-    features = about['features']
+def _suffix(settings):
+    features = settings['features']
     yield f'{features["note"]}, {features["fingerprint"]}'
     yield (
-        f'real {about["num_real"]:,} of {about["data"]} {about["split"]} '
-        f'{_size(about["shape"])}'
+        f'real {settings["num_real"]:,} of {settings["data"]} '
+        f'{settings["split"]} {_size(settings["shape"])}'
     )
-    if 'step' in about:
+    if 'step' in settings:
         yield (
-            f'fake {about["num_fake"]:,} of step {about["step"]} '
-            f'{about["weights"]} seeds {about["seeds"]}'
+            f'fake {settings["num_fake"]:,} of step {settings["step"]} '
+            f'{settings["weights"]} seeds {settings["seeds"]}'
         )
     else:
-        yield f'fake {about["num_fake"]:,} of {about["fake"]}'
+        yield f'fake {settings["num_fake"]:,} of {settings["fake"]}'
 
 
 def _size(shape):
     return 'x'.join(map(str, shape))
 
 
-def _memorized(workdir, training, held_out, extractor, fake, say):
+def _memorization(workdir, training, held_out, extractor, fake, say):
+    """Test for copies, and save the samples nearest to training images."""
     if held_out is None:
         raise errors.DataError(
-            'no images were held out; a data set with a split test, or '
-            'data.test_share in training, gives some'
+            'no images were held out; train on data with a split test, or set '
+            'data.test_share'
         )
     views = [
         view_of(data, np.arange(len(data.images)), extractor, label)
         for data, label in ((held_out, 'held out'), (training, 'training'))
     ]
-    found = registry.memorized(fake, *views)
+    verdicts = registry.memorized(fake, *views)
     if fake.images.ndim == 4 and workdir:
-        rows, apart = registry.closest(fake, views[1])
+        images, rows = registry.closest(fake, views[1])
         path = epath.Path(workdir).expanduser() / 'neighbours.png'
         try:
-            writer.save_png(path, writer.grid(rows, len(rows) // len(apart)))
+            writer.save_png(
+                path, writer.grid(images, len(images) // len(rows))
+            )
         except OSError as error:
             raise errors.ConfigError(
                 f'{path} cannot be written: {error.strerror or error}'
             ) from error
-        say(f'Samples nearest to training images, and these: {path}')
-    return found
+        say(f'Samples with the nearest training images: {path}')
+    return verdicts
 
 
-def _classified(algorithm, real, fake, held_out):
-    """Score classes by a classifier that is trained on samples alone."""
+def _classification_accuracy(algorithm, real, fake, held_out):
+    """Compute the accuracy of a classifier that is trained on samples alone."""
     if not algorithm.num_classes:
-        raise errors.DataError('its samples have no class that was asked for')
+        raise errors.DataError('the generator is not conditional')
     if held_out is None or held_out.labels is None:
         raise errors.DataError('no labelled images were held out')
     others = np.asarray(held_out.images), held_out.labels
-    asked = np.arange(len(fake)) % algorithm.num_classes  # as `sampling.sample`
+    # The classes that `sampling.sample` asks for.
+    labels = np.arange(len(fake)) % algorithm.num_classes
     return {
-        'value': classifier.classifier_accuracy(fake.images, asked, *others),
+        'value': classifier.classifier_accuracy(fake.images, labels, *others),
         'floor': classifier.classifier_accuracy(
             real.images, real.labels, *others
         ),
     }
 
 
-def _probe(algorithm, state, training, places, held_out):
+def _probe(algorithm, state, training, indices, held_out):
+    """Compute the accuracies of linear classifiers on D's features."""
     if training.labels is None:
         raise errors.DataError('a probe needs labelled data')
     test = None
     if held_out is not None and held_out.labels is not None:
         test = np.asarray(held_out.images), held_out.labels
-    found = probe_lib.compare(
-        algorithm, state, np.asarray(training.images[places]),
-        training.labels[places], test=test,
+    accuracies = probe_lib.compare(
+        algorithm, state, np.asarray(training.images[indices]),
+        training.labels[indices], test=test,
     )
-    return dict(found._asdict())
+    return dict(accuracies._asdict())
 
 
 def _progress(label):
-    """Make a function of (done, of how many) that moves a bar."""
+    """Return a function of (done, total) for a bar; None without a terminal."""
     if not sys.stderr.isatty():
         return None
     bar = tqdm(desc=label, unit='image', leave=False, dynamic_ncols=True)
@@ -533,7 +566,8 @@ def _progress(label):
     return show
 
 
-def _shown(steps, label):
+def _with_progress(steps, label):
+    """Yield the steps, with a progress bar on a terminal."""
     with contextlib.ExitStack() as stack:
         if sys.stderr.isatty():
             steps = stack.enter_context(

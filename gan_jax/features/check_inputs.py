@@ -1,4 +1,4 @@
-"""What may be an image, or a row of points."""
+"""Checks of images and points before features are extracted."""
 
 import numpy as np
 
@@ -6,13 +6,14 @@ from gan_jax.core import errors
 
 
 def checked(inputs):
-    """Give images as uint8 or float32, points as float32; refuse all else.
+    """Check images or points; convert them to uint8 or float32.
 
     Args:
         inputs: [N, H, W, C] uint8, or float in [-1, 1]; or [N, D] numbers.
 
     Returns:
-        NumPy array of the same shape.
+        NumPy array of the same shape: images as uint8 or float32, points as
+        float32.
 
     Raises:
         errors.DataError: for another shape, type or range.
@@ -21,22 +22,24 @@ def checked(inputs):
     inputs = np.asarray(inputs)
     if inputs.ndim not in (2, 4) or 0 in inputs.shape[1:]:
         raise errors.DataError(
-            f'each of the data has shape {list(inputs.shape[1:])}; images '
-            '[N, H, W, C] or points [N, D] are asked'
+            f'each item has shape {list(inputs.shape[1:])}; it must be an '
+            'image [H, W, C] or a point [D]'
         )
     points = inputs.ndim == 2
     if inputs.dtype == np.uint8 and not points:
         return inputs
     if inputs.dtype.kind != 'f' and not (points and inputs.dtype.kind in 'iu'):
         raise errors.DataError(
-            f'images are {inputs.dtype}; uint8, or floats in [-1, 1], are asked'
+            f'images are {inputs.dtype}; they must be uint8 or floats in '
+            '[-1, 1]'
         )
     inputs = inputs.astype(np.float32, copy=False)
     if not np.isfinite(inputs).all():
-        raise errors.NonFiniteError('data hold a value that is not finite')
+        raise errors.NonFiniteError('data contain NaN or infinite values')
     if not points and inputs.size and abs(inputs).max() > 1:
         raise errors.DataError(
-            f'images reach from {inputs.min():.3g} to {inputs.max():.3g}; '
-            'floats in [-1, 1] are asked: clip them, or make them uint8'
+            f'images have values from {inputs.min():.3g} to '
+            f'{inputs.max():.3g}; floats must be in [-1, 1]: clip them, or '
+            'convert them to uint8'
         )
     return inputs

@@ -1,6 +1,7 @@
-"""A small classifier of labelled images, and the score of training it on fakes.
+"""A small image classifier, and the classification accuracy score (CAS).
 
-`classifier_cache.py` keeps those that were trained on data.
+Its features know the classes of the data, and it trains in seconds. This
+module knows no files; `classifier_cache.py` keeps trained classifiers.
 """
 
 import contextlib
@@ -20,22 +21,22 @@ from gan_jax.core import errors
 from gan_jax.features import batches
 from gan_jax.features import check_inputs
 
-VERSION = 1  # raise it where equal settings and data give another network
-BATCH = 128  # images at a time where nothing is learned
-WAIT_EVERY = 16  # steps; so that batches do not pile up
+VERSION = 1  # increase it if equal settings and data give another network
+BATCH = 128  # images in a batch of inference
+WAIT_EVERY = 16  # steps between waits for the device; bounds queued batches
 
 
 class Settings(NamedTuple):
-    """How it is trained.
+    """Settings of the network and its training.
 
     Attributes:
-        steps: updates; 0 is `EPOCHS`, at least and at most `STEPS`.
-        batch_size: images of an update.
-        learning_rate: of Adam at the start; it falls to 0 along a cosine.
-        width: channels of the first convolution, and half those of the others.
+        steps: updates; 0 for `EPOCHS` epochs, clipped to the range `STEPS`.
+        batch_size: images per update.
+        learning_rate: of Adam at the start; cosine decay to 0.
+        width: channels of the first convolution; the others have twice as many.
         num_features: units of the last hidden layer.
-        held_out: share of the images that is kept for the accuracy, where
-            there is no test split.
+        held_out: share of the images that is held out to measure the accuracy
+            if there is no test split.
         seed: of the weights, the order, the shifts and the held-out part.
     """
 
@@ -54,18 +55,18 @@ ADAM = optax.scale_by_adam()
 
 
 class Output(NamedTuple):
-    """What the network gives: features [B, F] and logits [B, K], float32."""
+    """Output of the network: features [B, F] and logits [B, K], float32."""
 
     features: jax.Array
     logits: jax.Array
 
 
 class Network(nn.Module):
-    """Convolutions down to 4 pixels a side, a hidden layer, the classes.
+    """Convolutions down to 4 x 4 pixels, a hidden layer and class logits.
 
     Attributes:
         num_classes: K.
-        width, num_features: as of `Settings`.
+        width, num_features: as in `Settings`.
     """
 
     num_classes: int
@@ -75,7 +76,7 @@ class Network(nn.Module):
     @nn.compact
     def __call__(self, images):
         """Map [B, H, W, C] float32 in [-1, 1] to an `Output`."""
-        # Full digits on accelerators too, for features that a CPU gives.
+        # Full float32 on accelerators too, for the same features as on a CPU.
         exact = {'precision': lax.Precision.HIGHEST}
         x = images
         for number, stride in enumerate(_strides(images.shape[1:3])):
@@ -92,7 +93,7 @@ class Network(nn.Module):
 
 
 def _strides(sides):
-    """Give the stride of each convolution: 28 -> 2, 2, 2; 8 -> 1, 2."""
+    """List the stride of each convolution: 28 -> 2, 2, 2; 8 -> 1, 2."""
     side, halvings = max(sides), 0
     while side > 4:
         side, halvings = -(-side // 2), halvings + 1
@@ -101,7 +102,7 @@ def _strides(sides):
 
 @functools.partial(jax.jit, static_argnums=0)
 def apply(network, variables, images):
-    """Apply a `Network` to [B, H, W, C] uint8, or float in [-1, 1]."""
+    """Apply a `Network` to images [B, H, W, C], uint8 or float in [-1, 1]."""
     return network.apply(variables, algorithm.to_unit_range(images))
 
 
@@ -113,107 +114,107 @@ class Labelled(NamedTuple):
 
 
 def labelled(images, labels, classes=()):
-    """Check that images can train a classifier.
+    """Check that a classifier can be trained on images with labels.
 
     Args:
-        images: [N, H, W, C] uint8, or float in [-1, 1]; an array, or what
-            gives one when sliced or indexed.
-        labels: [N] integers from 0 on.
-        classes: names of the classes; () where they have none.
+        images: [N, H, W, C] uint8, or float in [-1, 1]; an array, or an object
+            that returns arrays when sliced or indexed.
+        labels: [N] integers from 0.
+        classes: names of the classes; () if they have none.
 
     Returns:
         `Labelled`.
 
     Raises:
-        errors.DataError: where there is nothing to tell apart.
+        errors.DataError: if not, in particular for fewer than two classes.
     """
     others = "; 'inception', 'pixels' and 'random' need no labels"
     if images is None or labels is None:
         raise errors.DataError(f'a classifier needs labelled images{others}')
     if np.ndim(images) != 4:
         raise errors.DataError(
-            'a classifier reads images [N, H, W, C], not data of shape '
-            f"{list(np.shape(images))}; 'pixels' reads any"
+            'a classifier needs images [N, H, W, C], not data of shape '
+            f"{list(np.shape(images))}; 'pixels' takes any"
         )
     check_inputs.checked(images[:1])
     labels = np.asarray(labels)
     if labels.shape != (len(images),) or labels.dtype.kind not in 'iu':
         raise errors.DataError(
-            f'labels are {labels.dtype} {list(labels.shape)}; integers '
-            f'[{len(images)}], one for each image, are asked'
+            f'labels are {labels.dtype} {list(labels.shape)}; they must be '
+            f'integers [{len(images)}], one for each image'
         )
-    found = np.unique(labels)
-    if len(found) < 2:
+    present = np.unique(labels)
+    if len(present) < 2:
         raise errors.DataError(
             f'a classifier needs images of 2 classes or more, and these have '
-            f'{len(found)}{others}'
+            f'{len(present)}{others}'
         )
-    if found[0] < 0 or (classes and found[-1] >= len(classes)):
+    if present[0] < 0 or (classes and present[-1] >= len(classes)):
         raise errors.DataError(
-            f'labels from {found[0]} to {found[-1]} are not numbers of '
+            f'labels from {present[0]} to {present[-1]} are not indices of '
             f'{len(classes) or "any"} classes'
         )
     return Labelled(images, labels.astype(np.int32))
 
 
 def tested(data, images, labels):
-    """Check that images can test what these train.
+    """Check that images with labels can test a classifier.
 
     Args:
-        data: `Labelled`.
-        images, labels: as of `labelled`, of any number of classes.
+        data: `Labelled`, the training data.
+        images, labels: as in `labelled`, of any number of classes.
 
     Returns:
         `Labelled`.
 
     Raises:
-        errors.DataError: where they do not fit.
+        errors.DataError: if shapes or types do not fit.
     """
     labels = np.asarray(labels)
     shape = tuple(np.shape(images))
     if not len(images) or shape[1:] != tuple(data.images.shape[1:]):
         raise errors.DataError(
-            f'images to test on have shape {list(shape)}, those to train on '
+            f'test images have shape {list(shape)}, training images '
             f'{list(data.images.shape)}'
         )
     if labels.shape != shape[:1] or labels.dtype.kind not in 'iu':
         raise errors.DataError(
-            f'labels to test on are {labels.dtype} {list(labels.shape)}; '
-            f'integers [{shape[0]}] are asked'
+            f'test labels are {labels.dtype} {list(labels.shape)}; they must '
+            f'be integers [{shape[0]}]'
         )
     return Labelled(images, labels.astype(np.int32))
 
 
 def split(data, share, seed):
-    """Keep a part of the images back, chosen by seed.
+    """Split images at random into a training and a held-out part.
 
     Args:
         data: `Labelled`, 2 images or more.
-        share: of the images, in (0, 1); at least one is kept, and one is left.
-        seed: of the choice.
+        share: of the held-out part, in (0, 1); no part is empty.
+        seed: of the split.
 
     Returns:
-        (places of the others, places of the part), both int64 and increasing.
+        (indices to train on, indices held out), both int64 and increasing.
     """
     count = len(data.labels)
-    kept = min(max(round(share * count), 1), count - 1)
+    held_out = min(max(round(share * count), 1), count - 1)
     order = np.random.RandomState(seed).permutation(count)
-    return np.sort(order[kept:]), np.sort(order[:kept])
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
 def train(network, data, settings, places=None, progress=None):
     """Train a network; equal arguments give equal bits on one machine.
 
-    Adam on the cross-entropy, each image once an epoch, moved by up to a
+    Adam on the cross-entropy; each image once per epoch, shifted by up to a
     twelfth of its longer side.
 
     Args:
         network: a `Network`.
         data: `Labelled`.
         settings: `Settings`.
-        places: int64 [n], the images to train on; None for all.
-        progress: function of (steps done, of how many); None shows a bar, on
-            terminals alone.
+        places: int64 [n], indices of the images to train on; None for all.
+        progress: function of (steps done, number of steps); None shows a
+            progress bar on terminals.
 
     Returns:
         The variables, on the device.
@@ -226,23 +227,23 @@ def train(network, data, settings, places=None, progress=None):
     opt_state = ADAM.init(variables)
     random = np.random.RandomState(settings.seed)
     order = _order(random, places, settings.batch_size)
-    with _told(progress, steps) as tell:
-        for step, chosen in zip(range(steps), order):
-            share = (1 + np.cos(np.pi * step / steps)) / 2
+    with _progress(progress, steps) as report:
+        for step, indices in zip(range(steps), order):
+            decay = (1 + np.cos(np.pi * step / steps)) / 2
             variables, opt_state = _update(
                 network, variables, opt_state,
-                np.float32(share * settings.learning_rate),
-                _shifted(random, check_inputs.checked(data.images[chosen])),
-                data.labels[chosen],
+                np.float32(decay * settings.learning_rate),
+                _shift(random, check_inputs.checked(data.images[indices])),
+                data.labels[indices],
             )
             if (step + 1) % WAIT_EVERY == 0 or step + 1 == steps:
                 jax.block_until_ready(variables)
-                tell(step + 1)
+                report(step + 1)
     return variables
 
 
 def num_steps(count, settings):
-    """Give the updates for so many images: `EPOCHS`, within `STEPS`."""
+    """Compute the number of updates: `EPOCHS` epochs, clipped to `STEPS`."""
     epochs = EPOCHS * count // settings.batch_size
     return settings.steps or min(max(epochs, STEPS[0]), STEPS[1])
 
@@ -264,17 +265,17 @@ def _update(network, variables, opt_state, learning_rate, images, labels):
 
 
 def _order(random, places, size):
-    """Yield places [size] without end; each comes once an epoch."""
-    ahead = np.empty(0, np.int64)
+    """Yield indices [size] without end; each occurs once per epoch."""
+    queue = np.empty(0, np.int64)
     while True:
-        while len(ahead) < size:
-            ahead = np.concatenate([ahead, random.permutation(places)])
-        yield ahead[:size]
-        ahead = ahead[size:]
+        while len(queue) < size:
+            queue = np.concatenate([queue, random.permutation(places)])
+        yield queue[:size]
+        queue = queue[size:]
 
 
-def _shifted(random, images):
-    """Move each image by whole pixels; what comes in repeats the border."""
+def _shift(random, images):
+    """Shift each image at random by whole pixels; the border is repeated."""
     count, height, width, _ = images.shape
     reach = max(1, round(max(height, width) / 12))
     down, right = random.randint(-reach, reach + 1, (2, count, 1))
@@ -285,72 +286,71 @@ def _shifted(random, images):
 
 
 @contextlib.contextmanager
-def _told(progress, total):
-    """Give a function of steps done, that calls `progress` or moves a bar."""
+def _progress(progress, total):
+    """Yield a function of steps done that calls `progress` or moves a bar."""
     if progress is not None:
         yield lambda done: progress(done, total)
         return
     with tqdm(
             total=total, desc='Training the classifier', unit='step', delay=1,
-            leave=False, disable=None,  # terminals alone
+            leave=False, disable=None,  # off if there is no terminal
     ) as bar:
         yield lambda done: bar.update(done - bar.n)
 
 
 def accuracy(network, variables, data, places=None):
-    """Give the share of labelled images that a network has right.
+    """Compute the accuracy of a network on labelled images.
 
     Args:
         network: a `Network`.
         variables: its parameters.
         data: `Labelled`.
-        places: int64 [n], the images to count; None for all.
+        places: int64 [n], indices of the images; None for all.
 
     Returns:
         float in [0, 1].
     """
     if places is None:
         places = np.arange(len(data.labels))
-    right = 0
+    correct = 0
     for start in range(0, len(places), BATCH):
-        chosen = places[start:start + BATCH]
+        indices = places[start:start + BATCH]
         output = batches.extract(
-            functools.partial(apply, network, variables), data.images[chosen],
+            functools.partial(apply, network, variables), data.images[indices],
             BATCH,
         )
-        right += (output.logits.argmax(1) == data.labels[chosen]).sum()
-    return float(right / len(places))
+        correct += (output.logits.argmax(1) == data.labels[indices]).sum()
+    return float(correct / len(places))
 
 
 def classifier_accuracy(
     fake_images, fake_labels, real_images, real_labels, seed=0,
     *, settings=Settings(), progress=None,
 ):
-    """Train the classifier on labelled fakes; measure it on real images.
+    """Compute the classification accuracy score (CAS) of labelled fakes.
 
-    The classification accuracy score. A generator that knows the data's
-    classes and their variety brings it near to that of real images in place
-    of fakes, made with as many of them: compare it with that, since it depends
-    on the number of images, the network and its training.
+    Trains the classifier on the fakes and measures its accuracy on real images.
+    The score depends on the number of images, the network and its training:
+    compare it with the accuracy after training on as many real images, which a
+    generator reaches if it knows the classes and their variety.
 
-    Differs from the paper: the network is this small one, not a ResNet-50;
-    nothing is done to the fakes but shifts, and floats are not rounded to 8
-    bits.
+    Differs from the paper: this small network replaces a ResNet-50, shifts are
+    the only augmentation, and floats are not rounded to 8 bits.
 
     Args:
         fake_images: [N, H, W, C] uint8, or float in [-1, 1].
-        fake_labels: [N] integers, the classes that were asked for.
-        real_images: [M, H, W, C], which no generator was trained on.
+        fake_labels: [N] integers, the classes that were requested.
+        real_images: [M, H, W, C], held out from the generator's training.
         real_labels: [M] integers.
         seed: of the classifier's training.
         settings: `Settings`; its seed is not used.
-        progress: as of `train`.
+        progress: as in `train`.
 
     Returns:
-        float in [0, 1], the share of the real images it has right.
+        float in [0, 1], the accuracy on the real images.
 
     Raises:
-        errors.DataError: as `labelled`, or for images of two shapes.
+        errors.DataError: as in `labelled`, or for images of two shapes.
 
     References:
         Ravuri and Vinyals, Classification Accuracy Score for Conditional

@@ -1,8 +1,8 @@
-"""The classifier of a data set: trained once, then kept in the user's cache.
+"""Cache of the classifiers of data sets, each trained once.
 
-Its last hidden layer gives features that know the data's own classes, where
-Inception knows those of ImageNet. Numbers made with it compare with each other
-for one fingerprint alone.
+The last hidden layer gives features for the data's own classes; Inception's are
+for those of ImageNet. Metrics are comparable only for equal fingerprints. Files
+are checked by a hash, because safetensors does not detect flipped bits.
 """
 
 import hashlib
@@ -23,15 +23,16 @@ CHUNK = 4096  # images hashed at a time
 
 
 class Classifier(NamedTuple):
-    """A trained network, and what is known of it.
+    """A trained network with its accuracy and fingerprint.
 
     Attributes:
         network: a `classifier.Network`.
         variables: its parameters.
-        image_shape: (H, W, C) of the images it reads.
-        fingerprint: 12 hex digits of data, classes, settings and version.
-        accuracy: share it has right of images it was not trained on.
-        measured_on: how many those are, and of what.
+        image_shape: (H, W, C) of its input.
+        fingerprint: 12 hex digits, a hash of data, classes, settings and
+            version.
+        accuracy: on images that it was not trained on.
+        measured_on: number and origin of those images, in words.
     """
 
     network: Any
@@ -42,7 +43,7 @@ class Classifier(NamedTuple):
     measured_on: str
 
     def __call__(self, images):
-        """Give a `classifier.Output` for images [B, H, W, C].
+        """Return the `classifier.Output` of images [B, H, W, C].
 
         Raises:
             errors.DataError: for images of another shape.
@@ -60,77 +61,79 @@ def load(
     images, labels, classes=(), *, test=None, settings=classifier.Settings(),
     progress=None,
 ):
-    """Give the classifier of these data: from the user's cache, or train it.
+    """Load the classifier of a data set from the cache, or train it.
 
-    A file in the cache that is damaged is told of in one line, and replaced.
+    A damaged file in the cache is reported in one line and replaced.
 
     Args:
-        images, labels, classes: as of `classifier.labelled`.
-        test: (images, labels) to measure the accuracy on; None keeps a part of
-            the images back for that.
+        images, labels, classes: as in `classifier.labelled`.
+        test: (images, labels) to measure the accuracy on; None holds out a part
+            of the images.
         settings: `classifier.Settings`.
-        progress: as of `classifier.train`.
+        progress: as in `classifier.train`.
 
     Returns:
         `Classifier`.
 
     Raises:
-        errors.DataError: where the data cannot train one.
+        errors.DataError: if no classifier can be trained on the data.
     """
     data = classifier.labelled(images, labels, classes)
-    held = None if test is None else classifier.tested(data, *test)
+    test = None if test is None else classifier.tested(data, *test)
     network = classifier.Network(
         len(classes) or int(data.labels.max()) + 1,
         settings.width, settings.num_features,
     )
-    key = fingerprint(data, held, classes, settings)
+    key = fingerprint(data, test, classes, settings)
     path = weights.default_path(f'classifier-{key}')
     shape = tuple(int(side) for side in data.images.shape[1:])
-    places, measured = None, None
-    if held is None:
-        places, measured = classifier.split(
+    train_indices, test_indices = None, None
+    if test is None:
+        train_indices, test_indices = classifier.split(
             data, settings.held_out, settings.seed
         )
-    known = _recall(path, network, shape)
-    if known is None:
-        variables = classifier.train(network, data, settings, places, progress)
-        known = variables, classifier.accuracy(
-            network, variables, data if held is None else held, measured
+    cached = _read(path, network, shape)
+    if cached is None:
+        variables = classifier.train(
+            network, data, settings, train_indices, progress
         )
-        _remember(path, *known)
-    variables, accuracy = known
+        cached = variables, classifier.accuracy(
+            network, variables, data if test is None else test, test_indices
+        )
+        _write(path, *cached)
+    variables, accuracy = cached
     return Classifier(
         network, jax.device_put(variables), shape, key, accuracy,
-        f'{len(measured):,} held-out images' if held is None else
-        f'{len(held.labels):,} test images',
+        f'{len(test_indices):,} held-out images' if test is None else
+        f'{len(test.labels):,} test images',
     )
 
 
-def fingerprint(data, held, classes, settings):
-    """Name what a classifier is made of.
+def fingerprint(data, test, classes, settings):
+    """Hash all that a classifier depends on.
 
     Args:
-        data: `classifier.Labelled`, those to train on.
-        held: `classifier.Labelled` to measure on, or None.
+        data: `classifier.Labelled` to train on.
+        test: `classifier.Labelled` to measure on, or None.
         classes: names of the classes.
         settings: `classifier.Settings`.
 
     Returns:
         12 hex digits.
     """
-    made_of = {
+    facts = {
         'version': classifier.VERSION,
         'data': _digest(data),
-        'test': None if held is None else _digest(held),
+        'test': None if test is None else _digest(test),
         'classes': list(classes),
         'settings': settings._asdict(),
     }
-    text = json.dumps(made_of, sort_keys=True)
+    text = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _digest(data):
-    """Hash images and labels, a part at a time."""
+    """Hash images and labels, `CHUNK` images at a time."""
     images = data.images
     digest = hashlib.sha256(f'{images.dtype} {images.shape}'.encode())
     for start in range(0, len(images), CHUNK):
@@ -139,37 +142,39 @@ def _digest(data):
     return digest.hexdigest()
 
 
-def _recall(path, network, shape):
-    """Give (variables, accuracy) of a file; None where it is of no use."""
+def _read(path, network, shape):
+    """Read (variables, accuracy) from a file; None if missing or damaged."""
     expected = jax.eval_shape(
         network.init, jax.random.key(0), jnp.zeros((1, *shape))
     )
     try:
-        found = weights.read(path, expected)
-        accuracy = found.about.get('accuracy')
-        if found.about.get('sum') != _sum(found.variables, accuracy):
-            raise errors.DamagedError(f'{path} has changed since it was made')
+        loaded = weights.read(path, expected)
+        accuracy = loaded.about.get('accuracy')
+        if loaded.about.get('sum') != _sum(loaded.variables, accuracy):
+            raise errors.DamagedError(
+                f'{path} has changed since it was written'
+            )
     except errors.CheckpointError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             _say(f'warning: {error}; the classifier is trained again')
         return None
-    return found.variables, accuracy
+    return loaded.variables, accuracy
 
 
-def _remember(path, variables, accuracy):
-    """Keep a classifier; where that fails, the next start trains it again."""
+def _write(path, variables, accuracy):
+    """Write a classifier; if that fails, the next start trains it again."""
     about = {'accuracy': accuracy, 'sum': _sum(variables, accuracy)}
     try:
         weights.write(path, variables, **about)
     except OSError as error:
         _say(
             f'warning: {path} cannot be written: {error.strerror}; the '
-            'classifier is not kept'
+            'classifier is not cached'
         )
 
 
 def _sum(variables, accuracy):
-    """Hash what a file holds: safetensors itself notices no flipped bit."""
+    """Hash the variables and the accuracy; safetensors has no checksum."""
     digest = hashlib.sha256(json.dumps(accuracy).encode())
     for name, value in sorted(weights.flatten(variables).items()):
         digest.update(name.encode())

@@ -1,4 +1,7 @@
-"""The features that a discriminator has learned: of its last hidden layer."""
+"""Features of the last hidden layer of a discriminator.
+
+An algorithm's `Monitors` apply the network; here it becomes an extractor.
+"""
 
 import functools
 import hashlib
@@ -13,23 +16,23 @@ from gan_jax.features import weights
 
 
 def of_discriminator(algorithm, state):
-    """Make the extractor of a run's discriminator.
+    """Build the extractor of a run's discriminator.
 
     Args:
-        algorithm: the value that trained.
-        state: `algorithm.TrainState` of it.
+        algorithm: `algorithm.Algorithm` of the run.
+        state: its `algorithm.TrainState`.
 
     Returns:
-        `extractors.Extractor`; its features are as of `Monitors.features`, its
-        logits those of the classes, of a D that tells them.
+        `extractors.Extractor`; its features are those of `Monitors.features`,
+        its logits the class logits of a D that has them.
 
     Raises:
-        errors.ConfigError: where the run has no discriminator.
+        errors.ConfigError: if the algorithm has no discriminator.
     """
     if algorithm.monitors is None:
         raise errors.ConfigError(
-            f'algorithm={algorithm.name!r} has no discriminator to take '
-            'features of'
+            f'algorithm={algorithm.name!r} has no discriminator to extract '
+            'features with'
         )
     note = f'discriminator of step {int(state.step)}'
     return _extractor(
@@ -38,35 +41,35 @@ def of_discriminator(algorithm, state):
 
 
 def of_random_discriminator(algorithm, state, *, seed=0):
-    """Make the extractor of the same discriminator before any training.
+    """Build the extractor of the same discriminator with initial weights.
 
-    Running statistics are those at the start too: mean 0 and variance 1.
+    Running statistics have their initial values too: mean 0 and variance 1.
 
     Args:
-        algorithm: the value that trained.
-        state: `algorithm.TrainState` of it; only shapes matter.
+        algorithm: `algorithm.Algorithm` of the run.
+        state: its `algorithm.TrainState`; only shapes matter.
         seed: of the weights.
 
     Returns:
         `extractors.Extractor`.
     """
     shape = image_shape(algorithm, state)
-    fresh = jax.jit(lambda key: algorithm.monitors.fresh_judge(key, shape))(
-        jax.random.key(seed)
-    )
+    variables = jax.jit(
+        lambda key: algorithm.monitors.fresh_judge(key, shape)
+    )(jax.random.key(seed))
     note = f'untrained discriminator of seed {seed}'
-    return _extractor(algorithm, state, note, fresh)
+    return _extractor(algorithm, state, note, variables)
 
 
 def image_shape(algorithm, state):
-    """Return the shape of one image, or point, that an algorithm makes."""
+    """Return the shape of one generated image or point."""
     weights = algorithm.weights(state, 'raw')
     inputs = algorithm.inputs(range(1))
     return jax.eval_shape(algorithm.apply, weights, inputs).shape[1:]
 
 
 def outputs(algorithm, variables, images):
-    """Apply D to each image by itself; see `Monitors.features`."""
+    """Apply D to each image independently; see `Monitors.features`."""
     return algorithm.monitors.features(variables, images)
 
 
@@ -84,7 +87,7 @@ def _extractor(algorithm, state, note, variables):
     def apply(images):
         if images.shape[1:] != shape:
             raise errors.DataError(
-                f'the discriminator judges data of shape {list(shape)}, and '
+                f'the discriminator takes data of shape {list(shape)}, and '
                 f'these have {list(images.shape[1:])}'
             )
         return _outputs(algorithm, variables, images)
@@ -96,7 +99,7 @@ def _extractor(algorithm, state, note, variables):
 
 
 def _fingerprint(variables):
-    """Return 12 hex digits of the weights."""
+    """Hash the weights to 12 hex digits."""
     digest = hashlib.sha256()
     flat = weights.flatten({'params': variables.params, **variables.stats})
     for name, value in sorted(flat.items()):

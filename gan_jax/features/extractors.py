@@ -1,4 +1,8 @@
-"""Every way from images to features, by name, behind one interface."""
+"""Feature extractors by name, behind one interface.
+
+`make` builds those of `EXTRACTORS`; `discriminators` builds that of a
+discriminator. The networks and their weights are in other modules.
+"""
 
 import hashlib
 import json
@@ -20,11 +24,11 @@ PIXELS_VERSION = 1
 
 
 class Features(NamedTuple):
-    """What an extractor gives.
+    """Output of an extractor.
 
     Attributes:
         features: float32 [N, F].
-        logits: float32 [N, K]; None of one that tells no classes.
+        logits: float32 [N, K]; None for an extractor without classes.
     """
 
     features: np.ndarray
@@ -32,17 +36,18 @@ class Features(NamedTuple):
 
 
 class Extractor(NamedTuple):
-    """Images, or points, to features.
+    """A map from images, or points, to features.
 
     Attributes:
-        name: of `EXTRACTORS`, or 'discriminator'.
-        fingerprint: 12 hex digits of what the features depend on; numbers
-            made with two of them do not compare.
-        note: what to print beside every number made with it.
-        num_classes: K of the logits; 0 where there are none.
-        apply: function of [batch_size, H, W, C] uint8, or float32 in [-1, 1];
-            or of points [batch_size, D]; to (features, logits or None).
-        batch_size: how many at a time.
+        name: one of `EXTRACTORS`, or 'discriminator'.
+        fingerprint: 12 hex digits, a hash of all that the features depend on;
+            metrics of different fingerprints are not comparable.
+        note: description that is printed beside every metric.
+        num_classes: K of the logits; 0 without logits.
+        apply: function of images [batch_size, H, W, C], uint8 or float32 in
+            [-1, 1], or of points [batch_size, D], to (features, logits or
+            None).
+        batch_size: images in a batch.
     """
 
     name: str
@@ -53,18 +58,18 @@ class Extractor(NamedTuple):
     batch_size: int = 64
 
     def __call__(self, images, progress=None):
-        """Give the features of all images, a batch of one size at a time.
+        """Extract the features of all images, in batches of one size.
 
         Args:
             images: [N, H, W, C] uint8, or float in [-1, 1]; or points [N, D];
-                an array, or what gives one when sliced.
-            progress: function of (images done, of how many), or None.
+                an array, or an object whose slices are arrays.
+            progress: function of (images done, number of images), or None.
 
         Returns:
             `Features` of NumPy arrays.
 
         Raises:
-            errors.DataError: for no images, or such as it does not read.
+            errors.DataError: for no images, or images that do not fit.
             errors.NonFiniteError: for a value that is not finite.
         """
         if not len(images):
@@ -80,27 +85,27 @@ class Extractor(NamedTuple):
                 progress(done, len(images))
             return features, logits
 
-        found = batches.extract(apply, images, self.batch_size)
+        outputs = batches.extract(apply, images, self.batch_size)
         return Features(*(
             None if part is None else np.asarray(part, np.float32)
-            for part in found
+            for part in outputs
         ))
 
 
 def fingerprint(*parts):
-    """Give 12 hex digits of what JSON can hold."""
+    """Hash values that JSON can hold to 12 hex digits."""
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def pixels(dataset=None, test=None, *, seed=0, progress=None):
-    """Make the extractor of the values themselves, in one row.
+    """Build the extractor that returns the values themselves, flattened.
 
     Args:
         dataset, test, seed, progress: not used.
 
     Returns:
-        `Extractor`; of [N, H, W, C] in [-1, 1], and of points as they are.
+        `Extractor`; images are scaled to [-1, 1], points are not changed.
     """
     del dataset, test, seed, progress
     return Extractor(
@@ -117,14 +122,14 @@ def _flat(images):
 
 
 def random(dataset=None, test=None, *, seed=0, progress=None):
-    """Make the extractor of a convolutional network that was never trained.
+    """Build the extractor of an untrained convolutional network.
 
     Args:
         dataset, test, progress: not used.
         seed: of its weights.
 
     Returns:
-        `Extractor`, of images of any size from 4 x 4 and any channels.
+        `Extractor` of images of at least 4 x 4 pixels with any channels.
     """
     del dataset, test, progress
     features = random_cnn.extractor(seed)
@@ -136,17 +141,17 @@ def random(dataset=None, test=None, *, seed=0, progress=None):
 
 
 def inception(dataset=None, test=None, *, seed=0, progress=None, path=''):
-    """Make the extractor of Inception-v3.
+    """Build the extractor of Inception-v3.
 
     Args:
         dataset, test, seed, progress: not used.
-        path: as of `inception.load`.
+        path: as in `inception.load`.
 
     Returns:
         `Extractor`.
 
     Raises:
-        errors.CheckpointError: where the converted weights are not there.
+        errors.CheckpointError: if the converted weights are missing.
     """
     del dataset, test, seed, progress
     loaded = inception_lib.load(path)
@@ -160,22 +165,22 @@ def classifier(
     dataset=None, test=None, *, seed=0, progress=None,
     settings=classifier_lib.Settings(),
 ):
-    """Make the extractor of a classifier of these data; it may be trained.
+    """Build the extractor of a data set's classifier; train it if needed.
 
     Args:
         dataset: with images, labels and classes, as `data.sources.Dataset`.
-        test: another to measure its accuracy on; None keeps a part back.
-        seed: of its training.
-        progress: as of `classifier.train`.
+        test: another to measure the accuracy on; None holds out a part.
+        seed: of the training.
+        progress: as in `classifier.train`.
         settings: `classifier.Settings`; its seed is not used.
 
     Returns:
         `Extractor`.
 
     Raises:
-        errors.DataError: where the data cannot train one.
+        errors.DataError: if no classifier can be trained on the data.
     """
-    made = classifier_cache.load(
+    loaded = classifier_cache.load(
         getattr(dataset, 'images', None),
         getattr(dataset, 'labels', None),
         getattr(dataset, 'classes', ()),
@@ -184,9 +189,9 @@ def classifier(
         progress=progress,
     )
     return Extractor(
-        'classifier', made.fingerprint,
-        f'classifier {100 * made.accuracy:.1f} % on {made.measured_on}',
-        made.network.num_classes, made, classifier_lib.BATCH,
+        'classifier', loaded.fingerprint,
+        f'classifier {100 * loaded.accuracy:.1f} % on {loaded.measured_on}',
+        loaded.network.num_classes, loaded, classifier_lib.BATCH,
     )
 
 
@@ -196,15 +201,15 @@ EXTRACTORS = {
     'pixels': pixels,
     'random': random,
 }
-TELLING_CLASSES = ('classifier', 'inception')
+WITH_CLASSES = ('classifier', 'inception')
 
 
 def make(name, dataset=None, test=None, **options):
-    """Make an extractor by name.
+    """Build an extractor by name.
 
     Args:
-        name: of `EXTRACTORS`.
-        dataset, test, **options: as of that function.
+        name: one of `EXTRACTORS`.
+        dataset, test, **options: arguments of the function of that name.
 
     Returns:
         `Extractor`.

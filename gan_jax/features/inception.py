@@ -1,14 +1,15 @@
-"""Inception-v3 as FID and IS use it: images to 2048 features and 1008 logits.
+"""Inception-v3 of FID and IS: images to 2048 features and 1008 logits.
 
-The network of the TensorFlow graph of 2015-12-05, in the port of pytorch-fid.
-Its weights are converted once from that port's file by
-`gan_jax.convert_inception`. They were not at hand: random ones of the same
-names and shapes were compared with PyTorch's (README.md here tells all).
+The network of the TensorFlow graph of 2015-12-05, after the port of
+pytorch-fid. `python -m gan_jax convert_inception` converts the weights once
+from that port's file. The published weights were not available to the tests,
+which compare random weights of the same names and shapes with PyTorch; see
+README.md in this folder.
 
-Differs from Szegedy et al., Rethinking the Inception Architecture for Computer
-Vision, https://arxiv.org/abs/1512.00567, 2015, as the graph does: 1008 classes,
-no auxiliary classifier, and maximum pooling in the last block. Means next to
-the border are of the pixels that are there, without the padding.
+Like the graph, it differs from Szegedy et al., Rethinking the Inception
+Architecture for Computer Vision, https://arxiv.org/abs/1512.00567, 2015: 1008
+classes, no auxiliary classifier, and max pooling in the last block. Mean
+pooling at the border excludes the padding.
 """
 
 import functools
@@ -24,7 +25,7 @@ from gan_jax.core import errors
 from gan_jax.features import weights
 
 SIDE = 299
-SMALLEST = 75  # pixels that leave one in the last block
+SMALLEST = 75  # side that leaves one pixel in the last block
 NUM_FEATURES = 2048
 NUM_CLASSES = 1008
 SOURCE = 'pt_inception-2015-12-05-6726825d.pth'
@@ -36,12 +37,12 @@ SHA256 = '6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2'
 
 
 class Output(NamedTuple):
-    """What the network gives.
+    """Output of the network.
 
     Attributes:
-        features: [B, 2048] float32, the means over the last feature map, which
-            TensorFlow calls pool_3: those of FID and KID.
-        logits: [B, 1008] float32: those of IS.
+        features: [B, 2048] float32, the means over the last feature map, pool_3
+            in TensorFlow; FID and KID use them.
+        logits: [B, 1008] float32; IS uses them.
     """
 
     features: jax.Array
@@ -54,7 +55,7 @@ class Conv(nn.Module):
     Attributes:
         features: channels of the output.
         size: side of the kernel, or (height, width).
-        strides: pixels from one position to the next.
+        strides: of the convolution, in pixels.
         padding: 'SAME' or 'VALID'.
     """
 
@@ -73,8 +74,8 @@ class Conv(nn.Module):
             self.strides,
             self.padding,
             use_bias=False,
-            # So that accelerators do not round the factors, and give the
-            # features that a CPU gives.
+            # Full float32 on accelerators too, for the same features as on a
+            # CPU.
             precision=lax.Precision.HIGHEST,
             name='conv',
         )(x)
@@ -94,7 +95,7 @@ def _chain(x, name, *layers):
 
 
 def _mean_pool(x):
-    """Take means of 3 x 3 pixels; fewer at the border."""
+    """Average 3 x 3 pixels, or fewer at the border."""
     return nn.avg_pool(x, (3, 3), padding='SAME', count_include_pad=False)
 
 
@@ -107,10 +108,10 @@ def _halving_pool(x):
 
 
 class BlockA(nn.Module):
-    """Four branches, of kernels 1, 5, 3 twice, and a pool.
+    """Four branches: kernels of 1, 5 and twice 3, and mean pooling.
 
     Attributes:
-        pool_features: channels of the branch of the pool.
+        pool_features: channels of the pooling branch.
     """
 
     pool_features: int
@@ -127,7 +128,7 @@ class BlockA(nn.Module):
 
 
 class BlockB(nn.Module):
-    """Halve the side from block A's to block C's."""
+    """Reduction between the blocks A and C: halves the sides."""
 
     @nn.compact
     def __call__(self, x):
@@ -141,10 +142,10 @@ class BlockB(nn.Module):
 
 
 class BlockC(nn.Module):
-    """Four branches, of kernels 1, 7 once and twice (in rows, columns), a pool.
+    """Four branches: kernels of 1, factorised 7 once and twice, mean pooling.
 
     Attributes:
-        width: channels within the branches of 7.
+        width: channels inside the branches with kernels of 7.
     """
 
     width: int
@@ -165,7 +166,7 @@ class BlockC(nn.Module):
 
 
 class BlockD(nn.Module):
-    """Halve the side from block C's to block E's."""
+    """Reduction between the blocks C and E: halves the sides."""
 
     @nn.compact
     def __call__(self, x):
@@ -182,7 +183,7 @@ class BlockD(nn.Module):
 
 
 class BlockE(nn.Module):
-    """Four branches, two of which end in a row and a column side by side.
+    """Four branches, two of which end in parallel 1 x 3 and 3 x 1 kernels.
 
     Attributes:
         pool: function of [B, H, W, C] to the same shape.
@@ -206,14 +207,14 @@ class BlockE(nn.Module):
 
 
 class Inception(nn.Module):
-    """Inception-v3 of FID; modules have the names of the port's.
+    """Inception-v3 of FID; modules have the names of pytorch-fid's port.
 
     Attributes:
-        logits_bias: whether the logits have the bias of the last layer. IS is
-            without it: its authors multiply by the weights alone (Salimans et
-            al., Improved Techniques for Training GANs,
-            https://arxiv.org/abs/1606.03498, 2016, in their code), and so do
-            StyleGAN3 (no_output_bias) and torch-fidelity (logits_unbiased).
+        logits_bias: whether the bias of the last layer is added. IS does not
+            use it: its authors' code multiplies by the weights alone (Salimans
+            et al., Improved Techniques for Training GANs,
+            https://arxiv.org/abs/1606.03498, 2016), as do StyleGAN3
+            (no_output_bias) and torch-fidelity (logits_unbiased).
     """
 
     logits_bias: bool = False
@@ -223,8 +224,8 @@ class Inception(nn.Module):
         """Map images to an `Output`.
 
         Args:
-            images: [B, H, W, 3] float32 in [-1, 1]; FID has 299 x 299, others
-                from 75 x 75 on are computed too.
+            images: [B, H, W, 3] float32 in [-1, 1]; 299 x 299 for FID, at least
+                75 x 75.
         """
         x = _halving(32, 3, name='Conv2d_1a_3x3')(images)
         x = Conv(32, 3, padding='VALID', name='Conv2d_2a_3x3')(x)
@@ -247,7 +248,7 @@ class Inception(nn.Module):
 
 
 class Classes(nn.Module):
-    """The last layer, whose bias is stored and used only if asked for.
+    """The last layer; its bias is always stored, and added on request.
 
     Attributes:
         use_bias: whether the bias is added.
@@ -268,25 +269,24 @@ class Classes(nn.Module):
 
 
 def expected():
-    """Give the tree of shapes of the variables."""
+    """Return the tree of shapes of the variables."""
     images = jax.ShapeDtypeStruct((1, SMALLEST, SMALLEST, 3), jnp.float32)
     return jax.eval_shape(Inception().init, jax.random.key(0), images)
 
 
 def prepare(images):
-    """Bring images to what the network reads.
+    """Resize and scale images to the input of the network.
 
-    As pytorch-fid: both sides become 299, whatever the ratio, by linear
-    interpolation between the two nearest pixels, with pixel centres at halves
-    and none of the smoothing that avoids aliasing
+    As in pytorch-fid, both sides are resized to 299, whatever the aspect ratio,
+    by bilinear interpolation with half-pixel centres and without antialiasing
     (`F.interpolate(mode='bilinear', align_corners=False)`). uint8 becomes
     x / 127.5 - 1.
 
-    Others differ, and so do their numbers. The TensorFlow graph, torch-fidelity
-    and StyleGAN's metrics interpolate as TensorFlow 1 did, with pixel centres
-    at whole numbers, and take (x - 128) / 128. clean-fid takes that too, after
-    a bicubic interpolation that smooths before it shrinks (Parmar et al., On
-    Aliased Resizing and Surprising Subtleties in GAN Evaluation,
+    Other implementations differ, and so do their values. The TensorFlow graph,
+    torch-fidelity and StyleGAN's metrics interpolate like TensorFlow 1, with
+    pixel centres at integers, and use (x - 128) / 128. clean-fid uses the
+    latter too, after a bicubic interpolation with antialiasing (Parmar et al.,
+    On Aliased Resizing and Surprising Subtleties in GAN Evaluation,
     https://arxiv.org/abs/2104.11222, 2021).
 
     Args:
@@ -300,58 +300,58 @@ def prepare(images):
     if images.dtype == jnp.uint8:
         pixels = pixels / 127.5 - 1
     shape = (len(images), SIDE, SIDE, images.shape[-1])
-    # `resize` computes with all digits of float32 by default.
+    # `resize` computes in full float32 by default.
     pixels = jax.image.resize(pixels, shape, 'bilinear', antialias=False)
     return jnp.broadcast_to(pixels, (*shape[:-1], 3))
 
 
 def check_shape(shape):
-    """Refuse what is no batch of grey or coloured images.
+    """Check that a shape is that of a batch of grey or RGB images.
 
     Raises:
-        errors.DataError: which says what the network reads.
+        errors.DataError: if not.
     """
     if len(shape) != 4 or shape[-1] not in (1, 3) or 0 in shape:
         alpha = len(shape) == 4 and shape[-1] in (2, 4)
         raise errors.DataError(
-            f'Inception-v3 reads images [B, H, W, C] of 1 or 3 channels, not '
-            f'{list(shape)}{"; alpha has no meaning to it" if alpha else ""}'
+            f'Inception-v3 takes images [B, H, W, C] of 1 or 3 channels, not '
+            f'{list(shape)}{"; remove the alpha channel" if alpha else ""}'
         )
 
 
 def check_values(images):
-    """Refuse values that are neither uint8 nor floats in [-1, 1].
+    """Check that images are uint8, or floats in [-1, 1].
 
     Raises:
-        errors.DataError: which says what was found.
+        errors.DataError: if not.
     """
     if images.dtype == np.uint8:
         return
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise errors.DataError(
-            f'Inception-v3 reads uint8 or floats, not {images.dtype}'
+            f'Inception-v3 takes uint8 or floats, not {images.dtype}'
         )
     low, high = float(images.min()), float(images.max())
-    if not -1 <= low <= high <= 1:  # not so for NaN either
+    if not -1 <= low <= high <= 1:  # NaN fails this too
         raise errors.DataError(
-            f'Inception-v3 reads floats in [-1, 1], not from {low:.3g} to '
-            f'{high:.3g}; clip them or make them uint8'
+            f'Inception-v3 takes floats in [-1, 1], not from {low:.3g} to '
+            f'{high:.3g}; clip them or convert them to uint8'
         )
 
 
-# Two programs, so that another size of images compiles the small one alone.
+# Compiled apart, so that a new image size does not compile the network again.
 _prepare = jax.jit(prepare)
 _apply = jax.jit(Inception().apply)
 
 
 class Extractor(NamedTuple):
-    """Images to `Output`, with weights that are known by their fingerprint.
+    """A map from images to `Output`, with loaded weights.
 
     Attributes:
         variables: of `Inception`.
         fingerprint: first 12 hex digits of the SHA-256 of the file of weights,
-            to stand beside every number that was made with them.
-        about: where the weights are from: 'source' and its 'sha256'.
+            to be reported with every metric.
+        about: origin of the weights: 'source' and its 'sha256'.
     """
 
     variables: Any
@@ -359,21 +359,22 @@ class Extractor(NamedTuple):
     about: dict
 
     def __call__(self, images):
-        """Give features and logits.
+        """Compute features and logits.
 
-        Floats are not rounded to 8 bits; images on disk were, so round what
-        is to be compared with them. Another batch size compiles the network
-        again, which takes longer than many batches: fill up the last one.
+        Floats are not rounded to 8 bits. Images on disk are, so round images
+        that are compared with them. Every new batch size compiles the network
+        again, which takes longer than many batches: pad the last one.
 
         Args:
-            images: [B, H, W, C] uint8, or float in [-1, 1]; one channel is
-                taken for all three.
+            images: [B, H, W, C] uint8, or float in [-1, 1]; a single channel is
+                repeated.
 
         Returns:
             `Output`.
 
         Raises:
-            errors.DataError: for alpha, other shapes, types or values.
+            errors.DataError: for an alpha channel, or other shapes, types or
+                values.
         """
         check_shape(images.shape)
         check_values(images)
@@ -384,19 +385,19 @@ def load(path=''):
     """Load the converted weights.
 
     Args:
-        path: file that `gan_jax.convert_inception` wrote; by default the one
-            in the user's cache folder, where it writes by default.
+        path: file that `convert_inception` wrote; '' for its default path in
+            the user's cache folder.
 
     Returns:
         `Extractor`.
 
     Raises:
-        errors.CheckpointError: where it is not there or cannot be read.
-        errors.DamagedError: where it does not hold this network.
+        errors.CheckpointError: if the file is missing or cannot be read.
+        errors.DamagedError: if it does not hold this network.
     """
     file = weights.default_path('inception') if not path else path
     try:
-        found = weights.read(file, expected())
+        loaded = weights.read(file, expected())
     except errors.DamagedError:
         raise
     except errors.CheckpointError as error:
@@ -406,5 +407,5 @@ def load(path=''):
             f'python -m gan_jax convert_inception --weights={SOURCE}{out}'
         ) from error
     return Extractor(
-        jax.device_put(found.variables), found.fingerprint, found.about
+        jax.device_put(loaded.variables), loaded.fingerprint, loaded.about
     )

@@ -1,4 +1,8 @@
-"""Linear probes: what a linear classifier can read from features."""
+"""Linear probes: how well features separate the classes of images.
+
+`compare` probes a discriminator beside its untrained copy and the pixels;
+`fine_tune` trains it with labels. The fit is scikit-learn's.
+"""
 
 import functools
 from typing import Any, NamedTuple
@@ -14,22 +18,22 @@ from gan_jax.features import discriminators
 from gan_jax.features import extractors
 from gan_jax.metrics import features as features_lib
 
-WEIGHT = 1e-3  # lambda of `probe`
+WEIGHT = 1e-3  # of the penalty of `probe`
 MAX_STEPS = 1000  # of L-BFGS
 TEST_SHARE = 0.3
 BATCH = 64
 
 
 def probe(features, labels, test_features, test_labels, *, weight=WEIGHT):
-    """Fit a linear classifier to features; give its accuracy on others.
+    """Compute the test accuracy of a linear classifier of features.
 
-    Multinomial logistic regression on features of mean 0 and variance 1, as
-    those to fit have:
+    Multinomial logistic regression. Features are standardised by the mean and
+    variance of the training features:
 
     min_{w, b} mean_i -log p(y_i | x_i; w, b) + weight / 2 ||w||^2
 
     by scikit-learn's L-BFGS. Differs from Radford et al., who fit a linear SVM
-    to maxima over parts of all of D's feature maps.
+    to the max-pooled feature maps of all layers of D.
 
     Args:
         features: [N, ...], N >= 2.
@@ -39,10 +43,10 @@ def probe(features, labels, test_features, test_labels, *, weight=WEIGHT):
         weight: of the penalty, > 0.
 
     Returns:
-        float in [0, 1], the share of the others it has right.
+        float in [0, 1], the accuracy on the test features.
 
     Raises:
-        errors.DataError: where sets do not go together, or for one class.
+        errors.DataError: if shapes do not match, or for a single class.
         errors.NonFiniteError: for a value that is not finite.
 
     References:
@@ -59,21 +63,21 @@ def probe(features, labels, test_features, test_labels, *, weight=WEIGHT):
     rows, test_rows = rows.astype(np.float64), test_rows.astype(np.float64)
     mean, std = _scale(rows)
     model = _fit((rows - mean) / std, labels, weight)
-    found = model.predict((test_rows - mean) / std)
-    return float((found == test_labels).mean())
+    predictions = model.predict((test_rows - mean) / std)
+    return float((predictions == test_labels).mean())
 
 
 def _fit(rows, labels, weight):
-    """Fit scikit-learn's model to rows as they are."""
-    from sklearn.linear_model import LogisticRegression  # takes seconds
+    """Fit scikit-learn's model to standardised rows."""
+    from sklearn.linear_model import LogisticRegression  # slow to import
 
-    # Its C weighs the sum of the losses, not the penalty.
+    # C weights the sum of the losses, not the penalty.
     model = LogisticRegression(C=1 / (weight * len(rows)), max_iter=MAX_STEPS)
     return model.fit(rows, labels)
 
 
 def _scale(rows):
-    """Give mean and standard deviation of columns, 1 where one is constant."""
+    """Compute mean and standard deviation of columns; 1 for constant ones."""
     std = rows.std(0)
     return rows.mean(0), np.where(std > 1e-8 * abs(rows).max(0), std, 1)
 
@@ -82,39 +86,39 @@ def _labels(labels, count):
     labels = np.asarray(labels)
     if labels.shape != (count,) or labels.dtype.kind not in 'iu':
         raise errors.DataError(
-            f'labels are {labels.dtype} {list(labels.shape)}; integers '
-            f'[{count}] are asked'
+            f'labels are {labels.dtype} {list(labels.shape)}; they must be '
+            f'integers [{count}]'
         )
     return labels
 
 
 def split(labels, *, seed=0, test_share=TEST_SHARE):
-    """Part labelled data, each class in the same shares.
+    """Split labelled data with the same shares of each class.
 
     Args:
-        labels: [N] integers, of each class two or more.
-        seed: of the choice.
-        test_share: share of the data that is to test on.
+        labels: [N] integers, two or more of each class.
+        seed: of the split.
+        test_share: share of the test part.
 
     Returns:
-        (places to fit on, places to test on), both int64.
+        (indices to fit on, indices to test on), both int64.
 
     Raises:
-        errors.DataError: where a class comes once alone.
+        errors.DataError: if a class has only one image.
     """
     labels = np.asarray(labels)
     random = np.random.RandomState(seed)
     fit, test = [], []
     for label in np.unique(labels):
-        places = random.permutation(np.flatnonzero(labels == label))
-        if len(places) < 2:
+        indices = random.permutation(np.flatnonzero(labels == label))
+        if len(indices) < 2:
             raise errors.DataError(
-                f'class {label} has one image alone, and a probe needs one to '
-                'fit on and one to test on'
+                f'class {label} has only one image; a probe needs one to fit '
+                'on and one to test on'
             )
-        count = min(max(round(test_share * len(places)), 1), len(places) - 1)
-        test.append(places[:count])
-        fit.append(places[count:])
+        count = min(max(round(test_share * len(indices)), 1), len(indices) - 1)
+        test.append(indices[:count])
+        fit.append(indices[count:])
     return np.sort(np.concatenate(fit)), np.sort(np.concatenate(test))
 
 
@@ -123,8 +127,8 @@ class Comparison(NamedTuple):
 
     Attributes:
         discriminator: on the features of a trained D.
-        random: on those of the same D before training.
-        pixels: on the pixels themselves.
+        random: on those of the same D with initial weights.
+        pixels: on the pixels.
     """
 
     discriminator: float
@@ -133,22 +137,22 @@ class Comparison(NamedTuple):
 
 
 def compare(algorithm, state, images, labels, *, test=None, seed=0):
-    """Tell what a discriminator has learned of classes it was not told.
+    """Compare linear probes of a discriminator with two baselines.
 
     Args:
-        algorithm: the value that trained.
-        state: `algorithm.TrainState` of it.
+        algorithm: `algorithm.Algorithm` of the run.
+        state: its `algorithm.TrainState`.
         images: [N, H, W, C] uint8, or float in [-1, 1]; or points [N, D].
         labels: [N] integers.
-        test: (images, labels) to test on; by default `TEST_SHARE` of each
-            class, by seed. D may have been trained on them, without labels.
-        seed: of that choice and of the untrained D.
+        test: (images, labels) to test on; by default a random `TEST_SHARE` of
+            each class. D may have been trained on these, without labels.
+        seed: of that split and of the untrained D.
 
     Returns:
         `Comparison`.
 
     Raises:
-        errors.DataError: as `probe` and `split`.
+        errors.DataError: as in `probe` and `split`.
     """
     if test is None:
         labels = _labels(labels, len(images))
@@ -167,7 +171,7 @@ def compare(algorithm, state, images, labels, *, test=None, seed=0):
 
 
 class Tuned(NamedTuple):
-    """What is fine-tuned: a discriminator's params and a linear layer."""
+    """Parameters of a discriminator and of the linear layer on its features."""
 
     params: Any
     kernel: Any
@@ -178,27 +182,27 @@ def fine_tune(
     algorithm, state, images, labels, test_images, test_labels, *, steps=200,
     learning_rate=3e-4, seed=0,
 ):
-    """Train a whole discriminator, with a linear layer, on labelled images.
+    """Train a discriminator and a linear layer on labelled images.
 
-    Its features, with the mean and variance they have at the start on these
-    images taken out, go through a linear layer that starts at 0. Adam on the
-    cross-entropy, with a constant rate; running statistics stay as they were.
+    The features are standardised by their initial mean and variance on these
+    images; the linear layer starts at 0. Adam on the cross-entropy with a
+    constant learning rate; running statistics do not change.
 
     Args:
-        algorithm: the value that trained.
-        state: `algorithm.TrainState` of it.
+        algorithm: `algorithm.Algorithm` of the run.
+        state: its `algorithm.TrainState`.
         images: [N, H, W, C] uint8, or float in [-1, 1]; or points [N, D].
-        labels: [N] integers from 0 on.
+        labels: [N] integers from 0.
         test_images, test_labels: to test on.
-        steps: updates, of `BATCH` images each.
+        steps: number of updates, of `BATCH` images each.
         learning_rate: of Adam.
         seed: of the order of the images.
 
     Returns:
-        float in [0, 1], the share of the test images it has right.
+        float in [0, 1], the accuracy on the test images.
 
     Raises:
-        errors.DataError: where sets do not go together.
+        errors.DataError: if shapes do not match.
     """
     labels = _labels(labels, len(images))
     test_labels = _labels(test_labels, len(test_images))
@@ -232,12 +236,12 @@ def fine_tune(
     random = np.random.RandomState(seed)
     opt_state = adam.init(tuned)
     for _ in range(steps):
-        chosen = random.randint(0, len(images), BATCH)
+        indices = random.randint(0, len(images), BATCH)
         tuned, opt_state = update(
-            tuned, opt_state, check_inputs.checked(images[chosen]),
-            labels[chosen],
+            tuned, opt_state, check_inputs.checked(images[indices]),
+            labels[indices],
         )
-    told = extract._replace(apply=functools.partial(
+    predictions = extract._replace(apply=functools.partial(
         jax.jit(lambda tuned, images: (logits_fn(tuned, images), None)), tuned
     ))(test_images).features.argmax(1)
-    return float((told == test_labels).mean())
+    return float((predictions == test_labels).mean())

@@ -1,8 +1,7 @@
-"""Features of a convolutional network that was never trained.
+"""Features of an untrained convolutional network.
 
-It knows nothing of any data, so it favours none; and it is the same on every
-machine: its weights come from `numpy.random.RandomState`, whose stream NumPy
-has frozen.
+They favour no data set. The weights come from `numpy.random.RandomState`, whose
+stream NumPy keeps fixed, so they are the same on every machine.
 """
 
 import functools
@@ -15,17 +14,17 @@ import numpy as np
 
 from gan_jax.core import errors
 
-VERSION = 1  # raise it where features of one seed change
+VERSION = 1  # increase it if the features of a seed change
 WIDTHS = (32, 64, 128)
 NUM_FEATURES = 2 * WIDTHS[-1]
 SMALLEST = 4  # pixels of a side
 
 
 def weights(seed, channels):
-    """Draw the kernels, each from N(0, 2 / fan-in).
+    """Draw the kernels from N(0, 2 / fan-in).
 
     Args:
-        seed: of the draw.
+        seed: of the weights.
         channels: C of the images.
 
     Returns:
@@ -47,7 +46,7 @@ def weights(seed, channels):
 
 @jax.jit
 def apply(kernels, images):
-    """Give the mean and the maximum of each channel of the last map.
+    """Compute the mean and the maximum of each channel of the last map.
 
     Three convolutions of 3 x 3 with ReLU; the last two halve the side.
 
@@ -63,24 +62,28 @@ def apply(kernels, images):
         x = nn.relu(lax.conv_general_dilated(
             x, kernel, (1, 1) if number == 0 else (2, 2), 'SAME',
             dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-            # So that accelerators give the features that a CPU gives.
+            # Full float32 on accelerators, for the same features as on a CPU.
             precision=lax.Precision.HIGHEST,
         ))
     return jnp.concatenate([x.mean((1, 2)), x.max((1, 2))], 1)
 
 
 def extractor(seed):
-    """Give the function of images [B, H, W, C] in [-1, 1], any H, W and C.
+    """Build a function of images [B, H, W, C] in [-1, 1] to features.
 
-    Raises, when it is called:
-        errors.DataError: for points, and images below 4 x 4.
+    Args:
+        seed: of the weights.
+
+    Returns:
+        Function of images of at least 4 x 4 pixels with any channels. It raises
+        `errors.DataError` for points and smaller images.
     """
     draw = functools.lru_cache(functools.partial(weights, seed))
 
     def features(images):
         if images.ndim != 4 or min(images.shape[1:3]) < SMALLEST:
             raise errors.DataError(
-                f'the random network reads images of {SMALLEST} x {SMALLEST} '
+                f'the random network takes images of {SMALLEST} x {SMALLEST} '
                 f'pixels or more, not data of shape {list(images.shape[1:])}'
             )
         return apply(draw(images.shape[-1]), images)

@@ -1,7 +1,8 @@
-"""Weights of feature networks as safetensors files, trusted in nothing.
+"""Safetensors files of the weights of feature networks.
 
-A file is read into memory once, after its size is known to be that of the
-network, so what is hashed is what is loaded. Knows no network.
+A file is untrusted: its size is bounded before it is read, and every tensor is
+checked against the network. It is read once, so that the hashed bytes are the
+loaded ones. This module knows no network.
 """
 
 import hashlib
@@ -19,18 +20,18 @@ from gan_jax.core import errors
 from gan_jax.core import files
 
 FORMAT = 1
-MAX_HEADER = 2**20  # bytes; that of Inception-v3 has 55,000
-SHOWN = 3  # differences that are named
+MAX_HEADER = 2**20  # bytes; Inception-v3 has 55,000
+SHOWN = 3  # differences in an error message
 KEY = 'gan_jax'
 
 
 class Weights(NamedTuple):
-    """What a file holds.
+    """Contents of a file.
 
     Attributes:
         variables: tree of float32 arrays.
         fingerprint: first 12 hex digits of the file's SHA-256.
-        about: what `write` was told of them.
+        about: dict that was given to `write`.
     """
 
     variables: Any
@@ -39,33 +40,33 @@ class Weights(NamedTuple):
 
 
 def default_path(name):
-    """Name the file of a network's weights in the user's cache folder."""
+    """Return the path of a network's weights in the user's cache folder."""
     folder = pathlib.Path(platformdirs.user_cache_dir('gan_jax'))
     return folder / 'features' / f'{name}.safetensors'
 
 
 def flatten(variables):
-    """Give {'collection/module/…/parameter': leaf} of a tree of dicts."""
+    """Flatten a tree of dicts to {'collection/module/…/parameter': leaf}."""
     return traverse_util.flatten_dict(variables, sep='/')
 
 
 def write(path, variables, **about):
-    """Write a tree of float32 arrays; the file appears whole or not at all.
+    """Write a tree of float32 arrays, atomically.
 
-    Equal arguments give equal bytes, so equal weights have one fingerprint.
+    Equal arguments give equal bytes, so equal weights have equal fingerprints.
 
     Args:
-        path: file to write; its folder is made.
+        path: file to write; its folder is created.
         variables: tree of dicts of arrays.
-        **about: what the weights are; JSON can hold it.
+        **about: description of the weights, of JSON types.
 
     Returns:
         The fingerprint of the file.
 
     Raises:
-        OSError: where it cannot be written.
+        OSError: if it cannot be written.
     """
-    # One key: safetensors writes several in an order of chance.
+    # One key: the order in which safetensors writes several is random.
     metadata = {KEY: json.dumps({'format': FORMAT, **about}, sort_keys=True)}
     data = safetensors.numpy.save(
         {
@@ -81,40 +82,43 @@ def write(path, variables, **about):
 
 
 def read(path, expected):
-    """Read the weights of a network; every tensor must be one of its own.
+    """Read the weights of a network, and check every tensor.
 
     Args:
         path: file that `write` wrote.
-        expected: tree of dicts whose leaves have the shapes to be found.
+        expected: tree of dicts whose leaves have the expected shapes.
 
     Returns:
         `Weights`.
 
     Raises:
-        errors.CheckpointError: where the file cannot be read.
-        errors.DamagedError: where it is not whole, or holds something else.
+        errors.CheckpointError: if the file cannot be read.
+        errors.DamagedError: if it is damaged, or of another network.
     """
     expected = {k: tuple(v.shape) for k, v in flatten(expected).items()}
-    room = sum(4 * int(np.prod(shape)) for shape in expected.values())
-    data = read_file(path, room + MAX_HEADER)
+    size = sum(4 * int(np.prod(shape)) for shape in expected.values())
+    data = read_file(path, size + MAX_HEADER)
     header = int.from_bytes(data[:8], 'little')
     if len(data) < 8 or header > MAX_HEADER:
-        raise errors.DamagedError(f'{path} is no safetensors file of weights')
+        raise errors.DamagedError(f'{path} is not a safetensors file')
     try:
-        found = dict(safetensors.deserialize(data))
+        tensors = dict(safetensors.deserialize(data))
     except safetensors.SafetensorError as error:
         raise errors.DamagedError(
-            f'{path} is no whole safetensors file: {_line(error)}'
+            f'{path} is a damaged safetensors file: {_line(error)}'
         ) from error
     check_tensors(
         path,
-        {name: (t['dtype'], tuple(t['shape'])) for name, t in found.items()},
+        {
+            name: (tensor['dtype'], tuple(tensor['shape']))
+            for name, tensor in tensors.items()
+        },
         {name: ('F32', shape) for name, shape in expected.items()},
     )
     about = _about(path, json.loads(data[8:8 + header]))
     arrays = {
         name: np.frombuffer(tensor['data'], '<f4').reshape(expected[name])
-        for name, tensor in found.items()
+        for name, tensor in tensors.items()
     }
     check_finite(path, arrays)
     variables = traverse_util.unflatten_dict(arrays, sep='/')
@@ -122,18 +126,18 @@ def read(path, expected):
 
 
 def read_file(path, most):
-    """Read a regular file of at most so many bytes.
+    """Read a regular file of bounded size.
 
     Args:
         path: the file.
-        most: bytes it may have.
+        most: largest size in bytes.
 
     Returns:
         bytes.
 
     Raises:
-        errors.CheckpointError: where it cannot be read.
-        errors.DamagedError: where it is no file, or larger.
+        errors.CheckpointError: if it cannot be read.
+        errors.DamagedError: if it is not a regular file, or is larger.
     """
     try:
         return files.read(path, most)
@@ -146,24 +150,24 @@ def read_file(path, most):
 
 
 def check_tensors(path, found, expected):
-    """Refuse tensors that are not those of the network.
+    """Check that the tensors of a file are those of a network.
 
     Args:
-        path: where they were found.
-        found: {name: (dtype, shape)}.
-        expected: the same, of the network.
+        path: of the file, for messages.
+        found: {name: (dtype, shape)} of the file.
+        expected: {name: (dtype, shape)} of the network.
 
     Raises:
-        errors.DamagedError: naming the first that differ.
+        errors.DamagedError: naming the first differences.
     """
-    wrong = [f'no {name}' for name in expected if name not in found]
+    wrong = [f'missing {name}' for name in expected if name not in found]
     wrong += [
-        f'{name} is {_show(found[name])} and not {_show(form)}'
+        f'{name} is {_show(found[name])}, not {_show(form)}'
         for name, form in expected.items()
         if name in found and found[name] != form
     ]
     wrong += [
-        f'{name!a:.80} too much' for name in found if name not in expected
+        f'unexpected {name!a:.80}' for name in found if name not in expected
     ]
     if wrong:
         more = len(wrong) - SHOWN
@@ -174,10 +178,10 @@ def check_tensors(path, found, expected):
 
 
 def check_finite(path, arrays):
-    """Refuse {name: array} where a value is not finite.
+    """Check that all values of {name: array} are finite.
 
     Raises:
-        errors.DamagedError: naming the first.
+        errors.DamagedError: naming the first array that is not.
     """
     for name, array in arrays.items():
         if not np.isfinite(array).all():
@@ -190,17 +194,17 @@ def _show(form):
 
 
 def _about(path, header):
-    """Give what `write` was told, from a header that safetensors has read."""
+    """Return the dict that `write` stored, from a parsed header."""
     try:
         about = json.loads(header['__metadata__'][KEY])
-        made = about['format']
+        version = about['format']
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise errors.DamagedError(
-            f'{path} does not say that gan_jax converted it'
+            f'{path} was not written by gan_jax'
         ) from error
-    if made != FORMAT:
+    if version != FORMAT:
         raise errors.DamagedError(
-            f'{path} has format {made!a:.20} and not {FORMAT}; convert again'
+            f'{path} has format {version!a:.20}, not {FORMAT}; convert it again'
         )
     return about
 

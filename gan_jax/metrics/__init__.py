@@ -1,1 +1,5 @@
-"""Numbers that say how good samples are: NumPy in, floats out."""
+"""Metrics of samples: NumPy arrays in, floats out.
+
+`catalog` lists the names, `registry` computes each by name beside its floor,
+and every other module holds one metric. Nothing here imports jax.
+"""

@@ -1,4 +1,4 @@
-"""Checks of the arrays that metrics are given."""
+"""Checks and flattening of the arrays that the metrics take."""
 
 import numpy as np
 
@@ -6,15 +6,15 @@ from gan_jax.core import errors
 
 
 def rows(values, name, least=1):
-    """Flatten a set to a table, and refuse what no metric is defined for.
+    """Flatten a set to rows, and check that metrics are defined for it.
 
     Args:
         values: [N, ...] numbers, of any type.
-        name: what they are, for messages.
+        name: plural noun for the values, for messages.
         least: smallest N.
 
     Returns:
-        [N, D]; of the same type and not copied where it need not be.
+        [N, D], of the same type; copied only if necessary.
 
     Raises:
         errors.DataError: for fewer than `least` rows.
@@ -23,28 +23,28 @@ def rows(values, name, least=1):
     values = np.asarray(values)
     if len(values) < least:
         raise errors.DataError(
-            f'{name}: {len(values)} are too few, this takes at least {least}'
+            f'{name}: {len(values)} are too few; the minimum is {least}'
         )
     values = values.reshape(len(values), -1)
     if not np.isfinite(values).all():
-        raise errors.NonFiniteError(f'{name} hold a value that is not finite')
+        raise errors.NonFiniteError(f'{name} contain NaN or infinite values')
     return values
 
 
 def pair(values, other, names=('real features', 'fake features'), least=1):
-    """Flatten two sets to tables with equally many columns.
+    """Flatten two sets to rows, and check that they have the same columns.
 
     Args:
         values: [N, ...].
         other: [M, ...].
-        names: what they are, for messages.
+        names: plural nouns for both, for messages.
         least: smallest N and M.
 
     Returns:
         ([N, D], [M, D]).
 
     Raises:
-        errors.DataError: for too few rows, or where columns do not match.
+        errors.DataError: for too few rows, or numbers of columns that differ.
         errors.NonFiniteError: for a value that is not finite.
     """
     values = rows(values, names[0], least)

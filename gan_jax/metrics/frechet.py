@@ -1,7 +1,8 @@
-"""The Fréchet distance between Gaussians fitted to features (FID).
+"""Fréchet distance between Gaussians fitted to features (FID).
 
-It is biased upwards where samples are few, by an amount that depends on the
-generator: compare values of the same number of samples alone, and print it.
+It is biased upwards for few samples, by an amount that depends on the
+generator: only compare values of the same number of samples, and report that
+number. This module takes features; it does not extract them.
 """
 
 from typing import NamedTuple
@@ -11,16 +12,17 @@ import numpy as np
 from gan_jax.core import errors
 from gan_jax.metrics import features
 
-BLOCK = 4096  # rows brought to float64 at once
-FEW = 10_000  # samples under which published values are not comparable
+BLOCK = 4096  # rows converted to float64 at once
+FEW = 10_000  # samples below which published values are not comparable
 
 
 class Moments(NamedTuple):
-    """What the distance needs to know of a set; kept, it spares the features.
+    """Mean and covariance of features, all that the distance depends on.
 
-    mean: float64 [D].
-    covariance: float64 [D, D], divided by count - 1 as in `numpy.cov`.
-    count: rows that it was made of.
+    Attributes:
+        mean: float64 [D].
+        covariance: float64 [D, D], divided by count - 1 as in `numpy.cov`.
+        count: number of rows.
     """
 
     mean: np.ndarray
@@ -29,7 +31,7 @@ class Moments(NamedTuple):
 
 
 def moments(values):
-    """Compute mean and covariance of features, in blocks and in float64.
+    """Compute the mean and covariance of features in float64.
 
     Args:
         values: [N, D], N >= 2.
@@ -42,23 +44,23 @@ def moments(values):
         errors.NonFiniteError: for a value that is not finite.
     """
     values = features.rows(values, 'features', 2)
-    return gather(
+    return moments_of_batches(
         values[first:first + BLOCK] for first in range(0, len(values), BLOCK)
     )
 
 
-def gather(batches):
-    """Compute mean and covariance of features that come batch by batch.
+def moments_of_batches(batches):
+    """Compute the mean and covariance of features batch by batch.
 
-    Each batch has its own mean taken off before it is squared, so large means
-    cost no digits. A batch costs O(n D^2), and O(D^2) whatever its size:
-    thousands of rows at once are faster than tens.
+    The mean of each batch is subtracted before the products, so large means
+    lose no precision. A batch costs O(n D^2) and at least O(D^2): batches of
+    thousands of rows are faster than batches of tens.
 
     Args:
-        batches: iterable of [n, D], 2 rows or more in all.
+        batches: iterable of [n, D], 2 rows or more in total.
 
     Returns:
-        `Moments`; float64 [D, D] and one batch are all that is held.
+        `Moments`. Memory: float64 [D, D] and one batch.
 
     Raises:
         errors.DataError: for fewer than two rows.
@@ -71,15 +73,15 @@ def gather(batches):
     count, mean, scatter = 0, 0.0, 0.0
     for batch in batches:
         batch = features.rows(batch, 'features').astype(np.float64)
-        centre = batch.mean(0)
-        batch -= centre
-        size, gap = len(batch), centre - mean
+        center = batch.mean(0)
+        batch -= center
+        size, gap = len(batch), center - mean
         total = count + size
         scatter += batch.T @ batch
         scatter += np.outer(gap, gap) * (count * size / total)
         mean, count = mean + gap * (size / total), total
     if count < 2:
-        raise errors.DataError('a covariance takes at least 2 features')
+        raise errors.DataError('a covariance needs at least 2 rows of features')
     return Moments(mean, scatter / (count - 1), count)
 
 
@@ -89,15 +91,15 @@ def frechet_distance(real, fake):
     ||m_1 - m_2||^2 + Tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2)), m the means and S the
     covariances (divided by N - 1) of the two sets.
 
-    FID is this over the 2,048 activations of Inception-v3's last pooling, of
-    50,000 samples as a rule.
+    FID is this distance for the 2,048 activations of Inception-v3's last
+    pooling layer, usually of 50,000 samples.
 
-    Neither set larger than D is never multiplied out to [D, D]: cost is then
-    O(N^2 D) and exact, though the covariances are singular. Else
-    O(N D^2 + D^3).
+    If neither set has more than D rows, no [D, D] matrix is formed: the cost is
+    O(N^2 D), and the result is exact although the covariances are singular.
+    Otherwise the cost is O(N D^2 + D^3).
 
     Args:
-        real: [N, D], N >= 2, of any type; sums are made in float64.
+        real: [N, D], N >= 2, of any type; sums are computed in float64.
         fake: [M, D], M >= 2.
 
     Returns:
@@ -126,12 +128,12 @@ def frechet_from_moments(real, fake):
     """Compute the squared Fréchet distance between two Gaussians.
 
     Tr (S_1 S_2)^(1/2) is the sum of the square roots of the eigenvalues of
-    S_1^(1/2) S_2 S_1^(1/2), which is symmetric, so nothing complex arises
-    (`scipy.linalg.sqrtm` of S_1 S_2, in common code, gives complex matrices
-    where S_1 S_2 is nearly singular). Those square roots are the singular
-    values of S_1^(1/2) S_2^(1/2), and are computed as such: rounding is then
-    1e-16 of the largest one, where square roots of eigenvalues carry 1e-8.
-    No epsilon is added to the diagonals.
+    S_1^(1/2) S_2 S_1^(1/2), which is symmetric, so they are real. (The common
+    `scipy.linalg.sqrtm` of S_1 S_2 returns complex matrices if S_1 S_2 is
+    nearly singular.) Those square roots are computed as the singular values of
+    S_1^(1/2) S_2^(1/2), with a rounding error of 1e-16 of the largest one;
+    square roots of eigenvalues have an error of 1e-8. No epsilon is added to
+    the diagonals.
 
     Args:
         real: `Moments` [D].
@@ -141,7 +143,7 @@ def frechet_from_moments(real, fake):
         float >= 0.
 
     Raises:
-        errors.DataError: where their sizes differ.
+        errors.DataError: if their sizes differ.
     """
     if real.covariance.shape != fake.covariance.shape:
         raise errors.DataError(
@@ -153,41 +155,41 @@ def frechet_from_moments(real, fake):
     return _distance(gap, traces, product)
 
 
-def complaint(count, dimension):
-    """Say why a distance of so few samples is not to be compared.
+def bias_note(count, dimension):
+    """Describe the bias of a distance of few samples.
 
     Args:
         count: samples of the smaller set.
         dimension: D.
 
     Returns:
-        str, one line; empty where there is nothing to say.
+        str, one line; empty if the samples are many.
     """
-    faults = []
+    reasons = []
     if count < FEW:
-        faults.append(f'fewer than the {FEW:,} of published values')
+        reasons.append(f'fewer than the {FEW:,} of published values')
     if count <= dimension:
-        faults.append(
+        reasons.append(
             f'not more than the {dimension:,} dimensions, so the covariance '
             'is singular'
         )
-    if not faults:
+    if not reasons:
         return ''
     return (
-        f'a Fréchet distance of {count:,} samples, {" and ".join(faults)}: it '
-        'is biased upwards; compare it with values of as many samples alone'
+        f'a Fréchet distance of {count:,} samples, {" and ".join(reasons)}: it '
+        'is biased upwards; only compare it with values of as many samples'
     )
 
 
 def _root_of_rows(values):
-    """Give R [N, D] with R^T R the covariance, and the mean [D]."""
+    """Compute R [N, D] with R^T R the covariance, and the mean [D]."""
     values = values.astype(np.float64)
     mean = values.mean(0)
     return (values - mean) / np.sqrt(len(values) - 1), mean
 
 
 def _root(covariance):
-    """Give R [D, r] with R R^T the covariance, r its numerical rank."""
+    """Compute R [D, r] with R R^T the covariance, r its numerical rank."""
     values, vectors = np.linalg.eigh(np.asarray(covariance, np.float64))
     rounding = len(values) * np.finfo(np.float64).eps * max(values[-1], 0)
     kept = values > rounding

@@ -1,4 +1,7 @@
-"""Inception Score: how sure a classifier is, and of how many classes."""
+"""Inception Score: confidence of a classifier, and spread over its classes.
+
+It takes logits or probabilities; it does not run the classifier.
+"""
 
 from typing import NamedTuple
 
@@ -10,7 +13,7 @@ from gan_jax.metrics import features
 
 
 class Score(NamedTuple):
-    """A mean over splits, and their standard deviation (over their number)."""
+    """Mean and standard deviation (ddof=0) of the scores of the splits."""
 
     mean: float
     std: float
@@ -20,19 +23,19 @@ def inception_score(logits, *, splits=10):
     """Compute the Inception Score from a classifier's logits.
 
     exp E_x KL(p(y|x) || p(y)) with p(y) = E_x p(y|x), in each split; natural
-    logarithm. From 1, where all samples look alike to the classifier, to K,
-    where it is sure of each and all classes come equally often.
+    logarithm. It is 1 if the classifier predicts the same for all samples, and
+    K if it is certain of each and all classes are equally frequent.
 
-    Samples are split in their order, as in the authors' code: shuffle those
-    that were made class by class. A split of N / splits samples is biased
-    downwards, so values of other counts or splits are not comparable; the
-    published ones have 50,000 samples, mostly in 10 splits. They use the
-    Inception of 2015 with 1,008 outputs, and no bias in its last layer; the
-    score of another classifier is another number.
+    Samples are split in their order, as in the authors' code: shuffle samples
+    that are sorted by class. A split of N / splits samples is biased downwards,
+    so values of other counts or splits are not comparable. Published values
+    have 50,000 samples, mostly in 10 splits, and the Inception network of 2015
+    with 1,008 outputs and no bias in its last layer; the scores of other
+    classifiers are not comparable with them.
 
     Args:
         logits: [N, K], N >= splits, any finite values.
-        splits: parts that are scored by themselves.
+        splits: number of parts that are scored separately.
 
     Returns:
         `Score`.
@@ -57,13 +60,13 @@ def from_probabilities(probabilities, *, splits=10):
     Args:
         probabilities: [N, K] >= 0, rows that sum to 1, N >= splits; zeros are
             allowed.
-        splits: as of `inception_score`.
+        splits: as in `inception_score`.
 
     Returns:
         `Score`.
 
     Raises:
-        errors.DataError: for fewer samples than splits, or rows that are no
+        errors.DataError: for fewer samples than splits, or rows that are not
             probabilities.
         errors.NonFiniteError: for a value that is not finite.
     """
@@ -71,8 +74,7 @@ def from_probabilities(probabilities, *, splits=10):
     table = table.astype(np.float64)
     if table.min() < 0 or abs(table.sum(1) - 1).max() > 1e-2:
         raise errors.DataError(
-            'probabilities below 0 or rows that do not sum to 1: are they '
-            'logits?'
+            'probabilities are negative or do not sum to 1: are they logits?'
         )
     return _score(table, splits)
 

@@ -1,4 +1,7 @@
-"""The kernel distance between sets of features (KID)."""
+"""Kernel distance between sets of features (KID).
+
+It takes features; it does not extract them.
+"""
 
 from typing import NamedTuple
 
@@ -8,12 +11,13 @@ from gan_jax.metrics import features
 
 
 class KernelDistance(NamedTuple):
-    """A mean over subsets, and how far they scatter about it.
+    """Mean and standard deviation of the estimates over random subsets.
 
-    mean: float; unbiased, so it may lie a little below 0.
-    std: float, standard deviation over subsets (divided by their number). Not
-        an error of the mean: subsets overlap.
-    subset_size: rows of each subset.
+    Attributes:
+        mean: float; unbiased, so it may be slightly below 0.
+        std: float, standard deviation over subsets (ddof=0). It is not the
+            error of the mean, because subsets overlap.
+        subset_size: rows of each subset.
     """
 
     mean: float
@@ -22,18 +26,18 @@ class KernelDistance(NamedTuple):
 
 
 def polynomial_mmd(real, fake):
-    """Estimate the squared MMD of two sets without bias, polynomial kernel.
+    """Compute the unbiased squared MMD of two sets with a polynomial kernel.
 
     sum_{i != j} k(x_i, x_j) / (N (N - 1)) + sum_{i != j} k(y_i, y_j)
     / (M (M - 1)) - 2 sum_{i, j} k(x_i, y_j) / (N M), with
     k(x, y) = (x . y / D + 1)^3.
 
     Args:
-        real: x, [N, D], N >= 2, of any type; products are made in float64.
+        real: x, [N, D], N >= 2, of any type; products are computed in float64.
         fake: y, [M, D], M >= 2.
 
     Returns:
-        float; its expectation is 0 where the distributions are the same.
+        float; its expectation is 0 if the distributions are equal.
 
     Raises:
         errors.DataError: for fewer than two rows, or columns that differ.
@@ -52,20 +56,20 @@ def kernel_distance(
 ):
     """Average `polynomial_mmd` over random subsets of both sets.
 
-    Each subset draws `subset_size` rows of either set without replacement.
-    That size is cut to that of the smaller set, whose subsets are then all the
-    same and whose scatter is missing in `std`.
+    Each subset draws `subset_size` rows of both sets without replacement. The
+    size is limited to that of the smaller set, whose subsets are then all equal
+    and add nothing to `std`.
 
-    torch-fidelity and NVIDIA's code take 100 subsets of 1,000, as here by
-    default, the authors' own code 50. Published values are often multiplied by
-    1e3; these are not.
+    torch-fidelity and NVIDIA's code use 100 subsets of 1,000, as the defaults
+    here; the authors' own code uses 50. Published values are often multiplied
+    by 1e3; these are not.
 
     Args:
         real: [N, D], N >= 2, of any type.
         fake: [M, D], M >= 2.
-        num_subsets: how many, >= 1.
+        num_subsets: number of subsets, >= 1.
         subset_size: rows of each, >= 2.
-        seed: of the draws; the same seed gives the same number.
+        seed: of the subsets; the same seed gives the same number.
 
     Returns:
         `KernelDistance`.
@@ -81,14 +85,16 @@ def kernel_distance(
     real, fake = features.pair(real, fake, least=2)
     size = min(subset_size, len(real), len(fake))
     random = np.random.default_rng(seed)
-    found = [
+    estimates = [
         _mmd(
             real[random.choice(len(real), size, replace=False)],
             fake[random.choice(len(fake), size, replace=False)],
         )
         for _ in range(num_subsets)
     ]
-    return KernelDistance(float(np.mean(found)), float(np.std(found)), size)
+    return KernelDistance(
+        float(np.mean(estimates)), float(np.std(estimates)), size
+    )
 
 
 def _kernel(values, other):

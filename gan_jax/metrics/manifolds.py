@@ -1,14 +1,14 @@
 """Precision, recall, density and coverage of features by nearest neighbours.
 
-The manifold of a set is the union of balls about its rows; the radius of each
+The manifold of a set is the union of balls around its rows. The radius of each
 ball is the Euclidean distance to the row's k-th nearest neighbour in its own
-set, the row itself not counted.
+set, the row itself excluded.
 
 - precision: share of the fakes inside the manifold of the reals;
 - recall: share of the reals inside the manifold of the fakes;
-- density: 1 / (k M) times the sum over the M fakes of how many real balls hold
-  each; it forgives outliers among the reals and may exceed 1;
-- coverage: share of the real balls that hold a fake.
+- density: 1 / (k M) times the sum over the M fakes of the number of real balls
+  that contain each; it is robust to outliers among the reals and may exceed 1;
+- coverage: share of the real balls that contain a fake.
 
 All depend on the numbers of rows of both sets and on k.
 """
@@ -21,12 +21,12 @@ from gan_jax.metrics import features
 
 
 def precision_recall(real, fake, *, k=3):
-    """Compute precision and recall as their authors do: on the ball is inside.
+    """Compute precision and recall; the surface of a ball belongs to it.
 
     Args:
-        real: [N, D], N > k, of any type; distances are made in float64.
+        real: [N, D], N > k, of any type; distances are computed in float64.
         fake: [M, D], M > k.
-        k: neighbours.
+        k: index of the neighbour that sets a radius.
 
     Returns:
         {'precision', 'recall'}: floats in [0, 1].
@@ -41,24 +41,25 @@ def precision_recall(real, fake, *, k=3):
         VGG-16 (fc2), 50,000 of each, k = 3. The authors' code rounds them to
         float16.
     """
-    found = _measure(real, fake, k, np.less_equal)
-    return {name: found[name] for name in ('precision', 'recall')}
+    values = _measure(real, fake, k, np.less_equal)
+    return {name: values[name] for name in ('precision', 'recall')}
 
 
 def prdc(real, fake, *, k=5):
-    """Compute all four as the `prdc` package does: on the ball is outside.
+    """Compute all four numbers; the surface of a ball does not belong to it.
 
-    The two conventions differ where a fake lies on a ball, as where fakes are
-    copies of the reals. There the last bit of a distance decides; equal arrays
-    of equal type have equal distances here.
+    This is the convention of the `prdc` package. It differs from that of
+    `precision_recall` if a fake is on the surface of a ball, as copies of real
+    rows are. There the last bit of a distance decides; equal arrays of equal
+    type have equal distances here.
 
     Args:
-        real: [N, D], N > k, of any type; distances are made in float64.
+        real: [N, D], N > k, of any type; distances are computed in float64.
         fake: [M, D], M > k.
-        k: neighbours.
+        k: index of the neighbour that sets a radius.
 
     Returns:
-        {'precision', 'recall', 'density', 'coverage'}: floats >= 0; all but
+        {'precision', 'recall', 'density', 'coverage'}: floats >= 0; all except
         the density are at most 1.
 
     Raises:
@@ -73,7 +74,7 @@ def prdc(real, fake, *, k=5):
 
 
 def squared_radii(values, k):
-    """Give each row's squared distance to its k-th nearest other row.
+    """Compute each row's squared distance to its k-th nearest other row.
 
     Args:
         values: [N, D], N > k >= 1.
@@ -82,21 +83,19 @@ def squared_radii(values, k):
         float64 [N].
     """
     radii = []
-    for first, squared in distances.squared_blocks(values, values):
-        own = np.arange(len(squared))
-        squared[own, first + own] = np.inf
+    for _, squared in distances.squared_to_others(values):
         squared.partition(k - 1, axis=1)
         radii.append(squared[:, k - 1].copy())
     return np.concatenate(radii)
 
 
 def _measure(real, fake, k, within):
-    """Compute all four in one pass over the distances of reals to fakes."""
+    """Compute all four in one pass over the distances from reals to fakes."""
     if k < 1:
-        raise errors.DataError(f'k={k} is not at least 1')
+        raise errors.DataError(f'k={k} is not a positive number')
     real, fake = features.pair(real, fake, least=k + 1)
     real_radii, fake_radii = squared_radii(real, k), squared_radii(fake, k)
-    held = np.zeros(len(fake), np.int64)  # real balls that hold each fake
+    held = np.zeros(len(fake), np.int64)  # real balls that contain each fake
     recalled = covered = 0
     for first, squared in distances.squared_blocks(real, fake):
         inside = within(squared, real_radii[first:first + len(squared), None])

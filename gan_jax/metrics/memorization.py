@@ -1,4 +1,8 @@
-"""Does a generator copy its training images? Neighbours, and a verdict."""
+"""Test for memorization: does a generator copy its training images?
+
+Nearest neighbours in any feature space, and an exact statistical test on
+them. It takes pixels or features; it does not extract them.
+"""
 
 import numpy as np
 
@@ -16,11 +20,11 @@ def neighbours(samples, training, *, count=1):
     Args:
         samples: [n, ...], of any type; pixels or features.
         training: [T, ...], flattened like the samples, T >= count.
-        count: neighbours of each.
+        count: number of neighbours of each sample.
 
     Returns:
-        (int [n, count] numbers of training images, float64 [n, count]
-        Euclidean distances), the nearest first.
+        (int [n, count] indices of training images, float64 [n, count]
+        Euclidean distances), nearest first.
 
     Raises:
         errors.DataError: for too few images, or sizes that differ.
@@ -31,69 +35,71 @@ def neighbours(samples, training, *, count=1):
     )
     if not 1 <= count <= len(training):
         raise errors.DataError(
-            f'count={count} neighbours of {len(training)} training images'
+            f'count={count} is not from 1 to {len(training)}, the number of '
+            'training images'
         )
-    numbers = []
+    blocks = []
     for _, squared in distances.squared_blocks(samples, training):
-        some = np.argpartition(squared, count - 1, axis=1)[:, :count]
-        order = np.take_along_axis(squared, some, 1).argsort(1, kind='stable')
-        numbers.append(np.take_along_axis(some, order, 1))
-    numbers = np.concatenate(numbers)
-    return numbers, _apart(samples, training, numbers)
+        least = np.argpartition(squared, count - 1, axis=1)[:, :count]
+        order = np.take_along_axis(squared, least, 1).argsort(1, kind='stable')
+        blocks.append(np.take_along_axis(least, order, 1))
+    indices = np.concatenate(blocks)
+    return indices, _exact_distances(samples, training, indices)
 
 
 def verdict(samples, held_out, training, *, quantile=0.05, alpha=0.01):
-    """Say whether samples lie nearer to training images than is natural.
+    """Test whether samples are nearer to training images than new images are.
 
-    Two tests, and 'copies' where both give p < alpha:
+    Two tests; the verdict is 'copies' if both have p < alpha:
 
-    - nearer: how many samples lie nearer to the training images than the
-      smallest `quantile` of held-out images does. With r the j-th smallest of
-      m held-out images' distances, j = floor(quantile (m + 1)), the number of
-      n samples under r is beta-binomial(n, j, m - j + 1) for samples that are
-      as far from the training images as held-out ones are: exact for any
-      distribution of distances, and with r taken from few images.
+    - nearer: the number of samples that are nearer to the training images than
+      the smallest `quantile` of held-out images. With r the j-th smallest
+      distance of the m held-out images, j = floor(quantile (m + 1)), the number
+      of the n samples below r is beta-binomial(n, j, m - j + 1) if samples are
+      as far from the training images as held-out ones. This is exact for any
+      distribution of distances and any m.
     - in training: of all real images, training and held-out, that are the
-      nearest to some sample and nearer than r, each counted once, how many are
-      training images. Where samples know nothing of which images were trained
-      on, that number is hypergeometric, whatever else is wrong with them.
+      nearest to some sample and nearer than r, each counted once, the number of
+      training images. If the samples do not depend on which images were
+      trained on, that number is hypergeometric, whatever their quality.
 
-    The first alone blames samples that are nearer to everything, as blurred
-    ones are, or those of a collapsed generator; the second alone blames a
-    preference that is too weak to be copying. Those who are blamed by both
-    either copy or lie nearer to what was trained on than new images would.
+    The first test alone would accuse samples that are nearer to everything,
+    such as blurred ones, or those of a collapsed generator. The second alone
+    would accuse a preference that is too weak to be copying. Samples that fail
+    both are copies, or nearer to training images than new images would be.
 
-    Held-out images have to come from the distribution of the training images,
-    drawn by chance, and never be trained on; what is near is what the distance
-    says: pixels see exact and noisy copies, features see shifted ones.
+    Held-out images must be a random sample of the distribution of the training
+    images that was never trained on. The distance decides what counts as a
+    copy: pixels detect exact and noisy copies, features detect shifted ones.
 
-    'No sign' is not a proof: copies must be nearer than r, and stand out from
-    the share of samples that is near by nature. With four training images to
-    one held-out image 21 near ones or more, all of them training images, are
-    needed for p < 0.01 in the second test, with one to one 7: a generator that
-    copies fewer different images is not found. A tenth of copies among 1,000
-    samples is, with 500 held-out images.
+    'No sign of copying' is not a proof: copies must be nearer than r, and more
+    than the share of samples that is near by chance. For p < 0.01 in the second
+    test, at least 21 different training images must be near with four training
+    images to one held-out image, and 7 with one to one. A generator that copies
+    fewer different images is not detected. A tenth of copies among 1,000
+    samples is detected with 500 held-out images.
 
     Args:
         samples: [n, ...], of any type.
         held_out: [m, ...], m + 1 >= 1 / quantile.
         training: [T, ...].
-        quantile: of held-out images that are called near. Small ones ask for
-            closer copies, and see fewer of them.
-        alpha: chance of a false 'copies', in either test.
+        quantile: share of held-out images that counts as near. A small one
+            requires closer copies and detects fewer of them.
+        alpha: probability of a false 'copies', in either test.
 
     Returns:
         {'verdict': 'copies' or 'no sign of copying',
         'distance': mean distance of samples to their nearest training image
         over that of held-out images,
-        'radius': r; 0 where so many held-out images are training images too,
-        and nothing is then found,
-        'nearer': share of samples under r, 'nearer_expected': j / (m + 1),
-        'nearer_p': chance of as many or more,
-        'near_images': real images that are near to a sample and its nearest,
+        'radius': r; 0, so that nothing is detected, if j or more held-out
+        images are training images too,
+        'nearer': share of samples below r, 'nearer_expected': j / (m + 1),
+        'nearer_p': probability of as many or more,
+        'near_images': number of real images that are nearest and near to a
+        sample,
         'in_training': share of those that are training images (nan for none),
         'in_training_expected': T / (T + m),
-        'in_training_p': chance of as many or more}.
+        'in_training_p': probability of as many or more}.
 
     Raises:
         errors.DataError: for too few images, or sizes that differ.
@@ -104,11 +110,11 @@ def verdict(samples, held_out, training, *, quantile=0.05, alpha=0.01):
         Meehan, Chaudhuri and Dasgupta, A non-parametric test to detect
         data-copying in generative models, https://arxiv.org/abs/2004.05675,
         2020. Differs: they rank all distances (Mann-Whitney) in each cell of a
-        partition, which finds a generator that is too near on the whole; the
-        tail here finds the few copies among many samples. The second test is
-        Fisher's exact one, of which image is nearest.
+        partition, which detects a generator that is too near on average; the
+        tail used here detects few copies among many samples. The second test
+        is Fisher's exact test.
     """
-    from scipy import stats  # takes most of a second
+    from scipy import stats  # slow to import
 
     samples, training = features.pair(
         samples, training, ('samples', 'training images')
@@ -116,15 +122,19 @@ def verdict(samples, held_out, training, *, quantile=0.05, alpha=0.01):
     names = 'held-out images', 'training images'
     held_out, _ = features.pair(held_out, training, names)
     features.rows(held_out, names[0], int(np.ceil(1 / quantile)) - 1)
-    numbers, to_training = _nearest(samples, training)
-    held_numbers, to_held_out = _nearest(samples, held_out)
-    natural = np.sort(_nearest(held_out, training)[1])
+    train_indices, to_training = _nearest(samples, training)
+    held_indices, to_held_out = _nearest(samples, held_out)
+    held_distances = np.sort(_nearest(held_out, training)[1])
     rank = int(quantile * (len(held_out) + 1) + 1e-9)
-    radius = natural[rank - 1]
+    radius = held_distances[rank - 1]
     nearer = int((to_training < radius).sum())
-    ours = to_training <= to_held_out
-    copied = len(np.unique(numbers[ours & (to_training < radius)]))
-    others = len(np.unique(held_numbers[~ours & (to_held_out < radius)]))
+    in_training = to_training <= to_held_out
+    copied = len(np.unique(
+        train_indices[in_training & (to_training < radius)]
+    ))
+    others = len(np.unique(
+        held_indices[~in_training & (to_held_out < radius)]
+    ))
     near = copied + others
     images = len(training) + len(held_out)
     nearer_p = stats.betabinom(
@@ -133,10 +143,10 @@ def verdict(samples, held_out, training, *, quantile=0.05, alpha=0.01):
     in_training_p = stats.hypergeom(
         images, len(training), near
     ).sf(copied - 1)
-    found = max(nearer_p, in_training_p) < alpha
+    copies = max(nearer_p, in_training_p) < alpha
     return {
-        'verdict': COPIES if found else NO_SIGN,
-        'distance': float(to_training.mean() / natural.mean()),
+        'verdict': COPIES if copies else NO_SIGN,
+        'distance': float(to_training.mean() / held_distances.mean()),
         'radius': float(radius),
         'nearer': nearer / len(samples),
         'nearer_expected': rank / (len(held_out) + 1),
@@ -149,17 +159,20 @@ def verdict(samples, held_out, training, *, quantile=0.05, alpha=0.01):
 
 
 def _nearest(samples, training):
-    numbers, apart = neighbours(samples, training)
-    return numbers[:, 0], apart[:, 0]
+    indices, lengths = neighbours(samples, training)
+    return indices[:, 0], lengths[:, 0]
 
 
-def _apart(samples, training, numbers):
-    """Give the distances to the numbered images: exactly 0 to copies."""
-    apart = np.empty(numbers.shape)
+def _exact_distances(samples, training, indices):
+    """Compute the distances [n, count] from differences: exactly 0 to copies.
+
+    The expansion of `distances.squared_blocks` rounds, and copies need 0.
+    """
+    lengths = np.empty(indices.shape)
     for first in range(0, len(samples), distances.BLOCK):
         rows = slice(first, first + distances.BLOCK)
-        some = samples[rows].astype(np.float64)
-        for place, column in enumerate(numbers[rows].T):
-            gaps = some - training[column]
-            apart[rows, place] = np.linalg.norm(gaps, axis=1)
-    return apart
+        block = samples[rows].astype(np.float64)
+        for place, column in enumerate(indices[rows].T):
+            gaps = block - training[column]
+            lengths[rows, place] = np.linalg.norm(gaps, axis=1)
+    return lengths

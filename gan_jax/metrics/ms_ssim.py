@@ -1,4 +1,7 @@
-"""Multi-scale structural similarity of image pairs, and diversity by it."""
+"""Multi-scale structural similarity (MS-SSIM) of images, and diversity by it.
+
+NumPy and SciPy alone; it needs no features.
+"""
 
 import numpy as np
 from scipy import ndimage
@@ -15,31 +18,32 @@ BLOCK = 64  # pairs compared at once
 def ms_ssim(images, others, *, peak=None):
     """Compute the MS-SSIM of each pair of images.
 
-    Product over scales j of cs_j^w_j, and of ssim at the coarsest instead of
-    cs. ssim = l cs; l = (2 m_x m_y + C1) / (m_x^2 + m_y^2 + C1) and
+    The product over scales j of cs_j^w_j, with ssim instead of cs at the
+    coarsest scale. ssim = l cs, where
+    l = (2 m_x m_y + C1) / (m_x^2 + m_y^2 + C1) and
     cs = (2 s_xy + C2) / (s_x^2 + s_y^2 + C2) compare means and covariances
-    under a Gaussian window, 11x11 with sigma 1.5, wherever it lies whole in
-    the image; their means over the image are used, 0 where negative. C1 =
-    (0.01 peak)^2, C2 = (0.03 peak)^2. Each scale halves the image by means of
-    2x2 pixels. Channels are compared by themselves and averaged at the end.
+    under a Gaussian window, 11x11 with sigma 1.5, at all places where the
+    window is inside the image. Their means over the image are used, clipped at
+    0. C1 = (0.01 peak)^2, C2 = (0.03 peak)^2. Each scale halves the image by
+    averaging 2x2 pixels. Channels are compared separately and averaged last.
 
-    Images smaller than 161 pixels do not bear 5 scales of that window. They
-    get as many as they bear (`num_scales`; 2 at 32x32), with the weights of
-    the finest scales over their sum; under 11 pixels the window shrinks. So
-    values of different image sizes are not comparable. `tf.image` refuses such
+    Images smaller than 161 pixels are too small for 5 scales of that window.
+    They get as many as fit (`num_scales`; 2 at 32x32), with the normalised
+    weights of the finest scales; below 11 pixels the window shrinks. Values of
+    different image sizes are therefore not comparable. `tf.image` rejects such
     images; compare_gan keeps 5 scales and shrinks the window instead.
 
     Args:
         images: [N, H, W, C], uint8 or floats in [-1, 1].
-        others: [N, H, W, C], likewise.
-        peak: largest difference of two pixels; None for 255 of uint8 and 2 of
+        others: [N, H, W, C], of the same type.
+        peak: largest difference of two pixels; None is 255 for uint8 and 2 for
             floats.
 
     Returns:
         float64 [N] in [0, 1]; 1 for equal images.
 
     Raises:
-        errors.DataError: for no pair, or where shapes or types differ.
+        errors.DataError: for no pair, or if shapes or types differ.
         errors.NonFiniteError: for a value that is not finite.
 
     References:
@@ -49,8 +53,8 @@ def ms_ssim(images, others, *, peak=None):
     images, others = np.asarray(images), np.asarray(others)
     if images.shape != others.shape or images.dtype != others.dtype:
         raise errors.DataError(
-            f'images {images.dtype}{list(images.shape)} cannot be paired with '
-            f'{others.dtype}{list(others.shape)}'
+            f'images {images.dtype}{list(images.shape)} cannot be compared '
+            f'with {others.dtype}{list(others.shape)}'
         )
     features.pair(images, others, ('images', 'their partners'))
     peak = peak or (255 if images.dtype == np.uint8 else 2)
@@ -63,27 +67,28 @@ def ms_ssim(images, others, *, peak=None):
 
 
 def diversity(images, labels=None, *, num_pairs=1000, seed=0, peak=None):
-    """Average the MS-SSIM over random pairs of different images of a class.
+    """Compute the mean MS-SSIM of random pairs of images of the same class.
 
-    Near that of real images of the same class where samples are as varied; it
-    rises towards 1 as a generator collapses. It sees nothing between classes,
-    and unlike images of any kind have a low one: noise looks diverse.
+    It is near that of real images if samples are as varied, and rises towards 1
+    as a generator collapses. It does not compare classes, and it is low for any
+    dissimilar images: noise counts as diverse.
 
-    The first image of a pair is drawn evenly from all whose class has another,
-    the second evenly from the rest of its class, with replacement of pairs.
+    The first image of a pair is drawn uniformly from all whose class has
+    another, the second uniformly from the rest of its class. Pairs are drawn
+    with replacement.
 
     Args:
-        images: [N, H, W, C] fakes, as of `ms_ssim`.
-        labels: int [N]; None takes all images as of one class.
-        num_pairs: pairs to draw.
-        seed: of the draws; the same seed gives the same number.
-        peak: as of `ms_ssim`.
+        images: [N, H, W, C] fakes, as in `ms_ssim`.
+        labels: int [N]; None treats all images as one class.
+        num_pairs: number of pairs.
+        seed: of the pairs; the same seed gives the same number.
+        peak: as in `ms_ssim`.
 
     Returns:
         float in [0, 1].
 
     Raises:
-        errors.DataError: where no class has two images.
+        errors.DataError: if no class has two images.
         errors.NonFiniteError: for a value that is not finite.
 
     References:
@@ -100,7 +105,7 @@ def diversity(images, labels=None, *, num_pairs=1000, seed=0, peak=None):
 
 
 def num_scales(height, width):
-    """Give how many scales images bear: all 5 where the shorter side is 161.
+    """Return the number of scales: all 5 from a shorter side of 161 pixels.
 
     Args:
         height: H.
@@ -116,7 +121,7 @@ def num_scales(height, width):
 
 
 def _pairs(labels, num_pairs, random):
-    """Draw numbers of images: two different ones of a class for each pair."""
+    """Draw the indices of pairs of different images of the same class."""
     order = np.argsort(labels, kind='stable')
     _, starts, classes, counts = np.unique(
         labels[order], return_index=True, return_inverse=True,
@@ -126,9 +131,9 @@ def _pairs(labels, num_pairs, random):
     if not len(paired):
         raise errors.DataError('no class has two images to compare')
     first = random.choice(paired, num_pairs)
-    of = classes[first]
-    ahead = random.integers(1, counts[of])  # places on, around the class
-    second = starts[of] + (first - starts[of] + ahead) % counts[of]
+    own = classes[first]
+    offset = random.integers(1, counts[own])  # cyclic, within the class
+    second = starts[own] + (first - starts[own] + offset) % counts[own]
     return order[first], order[second]
 
 
@@ -147,7 +152,7 @@ def _ms_ssim(x, y, peak):
 
 
 def _compare(x, y, peak):
-    """Give l and cs, [N, H - 10, W - 10, C] each."""
+    """Compute l and cs, [N, H - 10, W - 10, C] each."""
     c1, c2 = (K1 * peak) ** 2, (K2 * peak) ** 2
     mean_x, mean_y = _blur(x), _blur(y)
     means = 2 * mean_x * mean_y
@@ -160,7 +165,7 @@ def _compare(x, y, peak):
 
 
 def _blur(x):
-    """Average under a Gaussian window wherever it lies whole in the image."""
+    """Average under a Gaussian window, where the window is inside the image."""
     for axis in (1, 2):
         size = min(WINDOW, x.shape[axis])
         places = np.arange(size) - (size - 1) / 2
@@ -173,7 +178,7 @@ def _blur(x):
 
 
 def _halve(x):
-    """Average 2x2 pixels; an odd last row or column is taken twice."""
+    """Average 2x2 pixels; an odd last row or column is repeated."""
     odd = [(0, 0), *((0, size % 2) for size in x.shape[1:3]), (0, 0)]
     x = np.pad(x, odd, mode='edge')
     return (

@@ -1,8 +1,8 @@
-"""Principal components: the linear autoencoder, and a Gaussian to sample it by.
+"""Principal components of data, as a linear baseline for autoencoders.
 
-An autoencoder of linear layers and the L2 error spans the same subspace:
-Baldi and Hornik, Neural Networks and Principal Component Analysis, Neural
-Networks 2, 1989.
+A linear autoencoder with the L2 error spans the same subspace: Baldi and
+Hornik, Neural Networks and Principal Component Analysis, Neural Networks 2,
+1989. A Gaussian in the subspace serves as its generator.
 """
 
 from typing import NamedTuple
@@ -11,13 +11,13 @@ import numpy as np
 
 
 class Components(NamedTuple):
-    """The axes along which data extend most.
+    """Orthonormal axes along which data have the largest variance.
 
     Attributes:
         mean: [D].
-        axes: [k, D], orthonormal, the longest first; the largest entry of each
-            is positive.
-        std: [k], standard deviation of the data along each.
+        axes: [k, D], orthonormal, largest variance first; the largest entry of
+            each axis is positive.
+        std: [k], standard deviation of the data along each axis.
     """
 
     mean: np.ndarray
@@ -25,15 +25,15 @@ class Components(NamedTuple):
     std: np.ndarray
 
     def encode(self, rows):
-        """Map rows [N, D] to codes [N, k]."""
+        """Project rows [N, D] to codes [N, k]."""
         return (rows - self.mean) @ self.axes.T
 
     def decode(self, codes):
-        """Map codes [N, k] to the nearest rows [N, D] that have them."""
+        """Map codes [N, k] to rows [N, D] of the subspace."""
         return self.mean + codes @ self.axes
 
     def sample(self, random, count):
-        """Draw rows from the Gaussian of the data in the subspace.
+        """Draw rows from a Gaussian fitted to the data in the subspace.
 
         Args:
             random: `np.random.RandomState`.
@@ -46,7 +46,7 @@ class Components(NamedTuple):
 
 
 def fit(rows, num_components):
-    """Find the principal components of rows.
+    """Compute the principal components of rows.
 
     Args:
         rows: [N, D].
@@ -56,14 +56,14 @@ def fit(rows, num_components):
         `Components`.
 
     Raises:
-        ValueError: for more components than there are.
+        ValueError: for more components than exist.
     """
     rows = np.asarray(rows, np.float64)
     most = min(len(rows) - 1, rows.shape[1])
     if not 0 < num_components <= most:
         raise ValueError(
-            f'{num_components} components of {len(rows)} rows of '
-            f'{rows.shape[1]} numbers; 1 to {most} exist'
+            f'num_components={num_components} is not from 1 to {most} for rows '
+            f'of shape {list(rows.shape)}'
         )
     mean = rows.mean(0)
     _, lengths, axes = np.linalg.svd(rows - mean, full_matrices=False)

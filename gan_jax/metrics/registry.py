@@ -1,13 +1,15 @@
-"""Every number about samples by name: what it compares, and with what floor.
+"""The metrics of samples by name, each computed beside its floor.
 
-The maths is in metrics/, the features are those of features/. A number about
-two sets has for its floor the same number of two halves of the real images; a
-number about one set stands beside that of the real images.
+The other modules of metrics/ hold the maths, gan_jax/features extracts the
+features, and `catalog` lists the names. The floor of a metric of two sets is
+its value between two halves of the real images; the floor of a metric of one
+set is its value for the real images. This module knows neither runs nor
+networks.
 """
 
 import contextlib
 import hashlib
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 import zipfile
 
 import numpy as np
@@ -15,6 +17,7 @@ from scipy import special
 
 from gan_jax.core import errors
 from gan_jax.core import files
+from gan_jax.metrics import catalog
 from gan_jax.metrics import frechet
 from gan_jax.metrics import inception_score
 from gan_jax.metrics import kernel
@@ -25,20 +28,20 @@ from gan_jax.metrics import ms_ssim
 from gan_jax.metrics import sliced_wasserstein
 from gan_jax.metrics import support
 
-CONFIDENT = 0.9  # the classifier's probability of a sample that it knows
-SUPPORT_BATCH = 50  # samples among which the closest pair is looked for
-SUPPORT_QUANTILE = 0.05  # of closest real pairs, under which two are the same
+CONFIDENT = 0.9  # class probability above which the classifier is confident
+SUPPORT_BATCH = 50  # samples among which the closest pair is searched
+SUPPORT_QUANTILE = 0.05  # of closest real pairs; nearer pairs are duplicates
 
 
-class Seen(NamedTuple):
-    """What an extractor says of images: [N, F], and [N, K] or None."""
+class Extracted(NamedTuple):
+    """Features [N, F] of images and class logits [N, K], or None."""
 
     features: Any
     logits: Any
 
 
 class View:
-    """Images and what an extractor says of them, computed once.
+    """Images with their features, which are extracted once.
 
     Attributes:
         images: [N, H, W, C] uint8, or points [N, D].
@@ -48,78 +51,78 @@ class View:
     def __init__(
         self, images, labels, extractor, *, progress=None, cache=None
     ):
-        """Look at images by an `extractors.Extractor`.
+        """Create a view; features are extracted when they are first needed.
 
         Args:
             images, labels: the attributes.
-            extractor: what looks.
-            progress: function of (images done, of how many), or None.
-            cache: folder in which what is seen is kept, or None. Its name
-                there tells of all pixels and of the extractor's fingerprint.
+            extractor: `extractors.Extractor`.
+            progress: function of (images done, number of images), or None.
+            cache: folder that keeps the features, or None. The file name is a
+                hash of all pixels and of the extractor's fingerprint.
         """
         self.images, self.labels = images, labels
         self._extractor, self._progress = extractor, progress
-        self._cache, self._seen = cache, None
+        self._cache, self._extracted = cache, None
 
     def __len__(self):
         return len(self.images)
 
-    def part(self, places):
-        """Give the view of some of the images."""
-        labels = None if self.labels is None else self.labels[places]
-        view = View(self.images[places], labels, self._extractor)
-        view._seen = Seen(*(
-            None if values is None else values[places]
-            for values in self._look()
+    def part(self, indices):
+        """Return the view of the images at some indices."""
+        labels = None if self.labels is None else self.labels[indices]
+        view = View(self.images[indices], labels, self._extractor)
+        view._extracted = Extracted(*(
+            None if values is None else values[indices]
+            for values in self._extract()
         ))
         return view
 
-    def _look(self):
-        if self._seen is None and self._cache is not None:
-            self._seen = self._cached()
-        elif self._seen is None:
-            self._seen = self._extractor(self.images, self._progress)
-        return self._seen
+    def _extract(self):
+        if self._extracted is None and self._cache is not None:
+            self._extracted = self._extract_cached()
+        elif self._extracted is None:
+            self._extracted = self._extractor(self.images, self._progress)
+        return self._extracted
 
-    def _cached(self):
+    def _extract_cached(self):
         digest = hashlib.sha256(self._extractor.fingerprint.encode())
         digest.update(f'{self.images.shape} {self.images.dtype}'.encode())
         digest.update(np.ascontiguousarray(self.images))
         path = self._cache / f'reference-{digest.hexdigest()[:32]}.npz'
         try:
-            with files.opened(path) as file:  # which np.load may leave open
-                kept = np.load(file, allow_pickle=False)
-                found = Seen(kept['features'], kept.get('logits'))
-            if len(found.features) == len(self):
-                return found
+            with files.opened(path) as file:  # np.load may leave it open
+                arrays = np.load(file, allow_pickle=False)
+                cached = Extracted(arrays['features'], arrays.get('logits'))
+            if len(cached.features) == len(self):
+                return cached
         except (EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile):
-            pass  # not there, or damaged: it is made again
-        seen = self._extractor(self.images, self._progress)
-        kept = {k: v for k, v in seen._asdict().items() if v is not None}
-        # A cache that is full or read-only only costs time.
+            pass  # missing or damaged: the features are extracted again
+        new = self._extractor(self.images, self._progress)
+        arrays = {k: v for k, v in new._asdict().items() if v is not None}
+        # If the cache cannot be written, the next process extracts again.
         with contextlib.suppress(OSError):
             self._cache.mkdir(parents=True, exist_ok=True)
             with files.replacing(path) as file:
-                np.savez(file, **kept)
-        return Seen(seen.features, seen.logits)
+                np.savez(file, **arrays)
+        return Extracted(new.features, new.logits)
 
     @property
     def features(self):
-        """Give float32 [N, F]."""
-        return self._look().features
+        """Return the features, float32 [N, F]."""
+        return self._extract().features
 
     @property
     def logits(self):
-        """Give float32 [N, K].
+        """Return the class logits, float32 [N, K].
 
         Raises:
-            errors.ConfigError: where the extractor tells no classes.
+            errors.ConfigError: if the extractor has no classes.
         """
-        logits = self._look().logits
+        logits = self._extract().logits
         if logits is None:
             raise errors.ConfigError(
-                f'features={self._extractor.name!r} tell no classes, which '
-                'this metric needs; a classifier does'
+                f'features={self._extractor.name!r} have no class logits, '
+                "which this metric needs; features='classifier' have"
             )
         return logits
 
@@ -129,8 +132,8 @@ def _fid(real, fake):
 
 
 def _kid(real, fake):
-    found = kernel.kernel_distance(real.features, fake.features)
-    return {'kid': found.mean, 'kid_std': found.std}
+    distance = kernel.kernel_distance(real.features, fake.features)
+    return {'kid': distance.mean, 'kid_std': distance.std}
 
 
 def _prdc(real, fake):
@@ -138,32 +141,32 @@ def _prdc(real, fake):
 
 
 def _swd(real, fake):
-    found = sliced_wasserstein.sliced_wasserstein_distance(
+    levels = sliced_wasserstein.sliced_wasserstein_distance(
         real.images, fake.images
     )
     return {
         'swd' if level == 'mean' else f'swd_{level}': value
-        for level, value in found.items()
+        for level, value in levels.items()
     }
 
 
 def _inception_score(view):
     splits = 10 if len(view) >= 5000 else 1
-    found = inception_score.inception_score(view.logits, splits=splits)
-    return {'is': found.mean, 'is_std': found.std}
+    score = inception_score.inception_score(view.logits, splits=splits)
+    return {'is': score.mean, 'is_std': score.std}
 
 
 def _modes(view):
-    """Count the classes that samples are seen as, and how surely."""
-    chances = special.softmax(view.logits.astype(np.float64), 1)
-    found = modes.recovered_classes(chances.argmax(1), chances.shape[1])
+    """Count the predicted classes of samples, and the confident predictions."""
+    probs = special.softmax(view.logits.astype(np.float64), 1)
+    numbers = modes.recovered_classes(probs.argmax(1), probs.shape[1])
     return {
-        **found, 'confident': float((chances.max(1) > CONFIDENT).mean())
+        **numbers, 'confident': float((probs.max(1) > CONFIDENT).mean())
     }
 
 
 def _ms_ssim(view):
-    """Take the classes that the extractor sees, where it tells any."""
+    """Compute MS-SSIM within predicted classes, or of all without classes."""
     try:
         classes = view.logits.argmax(1)
     except errors.ConfigError:
@@ -174,60 +177,35 @@ def _ms_ssim(view):
 def _support(real, fake):
     closest, _ = support.closest_pairs(real.features, SUPPORT_BATCH)
     threshold = np.quantile(closest, SUPPORT_QUANTILE)
-    found = support.support_size(
+    size = support.support_size(
         fake.features, threshold, batch_size=SUPPORT_BATCH
     )
     return {
-        'support': found['support'], 'support_low': found['low'],
-        'support_high': found['high'],
+        'support': size['support'], 'support_low': size['low'],
+        'support_high': size['high'],
     }
 
 
-class Measure(NamedTuple):
-    """One kind of number.
-
-    Attributes:
-        function: (real, fake) -> {name: float} or, of `alone`, (view) -> the
-            same.
-        better: name -> 'lower', 'higher' or '', which way samples are better.
-        alone: whether it is of one set of images.
-        images: whether it looks at pixels laid out as images.
-        classes: whether it asks features that tell classes.
-    """
-
-    function: Callable
-    better: dict
-    alone: bool = False
-    images: bool = False
-    classes: bool = False
-
-
-MEASURES = {
-    'fid': Measure(_fid, {'fid': 'lower'}),
-    'is': Measure(
-        _inception_score, {'is': 'higher'}, alone=True, classes=True
-    ),
-    'kid': Measure(_kid, {'kid': 'lower'}),
-    'modes': Measure(_modes, {
-        'modes': 'higher', 'smallest_mode': 'higher', 'reverse_kl': 'lower',
-        'confident': 'higher',
-    }, alone=True, classes=True),
-    'ms_ssim': Measure(_ms_ssim, {'ms_ssim': ''}, alone=True, images=True),
-    'prdc': Measure(_prdc, {
-        'precision': 'higher', 'recall': 'higher', 'density': 'higher',
-        'coverage': 'higher',
-    }),
-    'support': Measure(_support, {'support': 'higher'}),
-    'swd': Measure(_swd, {'swd': 'lower'}, images=True),
+_FUNCTIONS = {  # (real, fake) -> {name: float}, or (view) -> the same
+    'fid': _fid,
+    'is': _inception_score,
+    'kid': _kid,
+    'modes': _modes,
+    'ms_ssim': _ms_ssim,
+    'prdc': _prdc,
+    'support': _support,
+    'swd': _swd,
 }
+MEASURES = catalog.METRICS
 
 
 class Number(NamedTuple):
-    """One number about samples.
+    """A number about samples beside its floor.
 
     Attributes:
         value: of the samples.
-        floor: of two halves of the real images, or of the real images.
+        floor: between two halves of the real images, or of the real images;
+            None if it was not computed.
     """
 
     value: float
@@ -235,38 +213,38 @@ class Number(NamedTuple):
 
 
 def measure(name, real, fake, halves=None):
-    """Give the numbers of one of `MEASURES`.
+    """Compute the numbers of a metric.
 
     Args:
-        name: of it.
+        name: one of `MEASURES`.
         real, fake: `View`.
-        halves: two `View` of parts of the real images, for the floor; None
-            leaves it out.
+        halves: two `View`s of halves of the real images, for the floor; None
+            leaves the floor out.
 
     Returns:
         {name: `Number`}.
 
     Raises:
-        errors.ConfigError: where the features cannot tell.
+        errors.ConfigError: if the features or the data do not fit the metric.
         errors.DataError: for too few images.
     """
-    kind = MEASURES[name]
-    if kind.images and real.images.ndim != 4:
+    metric, function = MEASURES[name], _FUNCTIONS[name]
+    if metric.images and real.images.ndim != 4:
         raise errors.ConfigError(f'metric {name!r} is of images, not of points')
-    if kind.alone:
-        found = kind.function(fake)
-        floor = kind.function(real) if halves else {}
+    if metric.alone:
+        values = function(fake)
+        floor = function(real) if halves else {}
     else:
-        found = kind.function(real, fake)
-        floor = kind.function(*halves) if halves else {}
+        values = function(real, fake)
+        floor = function(*halves) if halves else {}
     return {
         key: Number(float(value), floor.get(key))
-        for key, value in found.items()
+        for key, value in values.items()
     }
 
 
 def halves(view, seed=0):
-    """Part real images by chance into two views, equally large."""
+    """Split a view at random into two views of equal size."""
     order = np.random.RandomState(seed).permutation(len(view))
     count = len(view) // 2
     return view.part(np.sort(order[:count])), view.part(
@@ -275,13 +253,14 @@ def halves(view, seed=0):
 
 
 def memorized(fake, held_out, training):
-    """Ask whether samples copy training images, by pixels and by features.
+    """Test by pixels and by features whether samples copy training images.
 
     Args:
         fake, held_out, training: `View`.
 
     Returns:
-        {'pixels' or 'features': dict as of `memorization.verdict`}.
+        {'pixels': verdict, 'features': verdict}, dicts of
+        `memorization.verdict`.
     """
     return {
         'pixels': memorization.verdict(*(
@@ -294,24 +273,24 @@ def memorized(fake, held_out, training):
 
 
 def closest(fake, training, *, rows=10, count=7):
-    """Lay out the samples nearest to the training images, with neighbours.
+    """Collect the samples nearest to training images, with their neighbours.
 
     Args:
         fake, training: `View` of images.
-        rows: samples, the nearest of all first.
+        rows: number of samples, in order of their nearest distance.
         count: neighbours of each.
 
     Returns:
-        (uint8 [rows * (count + 1), H, W, C], a row after the other, sample
-        first; float64 [rows, count] distances of pixels).
+        (uint8 [rows * (count + 1), H, W, C], row by row, the sample first;
+        float64 [rows, count] Euclidean distances of pixels).
     """
     count = min(count, len(training))
-    numbers, apart = memorization.neighbours(
+    indices, distances = memorization.neighbours(
         fake.images, training.images, count=count
     )
-    chosen = apart[:, 0].argsort(kind='stable')[:rows]
-    shown = [
-        np.concatenate([fake.images[n:n + 1], training.images[numbers[n]]])
-        for n in chosen
+    order = distances[:, 0].argsort(kind='stable')[:rows]
+    images = [
+        np.concatenate([fake.images[n:n + 1], training.images[indices[n]]])
+        for n in order
     ]
-    return np.concatenate(shown), apart[chosen]
+    return np.concatenate(images), distances[order]

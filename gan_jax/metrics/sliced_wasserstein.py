@@ -1,4 +1,7 @@
-"""The sliced Wasserstein distance between patches of images, by scale."""
+"""Sliced Wasserstein distance between patches of images, scale by scale.
+
+NumPy and SciPy alone; it needs no features.
+"""
 
 import numpy as np
 from scipy import ndimage
@@ -9,43 +12,44 @@ from gan_jax.metrics import features
 PATCH = 7  # pixels of a side
 PATCHES = 128  # of each image
 DIRECTIONS = 4 * 128
-AT_ONCE = 16  # directions whose projections are held
+AT_ONCE = 16  # directions that are projected at once
 SMALLEST = 16  # shorter side of the coarsest level
 FILTER = np.array([1, 4, 6, 4, 1]) / 16
-BLOCK = 256  # images brought into a pyramid at once
+BLOCK = 256  # images whose pyramids are computed at once
 
 
 def sliced_wasserstein_distance(real, fake, *, seed=0):
-    """Compare patches of two sets of images at every scale.
+    """Compute the distance between patches of two sets of images per scale.
 
-    Images become Laplacian pyramids that halve down to 16 pixels of the
-    shorter side. From each level of each image come 128 random 7x7 patches;
-    each channel of all patches of a set has its mean taken off and is divided
-    by its standard deviation, set by set; then `sliced_wasserstein`, times 1e3.
+    Images are decomposed into Laplacian pyramids, halved down to 16 pixels of
+    the shorter side. 128 random 7x7 patches are cut from each level of each
+    image. Each channel of all patches of a set is normalised to mean 0 and
+    standard deviation 1; then `sliced_wasserstein`, times 1e3.
 
-    Since either set is brought to mean 0 and deviation 1 by itself, a colour
-    cast or a contrast that is wrong over all images does not show, and values
-    do not depend on the range of pixels. Fine levels tell of textures, the
-    coarsest of large-scale structure. The paper's values have 16,384 images,
-    the authors' script 8,192; fewer give larger values, so compare like with
-    like.
+    Because each set is normalised separately, a colour cast or a contrast that
+    is wrong in all images is not detected, and values do not depend on the
+    range of pixels. Fine levels compare textures, the coarsest level
+    large-scale structure. The paper's values have 16,384 images, the authors'
+    script 8,192; fewer images give larger values, so only compare values of the
+    same number.
 
     Differs from the authors' code: both sets have patches at the same places,
-    so equal sets are at distance 0, where theirs are not; sizes need not be
-    powers of 2; channels need not be 3. Memory: 25 KiB for each image and
+    so equal sets have distance 0, unlike in theirs; sizes need not be powers of
+    2; the number of channels need not be 3. Memory: 25 KiB for each image and
     channel of either set, and 24 KiB for each image.
 
     Args:
         real: [N, H, W, C], uint8 or floats, H and W >= 7.
-        fake: [M, H, W, C]; the larger set is cut to the size of the smaller.
+        fake: [M, H, W, C]; the larger set is truncated to the smaller size.
         seed: of patches and directions; the same seed gives the same numbers.
 
     Returns:
-        {shorter side of each level: float, …, 'mean': float}, all >= 0: for
-        32x32 images 32, 16 and 'mean'.
+        {shorter side of each level: float, …, 'mean': float}, all >= 0; the
+        keys are 32, 16 and 'mean' for 32x32 images.
 
     Raises:
-        errors.DataError: for no images, other shapes, or too small ones.
+        errors.DataError: for no images, shapes that differ, or images smaller
+            than a patch.
         errors.NonFiniteError: for a value that is not finite.
 
     References:
@@ -61,25 +65,27 @@ def sliced_wasserstein_distance(real, fake, *, seed=0):
     features.pair(real, fake, ('real images', 'fake images'))
     shorter = min(real.shape[1:3])
     if shorter < PATCH:
-        raise errors.DataError(f'images have no patches of {PATCH} pixels')
-    count, found = min(len(real), len(fake)), {}
+        raise errors.DataError(
+            f'images of {shorter} pixels are smaller than a patch of {PATCH}'
+        )
+    count, values = min(len(real), len(fake)), {}
     sizes = _sizes(shorter)
     for level, size in enumerate(sizes):
-        found[size] = 1e3 * sliced_wasserstein(*(
+        values[size] = 1e3 * sliced_wasserstein(*(
             _patches(images[:count], level, len(sizes), seed)
             for images in (real, fake)
         ), seed=seed)
-    return {**found, 'mean': float(np.mean(list(found.values())))}
+    return {**values, 'mean': float(np.mean(list(values.values())))}
 
 
 def sliced_wasserstein(values, other, *, seed=0):
-    """Average the 1-D Wasserstein distance over random directions.
+    """Compute the mean 1-D Wasserstein distance along random directions.
 
-    mean_u mean_i |sort(X u)_i - sort(Y u)_i| over 4 x 128 directions u, even
+    mean_u mean_i |sort(X u)_i - sort(Y u)_i| over 4 x 128 directions u, uniform
     on the unit sphere.
 
     Args:
-        values: X, [N, D]; products are made in its own type.
+        values: X, [N, D]; products are computed in its own type.
         other: Y, [N, D].
         seed: of the directions.
 
@@ -96,26 +102,26 @@ def sliced_wasserstein(values, other, *, seed=0):
     directions = directions.astype(values.dtype)
     total = 0.0
     for first in range(0, DIRECTIONS, AT_ONCE):
-        some = directions[first:first + AT_ONCE]
-        # [directions, N], so that what is sorted lies side by side.
-        projected, shifted = some @ values.T, some @ other.T
-        projected.sort(axis=1)
-        shifted.sort(axis=1)
-        projected -= shifted
-        total += np.abs(projected).sum(dtype=np.float64)
+        block = directions[first:first + AT_ONCE]
+        # [directions, N], so that the sorted axis is contiguous.
+        gaps, other_projected = block @ values.T, block @ other.T
+        gaps.sort(axis=1)
+        other_projected.sort(axis=1)
+        gaps -= other_projected
+        total += np.abs(gaps).sum(dtype=np.float64)
     return total / (DIRECTIONS * len(values))
 
 
 def laplacian_pyramid(images, levels):
-    """Split images into what each scale adds to the next coarser one.
+    """Split images into the detail that each scale adds.
 
     Args:
         images: [N, H, W, C].
-        levels: how many, >= 1.
+        levels: number of levels, >= 1.
 
     Returns:
-        list of float32 [N, H, W, C], finest first; heights and widths halve,
-        odd ones rounded up. The last is the image itself at its scale.
+        List of float32 [N, H, W, C], finest first; heights and widths halve,
+        rounded up. The last level is the downsampled image itself.
 
     References:
         Burt and Adelson, The Laplacian pyramid as a compact image code, IEEE
@@ -129,7 +135,7 @@ def laplacian_pyramid(images, levels):
 
 
 def reconstruct(pyramid):
-    """Give the images of a `laplacian_pyramid`.
+    """Reconstruct images from a `laplacian_pyramid`.
 
     Args:
         pyramid: list of [N, H, W, C], finest first.
@@ -144,7 +150,7 @@ def reconstruct(pyramid):
 
 
 def _sizes(size):
-    """Give the shorter side of each level."""
+    """List the shorter side of each level."""
     sizes = [size]
     while (sizes[-1] + 1) // 2 >= SMALLEST:
         sizes.append((sizes[-1] + 1) // 2)
@@ -158,14 +164,14 @@ def _blur(images):
 
 
 def _up(images, shape):
-    """Double images to a shape: every second pixel is theirs, then blur."""
+    """Upsample images to a shape: insert zeros, then blur."""
     doubled = np.zeros(shape, np.float32)
     doubled[:, ::2, ::2] = images
     return 4 * _blur(doubled)
 
 
 def _patches(images, level, levels, seed):
-    """Give the normalised patches of a level, float32 [N 128, 7 7 C]."""
+    """Extract the normalised patches of a level, float32 [N 128, 7 7 C]."""
     random = np.random.default_rng(seed)
     side = (PATCH, PATCH, images.shape[3])
     patches = np.empty((len(images), PATCHES, *side), np.float32)
@@ -173,7 +179,7 @@ def _patches(images, level, levels, seed):
         rows = slice(first, first + BLOCK)
         block = laplacian_pyramid(images[rows], levels)[level]
         patches[rows] = _cut(block, random)
-    patches = patches.reshape(-1, side[2])  # a row for each pixel
+    patches = patches.reshape(-1, side[2])  # [N 128 7 7, C]
     patches -= patches.mean(0, dtype=np.float64).astype(np.float32)
     squares = np.einsum('nc,nc->c', patches, patches, dtype=np.float64)
     std = np.sqrt(squares / len(patches))
@@ -182,7 +188,7 @@ def _patches(images, level, levels, seed):
 
 
 def _cut(images, random):
-    """Cut random patches of each image, [N, 128, 7, 7, C]."""
+    """Extract random patches of each image, [N, 128, 7, 7, C]."""
     count, height, width, _ = images.shape
     shape = (count, PATCHES, 1, 1)
     side = np.arange(PATCH)

@@ -1,8 +1,9 @@
-"""How many different images a generator makes, by the birthday paradox.
+"""Support size: the number of different images that a generator makes.
 
-Among s even draws from N images two are the same with probability
-1 - exp(-s (s - 1) / (2 N)), nearly: with half of all batches where s is about
-1.2 sqrt(N). So the share of batches that hold near-duplicates tells N.
+By the birthday paradox: among s uniform draws from N images, two are equal with
+probability of about 1 - exp(-s (s - 1) / (2 N)), which is a half at
+s = 1.2 sqrt(N). The share of batches with near-duplicates therefore estimates
+N.
 """
 
 import numpy as np
@@ -13,36 +14,36 @@ from gan_jax.metrics import features
 
 
 def support_size(samples, threshold, *, batch_size, confidence=0.95):
-    """Estimate how many different samples a generator has.
+    """Estimate the number of different samples that a generator makes.
 
-    N = s (s - 1) / (2 log(1 / (1 - c))), c the share of the batches of s
-    samples whose closest pair is nearer than the threshold. The interval is
-    that of c by Clopper and Pearson, put through the same formula; it is exact
-    but for terms of s / N. It asks for samples that are independent.
+    N = s (s - 1) / (2 log(1 / (1 - c))), where c is the share of the batches of
+    s samples whose closest pair is nearer than the threshold. The interval is
+    that of Clopper and Pearson for c, mapped by the same formula; it is exact
+    up to terms of s / N. The samples must be independent.
 
-    What it means: 1 / N estimates the chance that two samples are the same,
-    sum_i p_i^2, so N is the number of images that would collide as often if
-    they came evenly. Rare images hardly count: the true support is larger than
-    N where some come more often than others, and a generator may make half of
-    its samples from few images and still have a large support.
+    1 / N estimates the probability that two samples are equal, sum_i p_i^2, so
+    N is the number of equally frequent images that would collide as often. Rare
+    images hardly count: the true support is larger than N if some images are
+    more frequent than others. A generator may draw half of its samples from
+    few images and still have a large support.
 
-    Choose s so that c is neither 0 nor 1; where it is 0 the estimate is inf
-    and `low` is what is known, where it is 1 the estimate is 0 and `high` is.
-    N from real images and the same threshold says what to compare with. The
-    threshold is a judgement: the authors look at the closest pairs themselves
-    (`closest_pairs`). One that needs no eye is a low quantile of what
-    `closest_pairs` gives for real images in batches of s.
+    Choose s so that c is neither 0 nor 1. If c is 0, the estimate is inf and
+    only `low` is informative; if c is 1, the estimate is 0 and only `high` is.
+    Compare N with that of real images for the same threshold. The authors
+    choose the threshold by looking at the closest pairs (`closest_pairs`); an
+    automatic choice is a low quantile of `closest_pairs` of real images in
+    batches of s.
 
     Args:
         samples: [n, ...] in random order, at least one batch; float pixels or
             features.
-        threshold: Euclidean distance under which two samples are the same.
-        batch_size: s >= 2; n // s batches are looked at.
+        threshold: Euclidean distance below which two samples are equal.
+        batch_size: s >= 2; n // s batches are used.
         confidence: of the interval.
 
     Returns:
         {'collisions': c, 'batches': int, 'support': N, 'low': float,
-        'high': float}; inf is possible for the last three.
+        'high': float}; the last three may be inf.
 
     Raises:
         errors.DataError: for fewer samples than a batch.
@@ -53,12 +54,12 @@ def support_size(samples, threshold, *, batch_size, confidence=0.95):
         study, https://arxiv.org/abs/1706.08224, 2017: s for which c is at
         least a half, and N near s^2.
     """
-    from scipy import stats  # takes most of a second
+    from scipy import stats  # slow to import
 
     closest, _ = closest_pairs(samples, batch_size)
     batches, hits = len(closest), int((closest < threshold).sum())
     tail = (1 - confidence) / 2
-    # Clopper and Pearson; a share has no bound on a side where hits end.
+    # Clopper and Pearson; without hits, or with hits alone, one side is open.
     low = stats.beta.ppf(tail, hits, batches - hits + 1) if hits else 0.0
     high = 1.0
     if hits < batches:
@@ -74,11 +75,11 @@ def closest_pairs(samples, batch_size):
     """Find the two nearest samples of each batch.
 
     Args:
-        samples: [n, ...], cut into n // s batches in their order.
+        samples: [n, ...], split into n // s batches in their order.
         batch_size: s >= 2.
 
     Returns:
-        (float64 [n // s] Euclidean distances, int [n // s, 2] numbers of the
+        (float64 [n // s] Euclidean distances, int [n // s, 2] indices of the
         samples).
 
     Raises:
@@ -92,17 +93,15 @@ def closest_pairs(samples, batch_size):
         _closest_pair(samples[start:start + batch_size], start)
         for start in range(0, len(samples) - batch_size + 1, batch_size)
     ]
-    numbers = np.array(pairs)
-    apart = samples[numbers[:, 0]].astype(np.float64) - samples[numbers[:, 1]]
-    return np.linalg.norm(apart, axis=1), numbers
+    indices = np.array(pairs)
+    gaps = samples[indices[:, 0]].astype(np.float64) - samples[indices[:, 1]]
+    return np.linalg.norm(gaps, axis=1), indices
 
 
 def _closest_pair(batch, start):
-    """Give the numbers of the two nearest rows, the first row being `start`."""
+    """Find the indices of the two nearest rows, counted from `start`."""
     nearest, pair = np.inf, None
-    for first, squared in distances.squared_blocks(batch, batch):
-        own = np.arange(len(squared))
-        squared[own, first + own] = np.inf
+    for first, squared in distances.squared_to_others(batch):
         row, column = divmod(int(squared.argmin()), len(batch))
         if squared[row, column] < nearest:
             nearest = squared[row, column]
@@ -111,7 +110,7 @@ def _closest_pair(batch, start):
 
 
 def _size(collisions, batch_size):
-    """Give the support in which so large a share of batches has a pair."""
+    """Compute the support size for a share of batches with duplicates."""
     if collisions == 0:
         return float('inf')
     if collisions == 1:

@@ -1,8 +1,12 @@
-"""The diagnosis of one run: its lines, its probes, and what they say."""
+"""Diagnosis of one run: connects the rules and the probes to its config.
+
+It knows no training loop; the loop calls `probe` and `observe`.
+"""
 
 import math
 
 from gan_jax.config import defaults
+from gan_jax.diagnosis import game as game_lib
 from gan_jax.diagnosis import rules
 from gan_jax.evaluation import runner
 from gan_jax.monitoring import probes
@@ -10,16 +14,16 @@ from gan_jax.objectives import losses
 
 
 class Diagnosis:
-    """Findings of one run; silent where the config says so."""
+    """Findings of one run; none if `config.diagnosis.on` is False."""
 
     def __init__(self, config, algorithm, state, dataset, past):
-        """Prepare, from the lines that the run has left before.
+        """Create a diagnosis, and observe the earlier records of the run.
 
         Args:
             config: with the group diagnosis.
-            algorithm: the value that trained.
+            algorithm: `algorithm.Algorithm` of the run.
             state: `algorithm.TrainState`.
-            dataset: `sources.Dataset` that is trained on.
+            dataset: `sources.Dataset` of the training images.
             past: records of metrics, each with its 'step'.
         """
         self._config, self._dataset = config, dataset
@@ -32,11 +36,14 @@ class Diagnosis:
             self.observe(record['step'], record)
 
     def probe(self, algorithm, state):
-        """Give the numbers of `probes.Probe`; {} while nothing is judged.
+        """Measure the numbers of `probes.Probe`; {} before `patience` steps.
 
         Args:
-            algorithm: the value that trained.
+            algorithm: `algorithm.Algorithm` of the run.
             state: `algorithm.TrainState` of NumPy arrays.
+
+        Returns:
+            {'probe/name': float}.
         """
         patience = self._config.diagnosis.patience
         if not self._on or int(state.step) < patience:
@@ -50,20 +57,20 @@ class Diagnosis:
         return self._probe.numbers(algorithm, state)
 
     def observe(self, step, record):
-        """List the `rules.Finding`s that set in with a line."""
+        """Add a record; list the `rules.Finding`s that begin with it."""
         if not self._on or not record:
             return []
         return self._diagnosis.observe(step, record)
 
 
 def collapse(config, findings):
-    """Give the words of a collapse that ends the run; '' where none does."""
+    """Return the text of a collapse that ends the run; '' without one."""
     texts = [f.text for f in findings if rules.is_collapse(f)]
     return texts[0] if texts and config.on_collapse != 'warn' else ''
 
 
 def game_of(config, algorithm, state):
-    """Say what the rules have to know of a run, a `rules.Game`."""
+    """Build the `game.Game` of a run, the facts that the rules need."""
     monitors = algorithm.monitors
     kind, saturates, balance = 'none', False, losses.Balance()
     if monitors is not None:
@@ -71,14 +78,17 @@ def game_of(config, algorithm, state):
         kind, saturates = loss.kind, loss.saturates
         balance = losses.balance(config.loss.name, config.loss)
     g_size, d_size = (0, 0) if monitors is None else monitors.sizes(state)
-    treated = defaults.treats_labels(config)
+    soft_targets = defaults.treats_labels(config)
     equilibrium, unit = balance.equilibrium, balance.unit
     if unit is None:
-        unit = equilibrium[0] if equilibrium else rules.Game().unit
-    return rules.Game(
+        unit = equilibrium[0] if equilibrium else game_lib.Game().unit
+    return game_lib.Game(
         kind=kind,
-        equilibrium=None if treated else equilibrium,
-        floor=_least(config) if treated and kind == 'probability' else 0.0,
+        equilibrium=None if soft_targets else equilibrium,
+        floor=(
+            _least_loss(config)
+            if soft_targets and kind == 'probability' else 0.0
+        ),
         unit=unit, middle=balance.middle, reach=balance.reach,
         saturates=saturates,
         clipped=config.clip_weights > 0,
@@ -87,11 +97,11 @@ def game_of(config, algorithm, state):
     )
 
 
-def _least(config):
-    """Give the least cross-entropy that treated labels allow D.
+def _least_loss(config):
+    """Compute the least cross-entropy of D for smoothed or flipped labels.
 
-    The sum of the entropies of both sides' mean targets: no D knows which of
-    them are flipped.
+    It is the sum of the entropies of the mean targets of real and fake, because
+    D cannot know which labels are flipped.
     """
     labels = config.labels
     real = (labels.real_low + labels.real_high) / 2

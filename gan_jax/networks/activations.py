@@ -1,4 +1,4 @@
-"""What bends the layers of networks, and drops hidden units in training."""
+"""Activation functions and dropout of the networks."""
 
 import math
 from typing import Callable, NamedTuple
@@ -9,9 +9,9 @@ import jax.numpy as jnp
 
 
 class PReLU(nn.Module):
-    """Bend as LeakyReLU does, with a learned slope for each channel.
+    """LeakyReLU with a learned slope for each channel.
 
-    max(0, x) + a min(0, x) with a from 0.25. Differs from flax's `nn.PReLU`,
+    max(0, x) + a min(0, x), a starting at 0.25. Differs from flax's `nn.PReLU`,
     which has one slope for all channels.
 
     References:
@@ -22,7 +22,7 @@ class PReLU(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        """Bend x: [B, ..., C], in its dtype; the slopes are float32."""
+        """Apply to x: [B, ..., C], in its dtype; the slopes are float32."""
         slope = self.param(
             'slope', nn.initializers.constant(0.25), x.shape[-1:], jnp.float32
         )
@@ -30,22 +30,22 @@ class PReLU(nn.Module):
 
 
 def maxout(x, pieces):
-    """Take for each unit the largest of its linear functions.
+    """Compute the maximum of the k linear functions of each unit.
 
-    y_i = max_j x_ij, the pieces of a unit side by side: x_ij is x[..., k i + j]
+    y_i = max_j x_ij, with x_ij = x[..., k i + j]
 
-    With the layer before it a convex function of that layer's input, made of k
-    planes. Pieces that share the maximum share the gradient.
+    Together with the preceding dense layer it is a convex, piecewise linear
+    function. Equal maxima share the gradient.
 
     Args:
         x: [B, ..., k * F].
-        pieces: k, at least 2: one piece would bend nothing.
+        pieces: k, at least 2; with 1 it would be the identity.
 
     Returns:
         [B, ..., F].
 
     Raises:
-        ValueError: where k is under 2.
+        ValueError: if k is below 2.
 
     References:
         Goodfellow et al., Maxout Networks, https://arxiv.org/abs/1302.4389,
@@ -59,23 +59,22 @@ def maxout(x, pieces):
 def dropout(x, rate, keys, number, *, train):
     """Set each unit to 0 with probability `rate`, in training.
 
-    The others are divided by 1 - rate, so that the mean stays. A sample's mask
-    comes from its own key: neither the batch nor the device that it is in
-    changes it.
+    The other units are divided by 1 - rate, which preserves the mean. The mask
+    of a sample depends on its own key only, not on the batch or the device.
 
     Args:
         x: [B, ...].
         rate: Python float in [0, 1).
-        keys: [B] PRNG keys; None will do in evaluation and at rate 0.
-        number: of the layer, folded into each key; each layer of a network
-            has its own.
-        train: whether units are dropped; x is returned otherwise.
+        keys: [B] PRNG keys; may be None in evaluation and at rate 0.
+        number: number of the layer, folded into each key; different for each
+            layer of a network.
+        train: whether units are dropped; if False, x is returned.
 
     Returns:
-        As x.
+        Array of the shape of x.
 
     Raises:
-        ValueError: where the rate is out of range or keys are missing.
+        ValueError: if the rate is out of range or keys are missing.
 
     References:
         Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks
@@ -87,7 +86,7 @@ def dropout(x, rate, keys, number, *, train):
         return x
     if keys is None or keys.shape[:1] != x.shape[:1]:
         raise ValueError(
-            f'dropout={rate} in training needs keys, one for each sample'
+            f'dropout={rate} in training needs keys, one per sample'
         )
 
     def draw(key):
@@ -98,19 +97,19 @@ def dropout(x, rate, keys, number, *, train):
 
 
 def activation(network, negative_slope, keys, *, train, first=0, pieces=0):
-    """Give what bends a network's hidden layers, and drops their units.
+    """Return the activation of a network's hidden layers, with dropout.
 
     Args:
         network: module with the fields prelu and dropout.
-        negative_slope: slope below 0; 0 is ReLU. PReLU learns its own.
+        negative_slope: slope below 0; 0 is ReLU. Unused with PReLU.
         keys: [B] PRNG keys of dropout, or None.
         train: whether units are dropped.
-        first: number of the first layer, so that two parts of a network do not
-            share their masks.
-        pieces: of `maxout`, which then bends in place of any slope; 0 for none.
+        first: number of the first layer, so that two parts of a network have
+            different masks.
+        pieces: pieces of `maxout`, which replaces the slope; 0 for none.
 
     Returns:
-        Function of (x, number): number counts the layers of one part.
+        Function of (x, number); number counts the layers of one part.
     """
 
     def activate(x, number):
@@ -129,14 +128,14 @@ def activation(network, negative_slope, keys, *, train, first=0, pieces=0):
 
 
 class LastLayer(NamedTuple):
-    """What a generator's last layer makes of its linear sums.
+    """The activation of a generator's last layer, and its range.
 
     Attributes:
-        bend: function of x: [B, ...], element by element.
-        low, high: the range of its values; infinite where it has no bound.
+        activation: function of x: [B, ...], element by element.
+        low, high: range of its values; infinite if unbounded.
     """
 
-    bend: Callable
+    activation: Callable
     low: float = -math.inf
     high: float = math.inf
 
@@ -151,11 +150,11 @@ OUTPUTS = {
 
 
 def last_layer(name, *, points):
-    """Find a `LastLayer` by its name.
+    """Return the `LastLayer` of a name.
 
     Args:
         name: one of `OUTPUTS`.
-        points: whether the data are points, which 'auto' goes by.
+        points: whether the data are points; selects the meaning of 'auto'.
 
     Returns:
         `LastLayer`.
@@ -166,14 +165,14 @@ def last_layer(name, *, points):
 
 
 def finish(network, x):
-    """Bend what a generator's last layer gives.
+    """Apply the activation of a generator's last layer.
 
     Args:
         network: module with the fields output and image_shape.
         x: [B, ...] float32, linear.
 
     Returns:
-        As x.
+        Array of the shape of x.
     """
     points = len(network.image_shape) == 1
-    return last_layer(network.output, points=points).bend(x)
+    return last_layer(network.output, points=points).activation(x)

@@ -11,19 +11,19 @@ from gan_jax.networks import resampling
 
 
 class SelfAttention(nn.Module):
-    """Add to each pixel a mean of all pixels, weighted by likeness.
+    """Self-attention layer with a residual connection.
 
     beta[j, i] = softmax_i(f(x_i) . g(x_j))
     y_j = x_j + gamma v(sum_i beta[j, i] h(x_i))
 
     f, g, h and v are convolutions of size 1 without bias: f and g to C / 8
-    channels, h to C / 2, v back to C. The sum runs over squares of 2 x 2
-    pixels: f(x) and h(x) are max-pooled. gamma, the parameter `weight`, is a
-    scalar that starts at 0, where the layer is the identity.
+    channels, h to C / 2, v back to C. f(x) and h(x) are max-pooled over squares
+    of 2 x 2 pixels. gamma, the parameter `weight`, is a scalar that starts at
+    0, so that the layer is initially the identity.
 
-    Differs from the paper, as the authors' code does: there h has C / 8
-    channels and nothing is pooled. The code is for even sides alone, and its
-    layers always have spectral norm 1; the scores are float32 here.
+    As in the authors' code, and unlike the paper, where h has C / 8 channels
+    and nothing is pooled. That code supports only even sides, and its layers
+    always have spectral norm 1. Here the scores are float32 for every dtype.
 
     Attributes:
         spectral_norm: whether every kernel has spectral norm 1.
@@ -39,7 +39,7 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x, *, train):
-        """Map x [B, H, W, C] to [B, H, W, C]; `train` is for the norm."""
+        """Apply to x: [B, H, W, C]; `train` is passed to spectral norm."""
         wrap = layers.wrapper(self.spectral_norm, train=train)
 
         def project(features, x, name):
@@ -70,35 +70,35 @@ class SelfAttention(nn.Module):
 
 
 def check(network, sides):
-    """Refuse a side that no feature map has.
+    """Check that a feature map has the side `network.attention`.
 
     Args:
         network: module with the field attention.
-        sides: shorter sides of the feature maps where attention may sit.
+        sides: shorter sides of the feature maps that can have attention.
 
     Raises:
-        ValueError: where the field is neither 0 nor one of them.
+        ValueError: if the field is neither 0 nor one of `sides`.
     """
     if network.attention and network.attention not in sides:
         raise ValueError(
             f'attention={network.attention} of the {type(network).__name__} is '
-            f'not the shorter side of a feature map that it has; choose 0 for '
+            f'not the shorter side of one of its feature maps; choose 0 for '
             f'none or one of {sorted(sides)}'
         )
 
 
 def attend(network, x, *, train):
-    """Apply self-attention where the feature map has the side for it.
+    """Apply self-attention if the shorter side of x is `network.attention`.
 
-    For a compact method: the layer becomes part of the network.
+    For compact methods: the layer becomes part of the calling module.
 
     Args:
         network: module with the fields attention, spectral_norm and dtype.
         x: [B, H, W, C].
-        train: whether a forward is one of training.
+        train: whether the forward pass is one of training.
 
     Returns:
-        [B, H, W, C]; x itself where its shorter side is not `attention`.
+        [B, H, W, C]; x itself if its shorter side differs.
     """
     if min(x.shape[1:3]) != network.attention:
         return x

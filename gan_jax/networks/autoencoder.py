@@ -1,9 +1,9 @@
-"""Discriminators that are autoencoders: logits are reconstruction errors.
+"""Autoencoder discriminators, whose logits are reconstruction errors.
 
 Zhao et al., Energy-based Generative Adversarial Network,
 https://arxiv.org/abs/1609.03126, 2016; Berthelot et al., BEGAN: Boundary
 Equilibrium Generative Adversarial Networks, https://arxiv.org/abs/1703.10717,
-2017. Low energy is real, so only losses made for energies fit them.
+2017. Real images have low energies, so only losses with `Loss.energies` apply.
 """
 
 from typing import Any
@@ -25,13 +25,13 @@ def _over_samples(reduce, x):
 
 
 def euclidean(images, reconstruction):
-    """Measure ||x - AE(x)||_2 over all axes of each sample.
+    """Compute ||x - AE(x)||_2 over all axes of each sample.
 
-    The root has gradient 0 where the reconstruction is exact.
+    The gradient is 0 if the reconstruction is exact.
 
     Args:
         images: [B, ...] float32.
-        reconstruction: [B, ...] float32, what the autoencoder makes of them.
+        reconstruction: [B, ...] float32, the autoencoder's output.
 
     Returns:
         [B] float32, >= 0.
@@ -47,13 +47,13 @@ def euclidean(images, reconstruction):
 
 
 def mean_absolute(images, reconstruction):
-    """Measure mean |x - AE(x)| over all axes of each sample.
+    """Compute the mean of |x - AE(x)| over all axes of each sample.
 
     The gradient is 0 where the reconstruction is exact.
 
     Args:
         images: [B, ...] float32.
-        reconstruction: [B, ...] float32, what the autoencoder makes of them.
+        reconstruction: [B, ...] float32, the autoencoder's output.
 
     Returns:
         [B] float32, >= 0.
@@ -63,16 +63,16 @@ def mean_absolute(images, reconstruction):
         Networks, https://arxiv.org/abs/1703.10717, 2017, with eta = 1.
     """
     error = images - reconstruction
-    # |error|; `jnp.abs` has gradient 1 at 0, where sign gives 0.
+    # |error|; the gradient of `jnp.abs` at 0 is 1, that of this form is 0.
     return _over_samples(jnp.mean, jnp.sign(error) * error)
 
 
 def mean_square(images, reconstruction):
-    """Measure mean (x - AE(x))^2 over all axes of each sample.
+    """Compute the mean of (x - AE(x))^2 over all axes of each sample.
 
     Args:
         images: [B, ...] float32.
-        reconstruction: [B, ...] float32, what the autoencoder makes of them.
+        reconstruction: [B, ...] float32, the autoencoder's output.
 
     Returns:
         [B] float32, >= 0.
@@ -92,6 +92,7 @@ ENERGIES = {
 
 
 def _output(energy, images, reconstruction, code, class_logits):
+    """Return the `layers.Output` of an autoencoder."""
     images = images.astype(jnp.float32)
     return layers.Output(
         logits=ENERGIES[energy](images, reconstruction),
@@ -101,30 +102,18 @@ def _output(energy, images, reconstruction, code, class_logits):
 
 
 class MLPDiscriminator(nn.Module):
-    """Images or points to the error of a dense autoencoder.
+    """Discriminator that is a dense autoencoder of images or points.
 
     The layers of `mlp.Discriminator`, a linear code, the layers of
-    `mlp.Generator` in mirror image, and a linear output.
+    `mlp.Generator` with the same widths, and a linear output.
 
-    Attributes:
+    Attributes (others: see `gan_jax.networks`):
         width: units of each hidden layer.
         depth: number of hidden layers on each side of the code.
-        code_size: length of the code.
         energy: one of `ENERGIES`.
         norm: one of `layers.NORMS`, after each hidden layer but the first.
-        spectral_norm: whether every kernel has spectral norm 1.
-        num_classes: classes of the labels, where there is a condition.
-        condition: one of `conditioning.AUTOENCODER_CONDITIONS`: how the label
-            enters.
-        negative_slope: slope of the encoder's hidden layers below 0; the
-            decoder has ReLU.
-        prelu: whether both learn that slope for each channel instead.
-        maxout: linear functions, each with its norm, of which a hidden unit of
-            both is the maximum, in place of a slope; 0 is off.
-        init_std: deviation of the normal first weights; 0 is LeCun's.
-        norm_momentum: share of the past in BatchNorm's running averages.
-        dropout: probability of a hidden unit to be dropped in training.
-        dtype: dtype of the computation; parameters and energies are float32.
+        negative_slope: slope of the encoder's activation below 0; the decoder
+            has ReLU.
     """
 
     width: int = 256
@@ -145,17 +134,13 @@ class MLPDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):
-        """Map images, or points, to an `Output`.
+        """Compute the output for images or points.
 
-        Args:
-            inputs: [B, H, W, C] in [-1, 1], or [B, D].
-            labels: [B] int32, or None where the condition needs none.
-            train: whether norms take the batch's statistics, and units drop.
-            keys: [B] PRNG keys of dropout, or None.
+        Args: see `gan_jax.networks`.
 
         Returns:
-            `layers.Output`: its logits are energies, >= 0, and its features
-            the code.
+            `layers.Output`, whose logits are energies, >= 0, and whose features
+            are the code.
         """
         conditioning.check(
             self, inputs, labels, conditioning.AUTOENCODER_CONDITIONS
@@ -169,8 +154,8 @@ class MLPDiscriminator(nn.Module):
             ),
         )
         wrap = layers.wrapper(self.spectral_norm, train=train)
-        given = mlp.first_weights(self)
-        code = wrap(nn.Dense(self.code_size, dtype=self.dtype, **given))(x)
+        initial = mlp.first_weights(self)
+        code = wrap(nn.Dense(self.code_size, dtype=self.dtype, **initial))(x)
         flat = inputs.reshape(inputs.shape[0], -1)
         reconstruction = mlp.decode(
             self, code, flat.shape[1], train=train,
@@ -179,40 +164,30 @@ class MLPDiscriminator(nn.Module):
                 pieces=self.maxout,
             ),
         )
-        class_logits = conditioning.classify(self, code, train=train, **given)
+        class_logits = conditioning.classify(self, code, train=train, **initial)
         return _output(self.energy, flat, reconstruction, code, class_logits)
 
 
 class DCGANDiscriminator(nn.Module):
-    """Images to the error of a convolutional autoencoder.
+    """Discriminator that is a convolutional autoencoder.
 
     The convolutions of `dcgan.Discriminator`, a linear dense code, the layers
-    of `dcgan.Generator` in mirror image, and a linear output. The decoder
-    doubles by what `resampling.MIRRORS` gives for `downsampling`.
+    of `dcgan.Generator` with the same widths, and a linear output. The decoder
+    has the upsampling of `resampling.MIRRORS` for `downsampling`.
 
-    Differs from BEGAN: the authors take every second pixel and double by
-    nearest neighbour; here the encoder's convolutions have stride 2 and the
-    decoder's are transposed, or, with 'average_pool', means of pixels and the
-    authors' nearest neighbour. LeakyReLU and ReLU where they have ELU.
+    Differs from BEGAN, which takes every second pixel and upsamples by nearest
+    neighbour: here the encoder's convolutions have stride 2 and the decoder's
+    are transposed; with 'average_pool', pixels are averaged and upsampled by
+    nearest neighbour. LeakyReLU and ReLU replace ELU.
 
-    Attributes:
+    Attributes (others: see `gan_jax.networks`):
         width: channels of the first layer and before the last; they double as
             the side halves.
-        kernel_size: side of the square kernels; a transposed decoder's is 4,
-            a multiple of its stride and the fast one on CPU.
-        downsampling: one of `resampling.DOWNSAMPLINGS`.
-        code_size: length of the code.
+        kernel_size: side of the square kernels; always 4 in a transposed
+            decoder, a multiple of the stride and fast on CPU.
         energy: one of `ENERGIES`.
-        norm: one of `layers.NORMS`.
-        spectral_norm: whether every kernel has spectral norm 1.
-        num_classes: classes of the labels, where there is a condition.
-        condition: one of `conditioning.AUTOENCODER_CONDITIONS`: how the label
-            enters.
-        negative_slope: slope of the encoder's hidden layers below 0; the
-            decoder has ReLU.
-        prelu: whether both learn that slope for each channel instead.
-        dropout: probability of a hidden unit to be dropped in training.
-        dtype: dtype of the computation; parameters and energies are float32.
+        negative_slope: slope of the encoder's activation below 0; the decoder
+            has ReLU.
     """
 
     width: int = 64
@@ -231,17 +206,13 @@ class DCGANDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):
-        """Map images to an `Output`.
+        """Compute the output for images.
 
-        Args:
-            inputs: [B, H, W, C] in [-1, 1].
-            labels: [B] int32, or None where the condition needs none.
-            train: whether norms take the batch's statistics, and units drop.
-            keys: [B] PRNG keys of dropout, or None.
+        Args: see `gan_jax.networks`.
 
         Returns:
-            `layers.Output`: its logits are energies, >= 0, and its features
-            the code.
+            `layers.Output`, whose logits are energies, >= 0, and whose features
+            are the code.
         """
         conditioning.check(
             self, inputs, labels, conditioning.AUTOENCODER_CONDITIONS

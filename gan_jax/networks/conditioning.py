@@ -1,8 +1,8 @@
-"""Class labels in networks: where they enter G and D.
+"""Class conditioning of generators and discriminators.
 
-The functions read the fields of the network that calls them in its compact
-method, and add nothing to it where its `condition` is another one than theirs.
-They must not know of any one network.
+Networks call these functions in their compact methods. Each function reads the
+fields of the network and adds layers to it only if the network's `condition` is
+the one that it implements. The functions know no specific network.
 """
 
 from typing import Any
@@ -14,45 +14,49 @@ from gan_jax.networks import layers
 
 GENERATOR_CONDITIONS = ('none', 'concat', 'batch_norm')
 DISCRIMINATOR_CONDITIONS = ('none', 'concat', 'projection', 'auxiliary')
-# A projection would make energies negative.
+# Without 'projection', which would make energies negative.
 AUTOENCODER_CONDITIONS = ('none', 'concat', 'auxiliary')
 NEED_LABELS = ('concat', 'batch_norm', 'projection')
 
-# An embedding as long as there are classes says all; more is too long.
+# An embedding has one number per class, up to this length.
 MAX_EMBEDDING = 128
 
 
 def check(network, inputs, labels, conditions):
-    """Refuse a condition that cannot be met, in one line.
+    """Check that a network's condition is supported and has what it needs.
 
     Args:
         network: module with the fields condition, num_classes and norm.
         inputs: [B, ...].
         labels: [B] int32, or None.
-        conditions: those that the network has.
+        conditions: the conditions that the network supports.
 
     Raises:
-        ValueError: where the condition is unknown, or without classes, labels
-            or the norm that it needs.
+        ValueError: if the condition is unknown, or lacks the classes, labels or
+            norm that it needs.
     """
     condition = network.condition
-    where = f'condition={condition!r} of the {type(network).__name__}'
+    name = f'condition={condition!r} of the {type(network).__name__}'
     if condition not in conditions:
-        raise ValueError(f'{where} is not one of {list(conditions)}')
+        raise ValueError(f'{name} is not one of {list(conditions)}')
     if condition != 'none' and network.num_classes < 1:
         raise ValueError(
-            f'{where} needs num_classes >= 1, not {network.num_classes}'
+            f'{name} needs num_classes >= 1, not {network.num_classes}'
         )
     if condition == 'batch_norm' and network.norm != 'batch':
-        raise ValueError(f"{where} needs norm='batch', not {network.norm!r}")
-    given = None if labels is None else labels.shape
-    if condition in NEED_LABELS and given != inputs.shape[:1]:
-        raise ValueError(f'{where} needs labels, one for each sample')
+        raise ValueError(f"{name} needs norm='batch', not {network.norm!r}")
+    shape = None if labels is None else labels.shape
+    if condition in NEED_LABELS and shape != inputs.shape[:1]:
+        raise ValueError(f'{name} needs labels, one for each sample')
 
 
 def _normal_embedding(network, size):
-    # As large as z and as images in [-1, 1]. Never under spectral norm, which
-    # bounds D's slope in the images: n unit rows would all but vanish.
+    """Return an embedding of the labels, initialised from N(0, 1).
+
+    Its values are as large as those of z and of images in [-1, 1]. It has no
+    spectral norm, which is meant to bound D's slope in the images and would
+    make the values of an embedding with many rows very small.
+    """
     return nn.Embed(
         network.num_classes, size,
         embedding_init=nn.initializers.normal(1.0),
@@ -60,10 +64,10 @@ def _normal_embedding(network, size):
 
 
 def concat(network, x, labels):
-    """Append an embedding of the label to each sample, for 'concat'.
+    """Concatenate an embedding of the label to each sample, for 'concat'.
 
-    For dense layers. The embedding is learned from N(0, 1) and has one number
-    for each class, up to `MAX_EMBEDDING`.
+    For dense layers. The embedding is trained, starts from N(0, 1), and has one
+    number per class, up to `MAX_EMBEDDING`.
 
     Args:
         network: module with the fields condition and num_classes.
@@ -71,7 +75,7 @@ def concat(network, x, labels):
         labels: [B] int32.
 
     Returns:
-        [B, F + embedding] float32; x itself for another condition.
+        [B, F + embedding] float32; x itself for other conditions.
 
     References:
         Mirza and Osindero, Conditional Generative Adversarial Nets,
@@ -85,10 +89,10 @@ def concat(network, x, labels):
 
 
 def concat_map(network, images, labels):
-    """Append a map of the label as one more channel, for 'concat'.
+    """Concatenate a map of the label as an additional channel, for 'concat'.
 
-    For convolutions. Each class has a learned map of the images' height and
-    width, from N(0, 1): a linear layer on the one-hot label.
+    For convolutions. Each class has a trained map of the images' height and
+    width, starting from N(0, 1): a linear layer of the one-hot label.
 
     Args:
         network: module with the fields condition and num_classes.
@@ -96,7 +100,7 @@ def concat_map(network, images, labels):
         labels: [B] int32.
 
     Returns:
-        [B, H, W, C + 1] float32; the images for another condition.
+        [B, H, W, C + 1] float32; the images for other conditions.
 
     References:
         Mirza and Osindero, Conditional Generative Adversarial Nets,
@@ -115,14 +119,14 @@ def concat_map(network, images, labels):
 class ConditionalBatchNorm(nn.Module):
     """BatchNorm with a scale and a bias for each class.
 
-    gamma_y (x - mean) / sqrt(var + epsilon) + beta_y; statistics are those of
-    the whole batch, of all classes, as in plain BatchNorm. Scales start at 1
-    and biases at 0.
+    gamma_y (x - mean) / sqrt(var + epsilon) + beta_y. The statistics are those
+    of the whole batch, over all classes, as in BatchNorm. Scales start at 1 and
+    biases at 0.
 
     Attributes:
         num_classes: rows of the scale and of the bias.
         dtype: dtype of the result; parameters and statistics are float32.
-        momentum: share of the past in the running averages.
+        momentum: decay of the running averages.
 
     References:
         Dumoulin et al., A Learned Representation For Artistic Style,
@@ -137,7 +141,7 @@ class ConditionalBatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x, labels, *, train):
-        """Normalise x: [B, ..., C]; `train` selects the batch's statistics."""
+        """Normalize x: [B, ..., C]; `train` selects the batch's statistics."""
         shape = (self.num_classes, x.shape[-1])
         scale = self.param('scale', nn.initializers.ones, shape, jnp.float32)
         bias = self.param('bias', nn.initializers.zeros, shape, jnp.float32)
@@ -146,24 +150,24 @@ class ConditionalBatchNorm(nn.Module):
             use_bias=False, dtype=jnp.float32,
         )(x)
         rows = (-1, *[1] * (x.ndim - 2), x.shape[-1])  # [B, 1, ..., C]
-        # `take` gives NaN for a label that is none, where [] takes another's.
+        # `take` returns NaN for an invalid label; indexing, another row.
         scale = jnp.take(scale, labels, axis=0).reshape(rows)
         bias = jnp.take(bias, labels, axis=0).reshape(rows)
         return (x * scale + bias).astype(self.dtype)
 
 
 def norm(network, labels, *, train, momentum=0.9):
-    """Give the norm of a network's hidden layers, for 'batch_norm' by class.
+    """Return the norm of a network's hidden layers; by class for 'batch_norm'.
 
     Args:
         network: module with the fields condition, num_classes, norm and dtype.
-        labels: [B] int32, or None for another condition.
-        train: whether norms take the batch's statistics.
-        momentum: share of the past in BatchNorm's running averages.
+        labels: [B] int32, or None for other conditions.
+        train: whether norms use the statistics of the batch.
+        momentum: decay of BatchNorm's running averages.
 
     Returns:
-        Function of x: [B, ..., C] to the same shape; each call is a layer of
-        its own.
+        Function of x: [B, ..., C] to the same shape; each call creates a new
+        layer.
     """
     if network.condition != 'batch_norm':
         return lambda x: layers.Norm(
@@ -175,20 +179,20 @@ def norm(network, labels, *, train, momentum=0.9):
 
 
 def classify(network, features, *, train, **dense):
-    """Give logits of the classes, for 'auxiliary'.
+    """Compute class logits, for 'auxiliary'.
 
-    A linear layer on D's features, of spectral norm 1 where the network's
-    others are. The label itself is for the loss alone.
+    A linear layer of D's features, with spectral norm 1 if the network's other
+    layers have it. The label itself is used by the loss only.
 
     Args:
         network: module with the fields condition, num_classes, spectral_norm
             and dtype.
         features: [B, F].
-        train: whether a forward is one of training.
+        train: whether the forward pass is one of training.
         **dense: further fields of the layer.
 
     Returns:
-        [B, num_classes] float32; None for another condition.
+        [B, num_classes] float32; None for other conditions.
 
     References:
         Odena et al., Conditional Image Synthesis With Auxiliary Classifier
@@ -204,21 +208,21 @@ def classify(network, features, *, train, **dense):
 
 
 def project(network, features, labels, *, train):
-    """Give <embedding(label), features>, for 'projection'.
+    """Compute <embedding(label), features>, for 'projection'.
 
-    The embedding has spectral norm 1 where the network's kernels have. Where
-    features are not pooled there is an entry for each place and channel; the
-    authors sum over places first.
+    The embedding has spectral norm 1 if the network's kernels have it. If the
+    features are not pooled, it has an entry per pixel and channel; the authors
+    sum over pixels first.
 
     Args:
         network: module with the fields condition, num_classes and
             spectral_norm.
         features: [B, F].
         labels: [B] int32.
-        train: whether a forward is one of training.
+        train: whether the forward pass is one of training.
 
     Returns:
-        [B] float32, to be added to the logits; None for another condition.
+        [B] float32, to be added to the logits; None for other conditions.
 
     References:
         Miyato and Koyama, cGANs with Projection Discriminator,
@@ -232,14 +236,14 @@ def project(network, features, labels, *, train):
 
 
 def head(network, features, labels, *, train, **dense):
-    """Give a discriminator's `Output` from its last hidden layer.
+    """Compute a discriminator's `Output` from its last hidden layer.
 
     Args:
         network: module with the fields condition, num_classes, spectral_norm
             and dtype.
         features: [B, F].
-        labels: [B] int32, or None where the condition needs none.
-        train: whether a forward is one of training.
+        labels: [B] int32, or None if the condition needs none.
+        train: whether the forward pass is one of training.
         **dense: further fields of its linear layers.
 
     Returns:

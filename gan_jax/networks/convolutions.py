@@ -1,17 +1,17 @@
-"""Convolutions of stride 2 and their transposes, fast on CPU as well.
+"""Convolutions of stride 2 and their transposes, fast on CPU too.
 
-Three bilinear maps, each of which is made of the others when it is
-differentiated, so that every order of gradient has the fast form:
+Three bilinear maps. The derivatives of each are the other two, so that
+gradients of every order have the fast form:
 
   strided(x, w)            y[i] = sum_k x[2i + k - p] w[k], halves the sides
-  transposed(y, w)         its transpose in x, doubles them
+  transposed(y, w)         its transpose in x, doubles the sides
   kernel_gradient(x, y)    its transpose in w
 
-p = (size - 2) // 2, the padding SAME of an even side. All equal what XLA makes
-of `jax.lax.conv_general_dilated` up to rounding; what differs is the time on
-CPU: XLA's own weight gradient of a transposed convolution misses its fast path,
-and its transposed convolution multiplies by the zeros between pixels. Wide ones
-are made by `winograd`.
+p = (size - 2) // 2, the padding SAME of an even side. They equal
+`jax.lax.conv_general_dilated` and its gradients up to rounding. This module
+exists for speed on CPU, where XLA's weight gradient of a transposed convolution
+misses the fast path, and its transposed convolution multiplies by the zeros
+between pixels. Wide kernels use `winograd`. It can go when XLA does both well.
 """
 
 import functools
@@ -23,28 +23,29 @@ import jax.numpy as jnp
 from gan_jax.networks import winograd
 
 DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
-LARGE = 8  # sides from which multiplying by zeros costs more than moving pixels
-LEAST_ODD = 7  # of sides, which are padded: 64 places in place of 49
-WIDE = 64  # channels from which fewer products pay for sums before and after
+LARGE = 8  # smallest side for which `_sub_pixel` is faster than XLA
+LEAST_ODD = 7  # smallest odd side for Winograd, padded: 64 pixels for 49
+WIDE = 64  # fewest channels for which Winograd's fewer products are faster
 
 
-def _plain(x, kernel):
+def _xla_strided(x, kernel):
+    """Convolve with stride 2 by XLA."""
     return lax.conv_general_dilated(
         x, kernel, (2, 2), 'SAME', dimension_numbers=DIMENSIONS
     )
 
 
 def on_cpu():
-    """Say whether convolutions run on a CPU."""
+    """Return whether convolutions run on a CPU."""
     return jax.default_backend() == 'cpu'
 
 
 def _suits_winograd(sides, kernel):
-    """Say whether nine products beat XLA's convolution; moving costs too.
+    """Return whether `winograd` is faster than XLA's convolution.
 
     Args:
         sides: (H, W) of the smaller images.
-        kernel: [kh, kw, C, F], or its form.
+        kernel: [kh, kw, C, F] array or `jax.ShapeDtypeStruct`.
     """
     return (
         on_cpu() and kernel.dtype == jnp.float32
@@ -67,7 +68,7 @@ def strided(x, kernel):
     height, width = x.shape[1:3]
     if _suits_winograd((height // 2, width // 2), kernel):
         return winograd.strided(x, kernel)
-    return _plain(x, kernel)
+    return _xla_strided(x, kernel)
 
 
 def _strided_forward(x, kernel):
@@ -88,7 +89,7 @@ def transposed(y, kernel):
 
     Args:
         y: [B, H, W, F].
-        kernel: [kh, kw, C, F], that of `strided`.
+        kernel: [kh, kw, C, F], as in `strided`.
 
     Returns:
         [B, 2H, 2W, C].
@@ -116,11 +117,14 @@ transposed.defvjp(_transposed_forward, _transposed_backward)
 
 
 def _sub_pixel(y, kernel):
-    """Convolve with stride 1 to four channels for each, and interleave those.
+    """Apply `transposed` as a convolution of stride 1 and a pixel shuffle.
 
-    A kernel of 4 at stride 2 is one of 2 at stride 1 over squares of 2 x 2
-    pixels of the padded images. Shi et al., Is the Deconvolution Layer the Same
-    as a Convolutional Layer?, https://arxiv.org/abs/1609.07009, 2016.
+    A kernel of 4 at stride 2 is a kernel of 2 at stride 1 over squares of 2 x 2
+    pixels of the padded images.
+
+    References:
+        Shi et al., Is the Deconvolution Layer the Same as a Convolutional
+        Layer?, https://arxiv.org/abs/1609.07009, 2016.
     """
     batch, height, width, features = y.shape
     channels = kernel.shape[2]
@@ -154,7 +158,7 @@ def kernel_gradient(x, y, size):
     )
     if _suits_winograd(y.shape[1:3], kernel):
         return winograd.kernel_gradient(x, y)
-    return jax.linear_transpose(lambda w: _plain(x, w), kernel)(y)[0]
+    return jax.linear_transpose(lambda w: _xla_strided(x, w), kernel)(y)[0]
 
 
 def _kernel_gradient_forward(x, y, size):
@@ -170,12 +174,13 @@ def _kernel_gradient_backward(size, residuals, kernel):
 kernel_gradient.defvjp(_kernel_gradient_forward, _kernel_gradient_backward)
 
 
-def spread(kernel):
-    """Sum a kernel over the four places of a square of 2 x 2.
+def fuse_square(kernel):
+    """Sum a kernel over its four shifts within a square of 2 x 2.
 
-    Means of squares after a convolution are one convolution of stride 2 by this
-    kernel, over 4; a convolution after pixels are doubled is a transposed one.
-    Each pixel then needs 16 products in place of 36, where the kernel is of 3.
+    A convolution followed by average pooling is one convolution of stride 2 by
+    this kernel, divided by 4. Nearest-neighbour upsampling followed by a
+    convolution is a transposed convolution by this kernel. With a kernel of 3,
+    each pixel then needs 16 products instead of 36.
 
     Args:
         kernel: [k, k, C, F].
@@ -194,9 +199,9 @@ def spread(kernel):
 
 
 def conv_general_dilated(x, kernel, window_strides, padding, **options):
-    """Convolve as `jax.lax.conv_general_dilated`; by `strided` where it can.
+    """Convolve as `jax.lax.conv_general_dilated`, by `strided` if possible.
 
-    For the field of that name of `flax.linen.Conv`.
+    For the field `conv_general_dilated` of `flax.linen.Conv`.
     """
     sides = x.shape[1:-1]
     if (
@@ -213,10 +218,10 @@ def conv_general_dilated(x, kernel, window_strides, padding, **options):
 
 
 def conv_transpose(images, kernel):
-    """Double height and width by a transposed convolution of stride 2.
+    """Upsample by 2 with a transposed convolution.
 
     Equal to `jax.lax.conv_transpose(..., strides=(2, 2), padding='SAME')` in
-    value and in every gradient, of any order.
+    its value and in gradients of every order.
 
     Args:
         images: [B, H, W, in_features].
@@ -226,6 +231,6 @@ def conv_transpose(images, kernel):
     Returns:
         [B, 2H, 2W, features].
     """
-    # It correlates with the kernel as it lies, so the strided convolution that
-    # it transposes sees it flipped and with its ends swapped.
+    # `lax.conv_transpose` does not flip the kernel, so the strided convolution
+    # that it transposes has a flipped kernel with swapped channels.
     return transposed(images, jnp.flip(kernel, (0, 1)).swapaxes(2, 3))

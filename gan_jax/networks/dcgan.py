@@ -1,4 +1,4 @@
-"""DCGAN: the all-convolutional generator and discriminator.
+"""DCGAN: convolutional generator and discriminator.
 
 Radford et al., Unsupervised Representation Learning with Deep Convolutional
 Generative Adversarial Networks, https://arxiv.org/abs/1511.06434, 2015.
@@ -18,7 +18,7 @@ from gan_jax.networks import resampling
 
 
 def num_blocks(image_shape):
-    """Count the halvings that bring the shorter side down to 4 to 7 pixels.
+    """Count the halvings that reduce the shorter side to 4 to 7 pixels.
 
     28 -> 7 in 2, 32 -> 4 in 3, 64 -> 4 in 4, 48 x 80 -> 6 x 10 in 3.
 
@@ -29,11 +29,11 @@ def num_blocks(image_shape):
         int, at least 1.
 
     Raises:
-        ValueError: where a side is under 8 or cannot be halved that often.
+        ValueError: if a side is below 8 or cannot be halved that often.
     """
     if len(image_shape) != 3:
         raise ValueError(
-            f'a convolutional network is for images, not for data of shape '
+            f'a convolutional network needs images, not data of shape '
             f'{list(image_shape)}; the mlp network takes any'
         )
     height, width, _ = image_shape
@@ -50,7 +50,7 @@ def num_blocks(image_shape):
 
 
 def map_sides(image_shape):
-    """List the shorter sides of the hidden feature maps, of G and of D alike.
+    """List the shorter sides of the hidden feature maps, of G as of D.
 
     28 -> [14, 7], 32 -> [16, 8, 4].
     """
@@ -64,8 +64,8 @@ def decode(
 ):
     """Apply a dense layer, then convolutions that double the side.
 
-    Norm and activation after every layer but the last, which is linear. For a
-    compact method: the layers become part of the module that calls.
+    Norm and activation follow every layer but the last, which is linear. For
+    compact methods: the layers become part of the calling module.
 
     Args:
         network: module with the fields width, norm, dtype, spectral_norm,
@@ -73,9 +73,9 @@ def decode(
         z: [B, F].
         image_shape: (height, width, channels) of the output.
         kernel_size: side of the square kernels.
-        train: whether norms take the batch's statistics.
-        activate: function of (x, number), as of `activations.activation`.
-        labels: [B] int32, or None where norms need none.
+        train: whether norms use the statistics of the batch.
+        activate: function of (x, number) from `activations.activation`.
+        labels: [B] int32, or None if the norms need none.
         upsampling: one of `resampling.UPSAMPLINGS`.
 
     Returns:
@@ -112,17 +112,17 @@ def decode(
 
 
 def encode(network, images, *, train, activate, downsampling='strided'):
-    """Apply convolutions that halve the side, with activation.
+    """Apply convolutions that halve the side, with norm and activation.
 
-    Norm after every convolution but the first. For a compact method: the layers
-    become part of the module that calls.
+    The first convolution has no norm. For compact methods: the layers become
+    part of the calling module.
 
     Args:
         network: module with the fields width, kernel_size, norm, dtype and
             spectral_norm.
         images: [B, H, W, C].
-        train: whether norms take the batch's statistics.
-        activate: function of (x, number), as of `activations.activation`.
+        train: whether norms use the statistics of the batch.
+        activate: function of (x, number) from `activations.activation`.
         downsampling: one of `resampling.DOWNSAMPLINGS`.
 
     Returns:
@@ -147,46 +147,34 @@ def encode(network, images, *, train, activate, downsampling='strided'):
 
 
 def _activation(network, keys, *, train):
-    """Give what bends the hidden layers, with self-attention at its side."""
-    bend = activations.activation(
+    """Return the activation of hidden layers, followed by self-attention."""
+    activation = activations.activation(
         network, network.negative_slope, keys, train=train
     )
 
     def activate(x, number):
-        return attention.attend(network, bend(x, number), train=train)
+        return attention.attend(network, activation(x, number), train=train)
 
     return activate
 
 
 class Generator(nn.Module):
-    """z to images: a dense layer, then convolutions that double the side.
+    """Generator with a dense layer, then convolutions that double the side.
 
     As in the paper: BatchNorm and ReLU after every layer but the last, tanh at
     the end, weights from N(0, 0.02^2), widths that halve as the side doubles.
-    Differs from the paper: kernel 4 by default where it has 5 (4 is a multiple
-    of the stride, so every pixel is covered equally often; other upsampling
-    has stride 1, where an odd one is centred); BatchNorm scales start at 1
-    where the authors' code draws them from N(1, 0.02^2).
+    Differs from the paper: the default kernel size is 4 instead of 5 (4 is a
+    multiple of the stride, so every pixel is covered equally often; other
+    upsamplings have stride 1, where an odd size is centred); BatchNorm scales
+    start at 1, while the authors' code draws them from N(1, 0.02^2).
 
-    Attributes:
-        image_shape: (height, width, channels) of the output.
+    Attributes (others: see `gan_jax.networks`):
         width: channels before the last layer; the first has
             width * 2^(blocks - 1). The paper's 64x64 network has width 128.
-        kernel_size: side of the square kernels.
         upsampling: one of `resampling.UPSAMPLINGS`; the paper's is
             'transposed'.
-        attention: shorter side of the feature map, before a convolution that
-            doubles it, that has self-attention; 0 for none.
-        norm: one of `layers.NORMS`.
-        spectral_norm: whether every kernel has spectral norm 1.
-        num_classes: classes of the labels, where there is a condition.
-        condition: one of `conditioning.GENERATOR_CONDITIONS`: how the label
-            enters.
-        negative_slope: slope of the hidden layers below 0; 0 is ReLU.
-        prelu: whether that slope is learned for each channel instead.
-        dropout: probability of a hidden unit to be dropped in training.
-        output: one of `activations.OUTPUTS`: what the last layer ends in.
-        dtype: dtype of the computation; parameters and output are float32.
+        attention: shorter side of the feature map with self-attention, before a
+            convolution doubles it; 0 for none.
     """
 
     image_shape: Tuple[int, int, int]
@@ -206,13 +194,9 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):
-        """Map z to images.
+        """Generate images from z.
 
-        Args:
-            inputs: z, [B, latent_size].
-            labels: [B] int32, or None where the condition needs none.
-            train: whether norms take the batch's statistics, and units drop.
-            keys: [B] PRNG keys of dropout, or None.
+        Args: see `gan_jax.networks`.
 
         Returns:
             [B, H, W, C] float32, by default in [-1, 1].
@@ -234,34 +218,22 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images to one logit: convolutions that halve, then a dense layer.
+    """Discriminator with convolutions that halve the side, and a dense layer.
 
     As in the paper: LeakyReLU(0.2), BatchNorm after every convolution but the
-    first, weights from N(0, 0.02^2). Differs from the paper: kernel 4 by
-    default where the authors' code has 5. With a feature of `minibatch` the
+    first, weights from N(0, 0.02^2). Differs from the paper: the default kernel
+    size is 4, while the authors' code has 5. With features of `minibatch` the
     logits of a batch depend on each other.
 
-    Attributes:
+    Attributes (others: see `gan_jax.networks`):
         width: channels of the first layer; they double as the side halves. The
             authors' 64x64 network has 64.
-        kernel_size: side of the square kernels.
         downsampling: one of `resampling.DOWNSAMPLINGS`; the authors' is
             'strided'.
-        attention: shorter side of the feature map, after a convolution that
-            halved it, that has self-attention; 0 for none.
-        minibatch_stddev: whether the last feature map gets the map of
-            `minibatch.minibatch_stddev`.
-        minibatch_features: number of features of minibatch discrimination next
-            to those of the last hidden layer; 0 for none.
-        norm: one of `layers.NORMS`.
-        spectral_norm: whether every kernel has spectral norm 1.
-        num_classes: classes of the labels, where there is a condition.
-        condition: one of `conditioning.DISCRIMINATOR_CONDITIONS`: how the
-            label enters.
-        negative_slope: slope of the hidden layers below 0; 0 is ReLU.
-        prelu: whether that slope is learned for each channel instead.
-        dropout: probability of a hidden unit to be dropped in training.
-        dtype: dtype of the computation; parameters and logits are float32.
+        attention: shorter side of the feature map with self-attention, after a
+            convolution halved it; 0 for none.
+        minibatch_stddev: whether `minibatch.minibatch_stddev` is appended to
+            the last feature map.
     """
 
     width: int = 64
@@ -281,13 +253,9 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):
-        """Map images to an `Output`.
+        """Compute the output for images.
 
-        Args:
-            inputs: [B, H, W, C] in [-1, 1].
-            labels: [B] int32, or None where the condition needs none.
-            train: whether norms take the batch's statistics, and units drop.
-            keys: [B] PRNG keys of dropout, or None.
+        Args: see `gan_jax.networks`.
 
         Returns:
             `layers.Output`.

@@ -1,6 +1,6 @@
-"""What gives a decoder its codes: a network of the images, or a table.
+"""Encoders: the source of a decoder's codes, a network or a table.
 
-An encoder has the layers of the discriminator of its family up to the head.
+A network has the layers of the discriminator of its family up to the head.
 """
 
 from typing import Any
@@ -15,22 +15,11 @@ from gan_jax.networks import mlp
 
 
 class MLPEncoder(nn.Module):
-    """Images or points to codes, through dense layers and a linear one.
+    """Encoder of images or points with dense layers and a linear layer.
 
-    Attributes:
-        code_size: numbers given for each sample.
+    Attributes (others: see `gan_jax.networks`):
         width: units of each hidden layer.
-        depth: number of hidden layers.
         norm: one of `layers.NORMS`, after each hidden layer but the first.
-        spectral_norm: whether every kernel has spectral norm 1.
-        negative_slope: slope of the hidden layers below 0; 0 is ReLU.
-        prelu: whether that slope is learned for each channel instead.
-        maxout: linear functions of which a hidden unit is the maximum, in place
-            of a slope; 0 is off.
-        init_std: deviation of the normal first weights; 0 is LeCun's.
-        norm_momentum: share of the past in BatchNorm's running averages.
-        dropout: probability of a hidden unit to be dropped in training.
-        dtype: dtype of the computation; parameters and codes are float32.
     """
 
     code_size: int
@@ -48,12 +37,9 @@ class MLPEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, *, train, keys=None):
-        """Map images, or points, to codes.
+        """Encode images or points.
 
-        Args:
-            inputs: [B, H, W, C] in [-1, 1], or [B, D].
-            train: whether norms take the batch's statistics, and units drop.
-            keys: [B] PRNG keys of dropout, or None.
+        Args: see `gan_jax.networks`.
 
         Returns:
             [B, code_size] float32.
@@ -71,19 +57,10 @@ class MLPEncoder(nn.Module):
 
 
 class DCGANEncoder(nn.Module):
-    """Images to codes, through convolutions that halve and a linear layer.
+    """Encoder with convolutions that halve the side, and a linear layer.
 
-    Attributes:
-        code_size: numbers given for each sample.
+    Attributes (others: see `gan_jax.networks`):
         width: channels of the first layer; they double as the side halves.
-        kernel_size: side of the square kernels.
-        downsampling: one of `resampling.DOWNSAMPLINGS`.
-        norm: one of `layers.NORMS`.
-        spectral_norm: whether every kernel has spectral norm 1.
-        negative_slope: slope of the hidden layers below 0; 0 is ReLU.
-        prelu: whether that slope is learned for each channel instead.
-        dropout: probability of a hidden unit to be dropped in training.
-        dtype: dtype of the computation; parameters and codes are float32.
     """
 
     code_size: int
@@ -99,7 +76,7 @@ class DCGANEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, *, train, keys=None):
-        """Map images to codes; args, returns: as `MLPEncoder`."""
+        """Encode images; args, returns: as `MLPEncoder`."""
         x = dcgan.encode(
             self, inputs, train=train, downsampling=self.downsampling,
             activate=activations.activation(
@@ -113,14 +90,17 @@ class DCGANEncoder(nn.Module):
 
 
 class Codes(nn.Module):
-    """A code for each image of a data set, to be optimised with the decoder.
+    """A table with the code of each image, optimised with the decoder (GLO).
 
-    Bojanowski et al., Optimizing the Latent Space of Generative Networks,
-    https://arxiv.org/abs/1707.05776, 2017. They start on the unit sphere.
+    The initial codes are on the unit sphere.
 
     Attributes:
-        num_images: N.
+        num_images: number of images in the data set.
         code_size: length of each code.
+
+    References:
+        Bojanowski et al., Optimizing the Latent Space of Generative Networks,
+        https://arxiv.org/abs/1707.05776, 2017.
     """
 
     num_images: int
@@ -128,10 +108,10 @@ class Codes(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, *, train, keys=None):
-        """Look up codes.
+        """Return the codes of images.
 
         Args:
-            inputs: [B] int32, numbers of images.
+            inputs: [B] int32, indices of the images in the data set.
             train, keys: unused.
 
         Returns:
@@ -145,25 +125,25 @@ class Codes(nn.Module):
 
 
 class PoseCodes(nn.Module):
-    """Codes that are given: nothing is learnt."""
+    """The identity, for codes that are computed from the data."""
 
     def __call__(self, inputs, *, train, keys=None):
-        """Give the inputs [B, code_size] as they are."""
+        """Return the inputs [B, code_size] unchanged."""
         del train, keys
         return inputs
 
 
 def _unit_vectors(key, shape):
+    """Sample points on the unit sphere."""
     return into_unit_ball(nn.initializers.normal(1.0)(key, shape), least=0.0)
 
 
 def into_unit_ball(codes, least=1.0):
-    """Divide codes by their norm where it is above `least`.
+    """Scale each code to norm 1, if its norm is above `least`.
 
     Args:
         codes: [N, L].
-        least: 1 leaves what lies within the unit ball; 0 puts all on its
-            surface.
+        least: 1 projects onto the unit ball, 0 onto the unit sphere.
 
     Returns:
         [N, L], norms <= 1.

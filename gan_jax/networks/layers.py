@@ -1,4 +1,7 @@
-"""Layers that the networks share."""
+"""Layers shared by the networks: normalisation, spectral norm, transposes.
+
+This module knows no specific network.
+"""
 
 import functools
 import math
@@ -10,23 +13,22 @@ import jax.numpy as jnp
 
 from gan_jax.networks import convolutions
 
-# The initialisation of Radford et al., https://arxiv.org/abs/1511.06434, 2015,
-# section 4: every weight from N(0, 0.02^2).
+# DCGAN's initialisation: N(0, 0.02^2). Radford et al.,
+# https://arxiv.org/abs/1511.06434, 2015, section 4.
 dcgan_init = nn.initializers.normal(0.02)
 
 NORMS = ('batch', 'group', 'instance', 'layer', 'none')
-NARROW = 4  # longest short side that is taken apart
-EPSILON = 1e-12  # a vector shorter than this has no direction
+NARROW = 4  # largest short side of a matrix for `narrow_dot`
+EPSILON = 1e-12  # shorter vectors are treated as 0
 
 
 class Output(NamedTuple):
-    """What every discriminator returns.
+    """The output of a discriminator.
 
     Attributes:
-        logits: [B] float32, never probabilities; or a map of them [B, ...],
-            each about a part of the sample, whose mean over the batch and the
-            map is what losses take. For people a sample's logit is the mean of
-            its map.
+        logits: [B] float32, never probabilities; or a map of logits [B, ...],
+            each of a part of the sample. Losses average over the batch and the
+            map. The logit of a sample is the mean of its map.
         features: [B, F], the last hidden layer.
         class_logits: [B, num_classes] float32, or None.
     """
@@ -42,7 +44,7 @@ class ConvTranspose(nn.Module):
     Attributes:
         features: channels of the output.
         kernel_size: (kh, kw), each at least 2.
-        use_bias: whether a bias is added.
+        use_bias: whether to add a bias.
         dtype: dtype of the computation; parameters are float32.
         kernel_init: initialiser of the kernel.
     """
@@ -55,7 +57,7 @@ class ConvTranspose(nn.Module):
 
     @nn.compact
     def __call__(self, images):
-        """Map [B, H, W, C] to [B, 2H, 2W, features]."""
+        """Upsample [B, H, W, C] to [B, 2H, 2W, features]."""
         shape = (*self.kernel_size, images.shape[-1], self.features)
         kernel = self.param('kernel', self.kernel_init, shape, jnp.float32)
         images = convolutions.conv_transpose(
@@ -70,16 +72,16 @@ class ConvTranspose(nn.Module):
 
 
 def narrow_dot(x, kernel, *args, **kwargs):
-    """Multiply by a matrix with a short side, piece by piece along that side.
+    """Compute x @ kernel for a narrow matrix, one column or row at a time.
 
-    A `dot_general` for `flax.linen.Dense`. On CPU the gradients of a product
-    with a side of 2 miss XLA's fast path: in a step on points, that of
+    A `dot_general` for `flax.linen.Dense`. On CPU, the gradients of a product
+    with a side of 2 miss XLA's fast path. In a step on points, this form of
     [1024, 2] by [2, 128] takes a tenth of the time.
 
     Args:
         x: [B, F].
         kernel: [F, n]; F or n is small.
-        args, kwargs: of `jax.lax.dot_general`, as `Dense` gives them; not used.
+        args, kwargs: further arguments of `jax.lax.dot_general`; unused.
 
     Returns:
         [B, n].
@@ -95,7 +97,7 @@ def narrow_dot(x, kernel, *args, **kwargs):
 
 
 def dense_options(inputs, features):
-    """Give the options of a dense layer of these sizes on this backend."""
+    """Return the fields of a `Dense` of these sizes that is fast here."""
     narrow = min(inputs, features) <= NARROW
     if narrow and jax.default_backend() == 'cpu':
         return {'dot_general': narrow_dot}
@@ -103,7 +105,7 @@ def dense_options(inputs, features):
 
 
 def batch_norm(*, train, momentum=0.9, **fields):
-    """Make the BatchNorm of all networks: momentum 0.9, epsilon 1e-5."""
+    """Return the BatchNorm of all networks: momentum 0.9, epsilon 1e-5."""
     return nn.BatchNorm(
         use_running_average=not train, momentum=momentum, epsilon=1e-5,
         **fields,
@@ -111,14 +113,14 @@ def batch_norm(*, train, momentum=0.9, **fields):
 
 
 class Norm(nn.Module):
-    """Normalise by name, so that a config can choose.
+    """A normalisation layer that is selected by name.
 
-    Batch statistics are those of one device's part of the batch.
+    Batch statistics are computed on each device's share of the batch.
 
     Attributes:
-        kind: one of `NORMS`; 'none' returns the input.
+        kind: one of `NORMS`; 'none' is the identity.
         dtype: dtype of the result; statistics are float32.
-        momentum: share of the past in the running averages of 'batch'.
+        momentum: decay of the running averages of 'batch'.
     """
 
     kind: str
@@ -127,7 +129,7 @@ class Norm(nn.Module):
 
     @nn.compact
     def __call__(self, x, *, train):
-        """Normalise x: [B, ..., C]; `train` selects the batch's statistics."""
+        """Normalize x: [B, ..., C]; `train` selects the batch's statistics."""
         if self.kind == 'none':
             return x
         if self.kind == 'batch':
@@ -142,17 +144,17 @@ class Norm(nn.Module):
         return nn.GroupNorm(num_groups=groups, dtype=self.dtype)(x)
 
 
-def _unit(x, otherwise):
-    """Give x / ||x||_2, or `otherwise` where x is as good as 0."""
+def _unit(x, default):
+    """Return x / ||x||_2, or `default` if x is nearly 0."""
     norm = jnp.linalg.norm(x)
-    return jnp.where(norm > EPSILON, x / jnp.maximum(norm, EPSILON), otherwise)
+    return jnp.where(norm > EPSILON, x / jnp.maximum(norm, EPSILON), default)
 
 
 def _power_iteration(matrix, u, v):
-    """Turn u and v towards the first singular pair of matrix: [n, m].
+    """Apply one power iteration for the first singular pair of matrix: [n, m].
 
-    v <- W u / ||W u||_2, u <- W^T v / ||W^T v||_2; a vector whose product is 0
-    stays as it was, so that a kernel of zeros leaves both usable.
+    v <- W u / ||W u||_2, u <- W^T v / ||W^T v||_2. A vector whose product is 0
+    is unchanged, so that both stay unit vectors for a kernel of zeros.
 
     Returns:
         u: [m] and v: [n], float32 and of length 1.
@@ -163,18 +165,18 @@ def _power_iteration(matrix, u, v):
 
 
 class SpectralNorm(nn.Module):
-    """Wrap a layer so that its kernels have spectral norm 1.
+    """A layer whose kernels are divided by their spectral norm.
 
-    W / sigma(W), sigma(W) = v^T W u, for every parameter of the layer that has
-    two or more axes, as a matrix [-1, features]. One power iteration for each
-    training forward; none at evaluation, where the stored u and v serve. They
-    are in the collection 'spectral', in float32, and are constants to the
-    gradient, which goes through W alone, in both of its places. Where the
-    collection is not mutable a training forward iterates and forgets.
+    W / sigma(W), sigma(W) = v^T W u, for every parameter of the layer with two
+    or more axes, as a matrix [-1, features]. Each forward pass in training does
+    one power iteration; evaluation uses the stored u and v. They are in the
+    collection 'spectral', in float32, and constant under differentiation: the
+    gradient passes through both occurrences of W only. If the collection is not
+    mutable, a forward pass in training does not store the new u and v.
 
-    Parameters have the names and, for equal keys, the values that they have
-    without the wrapper. Differs from flax's `nn.SpectralNorm`, which iterates
-    at evaluation too.
+    Parameters have the same names and, for equal keys, the same initial values
+    as without the wrapper. Differs from flax's `nn.SpectralNorm`, which
+    iterates in evaluation too.
 
     Attributes:
         layer: a module of one argument with no collection but 'params'.
@@ -188,23 +190,23 @@ class SpectralNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x, *, train):
-        """Apply the layer to x: [B, ...]; `train` selects the iteration."""
+        """Apply the layer to x: [B, ...]; `train` enables the iteration."""
         if self.is_initializing():
-            self.layer(x)  # draws the parameters
+            self.layer(x)  # initialises the parameters
         params = jax.tree_util.tree_map_with_path(
             functools.partial(self._normalise, train=train),
             self.layer.variables['params'],
         )
-        # A copy without a parent takes the quotients; the layer itself keeps
-        # the parameters that are trained.
+        # The quotients are passed to a copy without a parent; the layer itself
+        # keeps the trained parameters.
         return self.layer.clone(parent=None).apply({'params': params}, x)
 
     def _normalise(self, path, kernel, *, train):
-        """Divide one parameter by its norm, if it is a matrix or more."""
+        """Normalize one parameter, if it has two or more axes."""
         if kernel.ndim < 2:
             return kernel
         matrix = kernel.reshape(-1, kernel.shape[-1]).astype(jnp.float32)
-        constant = jax.lax.stop_gradient(matrix)  # so u and v are constants too
+        constant = jax.lax.stop_gradient(matrix)  # so are u and v
         name = jax.tree_util.keystr(path, simple=True, separator='.')
         pair = self.variable('spectral', name, self._draw, constant)
         u, v = pair.value['u'], pair.value['v']
@@ -213,10 +215,10 @@ class SpectralNorm(nn.Module):
             if self.is_mutable_collection('spectral'):
                 pair.value = {'u': u, 'v': v}
         sigma = jnp.dot(v, jnp.matmul(matrix, u, precision='highest'))
-        return kernel / jnp.where(sigma > 0, sigma, 1)  # zeros stay zeros
+        return kernel / jnp.where(sigma > 0, sigma, 1)  # 0 for a zero kernel
 
     def _draw(self, matrix):
-        """Draw u as a direction; v is what the matrix makes of it."""
+        """Sample a unit vector u; v is the normalised product with it."""
         rows, columns = matrix.shape
         u = jax.random.normal(self.make_rng('params'), (columns,))
         u = u / jnp.linalg.norm(u)
@@ -225,14 +227,14 @@ class SpectralNorm(nn.Module):
 
 
 def wrapper(spectral_norm, *, train):
-    """Give what a network puts around each of its layers that has a kernel.
+    """Return the function that adds spectral norm to a layer, if enabled.
 
     Args:
         spectral_norm: whether the layers have spectral norm 1.
-        train: whether a forward is one of training.
+        train: whether the forward pass is one of training.
 
     Returns:
-        Function of a module to a function of x; the module itself where
+        Function of a module to a function of x; to the module itself if
         `spectral_norm` is False.
     """
     if not spectral_norm:

@@ -1,8 +1,8 @@
-"""Features of a sample among its batch, against collapse of the generator.
+"""Minibatch features of a discriminator, against mode collapse.
 
-They couple the batch, per device: where the batch is sharded, each device
-compares its own samples alone. A penalty of each sample's gradient, such as
-WGAN-GP's, is not defined for a discriminator that has them.
+They compare the samples of a batch, on each device separately. Penalties of
+per-sample gradients, such as WGAN-GP's, are not defined for a discriminator
+with such features.
 """
 
 from typing import Any
@@ -12,26 +12,26 @@ import jax.numpy as jnp
 
 from gan_jax.networks import layers
 
-EPSILON = 1e-8  # under the root, whose slope at 0 has no bound
+EPSILON = 1e-8  # inside the square root, whose slope at 0 is infinite
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Append how near the other samples of the batch lie to each.
+    """Layer that appends the closeness of each sample to the rest of the batch.
 
     M_i = T x_i, a matrix of B rows and C columns
     f_ib = bias_b + sum_{j != i} exp(-||M_ib - M_jb||_1)
 
-    It couples the batch, per device: of a batch in shards, each device compares
-    its own samples alone. Time and memory grow with N^2 B C.
+    Each device compares its own samples only. Time and memory grow with
+    N^2 B C.
 
-    Differs from the paper: the bias, which starts at 0; the sample itself,
-    which adds 1 in the paper, is left out. Differs from the authors' code,
-    which has the bias (it starts at -1) and leaves out the sample too: T is
-    not weight-normalised.
+    Differs from the paper: there is a bias, which starts at 0, and the sample
+    itself, which contributes 1 in the paper, is excluded. The authors' code has
+    both too, with a bias of -1 at first; unlike there, T is not
+    weight-normalised.
 
     Attributes:
         features: B, the number of features; 100 in the authors' code.
-        dimensions: C, the length of the vectors compared; 5 in that code.
+        dimensions: C, the length of the compared vectors; 5 in that code.
         dtype: dtype of the result; parameters and distances are float32.
 
     References:
@@ -45,7 +45,7 @@ class MinibatchDiscrimination(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        """Map x [N, A] to [N, A + features]."""
+        """Concatenate the features: x [N, A] to [N, A + features]."""
         num, size = x.shape
         kernel = self.param(
             'kernel',
@@ -70,16 +70,16 @@ class MinibatchDiscrimination(nn.Module):
 
 
 def discriminate(network, features, *, train):
-    """Append minibatch discrimination to D's features, where it is asked for.
+    """Apply minibatch discrimination to D's features, if it is enabled.
 
-    T has spectral norm 1 where the network's kernels have. For a compact
-    method: the layer becomes part of the network.
+    T has spectral norm 1 if the network's kernels have it. For compact methods:
+    the layer becomes part of the calling module.
 
     Args:
         network: module with the fields minibatch_features, spectral_norm and
             dtype.
         features: [N, F].
-        train: whether a forward is one of training.
+        train: whether the forward pass is one of training.
 
     Returns:
         [N, F + minibatch_features].
@@ -93,33 +93,33 @@ def discriminate(network, features, *, train):
 
 
 def _group_size(num, largest):
-    """Find the largest divisor of num that is not above `largest`."""
+    """Return the largest divisor of num that is at most `largest`."""
     return max(size for size in range(1, largest + 1) if num % size == 0)
 
 
 def minibatch_stddev(x, group=4):
-    """Append one map: how much the samples of a group differ, on average.
+    """Concatenate a channel with the mean standard deviation of a group.
 
     s_m = mean_{h,w,c} sqrt(var_{g in group m} x[g, h, w, c] + 1e-8)
 
-    Samples m, m + N / G, m + 2 N / G, ... are group m. It couples the batch,
-    per device: of a batch in shards, each device groups its own samples.
+    Group m contains the samples m, m + N / G, m + 2 N / G, ... Each device
+    groups its own samples.
 
-    Differs from the authors' code, which takes min(4, N) and fails where that
-    does not divide N: here G is the largest divisor of N up to `group`.
+    Differs from the authors' code, where G is min(4, N) and must divide N: here
+    G is the largest divisor of N up to `group`.
 
     Args:
         x: [N, ..., C].
-        group: G, the number of samples of a group.
+        group: largest G, the number of samples of a group.
 
     Returns:
-        [N, ..., C + 1] in the dtype of x; the map is the same in all samples of
-        a group.
+        [N, ..., C + 1] in the dtype of x; the channel is equal for all samples
+        of a group.
 
     References:
         Karras et al., Progressive Growing of GANs for Improved Quality,
         Stability, and Variation, https://arxiv.org/abs/1710.10196, 2017,
-        section 3; groups are of the authors' code.
+        section 3; the groups are from the authors' code.
     """
     size = _group_size(x.shape[0], group)
     groups = x.astype(jnp.float32).reshape(size, -1, *x.shape[1:])

@@ -1,7 +1,7 @@
-"""Multi-layer perceptrons: the networks of the first GAN.
+"""Multi-layer perceptrons, as in the original GAN.
 
 Goodfellow et al., Generative Adversarial Networks,
-https://arxiv.org/abs/1406.2661, 2014.
+https://arxiv.org/abs/1406.2661, 2014. For points, and for small images.
 """
 
 import math
@@ -17,43 +17,46 @@ from gan_jax.networks import minibatch
 
 
 def _outputs(network):
-    """Count the linear functions of a hidden layer: all pieces of all units."""
+    """Count the outputs of a hidden layer before maxout, if any."""
     return network.width * (network.maxout or 1)
 
 
 def first_weights(network):
-    """Give the field of dense layers that `init_std` asks for; else none."""
+    """Return the initialiser of dense layers, if `init_std` sets it, as fields.
+    """
     if not network.init_std:
         return {}
     return {'kernel_init': nn.initializers.normal(network.init_std)}
 
 
 def _dense(wrap, x, features, **fields):
-    """Apply a dense layer in the form that is fast at its sizes."""
+    """Apply a dense layer, with the product that is fast at its sizes."""
     options = layers.dense_options(x.shape[-1], features)
     return wrap(nn.Dense(features, **fields, **options))(x)
 
 
 def decode(network, z, size, *, train, activate, labels=None):
-    """Apply dense layers with norm and activation, then a linear one.
+    """Apply dense layers with norm and activation, then a linear layer.
 
-    With maxout the norm is that of the linear functions, before the maximum, as
-    in Chang and Chen, Batch-normalized Maxout Network in Network,
-    https://arxiv.org/abs/1511.02583, 2015.
+    With maxout, the norm is applied to the linear functions before the maximum.
 
-    For a compact method: the layers become part of the module that calls.
+    For compact methods: the layers become part of the calling module.
 
     Args:
         network: module with the fields width, depth, maxout, init_std, norm,
             norm_momentum, dtype, spectral_norm, condition and num_classes.
         z: [B, F].
         size: length of each output.
-        train: whether norms take the batch's statistics.
-        activate: function of (x, number), as of `activations.activation`.
-        labels: [B] int32, or None where norms need none.
+        train: whether norms use the statistics of the batch.
+        activate: function of (x, number) from `activations.activation`.
+        labels: [B] int32, or None if the norms need none.
 
     Returns:
         [B, size] float32.
+
+    References:
+        Chang and Chen, Batch-normalized Maxout Network in Network,
+        https://arxiv.org/abs/1511.02583, 2015 (norm before the maximum).
     """
     wrap = layers.wrapper(network.spectral_norm, train=train)
     norm = conditioning.norm(
@@ -69,17 +72,18 @@ def decode(network, z, size, *, train, activate, labels=None):
 
 
 def encode(network, images, *, train, activate):
-    """Apply dense layers with activation.
+    """Apply dense layers with norm and activation.
 
-    Norm after every layer but the first, before the maximum of maxout. For a
-    compact method: the layers become part of the module that calls.
+    The first layer has no norm; with maxout, the norm comes before the maximum.
+
+    For compact methods: the layers become part of the calling module.
 
     Args:
         network: module with the fields width, depth, maxout, init_std, norm,
             norm_momentum, dtype and spectral_norm.
         images: [B, ...].
-        train: whether norms take the batch's statistics.
-        activate: function of (x, number), as of `activations.activation`.
+        train: whether norms use the statistics of the batch.
+        activate: function of (x, number) from `activations.activation`.
 
     Returns:
         [B, F] in the dtype of the computation.
@@ -99,32 +103,17 @@ def encode(network, images, *, train, activate):
 
 
 class Generator(nn.Module):
-    """z to images or points through dense layers, with ReLU by default.
+    """Generator of images or points with dense layers, by default with ReLU.
 
-    By default images end in tanh, points, which have no bounds, in a linear
-    layer.
+    The default output is tanh for images and linear for points, which are not
+    bounded.
 
     Differs from the paper: LeCun's normal initialisation, and tanh on data in
-    [-1, 1] where the authors have a sigmoid on data in [0, 1].
+    [-1, 1] instead of a sigmoid on data in [0, 1].
 
-    Attributes:
-        image_shape: (height, width, channels) of images, (D,) of points.
+    Attributes (others: see `gan_jax.networks`):
         width: units of each hidden layer.
-        depth: number of hidden layers.
         norm: one of `layers.NORMS`, after each hidden layer.
-        spectral_norm: whether every kernel has spectral norm 1.
-        num_classes: classes of the labels, where there is a condition.
-        condition: one of `conditioning.GENERATOR_CONDITIONS`: how the label
-            enters.
-        negative_slope: slope of the hidden layers below 0; 0 is ReLU.
-        prelu: whether that slope is learned for each channel instead.
-        maxout: linear functions, each with its norm, of which a hidden unit is
-            the maximum, in place of a slope; 0 is off.
-        init_std: deviation of the normal first weights; 0 is LeCun's.
-        norm_momentum: share of the past in BatchNorm's running averages.
-        dropout: probability of a hidden unit to be dropped in training.
-        output: one of `activations.OUTPUTS`: what the last layer ends in.
-        dtype: dtype of the computation; parameters and output are float32.
     """
 
     image_shape: Tuple[int, ...]
@@ -145,13 +134,9 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):
-        """Map z to images, or to points.
+        """Generate images or points from z.
 
-        Args:
-            inputs: z, [B, latent_size].
-            labels: [B] int32, or None where the condition needs none.
-            train: whether norms take the batch's statistics, and units drop.
-            keys: [B] PRNG keys of dropout, or None.
+        Args: see `gan_jax.networks`.
 
         Returns:
             [B, H, W, C] float32, by default in [-1, 1], or [B, D].
@@ -173,34 +158,18 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images to one logit through dense layers, with LeakyReLU by default.
+    """Discriminator with dense layers, by default with LeakyReLU.
 
-    Differs from the paper: maxout, which the authors have, and dropout only
-    where they are asked for. With minibatch discrimination the logits of a
-    batch depend on each other.
+    Differs from the paper: its maxout and dropout are options, off by default.
+    With minibatch discrimination the logits of a batch depend on each other.
 
-    PacGAN's (Lin et al., https://arxiv.org/abs/1712.04086, 2017) on points is
-    depth 3, width 200, maxout 5 and norm 'none'; its authors draw weights from
-    N(0, 0.02^2).
+    PacGAN's discriminator of points (Lin et al.,
+    https://arxiv.org/abs/1712.04086, 2017) has depth 3, width 200, maxout 5,
+    norm 'none' and weights from N(0, 0.02^2).
 
-    Attributes:
+    Attributes (others: see `gan_jax.networks`):
         width: units of each hidden layer.
-        depth: number of hidden layers.
-        minibatch_features: number of features of minibatch discrimination next
-            to those of the last hidden layer; 0 for none.
         norm: one of `layers.NORMS`, after each hidden layer but the first.
-        spectral_norm: whether every kernel has spectral norm 1.
-        num_classes: classes of the labels, where there is a condition.
-        condition: one of `conditioning.DISCRIMINATOR_CONDITIONS`: how the
-            label enters.
-        negative_slope: slope of the hidden layers below 0; 0 is ReLU.
-        prelu: whether that slope is learned for each channel instead.
-        maxout: linear functions, each with its norm, of which a hidden unit is
-            the maximum, in place of a slope; 0 is off.
-        init_std: deviation of the normal first weights; 0 is LeCun's.
-        norm_momentum: share of the past in BatchNorm's running averages.
-        dropout: probability of a hidden unit to be dropped in training.
-        dtype: dtype of the computation; parameters and logits are float32.
     """
 
     width: int = 256
@@ -220,13 +189,9 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):
-        """Map images, or points, to an `Output`.
+        """Compute the output for images or points.
 
-        Args:
-            inputs: [B, H, W, C] in [-1, 1], or [B, D].
-            labels: [B] int32, or None where the condition needs none.
-            train: whether norms take the batch's statistics, and units drop.
-            keys: [B] PRNG keys of dropout, or None.
+        Args: see `gan_jax.networks`.
 
         Returns:
             `layers.Output`.

@@ -1,6 +1,7 @@
-"""Doubling and halving of the sides of images, plain and with a convolution.
+"""Upsampling and downsampling by 2, alone or with a convolution.
 
-All of it is linear or a maximum, so penalties of second order pass through.
+All functions are linear or a maximum, so second-order gradients, as in gradient
+penalties, pass through them.
 """
 
 import flax.linen as nn
@@ -11,7 +12,11 @@ from gan_jax.networks import layers
 
 
 def _quarters(x):
-    """View x: [B, 2H, 2W, C] as [B, H, 2, W, 2, C]; its sides are even."""
+    """Reshape x: [B, 2H, 2W, C] to [B, H, 2, W, 2, C].
+
+    Raises:
+        ValueError: if a side is odd.
+    """
     batch, height, width, channels = x.shape
     if height % 2 or width % 2:
         raise ValueError(f'cannot halve an image of size {height}x{width}')
@@ -19,13 +24,13 @@ def _quarters(x):
 
 
 def pixel_shuffle(x, factor=2):
-    """Move groups of channels into the sides, r times each.
+    """Move groups of channels to height and width, by a factor r each.
 
     y[b, r h + i, r w + j, c] = x[b, h, w, (r i + j) C + c]
 
-    A permutation, with the inverse `pixel_unshuffle`. The channels lie as in
-    TensorFlow's depth_to_space, with those of a sub-pixel side by side;
-    PyTorch's PixelShuffle reads x[b, h, w, (c r + i) r + j].
+    A permutation, with the inverse `pixel_unshuffle`. The order of channels is
+    that of TensorFlow's depth_to_space; PyTorch's PixelShuffle reads
+    x[b, h, w, (c r + i) r + j].
 
     Args:
         x: [B, H, W, r * r * C].
@@ -42,7 +47,7 @@ def pixel_shuffle(x, factor=2):
     batch, height, width, channels = x.shape
     if channels % factor**2:
         raise ValueError(
-            f'{channels} channels do not divide by {factor} x {factor}'
+            f'{channels} channels are not divisible by {factor} x {factor}'
         )
     x = x.reshape(batch, height, width, factor, factor, -1)
     x = x.transpose(0, 1, 3, 2, 4, 5)  # [B, H, r, W, r, C]
@@ -50,9 +55,7 @@ def pixel_shuffle(x, factor=2):
 
 
 def pixel_unshuffle(x, factor=2):
-    """Move the sides into channels: the inverse of `pixel_shuffle`.
-
-    Known as space-to-depth.
+    """Move pixels to channels (space-to-depth), the inverse of `pixel_shuffle`.
 
     Args:
         x: [B, r * H, r * W, C].
@@ -64,7 +67,7 @@ def pixel_unshuffle(x, factor=2):
     batch, height, width, channels = x.shape
     if height % factor or width % factor:
         raise ValueError(
-            f'image size {height}x{width} does not divide by {factor}'
+            f'image size {height}x{width} is not divisible by {factor}'
         )
     x = x.reshape(
         batch, height // factor, factor, width // factor, factor, channels
@@ -74,7 +77,7 @@ def pixel_unshuffle(x, factor=2):
 
 
 def nearest(x):
-    """Repeat each pixel 2 x 2 times.
+    """Upsample by nearest neighbour: repeat each pixel 2 x 2 times.
 
     Args:
         x: [B, H, W, C].
@@ -90,7 +93,7 @@ def nearest(x):
 
 
 def average_pool(x):
-    """Take the mean of each square of 2 x 2 pixels.
+    """Average each square of 2 x 2 pixels.
 
     Args:
         x: [B, 2H, 2W, C].
@@ -102,10 +105,10 @@ def average_pool(x):
 
 
 def max_pool(x):
-    """Take the largest of each square of 2 x 2 pixels.
+    """Compute the maximum of each square of 2 x 2 pixels.
 
-    Where a side is odd, its last squares have the pixels that are there.
-    Pixels that share the maximum share the gradient.
+    If a side is odd, its last squares have fewer pixels. Equal maxima share the
+    gradient.
 
     Args:
         x: [B, H, W, C].
@@ -113,47 +116,48 @@ def max_pool(x):
     Returns:
         [B, ceil(H / 2), ceil(W / 2), C].
     """
-    # A pixel twice in its square changes no maximum.
+    # Repeating a pixel in its square does not change the maximum.
     sides = [(0, side % 2) for side in x.shape[1:3]]
     return _quarters(jnp.pad(x, [(0, 0), *sides, (0, 0)], 'edge')).max((2, 4))
 
 
 def after_nearest(x, kernel, window_strides, padding, **options):
-    """Convolve `nearest(x)`, by fewer products on CPU.
+    """Convolve `nearest(x)`, with fewer products on CPU.
 
-    As `before_average_pool`, for the field `conv_general_dilated` of
-    `flax.linen.Conv`, with stride 1 and padding 'SAME'.
+    For the field `conv_general_dilated` of `flax.linen.Conv`, with stride 1 and
+    padding 'SAME'.
 
     Args:
         x: [B, H, W, C].
         kernel: [kh, kw, C, F].
-        window_strides, padding, options: as flax gives them.
+        window_strides, padding, options: as passed by flax.
 
     Returns:
         [B, 2H, 2W, F].
     """
     if convolutions.on_cpu() and kernel.shape[0] % 2 and kernel.shape[1] % 2:
-        return convolutions.conv_transpose(x, convolutions.spread(kernel))
+        return convolutions.conv_transpose(x, convolutions.fuse_square(kernel))
     return convolutions.conv_general_dilated(
         nearest(x), kernel, window_strides, padding, **options
     )
 
 
 def before_average_pool(x, kernel, window_strides, padding, **options):
-    """Give `average_pool` of a convolution, by fewer products on CPU.
+    """Convolve x and apply `average_pool`, with fewer products on CPU.
 
-    Arguments as of `after_nearest`. A bias that is added after it is the same
-    as one before it.
+    For the field `conv_general_dilated` of `flax.linen.Conv`, whose bias may be
+    added after pooling as well as before it.
 
     Args:
         x: [B, 2H, 2W, C].
+        kernel, window_strides, padding, options: as in `after_nearest`.
 
     Returns:
         [B, H, W, F].
     """
     if convolutions.on_cpu():
-        _quarters(x)  # refuses odd sides
-        return convolutions.strided(x, convolutions.spread(kernel) / 4)
+        _quarters(x)  # raises for odd sides
+        return convolutions.strided(x, convolutions.fuse_square(kernel) / 4)
     return average_pool(convolutions.conv_general_dilated(
         x, kernel, window_strides, padding, **options
     ))
@@ -163,6 +167,7 @@ def _conv(
     features, kernel_size, kernel_init=layers.dcgan_init,
     convolve=convolutions.conv_general_dilated, **fields,
 ):
+    """Return a `flax.linen.Conv` with a fast convolution."""
     return nn.Conv(
         features, kernel_size, kernel_init=kernel_init,
         conv_general_dilated=convolve, **fields,
@@ -170,16 +175,16 @@ def _conv(
 
 
 def transposed(x, features, kernel_size, *, wrap, **fields):
-    """Double the sides by a transposed convolution of stride 2.
+    """Upsample by a transposed convolution of stride 2.
 
-    As of all of `UPSAMPLINGS` and `DOWNSAMPLINGS`, for a compact method: the
-    layer becomes part of the module that calls.
+    Like all `UPSAMPLINGS` and `DOWNSAMPLINGS`, for compact methods: the layer
+    becomes part of the calling module.
 
     Args:
         x: [B, H, W, C].
         features: channels of the output.
         kernel_size: (kh, kw).
-        wrap: what `layers.wrapper` gives.
+        wrap: function returned by `layers.wrapper`.
         **fields: use_bias, dtype and kernel_init of the layer; by default True,
             float32 and `layers.dcgan_init`.
 
@@ -195,9 +200,9 @@ def transposed(x, features, kernel_size, *, wrap, **fields):
 
 
 def pixel_shuffle_conv(x, features, kernel_size, *, wrap, **fields):
-    """Double the sides by a convolution to 4 * features and `pixel_shuffle`.
+    """Upsample by a convolution to 4 * features, then `pixel_shuffle`.
 
-    Arguments and result as of `transposed`, with four times the parameters.
+    Args, returns: as `transposed`; with kernels four times as large.
 
     References:
         Shi et al., Real-Time Single Image and Video Super-Resolution Using an
@@ -208,9 +213,9 @@ def pixel_shuffle_conv(x, features, kernel_size, *, wrap, **fields):
 
 
 def nearest_conv(x, features, kernel_size, *, wrap, **fields):
-    """Double the sides by `nearest`, then a convolution of stride 1.
+    """Upsample by `nearest`, then a convolution of stride 1.
 
-    Arguments and result as of `transposed`.
+    Args, returns: as `transposed`.
 
     References:
         Odena et al., Deconvolution and Checkerboard Artifacts,
@@ -222,14 +227,14 @@ def nearest_conv(x, features, kernel_size, *, wrap, **fields):
 
 
 def strided(x, features, kernel_size, *, wrap, **fields):
-    """Halve the sides by a convolution of stride 2.
+    """Downsample by a convolution of stride 2.
 
     Args:
         x: [B, 2H, 2W, C].
         features: channels of the output.
         kernel_size: (kh, kw).
-        wrap: what `layers.wrapper` gives.
-        **fields: as of `transposed`.
+        wrap: function returned by `layers.wrapper`.
+        **fields: as in `transposed`.
 
     Returns:
         [B, H, W, features].
@@ -243,9 +248,9 @@ def strided(x, features, kernel_size, *, wrap, **fields):
 
 
 def average_pool_conv(x, features, kernel_size, *, wrap, **fields):
-    """Halve the sides by a convolution of stride 1, then `average_pool`.
+    """Downsample by a convolution of stride 1, then `average_pool`.
 
-    Arguments and result as of `strided`.
+    Args, returns: as `strided`.
 
     References:
         Gulrajani et al., Improved Training of Wasserstein GANs,
@@ -265,7 +270,7 @@ DOWNSAMPLINGS = {
     'average_pool': average_pool_conv,
     'strided': strided,
 }
-MIRRORS = {  # what doubles where the other half of an autoencoder halves
+MIRRORS = {  # upsampling of an autoencoder's decoder, by its downsampling
     'average_pool': 'nearest',
     'strided': 'transposed',
 }

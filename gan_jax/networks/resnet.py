@@ -1,4 +1,4 @@
-"""Residual networks: the generator and discriminator of SNGAN.
+"""Residual generator and discriminator, as in SNGAN.
 
 Miyato et al., Spectral Normalization for Generative Adversarial Networks,
 https://arxiv.org/abs/1802.05957, 2018, appendix B.4, after Gulrajani et al.,
@@ -18,8 +18,8 @@ from gan_jax.networks import dcgan
 from gan_jax.networks import layers
 from gan_jax.networks import resampling
 
-SMALL = 32  # sides up to this get the paper's CIFAR-10 networks
-MOST = 16  # times the width at full size that a larger network has channels
+SMALL = 32  # largest shorter side of the paper's CIFAR-10 networks
+MOST = 16  # largest number of channels, in units of the width
 
 
 def _is_small(image_shape):
@@ -27,10 +27,10 @@ def _is_small(image_shape):
 
 
 def generator_channels(image_shape, width):
-    """List the channels before the first block and after each.
+    """List the channels before the first block and after each block.
 
-    32 x 32: all of the width; 64 x 64: 16, 8, 4, 2, 1 times the width;
-    128 x 128: 16, 16, 8, 4, 2, 1 times.
+    32 x 32: always the width; 64 x 64: 16, 8, 4, 2, 1 times the width;
+    128 x 128: 16, 16, 8, 4, 2, 1 times the width.
 
     Args:
         image_shape: (height, width, channels).
@@ -48,8 +48,9 @@ def generator_channels(image_shape, width):
 def discriminator_channels(image_shape, width):
     """List the channels after each block, and whether it halves the side.
 
-    32 x 32: all of the width, and the first two blocks of four halve; larger:
-    1, 2, 4, ... up to 16 times the width, and all but the last halve.
+    32 x 32: always the width, and the first two of four blocks halve the side;
+    larger: 1, 2, 4, ... up to 16 times the width, and all blocks but the last
+    halve the side.
 
     Args:
         image_shape: (height, width, channels).
@@ -65,11 +66,14 @@ def discriminator_channels(image_shape, width):
 
 
 def _initializer(gain):
-    """Draw from U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)).
+    """Return the initialiser U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)).
 
-    Glorot and Bengio, Understanding the Difficulty of Training Deep Feedforward
-    Neural Networks, http://proceedings.mlr.press/v9/glorot10a.html, 2010; the
-    gains are those of the authors of SNGAN.
+    The gains are those of the authors of SNGAN.
+
+    References:
+        Glorot and Bengio, Understanding the Difficulty of Training Deep
+        Feedforward Neural Networks,
+        http://proceedings.mlr.press/v9/glorot10a.html, 2010.
     """
     return nn.initializers.variance_scaling(gain**2, 'fan_avg', 'uniform')
 
@@ -78,7 +82,7 @@ def _conv(
     network, x, features, size=3, *, gain=1.0, train,
     convolve=convolutions.conv_general_dilated,
 ):
-    """Apply a convolution of size x size, wrapped."""
+    """Apply a convolution of size x size, with spectral norm if enabled."""
     wrap = layers.wrapper(network.spectral_norm, train=train)
     return wrap(nn.Conv(
         features,
@@ -90,36 +94,35 @@ def _conv(
 
 
 def _up_block(network, x, features, *, norm, train):
-    """Double the side: [B, H, W, C] to [B, 2H, 2W, features]."""
+    """Apply a block that doubles the side: [B, H, W, C] to [B, 2H, 2W, F]."""
     y = _conv(
         network, nn.relu(norm(x)), features, gain=2**0.5, train=train,
         convolve=resampling.after_nearest,
     )
     y = nn.relu(norm(y))
     y = _conv(network, y, features, gain=2**0.5, train=train)
-    # A convolution of size 1 gives the same after `nearest`, at 4 times the
-    # cost.
+    # A convolution of size 1 after `nearest` is equal, at 4 times the cost.
     x = resampling.nearest(_conv(network, x, features, 1, train=train))
     return x + y
 
 
 def _down_block(network, x, features, *, halves, first, norm, train):
-    """Map [B, H, W, C] to `features` channels, at half the side or the same.
+    """Apply a block that halves the side, or keeps it: C to F channels.
 
-    The first block takes the image as it is, without norm and ReLU, and its
-    first convolution has `features` channels, where others have C.
+    The first block applies neither norm nor ReLU to the image, and its first
+    convolution has F channels, while that of others has C.
     """
     channels = x.shape[-1]
     y = x if first else nn.relu(norm(x))
     y = _conv(
         network, y, features if first else channels, gain=2**0.5, train=train
     )
-    # WGAN-GP has no norm in the first block, which sees single images.
+    # As in WGAN-GP, the first block has no norm.
     y = nn.relu(y if first else norm(y))
     options = {'convolve': resampling.before_average_pool} if halves else {}
     y = _conv(network, y, features, gain=2**0.5, train=train, **options)
     if halves:
-        # The means and a convolution of size 1 may change places.
+        # Pooling commutes with a convolution of size 1, and is cheaper first.
         x = resampling.average_pool(x)
     if halves or channels != features:
         x = _conv(network, x, features, 1, train=train)
@@ -127,32 +130,26 @@ def _down_block(network, x, features, *, halves, first, norm, train):
 
 
 class Generator(nn.Module):
-    """z to images: a dense layer, then residual blocks that double the side.
+    """Generator with a dense layer, then residual blocks that double the side.
 
     block(x) = up(conv1(x)) + conv3(relu(norm(conv3(up(relu(norm(x)))))))
 
-    up repeats pixels; then norm, ReLU, a convolution and tanh. For images with
-    a shorter side up to 32 the paper's network for CIFAR-10, which has width
-    256, in all its blocks; for larger ones that for STL-10 and ImageNet, with
-    channels that halve as the side doubles, from at most 16 times the width of
-    64. The start has 4 to 7 pixels, 7 for images of 28.
+    up repeats pixels. Norm, ReLU, a convolution and tanh follow the blocks. For
+    images with a shorter side up to 32 it is the paper's network for CIFAR-10,
+    which has width 256 in all blocks. For larger images it is the network for
+    STL-10 and ImageNet, with channels that halve as the side doubles, starting
+    from at most 16 times the width of 64. The first feature map has a shorter
+    side of 4 to 7 pixels, 7 for images of 28.
 
     As in the authors' code: Glorot's uniform initialisation, with gain sqrt(2)
     in the main path of blocks; every layer has a bias.
 
-    Attributes:
-        image_shape: (height, width, channels) of the output.
+    Attributes (others: see `gan_jax.networks`):
         width: channels before the last layer.
-        norm: one of `layers.NORMS`.
-        spectral_norm: whether every kernel has spectral norm 1; the paper has
-            that in the discriminator alone.
-        attention: shorter side of the feature map, after a block, that has
-            self-attention; 0 for none.
-        num_classes: classes of the labels, where there is a condition.
-        condition: one of `conditioning.GENERATOR_CONDITIONS`: how the label
-            enters.
-        output: one of `activations.OUTPUTS`: what the last layer ends in.
-        dtype: dtype of the computation; parameters and output are float32.
+        spectral_norm: whether every kernel has spectral norm 1; in the paper
+            only in the discriminator.
+        attention: shorter side of the feature map with self-attention, after a
+            block; 0 for none.
 
     References:
         Miyato et al., Spectral Normalization for Generative Adversarial
@@ -171,13 +168,9 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):
-        """Map z to images.
+        """Generate images from z.
 
-        Args:
-            inputs: z, [B, latent_size].
-            labels: [B] int32, or None where the condition needs none.
-            train: whether norms take the batch's statistics.
-            keys: not used.
+        Args: see `gan_jax.networks`; `keys` is unused.
 
         Returns:
             [B, H, W, C] float32, by default in [-1, 1].
@@ -208,35 +201,30 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images to one logit: residual blocks, a sum over pixels, a dense layer.
+    """Discriminator with residual blocks, a sum over pixels, and a dense layer.
 
     block(x) = down(conv1(x)) + down(conv3(relu(conv3(relu(x)))))
 
-    down takes means of 2 x 2 pixels; where a block neither halves nor changes
-    the channels, its shortcut is x itself. The first block has no ReLU before
-    its first convolution. For images with a shorter side up to 32 the paper's
-    network for CIFAR-10, which has width 128, in all its blocks: two halve, two
-    do not. For larger ones that for ImageNet: channels double as the side
-    halves, up to 16 times the width of 64, and the last block does not halve.
+    down averages 2 x 2 pixels. If a block changes neither the side nor the
+    channels, its shortcut is x itself. The first block has no ReLU before its
+    first convolution. For images with a shorter side up to 32 it is the paper's
+    network for CIFAR-10, which has width 128 in all blocks: two halve the side,
+    two do not. For larger images it is the network for ImageNet: channels
+    double as the side halves, up to 16 times the width of 64, and the last
+    block does not halve the side.
 
     Differs from the paper: its network for STL-10, 48 x 48, has a fifth block
-    and halves down to 3 x 3. A norm, if chosen, goes before each ReLU within
-    blocks but the first, as in WGAN-GP, whose choice is 'layer'. Differs from
-    the authors' code: at 64 x 64 theirs halves in the last block too; at 32 x
-    32 its dense layer has no bias. The initialisation is theirs, as in
-    `Generator`.
+    and halves the side to 3 x 3. A norm, if any, precedes each ReLU within
+    blocks except the first, as in WGAN-GP, which uses 'layer'. Differs from the
+    authors' code: at 64 x 64 its last block halves the side too; at 32 x 32 its
+    dense layer has no bias. The initialisation is theirs, as in `Generator`.
 
-    Attributes:
+    Attributes (others: see `gan_jax.networks`):
         width: channels of the first block.
-        norm: one of `layers.NORMS`.
-        spectral_norm: whether every kernel has spectral norm 1, as the paper
-            has it.
-        attention: shorter side of the feature map, after a block that halves,
-            that has self-attention; 0 for none.
-        num_classes: classes of the labels, where there is a condition.
-        condition: one of `conditioning.DISCRIMINATOR_CONDITIONS`: how the
-            label enters.
-        dtype: dtype of the computation; parameters and logits are float32.
+        spectral_norm: whether every kernel has spectral norm 1, as in the
+            paper.
+        attention: shorter side of the feature map with self-attention, after a
+            block that halves it; 0 for none.
 
     References:
         Miyato et al., Spectral Normalization for Generative Adversarial
@@ -253,16 +241,12 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):
-        """Map images to an `Output`.
+        """Compute the output for images.
 
-        Args:
-            inputs: [B, H, W, C] in [-1, 1].
-            labels: [B] int32, or None where the condition needs none.
-            train: whether norms take the batch's statistics.
-            keys: not used.
+        Args: see `gan_jax.networks`; `keys` is unused.
 
         Returns:
-            `layers.Output`; its features are the sums over pixels.
+            `layers.Output`, whose features are the sums over pixels.
         """
         del keys
         conditioning.check(

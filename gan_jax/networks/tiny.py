@@ -1,8 +1,8 @@
-"""The tiny networks of unrolled GANs, on which mode recovery is measured.
+"""Small convolutional networks to measure mode coverage, from unrolled GANs.
 
 Metz et al., Unrolled Generative Adversarial Networks,
-https://arxiv.org/abs/1611.02163, 2016, appendix: their D has 1/4 or 1/2 of the
-channels that G has, so that G loses modes.
+https://arxiv.org/abs/1611.02163, 2016, appendix. D has 1/4 or 1/2 of G's
+channels, so that G drops modes.
 """
 
 from typing import Any, Tuple
@@ -14,12 +14,12 @@ from gan_jax.networks import activations
 from gan_jax.networks import conditioning
 from gan_jax.networks import layers
 
-BLOCKS = 3  # that double or halve the sides
+BLOCKS = 3  # layers that double or halve the sides
 KERNEL = (3, 3)
 
 
 def sides(image_shape):
-    """List the sizes of G's feature maps, the smallest first.
+    """List the sizes of G's feature maps, smallest first.
 
     Each is half of the next, rounded up: 28 -> 4, 7, 14, 28.
 
@@ -27,58 +27,48 @@ def sides(image_shape):
         image_shape: (height, width, channels).
 
     Returns:
-        list of (height, width), `BLOCKS` + 1 of them.
+        List of `BLOCKS` + 1 (height, width).
 
     Raises:
-        ValueError: for data that are no images.
+        ValueError: if the data are not images.
     """
     if len(image_shape) != 3:
         raise ValueError(
-            f'a convolutional network is for images, not for data of shape '
+            f'a convolutional network needs images, not data of shape '
             f'{list(image_shape)}; the mlp network takes any'
         )
     height, width, _ = image_shape
-    found = [(height, width)]
+    sizes = [(height, width)]
     for _ in range(BLOCKS):
         height, width = -(-height // 2), -(-width // 2)
-        found.append((height, width))
-    return found[::-1]
+        sizes.append((height, width))
+    return sizes[::-1]
 
 
-def _cut(x, size):
-    """Cut twice the sides down to `size`, for kernels of 3.
+def _crop(x, size):
+    """Crop doubled feature maps to `size`, at their far ends.
 
-    What stays is the transpose of a convolution of stride 2 and padding SAME
-    of images of that size: where a side is odd, that one is padded before its
-    first pixel too.
+    With kernels of 3, the result is the transpose of a convolution of stride 2
+    with padding SAME of images of that size: an odd side is also padded before
+    its first pixel.
     """
     height, width = size
     return x[:, x.shape[1] - height:, x.shape[2] - width:]
 
 
 class Generator(nn.Module):
-    """z to images: a dense layer, three that double the side, one more.
+    """Generator with a dense layer, three that double the side, and one more.
 
     As in the paper: 4 x 4 x 64 after the dense layer, transposed convolutions
     to 32, 16 and 8 channels at sides of 7, 14 and 28, a convolution to the
-    image's, kernels of 3, BatchNorm and ReLU after each but the last, z from
-    N(0, I) of 256. Chosen where the paper is silent: the transposes are those
-    of SAME convolutions, tanh at the end without BatchNorm, weights from
-    N(0, 0.02^2) as in DCGAN. Other sizes of images halve likewise.
+    channels of the image, kernels of 3, BatchNorm and ReLU after each but the
+    last, z from N(0, I) of 256. Our choices, which the paper does not specify:
+    transposes of SAME convolutions, tanh without BatchNorm at the end, weights
+    from N(0, 0.02^2) as in DCGAN. Images of other sizes are halved in the same
+    way.
 
-    Attributes:
-        image_shape: (height, width, channels) of the output.
+    Attributes (others: see `gan_jax.networks`):
         width: channels before the last layer; the first has 8 times as many.
-        norm: one of `layers.NORMS`.
-        spectral_norm: whether every kernel has spectral norm 1.
-        num_classes: classes of the labels, where there is a condition.
-        condition: one of `conditioning.GENERATOR_CONDITIONS`: how the label
-            enters.
-        negative_slope: slope of the hidden layers below 0; 0 is ReLU.
-        prelu: whether that slope is learned for each channel instead.
-        dropout: probability of a hidden unit to be dropped in training.
-        output: one of `activations.OUTPUTS`: what the last layer ends in.
-        dtype: dtype of the computation; parameters and output are float32.
     """
 
     image_shape: Tuple[int, int, int]
@@ -95,13 +85,9 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):
-        """Map z to images.
+        """Generate images from z.
 
-        Args:
-            inputs: z, [B, latent_size].
-            labels: [B] int32, or None where the condition needs none.
-            train: whether norms take the batch's statistics, and units drop.
-            keys: [B] PRNG keys of dropout, or None.
+        Args: see `gan_jax.networks`.
 
         Returns:
             [B, H, W, C] float32, by default in [-1, 1].
@@ -126,7 +112,7 @@ class Generator(nn.Module):
         x = activate(norm(x), 0)
         for block, size in enumerate(larger):
             features //= 2
-            x = _cut(wrap(layers.ConvTranspose(
+            x = _crop(wrap(layers.ConvTranspose(
                 features, KERNEL, use_bias=biased, **fields
             ))(x), size)
             x = activate(norm(x), block + 1)
@@ -135,24 +121,15 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images to one logit: three convolutions that halve, then a dense layer.
+    """Discriminator with three convolutions of stride 2 and a dense layer.
 
-    As in the paper: width 2 (D of 1/4 of G) or 4 (1/2), channels that double
-    as the side halves, kernels of 3, BatchNorm and LeakyReLU(0.3) after every
-    convolution. Chosen where the paper is silent: padding SAME, weights from
-    N(0, 0.02^2) as in DCGAN.
+    As in the paper: width 2 (1/4 of G) or 4 (1/2), channels that double as the
+    side halves, kernels of 3, BatchNorm and LeakyReLU(0.3) after every
+    convolution. Our choices, which the paper does not specify: padding SAME,
+    weights from N(0, 0.02^2) as in DCGAN.
 
-    Attributes:
+    Attributes (others: see `gan_jax.networks`):
         width: channels of the first layer.
-        norm: one of `layers.NORMS`.
-        spectral_norm: whether every kernel has spectral norm 1.
-        num_classes: classes of the labels, where there is a condition.
-        condition: one of `conditioning.DISCRIMINATOR_CONDITIONS`: how the
-            label enters.
-        negative_slope: slope of the hidden layers below 0; 0 is ReLU.
-        prelu: whether that slope is learned for each channel instead.
-        dropout: probability of a hidden unit to be dropped in training.
-        dtype: dtype of the computation; parameters and logits are float32.
     """
 
     width: int = 2
@@ -167,13 +144,9 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):
-        """Map images to an `Output`.
+        """Compute the output for images.
 
-        Args:
-            inputs: [B, H, W, C] in [-1, 1].
-            labels: [B] int32, or None where the condition needs none.
-            train: whether norms take the batch's statistics, and units drop.
-            keys: [B] PRNG keys of dropout, or None.
+        Args: see `gan_jax.networks`.
 
         Returns:
             `layers.Output`.

@@ -1,20 +1,25 @@
-"""Convolutions of 4 x 4 at stride 2 by nine matrix products in place of 16.
+"""Winograd convolutions of 4 x 4 at stride 2: nine matrix products for 16.
 
-Over squares of 2 x 2 pixels such a kernel is one of 2 x 2 at stride 1. Along an
-axis, the outputs y, z at two places next to each other come from three squares
-a, b, c and the kernel's g, h as
+Over squares of 2 x 2 pixels, such a kernel is one of 2 x 2 at stride 1. Along
+an axis, two adjacent outputs y, z follow from three squares a, b, c and the
+kernel's parts g, h as
 
   y = a g + b h = (a - b) g + b (g + h)
   z = b g + c h =             b (g + h) - (b - c) h
 
-by three products in place of four, and of nine in place of 16 along both axes.
-With 1 and -1 as its only factors it rounds as the plain sum does. A
-convolution, its transpose in x and its transpose in the kernel are the same
-nine products, each with the other two of input, kernel and output.
+with three products instead of four; along both axes, nine instead of 16. The
+only factors are 1 and -1, so rounding errors are those of a plain sum. A
+convolution, its transpose in x and its transpose in the kernel consist of the
+same nine products, each of the two arrays that are known among input, kernel
+and output.
 
-S. Winograd, Arithmetic Complexity of Computations, 1980; A. Lavin and S. Gray,
-Fast Algorithms for Convolutional Neural Networks, 2015, arXiv 1509.09308, where
-kernels are of 3 x 3 at stride 1.
+This module exists for speed on CPU, where XLA has no Winograd convolution of
+stride 2, and can go when it has. `convolutions` decides when to use it.
+
+References:
+    S. Winograd, Arithmetic Complexity of Computations, 1980.
+    A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks,
+    https://arxiv.org/abs/1509.09308, 2015 (kernels of 3 x 3 at stride 1).
 """
 
 from jax import lax
@@ -23,11 +28,11 @@ import jax.numpy as jnp
 
 def strided(x, kernel):
     """Convolve x [B, 2H, 2W, C] by [4, 4, C, F] to [B, H, W, F]."""
-    products = _each(
-        jnp.matmul, _along_both(_of_squares, _squares(x)),
-        _along_both(_of_kernel, _parts(kernel)),
+    products = _map_grids(
+        jnp.matmul, _along_both_axes(_transform_input, _input_grid(x)),
+        _along_both_axes(_transform_kernel, _kernel_grid(kernel)),
     )
-    pairs = _along_both(lambda p, q, r: (p + q, q - r), products)
+    pairs = _along_both_axes(lambda p, q, r: (p + q, q - r), products)
     batch, height, width, features = pairs[0][0].shape
     y = jnp.stack([jnp.stack(row, 3) for row in pairs], 2)
     y = y.reshape(batch, 2 * height, 2 * width, features)
@@ -35,13 +40,15 @@ def strided(x, kernel):
 
 
 def transposed(y, kernel):
-    """Apply its transpose in x: y [B, H, W, F] to [B, 2H, 2W, C]."""
-    products = _each(
-        lambda y, kernel: y @ kernel.T, _along_both(_of_pairs, _pairs(y)),
-        _along_both(_of_kernel, _parts(kernel)),
+    """Apply the transpose of `strided` in x: y [B, H, W, F] to [B, 2H, 2W, C].
+    """
+    products = _map_grids(
+        lambda y, kernel: y @ kernel.T,
+        _along_both_axes(_transform_output, _output_grid(y)),
+        _along_both_axes(_transform_kernel, _kernel_grid(kernel)),
     )
-    rows = [_to_squares(*row, axis=2) for row in products]
-    squares = _to_squares(*rows, axis=1)
+    rows = [_transpose_input(*row, axis=2) for row in products]
+    squares = _transpose_input(*rows, axis=1)
     batch, height, width, _ = squares.shape
     x = squares.reshape(batch, height, width, 2, -1).swapaxes(2, 3)
     x = x.reshape(batch, 2 * height, 2 * width, -1)
@@ -49,38 +56,41 @@ def transposed(y, kernel):
 
 
 def kernel_gradient(x, y):
-    """Apply its transpose in the kernel: x and y to [4, 4, C, F]."""
-    products = _each(
-        lambda x, y: _flat(x).T @ _flat(y),
-        _along_both(_of_squares, _squares(x)),
-        _along_both(_of_pairs, _pairs(y)),
+    """Apply the transpose of `strided` in the kernel: x, y to [4, 4, C, F]."""
+    products = _map_grids(
+        lambda x, y: _flatten(x).T @ _flatten(y),
+        _along_both_axes(_transform_input, _input_grid(x)),
+        _along_both_axes(_transform_output, _output_grid(y)),
     )
-    parts = _along_both(lambda p, q, r: (p + q, q + r), products)
+    parts = _along_both_axes(lambda p, q, r: (p + q, q + r), products)
     channels, features = x.shape[3], y.shape[3]
     kernel = jnp.stack([jnp.stack(row) for row in parts])
     kernel = kernel.reshape(2, 2, 2, 2, channels, features)
     return kernel.swapaxes(1, 2).reshape(4, 4, channels, features)
 
 
-def _of_squares(a, b, c):
+def _transform_input(a, b, c):
+    """Return the factors of the three products from the squares of an axis."""
     return a - b, b, b - c
 
 
-def _of_kernel(g, h):
+def _transform_kernel(g, h):
+    """Return the factors of the three products from the kernel of an axis."""
     return g, g + h, h
 
 
-def _of_pairs(y, z):
+def _transform_output(y, z):
+    """Return the factors of the transposes' products from two outputs."""
     return y, y + z, -z
 
 
-def _squares(x):
-    """Give the 3 x 3 squares that each pair of pairs of outputs comes from.
+def _input_grid(x):
+    """Return the 3 x 3 squares that each 2 x 2 outputs depend on.
 
     Returns:
-        Grid of [B, H, W, 4 C], the pixels of a square beside each other.
+        Grid of [B, H, W, 4 C], with the pixels of a square in the channels.
     """
-    x = _up_to(4, x)
+    x = _pad_to(4, x)
     batch, height, width, channels = x.shape
     tall, wide = height // 2 + 1, width // 2 + 1
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -92,10 +102,10 @@ def _squares(x):
     ]
 
 
-def _to_squares(p, q, r, axis):
-    """Transpose `_of_squares` and lay what came of it along an axis.
+def _transpose_input(p, q, r, axis):
+    """Apply the transpose of `_transform_input` along an axis.
 
-    The third square of each place is the first one of the next.
+    The third square of each pair of outputs is the first one of the next pair.
     """
     def padded(array, *widths):
         pads = [(0, 0)] * 4
@@ -110,34 +120,38 @@ def _to_squares(p, q, r, axis):
     return lax.slice_in_dim(squares, 0, -1, axis=axis)
 
 
-def _parts(kernel):
-    """Give the kernel of 2 x 2 over squares, a grid of [4 C, F]."""
+def _kernel_grid(kernel):
+    """Return the kernel of 2 x 2 over squares, as a grid of [4 C, F]."""
     channels, features = kernel.shape[2:]
     parts = kernel.reshape(2, 2, 2, 2, channels, features).swapaxes(1, 2)
     parts = parts.reshape(2, 2, 4 * channels, features)
     return [[parts[i, j] for j in range(2)] for i in range(2)]
 
 
-def _pairs(y):
-    y = _up_to(2, y)
+def _output_grid(y):
+    """Return the 2 x 2 outputs of each group, as a grid of [B, H, W, F]."""
+    y = _pad_to(2, y)
     return [[y[:, i::2, j::2] for j in range(2)] for i in range(2)]
 
 
-def _up_to(multiple, images):
-    """Pad images with zeros at the far sides, to a multiple of pixels."""
+def _pad_to(multiple, images):
+    """Pad images with zeros at their far ends, to a multiple of pixels."""
     pads = [(0, -side % multiple) for side in images.shape[1:3]]
     return jnp.pad(images, ((0, 0), *pads, (0, 0)))
 
 
-def _along_both(transform, grid):
-    """Transform each row of a grid of arrays, and then each column."""
+def _along_both_axes(transform, grid):
+    """Apply a transform to each row of a grid of arrays, then to each column.
+    """
     rows = [transform(*row) for row in grid]
     return list(zip(*[transform(*column) for column in zip(*rows)]))
 
 
-def _each(function, *grids):
+def _map_grids(function, *grids):
+    """Apply a function to the arrays of grids, element by element."""
     return [[function(*both) for both in zip(*rows)] for rows in zip(*grids)]
 
 
-def _flat(array):
+def _flatten(array):
+    """Flatten all axes but the last."""
     return array.reshape(-1, array.shape[-1])

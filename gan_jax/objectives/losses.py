@@ -1,8 +1,8 @@
 """Adversarial losses: pure functions over raw logits, real before fake.
 
-Every loss is a pair, one function for each player, and both are minimised.
-This module knows nothing of networks, configs or devices. What the others have
-to know of a loss it declares itself, in `LOSSES`.
+Every loss is a pair of functions, one per player, and both are minimised.
+`LOSSES` declares the properties of each loss that other modules need. This
+module knows neither networks nor configs nor devices.
 """
 
 import math
@@ -16,13 +16,13 @@ from gan_jax.objectives import targets as targets_lib
 
 
 class Memory(NamedTuple):
-    """What a loss remembers between updates.
+    """The state that a loss keeps between updates.
 
     Attributes:
         init: () -> memory, a dict of float32 scalars.
-        update: (memory, real, fake, **options) -> (memory, metrics), once in
-            each update of G, from means over all devices: of D's outputs on
-            real images in D's last update, and on the fakes of this update.
+        update: (memory, real, fake, **options) -> (memory, metrics), called
+            once per update of G with means over all devices: of D's outputs on
+            the real images of D's last update, and on the fakes of this update.
     """
 
     init: Callable
@@ -30,14 +30,14 @@ class Memory(NamedTuple):
 
 
 class Balance(NamedTuple):
-    """D's outputs and both losses where D says neither real nor fake.
+    """Losses and outputs of an undecided D, as at the equilibrium.
 
     Attributes:
-        equilibrium: (D's loss, G's loss) there, as where real and fake cannot
-            be told apart; None where the losses have no such value.
-        unit: D's loss there, if not `equilibrium`'s.
-        middle: D's output there.
-        reach: distance from there of an output that says real.
+        equilibrium: (D's loss, G's loss) if D cannot distinguish real from
+            fake; None if the losses have no such value.
+        unit: D's loss then, if `equilibrium` is None.
+        middle: D's output then.
+        reach: distance from `middle` to the output for a real image.
     """
 
     equilibrium: Optional[Tuple[float, float]] = None
@@ -47,24 +47,24 @@ class Balance(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """The two sides of one game, and what others have to know of it.
+    """The losses of both players, and their properties.
 
     Attributes:
         discriminator: (real_logits [B], fake_logits [B]) -> float32 scalar.
         generator: (real_logits [B], fake_logits [B]) -> float32 scalar. Losses
-            that look at fakes alone drop `real_logits`; under jit the pass of
-            the real images through the discriminator then vanishes.
-        options: `options.Option`s, one for each keyword argument that both
-            sides and the memory's update take: `loss.<name>` of a config.
+            of fakes only ignore `real_logits`; under jit, D's forward pass on
+            the real images is then eliminated.
+        options: `options.Option`s, one per keyword argument that both functions
+            and the memory's update take: `loss.<name>` in a config.
         takes_targets: whether `discriminator` takes `targets`.
         energies: whether D's outputs are reconstruction errors, >= 0 and low
-            on real images, so that D has to be an autoencoder.
-        memory: what it remembers, passed to both sides as `memory`; or None.
-        kind: what D's outputs mean, one of `rules.KINDS`; rules that ask
-            for it are silent where it is undeclared.
-        balance: function of the options to a `Balance`.
-        saturates: whether G's loss is flat where D is sure of fakes.
-        title: name in words; '' is the name itself.
+            on real images, so that D must be an autoencoder.
+        memory: a `Memory`, passed to both functions as `memory`; or None.
+        kind: the meaning of D's outputs, one of `rules.KINDS`; rules that
+            depend on it do not run if it is 'undeclared'.
+        balance: (**options) -> `Balance`.
+        saturates: whether G's loss is flat if D is certain that fakes are fake.
+        title: display name; '' for the name itself.
     """
 
     discriminator: Callable[..., jax.Array]
@@ -80,18 +80,18 @@ class Loss(NamedTuple):
 
 
 def _mean(values):
-    """Average in float32, whatever the logits were computed in."""
+    """Compute the mean in float32, whatever the dtype of the logits."""
     return jnp.mean(values.astype(jnp.float32))
 
 
 def cross_entropy_discriminator(
     real_logits, fake_logits, *, targets=targets_lib.HARD
 ):
-    """Tell real from fake by binary cross-entropy.
+    """Compute the binary cross-entropy of real and fake images.
 
     E softplus(-D(x)) + E softplus(D(G(z)))
-    = -E log sigmoid(D(x)) - E log(1 - sigmoid(D(G(z)))); with a target t in
-    place of a hard label, each term is -t log sigmoid - (1 - t) log(1 -
+    = -E log sigmoid(D(x)) - E log(1 - sigmoid(D(G(z)))). With a target t
+    instead of a hard label, each term is -t log sigmoid - (1 - t) log(1 -
     sigmoid).
 
     Args:
@@ -112,7 +112,7 @@ def cross_entropy_discriminator(
 
 
 def _cross_entropy(logits, target):
-    """Give -t log sigmoid(logit) - (1 - t) log(1 - sigmoid(logit))."""
+    """Compute -t log sigmoid(logit) - (1 - t) log(1 - sigmoid(logit))."""
     logits = logits.astype(jnp.float32)
     # -log sigmoid(l) = softplus(-l), -log(1 - sigmoid(l)) = softplus(l)
     positive, negative = jax.nn.softplus(-logits), jax.nn.softplus(logits)
@@ -120,10 +120,10 @@ def _cross_entropy(logits, target):
 
 
 def minimax_generator(real_logits, fake_logits):
-    """Minimise what the discriminator maximises: the saturating loss.
+    """Compute the generator's minimax loss, which saturates.
 
     E log(1 - sigmoid(D(G(z)))) = -E softplus(D(G(z))). Its gradient vanishes
-    where the discriminator is sure that a fake is a fake.
+    if the discriminator is certain that a fake is fake.
 
     Args:
         real_logits: [B], unused.
@@ -141,10 +141,10 @@ def minimax_generator(real_logits, fake_logits):
 
 
 def non_saturating_generator(real_logits, fake_logits):
-    """Make the discriminator call fakes real.
+    """Compute the generator's non-saturating loss.
 
-    -E log sigmoid(D(G(z))) = E softplus(-D(G(z))). The same as the
-    discriminator's loss with the label of the fakes flipped.
+    -E log sigmoid(D(G(z))) = E softplus(-D(G(z))): the discriminator's loss of
+    the fakes with their label flipped.
 
     Args:
         real_logits: [B], unused.
@@ -164,17 +164,16 @@ def non_saturating_generator(real_logits, fake_logits):
 def least_squares_discriminator(
     real_logits, fake_logits, *, a=0.0, b=1.0, c=1.0, targets=targets_lib.HARD
 ):
-    """Pull real outputs to b and fake outputs to a by squared error.
+    """Compute the squared error of real outputs from b and fake ones from a.
 
     1/2 E (D(x) - b)^2 + 1/2 E (D(G(z)) - a)^2. The 0-1 coding has a = 0, b = c
     = 1; a = -1, b = 1, c = 0 minimises a Pearson chi^2 divergence. A target t
-    stands for a + (b - a) t. The outputs are linear: no sigmoid comes before
-    this loss.
+    stands for a + (b - a) t. The outputs are linear, without a sigmoid.
 
     Args:
         real_logits: [B] raw discriminator outputs on real images.
         fake_logits: [B] raw discriminator outputs on generated images.
-        a, b: what fake and real outputs are pulled to.
+        a, b: desired outputs on fake and on real images.
         c: unused; the generator's.
         targets: `targets.Targets`.
 
@@ -192,13 +191,13 @@ def least_squares_discriminator(
 
 
 def least_squares_generator(real_logits, fake_logits, *, a=0.0, b=1.0, c=1.0):
-    """Pull the outputs on fakes to c by squared error: 1/2 E (D(G(z)) - c)^2.
+    """Compute the squared error of fake outputs from c: 1/2 E (D(G(z)) - c)^2.
 
     Args:
         real_logits: [B], unused.
         fake_logits: [B] raw discriminator outputs on generated images.
         a, b: unused; the discriminator's.
-        c: what the outputs on fakes are pulled to.
+        c: desired output on fakes.
 
     Returns:
         float32 scalar, >= 0; c^2 / 2 where every output is 0.
@@ -212,10 +211,10 @@ def least_squares_generator(real_logits, fake_logits, *, a=0.0, b=1.0, c=1.0):
 
 
 def wasserstein_discriminator(real_logits, fake_logits):
-    """Part the critic's means: E f(G(z)) - E f(x).
+    """Compute the difference of the critic's means: E f(G(z)) - E f(x).
 
-    Minus the critic's estimate of the earth mover's distance, times its
-    Lipschitz constant. The authors' code has the mirrored sign.
+    It is minus the critic's estimate of the earth mover's distance, times the
+    critic's Lipschitz constant. The authors' code has the opposite sign.
 
     Args:
         real_logits: [B] critic's outputs on real images.
@@ -232,7 +231,7 @@ def wasserstein_discriminator(real_logits, fake_logits):
 
 
 def wasserstein_generator(real_logits, fake_logits):
-    """Raise the critic's output on fakes: -E f(G(z)).
+    """Compute minus the critic's mean output on fakes: -E f(G(z)).
 
     Args:
         real_logits: [B], unused.
@@ -250,9 +249,9 @@ def wasserstein_generator(real_logits, fake_logits):
 
 
 def hinge_discriminator(real_logits, fake_logits):
-    """Push real outputs above 1 and fake outputs below -1, and no further.
+    """Compute the hinge loss: E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))).
 
-    E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))).
+    It is 0 if real outputs are above 1 and fake outputs below -1.
 
     Args:
         real_logits: [B] raw discriminator outputs on real images.
@@ -272,7 +271,7 @@ def hinge_discriminator(real_logits, fake_logits):
 
 
 def hinge_generator(real_logits, fake_logits):
-    """Raise the discriminator's output on fakes: -E D(G(z)).
+    """Compute minus the mean output on fakes: -E D(G(z)).
 
     Args:
         real_logits: [B], unused.
@@ -291,9 +290,9 @@ def hinge_generator(real_logits, fake_logits):
 
 
 def relativistic_discriminator(real_logits, fake_logits):
-    """Rank each real image above one fake: E softplus(-(D(x) - D(G(z)))).
+    """Compute the relativistic loss: E softplus(-(D(x) - D(G(z)))).
 
-    Real and fake images are paired by their place in the batch.
+    It ranks each real image above the fake at the same index of the batch.
 
     Args:
         real_logits: [B] raw discriminator outputs on real images.
@@ -311,7 +310,7 @@ def relativistic_discriminator(real_logits, fake_logits):
 
 
 def relativistic_generator(real_logits, fake_logits):
-    """Rank each fake above one real image: E softplus(-(D(G(z)) - D(x))).
+    """Compute the relativistic loss of G: E softplus(-(D(G(z)) - D(x))).
 
     Args:
         real_logits: [B] raw discriminator outputs on real images.
@@ -328,11 +327,12 @@ def relativistic_generator(real_logits, fake_logits):
 
 
 def relativistic_average_discriminator(real_logits, fake_logits):
-    """Rank real images above the average fake, and fakes below the average.
+    """Compute the relativistic average loss.
 
     E softplus(-(D(x) - E D(G(z)))) + E softplus(D(G(z)) - E D(x)), averages
-    over this device's batch. The sum of both terms, as in the paper; the
-    authors' code halves it.
+    over this device's batch. It ranks real images above the average fake, and
+    fakes below the average real image. The terms are summed as in the paper;
+    the authors' code halves the sum.
 
     Args:
         real_logits: [B] raw discriminator outputs on real images.
@@ -352,7 +352,7 @@ def relativistic_average_discriminator(real_logits, fake_logits):
 
 
 def relativistic_average_generator(real_logits, fake_logits):
-    """Rank fakes above the average real image, and real images below.
+    """Compute the relativistic average loss of G.
 
     E softplus(-(D(G(z)) - E D(x))) + E softplus(D(x) - E D(G(z))).
 
@@ -371,9 +371,10 @@ def relativistic_average_generator(real_logits, fake_logits):
 
 
 def energy_based_discriminator(real_logits, fake_logits, *, margin=10.0):
-    """Reconstruct real images, and fakes no better than to a margin.
+    """Compute the energy-based loss: E D(x) + E max(0, m - D(G(z))).
 
-    E D(x) + E max(0, m - D(G(z))), D the reconstruction error.
+    D is the reconstruction error; fakes with an energy above the margin m do
+    not contribute.
 
     Args:
         real_logits: [B] energies >= 0 of real images.
@@ -392,7 +393,7 @@ def energy_based_discriminator(real_logits, fake_logits, *, margin=10.0):
 
 
 def energy_based_generator(real_logits, fake_logits, *, margin=10.0):
-    """Lower the energy of fakes: E D(G(z)).
+    """Compute the mean energy of fakes: E D(G(z)).
 
     Args:
         real_logits: [B], unused.
@@ -414,7 +415,7 @@ def energy_based_generator(real_logits, fake_logits, *, margin=10.0):
 def boundary_equilibrium_discriminator(
     real_logits, fake_logits, *, memory, gamma=0.5, k_rate=1e-3
 ):
-    """Reconstruct real images, and fakes the worse: E L(x) - k E L(G(z)).
+    """Compute BEGAN's loss of D: E L(x) - k E L(G(z)), L the energy.
 
     Args:
         real_logits: [B] energies >= 0 of real images, mean |x - AE(x)|.
@@ -436,7 +437,7 @@ def boundary_equilibrium_discriminator(
 def boundary_equilibrium_generator(
     real_logits, fake_logits, *, memory, gamma=0.5, k_rate=1e-3
 ):
-    """Lower the reconstruction error of fakes: E L(G(z)).
+    """Compute the mean reconstruction error of fakes: E L(G(z)).
 
     Args:
         real_logits: [B], unused.
@@ -455,18 +456,18 @@ def boundary_equilibrium_generator(
 
 
 def boundary_equilibrium_update(memory, real, fake, *, gamma=0.5, k_rate=1e-3):
-    """Move k towards the balance E L(G(z)) = gamma E L(x).
+    """Update k towards the balance E L(G(z)) = gamma E L(x).
 
     k <- clip(k + lambda_k (gamma L(x) - L(G(z_G))), 0, 1), and the measure of
     convergence M = L(x) + |gamma L(x) - L(G(z_G))|. x are the images of D's
-    last update, z_G the latents of G's update, not those of the fakes that D
-    learnt from. The paper has one update of each player in a step; with more, k
-    moves in each update of G and stays where D alone moves. The authors' code
-    draws one z for both players, as `reuse_fakes` does.
+    last update, z_G the latents of G's update, not those of D's fakes. The
+    paper has one update per player in a step; with more, k changes in each
+    update of G and is constant in updates of D. The authors' code uses the same
+    z for both players, as `reuse_fakes` does.
 
     Args:
         memory: {'k': scalar}.
-        real, fake: mean energies over all devices, of x and of G(z_G).
+        real, fake: mean energies of x and of G(z_G) over all devices.
         gamma: diversity ratio in [0, 1].
         k_rate: lambda_k in the paper.
 
@@ -486,8 +487,8 @@ def balance(name, values):
     """Return the `Balance` of a loss.
 
     Args:
-        name: of `LOSSES`.
-        values: {option: number}; others are passed over.
+        name: one of `LOSSES`.
+        values: {option: number}; other options are ignored.
     """
     loss = LOSSES[name]
     return loss.balance(**{o.name: values[o.name] for o in loss.options})
@@ -521,7 +522,7 @@ LOSSES = {
         energy_based_discriminator,
         energy_based_generator,
         options=(_Option(
-            'margin', 10.0, 'energy that fakes need not exceed',
+            'margin', 10.0, 'energy above which fakes do not contribute',
             options_lib.POSITIVE,
         ),),
         energies=True,
@@ -538,11 +539,16 @@ LOSSES = {
         least_squares_discriminator,
         least_squares_generator,
         options=(
-            _Option('a', 0.0, "fakes, for D; -1 for Pearson's coding",
+            _Option(
+                'a', 0.0, "target of fakes for D; -1 in Pearson's coding",
+                options_lib.FINITE,
+            ),
+            _Option('b', 1.0, 'target of real images for D',
                     options_lib.FINITE),
-            _Option('b', 1.0, 'reals, for D', options_lib.FINITE),
-            _Option('c', 1.0, "fakes, for G; 0 for Pearson's coding",
-                    options_lib.FINITE),
+            _Option(
+                'c', 1.0, "target of fakes for G; 0 in Pearson's coding",
+                options_lib.FINITE,
+            ),
         ),
         takes_targets=True,
         kind='square',

@@ -1,7 +1,7 @@
-"""How far a reconstruction is from its image, and a code from the prior.
+"""Reconstruction errors, and the KL divergence of a VAE.
 
-Pure functions, one number for each sample. Autoencoder, variational autoencoder
-and optimised codes minimise them.
+Pure functions, one number per sample; the losses of
+`algorithms.reconstruction`.
 """
 
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from gan_jax.core import options
 
 
 def l1(images, reconstructions):
-    """Measure mean |x - y| over all axes of each sample.
+    """Compute the mean of |x - y| over all axes of each sample.
 
     Args:
         images, reconstructions: [B, ...] float32.
@@ -22,16 +22,18 @@ def l1(images, reconstructions):
 
 
 def l2(images, reconstructions):
-    """Measure mean (x - y)^2 over all axes; args, returns: as `l1`."""
+    """Compute the mean of (x - y)^2 over all axes of each sample.
+
+    Args, returns: as `l1`.
+    """
     return _per_sample(jnp.square(images - reconstructions))
 
 
 def huber(images, reconstructions, delta=0.1):
-    """Measure (x - y)^2 / 2 up to |x - y| = delta, and a line from there on.
+    """Compute the mean Huber loss over all axes of each sample.
 
-    The line is delta (|x - y| - delta / 2), so that the slope has no jump.
-    Huber, Robust Estimation of a Location Parameter, Annals of Mathematical
-    Statistics 35, 1964.
+    (x - y)^2 / 2 up to |x - y| = delta, and delta (|x - y| - delta / 2) beyond,
+    with a continuous slope.
 
     Args:
         images, reconstructions: as `l1`.
@@ -39,23 +41,30 @@ def huber(images, reconstructions, delta=0.1):
 
     Returns:
         As `l1`.
+
+    References:
+        Huber, Robust Estimation of a Location Parameter, Annals of Mathematical
+        Statistics 35, 1964.
     """
     error = jnp.abs(images - reconstructions)
-    near = jnp.minimum(error, delta)
-    return _per_sample(near * (error - near / 2))
+    clipped = jnp.minimum(error, delta)
+    return _per_sample(clipped * (error - clipped / 2))
 
 
 def kl_from_standard_normal(mean, log_variance):
-    """Measure KL(N(m, diag(s^2)) || N(0, I)) in nats.
+    """Compute KL(N(m, diag(s^2)) || N(0, I)) in nats.
 
-    sum_j (m_j^2 + s_j^2 - 1 - log s_j^2) / 2: Kingma and Welling, Auto-Encoding
-    Variational Bayes, https://arxiv.org/abs/1312.6114, 2013, appendix B.
+    sum_j (m_j^2 + s_j^2 - 1 - log s_j^2) / 2.
 
     Args:
         mean, log_variance: [B, L]; the latter is log s^2.
 
     Returns:
         [B] float32, >= 0.
+
+    References:
+        Kingma and Welling, Auto-Encoding Variational Bayes,
+        https://arxiv.org/abs/1312.6114, 2013, appendix B.
     """
     return 0.5 * (
         jnp.square(mean) + jnp.expm1(log_variance) - log_variance
@@ -63,10 +72,11 @@ def kl_from_standard_normal(mean, log_variance):
 
 
 def _per_sample(values):
+    """Compute the mean of each sample: [B, ...] -> [B]."""
     return values.reshape(len(values), -1).mean(1)
 
 
 RECONSTRUCTIONS = {'huber': huber, 'l1': l1, 'l2': l2}
 OPTIONS = {'huber': (options.Option(
-    'delta', 0.1, 'error above which it is linear', options.POSITIVE,
+    'delta', 0.1, 'error above which the loss is linear', options.POSITIVE,
 ),)}

@@ -1,6 +1,6 @@
-"""Targets of the discriminator's labels: smoothing, noise and flips.
+"""Targets of the discriminator: label smoothing, noisy labels and label flips.
 
-Losses that compare with a label (see `losses.Loss.takes_targets`) accept them.
+For losses that compare outputs with a label, see `losses.Loss.takes_targets`.
 """
 
 from typing import Any, NamedTuple
@@ -10,11 +10,11 @@ import jax.numpy as jnp
 
 
 class Targets(NamedTuple):
-    """What the discriminator is told of each image; 1 is real, 0 is fake.
+    """The discriminator's target of each image; 1 is real, 0 is fake.
 
     Attributes:
-        real: scalar or [B], for the real images.
-        fake: scalar or [B], for the generated ones.
+        real: scalar or [B], for real images.
+        fake: scalar or [B], for generated images.
     """
 
     real: Any = 1.0
@@ -25,19 +25,22 @@ HARD = Targets()
 
 
 class Treatment(NamedTuple):
-    """How targets are drawn; the defaults are the hard labels.
+    """The distribution of targets; the defaults are hard labels.
 
-    One-sided smoothing is real_low = real_high = 0.9, fakes 0 (Salimans et
-    al., Improved Techniques for Training GANs,
-    https://arxiv.org/abs/1606.03498, 2016, section 3.4); two-sided has fakes
-    0.1 too. The noisy labels of Chintala et al., How to Train a GAN, NIPS 2016
-    workshop, tip 6, are real in [0.7, 1.2] and fake in [0, 0.3], with
-    occasional flips.
+    One-sided smoothing has real_low = real_high = 0.9 and fakes 0; two-sided
+    smoothing also has fakes 0.1. Noisy labels have real in [0.7, 1.2] and fake
+    in [0, 0.3], with occasional flips.
 
     Attributes:
         real_low, real_high: ends of the uniform range of real targets.
         fake_low, fake_high: ends of the uniform range of fake targets.
-        flip_probability: chance that an image gets a target of the other kind.
+        flip_probability: probability that an image gets a target of the other
+            kind.
+
+    References:
+        Salimans et al., Improved Techniques for Training GANs,
+        https://arxiv.org/abs/1606.03498, 2016, section 3.4 (smoothing).
+        Chintala et al., How to Train a GAN, NIPS 2016 workshop, tip 6 (noise).
     """
 
     real_low: Any = 1.0
@@ -48,12 +51,12 @@ class Treatment(NamedTuple):
 
 
 def draw(key, sample_index, treatment):
-    """Draw the targets of one discriminator update.
+    """Sample the targets of one discriminator update.
 
     Args:
         key: PRNG key.
-        sample_index: [B] int32, places in the global batch; each target is
-            keyed by its own.
+        sample_index: [B] int32, indices in the global batch, which key the
+            targets.
         treatment: a `Treatment`.
 
     Returns:
@@ -71,4 +74,5 @@ def draw(key, sample_index, treatment):
 
 
 def _between(low, high, share):
+    """Interpolate between low (share 0) and high (share 1)."""
     return low + (high - low) * share

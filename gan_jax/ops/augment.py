@@ -1,7 +1,8 @@
-"""Changes of images before the discriminator sees them: images, key -> images.
+"""Image transformations before the discriminator: augmentation and noise.
 
-Every draw is keyed by a sample's place in the global batch. All are
-differentiable, so G learns through them.
+Every random number is keyed by its sample's index in the global batch. The
+augmentations are differentiable, so that G's gradient passes through them. This
+module knows neither networks nor losses.
 """
 
 import jax
@@ -11,18 +12,18 @@ import jax.numpy as jnp
 def instance_noise(images, key, sample_index, std):
     """Add Gaussian noise to each image, real or generated.
 
-    Where real and generated images lie on thin sheets that hardly meet, a
-    discriminator can tell them apart by anything; noise of falling strength
-    makes them overlap, and it has to look at shape before detail.
+    Real and generated images may lie on low-dimensional manifolds that hardly
+    intersect, which a discriminator can separate perfectly. Noise of decreasing
+    strength makes the two distributions overlap.
 
     Args:
         images: [B, ...] float in [-1, 1].
         key: PRNG key.
-        sample_index: [B] int32, places in the global batch.
+        sample_index: [B] int32, indices in the global batch.
         std: scalar >= 0, standard deviation in units of the images.
 
     Returns:
-        [B, ...]; it may leave [-1, 1].
+        [B, ...]; values may exceed [-1, 1].
 
     References:
         Sønderby et al., Amortised MAP Inference for Image Super-resolution,
@@ -40,16 +41,16 @@ def instance_noise(images, key, sample_index, std):
 
 
 def mirror(images, key, sample_index):
-    """Mirror each image left to right with chance 1/2.
+    """Mirror each image left to right with probability 1/2.
 
-    For real images alone: it doubles a data set whose mirror images are as
-    real, such as faces, and G learns both. (`shift_and_flip` changes all that D
-    sees, so that G need not.)
+    For real images only: it doubles a data set whose mirror images are
+    plausible, such as faces, and G learns both. (`shift_and_flip` transforms
+    real and fake images alike.)
 
     Args:
         images: [B, H, W, C] of any dtype.
         key: PRNG key.
-        sample_index: [B] int32, places in the global batch.
+        sample_index: [B] int32, indices in the global batch.
 
     Returns:
         [B, H, W, C].
@@ -59,67 +60,67 @@ def mirror(images, key, sample_index):
         Adversarial Networks, https://arxiv.org/abs/1812.04948, 2018.
     """
 
-    def turned(index):
+    def is_mirrored(index):
         sample_key = jax.random.fold_in(key, index)
         return jax.random.bernoulli(sample_key, jnp.float32(0.5))
 
-    chosen = jax.vmap(turned)(sample_index).reshape(-1, 1, 1, 1)
-    return jnp.where(chosen, images[:, :, ::-1], images)
+    mirrored = jax.vmap(is_mirrored)(sample_index).reshape(-1, 1, 1, 1)
+    return jnp.where(mirrored, images[:, :, ::-1], images)
 
 
 def dequantize(images, key, sample_index):
-    """Spread each of 256 levels evenly over its width, as [-1, 1] images.
+    """Add uniform noise of one grey level, and scale images to [-1, 1].
 
-    x -> (x + u - 1/2) / 127.5 - 1 with u uniform in [0, 1), drawn for each
-    value. Rounding to the nearest level gives the image back, so the values
-    reach half a level, 1/255, beyond [-1, 1].
+    x -> (x + u - 1/2) / 127.5 - 1 with u uniform in [0, 1), drawn per value.
+    Rounding to the nearest level recovers the image, so values can exceed
+    [-1, 1] by half a level, 1/255.
 
     Args:
         images: [B, H, W, C] uint8.
         key: PRNG key.
-        sample_index: [B] int32, places in the global batch.
+        sample_index: [B] int32, indices in the global batch.
 
     Returns:
         [B, H, W, C] float32.
 
     References:
         Theis et al., A note on the evaluation of generative models,
-        https://arxiv.org/abs/1511.01844, 2015, whose noise is [0, 1) over 256
-        levels; here it is centred, so that the mean stays.
+        https://arxiv.org/abs/1511.01844, 2015. Its noise is [0, 1) over 256
+        levels; here it is centred, so that the mean is unchanged.
     """
 
     def noise(index):
         sample_key = jax.random.fold_in(key, index)
         return jax.random.uniform(sample_key, images.shape[1:], jnp.float32)
 
-    spread = images.astype(jnp.float32) + jax.vmap(noise)(sample_index) - 0.5
-    return spread / 127.5 - 1
+    noisy = images.astype(jnp.float32) + jax.vmap(noise)(sample_index) - 0.5
+    return noisy / 127.5 - 1
 
 
 def linear_decay(step, start, num_steps):
-    """Fall from `start` at step 0 to 0 at `num_steps`, and stay there.
+    """Compute a linear decay from `start` at step 0 to 0 at `num_steps`.
 
     Args:
         step: int scalar.
         start: scalar.
-        num_steps: scalar; 0 never falls.
+        num_steps: scalar; 0 for no decay.
 
     Returns:
-        float32 scalar in [0, start].
+        float32 scalar in [0, start]; 0 after `num_steps`.
     """
-    left = 1 - jnp.asarray(step, jnp.float32) / jnp.maximum(num_steps, 1)
-    return start * jnp.where(num_steps > 0, jnp.clip(left, 0, 1), 1.0)
+    factor = 1 - jnp.asarray(step, jnp.float32) / jnp.maximum(num_steps, 1)
+    return start * jnp.where(num_steps > 0, jnp.clip(factor, 0, 1), 1.0)
 
 
 def shift_and_flip(images, key, sample_index):
     """Shift each image by up to an eighth of its sides; mirror half of them.
 
-    What a shift brings in repeats the edge.
+    Shifted images are padded with their edge values.
 
     Args:
         images: [B, H, W, C].
         key: PRNG key.
-        sample_index: [B] int32, places in the global batch.
+        sample_index: [B] int32, indices in the global batch.
 
     Returns:
         [B, H, W, C].
@@ -130,14 +131,14 @@ def shift_and_flip(images, key, sample_index):
         a few pixels.
     """
     _, height, width, _ = images.shape
-    reach = (height // 8, width // 8)
+    max_shift = (height // 8, width // 8)
 
-    def change(image, index):
+    def transform(image, index):
         sample_key = jax.random.fold_in(key, index)
         y_key, x_key, flip_key = jax.random.split(sample_key, 3)
-        y = jax.random.randint(y_key, (), 0, 2 * reach[0] + 1, jnp.int32)
-        x = jax.random.randint(x_key, (), 0, 2 * reach[1] + 1, jnp.int32)
-        pads = tuple((side, side) for side in (*reach, 0))
+        y = jax.random.randint(y_key, (), 0, 2 * max_shift[0] + 1, jnp.int32)
+        x = jax.random.randint(x_key, (), 0, 2 * max_shift[1] + 1, jnp.int32)
+        pads = tuple((side, side) for side in (*max_shift, 0))
         padded = jnp.pad(image, pads, mode='edge')
         shifted = jax.lax.dynamic_slice(
             padded, (y, x, jnp.int32(0)), image.shape
@@ -145,22 +146,22 @@ def shift_and_flip(images, key, sample_index):
         flip = jax.random.bernoulli(flip_key, jnp.float32(0.5))
         return jnp.where(flip, shifted[:, ::-1], shifted)
 
-    return jax.vmap(change)(images, sample_index)
+    return jax.vmap(transform)(images, sample_index)
 
 
 def color(image, key):
-    """Shift brightness by U[-0.5, 0.5), scale saturation by U[0, 2) and
-    contrast by U[0.5, 1.5).
+    """Apply random brightness, saturation and contrast.
 
-    Saturation is the distance of each channel from the pixel's mean, contrast
-    that of each value from the image's mean.
+    Brightness is shifted by U[-0.5, 0.5), saturation scaled by U[0, 2) and
+    contrast by U[0.5, 1.5). Saturation is the distance of each channel from the
+    pixel's mean, contrast that of each value from the image's mean.
 
     Args:
         image: [H, W, C] in [-1, 1].
         key: PRNG key.
 
     Returns:
-        [H, W, C]; it may leave [-1, 1].
+        [H, W, C]; values may exceed [-1, 1].
 
     References:
         Zhao et al., Differentiable Augmentation for Data-Efficient GAN
@@ -175,7 +176,7 @@ def color(image, key):
 
 
 def translation(image, key):
-    """Shift by up to an eighth of each side; 0, mid-grey, comes in.
+    """Shift by up to an eighth of each side; pad with 0, which is mid-grey.
 
     Args:
         image: [H, W, C].
@@ -188,11 +189,11 @@ def translation(image, key):
         Zhao et al., Differentiable Augmentation for Data-Efficient GAN
         Training, https://arxiv.org/abs/2006.10738, 2020.
     """
-    reach = [int(side / 8 + 0.5) for side in image.shape[:2]]
-    padded = jnp.pad(image, [(r, r) for r in reach] + [(0, 0)])
+    max_shift = [int(side / 8 + 0.5) for side in image.shape[:2]]
+    padded = jnp.pad(image, [(s, s) for s in max_shift] + [(0, 0)])
     starts = [
-        jax.random.randint(k, (), 0, 2 * r + 1, jnp.int32)
-        for k, r in zip(jax.random.split(key), reach)
+        jax.random.randint(k, (), 0, 2 * s + 1, jnp.int32)
+        for k, s in zip(jax.random.split(key), max_shift)
     ]
     return jax.lax.dynamic_slice(
         padded, (*starts, jnp.int32(0)), image.shape
@@ -200,7 +201,7 @@ def translation(image, key):
 
 
 def cutout(image, key):
-    """Set a rectangle of half of each side to 0, its centre anywhere.
+    """Set a rectangle of half of each side to 0, at a random place.
 
     Args:
         image: [H, W, C].
@@ -217,12 +218,12 @@ def cutout(image, key):
     for axis, axis_key in enumerate(jax.random.split(key)):
         side = image.shape[axis]
         size = int(side / 2 + 0.5)
-        # From half outside on one end to half outside on the other.
+        # Up to half of the rectangle may lie outside, at either end.
         start = jax.random.randint(
             axis_key, (), 0, side + (1 - size % 2), jnp.int32
         ) - size // 2
-        place = jnp.arange(side)
-        within = (place >= start) & (place < start + size)
+        position = jnp.arange(side)
+        within = (position >= start) & (position < start + size)
         shape = [1, 1, 1]
         shape[axis] = side
         inside = inside & within.reshape(shape)
@@ -236,17 +237,17 @@ AUGMENTATIONS = {
 
 
 def apply(images, key, sample_index, names, probability):
-    """Change each image by each of some augmentations with a probability.
+    """Apply each augmentation to each image with a probability.
 
-    Colour comes before translation, so that what comes in is mid-grey, and
-    translation before cutout, so that no part of the rectangle is moved out.
+    Colour comes before translation, so that the padding is mid-grey, and
+    translation before cutout, so that the rectangle is not shifted.
 
     Args:
         images: [B, H, W, C] in [-1, 1].
         key: PRNG key.
-        sample_index: [B] int32, places in the global batch.
-        names: some of `AUGMENTATIONS`; they are applied in the dict's order.
-        probability: scalar in [0, 1], of each for each image.
+        sample_index: [B] int32, indices in the global batch.
+        names: names of `AUGMENTATIONS`; applied in the order of the dict.
+        probability: scalar in [0, 1], of each augmentation of each image.
 
     Returns:
         [B, H, W, C].
@@ -258,28 +259,28 @@ def apply(images, key, sample_index, names, probability):
     """
     numbers = {name: n for n, name in enumerate(sorted(AUGMENTATIONS))}
 
-    def change(image, index):
+    def augment(image, index):
         for name, function in AUGMENTATIONS.items():
             if name in names:
                 draw_key, choice_key = jax.random.split(jax.random.fold_in(
                     jax.random.fold_in(key, index), numbers[name]
                 ))
-                chosen = jax.random.uniform(
+                applied = jax.random.uniform(
                     choice_key, (), jnp.float32
                 ) < probability
-                image = jnp.where(chosen, function(image, draw_key), image)
+                image = jnp.where(applied, function(image, draw_key), image)
         return image
 
-    return jax.vmap(change)(images, sample_index)
+    return jax.vmap(augment)(images, sample_index)
 
 
 def adapt(probability, signs, target, speed):
-    """Move the augmentations' probability towards what overfitting asks for.
+    """Update the augmentation probability by D's overfitting (ADA).
 
-    p <- clip(p + sign(r - target) speed, 0, 1), r = E sign D(x): near 1 where
-    D is sure of every real image, so near that it knows them by heart. The
-    paper's target is 0.6, and p may cross [0, 1] in 500,000 images. The
-    authors' code has no upper bound.
+    p <- clip(p + sign(r - target) speed, 0, 1), r = E sign D(x), which is near
+    1 if D overfits to the real images. The paper's target is 0.6, and its speed
+    lets p change from 0 to 1 within 500,000 images. The authors' code has no
+    upper bound.
 
     Args:
         probability: p.
@@ -292,37 +293,37 @@ def adapt(probability, signs, target, speed):
 
     References:
         Karras et al., Training Generative Adversarial Networks with Limited
-        Data, https://arxiv.org/abs/2006.06676, 2020. Its augmentations are
-        more than these.
+        Data, https://arxiv.org/abs/2006.06676, 2020. It has more augmentations
+        than `AUGMENTATIONS`.
     """
     return jnp.clip(probability + jnp.sign(signs - target) * speed, 0, 1)
 
 
 def pose(images, angles, scales):
-    """Turn and scale images about their centre.
+    """Rotate and scale images about their centre.
 
-    Bilinear, and where an image does not reach, the value of its nearest edge.
+    Bilinear interpolation; the outside is filled with the nearest edge value.
 
     Args:
         images: [B, H, W, C] float32.
         angles: [B], radians, anticlockwise.
-        scales: [B] > 0; above 1 what is shown becomes larger.
+        scales: [B] > 0; above 1 enlarges the content.
 
     Returns:
         [B, H, W, C] float32.
     """
     _, height, width, _ = images.shape
     center = jnp.array([(height - 1) / 2, (width - 1) / 2])
-    places = jnp.stack(jnp.meshgrid(
+    positions = jnp.stack(jnp.meshgrid(
         jnp.arange(height), jnp.arange(width), indexing='ij'
     ))
 
     def one(image, angle, scale):
         cosine, sine = jnp.cos(angle), jnp.sin(angle)
-        # Rows go down, so this matrix brings each place back to its source.
-        back = jnp.array([[cosine, sine], [-sine, cosine]]) / scale
+        # Rows run downwards, so this maps each position to its source.
+        inverse = jnp.array([[cosine, sine], [-sine, cosine]]) / scale
         sources = jnp.einsum(
-            'ij,jhw->ihw', back, places - center[:, None, None]
+            'ij,jhw->ihw', inverse, positions - center[:, None, None]
         ) + center[:, None, None]
         return jax.vmap(
             lambda channel: jax.scipy.ndimage.map_coordinates(

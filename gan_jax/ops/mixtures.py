@@ -1,8 +1,8 @@
-"""Points made on the fly: key and sample number -> point, exact, endless.
+"""Synthetic point distributions, sampled by key and sample number.
 
-On a line, in 2-D, or on a flat manifold of any dimension in a space of any
-other. Sources with modes tell where they are, so that what a generator recovers
-can be counted (`metrics/modes.py`).
+On a line, in 2-D, or on a flat manifold embedded in a space of any dimension.
+Mixtures declare their modes, so that `metrics/modes.py` can count how many a
+generator covers.
 """
 
 from typing import Callable, NamedTuple, Optional
@@ -13,19 +13,18 @@ import numpy as np
 
 from gan_jax.core import options
 
-MOST = 10_000  # modes of a manifold, and coordinates
+MOST = 10_000  # largest number of modes, and of coordinates, of a manifold
 
 
 class Mixture(NamedTuple):
-    """A source of points.
+    """A distribution of points.
 
     Attributes:
-        draw: key -> one point [ambient].
-        means: [modes, ambient] centres of the modes, or None where there are
-            none.
+        draw: PRNG key -> one point [ambient].
+        means: [modes, ambient] centres of the modes; None without modes.
         std: standard deviation of a mode along each axis of its manifold.
-        dimension: axes along which a mode extends.
-        ambient: coordinates of a point, >= dimension.
+        dimension: dimension of the manifold of a mode.
+        ambient: number of coordinates of a point, >= dimension.
     """
 
     draw: Callable
@@ -36,7 +35,7 @@ class Mixture(NamedTuple):
 
 
 def sample(mixture, key, numbers):
-    """Draw points by number, each a function of key and number alone.
+    """Sample points; each is a function of the key and its number only.
 
     Args:
         mixture: a `Mixture`.
@@ -53,7 +52,7 @@ def sample(mixture, key, numbers):
 
 
 def gaussians(means, std):
-    """Mix Gaussians of one deviation with equal weights.
+    """Return a mixture of Gaussians of equal weights and equal deviation.
 
     Args:
         means: [modes, D].
@@ -76,64 +75,72 @@ def gaussians(means, std):
 
 
 def line():
-    """Put 2 modes on a line, at -1 and 1, deviation 0.4.
+    """Return 2 modes on a line, at -1 and 1, deviation 0.4.
 
-    Points of one coordinate, so that densities and D can be drawn over them, as
-    in figure 1 of Goodfellow et al., Generative Adversarial Networks,
-    https://arxiv.org/abs/1406.2661, 2014. Between the modes the density falls
-    to 9 % of what it is at them. Ours.
+    Points have one coordinate, so that densities and D can be plotted over it
+    as in the reference. Between the modes the density falls to 9 % of its
+    maximum. The positions and the deviation are our own.
+
+    References:
+        Goodfellow et al., Generative Adversarial Networks,
+        https://arxiv.org/abs/1406.2661, 2014, figure 1.
     """
     return gaussians([[-1], [1]], 0.4)
 
 
 def ring():
-    """Put 8 modes on the unit circle, deviation 0.01, at angles 2 pi i / 8.
+    """Return 8 modes on the unit circle, deviation 0.01, at angles 2 pi i / 8.
 
-    As in Lin et al., PacGAN, https://arxiv.org/abs/1712.04086, 2017. The demo
-    of Metz et al., Unrolled Generative Adversarial Networks,
-    https://arxiv.org/abs/1611.02163, 2016, has 7: it takes the first angle
-    twice.
+    As in PacGAN. The demonstration of unrolled GANs has 7 modes, because it
+    uses the first angle twice.
+
+    References:
+        Lin et al., PacGAN: The power of two samples in generative adversarial
+        networks, https://arxiv.org/abs/1712.04086, 2017.
+        Metz et al., Unrolled Generative Adversarial Networks,
+        https://arxiv.org/abs/1611.02163, 2016.
     """
     angles = 2 * np.pi * np.arange(8) / 8
     return gaussians(np.stack([np.cos(angles), np.sin(angles)], 1), 0.01)
 
 
 def grid():
-    """Put 25 modes on {-4, -2, 0, 2, 4}^2, deviation 0.05 (PacGAN's grid)."""
+    """Return 25 modes on {-4, -2, 0, 2, 4}^2, deviation 0.05, as in PacGAN."""
     side = np.arange(-4, 5, 2)
     x, y = np.meshgrid(side, side, indexing='ij')
     return gaussians(np.stack([x.ravel(), y.ravel()], 1), 0.05)
 
 
 def _curve(point):
-    """Make a mixture of a curve: point(u in [0, 1), branch in {0, 1}).
+    """Return the `Mixture` of a curve point(u in [0, 1), branch in {0, 1}).
 
     Gaussian noise of deviation 0.05 is added along each axis.
     """
 
     def draw(key):
-        place_key, branch_key, noise_key = jax.random.split(key, 3)
-        place = jax.random.uniform(place_key)
+        u_key, branch_key, noise_key = jax.random.split(key, 3)
+        u = jax.random.uniform(u_key)
         branch = jax.random.bernoulli(branch_key).astype(jnp.float32)
         noise = jax.random.normal(noise_key, (2,))
-        return point(place, branch) + 0.05 * noise
+        return point(u, branch) + 0.05 * noise
 
     return Mixture(draw)
 
 
 def _polar(radius, angle):
+    """Convert polar to Cartesian coordinates."""
     return radius * jnp.stack([jnp.cos(angle), jnp.sin(angle)])
 
 
 def spirals():
-    """Wind two arms of one and a half turns, radius 0 to 2."""
+    """Return two spiral arms of one and a half turns, radius 0 to 2."""
     return _curve(lambda u, arm: _polar(
         2 * jnp.sqrt(u), jnp.pi * (3 * jnp.sqrt(u) + arm)
     ))
 
 
 def moons():
-    """Interleave two half circles of radius 1."""
+    """Return two interleaved half circles of radius 1."""
 
     def point(u, moon):
         x, y = _polar(1.0, jnp.pi * u)
@@ -144,21 +151,22 @@ def moons():
 
 
 def circles():
-    """Draw circles of radius 1 and 2 around the origin."""
+    """Return circles of radius 1 and 2 around the origin."""
     return _curve(lambda u, outer: _polar(1 + outer, 2 * jnp.pi * u))
 
 
 def manifold(modes, dimension, ambient, std):
-    """Put modes on a flat manifold of d dimensions embedded in D.
+    """Return modes on a flat manifold of d dimensions embedded in D.
 
     x = Q (c_k + std e), k uniform, e standard normal in R^d: Q [D, d] is the
-    `isometry`, so noise stays within the manifold, and the centres c_k lie
-    well apart in [-1, 1]^d. All is fixed but k and e. With modes=10,
+    `isometry`, so the noise stays within the manifold, and the centres c_k lie
+    well apart in [-1, 1]^d. Only k and e are random. With modes=10,
     dimension=700 and ambient=1200 it has the form of VEEGAN's synthetic data;
-    places and deviation are ours.
+    the centres and the deviation are our own.
 
-    A point is a function of key and number, but for the last bits: a matrix
-    product may round by how many are drawn at once (on CPU: one, or more).
+    A point depends on key and number only, except for its last bits: the
+    rounding of a matrix product may depend on the number of points drawn at
+    once (on CPU: one, or more).
 
     Args:
         modes: K in 1 ... 10,000.
@@ -171,27 +179,27 @@ def manifold(modes, dimension, ambient, std):
         `Mixture`.
 
     Raises:
-        ValueError: where a number is out of its range or modes are too near.
+        ValueError: if a number is out of range or modes are too close.
 
     References:
         Srivastava et al., VEEGAN: Reducing mode collapse in GANs using
         implicit variational learning, https://arxiv.org/abs/1705.07761, 2017.
     """
-    for holds, rule in (
+    for valid, message in (
         (1 <= modes <= MOST, f'modes={modes} is not in 1 ... {MOST}'),
         (2 <= ambient <= MOST, f'ambient={ambient} is not in 2 ... {MOST}'),
         (1 <= dimension <= ambient,
          f'dimension={dimension} is not in 1 ... ambient={ambient}'),
-        (0 < std < np.inf, f'std={std} is not above 0 and finite'),
+        (0 < std < np.inf, f'std={std} is not positive and finite'),
     ):
-        if not holds:
-            raise ValueError(f'manifold: {rule}')
+        if not valid:
+            raise ValueError(f'manifold: {message}')
     centres, gap = _centres(modes, dimension)
     if gap < 6 * std:
         raise ValueError(
-            f'manifold: the nearest two of {modes} modes in {dimension} '
-            f'dimensions are {gap:.3g} apart, under 6 std = {6 * std:.3g}: '
-            f'take std={0.99 * gap / 6:.3g} or less, fewer modes or more '
+            f'manifold: the closest two of {modes} modes in {dimension} '
+            f'dimensions are {gap:.3g} apart, less than 6 std = {6 * std:.3g}: '
+            f'use std={0.99 * gap / 6:.3g} or less, fewer modes or more '
             'dimensions'
         )
     basis = isometry(dimension, ambient)
@@ -202,7 +210,7 @@ def manifold(modes, dimension, ambient, std):
         mode_key, noise_key = jax.random.split(key)
         mode = jax.random.randint(mode_key, (), 0, modes)
         noise = jax.random.normal(noise_key, (dimension,))
-        # Highest: a GPU's TF32 products would leave the manifold by 1e-3.
+        # With TF32 products on a GPU, points would be off the manifold by 1e-3.
         return jnp.matmul(
             basis, jnp.asarray(centres)[mode] + std * noise,
             precision=jax.lax.Precision.HIGHEST,
@@ -212,10 +220,10 @@ def manifold(modes, dimension, ambient, std):
 
 
 def isometry(dimension, ambient):
-    """Give the embedding of every manifold of these dimensions.
+    """Return the isometric embedding of `manifold`.
 
-    The Q of a QR decomposition of Gaussian noise of a fixed seed, its signs
-    such that R has a positive diagonal: uniform among isometries.
+    It is the Q of a QR decomposition of Gaussian noise of a fixed seed, with
+    signs such that R has a positive diagonal: a uniform random isometry.
 
     Args:
         dimension: d.
@@ -230,19 +238,19 @@ def isometry(dimension, ambient):
 
 
 def _centres(modes, dimension):
-    """Choose, one by one, the candidate farthest from those chosen.
+    """Choose centres by farthest-point sampling among random candidates.
 
-    Candidates are uniform in [-1, 1]^d: 16 for each mode, fewer from d = 32
-    on, where any two are far apart.
+    Candidates are uniform in [-1, 1]^d: 16 per mode, and fewer above d = 16,
+    where any two are far apart.
 
     Returns:
-        (float64 [modes, dimension], smallest distance between two, inf for
+        (float64 [modes, dimension], smallest distance between two; inf for
         one mode).
     """
     count = modes * max(1, min(16, 256 // dimension))
     candidates = np.random.RandomState(0).uniform(-1, 1, (dimension, count))
     chosen, gap = [0], float('inf')
-    squares = np.full(count, np.inf)  # to the nearest chosen
+    squares = np.full(count, np.inf)  # squared distance to the nearest chosen
     while len(chosen) < modes:
         offsets = candidates - candidates[:, chosen[-1:]]
         np.minimum(squares, np.square(offsets).sum(0), out=squares)
@@ -261,18 +269,19 @@ MIXTURES = {
     'spirals': spirals,
 }
 
-# What a source must be told; those that are not here take nothing.
+# The arguments of each mixture; others take none.
 OPTIONS = {'manifold': (
     options.Option('modes', 10, 'number of modes', options.count(most=MOST)),
     options.Option(
-        'dimension', 2, 'of the plane that the modes lie in',
+        'dimension', 2, 'dimension of the manifold of the modes',
         options.count(most=MOST),
     ),
     options.Option(
-        'ambient', 16, 'coordinates of a point',
+        'ambient', 16, 'number of coordinates of a point',
         options.count(least=2, most=MOST),
     ),
     options.Option(
-        'std', 0.05, 'deviation of a mode along its plane', options.POSITIVE,
+        'std', 0.05, 'standard deviation of a mode on its manifold',
+        options.POSITIVE,
     ),
 )}

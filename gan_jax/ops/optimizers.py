@@ -1,4 +1,8 @@
-"""Optimizers by name: optax transforms that give a direction, not a rate."""
+"""Optimizers by name: optax transforms without a learning rate.
+
+The step multiplies their updates by the learning rate, which may change
+without recompilation.
+"""
 
 from typing import Callable, NamedTuple, Tuple
 
@@ -8,13 +12,13 @@ from gan_jax.core import options as options_lib
 
 
 class Optimizer(NamedTuple):
-    """One kind of optimizer.
+    """One optimizer and its options.
 
     Attributes:
-        make: (differentiable, **options) -> optax transform. Where it is
-            `differentiable`, roots have an epsilon inside: a parameter without
-            gradient would make the gradient through its update infinite.
-        options: `options.Option`s that it takes.
+        make: (differentiable, **options) -> optax transform. If
+            `differentiable`, square roots have an epsilon inside, because the
+            derivative of an update is otherwise infinite at a gradient of 0.
+        options: `options.Option`s, one per keyword argument.
     """
 
     make: Callable[..., optax.GradientTransformation]
@@ -22,16 +26,16 @@ class Optimizer(NamedTuple):
 
 
 def adam(differentiable, *, b1, b2):
-    """Make Adam (Kingma and Ba, https://arxiv.org/abs/1412.6980, 2014)."""
+    """Return Adam (Kingma and Ba, https://arxiv.org/abs/1412.6980, 2014)."""
     return optax.scale_by_adam(
         b1=b1, b2=b2, eps_root=1e-16 if differentiable else 0.0
     )
 
 
 def rmsprop(differentiable, *, decay):
-    """Make RMSProp as torch.optim.RMSprop, which WGAN's authors use.
+    """Return RMSProp as in torch.optim.RMSprop, which WGAN's authors use.
 
-    optax alone has decay 0.9 and its epsilon inside the root.
+    The defaults of optax differ: decay 0.9, and the epsilon inside the root.
     """
     if differentiable:
         return optax.scale_by_rms(decay=decay, eps=1e-16, eps_in_sqrt=True)
@@ -39,7 +43,7 @@ def rmsprop(differentiable, *, decay):
 
 
 def sgd(differentiable, *, momentum):
-    """Make gradient descent with momentum."""
+    """Return gradient descent with momentum."""
     del differentiable
     return optax.trace(decay=momentum)
 

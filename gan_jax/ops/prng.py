@@ -1,8 +1,9 @@
-"""JAX's random bits from fewer kernels.
+"""Threefry-2x32 with unrolled rounds: JAX's random bits in a single kernel.
 
-On CPU, JAX compiles the rounds of Threefry-2x32 to a loop, which compiles soon
-and runs as some 40 small kernels. Unrolled they are one. That matters where a
-step is short: of a dense GAN on points it takes a sixth of the time.
+On CPU, JAX compiles the rounds of Threefry to a loop, which runs as about 40
+small kernels. Unrolled, they are fused to one, which saves a sixth of a step of
+a dense GAN on points. The bits are the same. This module can go when XLA fuses
+the loop itself.
 """
 
 import jax
@@ -15,11 +16,11 @@ PARITY = np.uint32(0x1BD11BDA)
 
 
 def threefry(key, high, low):
-    """Encrypt 64-bit counters, 20 rounds.
+    """Hash 64-bit counters by 20 rounds of Threefry-2x32.
 
     Args:
         key: uint32 [2].
-        high, low: uint32 arrays of one shape, halves of the counters.
+        high, low: uint32 arrays of the same shape, halves of the counters.
 
     Returns:
         (uint32, uint32) of that shape.
@@ -40,21 +41,23 @@ def threefry(key, high, low):
     return high, low
 
 
-def _encrypt_places(key, shape):
-    """Encrypt 0, 1, 2, ... in this shape."""
+def _hash_counters(key, shape):
+    """Hash the counters 0, 1, 2, ..., arranged in a shape."""
     size = int(np.prod(shape, dtype=np.int64))
     if size >= 2**32:
-        raise ValueError(f'{size} random values at once, at most 2^32 - 1')
+        raise ValueError(
+            f'{size} random values in one call; at most 2^32 - 1 are supported'
+        )
     low = jnp.arange(size, dtype=jnp.uint32).reshape(shape)
     return threefry(key, jnp.zeros_like(low), low)
 
 
 def _split(key, shape):
-    return jnp.stack(_encrypt_places(key, shape), -1)
+    return jnp.stack(_hash_counters(key, shape), -1)
 
 
 def _random_bits(key, width, shape):
-    high, low = _encrypt_places(key, shape)
+    high, low = _hash_counters(key, shape)
     if width == 64:
         return (high.astype(jnp.uint64) << np.uint64(32)) | low
     return (high ^ low).astype(jnp.dtype(f'uint{width}'))
@@ -75,14 +78,14 @@ UNROLLED = random.define_prng_impl(
 
 
 def unrolled(key):
-    """Give a key that yields the same bits by unrolled rounds.
+    """Convert a key to one that generates the same bits by unrolled rounds.
 
     Args:
         key: PRNG key array of JAX's default kind, Threefry-2x32.
 
     Returns:
-        Key array of the same shape. Every draw of `jax.random` from it, and
-        from what is split off it or folded into it, is bit for bit that of the
-        given one.
+        Key array of the same shape. Draws of `jax.random` from it, and from
+        keys derived from it by `split` or `fold_in`, are bit for bit those of
+        `key`.
     """
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=UNROLLED)

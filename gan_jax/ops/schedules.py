@@ -1,8 +1,8 @@
-"""How a learning rate changes over training: step -> factor.
+"""Learning rate schedules: functions of the step to a factor.
 
-The step is one of the game, as `num_steps` counts them, whatever number of
-updates each player makes in it: five of the discriminator do not anneal its
-rate five times faster.
+They count training steps as `num_steps` does, however many updates of each
+player a step contains: five updates of the discriminator per step do not anneal
+its rate five times faster.
 """
 
 import jax.numpy as jnp
@@ -11,25 +11,25 @@ from gan_jax.core import options
 
 
 def _share(step, num_steps):
-    """Give the share of the schedule that is behind, in [0, 1]."""
+    """Return the completed share of the schedule, in [0, 1]."""
     return jnp.clip(jnp.asarray(step, jnp.float32) / num_steps, 0, 1)
 
 
 def constant(step, num_steps):
-    """Keep the rate."""
+    """Return 1 at every step."""
     del step, num_steps
     return jnp.float32(1)
 
 
 def linear(step, num_steps):
-    """Fall on a line to 0 at `num_steps`, and stay there."""
+    """Return a factor that falls linearly from 1 to 0 at `num_steps`."""
     return 1 - _share(step, num_steps)
 
 
 def cosine(step, num_steps):
-    """Fall along half a cosine to 0 at `num_steps`, and stay there.
+    """Return a factor that falls from 1 to 0 at `num_steps`, as a cosine.
 
-    (1 + cos(pi step / num_steps)) / 2.
+    (1 + cos(pi step / num_steps)) / 2, and 0 afterwards.
 
     References:
         Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm
@@ -39,18 +39,18 @@ def cosine(step, num_steps):
 
 
 def make(name, num_steps, warmup_steps):
-    """Make the factor of a learning rate.
+    """Build the schedule of a learning rate.
 
     Args:
         name: one of `SCHEDULES`.
-        num_steps: steps of the game until a falling schedule has reached 0;
-            unused by 'constant'.
-        warmup_steps: steps of the game over which the rate rises on a line from
+        num_steps: training steps until a falling schedule reaches 0; unused by
+            'constant'.
+        warmup_steps: training steps over which the rate rises linearly from
             rate / warmup_steps; 0 is none.
 
     Returns:
-        Function of the step to a float32 scalar in [0, 1]; None where that
-        would always be 1.
+        Function of the step to a float32 scalar in [0, 1]; None if that is
+        always 1.
     """
     if name == 'constant' and not warmup_steps:
         return None
@@ -66,6 +66,7 @@ def make(name, num_steps, warmup_steps):
 
 SCHEDULES = {'constant': constant, 'cosine': cosine, 'linear': linear}
 _FALLING = (options.Option(
-    'schedule_steps', 0, 'steps until the rate has reached 0', options.STEPS,
+    'schedule_steps', 0, 'steps until the learning rate reaches 0',
+    options.STEPS,
 ),)
 OPTIONS = {'cosine': _FALLING, 'linear': _FALLING}  # of an optimizer's group

@@ -1,21 +1,24 @@
-"""Maps from pytrees of parameters to pytrees of the same form."""
+"""Transformations of pytrees of parameters: averages and weight clipping.
+
+Pure functions from pytrees to pytrees; they know no networks.
+"""
 
 import jax
 import jax.numpy as jnp
 
 
 def ema(average, new, decay):
-    """Move an exponential moving average towards new values.
+    """Update an exponential moving average.
 
     average <- decay * average + (1 - decay) * new, leaf by leaf.
 
     Args:
         average: pytree of arrays.
-        new: pytree of the same form.
+        new: pytree of the same structure.
         decay: scalar in [0, 1]; 0 copies `new`.
 
     Returns:
-        pytree of the form and dtypes of `average`.
+        pytree of the structure and dtypes of `average`.
 
     References:
         Yazıcı et al., The Unusual Effectiveness of Averaging in GAN Training,
@@ -27,58 +30,58 @@ def ema(average, new, decay):
 
 
 def ema_decay_at(step, decay):
-    """Give the decay of an EMA that forgets its random start.
+    """Compute the decay of an EMA with warm-up.
 
-    min(decay, (1 + step) / (10 + step)): early samples come from what was
-    learnt, not from the initial noise. The form is that of the `num_updates`
-    argument of TensorFlow's ExponentialMovingAverage.
+    min(decay, (1 + step) / (10 + step)), so that the random initial parameters
+    lose their influence early. It is the formula of the argument `num_updates`
+    of TensorFlow's ExponentialMovingAverage.
 
     Args:
-        step: int scalar, steps of the game made so far, from 0; each moves the
-            average once for every update of the generator in it.
-        decay: float scalar in [0, 1], the decay in the long run.
+        step: int scalar, number of completed training steps; a step may update
+            the average several times, once per update of the generator.
+        decay: float scalar in [0, 1], the decay after the warm-up.
 
     Returns:
-        float32 scalar in [0.1, decay], or `decay` where that is smaller.
+        float32 scalar in [0.1, decay], or `decay` if that is smaller.
     """
     step = jnp.asarray(step, jnp.float32)
     return jnp.minimum(decay, (1 + step) / (10 + step))
 
 
 def keep_last(ring, new, taken, due=True):
-    """Put a pytree into a ring of the last N, over the oldest.
+    """Write a pytree to a ring buffer of size N, over the oldest entry.
 
-    ring[taken mod N] <- new, leaf by leaf. Where it is not due, that place is
-    written with what it holds, so that the cost is of one pytree, not of N.
+    ring[taken mod N] <- new, leaf by leaf. If it is not due, the entry is
+    overwritten with its own value, which copies one pytree instead of N.
 
     Args:
         ring: pytree of arrays [N, ...].
-        new: pytree of the same form, of arrays [...].
-        taken: int32 scalar, how many were put before.
-        due: bool scalar; where false nothing changes.
+        new: pytree of the same structure, of arrays [...].
+        taken: int32 scalar, number of pytrees written before.
+        due: bool scalar; if False, the ring is unchanged.
 
     Returns:
-        pytree of the form of `ring`.
+        pytree of the structure of `ring`.
     """
 
-    def put(places, value):
-        place = taken % len(places)
-        held = jax.lax.dynamic_index_in_dim(places, place, keepdims=False)
-        value = jnp.where(due, value, held)
-        return jax.lax.dynamic_update_index_in_dim(places, value, place, 0)
+    def put(entries, value):
+        index = taken % len(entries)
+        present = jax.lax.dynamic_index_in_dim(entries, index, keepdims=False)
+        value = jnp.where(due, value, present)
+        return jax.lax.dynamic_update_index_in_dim(entries, value, index, 0)
 
     return jax.tree.map(put, ring, new)
 
 
 def average(ring, taken):
-    """Average the last N pytrees of a ring, or all while they are fewer.
+    """Average the pytrees in a ring buffer.
 
-    1 / n * sum of the filled places, n = min(taken, N), leaf by leaf, summed
+    1 / n * sum of the filled entries, n = min(taken, N), leaf by leaf, summed
     in float32: stochastic weight averaging over a window.
 
     Args:
         ring: pytree of float arrays [N, ...], from `keep_last`.
-        taken: int scalar, how many were put; 0 gives NaN.
+        taken: int scalar, number of pytrees written; 0 gives NaN.
 
     Returns:
         pytree of arrays [...] of the dtypes of `ring`.
@@ -90,36 +93,39 @@ def average(ring, taken):
         https://arxiv.org/abs/1806.04498, 2018, which compare it with the EMA.
     """
 
-    def mean(places):
-        filled = jnp.arange(len(places)) < taken
-        filled = filled.reshape(-1, *(1,) * (places.ndim - 1))
-        whole = jnp.mean(places, 0, dtype=jnp.float32, where=filled)
-        return whole.astype(places.dtype)
+    def mean(entries):
+        filled = jnp.arange(len(entries)) < taken
+        filled = filled.reshape(-1, *(1,) * (entries.ndim - 1))
+        average = jnp.mean(entries, 0, dtype=jnp.float32, where=filled)
+        return average.astype(entries.dtype)
 
     return jax.tree.map(mean, ring)
 
 
 def newest(ring, taken):
-    """Take the pytree that was put last into a ring.
+    """Return the pytree that was written last to a ring buffer.
 
-    Args, returns: as `average`, of arrays of any dtype; `taken` is 1 or more.
+    Args, returns: as `average`, with arrays of any dtype; `taken` is at least
+    1.
     """
-    return jax.tree.map(lambda places: places[(taken - 1) % len(places)], ring)
+    return jax.tree.map(
+        lambda entries: entries[(taken - 1) % len(entries)], ring
+    )
 
 
 def clip_weights(params, limit):
     """Clip every parameter to [-limit, limit].
 
-    Applied after the update (exact), and once to the initial weights: together
-    the same as the authors' clipping before each critic step.
+    It is applied after each update and once to the initial weights, which is
+    equivalent to the authors' clipping before each critic step.
 
     Args:
-        params: pytree of arrays, scales and biases of normalisation included,
+        params: pytree of arrays, including scales and biases of normalisation,
             as in the authors' code.
         limit: positive scalar, c in the paper (0.01 there).
 
     Returns:
-        pytree of the same form.
+        pytree of the same structure.
 
     References:
         Arjovsky et al., Wasserstein GAN, https://arxiv.org/abs/1701.07875,

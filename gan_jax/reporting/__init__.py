@@ -1,7 +1,8 @@
-"""One page about a run, or several: what lies in their folders, as HTML.
+"""HTML reports of one run, or of several side by side.
 
-`gathering` reads files, `looking` asks the networks, `figures` and `pictures`
-shape what they found, `page` writes it. Nothing here trains.
+`load_run` reads the folder and `inspect_model` samples the networks; `facts`,
+`figures`, `galleries` and `pictures` turn both into values; `page` renders
+these by the templates beside it. It must not know how a run is trained.
 """
 
 from etils import epath
@@ -15,45 +16,51 @@ NAME = 'report.html'
 
 
 def report(workdir):
-    """Give the page of a run, from its folder alone.
+    """Return the page of a run, from its folder alone.
+
+    Args:
+        workdir: folder of the run.
+
+    Returns:
+        str, a whole HTML document.
 
     Raises:
         errors.CheckpointError: where the folder is not a run's, or has no
-            numbers yet.
+            metrics yet.
     """
     return page.of_run(load_run.gather(workdir), inspect_model.restore(workdir))
 
 
 def comparison(workdirs):
-    """Give the page of several runs; raises as `report`."""
+    """Return the page of several runs; raises as `report`."""
     return page.of_runs([load_run.gather(workdir) for workdir in workdirs])
 
 
 def leave(workdir, algorithm, state, dataset, say):
-    """Write the page of a run that has just ended; never fail it.
+    """Write the page of a run that has just ended; an error is a warning.
 
     Args:
         workdir: folder of the run.
         algorithm, state, dataset: of the run, in memory.
-        say: function of a line.
+        say: function that prints a line.
     """
     try:
-        looked = inspect_model.look(algorithm, state, dataset)
-        text = page.of_run(load_run.gather(workdir), looked)
+        inspection = inspect_model.inspect(algorithm, state, dataset)
+        text = page.of_run(load_run.gather(workdir), inspection)
         save(workdir / NAME, text)
         say(f'Report    {workdir / NAME}')
-    except Exception as error:  # the training is done, whatever happens here
+    except Exception as error:  # no report is worth a failed training
         line = ' '.join(str(error).split()) or type(error).__name__
         say(f'warning: no {NAME}: {line}')
 
 
 def default_out(workdir):
-    """Name the page of a run in its folder."""
+    """Return the path of a run's page in its folder."""
     return epath.Path(workdir).expanduser() / NAME
 
 
 def save(path, text):
-    """Write a page whole; its folder is made."""
+    """Write a page whole; create its folder."""
     path = files.at(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write(path, text)

@@ -1,8 +1,14 @@
-"""Curves of runs as figures of plotly: dicts of JSON, without colours.
+"""Curves of runs as data for the page's charts.
 
-The page gives them the colours of its theme: `meta.series` numbers them.
+A figure is a dict of JSON values; the page draws it in the colours of its
+theme. It must not know HTML.
 
-    {'title', 'note', 'alt', 'traces': […], 'layout': {…}}
+    {'title', 'note', 'alt', 'axis': label of the vertical axis,
+     'positive': whether it can be logarithmic, 'log': whether it starts so,
+     'curves': [{
+         'label', 'series': number of its colour, 'dash': number of its pattern,
+         'markers': whether points are marked, 'steps': [...],
+         'values': [...], 'means': [...] or None where it is not smoothed}]}
 """
 
 import math
@@ -16,10 +22,11 @@ from gan_jax.reporting import load_run
 
 WINDOWS = 15  # parts of a run; the smoothed curve averages over one
 MOST_POINTS = 2000  # of a curve; above, the extremes of each part are kept
-DASHES = ('solid', 'dash', 'dot', 'dashdot')
+WIDE = 50  # the ratio of values above which an axis starts logarithmic
+NUM_DASHES = 4  # patterns of lines of the page
 NUM_SERIES = 8  # colours of the page
 IN_NATS = ('probability', 'relative')  # kinds of losses
-# title, label of the axis, {number: what the legend calls it}
+# title, label of the axis, {metric: its label in the legend}
 PANELS = {
     'losses': ('Losses', 'loss', {'d/loss': "D's loss", 'g/loss': "G's loss"}),
     'logits': (
@@ -39,31 +46,31 @@ PANELS = {
     ),
 }
 BETTER = {
-    'diversity': '1 is as the data; near 0 is collapse',
-    'nearest_real': '1 is as held-out images; near 0 is copying',
+    'diversity': '1 matches the data; near 0 is collapse',
+    'nearest_real': '1 matches held-out images; near 0 is copying',
     'high_quality': 'higher is better',
     **{
-        name: f'{way} is better' for kind in registry.MEASURES.values()
-        for name, way in kind.better.items() if way
+        name: f'{direction} is better' for measure in registry.MEASURES.values()
+        for name, direction in measure.better.items() if direction
     },
 }
 
 
 def curves(run):
-    """Give the figures of one run: losses, scores, gradients, speed."""
+    """Return the figures of one run: losses, scores, gradients, speed."""
     figures = []
-    for title, axis, names in PANELS.values():
+    for title, axis, labels in PANELS.values():
         lines = [
             (label, *load_run.series(run, name))
-            for name, label in names.items()
+            for name, label in labels.items()
         ]
         figures.append(_figure(title, _unit(run, axis), lines))
     return [figure for figure in figures if figure]
 
 
 def others(run):
-    """Give the figures of all other numbers of training, one each."""
-    known = {name for _, _, names in PANELS.values() for name in names}
+    """Return one figure for each other metric of training."""
+    known = {name for _, _, labels in PANELS.values() for name in labels}
     names = [
         name for name in load_run.names([run])
         if name not in known and not name.startswith('eval/')
@@ -76,42 +83,42 @@ def others(run):
 
 
 def metrics(run):
-    """Give a figure for each number about samples that has several steps."""
+    """Return a figure for each sample metric that has several steps."""
     lines = {}
     for name in load_run.names([run]):
         if name.startswith('eval/'):
             lines.setdefault(name.removeprefix('eval/'), []).append(
                 ('while training', *load_run.series(run, name))
             )
-    for name, by in _evaluated(run).items():
+    for name, groups in _evaluated(run).items():
         lines.setdefault(name, []).extend(
-            (f'evaluate ({seen})', list(points), list(points.values()))
-            for seen, points in by.items()
+            (f'evaluate ({settings})', list(points), list(points.values()))
+            for settings, points in groups.items()
         )
     figures = [
         _figure(
-            name, name, [line for line in some if len(line[1]) > 1],
+            name, name, [line for line in group if len(line[1]) > 1],
             note=BETTER.get(name, ''), smooth=False, markers=True,
-        ) for name, some in sorted(lines.items())
+        ) for name, group in sorted(lines.items())
     ]
     return [figure for figure in figures if figure]
 
 
 def compared(runs):
-    """Give figures of the numbers of several runs, one curve for each run.
+    """Return figures of the metrics of several runs, one curve a run.
 
     Returns:
-        (list of those that one looks at first, list of all others).
+        (list of the main figures, list of all others).
     """
-    watched = [name for _, _, names in PANELS.values() for name in names]
+    panels = [name for _, _, labels in PANELS.values() for name in labels]
     names = load_run.names(runs)
-    first = [name for name in watched if name in names] + [
+    first = [name for name in panels if name in names] + [
         name for name in names if name.startswith('eval/')
     ]
     rest = [name for name in names if name not in first]
     return tuple(
-        [figure for name in some if (figure := _compared(runs, name))]
-        for some in (first, rest)
+        [figure for name in group if (figure := _compared(runs, name))]
+        for group in (first, rest)
     )
 
 
@@ -128,7 +135,7 @@ def smoothed(values):
     """Average each value with its neighbours; fewer at both ends.
 
     Returns:
-        float64 [n], how many values an average is of.
+        (float64 [n], the number of values in one average).
     """
     values = np.asarray(values, np.float64)
     reach = len(values) // (2 * WINDOWS)
@@ -140,7 +147,7 @@ def smoothed(values):
 
 
 def thinned(values, most=MOST_POINTS):
-    """Choose places of at most so many values: extremes of each part."""
+    """Choose the indices of at most `most` values: extremes of each part."""
     values = np.asarray(values)
     if len(values) <= most:
         return np.arange(len(values))
@@ -152,25 +159,27 @@ def thinned(values, most=MOST_POINTS):
 
 
 def _evaluated(run):
-    """Give {name: {seen by: {step: value}}} of `evaluate`."""
-    found = {}
-    for told in run.evaluations:
-        step = told.get('step')
-        for name, value in told['values'].items():
+    """Return {metric: {settings: {step: value}}} of `gan_jax evaluate`."""
+    metrics = {}
+    for evaluation in run.evaluations:
+        step = evaluation.get('step')
+        for name, value in evaluation['values'].items():
             value = value.get('value') if isinstance(value, dict) else None
             value = files.number(value)
             if type(step) is int and value is not None:
-                by = found.setdefault(name, {})
-                by.setdefault(load_run.seen_by(told), {})[step] = value
+                settings = load_run.settings_of(evaluation)
+                groups = metrics.setdefault(name, {})
+                groups.setdefault(settings, {})[step] = value
     return {
         name: {
-            seen: dict(sorted(points.items())) for seen, points in by.items()
-        } for name, by in found.items() if not name.endswith('_std')
+            settings: dict(sorted(points.items()))
+            for settings, points in groups.items()
+        } for name, groups in metrics.items() if not name.endswith('_std')
     }
 
 
 def _unit(run, axis):
-    """Name the loss on its axis."""
+    """Return the label of an axis; a loss with its name and unit."""
     name = run.config.get('loss.name')
     if axis != 'loss' or run.config.get('algorithm') != 'adversarial':
         return axis
@@ -180,67 +189,49 @@ def _unit(run, axis):
 
 
 def _figure(title, axis, lines, *, note='', smooth=True, markers=False):
-    """Make a figure of (label, steps, values); None where there is nothing."""
-    traces, told = [], []
+    """Build a figure of (label, steps, values); None if all are empty."""
+    curves, summaries, windows = [], [], set()
     for place, (label, steps, values) in enumerate(lines):
         if steps:
-            told.append(_alt(label, steps, values))
-            traces += _traces(place, label, steps, values, smooth, markers)
-    if not traces:
+            summaries.append(_summary(label, steps, values))
+            curve, window = _curve(place, label, steps, values, smooth, markers)
+            curves.append(curve)
+            windows |= {window} - {1}
+    if not curves:
         return None
-    windows = sorted({t['meta'].pop('window') for t in traces} - {1})
     if windows:
-        many = ' or '.join(map(str, windows))
+        sizes = ' or '.join(map(str, sorted(windows)))
         note = f'{note}; ' if note else ''
-        note += f'thick: mean of {many} neighbouring lines, thin: as logged'
-    values = [v for _, _, some in lines for v in some]
-    layout = {
-        'xaxis': {'title': {'text': 'step'}},
-        'yaxis': {'title': {'text': axis}, **_scale(values)},
-    }
+        note += f'thick: mean of {sizes} neighbouring lines, thin: as logged'
+    values = [value for _, _, values in lines for value in values]
+    low, high = min(values), max(values)
     return {
-        'title': title, 'note': note, 'alt': f'{axis} by step: '
-        + '; '.join(told), 'traces': traces, 'layout': layout,
+        'title': title, 'note': note,
+        'alt': f'{axis} by step: ' + '; '.join(summaries), 'axis': axis,
+        'positive': low > 0, 'log': low > 0 and high > WIDE * low,
+        'curves': curves,
     }
 
 
-def _traces(place, label, steps, values, smooth, markers):
-    """Draw a curve thin, and its smoothed form thick."""
-    averages, window = smoothed(values) if smooth else (None, 1)
+def _curve(place, label, steps, values, smooth, markers):
+    """Return a curve and the number of values in one of its means."""
+    means, window = smoothed(values) if smooth else (None, 1)
     kept = thinned(values)
-    meta = {'series': place % NUM_SERIES, 'window': window}
-    dash = DASHES[place // NUM_SERIES % len(DASHES)]
-    raw = {
-        'type': 'scatter', 'name': label, 'legendgroup': str(place),
-        'mode': 'lines+markers' if markers or len(steps) == 1 else 'lines',
-        'x': [steps[n] for n in kept], 'y': [_short(values[n]) for n in kept],
-        'line': {'width': 2, 'dash': dash}, 'meta': {**meta, 'raw': False},
-    }
-    if window == 1:
-        return [raw]
-    thick = {
-        **raw, 'meta': dict(meta), 'y': [_short(averages[n]) for n in kept],
-        'line': {'width': 2.5, 'dash': dash},
-    }
-    raw |= {
-        'name': f'{label}, as logged', 'showlegend': False,
-        'line': {'width': 1, 'dash': dash}, 'opacity': 0.4,
-    }
-    return [raw, thick]
+    return {
+        'label': label, 'series': place % NUM_SERIES,
+        'dash': place // NUM_SERIES % NUM_DASHES,
+        'markers': markers or len(steps) == 1,
+        'steps': [steps[n] for n in kept],
+        'values': [_rounded(values[n]) for n in kept],
+        'means': [_rounded(means[n]) for n in kept] if window > 1 else None,
+    }, window
 
 
-def _short(value):
+def _rounded(value):
     return float(f'{value:.5g}')
 
 
-def _scale(values):
-    """Take a logarithmic axis where positive values span a wide range."""
-    if min(values) > 0 and max(values) > 50 * min(values):
-        return {'type': 'log', 'exponentformat': 'power'}
-    return {}
-
-
-def _alt(label, steps, values):
+def _summary(label, steps, values):
     low, high = min(values), max(values)
     return (
         f'{label} from {values[0]:.3g} at step {steps[0]} to {values[-1]:.3g} '
@@ -249,7 +240,7 @@ def _alt(label, steps, values):
 
 
 def final(value):
-    """Show a number in a table."""
+    """Format a number for a table."""
     if value is None:
         return '–'
     if value and (abs(value) >= 1e6 or abs(value) < 1e-3):

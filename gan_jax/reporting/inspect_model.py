@@ -1,7 +1,7 @@
-"""What the networks of a run add to its report: scores and neighbours.
+"""Scores and nearest neighbours of a run's samples, for its report.
 
-The samples of seeds 0 to 255 are judged by D, one by one, and those of seeds 0
-to 63 are laid beside the training images that they are nearest to.
+D scores the samples of seeds 0 to 255 one by one; those of seeds 0 to 63 are
+matched with their nearest training images. It must not know HTML.
 """
 
 from typing import Any, NamedTuple, Optional
@@ -15,21 +15,21 @@ from gan_jax.metrics import registry
 from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 
-JUDGED = 256  # samples that D scores
-EACH = 8  # of them shown as worst, as median, as best
-MATCHED = 64  # samples whose neighbours are looked for
-ROWS, NEIGHBOURS = 8, 4  # samples shown with neighbours, and how many
-MOST_IMAGES = 10_000  # training images among which neighbours are looked for
-MOST_BYTES = 32 * 2**20  # ... and their pixels
+NUM_SCORED = 256  # samples that D scores
+NUM_SHOWN = 8  # of them in each of the rows worst, median, best
+NUM_MATCHED = 64  # samples that are matched with training images
+ROWS, NEIGHBOURS = 8, 4  # matched samples shown, and neighbours of each
+MOST_IMAGES = 10_000  # training images that are searched
+MOST_BYTES = 32 * 2**20  # of their pixels
 
 
 class Scored(NamedTuple):
-    """Some samples by D's logit.
+    """A row of samples, from low to high scores.
 
     Attributes:
-        picture: uint8 [H, W, C], in one row.
-        seeds: of them.
-        scores: of them.
+        picture: uint8 [H, W, C], the samples side by side.
+        seeds: list of int.
+        scores: list of float, D's logits.
     """
 
     picture: Any
@@ -38,134 +38,145 @@ class Scored(NamedTuple):
 
 
 class Looked(NamedTuple):
-    """What the networks of a step add.
+    """Scores and neighbours of the samples of one step.
 
     Attributes:
-        step: which.
+        step: step of the networks.
         scored: {'worst': `Scored`, 'median': …, 'best': …}, or {}.
-        pairs: uint8 [H, W, C], in each row a sample and its neighbours; None.
-        distances: float [rows, neighbours] of pixels.
-        among: how many training images were looked at.
-        of: how many there are.
-        why: {'scored' or 'pairs': words} for what is missing.
+        pairs: uint8 [H, W, C], in each row a sample and its neighbours; or
+            None.
+        distances: float [rows, neighbours], Euclidean over pixels.
+        num_searched: number of training images that were searched.
+        num_images: number of all training images.
+        reasons: {'scored' or 'pairs': sentence} why it is missing.
     """
 
     step: Optional[int] = None
     scored: dict = {}
     pairs: Any = None
     distances: Any = None
-    among: int = 0
-    of: int = 0
-    why: dict = {}
+    num_searched: int = 0
+    num_images: int = 0
+    reasons: dict = {}
 
 
-def look(algorithm, state, dataset=None, why=''):
-    """Sample a run's networks and judge what they give.
+def inspect(algorithm, state, dataset=None, reason=''):
+    """Sample a run's networks, score the samples and match them with images.
 
     Args:
-        algorithm: the value that trained.
+        algorithm: `algorithm.Algorithm` that trained.
         state: `algorithm.TrainState` of NumPy arrays.
         dataset: `sources.Dataset` that it was trained on, or None.
-        why: words for a missing data set.
+        reason: sentence why the data set is missing.
 
     Returns:
         `Looked`.
     """
-    samples = sampling.sample(algorithm, state, range(JUDGED))
+    samples = sampling.sample(algorithm, state, range(NUM_SCORED))
     if samples.ndim == 2:
-        why = 'Points are shown all together above, not one by one.'
-        return Looked(int(state.step), why={'scored': why, 'pairs': why})
+        return _missing(
+            'Points are shown all together above, not one by one.',
+            int(state.step),
+        )
     images = writer.to_uint8(samples)
-    looked, missing = Looked(int(state.step)), {}
+    inspection, reasons = Looked(int(state.step)), {}
     if algorithm.monitors is None:
-        missing['scored'] = (
+        reasons['scored'] = (
             f'algorithm={algorithm.name!r} has no discriminator to score by.'
         )
     else:
-        looked = looked._replace(scored=by_score(
+        inspection = inspection._replace(scored=by_score(
             images, algorithm.monitors.scores(state, samples)
         ))
     if dataset is None:
-        missing['pairs'] = why
+        reasons['pairs'] = reason
     else:
-        looked = looked._replace(**_neighbours(images, dataset.images))
-    return looked._replace(why=missing)
+        inspection = inspection._replace(**_neighbours(images, dataset.images))
+    return inspection._replace(reasons=reasons)
+
+
+def _missing(reason, step=None):
+    return Looked(step, reasons={'scored': reason, 'pairs': reason})
 
 
 def by_score(images, scores):
-    """Pick the worst, the median and the best.
+    """Select the samples of the lowest, middle and highest scores.
 
     Args:
         images: uint8 [N, H, W, C] of the seeds 0 to N - 1.
         scores: [N], high is real.
 
     Returns:
-        {'worst', 'median', 'best': `Scored`}, each from low to high.
+        {'worst', 'median', 'best': `Scored`}.
     """
     order = np.argsort(scores, kind='stable')
-    each = min(EACH, len(order))
-    middle = (len(order) - each) // 2
+    count = min(NUM_SHOWN, len(order))
+    middle = (len(order) - count) // 2
     parts = {
-        'worst': order[:each], 'median': order[middle:middle + each],
-        'best': order[len(order) - each:],
+        'worst': order[:count], 'median': order[middle:middle + count],
+        'best': order[len(order) - count:],
     }
     return {
         name: Scored(
-            writer.grid(images[seeds], each), seeds.tolist(),
+            writer.grid(images[seeds], count), seeds.tolist(),
             scores[seeds].tolist(),
         ) for name, seeds in parts.items()
     }
 
 
 def _neighbours(samples, training):
-    """Lay samples beside the training images that are nearest by pixels."""
+    """Match samples with the training images that are nearest by pixels.
+
+    Returns:
+        {field of `Looked`: value}.
+    """
     size = int(np.prod(training.shape[1:]))
     most = max(1, min(MOST_IMAGES, MOST_BYTES // size))
     count = min(len(training), most)
     places = np.arange(count) * len(training) // count
     views = [
         registry.View(images, None, None) for images in
-        (samples[:MATCHED], np.asarray(training[places]))
+        (samples[:NUM_MATCHED], np.asarray(training[places]))
     ]
     rows, distances = registry.closest(*views, rows=ROWS, count=NEIGHBOURS)
     return {
         'pairs': writer.grid(rows, len(rows) // len(distances)),
-        'distances': distances, 'among': count, 'of': len(training),
+        'distances': distances, 'num_searched': count,
+        'num_images': len(training),
     }
 
 
 def restore(workdir):
-    """Bring back a run's newest networks, and its data, and look at them.
+    """Restore a run's newest networks and its data, and inspect them.
 
     Args:
         workdir: folder of the run.
 
     Returns:
-        `Looked`; what cannot be had is told in it.
+        `Looked`, with the reasons for what cannot be restored.
     """
     try:
         algorithm, state = sampling.load(workdir)
     except (errors.UserError, OSError) as error:
-        why = f'The networks cannot be restored: {_line(error)}.'
-        return Looked(why={'scored': why, 'pairs': why})
-    dataset, why = _data_of(workdir)
-    return look(algorithm, state, dataset, why)
+        return _missing(f'The networks cannot be restored: {_line(error)}.')
+    return inspect(algorithm, state, *_data_of(workdir))
 
 
 def _data_of(workdir):
-    """Give (the data that a run was trained on or None, why not)."""
-    told = sampling.load_data(workdir)
+    """Return (the data that a run was trained on or None, reason if None)."""
+    described = sampling.load_data(workdir)
     try:
         sampling.check_data(workdir)
         dataset = builders.dataset(sampling.load_data_config(workdir))
     except (errors.UserError, OSError, ImportError) as error:
-        return None, f'The training images are not at hand: {_line(error)}.'
+        return None, f'The training images are not available: {_line(error)}.'
     shape, count = list(dataset.images.shape[1:]), len(dataset.images)
-    if [shape, count] != [told.get('image_shape'), told.get('count')]:
+    expected = [described.get('image_shape'), described.get('count')]
+    if [shape, count] != expected:
         return None, (
-            f'The training images are not at hand: {dataset.name} now has '
-            f'{count:,} of {shape}, and the run had {told.get("count")} of '
-            f'{told.get("image_shape")}.'
+            f'The training images are not available: {dataset.name} now has '
+            f'{count:,} of {shape}, and the run had {expected[1]} of '
+            f'{expected[0]}.'
         )
     return dataset, ''
 

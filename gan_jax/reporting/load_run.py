@@ -1,7 +1,8 @@
-"""What a run folder says of its run: files in, one `Run` out.
+"""Contents of a run folder: files in, one `Run` out.
 
-Every file may be missing, cut short or of other content: what can be read is
-read, and what cannot is left out. Only a folder of no run is refused.
+Anyone may have written the folder. Each file may be missing, truncated or of
+other content; what cannot be read is left out, and every read is bounded. Only
+a folder without a run's config or metrics is refused. It must not know HTML.
 """
 
 import re
@@ -24,30 +25,32 @@ LEVELS = ('alarm', 'warning', 'note')  # gravest first
 
 
 class Picture(NamedTuple):
-    """A picture of a step that lies in the folder."""
+    """A picture of a step in the folder."""
 
     step: int
     path: Any
 
 
 class Run(NamedTuple):
-    """What a folder holds.
+    """Contents of a run folder.
 
     Attributes:
         workdir: its path, without secrets.
-        name: short.
+        name: last part of that path.
         config: {'loss.name': value, …}, all keys.
-        overrides: keys set on the command line, which differ from the recipe.
-        data: {'image_shape': …, 'classes': …, 'count': …}.
+        overrides: keys set on the command line, in place of the recipe's.
+        sources: {name: {'image_shape': …, 'classes': …, 'count': …}} of each
+            source of data, in order; {} where it is unknown.
         starts: dicts of environment.json, one for each start.
         records: [{'step': int, 'd/loss': float or None, …}], by step.
-        damaged: lines of metrics that could not be read.
+        damaged: number of lines of metrics that could not be read.
         frames: `Picture` of each sample step, by step.
-        reals: path of the real images, or None.
+        reals: {source: path} of the pictures of real images; {'': path} where
+            the only source has no name.
         reconstructed: the newest `Picture` of reconstructions, or None.
-        findings: dicts of the diagnosis, [] where nothing was found; None
-            where it was not diagnosed.
-        evaluations: dicts of `gan_jax.evaluate`.
+        findings: dicts of the diagnosis, [] if there are none; None if the run
+            was not diagnosed.
+        evaluations: dicts of `gan_jax evaluate`.
         neighbours: path of its picture of nearest neighbours, or None.
     """
 
@@ -55,12 +58,12 @@ class Run(NamedTuple):
     name: str
     config: dict
     overrides: tuple
-    data: dict
+    sources: dict
     starts: list
     records: list
     damaged: int
     frames: list
-    reals: Any
+    reals: dict
     reconstructed: Optional[Picture]
     findings: Optional[list]
     evaluations: list
@@ -68,18 +71,28 @@ class Run(NamedTuple):
 
     @property
     def steps(self):
-        """Give the last step of which there are numbers."""
+        """Return the last step that has metrics."""
         return self.records[-1]['step']
 
     @property
+    def data(self):
+        """Return the description of the first source; {} if unknown."""
+        return next(iter(self.sources.values()), {})
+
+    @property
     def image_shape(self):
-        """Give (height, width, channels), (dimensions,), or () if unknown."""
-        return tuple(self.data.get('image_shape', ()))
+        """Return `shape_of` the first source."""
+        return shape_of(self.data)
 
     @property
     def has_points(self):
-        """Say whether the samples are points, or rows of a table."""
+        """Return whether the samples are points, or rows of a table."""
         return len(self.image_shape) == 1
+
+
+def shape_of(data):
+    """Return (height, width, channels) or (dimensions,); () if unknown."""
+    return tuple(data.get('image_shape', ()))
 
 
 def gather(workdir):
@@ -92,7 +105,7 @@ def gather(workdir):
         `Run`.
 
     Raises:
-        errors.CheckpointError: where it is no run's, or has no numbers yet.
+        errors.CheckpointError: where it is no run's, or has no metrics yet.
     """
     workdir = _at(workdir)
     config = defaults_lib.flatten(run_files.load_config(workdir))
@@ -104,27 +117,29 @@ def gather(workdir):
         )
     starts = run_files.load_dicts(workdir, 'environment.json')
     samples = _pictures(workdir / 'samples')
+    sources = _sources(workdir)
     shown = redact.mask(str(workdir))
     return Run(
         workdir=shown,
         name=shown.rstrip('/').rsplit('/', 1)[-1],
         config=redact.mask_values(config),
         overrides=_overrides(starts, config),
-        data=_data(workdir),
+        sources=sources,
         starts=starts,
         records=records,
         damaged=damaged,
         frames=_of_steps(samples, r'(\d{1,15})'),
-        reals=samples.get('reals'),
+        reals=_reals(samples, sources),
         reconstructed=(
             _of_steps(samples, r'reconstructed-(\d{1,15})') or [None]
         )[-1],
         findings=_findings(workdir),
         evaluations=[
-            told for told in run_files.load_dicts(workdir, EVALUATION)
-            if _told(told.get('values'))
+            evaluation
+            for evaluation in run_files.load_dicts(workdir, EVALUATION)
+            if _is_dict(evaluation.get('values'))
         ],
-        neighbours=_there(workdir / NEIGHBOURS),
+        neighbours=_existing(workdir / NEIGHBOURS),
     )
 
 
@@ -137,25 +152,35 @@ def _at(workdir):
         ) from error
 
 
-def _told(item):
+def _is_dict(item):
     return isinstance(item, dict)
 
 
-def _data(workdir):
+def _sources(workdir):
     try:
-        return run_files.load_data(workdir)
+        return run_files.load_sources(workdir)
     except errors.CheckpointError:
         return {}
 
 
-def _there(path):
+def _reals(samples, sources):
+    """Return {source: path} of the real images among the pictures by name."""
+    if 'reals' in samples:
+        return {next(iter(sources), ''): samples['reals']}
+    return {
+        name: samples[f'reals-{name}'] for name in sources
+        if f'reals-{name}' in samples
+    }
+
+
+def _existing(path):
     return path if path.exists() else None
 
 
 def _records(workdir):
-    """Give the numbers of each step, in order, and how many lines are damaged.
+    """Return the metrics of each step, in order, and the count of bad lines.
 
-    What is no number becomes None.
+    A value that is not a finite number becomes None.
     """
     records, damaged = {}, 0
     for item in run_files.lines(workdir, writer.METRICS):
@@ -172,7 +197,9 @@ def _records(workdir):
 
 
 def _findings(workdir):
-    """Read the diagnosis; None without a file, which it leaves from the start.
+    """Read the diagnosis; None if there is no file.
+
+    A run that is diagnosed has the file from its start, be it empty.
     """
     if not (workdir / DIAGNOSIS).exists():
         return None
@@ -184,7 +211,7 @@ def _findings(workdir):
             'text': str(item.get('text', '')),
             'advice': str(item.get('advice') or ''),
             'evidence': (
-                item['evidence'] if _told(item.get('evidence')) else {}
+                item['evidence'] if _is_dict(item.get('evidence')) else {}
             ),
         }
         for item in run_files.lines(workdir, DIAGNOSIS) if item
@@ -192,7 +219,7 @@ def _findings(workdir):
 
 
 def _pictures(folder):
-    """Give {name: path} of the PNG files in a folder."""
+    """Return {name without .png: path} of the PNG files in a folder."""
     try:
         paths = list(folder.iterdir())
     except OSError:
@@ -204,11 +231,11 @@ def _pictures(folder):
 
 
 def _of_steps(pictures, pattern):
-    found = [
+    numbered = [
         Picture(int(match[1]), path) for name, path in pictures.items()
         if (match := re.fullmatch(pattern, name, re.ASCII))
     ]
-    return sorted(found, key=lambda picture: picture.step)
+    return sorted(numbered, key=lambda picture: picture.step)
 
 
 def _overrides(starts, config):
@@ -226,7 +253,7 @@ def _words(command):
 
 
 def changed(run):
-    """List the keys of a run that differ from the library's defaults."""
+    """List the config keys of a run that differ from the defaults."""
     defaults = defaults_lib.flatten(defaults_lib.default_config())
     return sorted(
         key for key, value in run.config.items()
@@ -235,7 +262,7 @@ def changed(run):
 
 
 def differing(runs):
-    """List the keys in which runs differ."""
+    """List the config keys in which runs differ."""
     keys = sorted(set().union(*(run.config for run in runs)))
     return [
         key for key in keys
@@ -244,13 +271,13 @@ def differing(runs):
 
 
 def names(runs):
-    """List the numbers that some record of some run has, sorted."""
-    found = {name for run in runs for record in run.records for name in record}
-    return sorted(found - {'step'})
+    """List the metrics in the records of runs, sorted."""
+    keys = {name for run in runs for record in run.records for name in record}
+    return sorted(keys - {'step'})
 
 
 def series(run, name):
-    """Give (steps, values) of the records that have a number."""
+    """Return (steps, values) of the records that have a value of a metric."""
     pairs = [
         (record['step'], record[name]) for record in run.records
         if record.get(name) is not None
@@ -259,10 +286,10 @@ def series(run, name):
 
 
 def seconds(run):
-    """Give how long the logged steps took, or None.
+    """Return how long the logged steps took, or None.
 
-    From the speed of each line; the first compilation is not in it, and steps
-    that were lost to a kill are counted once.
+    Computed from the speed of each line: the first compilation is left out,
+    and steps that were lost to a kill count once.
     """
     steps, speeds = series(run, 'perf/steps_per_sec')
     starts = [0, *steps]
@@ -274,35 +301,39 @@ def seconds(run):
 
 
 def measured(run):
-    """Give the newest value of each number of `evaluate`.
+    """Return the newest value of each metric of `gan_jax evaluate`.
 
     Returns:
-        {name: (value, floor or None, step or None, what it was seen by)}.
+        {name: (value, floor or None, step or None, `settings_of`)}.
     """
-    found = {}
-    for told in run.evaluations:
-        step = told.get('step')
-        for name, value in told['values'].items():
-            if _told(value) and 'value' in value:
-                found[name] = (
+    newest = {}
+    for evaluation in run.evaluations:
+        step = evaluation.get('step')
+        for name, value in evaluation['values'].items():
+            if _is_dict(value) and 'value' in value:
+                newest[name] = (
                     files.number(value['value']),
                     files.number(value.get('floor')),
-                    step if type(step) is int else None, seen_by(told),
+                    step if type(step) is int else None,
+                    settings_of(evaluation),
                 )
-    return found
+    return newest
 
 
-def seen_by(told):
-    """Name what an evaluation looked by, and at which weights."""
-    features = told.get('features')
-    name = features.get('name', '?') if _told(features) else '?'
-    return f'{name}, {told.get("weights", "?")}, {told.get("split", "?")}'
+def settings_of(evaluation):
+    """Return the features, weights and split of an evaluation, as text."""
+    features = evaluation.get('features')
+    name = features.get('name', '?') if _is_dict(features) else '?'
+    weights = evaluation.get('weights', '?')
+    return f'{name}, {weights}, {evaluation.get("split", "?")}'
 
 
 def verdicts(run):
-    """Give the newest verdicts on copying, {'pixels': dict, …}, or {}."""
-    for told in reversed(run.evaluations):
-        found = told['values'].get('memorization')
-        if _told(found):
-            return {key: value for key, value in found.items() if _told(value)}
+    """Return the newest verdicts on copying, {'pixels': dict, …}, or {}."""
+    for evaluation in reversed(run.evaluations):
+        entries = evaluation['values'].get('memorization')
+        if _is_dict(entries):
+            return {
+                key: value for key, value in entries.items() if _is_dict(value)
+            }
     return {}

@@ -1,66 +1,9 @@
 'use strict';
+// The page of a report: charts, sizes of pictures, the film of samples.
 (() => {
   const data = JSON.parse(document.getElementById('data').textContent);
-  const plots = [...document.querySelectorAll('.plot')];
-  const dark = matchMedia('(prefers-color-scheme: dark)');
-  const touch = matchMedia('(pointer: coarse)');
-  const color = (name) =>
-    getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
-  // Figures come without colours: these are the page's, light or dark.
-  function painted(trace) {
-    const own = color(`--series-${trace.meta.series}`);
-    return {...trace, line: {...trace.line, color: own}, marker: {color: own}};
-  }
-
-  function axis(own) {
-    return {
-      automargin: true, gridcolor: color('--line'), zerolinecolor: color('--line'),
-      linecolor: color('--line'), ...own,
-    };
-  }
-
-  function draw(element) {
-    const {traces, layout} = data.plots[element.dataset.plot];
-    Plotly.react(element, traces.map(painted), {
-      ...layout,
-      xaxis: axis(layout.xaxis), yaxis: axis(layout.yaxis),
-      font: {color: color('--ink'), family: 'system-ui, sans-serif', size: 13},
-      paper_bgcolor: color('--ground'), plot_bgcolor: color('--ground'),
-      hoverlabel: {bgcolor: color('--raised'), bordercolor: color('--line'), font: {color: color('--ink')}},
-      hovermode: 'x unified',
-      dragmode: touch.matches ? false : 'zoom', // a finger scrolls the page
-      legend: {orientation: 'h', x: 0, y: 1.02, yanchor: 'bottom'},
-      margin: {l: 10, r: 10, t: 10, b: 10},
-      showlegend: traces.length > 1,
-    }, {responsive: true, displayModeBar: false, displaylogo: false});
-  }
-
-  const visible = (element) => element.offsetParent !== null;
-  const drawn = (element) => element.classList.contains('js-plotly-plot');
-  const drawAll = () => plots.filter(visible).forEach(draw);
-  drawAll();
-  dark.addEventListener('change', drawAll);
-  document.querySelectorAll('details').forEach((block) =>
-    block.addEventListener('toggle', () => plots
-      .filter((element) => block.contains(element) && visible(element) && !drawn(element))
-      .forEach(draw)));
-
-  // The range of steps, by buttons: for keys and fingers.
-  const moves = {
-    in: (low, high) => [low + (high - low) / 4, high - (high - low) / 4],
-    out: (low, high) => [low - (high - low) / 2, high + (high - low) / 2],
-    left: (low, high) => [low - (high - low) / 4, high - (high - low) / 4],
-    right: (low, high) => [low + (high - low) / 4, high + (high - low) / 4],
-  };
-  document.querySelectorAll('.zoom button').forEach((button) =>
-    button.addEventListener('click', () => {
-      const element = button.closest('figure').querySelector('.plot');
-      const move = moves[button.dataset.act];
-      Plotly.relayout(element, move
-        ? {'xaxis.range': move(...element._fullLayout.xaxis.range)}
-        : {'xaxis.autorange': true, 'yaxis.autorange': true});
-    }));
+  document.querySelectorAll('.chart').forEach((figure) =>
+    new Chart(figure, data.charts[figure.dataset.chart]));
 
   // Pictures that fit are shown at full size already.
   const sizes = [...document.querySelectorAll('.size')];
@@ -81,10 +24,12 @@
   const image = document.getElementById('film-image');
   const play = document.getElementById('film-play');
   let timer = null;
+  data.film.at(-1).uri = image.src;
 
   function show() {
     const frame = data.film[slider.value];
     image.src = frame.uri;
+    image.classList.toggle('pixelated', frame.pixelated);
     image.alt = frame.alt;
     slider.setAttribute('aria-valuetext', `step ${frame.step}`);
     document.getElementById('film-step').textContent = frame.step.toLocaleString('en');

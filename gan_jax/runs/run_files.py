@@ -1,4 +1,8 @@
-"""What the files of a run folder say, checked: anyone may have written them."""
+"""Validated reading of a run folder's files.
+
+A run folder may come from someone else, so its JSON files are checked before use.
+Knows the formats of the files, and nothing of checkpoints.
+"""
 
 import contextlib
 
@@ -11,22 +15,22 @@ from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.data import pictures
 
-MOST_SIDE = 2**20  # coordinates of a point
+MOST_SIDE = 2**20  # dimension of points
 MOST_CLASSES = 10**6
 MOST_SOURCES = 64
-MOST_NUMBER = 2**63  # below which whole numbers are
-MOST_LINES = 16 * 2**20  # bytes of lines of metrics that are looked at
+MOST_NUMBER = 2**63  # bound of the magnitude of integers
+MOST_LINES = 16 * 2**20  # bytes of JSON Lines that are read in full
 
 
 def load_config(workdir):
     """Load the config of a run folder.
 
-    Keys that came after the run have their defaults, which leave a run as it
-    was.
+    Keys that are newer than the run get their defaults, which do not change
+    what an old run does.
 
     Raises:
-        errors.CheckpointError: where the folder is not a run's, or the config
-            is not one.
+        errors.CheckpointError: where it is not a run folder or the config is
+            not valid.
     """
     stored = _read(workdir, 'config.json')
     config = defaults.default_config()
@@ -47,24 +51,26 @@ def load_config(workdir):
 
 
 def _groups(stored):
-    """Name the sources that have a group of the data keys of their own."""
+    """List the sources that have a group of data keys of their own."""
     data = stored.get('data') if isinstance(stored, dict) else None
     if not isinstance(data, dict):
         return ()
     names = [name for name, value in data.items() if isinstance(value, dict)]
     if len(names) > MOST_SOURCES or not all(map(str.isidentifier, names)):
-        raise ValueError('data has groups that name no sources')
+        raise ValueError('data has groups that are not sources')
     return names
 
 
 def _check_keys(stored, config, prefix=''):
-    """Refuse what is not one of a config's keys, or not of its type.
+    """Check that all keys exist in a config and all values have its types.
 
     Raises:
-        ValueError: in words that follow the name of the file.
+        ValueError: with a message that follows the name of the file.
     """
     if not isinstance(stored, dict):
-        raise ValueError(f'{prefix.rstrip(".") or "it"} is no group of keys')
+        raise ValueError(
+            f'{prefix.rstrip(".") or "it"} is not a group of keys'
+        )
     for key, value in stored.items():
         name = f'{prefix}{key}'
         if key not in config:
@@ -74,14 +80,14 @@ def _check_keys(stored, config, prefix=''):
             _check_keys(value, default, f'{name}.')
         elif not _is_like(value, default):
             raise ValueError(
-                f'{name}={value!a:.80} is no {type(default).__name__}'
+                f'{name}={value!a:.80} is not of type {type(default).__name__}'
             )
 
 
 def _is_like(value, default):
-    """Return whether a value is of a default's type, and can be reckoned with.
+    """Return whether a value has a default's type and is finite.
 
-    A whole number stands for a float.
+    An integer is accepted for a float.
     """
     if type(default) is float:
         return files.number(value) is not None
@@ -91,46 +97,47 @@ def _is_like(value, default):
 
 
 def load_sources(workdir):
-    """Load what a run folder says of its data.
+    """Load the descriptions of a run folder's data sources.
 
     Returns:
         {source: {'name': str, 'image_shape': [height, width, channels] or
-        [dimensions], 'classes': [str], 'count': int}}, at least one; what a
-        folder does not say but the shape is '', [] and 0.
+        [dimension], 'classes': [str], 'count': int}} with at least one source.
+        Missing entries are '', [] and 0; 'image_shape' may not be missing.
 
     Raises:
-        errors.CheckpointError: where the folder is not a run's, or says
-            something else.
+        errors.CheckpointError: where it is not a run folder or the file has
+            another format.
     """
     sources = _read(workdir, 'data.json')
-    wrong = 'it names no source'
+    mistake = 'it names no source'
     if isinstance(sources, dict) and 'image_shape' in sources:
-        wrong = 'it is of an earlier format, which this program does not read'
+        mistake = 'its format is older than this program can read'
     if isinstance(sources, dict) and 0 < len(sources) <= MOST_SOURCES and all(
             isinstance(data, dict) for data in sources.values()):
         sources = {
             name: {'name': '', 'classes': [], 'count': 0, **data}
             for name, data in sources.items()
         }
-        wrong = next((
+        mistake = next((
             f'{name!a:.40} has {key}={data.get(key)!a:.80}'
-            for name, data in sources.items() for key, fits in DATA.items()
-            if not fits(data.get(key))
+            for name, data in sources.items()
+            for key, is_valid in DATA.items() if not is_valid(data.get(key))
         ), '')
-    if wrong:
+    if mistake:
         path = epath.Path(workdir) / 'data.json'
         raise errors.CheckpointError(
-            f'{path} does not tell the data of a run: {wrong}'
+            f'{path} does not describe the data of a run: {mistake}'
         )
     return sources
 
 
 def load_data(workdir):
-    """Load what a run folder says of its first source; as `load_sources`."""
+    """Load the description of the first data source; as `load_sources`."""
     return next(iter(load_sources(workdir).values()))
 
 
 def _is_shape(shape):
+    """Return whether a value is the shape of an image or a point."""
     if not isinstance(shape, list) or not all(
             type(size) is int and size > 0 for size in shape):
         return False
@@ -147,7 +154,7 @@ def _is_classes(classes):
     )
 
 
-DATA = {
+DATA = {  # entry of data.json: predicate for its values
     'name': lambda value: isinstance(value, str),
     'image_shape': _is_shape,
     'classes': _is_classes,
@@ -156,6 +163,7 @@ DATA = {
 
 
 def _data_or_none(workdir, key):
+    """Return an entry of the first source; None if it cannot be read."""
     try:
         return load_data(workdir).get(key)
     except errors.CheckpointError:
@@ -163,6 +171,7 @@ def _data_or_none(workdir, key):
 
 
 def _read(workdir, name):
+    """Load a JSON file of a run folder."""
     path = f'{workdir}/{name}'
     try:
         return files.read_json(files.at(workdir) / name)
@@ -174,25 +183,25 @@ def _read(workdir, name):
 
 
 def load_dicts(workdir, name):
-    """Load the objects of a JSON list; of what is none, or damaged, none."""
+    """Load the objects of a JSON list; [] where it is missing or damaged."""
     try:
-        found = files.read_json(files.at(workdir) / name)
+        items = files.read_json(files.at(workdir) / name)
     except (OSError, ValueError):
         return []
     return [
-        item for item in (found if isinstance(found, list) else ())
+        item for item in (items if isinstance(items, list) else ())
         if isinstance(item, dict)
     ]
 
 
 def lines(workdir, name):
-    """Yield the object of each of a file's JSON lines, None of a damaged one.
+    """Yield the object of each line of a JSON Lines file, None if damaged.
 
-    Of a file of over `MOST_LINES` bytes every second line is taken, or every
-    third, and so on; of one of over `files.MOST_FILE` none.
+    Of a file larger than `MOST_LINES` bytes only every n-th line is read; of
+    one larger than `files.MOST_FILE`, none.
     """
     path = files.at(workdir) / name
-    # What was read until an error stays.
+    # An error ends the iteration; what was read before it is used.
     with contextlib.suppress(OSError, ValueError):
         size = path.stat().length
         if size <= files.MOST_FILE:

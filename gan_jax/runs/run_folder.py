@@ -1,4 +1,8 @@
-"""The folder of a run: made, set aside, refused to another run, rolled back."""
+"""Run folders: creation, safety checks, restarts, rollbacks, identity of a run.
+
+Refuses to continue a run with another config or other data. Knows nothing of
+training steps.
+"""
 
 import contextlib
 import itertools
@@ -8,6 +12,7 @@ import sys
 from ml_collections import ConfigDict
 
 from gan_jax.config import defaults
+from gan_jax.config import run_identity
 from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.core import redact
@@ -22,20 +27,20 @@ from gan_jax.runtime import writer as writer_lib
 ROLLBACKS = 'rollbacks.json'
 RESTARTS = 'restarts.json'
 FOLDERS = ('checkpoints', 'samples', 'tensorboard')
-ENDINGS = ('.html', '.json', '.jsonl', '.png')  # of the files of a run
+ENDINGS = ('.html', '.json', '.jsonl', '.png')  # suffixes of a run's files
 
 
 def at(workdir):
-    """Return the path of a folder, local or of a file system of etils.epath.
+    """Convert to an `etils.epath` path.
 
     Raises:
-        errors.ConfigError: for an unknown file system, or a URI that holds a
-            password or token: Orbax would write it into every checkpoint.
+        errors.ConfigError: for an unknown file system, or a URI with a password
+            or token, which Orbax would write into every checkpoint.
     """
     if '://' in str(workdir) and redact.mask(str(workdir)) != str(workdir):
         raise errors.ConfigError(
-            f'--workdir={workdir} holds a password or token; a store takes '
-            'its own from the machine'
+            f'--workdir={workdir} holds a password or token; configure the '
+            'credentials of the file system on this machine instead'
         )
     try:
         return files.at(workdir)
@@ -47,7 +52,7 @@ def at(workdir):
 
 @contextlib.contextmanager
 def made(workdir):
-    """Make a folder that can be written; what stays empty goes again."""
+    """Create a writable folder; remove it afterwards if it stays empty."""
     try:
         missing = [
             path for path in (workdir, *workdir.parents) if not path.exists()
@@ -58,7 +63,7 @@ def made(workdir):
         raise errors.ConfigError(
             f'--workdir={workdir} cannot be written: {error.strerror or error}'
         ) from error
-    except ImportError as error:  # of fsspec, for what it needs there
+    except ImportError as error:  # fsspec lacks a library
         raise errors.ConfigError(
             f'--workdir={workdir} cannot be reached: {error}'
         ) from error
@@ -72,46 +77,46 @@ def made(workdir):
 
 
 def check_entries(workdir, folders=FOLDERS):
-    """Refuse a folder in which a run would write to what is no file of its own.
+    """Check that a run would write to regular files and folders alone.
 
-    A link to a folder leads out of the run's, and a FIFO or a device takes
-    writes that no file keeps. Links to files are replaced, not followed. What
-    has another name than what a run writes may be anything.
+    A link to a folder leads out of the run folder, and a FIFO or device loses
+    what is written. Links to files are allowed, because they are replaced and
+    not followed. Names that a run does not write are ignored.
 
     Args:
-        workdir: of the run.
+        workdir: the run folder.
         folders: names of the folders in it that are written to.
 
     Raises:
-        errors.CheckpointError: naming the first.
+        errors.CheckpointError: naming the first bad entry.
     """
-    if files.is_remote(workdir):  # stores have neither
+    if files.is_remote(workdir):  # object stores have neither
         return
     for folder in (workdir, *(workdir / name for name in folders)):
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            fits = ('', 'file', 'folder')
+            allowed = ('', 'file', 'folder')
             if path.suffix in ENDINGS:
-                fits = ('', 'file')
+                allowed = ('', 'file')
             elif folder == workdir and path.name in folders:
-                fits = ('folder',)
+                allowed = ('folder',)
             elif folder == workdir and not path.name.startswith('before-'):
                 continue
-            if files.kind(path) not in fits:
+            if files.kind(path) not in allowed:
                 raise errors.CheckpointError(
-                    f'{path} is no {fits[-1]} of a run: links to folders, '
-                    'devices and the like are not written to. Remove it, or '
+                    f'{path} is not a {allowed[-1]}: a run does not write to '
+                    'links to folders, devices and the like. Remove it, or '
                     'choose another --workdir'
                 )
 
 
 def set_aside(workdir):
-    """Move what a run left into a folder of its own, `before-1` and so on."""
-    if any(_left(workdir)):
+    """Move the files of a run into a new folder `before-<n>` inside it."""
+    if any(_entries(workdir)):
         _move(workdir, _next_aside(workdir))
 
 
-def _left(workdir, *kept):
-    """List what a run left, config.json last."""
+def _entries(workdir, *kept):
+    """List the files and folders of a run, config.json last."""
     return sorted((
         path for path in workdir.iterdir()
         if path.name not in (lock.NAME, *kept)
@@ -120,62 +125,76 @@ def _left(workdir, *kept):
 
 
 def _next_aside(workdir):
+    """Return the first free path `before-<n>`."""
     numbers = itertools.count(1)
     return next(
         path for path in (workdir / f'before-{n}' for n in numbers)
-        if not files.lies(path)
+        if not files.lexists(path)
     )
 
 
 def _move(workdir, aside, *kept):
+    """Move the entries of a run to another folder, but for some names."""
     aside.mkdir(exist_ok=True)
-    for path in _left(workdir, *kept):
+    for path in _entries(workdir, *kept):
         path.rename(aside / path.name)
 
 
 def begin_anew(workdir, seed, reason):
-    """Set a run aside and note the seed that the next attempt has.
+    """Move a run aside and record the seed of the next attempt.
 
-    The note is made first, and lists all attempts; where a kill comes between,
-    `restarts` moves the rest.
+    The record is written first and lists all attempts. If the process is killed
+    while it moves the files, `restarts` moves the rest.
+
+    Args:
+        workdir: the run folder.
+        seed: of the next attempt.
+        reason: message for the record and the terminal.
     """
     aside = _next_aside(workdir)
     writer_lib.append_json(workdir / RESTARTS, {
         'seed': seed, 'reason': reason, 'before': aside.name
     })
     _move(workdir, aside, RESTARTS)
-    _warn(f'warning: {reason}. Beginning anew with seed {seed}; what was left '
-          f'is in {aside}')
+    _warn(f'warning: {reason}. Restarting with seed {seed}; the files of the '
+          f'last attempt are in {aside}')
 
 
 def restarts(workdir):
-    """List how often, and why, this run began anew with another seed."""
-    found = _listed(workdir / RESTARTS, 'seed', _is_restart)
-    if found:
+    """Load the records of restarts with another seed, oldest first."""
+    records = _load_records(workdir / RESTARTS, 'seed', _is_restart)
+    if records:
         try:
             stored = sampling.load_config(workdir)
         except errors.CheckpointError:
-            return found
-        if stored.seed != found[-1]['seed']:  # killed while it was moved
-            _move(workdir, workdir / found[-1]['before'], RESTARTS)
-    return found
+            return records
+        if stored.seed != records[-1]['seed']:  # killed while moving the files
+            _move(workdir, workdir / records[-1]['before'], RESTARTS)
+    return records
 
 
-def _is_restart(note):
-    """Return whether a note is as `begin_anew` writes it."""
-    return type(note.get('seed')) is int and isinstance(
-        note.get('before'), str
-    ) and re.fullmatch('before-[0-9]{1,9}', note['before']) is not None
+def _is_restart(record):
+    """Return whether a record has the format of `begin_anew`."""
+    return type(record.get('seed')) is int and isinstance(
+        record.get('before'), str
+    ) and re.fullmatch('before-[0-9]{1,9}', record['before']) is not None
 
 
 def open_checkpoints(workdir, config, datasets, override):
-    """Open the folder's checkpoints; refuse those of another config.
+    """Open the checkpoints of a run folder, and write config and data there.
 
     Args:
-        workdir: the folder.
+        workdir: the run folder.
         config: ConfigDict of this start.
         datasets: {source: `sources.Dataset`}.
-        override: whether another config is no reason to refuse.
+        override: whether to continue a run that has another config.
+
+    Returns:
+        `checkpoint.Checkpoints`.
+
+    Raises:
+        errors.CheckpointError: where the folder holds a run with another config
+            or other data.
     """
     checkpoints = checkpoint.Checkpoints(
         workdir / 'checkpoints', keep=config.keep_checkpoints,
@@ -201,70 +220,80 @@ def open_checkpoints(workdir, config, datasets, override):
             checkpoints.close()
             raise
     if parallel.is_first_host():
-        shown = redact.mask_values(config.to_dict())
-        writer_lib.write_json(workdir / 'config.json', shown)
+        masked = redact.mask_values(config.to_dict())
+        writer_lib.write_json(workdir / 'config.json', masked)
         writer_lib.write_json(workdir / 'data.json', described)
     return checkpoints
 
 
 def _compare(workdir, config, described, override):
-    """Refuse a config or data of a form that a run did not begin with."""
-    # The stored one shows no secret, so that masked ones are compared.
-    shown = ConfigDict(redact.mask_values(config.to_dict()))
-    changed = defaults.differences(sampling.load_config(workdir), shown)
+    """Check that config and data are those that a run started with."""
+    # Secrets in the stored config are masked, so masked configs are compared.
+    masked = ConfigDict(redact.mask_values(config.to_dict()))
+    changed = run_identity.differences(sampling.load_config(workdir), masked)
     if changed and not override:
         raise errors.CheckpointError(
             f'{workdir} holds a run with another config '
             f'({"; ".join(changed)}); choose another --workdir, or '
-            '--override_config to go on with the new values'
+            '--override_config to continue with the new values'
         )
     for name, before in run_files.load_sources(workdir).items():
         _compare_source(workdir, before, described.get(name, {}))
 
 
 def _compare_source(workdir, stored, described):
-    """Refuse data of another form; warn where they are more or fewer."""
+    """Check shape and classes of a data source; warn of another count."""
     for key in ('image_shape', 'classes'):
         before, now = stored.get(key), described.get(key)
         if before != now:
             raise errors.CheckpointError(
-                f'{workdir} holds a run on data whose {key} is {before}; now '
-                f'it is {now}. Choose another --workdir'
+                f'{workdir} holds a run on data with {key} {before}, not {now}; '
+                'choose another --workdir'
             )
     before, now = stored.get('count'), described['count']
     if before != now:
         _warn(
-            f'warning: the data were {before} images when this run was last '
-            f'started and are {now} now, so their order is another one'
+            f'warning: the data had {before} images when this run was last '
+            f'started and have {now} now, so their order is different'
         )
 
 
 def rollbacks(workdir):
-    """List how often, and why, this run went back to an earlier save."""
-    return _listed(workdir / ROLLBACKS, 'noise', lambda note: True)
+    """Load the records of rollbacks to an earlier checkpoint."""
+    return _load_records(workdir / ROLLBACKS, 'noise', lambda record: True)
 
 
-def _listed(path, what, fits):
-    """Read a list of notes, dicts that fit."""
+def _load_records(path, subject, is_valid):
+    """Load a list of dicts.
+
+    Args:
+        path: of a JSON file.
+        subject: what the run cannot reproduce without it, for the error.
+        is_valid: dict -> bool.
+
+    Raises:
+        errors.CheckpointError: where it cannot be read or has another format.
+    """
     try:
-        found = files.read_json(path)
-        if not isinstance(found, list) or not all(
-                isinstance(note, dict) and fits(note) for note in found):
-            raise ValueError('holds no notes of a run')
-        return found
+        records = files.read_json(path)
+        if not isinstance(records, list) or not all(
+                isinstance(record, dict) and is_valid(record)
+                for record in records):
+            raise ValueError('is not a list of records')
+        return records
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
         raise errors.CheckpointError(
-            f'{path} cannot be read ({error}); the run cannot tell what '
-            f'{what} it had. --restart begins anew'
+            f'{path} cannot be read ({error}), so the {subject} of the run is '
+            'unknown; --restart starts again'
         ) from error
 
 
-def note_rollback(workdir, **what):
-    """Add one to the list."""
+def note_rollback(workdir, **record):
+    """Add a record to those of `rollbacks`."""
     if parallel.is_first_host():
-        writer_lib.append_json(workdir / ROLLBACKS, what)
+        writer_lib.append_json(workdir / ROLLBACKS, record)
 
 
 def _warn(line):

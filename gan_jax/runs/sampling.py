@@ -1,5 +1,7 @@
-"""Images from a run folder: by seed, on any machine, from any checkpoint."""
+"""Sampling from a trained run: loading of a run folder, images by seed.
 
+A seed gives the same image on any machine. Knows nothing of the training loop.
+"""
 
 from etils import epath
 import jax
@@ -16,12 +18,16 @@ from gan_jax.data import sources
 from gan_jax.runs import run_files
 from gan_jax.runtime import checkpoint
 
-BATCH = 64  # images made at once; another number would compile again
-BEST = 'best'  # the step of the lowest cost, where the config has keep_best
+BATCH = 64  # images per call; a fixed size avoids recompilation
+BEST = 'best'  # name of the step of lowest cost, of runs with keep_best
 
 
 def parse_seeds(text, flag='--seeds'):
-    """Read seeds such as '0-63' or '3,7,10-12', of the flag that is named.
+    """Parse seeds such as '0-63' or '3,7,10-12'.
+
+    Args:
+        text: of a flag.
+        flag: its name, for the error.
 
     Returns:
         list of ints, in the order written.
@@ -41,13 +47,13 @@ def parse_seeds(text, flag='--seeds'):
                 'of numbers below 2^31'
             )
         if int(last) - int(first) >= 10**6:
-            raise errors.ConfigError(f'{flag}={text!r} asks for over 10^6')
+            raise errors.ConfigError(f'{flag}={text!r} has over 10^6 seeds')
         seeds.extend(range(int(first), int(last) + 1))
     return seeds
 
 
 def parse_step(text):
-    """Read a step of `load`: None, 'best' or a number.
+    """Parse a step for `load`: None, 'best' or a number.
 
     Raises:
         errors.ConfigError: for anything else.
@@ -70,21 +76,21 @@ def sample(
     others.
 
     Args:
-        algorithm: the value that trained, as of `algorithm.Algorithm`.
+        algorithm: `algorithm.Algorithm`.
         state: `algorithm.TrainState`, on one device or as NumPy arrays.
         seeds: sequence of ints in [0, 2^31).
-        labels: the class asked for, for each seed; by default seed modulo
-            number of classes. Of a GAN with a condition alone.
-        weights: one of `Algorithm.weight_names`: the generator's moving
-            average, itself as it is, or the plain average of its last
-            snapshots.
-        truncation: as `latents.inputs`.
+        labels: class of each image, for conditional GANs; by default the seed
+            modulo the number of classes.
+        weights: one of `Algorithm.weight_names`: 'ema', the moving average of
+            the generator; 'raw', its parameters; or 'snapshots', the plain
+            average of its last snapshots.
+        truncation: as of `latents.inputs`.
 
     Returns:
         float32 [len(seeds), H, W, C] in [-1, 1].
 
     Raises:
-        errors.ConfigError: for labels or weights that it does not have.
+        errors.ConfigError: for labels or weights that do not exist.
     """
     check_weights(algorithm, state, weights)
     inputs = algorithm.inputs(seeds, labels, truncation)
@@ -95,14 +101,14 @@ def interpolate(
     algorithm, state, seeds, count, *, path='slerp', labels=None, weights='ema',
     truncation=None,
 ):
-    """Generate the ways from each seed's image to the next seed's.
+    """Generate interpolations from each seed's image to the next seed's.
 
     Args:
         algorithm, state, weights, truncation: as `sample`.
         seeds: two or more.
-        labels: the class of each way's start, as `sample`; it stays.
-        count: images of each way, both ends included, >= 2.
+        count: images of each interpolation, both ends included, >= 2.
         path: one of `latents.PATHS`.
+        labels: as of `sample`; an interpolation keeps the label of its start.
 
     Returns:
         float32 [(len(seeds) - 1) * count, H, W, C] in [-1, 1].
@@ -112,7 +118,7 @@ def interpolate(
     """
     z = latents_of(algorithm, seeds, truncation)
     shares = jnp.linspace(0, 1, count)
-    ways = [
+    paths = [
         latents.PATHS[path](first, last, shares)
         for first, last in zip(z, z[1:])
     ]
@@ -120,15 +126,15 @@ def interpolate(
     if labels is not None:
         labels = np.repeat(labels[:-1], count)
     return generate(
-        algorithm, state, np.concatenate(ways), labels, weights=weights
+        algorithm, state, np.concatenate(paths), labels, weights=weights
     )
 
 
 def reconstruct(algorithm, state, images):
-    """Bring images to their codes and back.
+    """Encode images and decode the codes.
 
     Args:
-        algorithm: one that encodes.
+        algorithm: `algorithm.Algorithm` with an encoder.
         state: `algorithm.TrainState`, on one device or as NumPy arrays.
         images: [N, H, W, C] uint8, or points [N, D].
 
@@ -140,7 +146,7 @@ def reconstruct(algorithm, state, images):
     """
     if not algorithm.encodes:
         raise errors.ConfigError(
-            f'algorithm={algorithm.name!r} has no encoder to reconstruct by'
+            f'algorithm={algorithm.name!r} has no encoder for reconstructions'
         )
     return np.concatenate([
         np.asarray(_reconstruct(algorithm, state, images[start:start + BATCH]))
@@ -152,21 +158,25 @@ _reconstruct = jax.jit(reconstruction.reconstruct, static_argnums=0)
 
 
 def latents_of(algorithm, seeds, truncation=None):
-    """Return the z [N, latent_size] of seeds, as `latents.z_of`.
+    """Return the latents of seeds, [N, latent_size], as `latents.z_of`.
 
     Raises:
-        errors.ConfigError: where images are made of no z.
+        errors.ConfigError: where the algorithm has no latents.
     """
     if not algorithm.latent_size:
         raise errors.ConfigError(
-            f'algorithm={algorithm.name!r} has no latents: it makes images of '
-            'images'
+            f'algorithm={algorithm.name!r} has no latents: it translates '
+            'images to images'
         )
     return latents.z_of(algorithm, seeds, truncation)
 
 
 def check_weights(algorithm, state, weights):
-    """Refuse weights that do not exist, or do not exist yet."""
+    """Check that weights exist at the state's step.
+
+    Raises:
+        errors.ConfigError: where they do not.
+    """
     if weights not in algorithm.weight_names and weights != 'snapshots':
         raise errors.ConfigError(errors.unknown_name(
             'weights', weights, algorithm.weight_names
@@ -175,19 +185,19 @@ def check_weights(algorithm, state, weights):
         return
     if weights not in algorithm.weight_names:
         raise errors.ConfigError(
-            "weights='snapshots' averages those that a run keeps, and "
+            "weights='snapshots' averages the snapshots of a run, and "
             'snapshots.count=0 keeps none'
         )
     if not int(state.memory['snapshots']['taken']):
         raise errors.ConfigError(
             f"weights='snapshots' has nothing to average at step "
             f'{int(state.step)}: the first snapshot is taken at step '
-            f'{algorithm.snapshot_every}, snapshots.every'
+            f'snapshots.every={algorithm.snapshot_every}'
         )
 
 
 def generate(algorithm, state, z, labels=None, *, weights='ema'):
-    """Generate images of latents, in chunks of one size.
+    """Generate images from latents.
 
     Args:
         algorithm, state, weights: as `sample`.
@@ -198,7 +208,7 @@ def generate(algorithm, state, z, labels=None, *, weights='ema'):
         float32 [N, H, W, C] in [-1, 1].
 
     Raises:
-        errors.ConfigError: for weights that the algorithm does not have.
+        errors.ConfigError: for weights that do not exist.
     """
     check_weights(algorithm, state, weights)
     return apply(
@@ -208,10 +218,10 @@ def generate(algorithm, state, z, labels=None, *, weights='ema'):
 
 
 def apply(algorithm, weights, inputs):
-    """Apply an algorithm to inputs, in chunks of one size.
+    """Apply an algorithm to inputs, in batches of `BATCH` samples.
 
     Args:
-        algorithm: the value that trained.
+        algorithm: `algorithm.Algorithm`.
         weights: as of `Algorithm.weights`.
         inputs: `algorithm.Inputs` of N samples.
 
@@ -219,9 +229,8 @@ def apply(algorithm, weights, inputs):
         float32 [N, ...], a NumPy array.
     """
     count = len(inputs.main)
-    places = np.arange(-(-count // BATCH) * BATCH)
-    chunks = np.minimum(places, count - 1).reshape(-1, BATCH)
-    # The rest of the state stays behind: it is not needed to sample.
+    indices = np.arange(-(-count // BATCH) * BATCH)
+    chunks = np.minimum(indices, count - 1).reshape(-1, BATCH)
     weights = jax.tree.map(jnp.asarray, weights)
     images = [
         np.asarray(_apply(algorithm, weights, jax.tree.map(
@@ -242,16 +251,16 @@ load_config, load_data = run_files.load_config, run_files.load_data
 
 
 def load_data_config(workdir):
-    """Load the config of a run folder, as that of its first source.
+    """Load the config of a run folder, with the data keys of its first source.
 
     Raises:
-        errors.CheckpointError: where the folder is not a run's.
+        errors.CheckpointError: where it is not a run folder.
     """
     return defaults.of_source(load_config(workdir))
 
 
 def load_forms(workdir):
-    """Return the `builders.Form` of every source of a run folder."""
+    """Load the `builders.Form` of each data source of a run folder."""
     return {
         name: builders.Form(
             tuple(data['image_shape']), len(data['classes']), data['count']
@@ -260,16 +269,17 @@ def load_forms(workdir):
 
 
 def check_data(workdir):
-    """Refuse a run on arrays that were given from Python.
+    """Check that the data of a run can be loaded by its config.
 
     Raises:
-        errors.DataError: since its config names other data.
+        errors.DataError: for a run on arrays from Python, which are not saved.
     """
     if load_data(workdir).get('name') == sources.ARRAYS:
         raise errors.DataError(
             f'--workdir={workdir} was trained on arrays that were given from '
-            'Python, and holds no images to compare with; gan_jax.evaluate '
-            '--real=… --fake=… compares two folders or array files'
+            'Python and are not saved, so there are no images to compare with; '
+            'gan_jax.evaluate --real=… --fake=… compares two folders or array '
+            'files'
         )
 
 
@@ -281,12 +291,12 @@ def saved_steps(workdir):
     """
     checkpoints = _checkpoints(workdir)
     try:
-        found = checkpoints.steps()
+        steps = checkpoints.steps()
     finally:
         checkpoints.close()
-    if not found:
+    if not steps:
         raise errors.CheckpointError(f'no checkpoint in {workdir} yet')
-    return found
+    return steps
 
 
 def _checkpoints(workdir):
@@ -296,14 +306,14 @@ def _checkpoints(workdir):
 
 
 def load(workdir, step=None):
-    """Bring back a run from its folder alone.
+    """Load a trained run from its folder.
 
     Args:
-        workdir: the folder.
+        workdir: the run folder.
         step: a saved step, or `BEST`; the newest by default.
 
     Returns:
-        (the algorithm, `algorithm.TrainState` of NumPy arrays).
+        (`algorithm.Algorithm`, `algorithm.TrainState` of NumPy arrays).
 
     Raises:
         errors.CheckpointError: where there is no such run or step.
@@ -311,14 +321,14 @@ def load(workdir, step=None):
     config = load_config(workdir)
     try:
         forms = load_forms(workdir)
-        made = builders.algorithm(config, forms)
-        abstract = builders.abstract_state(config, made, forms)
+        algorithm = builders.algorithm(config, forms)
+        abstract = builders.abstract_state(config, algorithm, forms)
     except errors.UserError:
         raise
-    except Exception as error:  # of sizes that do not meet, many kinds
+    except Exception as error:  # sizes that do not match raise many types
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise errors.CheckpointError(
-            f'no networks can be made of config.json and data.json in '
+            f'no networks can be built from config.json and data.json in '
             f'{workdir}: {reason:.200}'
         ) from error
     checkpoints = _checkpoints(workdir)
@@ -327,8 +337,8 @@ def load(workdir, step=None):
             step, _ = checkpoints.best()
             if step is None:
                 raise errors.CheckpointError(
-                    f'no step in {workdir} was saved as the best; '
-                    '--config.keep_best names a metric to train by'
+                    f'no step in {workdir} was saved as the best; set '
+                    '--config.keep_best to a metric when training'
                 )
         state = checkpoints.restore_newest(abstract) if step is None else (
             checkpoints.restore(step, abstract)
@@ -337,4 +347,4 @@ def load(workdir, step=None):
         checkpoints.close()
     if state is None:
         raise errors.CheckpointError(f'no checkpoint in {workdir} yet')
-    return made, state
+    return algorithm, state

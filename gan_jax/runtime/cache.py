@@ -1,4 +1,9 @@
-"""Folder of compiled programs: machine code, so private to its owner."""
+"""JAX's persistent compilation cache, in a folder private to its owner.
+
+The cache holds machine code that JAX runs without a check. Whoever can write to
+the folder can run code as its user, so a folder that others can write is not
+used. The checks could go if JAX made them itself.
+"""
 
 import functools
 import os
@@ -11,16 +16,17 @@ import platformdirs
 
 from gan_jax.core import redact
 
-# Owners of folders above: root, and whom containers show in root's place.
+# User ids that may own a parent folder: root, and `nobody`, as which containers
+# may show root.
 TRUSTED = (0, 65534)
 
 
 def folder():
-    """Return the folder to keep compiled programs in, or None for no such.
+    """Return the folder for compiled programs, or None if none is safe.
 
-    That is the one that JAX was told of (JAX_COMPILATION_CACHE_DIR), or one in
-    the user's cache folder. One that others can write is not used: who writes
-    there has code run by its owner. A line tells of it.
+    The first choice is JAX's own setting (JAX_COMPILATION_CACHE_DIR), the
+    second a folder in the user's cache folder. A folder that others can write
+    is skipped with a warning.
     """
     chosen = jax.config.jax_compilation_cache_dir
     own = str(default())
@@ -30,27 +36,27 @@ def folder():
 
 
 def default():
-    """Return the path of the folder where JAX was told of none."""
+    """Return the path of the folder that is used without a setting."""
     return pathlib.Path(platformdirs.user_cache_dir('gan_jax')) / 'xla'
 
 
 @functools.cache
 def _refused(path):
-    """Make a folder; returns why it is not used, and tells it once."""
+    """Create a folder; return why it is not used, with a warning once."""
     reason = fault(path)
     if reason:
         redact.say(
-            f'warning: compiled programs are not kept in {path}: it {reason}',
+            f'warning: compiled programs are not cached in {path}: it {reason}',
             sys.stderr,
         )
     return reason
 
 
 def fault(path):
-    """Make a folder private, and return why it cannot be trusted, or None.
+    """Create a private folder; return why it cannot be trusted, or None.
 
     Args:
-        path: str; of a store (`gs://…`) nothing is known, and nothing told.
+        path: str; the URI of an object store (`gs://…`) is always trusted.
     """
     if '://' in path:
         return None
@@ -65,7 +71,7 @@ def fault(path):
 
 
 def _make(path):
-    """Make a folder, and those above it, for their owner alone."""
+    """Create a folder and its parents, accessible to their owner alone."""
     for each in (*reversed(path.parents), path):
         if not each.exists():
             each.mkdir(0o700, exist_ok=True)
@@ -76,12 +82,12 @@ def _make(path):
 
 
 def _exposed(path, real, user):
-    """Return why others could put a file into a folder, or None."""
+    """Return why other users could put a file into a folder, or None."""
     about = real.stat()
     if about.st_uid != user:
         return 'belongs to another user'
     if about.st_mode & 0o022:
-        return 'can be written by others; remove it, and it is made anew'
+        return 'can be written by others; remove it and it is created again'
     for each in real.parents:
         about = each.stat()
         if about.st_uid not in (user, *TRUSTED):

@@ -1,4 +1,9 @@
-"""Save a state and bring it back: Orbax writes, our manifest vouches for it."""
+"""Checkpoints of a training state: saved by Orbax, verified by a manifest.
+
+Orbax writes and reads the arrays. `manifest` adds a hash of each file, because
+Orbax restores damaged files without an error. Knows pytrees of arrays alone,
+not what they mean.
+"""
 
 import math
 import re
@@ -16,36 +21,41 @@ from gan_jax.core import redact
 from gan_jax.runtime import manifest
 from gan_jax.runtime import parallel
 
-MAX_FAILURES = 3  # saves that may fail in a row
-NUMBER = re.compile('0|[1-9][0-9]{0,18}')  # the name of a step
-SHOWN = 40  # differences that are named
-ROOM = 2**20  # bytes that a save takes beside the state's own
+MAX_FAILURES = 3  # failed saves in a row after which a run ends
+NUMBER = re.compile('0|[1-9][0-9]{0,18}')  # name of a step's folder
+SHOWN = 40  # differences listed in an error
+ROOM = 2**20  # bytes of disk that a save needs beyond its arrays
 
 
 class Checkpoints:
     """The checkpoints of one run folder, named by step.
 
     Saving runs in the background: Orbax writes a temporary folder and renames
-    it, then a manifest is added and old steps go. A step without a manifest was
-    interrupted; it is not restored, and is removed when training goes on.
+    it, then the manifest is written and old steps are removed. A step without a
+    manifest was interrupted; it is not restored, and it is removed when
+    training continues.
     """
 
     def __init__(
         self, folder, *, keep=None, keep_every=0, read_only=False, about=None,
         say=redact.say,
     ):
-        """Open a folder; make it unless `read_only`.
+        """Open a folder; create it unless `read_only`.
 
         Args:
             folder: path, local or of a file system that etils.epath knows.
-            keep: how many of the newest to keep; None keeps all.
-            keep_every: steps of which each multiple is kept too; 0 is none.
+            keep: number of newest steps to keep; None keeps all.
+            keep_every: multiples of this step are kept too; 0 keeps none.
             read_only: whether nothing will be saved.
-            about: dict of what manifests are to tell, of types of JSON.
-            say: function of one line, for warnings.
+            about: JSON-serializable dict that every manifest includes.
+            say: function that prints a line, for warnings.
+
+        Raises:
+            errors.CheckpointError: where a read-only folder is missing, or not
+                all hosts see the folder.
         """
         self._folder = epath.Path(folder)
-        if '://' not in str(self._folder):  # which `absolute` makes local
+        if '://' not in str(self._folder):  # `absolute` would make it local
             self._folder = self._folder.absolute()
         if read_only and not self._folder.exists():
             raise errors.CheckpointError(f'no checkpoints in {self._folder}')
@@ -59,14 +69,14 @@ class Checkpoints:
         if not parallel.on_all_hosts(self._folder.exists()):
             self._manager.close()
             raise errors.CheckpointError(
-                f'not all hosts see {self._folder}; it must be on a file '
-                'system they share'
+                f'not all hosts see {self._folder}; it must be on a shared '
+                'file system'
             )
 
     def _open(self):
-        """Open the folder by Orbax, which then reads no step by itself.
+        """Create the Orbax manager, which reads no step on its own.
 
-        What a step says of itself is read once it is verified.
+        Nothing in a step's folder is parsed before it is verified.
         """
         return ocp.CheckpointManager(
             self._folder,
@@ -81,63 +91,66 @@ class Checkpoints:
     def steps(self):
         """List the saved steps, oldest first."""
         self._join()
-        return [step for step in self._found() if self._is_whole(step)]
+        return self._complete_steps()
 
-    def _found(self):
-        """List all that Orbax finished, oldest first."""
+    def _complete_steps(self):
+        return [step for step in self._all_steps() if self._is_complete(step)]
+
+    def _all_steps(self):
+        """List the steps that Orbax finished, oldest first."""
         return sorted(
             int(path.name) for path in self._folder.iterdir()
             if NUMBER.fullmatch(path.name) and path.is_dir()
         )
 
-    def _is_whole(self, step):
+    def _is_complete(self, step):
         return manifest.exists(self._folder / str(step))
 
     def best(self):
         """Find the saved step of the lowest cost.
 
         Returns:
-            (step, cost), the first of equal ones; (None, inf) where no step has
-            a cost.
+            (step, cost), the earliest step of equal cost; (None, inf) where no
+            step has a cost.
         """
         self._join()
-        return self._best(self._found())
+        return self._best(self._all_steps())
 
     def _best(self, steps):
-        known = [(self._cost(step), step) for step in steps]
-        cost, step = min(known, default=(math.inf, None))
+        costs = [(self._cost(step), step) for step in steps]
+        cost, step = min(costs, default=(math.inf, None))
         return (step if cost < math.inf else None), cost
 
     def _cost(self, step):
         if step not in self._costs:
             try:
-                told = manifest.read(self._folder / str(step)).get('cost')
-            except ValueError:  # its damage is told when it is restored
-                told = None
-            told = files.number(told)
-            self._costs[step] = math.inf if told is None else told
+                cost = manifest.read(self._folder / str(step)).get('cost')
+            except ValueError:  # the damage is reported by `restore`
+                cost = None
+            cost = files.number(cost)
+            self._costs[step] = math.inf if cost is None else cost
         return self._costs[step]
 
     def save(self, step, state, cost=math.inf):
-        """Begin to save a state of NumPy arrays, the same on every host.
+        """Start saving a state in the background.
 
-        Where the disk does not take it, that is said, and the last save stays.
+        If a save fails, a warning is printed and the previous save is kept.
 
         Args:
             step: int.
-            state: pytree.
-            cost: how bad its samples are; the step of the lowest stays, however
-                old. inf where nothing was measured.
+            state: pytree of NumPy arrays, the same on every host.
+            cost: of the state's samples, lower is better; the step of lowest
+                cost is never removed. inf where nothing was measured.
 
         Raises:
-            errors.DiskError: where that happens `MAX_FAILURES` times in a row.
+            errors.DiskError: after `MAX_FAILURES` failures in a row.
         """
         self._join()
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         try:
-            room = self._lacks_room(size + ROOM)
-            if not parallel.on_all_hosts(not room):
-                raise OSError(room or 'another host sees no room for it')
+            shortage = self._disk_shortage(size + ROOM)
+            if not parallel.on_all_hosts(not shortage):
+                raise OSError(shortage or 'another host has no space for it')
             self._manager.save(int(step), args=ocp.args.StandardSave(state))
         except (OSError, ValueError) as error:
             self._fail(error)
@@ -147,18 +160,18 @@ class Checkpoints:
         )
         self._thread.start()
 
-    def _lacks_room(self, size):
-        """Say why the disk does not take so many bytes; '' where it does."""
+    def _disk_shortage(self, size):
+        """Return the message for too little disk space, '' for enough."""
         try:
             free = shutil.disk_usage(self._folder).free
         except OSError:
-            return ''  # no disk of this machine
+            return ''  # not a local disk
         return '' if free >= size else (
-            f'{size / 1e6:.1f} MB are needed and {free / 1e6:.1f} MB free'
+            f'{size / 1e6:.1f} MB are needed and {free / 1e6:.1f} MB are free'
         )
 
     def _finish(self, step, state_form, cost):
-        """Wait for Orbax, vouch for what it wrote, let old steps go."""
+        """Wait for Orbax, write the manifest and remove old steps."""
         try:
             self._manager.wait_until_finished()
             if self._first:
@@ -167,32 +180,33 @@ class Checkpoints:
                     cost=cost if cost < math.inf else None, **self._about,
                     state=state_form,
                 )
-        except Exception as error:  # Orbax and its stores raise many kinds.
+        except Exception as error:  # Orbax and its backends raise many types
             self._error = error
             return
         if self._first:
             self._prune()
 
     def _prune(self):
-        steps = [step for step in self._found() if self._is_whole(step)]
+        """Remove the steps that are not to be kept."""
+        steps = self._complete_steps()
         best, _ = self._best(steps)
         for step in steps[:-self._keep] if self._keep else ():
             if step != best and (
                     not self._keep_every or step % self._keep_every):
                 try:
                     self._remove(step)
-                except OSError as error:  # the next save tries again
+                except OSError as error:  # the next save will try again
                     self._warn(f'step {step} could not be removed: {error}')
 
     def _remove(self, step):
-        """Remove a step, its manifest first, so that no half of it counts."""
+        """Remove a step, manifest first: then a partial removal is invalid."""
         self._costs.pop(step, None)
         folder = self._folder / str(step)
         (folder / manifest.NAME).unlink(missing_ok=True)
         folder.rmtree()
 
     def _join(self):
-        """Wait for the save under way; say where it failed."""
+        """Wait for the save in progress and handle its failure."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -202,22 +216,25 @@ class Checkpoints:
                 error, self._error = self._error, None
                 self._fail(error)
 
-    def _kept(self):
-        saved = [step for step in self._found() if self._is_whole(step)]
-        return f'step {saved[-1]} is kept' if saved else 'none is saved yet'
+    def _last_save(self):
+        steps = self._complete_steps()
+        return f'step {steps[-1]} is kept' if steps else 'none is saved yet'
 
     def _fail(self, error):
-        if parallel.is_parting(error):
-            raise error  # no matter of the disk: the next save would fail too
+        """Warn of a failed save; raise after too many in a row."""
+        if parallel.is_lost_host_error(error):
+            raise error  # a lost host: the next save would fail too
         self._failures += 1
         if self._first:
             for path in self._folder.glob('*.orbax-checkpoint-tmp*'):
                 path.rmtree()
         reason = ' '.join(str(error).split()) or type(error).__name__
-        line = f'a checkpoint could not be saved ({reason}); {self._kept()}'
+        line = (
+            f'a checkpoint could not be saved ({reason}); {self._last_save()}'
+        )
         if self._failures >= MAX_FAILURES:
             raise errors.DiskError(f'{line}. It failed {self._failures} times')
-        self._say(f'warning: {line}; the next one is tried when it is due')
+        self._say(f'warning: {line}; the next save will try again')
 
     def restore(self, step, abstract_state):
         """Read the state of one step.
@@ -227,11 +244,11 @@ class Checkpoints:
             abstract_state: pytree of `jax.ShapeDtypeStruct`.
 
         Returns:
-            pytree of NumPy arrays of that form.
+            pytree of NumPy arrays of those shapes and dtypes.
 
         Raises:
             errors.DamagedError: where its files are not those that were saved.
-            errors.CheckpointError: where it is not there or does not fit.
+            errors.CheckpointError: where it is missing or has other shapes.
         """
         if step not in self.steps():
             raise errors.CheckpointError(
@@ -240,12 +257,12 @@ class Checkpoints:
             )
         folder = self._folder / str(step)
         try:
-            vouched = manifest.verify(folder)
+            description = manifest.verify(folder)
         except ValueError as error:
             raise errors.DamagedError(
                 f'checkpoint {folder} is damaged: it {error}'
             ) from error
-        _check_form(folder, vouched.get('state'), abstract_state)
+        _check_form(folder, description.get('state'), abstract_state)
         target = jax.tree.map(
             lambda x: np.zeros(x.shape, x.dtype), abstract_state
         )
@@ -253,17 +270,17 @@ class Checkpoints:
             return self._manager.restore(
                 step, args=ocp.args.StandardRestore(target)
             )
-        except Exception as error:  # Orbax and its stores raise many kinds.
+        except Exception as error:  # Orbax and its backends raise many types
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise errors.DamagedError(
                 f'checkpoint {folder} cannot be restored: {reason[0]}'
             ) from error
 
     def restore_newest(self, abstract_state):
-        """Read the newest state that is whole; a line tells of each other.
+        """Read the newest intact state; warn of each damaged one.
 
-        Steps after it are removed where this folder is to be saved to: they
-        are damaged, and training will come by them again.
+        Later steps are damaged and will be trained again, so they are removed
+        unless the folder is read-only.
 
         Args:
             abstract_state: as of `restore`.
@@ -272,18 +289,18 @@ class Checkpoints:
             As `restore`, or None where nothing was ever saved.
 
         Raises:
-            errors.CheckpointError: where nothing that was saved is whole, or
-                the newest that is does not fit.
+            errors.CheckpointError: where steps were saved but none is intact,
+                or the newest intact one has other shapes.
         """
-        found = self._found()
-        whole = [step for step in found if self._is_whole(step)]
-        if not parallel.same_on_all_hosts(f'{found} {whole}'):
+        steps = self._all_steps()
+        complete = [step for step in steps if self._is_complete(step)]
+        if not parallel.same_on_all_hosts(f'{steps} {complete}'):
             raise errors.CheckpointError(
                 f'the hosts do not see the same checkpoints in {self._folder} '
-                f'(this one {found}); it must be on a file system they share'
+                f'(this one {steps}); it must be on a shared file system'
             )
-        for step in reversed(found):
-            if step not in whole:
+        for step in reversed(steps):
+            if step not in complete:
                 self._warn(f'{self._folder / str(step)} lacks {manifest.NAME}')
                 continue
             state, damage = None, 'a checkpoint is damaged on another host'
@@ -294,54 +311,54 @@ class Checkpoints:
             if not parallel.on_all_hosts(state is not None):
                 self._warn(damage)
                 continue
-            self._forget_others(step, whole)
+            self._remove_others(step, complete)
             return state
-        if not found:
+        if not steps:
             return None
         raise errors.CheckpointError(
-            f'none of the checkpoints {found} in {self._folder} can be '
-            'restored; --restart begins anew and keeps what is there'
+            f'none of the checkpoints {steps} in {self._folder} can be '
+            'restored; --restart starts again and keeps the old files'
         )
 
-    def _warn(self, what):
-        self._say(f'warning: {what}')
+    def _warn(self, message):
+        self._say(f'warning: {message}')
 
-    def _forget_others(self, step, whole):
-        """Remove later steps, and what a kill left of the removal of old ones.
+    def _remove_others(self, step, complete):
+        """Remove later steps and steps that were removed only in part.
 
-        Orbax on every host must know that they went.
+        Each host opens Orbax again, which keeps a list of the steps.
         """
         if self._read_only:
             return
-        for other in self._found() if self._first else ():
-            if other > step or other not in whole:
+        for other in self._all_steps() if self._first else ():
+            if other > step or other not in complete:
                 self._remove(other)
-        parallel.on_all_hosts(True)  # none looks before they are gone
+        parallel.on_all_hosts(True)  # barrier: the steps are gone on all hosts
         self._manager.close()
         self._manager = self._open()
 
     def close(self):
-        """Wait for saves under way, then let go of the folder.
+        """Wait for the save in progress, then close the folder.
 
         Raises:
             errors.DiskError: where the last save failed.
         """
         try:
             self._join()
-            if 0 < self._failures < MAX_FAILURES:  # else it is told
+            if 0 < self._failures < MAX_FAILURES:  # else `_fail` raised
                 raise errors.DiskError(
-                    f'the last checkpoint is not saved; {self._kept()}'
+                    f'the last checkpoint is not saved; {self._last_save()}'
                 )
         finally:
             try:
                 self._manager.close()
-            except Exception:  # Orbax raises a failed save again.
+            except Exception:  # Orbax raises the error of a failed save again
                 if not self._failures:
                     raise
 
 
 def form(state):
-    """Give {name: [shape, dtype]} of a state's arrays, of types of JSON."""
+    """Return {name: [shape, dtype]} of a state's arrays, for JSON."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
     return {
         jax.tree_util.keystr(path, simple=True, separator='/'): [
@@ -351,31 +368,31 @@ def form(state):
 
 
 def _check_form(folder, stored, abstract_state):
-    """Refuse a state of another form, naming the differences.
+    """Check that a saved state has the expected arrays and fits into memory.
 
     Raises:
-        errors.DamagedError: where no form is stored.
-        errors.CheckpointError: with name, shape and dtype on both sides; for
-            more than the memory holds.
+        errors.DamagedError: where the manifest does not describe the arrays.
+        errors.CheckpointError: where names, shapes or dtypes differ, or the
+            state is larger than the memory.
     """
-    asked = form(abstract_state)
+    expected = form(abstract_state)
     size = sum(
         math.prod(leaf.shape) * leaf.dtype.itemsize
         for leaf in jax.tree.leaves(abstract_state)
     )
-    if stored == asked and size <= parallel.machine_memory():
+    if stored == expected and size <= parallel.machine_memory():
         return
-    if stored == asked:
+    if stored == expected:
         raise errors.CheckpointError(
-            f'checkpoint {folder} takes {size / 2**30:,.1f} GiB, more memory '
-            'than there is'
+            f'checkpoint {folder} needs {size / 2**30:,.1f} GiB, more memory '
+            'than this machine has'
         )
     if not isinstance(stored, dict) or not all(
             isinstance(each, list) and len(each) == 2
             for each in stored.values()):
         raise errors.DamagedError(
-            f'checkpoint {folder} is damaged: its {manifest.NAME} tells no '
-            'form of a state'
+            f'checkpoint {folder} is damaged: its {manifest.NAME} does not '
+            'describe a state'
         )
 
     def show(described):
@@ -384,9 +401,10 @@ def _check_form(folder, stored, abstract_state):
         )
 
     different = [
-        f'{name}: {show(stored.get(name))} saved, {show(asked.get(name))} asked'
-        for name in sorted(stored.keys() | asked.keys())
-        if stored.get(name) != asked.get(name)
+        f'{name}: {show(stored.get(name))} saved, '
+        f'{show(expected.get(name))} expected'
+        for name in sorted(stored.keys() | expected.keys())
+        if stored.get(name) != expected.get(name)
     ]
     more = len(different) - SHOWN
     raise errors.CheckpointError(

@@ -1,4 +1,8 @@
-"""What machine a run is on: versions, devices, revision, compilation cache."""
+"""Machine and software of a run: versions, devices, revision, JAX settings.
+
+`prepare` sets up JAX before a run; the other functions collect what a run
+folder and `doctor` report about the machine.
+"""
 
 import importlib.metadata
 import os
@@ -24,10 +28,9 @@ PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
 def prepare():
-    """Keep compiled programs between runs, and memory between steps.
+    """Set up the compilation cache and malloc; see `cache` and `malloc`.
 
-    Of programs see cache.py, of memory heap.py. To be called before JAX looks
-    for devices.
+    Must be called before JAX initializes its devices.
     """
     malloc.keep()
     jax.config.update('jax_compilation_cache_dir', cache.folder())
@@ -35,7 +38,7 @@ def prepare():
 
 
 def machine():
-    """Give {name: text} of versions and hardware."""
+    """Return {name: text} of versions and hardware."""
     return {
         'python': f'{platform.python_version()} ({platform.platform()})',
         'versions': ', '.join(f'{k} {v}' for k, v in versions().items()),
@@ -50,7 +53,7 @@ def try_devices(size=1024):
     """Multiply two matrices on each local device.
 
     Yields:
-        (device, 'float32 product of … in … ms', or 'FAILED: ' and why).
+        (device name, its kind and the time taken, or 'FAILED: ' and a reason).
     """
     for device in jax.local_devices():
         try:
@@ -66,13 +69,13 @@ def try_devices(size=1024):
                 f'{device.device_kind}, float32 product of {size} in '
                 f'{taken:.1f} ms'
             )
-        except Exception as error:  # whatever a broken driver raises
+        except Exception as error:  # a broken driver may raise anything
             reason = ' '.join(str(error).split())
             yield str(device), f'FAILED: {reason or type(error).__name__}'
 
 
 def free_space(folder):
-    """Tell the free space where a folder is or would be."""
+    """Return a line about the free disk space at a folder's location."""
     path = pathlib.Path(folder).expanduser().absolute()
     while not path.exists():
         path = path.parent
@@ -84,13 +87,13 @@ def free_space(folder):
 
 
 def describe(seed):
-    """Collect what one needs to run the same thing again.
+    """Collect what is needed to reproduce a run.
 
     Args:
         seed: the run's seed.
 
     Returns:
-        dict that JSON can hold.
+        JSON-serializable dict.
     """
     devices = jax.devices()
     python = os.path.basename(sys.executable)
@@ -112,7 +115,7 @@ def describe(seed):
 
 
 def versions():
-    """Give {package: version} of what computes."""
+    """Return {package: version} of gan_jax and the numerical packages."""
     return {
         'gan_jax': gan_jax.__version__,
         **{name: importlib.metadata.version(name) for name in PACKAGES},
@@ -120,13 +123,13 @@ def versions():
 
 
 def _git_revision():
-    """Give the revision of this package's own checkout, or None."""
+    """Return the git revision of this package's checkout, or None."""
     root = pathlib.Path(gan_jax.__file__).parent.parent
     if not (root / '.git').exists():
         return None
 
     def git(*arguments):
-        # `git describe --dirty` would write to the checkout's index.
+        # `git describe --dirty` would write to the index of the checkout.
         return subprocess.run(
             ['git', '--no-optional-locks', *arguments],
             cwd=root, capture_output=True, text=True, timeout=5, check=True,

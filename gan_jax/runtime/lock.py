@@ -1,4 +1,8 @@
-"""One run in one folder at a time."""
+"""Lock file of a run folder: one run per folder at a time.
+
+A file is used and not `flock`, because run folders may lie on network file
+systems and object stores, where `flock` is missing or has no effect.
+"""
 
 import contextlib
 import errno
@@ -13,22 +17,22 @@ from gan_jax.core import errors
 from gan_jax.core import files
 
 NAME = 'lock.json'
-MOST = 2**16  # bytes of it
-# What a file system without hard links answers.
+MOST = 2**16  # bytes of the lock file
+# Errors of file systems without hard links.
 NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
 def held(workdir, enabled=True):
-    """Hold the lock of a run folder.
+    """Keep the lock of a run folder inside a `with` block.
 
-    The lock is a file that names host, process and time. That of a process
-    which has ended on this same host is taken over; whether one on another
-    host has ended cannot be told from here.
+    The lock file names host, process and time. The lock of a process that has
+    ended is taken over if it ran on this host; whether a process on another
+    host has ended cannot be detected.
 
     Args:
-        workdir: the folder; it exists.
-        enabled: whether this process is the one that holds it for all hosts.
+        workdir: the run folder, which must exist.
+        enabled: whether this process takes the lock, as one of all hosts does.
 
     Raises:
         errors.LockedError: where another process holds it.
@@ -55,7 +59,7 @@ def _describe():
 
 
 def _take(path, mine):
-    """Make the lock file, whole or not at all; fails where there is one."""
+    """Create the lock file atomically; fails where another run holds it."""
     whole = files.create(path.parent)
     try:
         files.write_json(whole, mine)
@@ -78,13 +82,13 @@ def _take(path, mine):
 
 
 def _move(whole, path):
-    """Give a file another name; fails where there is one of that name.
+    """Move a file to a path that must be free.
 
-    Object stores have no such step: there two runs that begin within the same
-    moment may both believe that they hold the lock.
+    Object stores cannot do this atomically: there, two runs that start at the
+    same moment may both get the lock.
 
     Raises:
-        FileExistsError: where the name is taken.
+        FileExistsError: where the path is taken.
     """
     if '://' not in str(path):
         try:
@@ -101,10 +105,10 @@ def _move(whole, path):
 
 
 def _clear(path, owner, spare):
-    """Remove the lock of an owner that has ended, and nobody else's.
+    """Remove the lock of an owner that has ended, but no other lock.
 
-    Two processes may judge it at once; then the slower one finds the lock of
-    the quicker, and gives it back.
+    Two processes may do so at the same time; the slower one then finds that it
+    moved the new lock of the faster one, and puts it back.
     """
     if '://' in str(path):
         path.unlink(missing_ok=True)
@@ -128,16 +132,16 @@ def _read(path):
 
 
 def _has_ended(owner):
-    """Say whether a lock's owner is surely gone."""
+    """Return whether a lock's owner has certainly ended."""
     if owner.get('host') != socket.gethostname():
         return False
     return _began(owner.get('pid')) != owner.get('began')
 
 
 def _began(pid):
-    """Give when a process of this host began, None where there is none.
+    """Return the start time of a process on this host; None if it has ended.
 
-    A number that the system gives anew to another process is told apart by it.
+    It distinguishes a process from an earlier one with the same process id.
     """
     if type(pid) is not int or not 0 < pid < 2**31:
         return None
@@ -150,4 +154,4 @@ def _began(pid):
         os.kill(pid, 0)
     except OSError:
         return None
-    return 0  # alive, on a system that does not tell since when
+    return 0  # alive, on a system without start times in /proc

@@ -1,10 +1,10 @@
-"""Memory that a step frees, kept for the next one; matters on CPU alone.
+"""Settings of glibc's malloc that keep freed memory between steps on CPU.
 
-XLA takes the buffers of a step from malloc and gives them back at its end. The
-C library of Linux (glibc) returns large blocks to the system, which maps the
-next step's page by page and fills them with zeros: 14,000 pages and a
-fourteenth of the time of a step of DCGAN at 32x32, batch 64, and 65,000 and an
-eighth at 64x64 (benchmarks/README.md).
+XLA allocates the buffers of each step by malloc and frees them at its end. By
+default glibc returns large blocks to the system, which then maps and zeroes
+fresh pages in the next step: 14,000 page faults and 1/14 of the time of a step
+of DCGAN at 32x32, batch 64; 65,000 and 1/8 at 64x64 (benchmarks/README.md).
+This module could go when XLA reuses its CPU buffers itself.
 """
 
 import ctypes
@@ -13,21 +13,22 @@ import os
 import jax
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of malloc.h
-LARGEST = 2**30  # bytes; larger blocks still go back when they are freed
+LARGEST = 2**30  # bytes; larger blocks are still returned to the system
 CHOSEN = ('MALLOC_MMAP_THRESHOLD_', 'MALLOC_TRIM_THRESHOLD_')
 
 
 def keep():
-    """Let freed memory stay with the process, up to its peak.
+    """Keep freed memory in the process, up to its peak.
 
-    For all of the process. Programs are then called in the caller's thread,
-    since only the first thread's heap grows beyond 64 MiB; that has no effect
-    where JAX has already looked for its devices. A choice by the environment
-    (MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_, glibc.malloc in
-    GLIBC_TUNABLES) stands, and so it does where there is no glibc.
+    Applies to the whole process. Asynchronous dispatch on CPU is turned off,
+    because only the main thread's heap can grow beyond 64 MiB; this has an
+    effect only before JAX initializes its devices. Nothing is changed where
+    the environment sets malloc itself (MALLOC_MMAP_THRESHOLD_,
+    MALLOC_TRIM_THRESHOLD_, or glibc.malloc in GLIBC_TUNABLES), or without
+    glibc.
 
     Returns:
-        bool, whether malloc took it.
+        bool, whether malloc accepted the settings.
     """
     tunables = os.environ.get('GLIBC_TUNABLES', '')
     if 'glibc.malloc' in tunables or any(k in os.environ for k in CHOSEN):

@@ -1,7 +1,8 @@
-"""What a checkpoint's folder holds, written last: without it, there is none.
+"""Manifest of a checkpoint: size and SHA-256 of each of its files.
 
-Orbax restores damaged files without a word, so each file's size and SHA-256 are
-kept beside them and compared before a restore.
+Orbax restores damaged files without an error, so the hashes are compared before
+each restore. The manifest is written last; a checkpoint without one is
+incomplete. It could go when Orbax verifies its files itself.
 """
 
 import hashlib
@@ -13,15 +14,15 @@ from gan_jax.core import files
 from gan_jax.runtime import writer
 
 NAME = 'manifest.json'
-VERSION = 3  # of `algorithm.TrainState` too; no other is read
+VERSION = 3  # also of `algorithm.TrainState`; others are not read
 
 
 def write(folder, **about):
     """Write the manifest of a finished folder.
 
     Args:
-        folder: path; all that lies below it is described.
-        **about: what else to tell, of types that JSON holds.
+        folder: path; all files below it are listed.
+        **about: further JSON-serializable entries.
     """
     folder = epath.Path(folder)
     manifest = {
@@ -37,32 +38,33 @@ def write(folder, **about):
 
 
 def exists(folder):
-    """Say whether a folder has a manifest."""
+    """Return whether a folder has a manifest."""
     return (epath.Path(folder) / NAME).exists()
 
 
 def verify(folder):
-    """Compare every file of a folder with its manifest.
+    """Verify every file of a folder against its manifest.
 
     Returns:
         The manifest, a dict.
 
     Raises:
-        ValueError: with what is wrong, in words that follow the folder's name.
+        ValueError: where they differ; the message follows the folder's name,
+            as in "lacks manifest.json".
     """
     folder = epath.Path(folder)
     manifest = read(folder)
     try:
-        found, described = set(_files(folder)), set(manifest['files'])
+        actual, listed = set(_files(folder)), set(manifest['files'])
     except OSError as error:
         raise ValueError(
             f'cannot be read: {error.strerror or error}'
         ) from error
-    for names, wrong in (
-        (described - found, 'lacks'), (found - described, 'has besides')
+    for names, difference in (
+        (listed - actual, 'lacks'), (actual - listed, 'has an extra file')
     ):
         if names:
-            raise ValueError(f'{wrong} {min(names)}')
+            raise ValueError(f'{difference} {min(names)}')
     for name, expected in sorted(manifest['files'].items()):
         try:
             size = (folder / name).stat().length
@@ -75,20 +77,20 @@ def verify(folder):
                 f'has {name} that cannot be read: {reason}'
             ) from error
         if not same:
-            raise ValueError(f'has {name} of other content than was saved')
+            raise ValueError(f'has {name} with other content than was saved')
     return manifest
 
 
 def _own_hash(manifest):
-    """Hash what a manifest tells, its own hash left out."""
-    told = {k: v for k, v in manifest.items() if k != 'sha256'}
+    """Hash the content of a manifest without its own hash."""
+    content = {k: v for k, v in manifest.items() if k != 'sha256'}
     return hashlib.sha256(
-        json.dumps(told, sort_keys=True).encode()
+        json.dumps(content, sort_keys=True).encode()
     ).hexdigest()
 
 
 def read(folder):
-    """Give the manifest of a folder, unaltered since it was written.
+    """Load the manifest of a folder and verify its own hash.
 
     Raises:
         ValueError: as `verify`.
@@ -98,9 +100,9 @@ def read(folder):
         manifest = files.read_json(path)
         own = manifest['sha256'] == _own_hash(manifest)
         known = manifest['format'] == 'gan_jax checkpoint'
-        version, described = manifest['version'], manifest['files']
+        version, listed = manifest['version'], manifest['files']
         well_formed = own and known and isinstance(version, int) and all(
-            set(told) == {'bytes', 'sha256'} for told in described.values()
+            set(entry) == {'bytes', 'sha256'} for entry in listed.values()
         )
     except FileNotFoundError as error:
         raise ValueError(f'lacks {NAME}') from error
@@ -110,29 +112,29 @@ def read(folder):
         raise ValueError(f'has a {NAME} that cannot be read')
     if version != VERSION:
         raise ValueError(
-            f'is of version {version}, and this program reads version '
-            f'{VERSION} alone'
+            f'is of version {version}; this program reads only version '
+            f'{VERSION}'
         )
     return manifest
 
 
 def _files(folder):
-    """Yield the paths of files below a folder, the manifest left out.
+    """Yield the relative paths of all files in a folder but the manifest.
 
-    A link to a folder counts as a file, which cannot be read as one.
+    A link to a folder is listed as a file, so that reading it fails.
     """
-    names = ['']
-    while names:
-        inside = names.pop()
-        for path in (folder / inside).iterdir():
-            name = f'{inside}/{path.name}' if inside else path.name
+    folders = ['']
+    while folders:
+        parent = folders.pop()
+        for path in (folder / parent).iterdir():
+            name = f'{parent}/{path.name}' if parent else path.name
             if path.is_dir() and files.kind(path) != 'link':
-                names.append(name)
+                folders.append(name)
             elif path.name != NAME:
                 yield name
 
 
 def _describe(path):
     with files.opened(path) as file:
-        found = hashlib.file_digest(file, 'sha256').hexdigest()
-    return {'bytes': path.stat().length, 'sha256': found}
+        digest = hashlib.file_digest(file, 'sha256').hexdigest()
+    return {'bytes': path.stat().length, 'sha256': digest}

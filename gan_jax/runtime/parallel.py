@@ -1,7 +1,8 @@
-"""The only file that knows of devices: pmap, pmean, scan, replication, hosts.
+"""Devices and hosts: pmap, collectives, scan, replication, multi-host runs.
 
-A training call is `pmap(scan(step))`. Everything else sees a step on one
-device's share of the batch, with the mean over devices as a function.
+A training call is `pmap(scan(step))`. This is the only module that knows of
+devices and loops on them; all others see a step on one device's share of the
+batch, with the mean over devices passed in as a function.
 """
 
 import functools
@@ -22,23 +23,25 @@ from gan_jax.core import errors
 from gan_jax.ops import prng
 
 AXIS = 'devices'
-HEARTBEAT = 30  # seconds without a sign of life after which a host is lost
-PARTING = 60  # seconds that a host which ends waits for the others
+HEARTBEAT = 30  # seconds without a heartbeat after which a host is lost
+PARTING = 60  # seconds that an ending host waits for the others
 CONTAINER_LIMIT = pathlib.Path('/sys/fs/cgroup/memory.max')
 MAX_STEPS_PER_CALL = 64
-MAX_BYTES_PER_CALL = 64 * 2**20  # of what a call is fed
+MAX_BYTES_PER_CALL = 64 * 2**20  # of the input of a call
 
 
 class Constants(NamedTuple):
-    """What a step reads and does not change; lies on every device.
+    """The inputs of a step that stay the same, placed on every device.
 
     Attributes:
-        resident: the feed's arrays.
+        resident: arrays of the feeds that stay on the device.
         hyperparams: pytree of float32 scalars.
-        key_data: uint32 data of the run's key. (A key array itself cannot be
-            placed on the devices of several processes.)
-        sample_index: [b] int32, this device's places in the global batch.
-        number: int32, of the first update where a call makes a part of a step.
+        key_data: uint32 data of the run's PRNG key. (A key array itself cannot
+            be placed on the devices of several processes.)
+        sample_index: [b] int32, positions of this device's samples in the
+            global batch.
+        number: int32, index of the first update where a call makes only a part
+            of a step.
     """
 
     resident: Any
@@ -55,18 +58,21 @@ ACROSS = algorithm.Across(
 
 
 def initialize_hosts(**kwargs):
-    """Join the processes of a multi-host run; call before any other jax.
+    """Connect the processes of a multi-host run, before any other use of JAX.
 
-    JAX finds the cluster where no arguments name it. A process that is lost
-    ends the others: JAX ends them when it has not heard of it for `HEARTBEAT`
-    seconds, or at once where it was the first. One that fails alone waits
-    `PARTING` seconds for them, and then they end too.
+    Without arguments JAX detects the cluster. When a process is lost, JAX ends
+    the others: after `HEARTBEAT` seconds without a heartbeat, or at once if it
+    was the first process. A process that fails waits `PARTING` seconds for the
+    others, which then end too.
+
+    Args:
+        **kwargs: passed to `jax.distributed.initialize`.
 
     Raises:
-        errors.ConfigError: where there is no cluster.
+        errors.ConfigError: where no cluster is found.
     """
-    # Its agreement on SIGTERM is by steps that follow one another, and a call
-    # may make many; `Agreement` takes its place.
+    # JAX's own service for SIGTERM counts single steps, but a call may make
+    # many; `Agreement` replaces it.
     jax.config.update('jax_enable_preemption_service', False)
     try:
         jax.distributed.initialize(
@@ -81,36 +87,37 @@ def initialize_hosts(**kwargs):
 
 
 def is_first_host():
-    """Say whether this process is the one that writes."""
+    """Return whether this process is the one that writes files."""
     return jax.process_index() == 0
 
 
 class Agreement:
-    """Lets all hosts stop after the same call, whichever a signal came to."""
+    """Consensus of all hosts on the call after which a signal stops the run."""
 
     def __init__(self):
-        """Begin with nothing asked."""
-        self._asked = None
+        """Create an agreement on no signal."""
+        self._pending = None
 
     def signal(self, number):
-        """Give the signal at which all hosts stop after this call, or None.
+        """Return the signal at which all hosts stop after this call, or None.
 
-        To be asked once after each call, by all hosts. Of several, each learns
-        what any of them was told one call before, so that no call waits.
+        All hosts must call this once after each training call. With several
+        hosts a signal takes effect one call later, so that no call has to wait
+        for the exchange.
 
         Args:
-            number: the signal that reached this process, or None.
+            number: the signal that this process received, or None.
         """
         if jax.process_count() == 1:
             return number
-        before, self._asked = self._asked, _largest(number or 0)
+        previous, self._pending = self._pending, _max_over_hosts(number or 0)
         if must_block():
-            jax.block_until_ready(self._asked)
-        return None if before is None else int(before) or None
+            jax.block_until_ready(self._pending)
+        return None if previous is None else int(previous) or None
 
 
-def _largest(number):
-    """Begin to find the largest of a number over all hosts."""
+def _max_over_hosts(number):
+    """Start computing the maximum of a number over all hosts."""
     mesh = jax.sharding.Mesh(np.array(jax.devices()), (AXIS,))
     numbers = jax.make_array_from_process_local_data(
         jax.NamedSharding(mesh, jax.P(AXIS)),
@@ -121,9 +128,9 @@ def _largest(number):
 
 
 def on_all_hosts(holds):
-    """Say whether something holds on every host; each asks at the same time.
+    """Return whether a condition holds on every host.
 
-    It is a barrier too: none goes on before all have come.
+    All hosts must call this at the same point; it is a barrier too.
     """
     if jax.process_count() == 1:
         return holds
@@ -131,32 +138,33 @@ def on_all_hosts(holds):
 
 
 def same_on_all_hosts(text):
-    """Say whether a text is the same on every host, as `on_all_hosts`."""
+    """Return whether a text is the same on every host; a barrier too."""
     if jax.process_count() == 1:
         return True
     digest = np.uint32(zlib.crc32(text.encode()))
     return bool(np.ptp(multihost_utils.process_allgather(digest)) == 0)
 
 
-def is_parting(error):
-    """Say whether an error tells that another process cannot be reached.
+def is_lost_host_error(error):
+    """Return whether an error means that another process is unreachable.
 
-    JAX raises its own, or ValueError where it calls a program in the caller's
-    thread; so does the library of the files, which may be unavailable too.
+    JAX raises JaxRuntimeError, or ValueError where it calls a program in the
+    caller's thread. The words UNAVAILABLE and the like also occur in errors of
+    file systems, so they count in errors of JAX alone.
     """
-    told = ('Gloo', 'NCCL')
+    words = ('Gloo', 'NCCL')
     if isinstance(error, jax.errors.JaxRuntimeError):
-        told += ('UNAVAILABLE', 'DEADLINE_EXCEEDED', 'Barrier')
-    return jax.process_count() > 1 and any(word in str(error) for word in told)
+        words += ('UNAVAILABLE', 'DEADLINE_EXCEEDED', 'Barrier')
+    return jax.process_count() > 1 and any(word in str(error) for word in words)
 
 
 def device_count():
-    """Count devices over all hosts."""
+    """Count the devices of all hosts."""
     return jax.device_count()
 
 
-def bears_control_flow(convolutional):
-    """Say whether XLA's scan and cond cost what they hold.
+def has_fast_control_flow(convolutional):
+    """Return whether `scan` and `cond` run at full speed on this backend.
 
     On CPU a convolution inside either is 20 to 100 times slower.
     """
@@ -164,22 +172,22 @@ def bears_control_flow(convolutional):
 
 
 def quick(key):
-    """Give a key of the same bits that suits dense networks on this backend."""
+    """Return the same PRNG key, in the fastest form for dense networks."""
     on_cpu = jax.default_backend() == 'cpu'
     return prng.unrolled(key) if on_cpu else key
 
 
 @functools.cache
 def compiler_options(convolutional):
-    """Give what to compile networks with on this backend.
+    """Return the compiler options for networks on this backend.
 
-    XLA's CPU compiler hands products, convolutions and sums to a library
-    (YNNPACK). Its own products are faster at the sizes of a step on points, by
-    an eighth of the step, and its own convolutions by a seventh; the library's
-    sums are faster where there is much to sum, as BatchNorm has of images.
+    XLA's CPU compiler uses a library (YNNPACK) for matrix products,
+    convolutions and reductions. XLA's own products make a step on points 1/8
+    faster and its own convolutions a step on images 1/7; the library's
+    reductions are faster on large inputs, as of BatchNorm on images.
 
     Args:
-        convolutional: whether a network convolves.
+        convolutional: whether a network has convolutions.
 
     Returns:
         dict for `jax.jit`, or None where there is nothing to set or XLA does
@@ -197,27 +205,27 @@ def compiler_options(convolutional):
 
 
 def loop(convolutional):
-    """Give `jax.lax.scan` where it is cheap, else None."""
-    return jax.lax.scan if bears_control_flow(convolutional) else None
+    """Return `jax.lax.scan` where it runs at full speed, else None."""
+    return jax.lax.scan if has_fast_control_flow(convolutional) else None
 
 
 def steps_per_call(cadences, convolutional, bytes_per_step=0):
-    """Choose how many steps one call scans.
+    """Choose the number of steps that one call makes.
 
-    A divisor of every cadence, so that each logged, sampled or saved step ends
-    a call; at most 64, and so few that a call is fed at most 64 MiB; 1 where
-    control flow is dear.
+    It divides every cadence, so that each logged, sampled or saved step is the
+    last one of a call. It is at most 64, such that the input of a call is at
+    most 64 MiB, and 1 where control flow is slow.
 
     Args:
-        cadences: ints >= 0; 0 is off. Should hold the number of steps still
-            to make, and the one already made.
-        convolutional: whether a network convolves.
-        bytes_per_step: what this host feeds one step.
+        cadences: ints >= 0, where 0 is off. Should include the step at which
+            the run starts and the one at which it ends.
+        convolutional: whether a network has convolutions.
+        bytes_per_step: size of the input of a step on this host.
 
     Returns:
         int >= 1.
     """
-    if not bears_control_flow(convolutional):
+    if not has_fast_control_flow(convolutional):
         return 1
     common = math.gcd(*cadences)
     most = MAX_STEPS_PER_CALL
@@ -227,7 +235,7 @@ def steps_per_call(cadences, convolutional, bytes_per_step=0):
 
 
 def largest_call(num_steps):
-    """Return the largest number of steps of a call that divides `num_steps`."""
+    """Return the largest possible number of steps that divides `num_steps`."""
     return next(
         s for s in range(MAX_STEPS_PER_CALL, 0, -1) if num_steps % s == 0
     )
@@ -235,48 +243,48 @@ def largest_call(num_steps):
 
 def replicate(tree):
     """Copy a pytree to each local device, with a leading device axis."""
-    # The axis name must be pmap's, or its first and second call differ in
-    # sharding and compile apart.
+    # The axis name must be that of pmap, else its first and second call differ
+    # in sharding and are compiled separately.
     return jax_utils.replicate(tree, axis_name=AXIS)
 
 
 def unreplicate(tree):
-    """Take the first local device's copy, as NumPy arrays of their own.
+    """Copy a pytree from the first local device to NumPy arrays.
 
-    On CPU `np.asarray` would be a view of a buffer that the next call may be
-    given to write into, while a save still reads it.
+    On CPU `np.asarray` would be a view of a buffer that the next call may
+    overwrite while a save still reads it.
     """
     return jax.tree.map(np.array, jax_utils.unreplicate(tree))
 
 
 def is_true(flag):
-    """Wait for a flag that is the same on every device, and read it."""
+    """Return whether a flag is true on all local devices; waits for it."""
     return bool(np.asarray(flag.addressable_data(0)).all())
 
 
 def split(fed, axis=2):
-    """Deal this host's part of batches to its devices.
+    """Split this host's share of the batches over its devices.
 
     Args:
-        fed: pytree of [S, K, b, ...] arrays; b are the host's `places`.
-        axis: of b, where others come before it.
+        fed: pytree of [S, K, b, ...] arrays; b is the host's share, `places`.
+        axis: index of the axis b.
 
     Returns:
         pytree of [local devices, S, K, b / local devices, ...].
     """
     local = jax.local_device_count()
 
-    def deal(array):
-        *before, batch = array.shape[:axis + 1]
-        rest = array.shape[axis + 1:]
-        shared = array.reshape(*before, local, batch // local, *rest)
-        return np.ascontiguousarray(np.moveaxis(shared, axis, 0))
+    def split_array(array):
+        *leading, batch = array.shape[:axis + 1]
+        trailing = array.shape[axis + 1:]
+        parts = array.reshape(*leading, local, batch // local, *trailing)
+        return np.ascontiguousarray(np.moveaxis(parts, axis, 0))
 
-    return jax.tree.map(deal, fed)
+    return jax.tree.map(split_array, fed)
 
 
 def places(batch_size):
-    """Give (start, stop) of this host in a global batch."""
+    """Return (start, stop) of this host's share of a global batch."""
     local = jax.local_device_count()
     share = batch_size // jax.device_count() * local
     start = jax.process_index() * share
@@ -290,7 +298,7 @@ def constants(resident, hyperparams, key, batch_size):
         resident: pytree of arrays, the same on every device.
         hyperparams: pytree of scalars.
         key: PRNG key.
-        batch_size: global batch, divisible by the number of devices.
+        batch_size: of the global batch, divisible by the number of devices.
 
     Returns:
         `Constants` with a leading device axis.
@@ -306,23 +314,23 @@ def constants(resident, hyperparams, key, batch_size):
 
 
 def train_call(step, num_steps, convolutional=True, members=None):
-    """Compile `num_steps` steps on all devices into one call.
+    """Build a function that makes `num_steps` steps on all devices.
 
     Args:
         step: (state, constants, fed, key, across) -> (state, metrics), one
-            step on one device; `fed` is what the feeds give, [K, b, ...], and
-            `across` an `algorithm.Across`.
-        num_steps: S, steps a call.
-        convolutional: whether a network convolves.
-        members: where several runs of one program are made at once, the
-            `Constants` whose leaves say which of the constants have an axis of
-            members (0) and which all share (None). State and fed have one,
-            [devices, members, ...] and [devices, S, members, ...].
+            step on one device; `fed` are the batches of the feeds,
+            [K, b, ...], and `across` is an `algorithm.Across`.
+        num_steps: S, steps of a call.
+        convolutional: whether a network has convolutions.
+        members: `Constants` of `vmap` axes where several runs train at once: 0
+            for leaves with an axis of members, None for shared ones. State and
+            fed then have that axis too, [devices, members, ...] and
+            [devices, S, members, ...]. None for a single run.
 
     Returns:
-        Function of (state, constants, fed [local devices, S, K, b, ...]), all
-        with a leading device axis, to (state, metrics of the last step). The
-        state is donated. It has `lower`, as `jax.jit` does.
+        Function (state, constants, fed) -> (state, metrics of the last step).
+        All have a leading device axis, and fed is [local devices, S, K, b,
+        ...]. The state is donated. It has the method `lower`, like `jax.jit`.
     """
 
     def one(state, constants, fed):
@@ -347,17 +355,16 @@ def train_call(step, num_steps, convolutional=True, members=None):
 
 
 def compile_call(call, convolutional, *args):
-    """Compile what `train_call` gave, with this backend's options.
+    """Compile a function of `train_call` with this backend's options.
 
     Args:
         call: the function.
         convolutional: as of `train_call`.
-        args: of its first call, or their forms.
+        args: of its first call, or `jax.ShapeDtypeStruct`s of them.
 
     Returns:
-        `jax.stages.Compiled`, a function of arguments of these forms; of
-        several processes the call as it is, since pmap's arguments are then not
-        of the form that it is compiled for.
+        `jax.stages.Compiled`; with several processes `call` itself, because
+        the arguments of `pmap` then do not match those that it is compiled for.
     """
     if jax.process_count() > 1:
         return call
@@ -366,7 +373,7 @@ def compile_call(call, convolutional, *args):
 
 
 def repeat(step, state, count):
-    """Make a number of steps that is known when the program runs.
+    """Repeat a step a number of times that is known only at run time.
 
     Args:
         step: state -> (state, metrics).
@@ -374,7 +381,7 @@ def repeat(step, state, count):
         count: int32.
 
     Returns:
-        (state, metrics of the last step), 0 where none is made.
+        (state, metrics of the last step); metrics are 0 where count is 0.
     """
     forms = jax.eval_shape(step, state)[1]
     metrics = jax.tree.map(lambda form: jnp.zeros(form.shape), forms)
@@ -384,18 +391,18 @@ def repeat(step, state, count):
 
 
 def must_block():
-    """Say whether each call must end before the next is dispatched.
+    """Return whether each call must end before the next one is dispatched.
 
-    Several virtual CPU devices on few cores can lock up in a collective when
-    calls queue up.
+    Several virtual CPU devices on few cores can deadlock in a collective when
+    calls are queued.
     """
     return jax.default_backend() == 'cpu' and jax.device_count() > 1
 
 
 def memory():
-    """Count the bytes of memory of one device.
+    """Return the memory of one device, in bytes.
 
-    On CPU the devices share what the machine, or its container, has.
+    On CPU it is an equal share of the memory of the machine or container.
     """
     stats = jax.local_devices()[0].memory_stats() or {}
     if 'bytes_limit' in stats:
@@ -404,7 +411,7 @@ def memory():
 
 
 def machine_memory():
-    """Count the bytes of memory that the machine, or its container, has."""
+    """Return the memory of the machine or its container, in bytes."""
     limits = [os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')]
     try:
         limits.append(int(CONTAINER_LIMIT.read_text()))
@@ -414,6 +421,6 @@ def machine_memory():
 
 
 def memory_in_use():
-    """Give peak bytes on the first device, or None where it does not tell."""
+    """Return the peak memory of the first device in bytes; None if unknown."""
     stats = jax.local_devices()[0].memory_stats()
     return stats.get('peak_bytes_in_use') if stats else None

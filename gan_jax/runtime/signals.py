@@ -1,4 +1,7 @@
-"""End a run on a signal, between two calls and after a save."""
+"""Signal handling: a run stops after its current call and a save.
+
+A handler only records the signal; the training loop reads it after each call.
+"""
 
 import contextlib
 import os
@@ -9,18 +12,18 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopper:
-    """Knows of the first signal that came.
+    """The first signal that the process received.
 
     Attributes:
         number: of the signal, or None.
     """
 
     def __init__(self):
-        """Begin without a signal."""
+        """Create a stopper that has received no signal."""
         self.number = None
 
     def handle(self, number, frame):
-        """Remember the first signal; a second ends the process at once."""
+        """Record the first signal; a second one ends the process at once."""
         del frame
         if self.number is not None:
             os._exit(128 + number)
@@ -29,10 +32,10 @@ class Stopper:
 
 @contextlib.contextmanager
 def on_signals(signals=SIGNALS):
-    """Give a `Stopper` that signals reach while this holds.
+    """Handle signals by a `Stopper` inside a `with` block.
 
-    Only a process's main thread may handle signals; elsewhere nothing reaches
-    it, and the caller's own handlers stand.
+    Only the main thread of a process may handle signals; in another thread the
+    handlers are left as they are and the `Stopper` receives nothing.
     """
     stopper = Stopper()
     if threading.current_thread() is not threading.main_thread():

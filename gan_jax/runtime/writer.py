@@ -1,4 +1,8 @@
-"""What a run leaves and shows: scalars, grids, JSON files, terminal lines."""
+"""Output of a run: metrics, pictures, JSON files, terminal lines, TensorBoard.
+
+Drawing functions return uint8 arrays; `Writer` owns the files of a running run.
+Knows nothing of networks or training.
+"""
 
 import contextlib
 import importlib
@@ -16,35 +20,35 @@ from gan_jax.core import redact
 
 METRICS = 'metrics.jsonl'
 DIAGNOSIS = 'diagnosis.jsonl'
-# What tensorboardX imports for a store.
+# Packages that tensorboardX needs for an object store, by scheme.
 TENSORBOARD_NEEDS = {'gs': 'google.cloud.storage', 's3': 'boto3'}
 
 
 def _tensorboard():
-    """Import tensorboardX, but not PyTorch with it.
+    """Import tensorboardX without PyTorch.
 
-    Where PyTorch is installed it would be loaded, in a second, for types that
-    are not written here.
+    If PyTorch is installed, tensorboardX imports it, which takes a second and
+    serves only types that are not written here.
     """
-    hides = 'torch' not in sys.modules
-    if hides:
-        sys.modules['torch'] = None  # what makes an import fail
+    hide_torch = 'torch' not in sys.modules
+    if hide_torch:
+        sys.modules['torch'] = None  # makes `import torch` fail
     try:
         return importlib.import_module('tensorboardX')
     finally:
-        if hides:
+        if hide_torch:
             del sys.modules['torch']
 
 
 def grid(images, columns=None, *, tile=64, gap=2):
-    """Lay images out in rows, enlarged by a whole factor where they are small.
+    """Render images as a grid; small images are enlarged by an integer factor.
 
     Args:
         images: [N, H, W, C] float in [-1, 1] or uint8; C is 1, 3 or 4.
-        columns: images in a row; the ceiling of sqrt(N) by default.
-        tile: smaller sides grow by the whole factor that brings the longer
-            side nearest to this many pixels.
-        gap: white pixels between images, before enlargement.
+        columns: images per row; ceil(sqrt(N)) by default.
+        tile: the enlargement brings the longer side of an image nearest to this
+            number of pixels.
+        gap: white pixels between images, before the enlargement.
 
     Returns:
         uint8 [height, width, C].
@@ -65,15 +69,15 @@ def grid(images, columns=None, *, tile=64, gap=2):
 
 
 def scatter(points, real=None):
-    """Draw generated points over real ones, to one scale on both axes.
+    """Plot generated points over real ones, with the same scale on both axes.
 
-    Points of more than two coordinates are shown along the two `main_axes` of
-    the real ones, seen from their mean; of the generated where real is None.
-    Of one coordinate, as the densities of histograms.
+    With D > 2, points are projected onto the two `main_axes` of the real
+    points, or of the generated ones where real is None. With D = 1, histograms
+    are plotted as densities.
 
     Args:
         points: [N, D] generated.
-        real: [M, D], or None; it sets the limits.
+        real: [M, D] or None; sets the limits of the axes.
 
     Returns:
         uint8 [640, 640, 3].
@@ -106,7 +110,7 @@ def scatter(points, real=None):
 
 
 def _histograms(axes, points, real):
-    """Draw densities of points on a line over those of the real ones."""
+    """Plot the density of generated points over that of the real ones."""
     reach = 1.25 * np.abs(points if real is None else real).max() or 1.0
     style = {'bins': np.linspace(-reach, reach, 101), 'density': True}
     if real is not None:
@@ -119,7 +123,7 @@ def _histograms(axes, points, real):
 
 
 def rasterize(figure):
-    """Draw a matplotlib `Figure`, without a display, as uint8 [H, W, 3]."""
+    """Render a matplotlib `Figure` without a display, as uint8 [H, W, 3]."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
@@ -128,14 +132,14 @@ def rasterize(figure):
 
 
 def main_axes(points):
-    """Find the two axes along which points extend most.
+    """Compute the first two principal axes of points.
 
     Args:
         points: [N, D], D >= 2.
 
     Returns:
-        (float64 [D], their mean, float64 [D, 2], orthonormal columns, the
-        first two principal axes, each with its largest entry positive).
+        (mean, axes): float64 [D], and float64 [D, 2] with orthonormal columns,
+        in each of which the entry of largest magnitude is positive.
     """
     points = np.asarray(points, np.float64)
     center = points.mean(0)
@@ -146,13 +150,13 @@ def main_axes(points):
 
 
 def picture(samples, real=None):
-    """Give images as a grid and points as a scatter, uint8 [H, W, C]."""
+    """Render images as a grid, points as a scatter plot, uint8 [H, W, C]."""
     samples = np.asarray(samples)
     return scatter(samples, real) if samples.ndim == 2 else grid(samples)
 
 
 def to_uint8(images):
-    """Map images in [-1, 1] to uint8 by rounding; uint8 stays as it is."""
+    """Convert images in [-1, 1] to uint8 by rounding; uint8 is unchanged."""
     images = np.asarray(images)
     if images.dtype == np.uint8:
         return images
@@ -161,7 +165,7 @@ def to_uint8(images):
 
 
 def save_png(path, image):
-    """Write a uint8 image [H, W, C] as PNG; folders are made."""
+    """Save a uint8 image [H, W, C] as PNG; creates its folder."""
     path = files.at(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     squeezed = image[..., 0] if image.shape[-1] == 1 else image
@@ -170,7 +174,7 @@ def save_png(path, image):
 
 
 def save_arrays(path, **arrays):
-    """Write arrays by name as an .npz file; makes its folder."""
+    """Save named arrays as an .npz file; creates its folder."""
     path = files.at(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(path) as file:
@@ -178,18 +182,18 @@ def save_arrays(path, **arrays):
 
 
 def write_json(path, content):
-    """Write a JSON file whole, or not at all."""
+    """Write a JSON file atomically."""
     files.write_json(path, content)
 
 
 def append_json(path, item):
-    """Add an item to a JSON list; a missing or broken file starts anew.
+    """Add an item to a JSON list; a missing or damaged file is replaced.
 
-    One that has become too large is given another name. Of processes that do
-    so at once each adds its own.
+    A file that has become too large is renamed and a new one begun. Safe with
+    several processes at the same time.
     """
     path = files.at(path)
-    with files.alone(path.parent):
+    with files.exclusive(path.parent):
         try:
             if path.stat().length > files.MOST_JSON:
                 files.set_aside(path)
@@ -201,31 +205,31 @@ def append_json(path, item):
 
 
 def _lines(path, step):
-    """Yield (line, record) of a file of JSON lines, up to a step."""
+    """Yield (raw line, record) of a JSON Lines file, up to a step."""
     with contextlib.suppress(OSError, ValueError):
         for line, record in files.lines(path):
             if record is None or type(record.get('step')) is not int:
-                continue  # cut short by a kill
+                continue  # the process was killed while it wrote the line
             if record['step'] <= step:
                 yield line, record
 
 
 class Writer:
-    """Everything a run shows and leaves but its checkpoints.
+    """All output of a run but its checkpoints.
 
     Scalars go to `metrics.jsonl` and TensorBoard, images to `samples/` and
-    TensorBoard, lines to the terminal. On a host that is not `enabled`, nothing
-    is written or said.
+    TensorBoard, lines to the terminal. Where `enabled` is False, nothing is
+    written or printed.
     """
 
     def __init__(self, workdir, *, enabled, start, total):
         """Open the files of a run folder.
 
         Args:
-            workdir: the folder; it exists.
+            workdir: the run folder, which must exist.
             enabled: whether this host writes.
-            start: step from which the run goes on; later lines of an earlier
-                start are dropped, since they will be written again.
+            start: step from which the run continues; records of later steps
+                are removed, because they will be written again.
             total: steps of the whole run.
         """
         self._enabled = enabled
@@ -241,7 +245,7 @@ class Writer:
             )
 
     def _open_events(self, start):
-        """Open TensorBoard's file; None where a remote one cannot be."""
+        """Open the TensorBoard file; None on an unsupported file system."""
         folder = str(self._workdir / 'tensorboard')
         scheme, remote, _ = folder.partition('://')
         try:
@@ -254,7 +258,7 @@ class Writer:
         return _tensorboard().SummaryWriter(folder, purge_step=start + 1)
 
     def rewind(self, step):
-        """Forget what was written of later steps: they are made again."""
+        """Remove the records of later steps, which will be trained again."""
         if not self._enabled:
             return
         if self._events is not None:
@@ -266,37 +270,37 @@ class Writer:
             self._bar.refresh()
 
     def _keep_lines(self, start):
-        """Drop lines of later steps, which will be written again."""
+        """Remove the records of later steps from the JSON Lines files."""
         for name in (METRICS, DIAGNOSIS):
             path = self._workdir / name
-            if name == DIAGNOSIS and not files.lies(path):
+            if name == DIAGNOSIS and not files.lexists(path):
                 continue
             with contextlib.suppress(OSError):
-                if path.stat().length > files.MOST_FILE:  # read for minutes
+                if path.stat().length > files.MOST_FILE:  # minutes to read
                     files.set_aside(path)
             with files.replacing(path) as file:
                 for line, _ in _lines(path, start):
                     file.write(line)
 
     def past(self, step):
-        """List the records of metrics up to a step, oldest first."""
+        """Load the records of metrics up to a step, oldest first."""
         return [
             record for _, record in _lines(self._workdir / METRICS, step)
         ]
 
     def say(self, text=''):
-        """Print a line, above the bar where there is one."""
+        """Print a line, above the progress bar if there is one."""
         if self._enabled:
-            tqdm.write(redact.shown(text), file=sys.stdout)
+            tqdm.write(redact.escape(text), file=sys.stdout)
             sys.stdout.flush()
 
     def advance(self, steps):
-        """Move the bar on."""
+        """Move the progress bar forward."""
         if self._enabled and self._bar is not None:
             self._bar.update(steps)
 
     def scalars(self, step, metrics, line):
-        """Record {'group/name': float} at a step and show a line of it."""
+        """Record {'group/name': float} of a step and print a summary line."""
         if not self._enabled:
             return
         record = {'step': step}
@@ -311,18 +315,17 @@ class Writer:
             self.say(f'step {step}  {line}')
 
     def open_diagnosis(self):
-        """Leave `diagnosis.jsonl` from the start, empty while nothing is found.
+        """Create an empty `diagnosis.jsonl`.
 
-        A run without the file was not diagnosed.
+        It distinguishes a run without findings from one without diagnosis.
         """
         if self._enabled:
             files.append(self._workdir / DIAGNOSIS, '')
 
     def finding(self, step, finding):
-        """Tell a finding of a step, {'rule', 'level', 'text', …}.
+        """Report a finding of a step, {'rule', 'level', 'text', …}.
 
-        A line goes to the terminal, another to `diagnosis.jsonl`, the same
-        words to TensorBoard.
+        It goes to the terminal, `diagnosis.jsonl` and TensorBoard.
         """
         if not self._enabled:
             return
@@ -335,7 +338,10 @@ class Writer:
         files.append(self._workdir / DIAGNOSIS, json.dumps(record) + '\n')
 
     def picture(self, name, image, *, step=None):
-        """Save uint8 [H, W, C] as `samples/<name>.png`; TensorBoard at step."""
+        """Save uint8 [H, W, C] as `samples/<name>.png`.
+
+        With a step it goes to TensorBoard too.
+        """
         if not self._enabled:
             return
         save_png(self._workdir / 'samples' / f'{name}.png', image)
@@ -344,7 +350,7 @@ class Writer:
             self._events.flush()
 
     def close(self):
-        """Close the files and the bar."""
+        """Close the files and the progress bar."""
         if self._enabled:
             if self._events is not None:
                 self._events.close()

@@ -1,8 +1,9 @@
-"""From the plan of a step to compiled programs: what the host calls next.
+"""Dispatch: compiles and calls the programs that a step's plan asks for.
 
-Most runs have one program of S steps a call. The plan of a step may ask for
-others: lazy penalties where control flow is dear, WGAN's extra critic updates,
-the adaptive schedule, whose next call depends on the loss of the last.
+Most runs use one program that makes S steps per call. The plan of a step may
+ask for others: with lazy penalties where control flow is slow, with WGAN's
+extra critic updates, and with the adaptive schedule, where the next call
+depends on the loss of the last one.
 """
 
 import jax
@@ -10,35 +11,37 @@ import numpy as np
 
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.config import builders
+from gan_jax.config import defaults
 from gan_jax.runtime import parallel
 
 
 class Dispatch:
-    """The programs of one run, or of several at once.
+    """The compiled programs of one run, or of several runs at once.
 
-    Each is compiled when it is first called.
+    Each program is compiled when it is first called.
 
     Attributes:
-        steps_per_call: most steps that one `advance` makes.
+        steps_per_call: largest number of steps of one `advance`.
     """
 
     def __init__(
         self, config, algorithm, feeds, constants, cadences, members=None
     ):
-        """Prepare to train.
+        """Create a dispatch; compiles nothing yet.
 
         Args:
             config: validated ConfigDict.
             algorithm: as of `builders.algorithm`.
-            feeds: as of `builders.feeds`; of several runs, their `MemberFeed`.
+            feeds: as of `builders.feeds`; {source: `MemberFeed`} for several
+                runs.
             constants: `parallel.Constants`.
             cadences: ints >= 0, see `parallel.steps_per_call`.
             members: as of `parallel.train_call`.
         """
         self._algorithm, self._feeds = algorithm, feeds
         self._constants, self._members = constants, members
-        self._convolutional = convolutional = builders.convolutional(config)
-        self._device_decides = parallel.bears_control_flow(convolutional)
+        self._convolutional = convolutional = defaults.convolutional(config)
+        self._device_decides = parallel.has_fast_control_flow(convolutional)
         self._loop = parallel.loop(convolutional)
         self._draws = algorithm.draws
         self.steps_per_call = parallel.steps_per_call(
@@ -49,14 +52,14 @@ class Dispatch:
         self._fed = None
 
     def advance(self, state, step, position, size=None, until=None):
-        """Make the next steps: `size`, or one where their plans differ.
+        """Run the next `size` steps, or one step where their plans differ.
 
         Args:
             state: replicated state, donated.
             step, position: its counters, as ints.
             size: steps of one call, `steps_per_call` by default.
-            until: step that the call must not pass; by default the next
-                multiple of `size`.
+            until: step after which the call must not continue; by default the
+                next multiple of `size`.
 
         Returns:
             (state, metrics of the last step, step, position).
@@ -77,15 +80,15 @@ class Dispatch:
                 break
         return state, self._placed_numbers(metrics), step + size, position
 
-    def look_again(self, state, step, position):
-        """Make the step again from which a number that is not finite came.
+    def trace(self, state, step, position):
+        """Repeat a step that gave a non-finite value, and record all values.
 
         Args:
-            state: replicated, as it was before that step; donated.
+            state: replicated state from before that step; donated.
             step, position: its counters, as ints.
 
         Returns:
-            [(name, float)] of `nan_trace.trace`, in their order.
+            [(name, float)] of `nan_trace.trace`, in order of computation.
         """
         plan = self._algorithm.plan(step, self._device_decides, _read)
         due = next(plan).variant.due
@@ -97,7 +100,7 @@ class Dispatch:
         return [(name[5:], float(notes[name])) for name in sorted(notes)]
 
     def _size(self, step, size, until):
-        """Count the steps from this one on that one call makes."""
+        """Return the number of steps of the next call."""
         plain = step + size <= until and all(
             self._algorithm.is_plain(later, self._device_decides)
             for later in range(step + 1, step + size)
@@ -105,7 +108,7 @@ class Dispatch:
         return size if plain else 1
 
     def _run(self, state, position, call, size):
-        """Read what a call needs, and make it."""
+        """Read the input of a call and run it."""
         if call.reads or self._fed is None:
             self._fed = self._read(position, call.reads * size, size)
         fed = self._fed
@@ -122,14 +125,14 @@ class Dispatch:
         return self._call((call.variant, size), state, constants, fed)
 
     def _place(self, number):
-        """Place a number on the devices, once."""
+        """Place a number on the devices; cached."""
         key = number.dtype.name, float(number)
         if key not in self._placed:
             self._placed[key] = parallel.replicate(number)
         return self._placed[key]
 
     def _placed_numbers(self, metrics):
-        """Place the numbers that a plan counted itself beside the others."""
+        """Place the metrics that a plan computed on the host on the devices."""
         return {
             name: value if isinstance(value, jax.Array)
             else parallel.replicate(np.float32(value))
@@ -154,7 +157,7 @@ class Dispatch:
         return parallel.split(fed, axis)
 
     def _call(self, name, *args):
-        """Call a program by (variant, steps); compile it where it is new."""
+        """Call the program (variant, steps); compile it the first time."""
         if name not in self._compiled:
             variant, size = name
             step = builders.step(

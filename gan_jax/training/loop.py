@@ -1,6 +1,7 @@
-"""The training loop: calls, and what is due after them.
+"""The training loop: calls of compiled steps, and the tasks due after them.
 
-It knows no network: it asks the algorithm, and hands numbers and pictures on.
+Logs, draws samples, evaluates, diagnoses and saves by the cadences of the
+config. Knows no networks; it calls the `algorithm.Algorithm` alone.
 """
 
 import functools
@@ -28,7 +29,7 @@ NUM_IMAGES, NUM_POINTS = 100, 2500  # samples in a picture
 
 
 class Parts(NamedTuple):
-    """What one training is made of.
+    """The objects that one training run consists of.
 
     Attributes:
         config: validated ConfigDict.
@@ -38,7 +39,7 @@ class Parts(NamedTuple):
         checkpoints: `checkpoint.Checkpoints`.
         writer: `writer.Writer`.
         stopper: `signals.Stopper`.
-        callback: (step, metrics) at each logged step, or None.
+        callback: called with (step, metrics) at each logged step, or None.
     """
 
     config: Any
@@ -52,18 +53,18 @@ class Parts(NamedTuple):
 
     @property
     def first(self):
-        """The config and the data set of the first source."""
+        """Return the config and the data set of the first source."""
         name = next(iter(self.datasets))
         return defaults.of_source(self.config, name), self.datasets[name]
 
 
 class Due(NamedTuple):
-    """What is due after a call.
+    """Flags of the tasks that are due after a step.
 
     Attributes:
-        last: whether no step is left.
-        log, draw, evaluate, save: of the cadences; all but `evaluate` after
-            the last step too.
+        last: whether it is the last step.
+        log, draw, evaluate, save: whether the task is due by its cadence; all
+            but `evaluate` are also due after the last step.
     """
 
     last: bool
@@ -74,7 +75,7 @@ class Due(NamedTuple):
 
 
 def due(config, step):
-    """Return what is `Due` when a number of steps is made."""
+    """Return the `Due` tasks after a number of steps."""
     last = step == config.num_steps
 
     def every(cadence):
@@ -88,7 +89,7 @@ def due(config, step):
 
 
 def cadences(config):
-    """List the cadences of what is due, in steps; 0 is off."""
+    """List the cadences of the tasks, in steps; 0 is off."""
     return [
         config.log_every, config.sample_every, config.checkpoint_every,
         config.eval_every,
@@ -96,39 +97,38 @@ def cadences(config):
 
 
 def stopped(signal_number, config, step):
-    """Return the error of a run that a signal stopped when it was saved."""
+    """Return the error for a run that was saved and stopped by a signal."""
     return errors.StoppedError(
-        f'{signal.Signals(signal_number).name} came: step {step} of '
-        f'{config.num_steps} is saved; the same command goes on',
+        f'{signal.Signals(signal_number).name} received: step {step} of '
+        f'{config.num_steps} is saved; repeat the command to continue',
         signal_number,
     )
 
 
 def run(parts, state, rollbacks):
-    """Train from state.step to num_steps, or until a signal comes.
+    """Train from state.step to num_steps, or until a signal is received.
 
     Args:
         parts: `Parts`.
         state: `algorithm.TrainState` of NumPy arrays.
-        rollbacks: how often the run went back to a save; noise is another
-            each time.
+        rollbacks: number of rollbacks of the run; each changes the noise.
 
     Returns:
-        The state as NumPy arrays, saved or being saved.
+        The final state as NumPy arrays; its save may still be in progress.
 
     Raises:
         errors.StoppedError, errors.NonFiniteError, errors.CollapseError: as of
             `train.train`.
     """
     config, start = parts.config, int(state.step)
-    programs = _dispatch(parts, state, rollbacks)
+    programs = _make_dispatch(parts, state, rollbacks)
     check = functools.partial(
         nan_guard.check_metrics, programs=programs,
         checkpoints=parts.checkpoints, keep=config.on_nan == 'stop',
     )
-    after = _After(parts, state)
+    tasks = _Tasks(parts, state)
     if start == 0:
-        after.draw(state, 0)
+        tasks.draw(state, 0)
     step, position = start, int(state.position)
     state, previous = parallel.replicate(state), None
 
@@ -140,26 +140,27 @@ def run(parts, state, rollbacks):
         state, metrics, step, position = programs.advance(
             state, step, position
         )
-        # One call may queue behind the one that runs, and no more.
+        # At most one call is queued behind the one that runs.
         check(previous, state)
         previous = metrics
         parts.writer.advance(step - before)
         if before == start:
             jax.block_until_ready(metrics)
-            after.clock = time.monotonic(), step
-            parts.writer.say(f'Compiled in {after.clock[0] - began:.1f} s')
+            tasks.clock = time.monotonic(), step
+            parts.writer.say(f'Compiled in {tasks.clock[0] - began:.1f} s')
         stop = agreement.signal(parts.stopper.number)
         now = due(config, step)
         now = now._replace(save=now.save or bool(stop))
         if any(now):
             check(metrics, state)
-            host_state = after.call(now, step, position, state, metrics)
+            host_state = tasks.run(now, step, position, state, metrics)
         if stop and not now.last:
             raise stopped(stop, config, step)
-    return host_state  # the last step is saved
+    return host_state  # set, because a save is due after the last step
 
 
-def _dispatch(parts, state, rollbacks):
+def _make_dispatch(parts, state, rollbacks):
+    """Build the `Dispatch` of a run."""
     config = parts.config
     constants = parallel.constants(
         {name: feed.resident for name, feed in parts.feeds.items()},
@@ -173,16 +174,16 @@ def _dispatch(parts, state, rollbacks):
 
 
 def _key(config, rollbacks):
-    """Return the key of z and noise."""
+    """Return the PRNG key of latents and noise."""
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
     return jax.random.fold_in(key, rollbacks) if rollbacks else key
 
 
-class _After:
-    """What follows a call at whose end something is due.
+class _Tasks:
+    """The tasks after a call: log, draw, evaluate, diagnose and save.
 
     Attributes:
-        clock: (seconds, step) when speed was last measured.
+        clock: (seconds, step) of the last measurement of speed.
     """
 
     def __init__(self, parts, state):
@@ -198,11 +199,20 @@ class _After:
         self._examples = _examples(parts) if self._config.sample_every else {}
         _, self._best = parts.checkpoints.best()
 
-    def call(self, now, step, position, state, metrics):
-        """Log, draw, evaluate, diagnose and save, as it is due.
+    def run(self, now, step, position, state, metrics):
+        """Run the tasks that are due.
+
+        Args:
+            now: `Due`.
+            step, position: counters of the state, as ints.
+            state: replicated.
+            metrics: of the last step, on the devices.
 
         Returns:
-            The state as NumPy arrays, or None where it was not needed.
+            The state as NumPy arrays, or None if no task needed it.
+
+        Raises:
+            errors.CollapseError, errors.NonFiniteError: as of `train.train`.
         """
         parts, record, host_state = self._parts, {}, None
         if now.draw or now.evaluate or now.save:
@@ -224,39 +234,40 @@ class _After:
         collapsed = monitor.collapse(self._config, findings)
         cost = self._watch.cost(record)
         if now.save or collapsed or cost < self._best:
-            if host_state is None:  # a line alone tells of a collapse
+            if host_state is None:  # a collapse found by metrics alone
                 host_state = parallel.unreplicate(state)
             self._save(step, host_state, cost)
         if collapsed and not now.last:
             raise errors.CollapseError(
-                f'{collapsed} at step {step}, which is saved; the same '
-                'command goes on'
+                f'{collapsed} at step {step}, which is saved; repeat the '
+                'command to continue'
             )
         return host_state
 
     def _save(self, step, host_state, cost):
+        """Save a finite state."""
         nan_guard.check_state(host_state, self._parts.checkpoints)
         self._parts.checkpoints.save(step, host_state, cost)
         self._best = min(self._best, cost)
 
     def _speed(self, step, position):
-        """Measure the speed since the last time, and how far the data went."""
-        now, (then, before) = time.monotonic(), self.clock
+        """Return the speed since the last log, and the epochs of the data."""
+        now, (last_time, last_step) = time.monotonic(), self.clock
         self.clock = now, step
-        steps = step - before
-        speed = steps / (now - then) if steps else 0.0
+        steps = step - last_step
+        speed = steps / (now - last_time) if steps else 0.0
         images = position * defaults.images_per_batch(self._config)
-        found = {
+        metrics = {
             'perf/steps_per_sec': speed,
             'perf/images_per_sec': speed * images / step,
         }
-        if not defaults.has_mixture(self._config):  # which never ends
+        if not defaults.has_mixture(self._config):  # has no epochs
             _, dataset = self._parts.first
-            found['data/epoch'] = images / len(dataset.images)
-        return found
+            metrics['data/epoch'] = images / len(dataset.images)
+        return metrics
 
     def draw(self, state, step):
-        """Leave the pictures of a step; all hosts make them, one writes."""
+        """Save the pictures of a step; all hosts compute them, one writes."""
         if not self._examples:
             return
         parts = self._parts
@@ -266,37 +277,42 @@ class _After:
         for name, picture in pictures.items():
             file_name = f'{name}-{step:06d}' if name else f'{step:06d}'
             parts.writer.picture(
-                file_name, _drawn(picture, self._examples),
+                file_name, _render(picture, self._examples),
                 step=None if name else step,
             )
 
 
-def _drawn(picture, examples):
-    """Return a grid of images, or a plot of points over real ones."""
+def _render(picture, examples):
+    """Render a grid of images, or a plot of points over real ones."""
     if picture.images.ndim > 2:
         return writer_lib.grid(picture.images, picture.columns)
     return writer_lib.picture(picture.images, next(iter(examples.values())))
 
 
 def _examples(parts):
-    """Return {source: samples to draw}, and those held out where asked for."""
-    found = {name: some(one) for name, one in parts.datasets.items()}
+    """Return {source: real samples for pictures}, and some held-out ones.
+
+    The entry 'held_out' exists for algorithms with an encoder alone.
+    """
+    examples = {
+        name: evenly_spaced(dataset) for name, dataset in parts.datasets.items()
+    }
     if parts.algorithm.encodes:
         config, dataset = parts.first
         held_out = runner.held_out_of(config, config.data.split, dataset)
-        found['held_out'] = some(held_out or dataset)
-    return found
+        examples['held_out'] = evenly_spaced(held_out or dataset)
+    return examples
 
 
-def some(dataset):
-    """Take evenly spaced images or points, as many as a picture has."""
+def evenly_spaced(dataset):
+    """Return evenly spaced images or points, as many as fit in a picture."""
     count = len(dataset.images)
-    wanted = NUM_POINTS if dataset.images.ndim == 2 else NUM_IMAGES
-    return dataset.images[np.arange(wanted) * count // wanted]
+    size = NUM_POINTS if dataset.images.ndim == 2 else NUM_IMAGES
+    return dataset.images[np.arange(size) * count // size]
 
 
 def _fetch(metrics):
-    """Return the metrics as floats on the host."""
+    """Return metrics of the devices as floats."""
     return {
         name: float(value)
         for name, value in sorted(parallel.unreplicate(metrics).items())
@@ -304,7 +320,7 @@ def _fetch(metrics):
     }
 
 
-LINE = {
+LINE = {  # metric: its format in a line of the terminal
     'd/loss': 'd {:.3f}',
     'g/loss': 'g {:.3f}',
     'g/reconstruction': 'error {:.4f}',
@@ -322,7 +338,7 @@ LINE = {
 
 
 def _line(record):
-    """Show the metrics that one watches, those that are there."""
+    """Format the most important metrics of a record as one line."""
     return '  '.join(
         form.format(record[name]) for name, form in LINE.items()
         if name in record

@@ -1,9 +1,8 @@
-"""Several runs of one config at once: each one row of a stacked state.
+"""Training of several seeds at once, by `vmap` over a stacked state.
 
-The step of a run under `vmap`, by the same dispatch: points that are made on
-the device, or images that lie there, for networks that a scan bears (on CPU
-dense ones). Seed s gives the run of `train.train` with config.seed=s, up to
-float rounding.
+Seed s gives the same run as `train.train` with config.seed=s, up to float
+rounding. Data are points generated on the device or images resident there, and
+on CPU the networks must be dense, because a convolution inside a loop is slow.
 """
 
 import jax
@@ -20,14 +19,14 @@ from gan_jax.training import dispatch
 
 
 class MemberFeed:
-    """The feeds of one source for several runs, read together.
+    """The feeds of one data source for several runs, stacked.
 
     Attributes:
-        axis: of the runs in what is resident; None where they share it.
+        axis: of the runs in `resident`; None where all runs share it.
     """
 
     def __init__(self, feeds):
-        """Join feeds that differ in their seeds alone."""
+        """Stack feeds that differ in their seeds alone."""
         self._feeds, first = feeds, feeds[0]
         self.kind, self.select = first.kind, first.select
         self.bytes_per_batch = sum(feed.bytes_per_batch for feed in feeds)
@@ -37,44 +36,45 @@ class MemberFeed:
             self.resident = np.stack([feed.resident for feed in feeds])
 
     def read(self, position, count):
-        """Read `count` batches of each, [runs, count, b]."""
+        """Read `count` batches of each run, [runs, count, b]."""
         return np.stack([feed.read(position, count) for feed in self._feeds])
 
 
 class Population:
-    """Runs that differ in their seeds, and in hyper-parameters where they may.
+    """Several runs that differ in seeds and, possibly, in hyper-parameters.
 
-    Under `vmap` a lazy penalty is computed at each step, joined or not.
+    Under `vmap` a lazy penalty is computed at every step, even where it is not
+    applied.
 
     Attributes:
-        algorithm: the static value that all share.
-        mixture: `mixtures.Mixture` that they learn, or None for images.
+        algorithm: `algorithm.Algorithm` of all runs.
+        mixture: `mixtures.Mixture` of the data, or None for images.
         seeds: tuple of ints, of weights, noise and data.
     """
 
     def __init__(self, config, seeds, *, hyperparams=None, dataset=None):
-        """Prepare; nothing is drawn or compiled yet.
+        """Create the runs; initializes and compiles nothing yet.
 
         Args:
             config: validated ConfigDict; its own seed is not used.
             seeds: sequence of ints in [0, 2^63), one for each run.
-            hyperparams: as of `builders.hyperparams`, with one row for each
-                run; by default those of the config for all.
-            dataset: `sources.Dataset` in memory, where config names no points.
+            hyperparams: as of `builders.hyperparams`, with a leading axis of
+                runs; by default those of the config for all runs.
+            dataset: `sources.Dataset` in memory; None for generated points.
 
         Raises:
-            errors.ConfigError: for images that are not given, or networks that
-                a scan does not bear here.
+            errors.ConfigError: without a dataset for images, or for networks
+                with convolutions on CPU.
         """
         self.mixture = builders.mixture(config)
         if (self.mixture is None and dataset is None) or (
-            not parallel.bears_control_flow(builders.convolutional(config))
+            not parallel.has_fast_control_flow(defaults.convolutional(config))
         ):
             raise errors.ConfigError(
-                'a population has points made on the fly, or images in memory, '
-                'and on CPU dense networks; not '
+                'a population needs generated points or images in memory, and '
+                'on CPU dense networks; not '
                 f'data.name={defaults.source(config)!r} with '
-                f'networks {builders.network_names(config)}'
+                f'networks {defaults.network_names(config)}'
             )
         self.seeds, self._config = tuple(seeds), config
         if self.mixture is not None:
@@ -95,7 +95,7 @@ class Population:
         self._apply = jax.jit(jax.vmap(self.algorithm.apply, (0, None)))
 
     def init(self):
-        """Draw the initial states.
+        """Initialize the states.
 
         Returns:
             `algorithm.TrainState` with a leading axis of seeds.
@@ -103,11 +103,11 @@ class Population:
         return self._init(self._keys[0], self._hyperparams)
 
     def abstract(self):
-        """Return the form of the states, as `jax.ShapeDtypeStruct`."""
+        """Return the states' shapes and dtypes, as `jax.ShapeDtypeStruct`s."""
         return jax.eval_shape(self._init, self._keys[0], self._hyperparams)
 
     def advance(self, states, num_steps):
-        """Make steps of every run; of one that is not alive none.
+        """Train every run for some steps; a run that is not alive stays.
 
         Args:
             states: as of `init`; donated.
@@ -129,6 +129,7 @@ class Population:
         return parallel.unreplicate(states), parallel.unreplicate(metrics)
 
     def _make_dispatch(self):
+        """Build the `Dispatch` of all runs."""
         seeded = []
         for seed in self.seeds:
             seeded.append(self._config.copy_and_resolve_references())
@@ -155,12 +156,12 @@ class Population:
         )
 
     def sample(self, states, numbers, weights='raw'):
-        """Generate the points of these numbers, the same z for every run.
+        """Generate samples from the same latents in every run.
 
         Args:
             states: as of `init`.
-            numbers: sequence of ints in [0, 2^31): a number gives the z that
-                it gives as a seed of `sampling.sample`.
+            numbers: sequence of ints in [0, 2^31), seeds of the latents as in
+                `sampling.sample`.
             weights: one of `Algorithm.weight_names`.
 
         Returns:
@@ -178,7 +179,7 @@ class Population:
 
 
 def _keys(seeds):
-    """Return key arrays [seeds] as `train` derives them: of weights, of z."""
+    """Return PRNG keys [seeds] of weights and of noise, as in `train`."""
     base = [jax.random.key(seed) for seed in seeds]
     return tuple(
         jnp.stack([jax.random.fold_in(key, use) for key in base])

@@ -1,7 +1,7 @@
-"""A number that is not finite: found, traced to what it came from, told.
+"""Detection of NaN and infinite values, and tracing to their origin.
 
-The step itself keeps the state from before such a number; here the host learns
-of it, one call later.
+The compiled step keeps the last finite state by itself. Here the host finds
+out, one call later, and repeats the step to name the first bad value.
 """
 
 import math
@@ -16,39 +16,39 @@ from gan_jax.runtime import parallel
 
 
 def check_metrics(metrics, state, programs, checkpoints, *, keep):
-    """Wait for a call; stop where one of its numbers was not finite.
+    """Wait for a call and check that all of its values were finite.
 
     Args:
-        metrics: of the call; None before the first.
-        state: replicated, after that call or after one more. Used up where
-            this raises.
-        programs: the `dispatch.Dispatch` that made it.
+        metrics: of the call; None before the first call.
+        state: replicated, after that call or the next one. Donated if this
+            raises.
+        programs: the `dispatch.Dispatch` that made the call.
         checkpoints: `checkpoint.Checkpoints`.
-        keep: whether to save the state from before that number.
+        keep: whether to save the last finite state.
 
     Raises:
-        errors.NonFiniteError: naming the first such number.
+        errors.NonFiniteError: naming the first bad value.
     """
     if metrics is None or parallel.is_true(metrics[algorithm.ALIVE]):
         return
     before = parallel.unreplicate(state)
     step = int(before.step)
-    notes = programs.look_again(state, step, int(before.position))
-    bad = [(name, value) for name, value in notes if not math.isfinite(value)]
+    values = programs.trace(state, step, int(before.position))
+    bad = [(name, value) for name, value in values if not math.isfinite(value)]
     names = [name for name, _ in bad if name.startswith(nan_trace.PARAMETER)]
-    what = 'a number that is finite when the step is made again was not'
+    reason = 'a value that is finite when the step is repeated was not'
     if bad:
-        what = f'{bad[0][0]} is {bad[0][1]}'
-    what += f' at step {step + 1}'
+        reason = f'{bad[0][0]} is {bad[0][1]}'
+    reason += f' at step {step + 1}'
     if names and names[0] != bad[0][0]:
-        what += f', and with it {names[0]}'
+        reason += f', and with it {names[0]}'
     if keep and not first_bad(before) and step not in checkpoints.steps():
         checkpoints.save(step, before.replace(alive=np.True_))
-    raise _error(what, checkpoints)
+    raise _error(reason, checkpoints)
 
 
 def check_state(state, checkpoints):
-    """Refuse to save a state with a value that is not finite.
+    """Check that all values of a state are finite before it is saved.
 
     Args:
         state: `algorithm.TrainState` of NumPy arrays.
@@ -65,7 +65,7 @@ def check_state(state, checkpoints):
 
 
 def first_bad(state):
-    """Name the first array with a value that is not finite; '' if none has.
+    """Return the name of the first array with a non-finite value, or ''.
 
     Args:
         state: pytree of NumPy arrays.
@@ -76,9 +76,10 @@ def first_bad(state):
     return ''
 
 
-def _error(what, checkpoints):
-    saved = checkpoints.steps()
-    kept = f'step {saved[-1]} is' if saved else 'no step is'
+def _error(reason, checkpoints):
+    """Return the error, which names the last saved step."""
+    steps = checkpoints.steps()
+    last = f'step {steps[-1]} is' if steps else 'no step is'
     return errors.NonFiniteError(
-        f'{what}; {kept} saved. Try a lower learning rate or another loss'
+        f'{reason}; {last} saved. Try a lower learning rate or another loss'
     )

@@ -1,7 +1,8 @@
-"""Train many GANs at once that differ in seeds and numbers, and compare them.
+"""Sweeps: training and comparison of many GANs at once.
 
-The loop around `multi_seed.Population`: looks, saves, signals, the folders of
-the members and the table.
+The members differ in seeds and numerical options. `multi_seed.Population`
+trains them; this module logs, evaluates and saves, writes a run folder for each
+member and ranks them in a table.
 """
 
 import functools
@@ -19,12 +20,13 @@ import numpy as np
 
 from gan_jax.config import builders
 from gan_jax.config import defaults
+from gan_jax.config import run_identity
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.core import redact
 from gan_jax.evaluation import online_eval as watch_lib
-from gan_jax.metrics import costs
+from gan_jax.metrics import catalog
 from gan_jax.runs import run_folder
 from gan_jax.runs import sampling
 from gan_jax.runtime import checkpoint
@@ -36,10 +38,10 @@ from gan_jax.training import loop
 from gan_jax.training import multi_seed as population_lib
 
 SWEEP, LOOKS = 'sweep.json', 'looks.json'
-MOST_BYTES = 64 * 2**20  # of what it leaves of itself
+MOST_BYTES = 64 * 2**20  # of a JSON file of the sweep
 MOST = 256  # members of one sweep
-NUM_SAMPLES = 100  # in a member's picture
-# Keys that a step reads anew at each call, as part of `game.Hyperparams`.
+NUM_SAMPLES = 100  # in the picture of a member
+# Keys that may vary: fields of `game.Hyperparams`, an argument of the step.
 NUMBERS = re.compile(r'''
     [dg]_optimizer\.learning_rate | ema_decay | ema_half_life
     | instance_noise\.(std|decay_steps) | loss\.(?!name$)\w+ | labels\.\w+
@@ -47,8 +49,8 @@ NUMBERS = re.compile(r'''
     | augment\.(probability|target|adaptive_images)
     | schedule\.[dg]_threshold | reconstruction\.(delta|beta|std|angle|scale)
 ''', re.VERBOSE)
-# Not compared, since each member has its own: two optimizers of the same
-# options are not equal.
+# Fields that are not compared between members, because two optimizers with the
+# same options are not equal.
 OPTIMIZERS = ('g_tx', 'd_tx', 'g_schedule', 'd_schedule')
 
 
@@ -57,8 +59,8 @@ class Member(NamedTuple):
 
     Attributes:
         name: of its folder.
-        changes: {key: value}, of the grid.
-        config: ConfigDict of a run of it alone.
+        changes: {key: value} of the grid.
+        config: ConfigDict of a single run of it.
     """
 
     name: str
@@ -67,7 +69,7 @@ class Member(NamedTuple):
 
 
 def parse_grid(texts, config):
-    """Read ['key=value,value', …].
+    """Parse ['key=value,value', …].
 
     Args:
         texts: list of str.
@@ -77,7 +79,8 @@ def parse_grid(texts, config):
         {key: [values]}.
 
     Raises:
-        errors.ConfigError: where one is no key, or no number of its type.
+        errors.ConfigError: for a key that is unknown or may not vary, or a
+            value of another type.
     """
     grid, known = {}, defaults.flatten(config)
     for text in texts:
@@ -89,9 +92,9 @@ def parse_grid(texts, config):
             )
         if not NUMBERS.fullmatch(key):
             raise errors.ConfigError(
-                f'--grid={text!r}: only numbers that a step reads anew vary at '
-                'once (learning rates, weights of penalties, options of the '
-                'loss, noise, averages, limits); others are runs of their own'
+                f'--grid={text!r}: only learning rates, weights of penalties, '
+                'options of the loss, noise, averages and limits may vary; use '
+                'separate runs for other keys'
             )
         kind = type(known[key])
         try:
@@ -99,7 +102,7 @@ def parse_grid(texts, config):
         except ValueError as error:
             raise errors.ConfigError(
                 f'--grid={text!r}: {key} is of type {kind.__name__}, and '
-                f'{values!r} is not such values with commas between'
+                f'{values!r} is not a list of such values, such as 1,2'
             ) from error
     return grid
 
@@ -110,154 +113,158 @@ def members(config, grid, num_seeds):
     Args:
         config: validated ConfigDict.
         grid: {key: [values]}.
-        num_seeds: seeds config.seed, config.seed + 1 and so on.
+        num_seeds: number of seeds, from config.seed on.
 
     Returns:
         List of `Member`.
 
     Raises:
-        errors.ConfigError: where one is not valid, or there are too many.
+        errors.ConfigError: where one is not valid or there are too many.
     """
-    cells = [
+    combinations = [
         dict(zip(grid, values)) for values in itertools.product(*grid.values())
     ]
-    count = len(cells) * num_seeds
+    count = len(combinations) * num_seeds
     if not 1 <= count <= MOST:
         raise errors.ConfigError(
-            f'{len(cells)} combinations of {num_seeds} seeds are {count} GANs; '
-            f'1 to {MOST} are trained at once'
+            f'{len(combinations)} combinations of {num_seeds} seeds are '
+            f'{count} GANs; a sweep has 1 to {MOST}'
         )
-    made = []
-    for changes, seed in itertools.product(cells, range(num_seeds)):
-        own = config.copy_and_resolve_references()
-        own.update_from_flattened_dict(changes)
-        own.seed, own.population = config.seed + seed, 1
-        validation.validate(own, 1)
-        made.append(Member(f'member-{len(made):03d}', changes, own))
-    return made
+    result = []
+    for changes, seed in itertools.product(combinations, range(num_seeds)):
+        member = config.copy_and_resolve_references()
+        member.update_from_flattened_dict(changes)
+        member.seed, member.population = config.seed + seed, 1
+        validation.validate(member, 1)
+        result.append(Member(f'member-{len(result):03d}', changes, member))
+    return result
 
 
 def train(config, workdir, grid=None, *, restart=False, say=redact.say):
-    """Train a population, or go on with it.
+    """Train a sweep, or continue it.
 
-    Each member's folder is that of a run, written at the end.
+    The folder of each member is a run folder, written at the end.
 
     Args:
         config: ConfigDict; `population` seeds of each combination are trained.
         workdir: folder of the sweep.
-        grid: {key: [values]}, of `NUMBERS`.
-        restart: begin anew; what the folder holds is set aside in it.
-        say: takes a line.
+        grid: {key: [values]} of keys that match `NUMBERS`.
+        restart: start again; existing files of the folder are moved to
+            `before-<n>` in it.
+        say: function that prints a line.
 
     Returns:
         [{'name', 'changes', 'seed', 'numbers': {name: float}, 'alive': bool}],
-        as in `sweep.json`, the best first.
+        the content of `sweep.json`, best member first.
 
     Raises:
         errors.StoppedError: after SIGTERM or SIGINT, when the states are saved.
-        errors.UserError: one line that says what to mend.
+        errors.UserError: for mistakes of the user, in one line.
     """
     environment.prepare()
     validation.validate(config, 1)
-    everyone = members(config, grid or {}, config.population)
+    all_members = members(config, grid or {}, config.population)
     workdir = run_folder.at(workdir)
     with run_folder.made(workdir), lock.held(workdir), (
             signals.on_signals()) as stopper:
         if restart:
             run_folder.set_aside(workdir)
         run_folder.check_entries(workdir, (
-            *run_folder.FOLDERS, *(member.name for member in everyone)
+            *run_folder.FOLDERS, *(member.name for member in all_members)
         ))
-        _keep(workdir, everyone)
+        _write_members(workdir, all_members)
         dataset = builders.dataset(config)
         watch_lib.check(config, dataset)
-        population = _population(config, everyone, dataset)
+        population = _population(config, all_members, dataset)
         began = time.monotonic()
         states, looks = _advance(
             config, workdir, population, dataset, stopper, say
         )
-        say(f'{config.num_steps} steps of {len(everyone)} GANs; '
+        say(f'{config.num_steps} steps of {len(all_members)} GANs; '
             f'{time.monotonic() - began:.0f} s')
-        told = []
-        for index, member in enumerate(everyone):
+        results = []
+        for index, member in enumerate(all_members):
             state = _row(states, index)
-            _leave(workdir / member.name, member.config, population.algorithm,
-                   state, dataset, looks, index)
-            told.append({
+            _write_run(
+                workdir / member.name, member.config, population.algorithm,
+                state, dataset, looks, index,
+            )
+            results.append({
                 'name': member.name, 'changes': member.changes,
                 'seed': member.config.seed, 'alive': bool(state.alive),
                 'numbers': looks[-1]['members'][index] if looks else {},
             })
-        told = ranked(config, told)
-        writer_lib.write_json(workdir / SWEEP, told)
-        return told
+        results = ranked(config, results)
+        writer_lib.write_json(workdir / SWEEP, results)
+        return results
 
 
-def _population(config, everyone, dataset):
-    """Make the population; refuse members that are not one program."""
-    rows = [builders.hyperparams(member.config) for member in everyone]
+def _population(config, all_members, dataset):
+    """Build the `Population`; all members must share one compiled program."""
+    rows = [builders.hyperparams(member.config) for member in all_members]
     forms = builders.forms({builders.REAL: dataset})
     first, *others = (
-        builders.algorithm(member.config, forms) for member in everyone
+        builders.algorithm(member.config, forms) for member in all_members
     )
-    for member, algorithm in zip(everyone[1:], others):
+    for member, algorithm in zip(all_members[1:], others):
         if _static(algorithm) != _static(first):
             raise errors.ConfigError(
-                f'--grid of {", ".join(sorted(member.changes))}: what is off '
-                'in one (0) and on in another is not one program; give all or '
-                'none a value above 0'
+                f'--grid of {", ".join(sorted(member.changes))}: a key that is '
+                '0 (off) in one member and on in another needs another '
+                'program; give all or none a value above 0'
             )
     hyperparams = jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
     return population_lib.Population(
-        everyone[0].config, [member.config.seed for member in everyone],
+        all_members[0].config, [member.config.seed for member in all_members],
         hyperparams=hyperparams,
         dataset=None if defaults.has_mixture(config) else dataset,
     )
 
 
 def _static(algorithm):
-    """Give what is compiled into a step, but for the optimizers."""
+    """Return the static fields of an algorithm without the optimizers."""
     return {
         name: value for name, value in algorithm._asdict().items()
         if name not in OPTIMIZERS
     }
 
 
-def _keep(workdir, everyone):
-    """Leave what the members are; refuse the folder of another sweep."""
+def _write_members(workdir, all_members):
+    """Write the members' configs; refuse the folder of another sweep."""
     path = workdir / 'members.json'
-    mine = [defaults.flatten(member.config) for member in everyone]
+    configs = [defaults.flatten(member.config) for member in all_members]
     if path.exists():
         stored = _read(path, lambda member: isinstance(member, dict))
         changed = sorted({
             key for old, new in itertools.zip_longest(
-                stored, mine, fillvalue={}
+                stored, configs, fillvalue={}
             ) for key in old.keys() | new.keys()
             if old.get(key) != new.get(key)
-            and not defaults.is_free(key)
+            and not run_identity.is_free(key)
         })
         if changed:
             raise errors.CheckpointError(
                 f'{workdir} holds a sweep with other {", ".join(changed[:5])}; '
                 'choose another --workdir'
             )
-    writer_lib.write_json(path, mine)
+    writer_lib.write_json(path, configs)
 
 
-def _read(path, fits):
-    """Read a JSON list of what fits, as a sweep leaves it."""
+def _read(path, is_valid):
+    """Load a JSON list of a sweep whose items are all valid."""
     try:
-        found = files.read_json(path, MOST_BYTES)
-        if not isinstance(found, list) or not all(map(fits, found)):
-            raise ValueError('is no list of a sweep')
-        return found
+        items = files.read_json(path, MOST_BYTES)
+        if not isinstance(items, list) or not all(map(is_valid, items)):
+            raise ValueError('is not a list of a sweep')
+        return items
     except (OSError, ValueError) as error:
         raise errors.CheckpointError(
-            f'{path} cannot be read ({error}); --restart begins anew'
+            f'{path} cannot be read ({error}); --restart starts again'
         ) from error
 
 
 def _is_look(count, look):
+    """Return whether an item of `LOOKS` has metrics of `count` members."""
     return isinstance(look, dict) and type(look.get('step')) is int and (
         isinstance(look.get('members'), list)
         and len(look['members']) == count
@@ -266,10 +273,11 @@ def _is_look(count, look):
 
 
 def _advance(config, workdir, population, dataset, stopper, say):
-    """Train from the newest save to the end, with looks on the way.
+    """Train from the newest checkpoint to the end.
 
     Returns:
-        (states, [{'step', 'members': [{name: number}]}]).
+        (states, [{'step', 'members': [{name: number}]}]), the latter with the
+        metrics of all members at each logged step, as in `LOOKS`.
     """
     watch = watch_lib.Watch(config, dataset)
     checkpoints = checkpoint.Checkpoints(
@@ -315,7 +323,7 @@ def _advance(config, workdir, population, dataset, stopper, say):
 
 
 def _next(config, step):
-    """Give the next step at which something is due."""
+    """Return the next step at which a task is due."""
     return min([config.num_steps] + [
         step - step % cadence + cadence for cadence in (
             config.log_every, config.eval_every, config.checkpoint_every
@@ -324,7 +332,7 @@ def _next(config, step):
 
 
 def _line(step, record):
-    """Tell the median over members of what is shown of a run."""
+    """Format a line of the medians over the members."""
     shown = {'d/loss': 'd', 'g/loss': 'g', 'eval/modes': 'modes'}
     parts = [f'step {step}']
     for name, label in shown.items():
@@ -335,12 +343,12 @@ def _line(step, record):
 
 
 def _row(states, index):
-    """Give the state of one member, as NumPy arrays."""
+    """Return the state of one member as NumPy arrays."""
     return jax.tree.map(lambda leaf: np.asarray(leaf[index]), states)
 
 
-def _leave(workdir, config, algorithm, state, dataset, looks, index):
-    """Write one member's run folder: config, metrics, picture, state."""
+def _write_run(workdir, config, algorithm, state, dataset, looks, index):
+    """Write the run folder of a member: config, metrics, picture, state."""
     workdir.mkdir(parents=True, exist_ok=True)
     run_folder.check_entries(workdir)
     checkpoints = run_folder.open_checkpoints(
@@ -364,78 +372,79 @@ def _leave(workdir, config, algorithm, state, dataset, looks, index):
     )
 
 
-def ranked_by(config, told):
-    """Name the number that members are ranked by.
+def ranked_by(config, results):
+    """Return the name of the metric that ranks the members, or None.
 
-    `keep_best` where the config has it; else the modes recovered, and, where
-    data have none, the distance to real images.
+    It is `keep_best` if the config sets it, else the number of recovered modes,
+    or for data without modes the distance to real images.
     """
-    names = set().union(*(one['numbers'] for one in told))
+    names = set().union(*(result['numbers'] for result in results))
     for name in (config.keep_best, 'eval/modes', 'eval/nearest_real'):
         if name in names:
             return name
     return None
 
 
-def ranked(config, told):
-    """Sort members by that number, the best first."""
-    name = ranked_by(config, told)
-    return sorted(told, key=lambda one: cost(one, name))
+def ranked(config, results):
+    """Sort the results by the metric of `ranked_by`, best first."""
+    name = ranked_by(config, results)
+    return sorted(results, key=lambda result: cost(result, name))
 
 
-def cost(one, name):
-    """Give what a member's number costs; one that failed costs most."""
-    if name is None or not one['alive'] or name not in one['numbers']:
+def cost(result, name):
+    """Return the cost of a member's metric; inf for one that failed."""
+    if name is None or not result['alive'] or name not in result['numbers']:
         return math.inf
-    return costs.COSTS[name](one['numbers'][name])
+    return catalog.cost(name, result['numbers'][name])
 
 
-def show(config, workdir, told, say=redact.say):
-    """Say the table and which member is best."""
-    name = ranked_by(config, told)
-    for line in ('', *table(told, name), ''):
+def show(config, workdir, results, say=redact.say):
+    """Print the table and the best member."""
+    name = ranked_by(config, results)
+    for line in ('', *table(results, name), ''):
         say(line)
-    say(f'Best by {name}: {run_folder.at(workdir) / told[0]["name"]}')
+    say(f'Best by {name}: {run_folder.at(workdir) / results[0]["name"]}')
 
 
-def table(told, name, shown=('eval/modes', 'eval/high_quality',
-                             'eval/nearest_real', 'eval/diversity')):
-    """Tell the combinations as Markdown: mean ± standard error over seeds.
+def table(results, name, shown=('eval/modes', 'eval/high_quality',
+                                'eval/nearest_real', 'eval/diversity')):
+    """Format the combinations as Markdown: mean ± standard error over seeds.
 
     Args:
-        told: as `train` returns.
-        name: what they are ranked by, first of the columns.
-        shown: further numbers, those that were measured.
+        results: as `train` returns.
+        name: of the metric that ranks them, the first column.
+        shown: names of further metrics; those without values are left out.
 
     Returns:
         List of lines, the best combination first.
     """
     columns = [n for n in dict.fromkeys((name, *shown)) if n and any(
-        n in one['numbers'] for one in told
+        n in result['numbers'] for result in results
     )]
-    cells = {}
-    for one in told:  # in the order of their best member
-        key = json.dumps(one['changes'])
-        cells.setdefault(key, []).append(one)
+    rows = {}
+    for result in results:  # rows are then sorted by their best member
+        key = json.dumps(result['changes'])
+        rows.setdefault(key, []).append(result)
     lines = [
         '| combination | seeds | failed | best member | '
         + ' | '.join(columns) + ' |',
         '|---' * (4 + len(columns)) + '|',
     ]
-    for own in cells.values():
+    for row in rows.values():
         changes = ', '.join(
-            f'{key}={value}' for key, value in own[0]['changes'].items()
+            f'{key}={value}' for key, value in row[0]['changes'].items()
         )
         lines.append(' | '.join([
-            f'| {changes or "as configured"}', str(len(own)),
-            str(sum(not one['alive'] for one in own)), own[0]['name'],
-            *(_spread([one['numbers'][column] for one in own
-                       if column in one['numbers']]) for column in columns),
+            f'| {changes or "as configured"}', str(len(row)),
+            str(sum(not result['alive'] for result in row)), row[0]['name'],
+            *(_spread([result['numbers'][column] for result in row
+                       if column in result['numbers']]) for column in columns),
         ]) + ' |')
     return lines
 
 
 def _spread(values):
+    """Format mean ± standard error of values."""
     if not values:
         return ''
     mean = statistics.fmean(values)

@@ -1,6 +1,7 @@
-"""One training: from a config and a folder to a trained run.
+"""Training of one run: from a config and a folder to a trained state.
 
-Public: `train` and the `Run` that it returns.
+Public: `train` and the `Run` that it returns. Prepares the run folder, data and
+state; handles restarts, rollbacks and errors; leaves the steps to `loop`.
 """
 
 import contextlib
@@ -28,17 +29,17 @@ from gan_jax.runtime import signals
 from gan_jax.runtime import writer as writer_lib
 from gan_jax.training import loop
 
-# Of a full disk, a quota, a limit of size, a disk that became read-only.
+# Errors of a full disk, a quota, a file size limit, a read-only disk.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-MAX_ROLLBACKS = 3  # in a run, before a number that is not finite stops it
+MAX_ROLLBACKS = 3  # of a run, before a non-finite value stops it
 
 
 class Run(NamedTuple):
-    """A training that ended.
+    """Result of a training run.
 
     Attributes:
         workdir: folder of the run.
-        algorithm: the static value that trained, see `algorithm.Algorithm`.
+        algorithm: `algorithm.Algorithm` of the run.
         state: `algorithm.TrainState` of NumPy arrays.
     """
 
@@ -47,9 +48,9 @@ class Run(NamedTuple):
     state: algorithm_lib.TrainState
 
     def sample(self, seeds, *, labels=None, weights='ema'):
-        """Give float32 images [len(seeds), H, W, C] in [-1, 1].
+        """Generate float32 images [len(seeds), H, W, C] in [-1, 1].
 
-        Args, raises: as `sampling.sample`.
+        Args and raises as `sampling.sample`.
         """
         return sampling.sample(
             self.algorithm, self.state, seeds, labels=labels, weights=weights
@@ -60,42 +61,43 @@ def train(
     config, workdir, *, images=None, labels=None, callback=None,
     restart=False, override_config=False,
 ):
-    """Train a GAN, or go on from the newest checkpoint in `workdir`.
+    """Train a GAN, or continue from the newest checkpoint in `workdir`.
 
-    On CPU it changes the process for good: memory that is freed stays with it,
-    and JAX calls programs in the caller's thread (`runtime/malloc.py`).
+    On CPU this changes settings of the whole process: freed memory is kept, and
+    JAX runs programs in the caller's thread (see `runtime/malloc.py`).
 
     Args:
         config: ConfigDict, from `defaults.default_config()` or a recipe.
-        workdir: folder of the run; made where it does not exist.
+        workdir: folder of the run; created if missing.
         images: [N, H, W] or [N, H, W, C] uint8, or rows of a table [N, D],
-            used in place of config.data.name and .path.
+            instead of config.data.name and .path.
         labels: [N] integers, or None.
-        callback: called as callback(step, metrics) at the steps of log_every
-            and the last, with {'group/name': float}; not at others, though
-            sample_every or eval_every may leave numbers of theirs.
-        restart: begin anew; what the folder holds is set aside in it.
-        override_config: go on though keys differ from those that the run began
-            with.
+        callback: called as callback(step, metrics) with {'group/name': float}
+            at the multiples of log_every and the last step; not at other steps
+            of sample_every or eval_every.
+        restart: start again; existing files of the folder are moved to
+            `before-<n>` in it.
+        override_config: continue even if the config differs from that of the
+            earlier start.
 
     Returns:
         `Run`.
 
     Raises:
         errors.StoppedError: after SIGTERM or SIGINT, when the state is saved.
-        errors.NonFiniteError: where a number is not finite, naming the first.
-        errors.CollapseError: where modes collapse and config.on_collapse asks
-            to stop, or to restart once too often.
-        errors.DiskError: where the disk takes no more.
-        errors.HostError: where another of several processes is lost.
-        errors.UserError: one line that says what to mend.
+        errors.NonFiniteError: where a value is not finite, naming the first.
+        errors.CollapseError: at mode collapse, if config.on_collapse is 'stop',
+            or 'restart' and there were max_restarts.
+        errors.DiskError: where the disk is full.
+        errors.HostError: where another process of a multi-host run is lost.
+        errors.UserError: for other mistakes of the user, in one line.
     """
     environment.prepare()
     validation.validate(config, parallel.device_count())
     if config.population > 1:
         raise errors.ConfigError(
-            f'population={config.population} is of sweep.train; train.train '
-            'makes one GAN'
+            f'population={config.population} is for sweep.train; train.train '
+            'trains one GAN'
         )
     workdir = run_folder.at(workdir)
     first = parallel.is_first_host()
@@ -105,34 +107,35 @@ def train(
             if restart and first:
                 run_folder.set_aside(workdir)
             run_folder.check_entries(workdir)
-            return _beginning_anew(
+            return _with_restarts(
                 config, workdir, lambda config: _train(
                     config, workdir, images, labels, callback,
                     override_config, stopper,
                 )
             )
     except (jax.errors.JaxRuntimeError, ValueError) as error:
-        if not parallel.is_parting(error):
+        if not parallel.is_lost_host_error(error):
             raise
         raise errors.HostError(
             'another process of this run ended or cannot be reached; JAX '
             f'names it within {parallel.HEARTBEAT} s. Start all of them again '
-            f'to go on from the last save ({str(error).splitlines()[0]})'
+            'to continue from the last checkpoint '
+            f'({str(error).splitlines()[0]})'
         ) from error
     except OSError as error:
         if error.errno not in FULL:
             raise
         raise errors.DiskError(
-            f'{workdir} takes no more: {error.strerror}; what is saved stays, '
-            'and the same command goes on'
+            f'{workdir} cannot be written: {error.strerror}; checkpoints are '
+            'kept, repeat the command to continue'
         ) from error
 
 
-def _beginning_anew(config, workdir, attempt):
-    """Call attempt(config), with another seed where modes collapsed."""
+def _with_restarts(config, workdir, attempt):
+    """Call attempt(config), again with another seed after a mode collapse."""
     if config.on_collapse == 'restart' and jax.process_count() > 1:
         raise errors.ConfigError(
-            "on_collapse='restart' is for one process; 'stop' is for several"
+            "on_collapse='restart' is for one process; use 'stop' for several"
         )
     _check_seed(config, workdir, run_folder.restarts(workdir))
     while True:
@@ -146,23 +149,24 @@ def _beginning_anew(config, workdir, attempt):
                 raise
             if len(past) >= config.max_restarts:
                 raise errors.CollapseError(
-                    f'{error}. The run began anew {len(past)} times'
+                    f'{error}. The run was restarted {len(past)} times'
                 ) from error
             run_folder.begin_anew(workdir, seeded.seed + 1, str(error))
 
 
 def _check_seed(config, workdir, past):
-    """Refuse a seed that none of the attempts in the folder had."""
-    had = [note['seed'] for note in past]
-    if had and config.seed not in (had[0] - 1, *had):  # each is one more
+    """Check that the seed is that of an attempt in the folder."""
+    seeds = [record['seed'] for record in past]
+    if seeds and config.seed not in (seeds[0] - 1, *seeds):  # +1 each time
         raise errors.ConfigError(
-            f'seed={config.seed}: the run in {workdir} began with seed '
-            f'{had[0] - 1} and, after collapses, goes on with {had[-1]}. Give '
-            'one of these, --restart to begin anew, or another --workdir'
+            f'seed={config.seed}: the run in {workdir} started with seed '
+            f'{seeds[0] - 1} and, after collapses, continues with '
+            f'{seeds[-1]}; use one of these, --restart or another --workdir'
         )
 
 
 def _train(config, workdir, images, labels, callback, override, stopper):
+    """Train one attempt; arguments as of `train`."""
     if images is None:
         datasets = builders.datasets(config)
     else:
@@ -199,10 +203,10 @@ def _train(config, workdir, images, labels, callback, override, stopper):
             writer.say(
                 f'The run in {workdir} is complete: {start} of '
                 f'{config.num_steps} steps. Set a larger --config.num_steps '
-                'to go on, or another --workdir to start anew.'
+                'to continue, or another --workdir for a new run.'
             )
         else:
-            state = _go_on(workdir, parts, state)
+            state = _continue(workdir, parts, state)
     finally:
         checkpoints.close()
         writer.close()
@@ -210,7 +214,7 @@ def _train(config, workdir, images, labels, callback, override, stopper):
 
 
 def _restored(checkpoints, config, algorithm, forms):
-    """Return the newest saved state; the first one where there is none."""
+    """Return the newest saved state, or the initial state if none is saved."""
     state = checkpoints.restore_newest(
         builders.abstract_state(config, algorithm, forms)
     )
@@ -219,8 +223,8 @@ def _restored(checkpoints, config, algorithm, forms):
     return state
 
 
-def _go_on(workdir, parts, state):
-    """Train what is left of a run; returns the state."""
+def _continue(workdir, parts, state):
+    """Train the remaining steps of a run; returns the state."""
     config, writer = parts.config, parts.writer
     complaints = _complaints(parts, state)
     start, position = int(state.step), int(state.position)
@@ -231,7 +235,7 @@ def _go_on(workdir, parts, state):
             stack.enter_context(contextlib.closing(feed))
         parts = parts._replace(feeds=feeds)
         _describe(workdir, parts, state, complaints)
-        state = _rolling_back(workdir, parts, state)
+        state = _with_rollbacks(workdir, parts, state)
     seconds = time.monotonic() - began
     batches = int(state.position) - position
     images = batches * defaults.images_per_batch(config)
@@ -244,10 +248,10 @@ def _go_on(workdir, parts, state):
 
 
 def _complaints(parts, state):
-    """List why the setup cannot work; refuse it where that is not allowed.
+    """List problems of the setup; refuse it unless the config allows that.
 
-    A batch of the first samples is looked at where the names are in order; it
-    is by seed, as the grids are, and draws nothing from the run's own keys.
+    If the config has no problem, the first samples of a new run are checked.
+    They use no PRNG key of the training.
     """
     config, dataset = parts.first
     if not parts.algorithm.latent_size:
@@ -256,7 +260,7 @@ def _complaints(parts, state):
     if not complaints and not int(state.step):
         complaints = validation.complaints_of_batch(
             config,
-            algorithm_lib.to_unit_range(loop.some(dataset)),
+            algorithm_lib.to_unit_range(loop.evenly_spaced(dataset)),
             sampling.sample(parts.algorithm, state, range(sampling.BATCH)),
         )
         validation.refuse(config, complaints)
@@ -264,7 +268,7 @@ def _complaints(parts, state):
 
 
 def _describe(workdir, parts, state, complaints):
-    """Show the banner, and leave environment.json and the real images."""
+    """Print the banner; write environment.json and pictures of real images."""
     config, writer = parts.config, parts.writer
     devices = parallel.device_count()
     networks = ''.join(
@@ -283,31 +287,32 @@ def _describe(workdir, parts, state, complaints):
     )
     for complaint in complaints:
         writer.say(f'warning: {complaint}')
-    _warn_of_few(parts)
+    _warn_small_data(parts)
     if parallel.is_first_host():
         described = environment.describe(config.seed)
         described['from_step'] = int(state.step)
         writer_lib.append_json(workdir / 'environment.json', described)
     if int(state.step):
-        writer.say(f'Going on from step {int(state.step)}')
+        writer.say(f'Continuing from step {int(state.step)}')
         return
     for name, dataset in parts.datasets.items():
         file_name = 'reals' if len(parts.datasets) == 1 else f'reals-{name}'
-        writer.picture(file_name, writer_lib.picture(loop.some(dataset)))
+        examples = loop.evenly_spaced(dataset)
+        writer.picture(file_name, writer_lib.picture(examples))
 
 
 def _described_data(parts):
-    """Return a line for each source."""
+    """Return the lines of the banner about the data."""
     lines = []
     for name, dataset in parts.datasets.items():
         count, *shape = dataset.images.shape
         size = f'{count:,} images of {"x".join(map(str, shape))}'
         if dataset.images.ndim == 2:
             config = defaults.of_source(parts.config, name)
-            many = (
+            number = (
                 'endless' if defaults.has_mixture(config) else f'{count:,}'
             )
-            size = f'{many} points in {shape[0]} dimensions'
+            size = f'{number} points in {shape[0]} dimensions'
         label = 'Data' if len(parts.datasets) == 1 else f'Data {name}'
         lines.append(
             f'{label:10}{dataset.name}: {size} ({parts.feeds[name].kind})\n'
@@ -315,8 +320,8 @@ def _described_data(parts):
     return ''.join(lines)
 
 
-def _warn_of_few(parts):
-    """Warn where a batch has more images than a source."""
+def _warn_small_data(parts):
+    """Warn of a data source that is smaller than a batch."""
     batch = defaults.images_per_batch(parts.config)
     for name, dataset in parts.datasets.items():
         config = defaults.of_source(parts.config, name)
@@ -332,10 +337,11 @@ def _packed(config):
     return '' if config.packing == 1 else f' tuples of {config.packing}'
 
 
-def _rolling_back(workdir, parts, state):
-    """Train, from the last save again where the config says so.
+def _with_rollbacks(workdir, parts, state):
+    """Train; roll back after a non-finite value where the config says so.
 
-    Each time the data come in the same order, and z and noise are others.
+    A rollback restores the last checkpoint. The order of the data stays the
+    same, and latents and noise change.
     """
     past = run_folder.rollbacks(workdir)
     while True:
@@ -346,7 +352,7 @@ def _rolling_back(workdir, parts, state):
                 raise
             if len(past) >= MAX_ROLLBACKS:
                 raise errors.NonFiniteError(
-                    f'{error}. The run rolled back {len(past)} times'
+                    f'{error}. The run was rolled back {len(past)} times'
                 ) from error
             reason = str(error)
         state = _restored(
@@ -364,13 +370,13 @@ def _rolling_back(workdir, parts, state):
 
 
 def _summarize(writer, workdir, start, config, seconds, images):
-    """Say where things are and what to try next."""
+    """Print where the files are and which commands come next."""
     folder = f"'{workdir}'" if ' ' in str(workdir) else str(workdir)
     steps = config.num_steps - start
     writer.say(
         f'\nDone: {steps} steps to step {config.num_steps} in {seconds:.0f} s, '
-        f'{images / seconds:.0f} real images/s, compilation, samples and saves '
-        'counted.\n'
+        f'{images / seconds:.0f} real images/s, including compilation, samples '
+        'and checkpoints.\n'
         f'  samples      {workdir / "samples"}\n'
         f'  metrics      {workdir / "metrics.jsonl"}\n'
         f'  checkpoints  {workdir / "checkpoints"}\n'
@@ -378,5 +384,5 @@ def _summarize(writer, workdir, start, config, seconds, images):
         f'  python -m gan_jax sample --workdir={folder} --seeds=0-63 '
         '--out=grid.png\n'
         f'  tensorboard --logdir={folder}    (pip install tensorboard)\n'
-        '  the same command with a larger --config.num_steps goes on from here'
+        '  repeat the command with a larger --config.num_steps to continue'
     )

@@ -1,4 +1,4 @@
-"""Who moves when: the schedules, by what they leave in the state."""
+"""Update schedules, tested by the state after a step."""
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +14,12 @@ from gan_jax.algorithms.game import D, G
 from gan_jax.algorithms import updates
 
 
-def some(given, places):
-    """Return the draws of a batch at some places."""
-    return helpers.real_batch(given.sources['real'].images[places])
+def select_batches(data, places):
+    """Return the batches of a step at some places."""
+    return helpers.real_batch(data.sources['real'].images[places])
 
 
-def test_g_learns_through_the_d_that_was_just_updated():
+def test_g_is_updated_against_the_new_d():
     gan = linear_gan()
     state = start(gan)
     after, _ = step(gan, state, batch())
@@ -30,17 +30,17 @@ def test_g_learns_through_the_d_that_was_just_updated():
 @pytest.mark.parametrize('d_steps', [1, 2])
 def test_simultaneous_takes_both_gradients_at_the_same_point(d_steps):
     plain = linear_gan(d_steps=d_steps)
-    state, given = start(plain), batch(d_steps)
-    alternating, _ = step(plain, state, given)
-    joint_batch, _ = step(plain._replace(schedule='simultaneous'), state, given)
-    frozen, _ = step(plain, state, given, d_learning_rate=jnp.float32(0))
-    assert leaves_equal(joint_batch.players[D], alternating.players[D])
-    assert leaves_equal(joint_batch.players[G], frozen.players[G])
-    assert not leaves_equal(joint_batch.players[G], alternating.players[G])
+    state, data = start(plain), batch(d_steps)
+    alternating, _ = step(plain, state, data)
+    simultaneous, _ = step(plain._replace(schedule='simultaneous'), state, data)
+    frozen, _ = step(plain, state, data, d_learning_rate=jnp.float32(0))
+    assert leaves_equal(simultaneous.players[D], alternating.players[D])
+    assert leaves_equal(simultaneous.players[G], frozen.players[G])
+    assert not leaves_equal(simultaneous.players[G], alternating.players[G])
 
 
 @pytest.mark.parametrize('d_steps', [1, 3])
-def test_counters_and_optimizers_count_their_own_updates(d_steps):
+def test_each_optimizer_counts_its_own_updates(d_steps):
     import optax
 
     adam = optax.scale_by_adam()
@@ -54,21 +54,22 @@ def test_counters_and_optimizers_count_their_own_updates(d_steps):
     assert int(state.players[D].opt_state.count) == 2 * d_steps
 
 
-def test_each_d_update_sees_its_own_images():
+def test_each_d_update_uses_its_own_images():
     gan = linear_gan(d_steps=2)
-    given = batch(2)
-    first, _ = step(gan, start(gan), given)
+    data = batch(2)
+    first, _ = step(gan, start(gan), data)
     for places in ([1, 0], [1, 1]):
-        second, _ = step(gan, start(gan), some(given, jnp.array(places)))
+        other = select_batches(data, jnp.array(places))
+        second, _ = step(gan, start(gan), other)
         assert not leaves_equal(first.players[D], second.players[D])
 
 
-def test_a_gan_without_a_condition_is_told_no_labels():
-    gan, given = linear_gan(), batch()  # its modules take none
+def test_an_unconditional_gan_gets_no_labels():
+    gan, data = linear_gan(), batch()  # its modules take none
     labels = jnp.arange(6)[None] % 3
-    told = helpers.real_batch(given.sources['real'].images, labels)
-    after, _ = step(gan, start(gan), told)
-    assert leaves_equal(after, step(gan, start(gan), given)[0])
+    labelled = helpers.real_batch(data.sources['real'].images, labels)
+    after, _ = step(gan, start(gan), labelled)
+    assert leaves_equal(after, step(gan, start(gan), data)[0])
 
 
 def test_noise_changes_with_the_step():
@@ -103,10 +104,10 @@ def test_counters_count_steps_and_the_batches_drawn(schedule):
     assert np.isfinite(list(metrics.values())).all()
 
 
-def test_g_moves_g_steps_times_with_fresh_latents():
+def test_g_is_updated_g_steps_times_with_new_latents():
     gan = linear_gan(g_steps=2)
-    state, given = start(gan), batch(2)
-    both, _ = step(gan, state, given)
+    state, data = start(gan), batch(2)
+    both, _ = step(gan, state, data)
     # By hand: D's update, then G's updates numbered 1 and 2.
     ctx = discriminator_inputs.UpdateContext(
         gan, helpers.hyperparams(), state, None
@@ -114,13 +115,13 @@ def test_g_moves_g_steps_times_with_fresh_latents():
     step_key = jax.random.fold_in(jax.random.key(2), 0)
     after, _ = updates.discriminator_update(
         ctx._replace(key=jax.random.fold_in(step_key, 0)),
-        images_of(given), given.sample_index,
+        images_of(data), data.sample_index,
     )
     for number in (0, 1):
         after, _ = updates.generator_update(
             ctx._replace(
                 state=after, key=jax.random.fold_in(step_key, 1 + number)
-            ), images_of(given, number), given.sample_index,
+            ), images_of(data, number), data.sample_index,
         )
     assert leaves_equal(both.players[G], after.players[G])
     assert leaves_equal(both.players[D], after.players[D])
@@ -130,7 +131,7 @@ def thresholds(d, g):
     return {'d_threshold': jnp.float32(d), 'g_threshold': jnp.float32(g)}
 
 
-def test_adaptive_below_every_loss_is_alternating():
+def test_adaptive_with_low_thresholds_equals_alternating():
     plain = linear_gan(d_steps=3, g_steps=2)
     gan = plain._replace(schedule='adaptive')
     state = start(gan)
@@ -140,7 +141,7 @@ def test_adaptive_below_every_loss_is_alternating():
     assert metrics['d/updates'] == 3 and metrics['g/updates'] == 2
 
 
-def test_adaptive_above_every_loss_moves_g_once():
+def test_adaptive_with_high_thresholds_updates_g_once():
     gan = linear_gan(schedule='adaptive', d_steps=3, g_steps=2)
     state = start(gan)
     after, metrics = step(gan, state, batch(3), **thresholds(9, 9))
@@ -150,47 +151,47 @@ def test_adaptive_above_every_loss_moves_g_once():
     assert int(after.step) == 1 and int(after.position) == 3
 
 
-def test_adaptive_stops_at_the_first_loss_that_is_not_above():
+def test_adaptive_stops_at_the_first_loss_below_the_threshold():
     gan = linear_gan(schedule='adaptive', d_steps=4)
     state = start(gan)
     losses_seen = []
     for d_steps in range(1, 5):  # D's loss before each of its updates
         plain = linear_gan(d_steps=d_steps)
-        given = some(batch(4), slice(d_steps))
-        losses_seen.append(float(step(plain, state, given)[1]['d/loss']))
+        data = select_batches(batch(4), slice(d_steps))
+        losses_seen.append(float(step(plain, state, data)[1]['d/loss']))
     assert losses_seen[1] < losses_seen[0]
-    between = (losses_seen[0] + losses_seen[1]) / 2
-    after, metrics = step(gan, state, batch(4), **thresholds(between, -9))
+    threshold = (losses_seen[0] + losses_seen[1]) / 2
+    after, metrics = step(gan, state, batch(4), **thresholds(threshold, -9))
     assert metrics['d/updates'] == 1
     assert metrics['d/loss'] == np.float32(losses_seen[0])
-    one = some(batch(4), slice(1))
+    one = select_batches(batch(4), slice(1))
     single, _ = step(linear_gan(), state, one)
     assert leaves_equal(after.players[D], single.players[D])
 
 
-def test_guarded_steps_make_the_adaptive_step_piece_by_piece():
+def test_guarded_steps_together_equal_the_adaptive_step():
     gan = linear_gan(schedule='adaptive', d_steps=2, g_steps=2)
-    state, given, key = start(gan), batch(2), jax.random.key(2)
+    state, data, key = start(gan), batch(2), jax.random.key(2)
     hyperparams = helpers.hyperparams(**thresholds(0.5, 0.5))
     whole, metrics = adversarial.train_step(
-        gan, hyperparams, state, given, key
+        gan, hyperparams, state, data, key
     )
     parts = [adversarial.guarded_discriminator_step] * 2
     parts += [adversarial.guarded_generator_step] * 2
-    made = 0
+    num_updates = 0
     for number, part in enumerate(parts):
         place = number % 2
-        piece = some(given, slice(place, place + 1))
+        piece = select_batches(data, slice(place, place + 1))
         state, got = part(gan, hyperparams, state, piece, key, number)
-        made += got.get('d/updates', 0) + got.get('g/updates', 0)
-    assert made == metrics['d/updates'] + metrics['g/updates'] == 4
+        num_updates += got.get('d/updates', 0) + got.get('g/updates', 0)
+    assert num_updates == metrics['d/updates'] + metrics['g/updates'] == 4
     assert leaves_equal(gan.train_step(
-        hyperparams, state, given, key,
+        hyperparams, state, data, key,
         variant=algorithm.Variant(adversarial.FINISH),
     )[0], whole)
 
 
-def test_state_that_is_not_alive_never_changes_again():
+def test_a_state_that_is_not_alive_does_not_change():
     gan = linear_gan(snapshots=2, snapshot_every=1)
     dead = start(gan).replace(alive=jnp.zeros((), bool))
     arguments = gan, helpers.hyperparams(), dead
@@ -207,7 +208,7 @@ def test_state_that_is_not_alive_never_changes_again():
         assert not metrics['alive']
 
 
-def test_critic_step_moves_d_alone_and_counts_its_batches():
+def test_critic_step_updates_only_d_and_counts_its_batches():
     gan = linear_gan(schedule='wgan', d_steps=2)
     state = start(gan)
     arguments = (gan, helpers.hyperparams(), state, batch(2))
@@ -219,7 +220,7 @@ def test_critic_step_moves_d_alone_and_counts_its_batches():
     assert not leaves_equal(after.players[D], other.players[D])
 
 
-def test_unrolling_moves_d_by_one_plain_update():
+def test_unrolling_applies_one_update_to_d():
     plain = linear_gan(schedule='simultaneous')
     unrolled = plain._replace(schedule='unrolled', unroll_steps=3)
     state = start(plain)

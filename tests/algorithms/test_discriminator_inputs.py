@@ -1,4 +1,4 @@
-"""What D is shown: augmented, packed, together, and fakes of the past."""
+"""Inputs of D: augmentation, packing, joint batches, past fakes."""
 
 import flax.linen as nn
 import jax
@@ -26,7 +26,7 @@ def ctx(gan, state, **changes):
 
 
 class FirstPixel(nn.Module):
-    """A D whose logit is the first value of its input times a weight."""
+    """A discriminator whose logit is a weight times its first input value."""
 
     @nn.compact
     def __call__(self, images, *, train):
@@ -35,27 +35,27 @@ class FirstPixel(nn.Module):
         return layers.Output(weight * features[:, 0], features)
 
 
-def test_packed_d_sees_tuples_and_g_makes_all_of_them():
+def test_packed_d_gets_tuples_of_generated_samples():
     gan = linear_gan(packing=2)
     state = start(gan)
     assert state.players[D].params['Dense_0']['kernel'].shape == (8, 1)
-    given = batch(size=6)
+    data = batch(size=6)
     d_inputs = discriminator_inputs.make_discriminator_inputs(
         ctx(gan, state), state.players[G].params, {},
-        helpers.images_of(given), given.sample_index, None,
+        helpers.images_of(data), data.sample_index, None,
         *(2 * [discriminator_inputs.draw_latents(
-            ctx(gan, state), given.sample_index
+            ctx(gan, state), data.sample_index
         )])
     )
     assert d_inputs.real_images.shape == (3, 2, 2, 2)
     np.testing.assert_array_equal(d_inputs.sample_index, [0, 1, 2])
     np.testing.assert_array_equal(d_inputs.z_sample_index, np.arange(6))
-    after, metrics = step(gan, state, given)
+    after, metrics = step(gan, state, data)
     assert np.isfinite(list(metrics.values())).all()
     assert not leaves_equal(after.players[G], state.players[G])
 
 
-def test_packing_with_a_penalty_on_z_and_one_on_images():
+def test_packing_works_with_penalties_on_z_and_on_images():
     gan = helpers.linear_gan(
         generator=mlp.Generator(helpers.SHAPE, width=4, depth=1),
         discriminator=mlp.Discriminator(width=4, depth=1), packing=3,
@@ -67,7 +67,7 @@ def test_packing_with_a_penalty_on_z_and_one_on_images():
     assert np.isfinite(list(metrics.values())).all()
 
 
-def test_run_with_packing_draws_so_many_more_images(tmp_path):
+def test_packing_multiplies_the_images_drawn(tmp_path):
     config = helpers.tiny_mlp()
     config.packing = 2
     run = train.train(config, tmp_path, images=helpers.random_images())
@@ -82,7 +82,7 @@ def test_run_with_packing_draws_so_many_more_images(tmp_path):
     assert gan.packing == 2
 
 
-def test_together_normalises_both_sides_by_the_same_statistics():
+def test_joint_batch_normalises_both_sides_by_the_same_statistics():
     class Centred(nn.Module):
         @nn.compact
         def __call__(self, images, *, train):
@@ -104,7 +104,7 @@ def test_together_normalises_both_sides_by_the_same_statistics():
     )
 
 
-def test_together_changes_nothing_without_batch_statistics():
+def test_joint_batch_changes_nothing_without_batch_statistics():
     gan = linear_gan()
     state = start(gan)
     apart, _ = step(gan, state, batch())
@@ -126,7 +126,7 @@ def history_gan(size=8, **changes):
     return linear_gan(history=size, **changes)
 
 
-def test_history_fills_before_it_reminds():
+def test_history_is_filled_before_it_replays():
     gan = history_gan()
     state = start(gan)
     fakes = jnp.arange(6, dtype=jnp.float32).reshape(6, 1, 1, 1) + 1
@@ -139,7 +139,7 @@ def test_history_fills_before_it_reminds():
 
 
 @pytest.mark.parametrize('share, swapped', [(0.0, 0), (1.0, 6)])
-def test_history_swaps_the_asked_share(share, swapped):
+def test_history_replaces_the_configured_share(share, swapped):
     gan = history_gan(6)
     state = start(gan)
     old = -jnp.ones((6, *helpers.SHAPE))
@@ -185,7 +185,7 @@ def test_augmentation_changes_both_sides_in_both_updates():
 
 @pytest.mark.parametrize('packing', [1, 2])
 @pytest.mark.parametrize('name', ['r1', 'r2'])
-def test_slope_of_d_is_that_at_the_images_before_augmentation(name, packing):
+def test_gradient_penalties_use_the_images_before_augmentation(name, packing):
     # StyleGAN2-ADA and R3GAN: 1/2 ||d D(T(x)) / dx||^2. DiffAugment's contrast
     # multiplies what is left of grey images without their mean by c ~ U[0.5,
     # 1.5), and so the gradient of a D with sum(w) = 0: E c^2 = 13 / 12.
@@ -209,7 +209,7 @@ def test_slope_of_d_is_that_at_the_images_before_augmentation(name, packing):
         np.testing.assert_allclose(metrics[f'd/{name}'], slope, rtol=0.03)
 
 
-def test_d_learns_by_its_slopes_before_every_augmentation():
+def test_penalty_has_a_gradient_through_every_augmentation():
     gan = helpers.mlp_gan(
         augmentations=tuple(augment.AUGMENTATIONS), penalties=('r1', 'r2')
     )
@@ -221,7 +221,7 @@ def test_d_learns_by_its_slopes_before_every_augmentation():
     assert not leaves_equal(after.players[D], without.players[D])
 
 
-def test_adaptive_probability_is_remembered_and_used():
+def test_adaptive_probability_is_stored_and_used():
     gan = linear_gan(
         discriminator=FirstPixel(), augmentations=('color',),
         adaptive_augmentation=True,
@@ -265,7 +265,7 @@ def test_half_life_is_in_images():
     np.testing.assert_allclose(decay, 0.5**0.25)
 
 
-def test_gathered_history_is_that_of_one_device():
+def test_history_on_several_devices_equals_that_on_one():
     gan = history_gan(12)
     state = start(gan)
     fakes = jnp.asarray(
@@ -292,19 +292,19 @@ def test_gathered_history_is_that_of_one_device():
 
 
 @pytest.mark.parametrize('option', ['flip', 'dequantize'])
-def test_real_images_alone_are_mirrored_or_dequantised(option):
+def test_only_real_images_are_mirrored_or_dequantised(option):
     plain, changed = linear_gan(), linear_gan(**{option: True})
-    state, given = start(plain), batch(size=64)
+    state, data = start(plain), batch(size=64)
 
     def d_inputs(gan):
         here = ctx(gan, state)
-        z = discriminator_inputs.draw_latents(here, given.sample_index)
+        z = discriminator_inputs.draw_latents(here, data.sample_index)
         fakes = gan.generator.apply(
             {'params': state.players[G].params}, z, train=True
         )
         return discriminator_inputs.make_discriminator_inputs(
-            here, state.players[G].params, {}, helpers.images_of(given),
-            given.sample_index, None, z, fakes,
+            here, state.players[G].params, {}, helpers.images_of(data),
+            data.sample_index, None, z, fakes,
         )
 
     before, after = d_inputs(plain), d_inputs(changed)
@@ -335,18 +335,20 @@ class NoisyGenerator(nn.Module):
         )(keys)
 
 
-def test_a_generator_that_draws_noise_is_given_keys_by_sample():
+def test_a_generator_with_noise_gets_one_key_per_sample():
     gan = helpers.linear_gan(generator=NoisyGenerator())
     state = helpers.start(gan)
     player, z = state.players[G], jnp.zeros((6, 3))
 
-    def made(sample_index):
+    def samples(sample_index):
         sample_index = jnp.asarray(sample_index)
         return discriminator_inputs.generate(
             ctx(gan, state), player.params, player.stats, z[:len(sample_index)],
             sample_index, None,
         )[0]
 
-    whole = made(range(6))
+    whole = samples(range(6))
     assert np.ptp(whole, axis=0).min() > 0  # each sample has its own
-    np.testing.assert_allclose(made([4, 2]), whole[np.array([4, 2])], atol=1e-6)
+    np.testing.assert_allclose(
+        samples([4, 2]), whole[np.array([4, 2])], atol=1e-6
+    )

@@ -1,4 +1,4 @@
-"""Samples, packing and the range of images."""
+"""Samples, packing and the range of images of a GAN."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ def test_unit_range_maps_the_ends_of_uint8():
     np.testing.assert_array_equal(algorithm.to_unit_range(images), [-1, 1])
 
 
-def test_packing_lays_neighbours_side_by_side():
+def test_packing_concatenates_neighbours():
     images = jnp.arange(4 * 2 * 3 * 2).reshape(4, 2, 3, 2)
     packed = game.pack(images, 2)
     assert packed.shape == (2, 2, 3, 4)

@@ -1,7 +1,7 @@
-"""Every loss x penalty x schedule that `validate` admits makes a step.
+"""Every valid combination of loss, penalty and schedule runs a step.
 
-A set in which each pair of names occurs is traced and run; the whole product
-under the mark `slow`.
+Combinations that cover each pair of names are traced and run; the whole product
+runs under the mark `slow`.
 """
 
 import functools
@@ -29,7 +29,7 @@ PRODUCT = list(itertools.product(LOSSES, PENALTY_NAMES, adversarial.SCHEDULES))
 
 
 def config_of(loss, penalty, schedule):
-    """Give a config of small dense nets, or None where it is not admitted."""
+    """Return a config of small dense networks, or None if it is invalid."""
     config = helpers.tiny_mlp()
     config.generator.width = config.discriminator.width = 3
     config.batch_size = 4
@@ -53,7 +53,7 @@ def config_of(loss, penalty, schedule):
 
 
 def pieces(config, shape=SHAPE):
-    """Give (GAN, its hyper-parameters, a batch) for a config."""
+    """Return (GAN, its hyper-parameters, a batch) for a config."""
     gan = builders.algorithm(config, builders.form(shape, num_classes=3))
     count, size = gan.draws, defaults.images_per_batch(config)
     images = helpers.random_images(count * size, shape)
@@ -67,7 +67,7 @@ def pieces(config, shape=SHAPE):
 
 
 def trace(config, shape=SHAPE):
-    """Trace one step; returns its state before and after, and metrics."""
+    """Trace one step; return its state before and after, and metrics."""
     gan, hyperparams, batch = pieces(config, shape)
     before = builders.abstract_state(config, gan, builders.form(shape))
     after, metrics = jax.eval_shape(
@@ -78,7 +78,7 @@ def trace(config, shape=SHAPE):
 
 
 def run(config, num_steps):
-    """Run steps; returns (state, metrics)."""
+    """Run steps; return (state, metrics)."""
     gan, hyperparams, batch = pieces(config)
     state = game.init(gan, jax.random.key(1), SHAPE)
     for _ in range(num_steps):  # op by op: to compile each would take minutes
@@ -93,7 +93,7 @@ def uncovered_pairs(names):
 
 
 def pairwise(product):
-    """Choose few of a product such that each pair of names occurs."""
+    """Choose few combinations of a product that cover each pair of names."""
     wanted = set().union(*map(uncovered_pairs, product))
     chosen = []
     for names in product:  # greedy: those that bring two new pairs or more
@@ -111,11 +111,11 @@ ADMITTED = [names for names in PRODUCT if config_of(*names) is not None]
 PAIRS = pairwise(ADMITTED)
 
 
-def test_all_is_admitted_with_dense_nets_without_batchnorm():
+def test_all_combinations_are_valid_with_dense_nets_without_batchnorm():
     assert ADMITTED == PRODUCT
 
 
-def test_the_chosen_set_is_small_and_holds_every_pair():
+def test_the_chosen_combinations_are_few_and_cover_every_pair():
     covered = set().union(*map(uncovered_pairs, PAIRS))
     assert covered == set().union(*map(uncovered_pairs, ADMITTED))
     assert len(PAIRS) < len(ADMITTED) / 2
@@ -125,7 +125,7 @@ def test_the_chosen_set_is_small_and_holds_every_pair():
     pytest.param(names, marks=[] if names in PAIRS else [pytest.mark.slow])
     for names in ADMITTED
 ], ids='-'.join)
-def test_traces(names):
+def test_combination_can_be_traced(names):
     before, after, metrics = trace(config_of(*names))
     assert jax.tree.structure(before) == jax.tree.structure(after)
     jax.tree.map(
@@ -144,13 +144,13 @@ def assert_finite(names, num_steps):
 
 
 @pytest.mark.parametrize('names', PAIRS, ids='-'.join)
-def test_runs(names):
+def test_combination_runs(names):
     assert_finite(names, 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('names', ADMITTED, ids='-'.join)
-def test_the_whole_product_runs(names):
+def test_every_combination_runs(names):
     assert_finite(names, 2)
 
 

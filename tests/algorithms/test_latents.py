@@ -1,4 +1,4 @@
-"""What z is drawn from, and the ways between two."""
+"""Latent distributions, truncation and interpolation."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import scipy.stats
 from gan_jax.algorithms import latents
 
 
-def test_z_depends_on_key_and_slot_alone():
+def test_z_depends_only_on_key_and_index():
     key = jax.random.key(0)
     whole = latents.draw(key, jnp.arange(8), 5)
     part = latents.draw(key, jnp.array([6, 2]), 5)
@@ -22,7 +22,7 @@ def test_z_depends_on_key_and_slot_alone():
     np.testing.assert_allclose(many.std(), 1, atol=0.02)
 
 
-def test_latents_have_the_spread_that_their_names_say():
+def test_latents_have_the_distribution_of_their_name():
     key, sample_index = jax.random.key(0), jnp.arange(2000)
     sphere = np.asarray(latents.draw(key, sample_index, 8, 'sphere'))
     np.testing.assert_allclose(
@@ -35,7 +35,7 @@ def test_latents_have_the_spread_that_their_names_say():
 
 
 @pytest.mark.parametrize('name', latents.LATENTS)
-def test_each_latent_belongs_to_its_slot(name):
+def test_each_latent_depends_only_on_its_index(name):
     key = jax.random.key(0)
     whole = latents.draw(key, jnp.arange(8), 5, name)
     part = latents.draw(key, jnp.array([6, 2]), 5, name)
@@ -54,7 +54,7 @@ def test_ends_and_middles_of_paths_between_latents():
     np.testing.assert_allclose(same, [first] * 3, atol=1e-6)
 
 
-def test_truncated_gaussian_has_the_law_cut_off():
+def test_truncated_gaussian_has_the_truncated_distribution():
     z = jax.random.normal(jax.random.key(0), (20_000, 1))
     for limit in (0.5, 1.0, 2.0):
         cut = np.asarray(latents.truncate_gaussian(z, limit)).ravel()
@@ -65,7 +65,7 @@ def test_truncated_gaussian_has_the_law_cut_off():
         assert (np.diff(cut[order]) >= 0).all()
 
 
-def test_a_distant_limit_leaves_z_as_it_is():
+def test_a_large_limit_does_not_change_z():
     z = np.linspace(-6, 6, 49, dtype=np.float32)
     np.testing.assert_allclose(
         latents.truncate_gaussian(z, 9.0), z, rtol=1e-4, atol=1e-6

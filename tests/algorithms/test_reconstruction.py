@@ -1,4 +1,4 @@
-"""Autoencoder, VAE and optimised codes, from the update to the run folder."""
+"""Autoencoder, VAE, GLO and pose decoder, from update to run folder."""
 
 import functools
 
@@ -29,7 +29,7 @@ from gan_jax.training import train
 
 
 def configure(name, **changes):
-    """Return a config of dense nets for an algorithm without a game."""
+    """Return a config of dense networks for an algorithm without D."""
     config = helpers.tiny_mlp()
     config.algorithm = name
     config.generator.width = config.discriminator.width = 16
@@ -40,7 +40,7 @@ def configure(name, **changes):
 
 
 def start(config, count=8, shape=(4, 4, 1)):
-    """Give (gan, state, batch, step) of a config."""
+    """Return (gan, state, batch, step) of a config."""
     forms = builders.form(shape, num_classes=5, count=40)
     gan = builders.algorithm(config, forms)
     hyperparams = builders.hyperparams(config)
@@ -56,7 +56,7 @@ def start(config, count=8, shape=(4, 4, 1)):
 @pytest.mark.parametrize('name, options', [
     ('l1', {}), ('l2', {}), ('huber', {'delta': 0.02}),
 ])
-def test_autoencoder_goes_down_its_own_error(name, options):
+def test_autoencoder_minimises_the_reconstruction_error(name, options):
     config = configure('autoencoder', **{
         'reconstruction.error': name,
         **{f'reconstruction.{k}': v for k, v in options.items()},
@@ -68,9 +68,9 @@ def test_autoencoder_goes_down_its_own_error(name, options):
         codes = gan.encoder.apply(
             {'params': d_params}, images, train=True
         )
-        made = gan.generator.apply({'params': g_params}, codes, train=True)
+        outputs = gan.generator.apply({'params': g_params}, codes, train=True)
         return reconstructions.RECONSTRUCTIONS[name](
-            images, made, **options
+            images, outputs, **options
         ).mean()
 
     value, grads = jax.value_and_grad(loss, (0, 1))(
@@ -95,7 +95,7 @@ def test_autoencoder_goes_down_its_own_error(name, options):
         chex.assert_trees_all_close(player.params, expected, atol=1e-6)
 
 
-def test_vae_minimises_minus_the_evidence_bound_less_a_constant():
+def test_vae_minimises_minus_the_evidence_lower_bound():
     config = configure('vae', **{
         'reconstruction.beta': 3.0, 'reconstruction.std': 0.7,
     })
@@ -139,7 +139,7 @@ def test_codes_of_a_vae_have_its_mean_and_deviation():
     )
 
 
-def test_beta_presses_codes_towards_the_prior():
+def test_large_beta_moves_codes_towards_the_prior():
     kl = {}
     for beta in (0.01, 10.0):
         config = configure('vae', **{'reconstruction.beta': beta})
@@ -152,7 +152,7 @@ def test_beta_presses_codes_towards_the_prior():
     assert kl[10.0] < 0.5 < 2 < kl[0.01]
 
 
-def test_only_the_codes_of_the_batch_move_and_stay_in_the_ball():
+def test_only_codes_of_the_batch_change_and_stay_in_the_unit_ball():
     config = configure('glo', **{
         'd_optimizer.name': 'sgd', 'd_optimizer.learning_rate': 50.0,
     })
@@ -169,7 +169,7 @@ def test_only_the_codes_of_the_batch_move_and_stay_in_the_ball():
     assert metrics['g/loss'] < first['g/loss']
 
 
-def test_into_unit_ball_leaves_what_lies_within():
+def test_into_unit_ball_does_not_change_points_inside():
     codes = jnp.array([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
     np.testing.assert_allclose(
         encoders.into_unit_ball(codes), [[0.6, 0.8], [0.3, 0.4], [0, 0]],
@@ -178,7 +178,7 @@ def test_into_unit_ball_leaves_what_lies_within():
 
 
 @pytest.mark.parametrize('name', ['autoencoder', 'vae', 'glo'])
-def test_microbatches_change_nothing_but_rounding(name):
+def test_microbatches_change_only_rounding(name):
     states = []
     for parts in (1, 4):
         config = configure(name, num_microbatches=parts)
@@ -214,7 +214,7 @@ def test_fitted_latents_have_the_moments_of_codes():
     assert (plain.codes(plain.weights(state, 'raw'), z) == z).all()
 
 
-def test_moments_are_those_of_the_codes_seen():
+def test_moments_are_those_of_the_codes_of_the_batches():
     config = configure('autoencoder')
     gan, state, batch, step = start(config)
     images = algorithm.to_unit_range(batch.sources['real'].images[0])
@@ -243,11 +243,11 @@ def test_autoencoder_of_points_learns_a_plane(tmp_path):
     config.batch_size = 64
     run = train.train(config, tmp_path)
     points = builders.dataset(config).images
-    made = sampling.reconstruct(run.algorithm, run.state, points[:500])
-    assert np.square(made - points[:500]).mean() < 0.05 * points.var()
+    outputs = sampling.reconstruct(run.algorithm, run.state, points[:500])
+    assert np.square(outputs - points[:500]).mean() < 0.05 * points.var()
 
 
-def test_pictures_are_of_held_out_images():
+def test_pictures_show_held_out_images():
     config = configure('vae', **{'data.test_share': 0.2})
     datasets = builders.datasets(config)
     algorithm = builders.algorithm(config, builders.forms(datasets))
@@ -260,21 +260,21 @@ def test_pictures_are_of_held_out_images():
     assert all(image.tobytes() in rows for image in shown)
 
 
-def test_run_leaves_reconstructions_and_samples_from_its_folder(tmp_path):
+def test_run_writes_reconstructions_and_can_be_sampled(tmp_path):
     config = configure('vae')
     images = helpers.random_images(32)
     run = train.train(config, tmp_path, images=images)
     assert (tmp_path / 'samples' / 'reconstructed-000004.png').exists()
     gan, state = sampling.load(tmp_path)
     assert (sampling.sample(gan, state, range(3)) == run.sample(range(3))).all()
-    made = sampling.reconstruct(gan, state, images[:70])
-    assert made.shape == (32, 8, 8, 1)
+    outputs = sampling.reconstruct(gan, state, images[:70])
+    assert outputs.shape == (32, 8, 8, 1)
     np.testing.assert_allclose(
-        made[5], sampling.reconstruct(gan, state, images[5:6])[0], atol=1e-6
+        outputs[5], sampling.reconstruct(gan, state, images[5:6])[0], atol=1e-6
     )
 
 
-def test_codes_of_a_run_come_back(tmp_path):
+def test_codes_of_a_run_are_restored(tmp_path):
     config = configure('glo', latent='fitted')
     run = train.train(config, tmp_path, images=helpers.random_images(32))
     gan, state = sampling.load(tmp_path)
@@ -284,7 +284,7 @@ def test_codes_of_a_run_come_back(tmp_path):
         sampling.reconstruct(gan, state, helpers.random_images(2))
 
 
-def test_given_codes_say_class_angle_and_scale():
+def test_pose_codes_hold_class_angle_and_scale():
     config = configure('pose_decoder', **{'reconstruction.angle': 1.0})
     gan, state, batch, _ = start(config)
     ctx = discriminator_inputs.UpdateContext(
@@ -306,7 +306,7 @@ def test_given_codes_say_class_angle_and_scale():
     np.testing.assert_allclose(again[reverse], posed, atol=1e-6)
 
 
-def test_seeds_sample_given_codes_evenly():
+def test_seeds_sample_pose_codes_uniformly():
     gan, state, _, _ = start(configure('pose_decoder'))
     z = jax.random.normal(jax.random.key(0), (20_000, 7))
     codes = np.asarray(gan.codes(gan.weights(state, 'raw'), z))
@@ -317,7 +317,7 @@ def test_seeds_sample_given_codes_evenly():
         )
 
 
-def test_given_needs_labels(tmp_path):
+def test_pose_decoder_needs_labels(tmp_path):
     with pytest.raises(errors.ConfigError, match='the data have none'):
         train.train(
             configure('pose_decoder'), tmp_path,
@@ -333,9 +333,9 @@ def test_given_needs_labels(tmp_path):
     ({'reconstruction.beta': 2.0},
      "is an option of algorithm='vae', not of 'adversarial'"),
     ({'latent': 'fitted'}, "algorithm='adversarial' has none"),
-    ({'algorithm': 'vae', 'packing': 2}, 'packing=2 belongs to a game'),
+    ({'algorithm': 'vae', 'packing': 2}, 'packing=2 is for adversarial'),
     ({'algorithm': 'vae', 'penalties.r1.weight': 1.0},
-     'penalties.r1.weight=1.0 belongs to a game'),
+     'penalties.r1.weight=1.0 is for adversarial'),
     ({'algorithm': 'vae', 'latent': 'sphere'}, "latent='sphere' has no"),
     ({'algorithm': 'autoencoder', 'reconstruction.beta': 2.0},
      "reconstruction.beta=2.0 is an option of algorithm='vae'"),
@@ -353,21 +353,21 @@ def test_given_needs_labels(tmp_path):
     ({'algorithm': 'vae', 'discriminator.attention': 8},
      "discriminator.attention=8 is not for discriminator.name='dcgan'"),
 ])
-def test_what_does_not_fit_is_refused(changes, message):
+def test_unsupported_keys_are_rejected(changes, message):
     config = defaults.default_config()
     config.update_from_flattened_dict(changes)
-    with pytest.raises(errors.ConfigError) as told:
+    with pytest.raises(errors.ConfigError) as error:
         validation.validate(config)
-    assert message in str(told.value)
-    assert len(str(told.value).splitlines()) == 1
+    assert message in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize('name', ['autoencoder', 'pose_decoder', 'glo', 'vae'])
 def test_decoder_is_the_generator_of_dcgan(name):
-    made = [
+    outputs = [
         builders.algorithm(
             recipes.load(ROOT / 'configs' / f'{stem}.py'),
             builders.form((32, 32, 1), num_classes=10, count=2),
         ).generator for stem in (name, 'dcgan')
     ]
-    assert made[0] == made[1]
+    assert outputs[0] == outputs[1]

@@ -1,4 +1,4 @@
-"""The plain average of the generator's last snapshots."""
+"""The average of the generator's last snapshots."""
 
 import functools
 
@@ -33,7 +33,7 @@ def assert_close(a, b):
 
 
 def assert_average(state, generators):
-    """Hold the state's average to the players of the steps 1, 2, ..."""
+    """Compare the state's average with the players of steps 1, 2, ..."""
     last = generators[EVERY - 1::EVERY][-COUNT:]
     params, stats = snapshots.average(state.memory['snapshots'])
     assert_close(params, mean_of([player.params for player in last]))
@@ -45,7 +45,7 @@ def assert_average(state, generators):
             assert helpers.leaves_equal(value, own[-1])
 
 
-def test_average_is_of_the_generators_of_the_last_due_steps():
+def test_average_is_over_the_last_snapshots():
     gan = helpers.linear_gan(
         generator=helpers.MixedGenerator(),
         snapshots=COUNT, snapshot_every=EVERY,
@@ -95,12 +95,12 @@ def generators_of(workdir):
 
 
 def without(state):
-    """Give a state without its snapshots."""
+    """Return a state without its snapshots."""
     memory = {k: v for k, v in state.memory.items() if k != 'snapshots'}
     return state.replace(memory=memory)
 
 
-def test_snapshots_change_nothing_else_of_a_run(trained, tmp_path):
+def test_snapshots_do_not_change_the_rest_of_a_run(trained, tmp_path):
     plain = run(tmp_path, make_config(count=0)).state
     assert 'snapshots' not in plain.memory
     rest = without(trained.state)
@@ -120,13 +120,13 @@ def test_snapshots_are_taken_under_every_schedule(
     schedule, changes, host, tmp_path, monkeypatch
 ):
     if host:
-        monkeypatch.setattr(parallel, 'bears_control_flow', lambda conv: False)
+        monkeypatch.setattr(parallel, 'has_fast_control_flow', lambda conv: False)
     result = run(tmp_path, make_config(schedule=schedule, **changes))
     assert result.state.memory['snapshots']['taken'] == STEPS // EVERY
     assert_average(result.state, generators_of(tmp_path))
 
 
-def test_steps_of_one_call_leave_the_same_snapshots(trained, tmp_path):
+def test_scanned_steps_take_the_same_snapshots(trained, tmp_path):
     config = make_config(checkpoint_every=0)
     assert_close(run(tmp_path, config).state, trained.state)
 
@@ -135,7 +135,7 @@ def test_steps_of_one_call_leave_the_same_snapshots(trained, tmp_path):
     pytest.param(3, marks=pytest.mark.slow),
     pytest.param(4, marks=pytest.mark.slow), 8,
 ])
-def test_interrupted_run_has_the_snapshots_of_the_whole(
+def test_interrupted_run_has_the_same_snapshots(
     stop, trained, tmp_path
 ):
     run(tmp_path, make_config(num_steps=stop))
@@ -144,7 +144,7 @@ def test_interrupted_run_has_the_snapshots_of_the_whole(
     assert_average(resumed.state, generators_of(trained.workdir))
 
 
-def test_samples_come_from_the_weights_that_are_named(trained):
+def test_samples_come_from_the_named_weights(trained):
     gan, state = sampling.load(trained.workdir)
     last = generators_of(trained.workdir)[EVERY - 1::EVERY][-COUNT:]
     params = {
@@ -158,8 +158,8 @@ def test_samples_come_from_the_weights_that_are_named(trained):
         images = sampling.sample(gan, state, range(5), weights=weights)
         expected = gan.generator.apply({'params': own}, z, train=False)
         np.testing.assert_allclose(images, expected, rtol=1e-4, atol=1e-5)
-        ways = sampling.interpolate(gan, state, range(2), 3, weights=weights)
-        np.testing.assert_allclose(ways[[0, 2]], images[:2], atol=1e-5)
+        path = sampling.interpolate(gan, state, range(2), 3, weights=weights)
+        np.testing.assert_allclose(path[[0, 2]], images[:2], atol=1e-5)
         assert not any(np.array_equal(images, other) for other in seen)
         seen.append(images)
     np.testing.assert_array_equal(trained.sample(range(5)), seen[0])
@@ -168,19 +168,23 @@ def test_samples_come_from_the_weights_that_are_named(trained):
     )
 
 
-def test_weights_that_are_not_there_are_told(trained):
-    def told(match, gan, state, weights):
+def test_missing_weights_are_reported(trained):
+    def assert_refused(match, gan, state, weights):
         with pytest.raises(errors.ConfigError, match=match) as caught:
             sampling.sample(gan, state, [0], weights=weights)
         assert '\n' not in str(caught.value)
 
     gan, early = sampling.load(trained.workdir, step=1)
-    told("weights='row'.* mean 'raw'", gan, early, 'row')
-    told('at step 1: .* at step 2, snapshots.every', gan, early, 'snapshots')
+    assert_refused("weights='row'.* mean 'raw'", gan, early, 'row')
+    assert_refused(
+        'at step 1: .* at step 2, snapshots.every', gan, early, 'snapshots'
+    )
     none = gan._replace(snapshots=0)
-    told('snapshots.count=0 keeps none', none, without(early), 'snapshots')
+    assert_refused(
+        'snapshots.count=0 keeps none', none, without(early), 'snapshots'
+    )
 
 
 def test_command_knows_all_weights():
-    code = (ROOT / 'gan_jax' / 'run_flags.py').read_text()
+    code = (ROOT / 'gan_jax' / 'cli' / 'run_flags.py').read_text()
     assert f"'weights', 'ema', {list(latents.WEIGHTS)}" in code

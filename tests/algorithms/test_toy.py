@@ -1,4 +1,4 @@
-"""An algorithm of four players and two sources, by the loop as it is."""
+"""An algorithm of four players and two sources in the training loop."""
 
 import signal
 import subprocess
@@ -35,7 +35,7 @@ def whole(folder, devices):
 
 
 def killed(folder, devices):
-    """Kill a run after its first saves, and run it again to its end."""
+    """Kill a run after its first saves, then resume it to its end."""
     with subprocess.Popen(
         command(folder), env=helpers.environment(devices),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -54,16 +54,16 @@ def killed(folder, devices):
 @pytest.fixture(scope='module')
 def folders(tmp_path_factory):
     """Folders of the same run: whole, killed; on 1 device, on 4."""
-    found = {}
+    results = {}
     for devices in (1, 4):
         for name, run in (('whole', whole), ('killed', killed)):
             folder = tmp_path_factory.mktemp(f'{name}-{devices}')
-            found[name, devices] = folder, *run(folder, devices)
-    return found
+            results[name, devices] = folder, *run(folder, devices)
+    return results
 
 
 @pytest.mark.parametrize('devices', [1, 4])
-def test_killed_run_ends_in_the_same_bits(devices, folders):
+def test_a_killed_run_resumes_bit_for_bit(devices, folders):
     _, _, expected = folders['whole', devices]
     folder, _, state = folders['killed', devices]
     assert int(state.step) == int(state.position) == STEPS
@@ -80,14 +80,14 @@ def test_killed_run_ends_in_the_same_bits(devices, folders):
     assert helpers.leaves_equal(state.averages, expected.averages)
 
 
-def test_four_devices_train_what_one_does(folders):
+def test_four_devices_train_the_same_as_one(folders):
     one, four = (folders['whole', devices][2] for devices in (1, 4))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(
         a, b, rtol=2e-3, atol=2e-4
     ), one.players, four.players)
 
 
-def test_run_is_logged_drawn_and_reported(folders):
+def test_run_has_a_log_pictures_and_a_report(folders):
     folder, *_ = folders['whole', 1]
     run = folder / 'run'
     assert (run / 'samples' / 'reals-a.png').exists()
@@ -102,7 +102,7 @@ def test_run_is_logged_drawn_and_reported(folders):
     assert data['classes'] == ['0', '1', '2'] and samples['classes'] == []
 
 
-def test_samples_come_from_the_folder_alone(folders):
+def test_samples_need_only_the_run_folder(folders):
     folder, algorithm, state = folders['whole', 1]
     images = sampling.sample(algorithm, state, range(3))
     assert images.shape == (3, 4, 4, 1) and np.isfinite(images).all()
@@ -122,7 +122,7 @@ def test_training_lowers_the_loss_of_both_translations(folders):
     assert last < 0.6 * first
 
 
-def test_pairs_are_drawn_together_and_each_image_once(folders, tmp_path):
+def test_pairs_are_drawn_together_once_per_epoch(folders, tmp_path):
     from gan_jax.config import builders
 
     config = toy.config_of(tmp_path)
@@ -133,7 +133,7 @@ def test_pairs_are_drawn_together_and_each_image_once(folders, tmp_path):
     assert sorted(a.ravel()) == list(range(48))
 
 
-def test_unpaired_sources_are_shuffled_apart(tmp_path, monkeypatch):
+def test_unpaired_sources_are_shuffled_independently(tmp_path, monkeypatch):
     from gan_jax.config import builders
 
     monkeypatch.setitem(
@@ -154,10 +154,10 @@ def test_unpaired_sources_are_shuffled_apart(tmp_path, monkeypatch):
     (lambda config: config.data.b.update(limit=8), 'drawn in pairs'),
     (lambda config: config.update(algorithm='toyy'), "did you mean 'toy'"),
 ])
-def test_bad_sources_are_told_in_one_line(change, match, tmp_path):
+def test_bad_sources_are_reported_in_one_line(change, match, tmp_path):
     config = toy.config_of(tmp_path)
     config.unlock()
     change(config)
-    with pytest.raises(errors.UserError, match=match) as told:
+    with pytest.raises(errors.UserError, match=match) as error:
         train.train(config, tmp_path / 'run')
-    assert '\n' not in str(told.value)
+    assert '\n' not in str(error.value)

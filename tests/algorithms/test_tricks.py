@@ -1,7 +1,7 @@
-"""Each trick is one key: it changes what it should, and nothing else.
+"""Training tricks: each is one key, which changes only what it should.
 
-One simultaneous step, in which G learns through D as it was, keeps apart what a
-trick does to each player.
+The step is simultaneous: G is updated against the D before the step, so that
+the effects of a trick on the two players are separate.
 """
 
 import functools
@@ -104,7 +104,7 @@ TRICKS = [
 
 
 def base_config(base):
-    """Give a config of dense nets, or of convolutions with BatchNorm."""
+    """Return a config of dense networks, or of convolutions with BatchNorm."""
     if base == DENSE:
         config = helpers.tiny_mlp()
     elif base == NORMED:
@@ -118,7 +118,7 @@ def base_config(base):
 
 
 def play(config):
-    """Give (state, state after a step)."""
+    """Return (state, state after a step)."""
     gan, hyperparams, batch = test_games.pieces(config, SHAPE)
     state = game.init(
         gan, jax.random.key(1), SHAPE, config.clip_weights
@@ -135,7 +135,7 @@ def play_base(base):
 
 
 def changed(state, other):
-    """Name the parts in which two states differ."""
+    """Return the names of the parts in which two states differ."""
     names = set()
     for name, part in PARTS.items():
         mine, others = part(state), part(other)
@@ -154,7 +154,7 @@ IDS = [f'{key}={value}' for key, value, *_ in TRICKS]
     if trick[2] == IMAGES and trick[0] != 'joint_batch' else trick
     for trick in TRICKS  # convolutions take long to compile
 ], ids=IDS)
-def test_a_trick_changes_what_it_should_and_nothing_else(
+def test_a_trick_changes_only_its_own_parts(
     key, value, base, first, then
 ):
     config = base_config(base)
@@ -166,7 +166,7 @@ def test_a_trick_changes_what_it_should_and_nothing_else(
 
 
 def one_key(*suffixes):
-    """Name the tricks whose keys end so."""
+    """Return the names of the tricks whose keys have these endings."""
     names = {key.removesuffix('.weight') for key, *_ in TRICKS}
     return {name for name in names if name.endswith(suffixes)}
 
@@ -239,15 +239,15 @@ REFUSED = {
 }
 
 
-def admitted(path, use):
-    """Turn on each trick that a shrunk recipe does not have, in turn.
+def refused_tricks(path, use):
+    """Add each trick that a shrunk recipe lacks, one at a time.
 
     Args:
-        path: of the recipe.
-        use: called with each config and shape of images that are admitted.
+        path: path of the recipe.
+        use: called with each valid config and its shape of images.
 
     Returns:
-        set of the names of tricks that were refused.
+        Set of the names of tricks that were rejected.
     """
     refused = set()
     for key, value, *_ in TRICKS:
@@ -271,18 +271,18 @@ def admitted(path, use):
     path if path.stem in QUICK else pytest.param(path, marks=pytest.mark.slow)
     for path in test_recipes.RECIPES
 ], ids=lambda path: path.stem)
-def test_recipes_admit_every_trick_but_those_with_a_reason(path):
+def test_recipes_support_every_trick_except_listed_ones(path):
     def use(config, shape):
         builders.algorithm(config, builders.form(shape, num_classes=10))
 
-    assert admitted(path, use) == REFUSED[path.stem]
+    assert refused_tricks(path, use) == REFUSED[path.stem]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('path', test_recipes.RECIPES)
-def test_recipes_make_a_step_with_every_trick_that_they_admit(path):
+def test_recipes_run_a_step_with_every_supported_trick(path):
     def use(config, shape):
         before, after, _ = test_games.trace(config, shape)
         assert jax.tree.structure(before) == jax.tree.structure(after)
 
-    assert admitted(path, use) == REFUSED[path.stem]
+    assert refused_tricks(path, use) == REFUSED[path.stem]

@@ -23,7 +23,7 @@ from gan_jax.objectives import targets
 from gan_jax.ops import schedules
 
 
-def test_d_update_is_gradient_descent_on_its_loss_and_leaves_g():
+def test_d_update_is_gradient_descent_and_does_not_change_g():
     gan = helpers.linear_gan()
     state = start(gan)
     images = images_of(batch())
@@ -60,7 +60,7 @@ def test_d_update_is_gradient_descent_on_its_loss_and_leaves_g():
     assert leaves_equal(after.averages[G].params, state.averages[G].params)
 
 
-def test_g_update_is_gradient_descent_through_d_and_leaves_d():
+def test_g_update_is_gradient_descent_through_d_and_does_not_change_d():
     gan = helpers.linear_gan()
     state = start(gan)
     sample_index, key = jnp.arange(6), jax.random.key(3)
@@ -99,9 +99,9 @@ def with_penalties(**changes):
 
 @pytest.mark.parametrize('make', [mlp_gan, with_batch_norm, with_penalties])
 @pytest.mark.parametrize('schedule', ['alternating', 'simultaneous'])
-def test_shared_fakes_are_those_of_d_for_g_too(make, schedule):
+def test_reused_fakes_are_equal_for_both_players(make, schedule):
     gan = make(schedule=schedule)
-    state, given, key = start(gan), batch(), jax.random.key(5)
+    state, data, key = start(gan), batch(), jax.random.key(5)
     hyperparams = helpers.hyperparams(penalty_weights={
         name: jnp.float32(2.0) for name in gan.penalties
     })
@@ -112,7 +112,7 @@ def test_shared_fakes_are_those_of_d_for_g_too(make, schedule):
             gan, hyperparams, state, update_key
         )
 
-    images, sample_index = images_of(given), given.sample_index
+    images, sample_index = images_of(data), data.sample_index
     moved, d_metrics = updates.discriminator_update(
         ctx(state), images, sample_index
     )
@@ -121,11 +121,11 @@ def test_shared_fakes_are_those_of_d_for_g_too(make, schedule):
         ctx(opponent), images, sample_index
     )
     after, metrics = adversarial.train_step(
-        gan._replace(reuse_fakes=True), hyperparams, state, given, key
+        gan._replace(reuse_fakes=True), hyperparams, state, data, key
     )
     for name, value in {**d_metrics, **g_metrics}.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-5)
-    for found, own in (
+    for actual, reference in (
         (after.players[D], moved.players[D]),
         (after.players[G], expected.players[G]),
         (after.averages[G].params, expected.averages[G].params),
@@ -133,8 +133,8 @@ def test_shared_fakes_are_those_of_d_for_g_too(make, schedule):
     ):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(
             a, b, rtol=1e-4, atol=1e-6
-        ), found, own)
-    apart, _ = adversarial.train_step(gan, hyperparams, state, given, key)
+        ), actual, reference)
+    apart, _ = adversarial.train_step(gan, hyperparams, state, data, key)
     assert leaves_equal(apart.players[D], after.players[D])
     assert not leaves_equal(apart.players[G], after.players[G])
 
@@ -155,10 +155,10 @@ def test_ema_starts_as_a_copy_and_follows_g():
     )
 
 
-def test_warm_up_of_the_ema_is_of_the_step_for_all_its_updates_of_g():
+def test_ema_warm_up_counts_steps_and_not_updates_of_g():
     gan, moves = helpers.linear_gan(g_steps=2), []
     state = start(gan).replace(step=jnp.int32(8))
-    after, _ = adversarial.play(
+    after, _ = adversarial.run_updates(
         gan, helpers.hyperparams(ema_decay=jnp.float32(0.9)), state, batch(2),
         jax.random.key(2), note=lambda player, number, after, metrics:
         moves.append(after.players[G].params['Dense_0']['bias']),
@@ -195,7 +195,7 @@ BEGAN = {'gamma': jnp.float32(0.5), 'k_rate': jnp.float32(0.1)}
 
 
 def balanced(k=0.5, **changes):
-    """Give BEGAN's game of linear nets and its state with that k."""
+    """Return a BEGAN of linear networks and its state with that k."""
     gan = helpers.linear_gan(
         loss=losses.LOSSES['boundary_equilibrium'], **changes
     )
@@ -207,7 +207,7 @@ def balanced(k=0.5, **changes):
 
 @pytest.mark.parametrize('schedule', ['alternating', 'simultaneous'])
 @pytest.mark.parametrize('d_steps', [1, 3])
-def test_began_moves_k_by_the_fakes_of_gs_step(d_steps, schedule):
+def test_began_updates_k_from_the_fakes_of_gs_update(d_steps, schedule):
     # The paper: k <- k + lambda_k (gamma L(x) - L(G(z_G))), once in a step,
     # and L(G(z_G)) is G's loss. D's fakes are of other latents, z_D.
     gan, state = balanced(d_steps=d_steps, schedule=schedule)
@@ -223,10 +223,10 @@ def test_began_moves_k_by_the_fakes_of_gs_step(d_steps, schedule):
     )
 
 
-def test_began_moves_k_in_each_update_of_g_and_none_of_d():
+def test_began_updates_k_in_each_update_of_g_only():
     gan, state = balanced(d_steps=2, g_steps=2)
     seen = []
-    adversarial.play(
+    adversarial.run_updates(
         gan, helpers.hyperparams(loss_options=BEGAN), state, batch(2),
         jax.random.key(2), note=lambda player, number, after, metrics:
         seen.append((
@@ -249,7 +249,7 @@ def test_began_moves_k_in_each_update_of_g_and_none_of_d():
 
 
 def conditional_gan(condition, **changes):
-    """Give a GAN of 3 classes."""
+    """Return a GAN of 3 classes."""
     return mlp_gan(
         generator=mlp.Generator(
             SHAPE, width=4, depth=1, num_classes=3, condition='concat'
@@ -261,13 +261,13 @@ def conditional_gan(condition, **changes):
 
 
 @pytest.mark.parametrize('name', penalties.PENALTIES)
-def test_penalty_joins_the_loss_of_its_player_alone(name):
+def test_penalty_is_added_only_to_the_loss_of_its_player(name):
     gan = mlp_gan(penalties=(name,))
-    given = batch()
+    data = batch()
     if penalties.PENALTIES[name].classes:
         gan = conditional_gan('auxiliary', penalties=(name,))
-        given = helpers.real_batch(
-            given.sources['real'].images, jnp.arange(6)[None] % 3
+        data = helpers.real_batch(
+            data.sources['real'].images, jnp.arange(6)[None] % 3
         )
 
     def steep():  # one-sided penalties are 0 on gentle slopes
@@ -282,7 +282,7 @@ def test_penalty_joins_the_loss_of_its_player_alone(name):
         for _ in range(2):  # historical averaging is 0 at first
             before = state
             state, metrics = step(
-                gan, state, given, penalty_weights=weights
+                gan, state, data, penalty_weights=weights
             )
         return before, state, metrics
 
@@ -294,14 +294,14 @@ def test_penalty_joins_the_loss_of_its_player_alone(name):
         within.players[player].params, without.players[player].params
     )
     if player == 'generator':
-        first, _ = step(gan, start(gan), given, penalty_weights={name: 0.1})
-        other, _ = step(gan, start(gan), given, penalty_weights={name: 0.0})
+        first, _ = step(gan, start(gan), data, penalty_weights={name: 0.1})
+        other, _ = step(gan, start(gan), data, penalty_weights={name: 0.0})
         assert leaves_equal(first.players[D], other.players[D])
     if penalties.PENALTIES[name].init:
         assert not leaves_equal(within.memory[name], before.memory[name])
 
 
-def test_penalty_is_weighted_and_the_loss_is_told_without_it():
+def test_penalty_is_weighted_and_not_part_of_the_loss_metric():
     gan = helpers.linear_gan(penalties=('r1',))
     state = start(gan)
     w = np.asarray(state.players[D].params['Dense_0']['kernel'])
@@ -407,7 +407,7 @@ def test_schedules_scale_each_players_rate_by_the_step(d_steps, g_steps):
 
 
 def by_hand(d, images, fakes, count, rate):
-    """Move a linear D by gradient descent on the cross-entropy, in NumPy."""
+    """Update a linear D by gradient descent on the cross-entropy, in NumPy."""
     kernel, bias = d
     for _ in range(count):
         real, fake = images @ kernel + bias, fakes @ kernel + bias
@@ -419,17 +419,17 @@ def by_hand(d, images, fakes, count, rate):
 
 
 @pytest.mark.parametrize('unroll_steps', [1, 3])
-def test_unrolled_g_learns_through_the_updates_of_d(unroll_steps):
+def test_unrolled_g_differentiates_through_the_updates_of_d(unroll_steps):
     gan = helpers.linear_gan(unroll_steps=unroll_steps)
-    state, given, key = start(gan), batch(), jax.random.key(3)
+    state, data, key = start(gan), batch(), jax.random.key(3)
     ctx = discriminator_inputs.UpdateContext(
         gan, helpers.hyperparams(), state, key
     )
     after, metrics = updates.generator_update(
-        ctx, images_of(given), given.sample_index
+        ctx, images_of(data), data.sample_index
     )
-    z = latents.draw(jax.random.split(key, 3)[0], given.sample_index, 3)
-    images = np.asarray(images_of(given), np.float32)
+    z = latents.draw(jax.random.split(key, 3)[0], data.sample_index, 3)
+    images = np.asarray(images_of(data), np.float32)
     images = images.reshape(6, 4) / 127.5 - 1
     d = state.players[D].params['Dense_0']
     g = state.players[G].params['Dense_0']
@@ -456,10 +456,10 @@ def test_unrolling_passes_through_adam():
     import optax
 
     gan = mlp_gan(d_tx=optax.scale_by_adam(b1=0.5), unroll_steps=2)
-    state, given = start(gan), batch()
+    state, data = start(gan), batch()
     gentle = helpers.hyperparams(d_learning_rate=jnp.float32(0.01))
     for _ in range(2):
-        state, _ = step(gan, state, given)
+        state, _ = step(gan, state, data)
 
     def loss(scale):
         """G's loss where its last bias is moved."""
@@ -474,7 +474,7 @@ def test_unrolling_passes_through_adam():
             gan, gentle, moved, jax.random.key(3)
         )
         _, metrics = updates.generator_update(
-            ctx, images_of(given), given.sample_index
+            ctx, images_of(data), data.sample_index
         )
         return metrics['g/loss']
 
@@ -482,7 +482,7 @@ def test_unrolling_passes_through_adam():
         gan, gentle, state, jax.random.key(3)
     )
     after, _ = updates.generator_update(
-        ctx, images_of(given), given.sample_index
+        ctx, images_of(data), data.sample_index
     )
     grads = (
         state.players[G].params['Dense_1']['bias']
@@ -494,18 +494,18 @@ def test_unrolling_passes_through_adam():
 
 
 @pytest.mark.parametrize(
-    'loop', [discriminator_inputs.one_by_one, jax.lax.scan]
+    'loop', [discriminator_inputs.unrolled_scan, jax.lax.scan]
 )
 @pytest.mark.parametrize('parts', [2, 3])
-def test_microbatches_make_the_update_of_the_whole_batch(parts, loop):
+def test_microbatches_give_the_update_of_the_whole_batch(parts, loop):
     plain = mlp_gan(penalties=('r1',))
     gan = plain._replace(num_microbatches=parts)
     state = start(plain)
     arguments = (state, batch(), jax.random.key(2))
-    given = helpers.hyperparams(penalty_weights={'r1': 0.3})
-    expected, metrics = adversarial.train_step(plain, given, *arguments)
+    hyperparams = helpers.hyperparams(penalty_weights={'r1': 0.3})
+    expected, metrics = adversarial.train_step(plain, hyperparams, *arguments)
     got, got_metrics = adversarial.train_step(
-        gan, given, *arguments, loop=loop
+        gan, hyperparams, *arguments, loop=loop
     )
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
@@ -513,7 +513,7 @@ def test_microbatches_make_the_update_of_the_whole_batch(parts, loop):
     )
 
 
-def test_lazy_penalty_joins_every_kth_step_at_k_times_the_weight():
+def test_lazy_penalty_is_applied_every_kth_step_with_k_times_the_weight():
     lazy = helpers.linear_gan(penalties=('r1',), lazy=(('r1', 4),))
     eager = helpers.linear_gan(penalties=('r1',))
     none = helpers.linear_gan()
@@ -537,7 +537,7 @@ def test_lazy_penalty_joins_every_kth_step_at_k_times_the_weight():
         )
 
 
-def test_lazy_penalty_is_remembered_until_the_next():
+def test_metric_of_a_lazy_penalty_is_kept_between_its_steps():
     gan = helpers.linear_gan(penalties=('r1',), lazy=(('r1', 2),))
     r1 = {'penalty_weights': {'r1': jnp.float32(0.5)}}
     state, first = step(gan, start(gan), batch(), **r1)
@@ -547,7 +547,7 @@ def test_lazy_penalty_is_remembered_until_the_next():
 
 
 @pytest.mark.parametrize('number', [0, 1])
-def test_host_and_device_agree_on_who_is_due(number):
+def test_host_and_device_agree_on_the_due_penalties(number):
     gan = helpers.linear_gan(
         penalties=('g_orthogonal', 'r1'), lazy=(('r1', 2),)
     )
@@ -566,21 +566,21 @@ def test_host_and_device_agree_on_who_is_due(number):
     )
 
 
-def test_ema_copies_what_is_no_average():
+def test_ema_copies_collections_that_are_not_averaged():
     gan = helpers.linear_gan(generator=helpers.MixedGenerator())
     state = start(gan)
     after, _ = step(gan, state, batch())
     averaged, before = after.averages[G].stats, state.averages[G].stats
-    own = after.players[G].stats
+    stats = after.players[G].stats
     assert set(averaged) == {'batch_stats', 'spectral'}
-    assert leaves_equal(averaged['spectral'], own['spectral'])
+    assert leaves_equal(averaged['spectral'], stats['spectral'])
     assert not leaves_equal(averaged['spectral'], before['spectral'])
-    assert not leaves_equal(averaged['batch_stats'], own['batch_stats'])
+    assert not leaves_equal(averaged['batch_stats'], stats['batch_stats'])
 
 
-def test_norm_is_the_euclidean_one_of_all_leaves():
+def test_norm_is_the_euclidean_norm_of_all_leaves():
     tree = {'a': jnp.arange(6.0).reshape(2, 3), 'b': {'c': jnp.array([-4.0])}}
     np.testing.assert_allclose(
-        updates.norm(tree), np.sqrt(55 + 16), rtol=1e-6
+        updates.global_norm(tree), np.sqrt(55 + 16), rtol=1e-6
     )
-    assert updates.norm({}) == 0
+    assert updates.global_norm({}) == 0

@@ -8,7 +8,7 @@ from PIL import Image
 import pytest
 
 import helpers
-from gan_jax.config import defaults
+from gan_jax.config import run_identity
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.ops import mixtures
@@ -29,7 +29,7 @@ def test_both_games_have_as_many_updates_of_swapped_players():
     g_inner, g_name = script.make_config('G inner', 1)
     assert (d_inner.d_steps, d_inner.g_steps) == (10, 1)
     assert (g_inner.d_steps, g_inner.g_steps) == (1, 10)
-    assert defaults.differences(d_inner, g_inner) == [
+    assert run_identity.differences(d_inner, g_inner) == [
         'd_steps: 10 -> 1', 'g_steps: 1 -> 10'
     ]
     assert d_inner.penalties.r1.weight == 0.1

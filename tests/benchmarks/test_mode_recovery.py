@@ -67,7 +67,7 @@ def test_rows_of_the_wide_table_share_all_that_is_no_method():
                  'discriminator.depth', 'batch_size', 'latent_size',
                  'g_optimizer.learning_rate', 'd_optimizer.learning_rate',
                  'g_steps', 'num_steps'):
-        values = {script.config_lib.flatten(c)[name] for c in configs}
+        values = {script.defaults.flatten(c)[name] for c in configs}
         assert len(values) == 1, name
     assert values == {25_000}
 

@@ -15,7 +15,7 @@ SAVES = (
     'import pathlib, sys, time\n'
     'path = pathlib.Path({run!r}) / "checkpoints" / sys.argv[1]\n'
     'path.mkdir(parents=True)\n'
-    'print("Going on from step 1")\n'
+    'print("Continuing from step 1")\n'
     'time.sleep(float(sys.argv[2]))\n'
 )
 TABLE = (
@@ -55,7 +55,7 @@ def test_all_parts_are_lines_of_one_summary(script, tmp_path):
     assert script.main(script.arguments) == 0
     assert results(tmp_path) == {
         'doctor': (True, ''), 'train': (True, 'killed after step 1 was saved'),
-        'resume': (True, 'Going on from step 1 to step 4'),
+        'resume': (True, 'Continuing from step 1 to step 4'),
         'sample': (True, ''), 'evaluate': (True, ''),
         'table': (True, '1 cases measured, not b, c'),
     }

@@ -7,7 +7,7 @@ from PIL import Image
 import pytest
 
 import helpers
-from gan_jax.config import defaults
+from gan_jax.config import run_identity
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.data import pictures
@@ -90,7 +90,7 @@ def test_rows_differ_in_packing_and_unrolling_alone(row, size):
     assert (config.num_steps, config.seed) == (50, 3)
     assert config.data.data_dir == 'my/tfds'
     assert config.discriminator.width == {'quarter': 2, 'half': 4}[size]
-    changed = defaults.differences(script.configure('gan', size, 3), config)
+    changed = run_identity.differences(script.configure('gan', size, 3), config)
     kind = row.rstrip('0123456789')
     number = row.removeprefix(kind)
     if row == 'unrolled5':  # the default number
@@ -129,7 +129,7 @@ def test_a_finished_run_is_kept_and_a_longer_one_goes_on_from_it(
         assert command('--num_steps=2') == first  # its length is told
     capsys.readouterr()
     assert command('--num_steps=6')['step'] == 6
-    assert 'Going on from step 4' in capsys.readouterr().out
+    assert 'Continuing from step 4' in capsys.readouterr().out
 
 
 def test_the_clock_ends_a_run_and_more_minutes_go_on(command, monkeypatch):

@@ -41,7 +41,7 @@ def test_steps_that_the_looks_do_not_divide_are_refused():
 
 
 def test_a_short_run_leaves_its_picture(monkeypatch, tmp_path, capsys):
-    load = script.recipe.load
+    load = script.recipes.load
 
     def tiny(path):
         config = helpers.tiny(load(path))
@@ -49,7 +49,7 @@ def test_a_short_run_leaves_its_picture(monkeypatch, tmp_path, capsys):
         config.schedule.burst_steps = config.schedule.burst_first = 1
         return config
 
-    monkeypatch.setattr(script.recipe, 'load', tiny)
+    monkeypatch.setattr(script.recipes, 'load', tiny)
     parse(
         '--num_steps=12', f'--workdir={tmp_path}/run', f'--out={tmp_path}/a.png'
     )

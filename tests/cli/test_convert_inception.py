@@ -42,20 +42,20 @@ def test_names_and_axes_by_hand(state):
 
 
 @pytest.mark.parametrize('changes, says', [
-    ({'fc.bias': None}, 'network: no fc.bias$'),
+    ({'fc.bias': None}, 'network: missing fc.bias$'),
     (
         {'AuxLogits.fc.weight': np.zeros(1, np.float32)},
-        "'AuxLogits.fc.weight' too much$",
+        "unexpected 'AuxLogits.fc.weight'$",
     ),
     (
         {'fc.weight': np.zeros((1000, 2048), np.float32)},
-        r'fc.weight is float32 \[1000, 2048\] and not float32 \[1008, 2048\]$',
+        r'fc.weight is float32 \[1000, 2048\], not float32 \[1008, 2048\]$',
     ),
     ({'fc.bias': np.zeros(1008, np.float16)}, 'fc.bias is float16'),
     ({'fc.bias': np.full(1008, np.nan, np.float32)}, 'fc.bias is not finite'),
     (
         {'x\ny': np.zeros(1, np.float32), 'fc.bias': None},
-        r"no fc.bias; 'x\\ny' too much$",
+        r"missing fc.bias; unexpected 'x\\ny'$",
     ),
 ])
 def test_other_tensors_are_refused(changes, says, state):

@@ -36,7 +36,7 @@ def test_a_run_trains_continues_and_samples(tmp_path):
     workdir = tmp_path / next((tmp_path / 'runs').iterdir())
     assert workdir.name.startswith('dcgan-batch_size=8-')
     second = helpers.run(*MAIN, *TINY, '--config.num_steps=20', cwd=tmp_path)
-    assert 'Going on from step 10' in second.stdout
+    assert 'Continuing from step 10' in second.stdout
     assert steps_of(workdir) == [5, 10, 15, 20]
     out = tmp_path / 'grid.png'
     third = helpers.run(
@@ -80,7 +80,7 @@ def test_kill_loses_nothing(network, tmp_path):
     process.wait()
     assert steps_of(killed)[-1] < 100, 'it was killed too late'
     resumed = helpers.run(*command, f'--workdir={killed}')
-    assert 'Going on from step' in resumed.stdout, resumed.stderr
+    assert 'Continuing from step' in resumed.stdout, resumed.stderr
     _, expected = sampling.load(whole)
     _, state = sampling.load(killed)
     assert int(state.step) == 100

@@ -1,4 +1,4 @@
-"""Names become the functions that they promise."""
+"""Builders: optimizers, penalties, feeds and passes of D from a config."""
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ import helpers
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import game
 from gan_jax.algorithms.game import D
+from gan_jax.config import algorithm_builders
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.config import validation
@@ -25,20 +26,20 @@ GRADS = [np.array([3.0, -4.0]), np.array([0.5, 2.0])]
 def directions(**options):
     config = defaults.default_config().g_optimizer
     config.update(options)
-    tx = builders._optimizer(config)
-    state, found = tx.init(jnp.zeros(2)), []
+    tx = algorithm_builders.optimizer(config)
+    state, results = tx.init(jnp.zeros(2)), []
     for grads in GRADS:
         direction, state = tx.update(jnp.asarray(grads), state, jnp.zeros(2))
-        found.append(direction)
-    return found
+        results.append(direction)
+    return results
 
 
-def assert_close(found, expected):
-    for a, b in zip(found, expected, strict=True):
+def assert_close(actual, expected):
+    for a, b in zip(actual, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
-def test_sgd_gives_the_gradient_and_momentum_adds_the_past():
+def test_sgd_returns_the_gradient_and_momentum_accumulates():
     assert_close(directions(name='sgd'), GRADS)
     assert_close(
         directions(name='sgd', momentum=0.9),
@@ -46,7 +47,7 @@ def test_sgd_gives_the_gradient_and_momentum_adds_the_past():
     )
 
 
-def test_adam_is_the_papers_with_bias_correction():
+def test_adam_matches_the_paper_with_bias_correction():
     m = v = 0
     expected = []
     for t, g in enumerate(GRADS, 1):
@@ -70,17 +71,17 @@ def test_every_optimizer_is_built():
         assert np.isfinite(directions(name=name)).all()
 
 
-def test_clip_norm_shortens_long_gradients_alone():
-    found = directions(name='sgd', clip_norm=2.5)
-    assert_close(found, [GRADS[0] / 2, GRADS[1]])
+def test_clip_norm_scales_only_long_gradients():
+    updates = directions(name='sgd', clip_norm=2.5)
+    assert_close(updates, [GRADS[0] / 2, GRADS[1]])
 
 
 def test_options_of_the_loss_reach_the_hyperparameters():
     config = helpers.tiny_mlp()
     config.loss.name, config.loss.a = 'least_squares', -1.0
-    made = builders.hyperparams(config)
-    assert set(made.loss_options) == {'a', 'b', 'c'}
-    assert made.loss_options['a'] == -1
+    values = builders.hyperparams(config)
+    assert set(values.loss_options) == {'a', 'b', 'c'}
+    assert values.loss_options['a'] == -1
 
 
 def test_only_penalties_with_a_weight_are_built():
@@ -93,18 +94,18 @@ def test_only_penalties_with_a_weight_are_built():
 
 @pytest.mark.parametrize('name', ['dcgan', 'mlp'])
 @pytest.mark.parametrize('loss', ['boundary_equilibrium', 'energy_based'])
-def test_a_loss_of_energies_makes_d_an_autoencoder(name, loss):
+def test_energy_losses_make_d_an_autoencoder(name, loss):
     config = helpers.tiny_mlp()
     config.discriminator.name, config.loss.name = name, loss
     validation.leave_out(config)
     validation.validate(config)
-    made = builders.algorithm(config, builders.form((8, 8, 1))).discriminator
+    module = builders.algorithm(config, builders.form((8, 8, 1))).discriminator
     assert isinstance(
-        made, networks.NETWORKS[f'{name}_autoencoder'].discriminator
+        module, networks.NETWORKS[f'{name}_autoencoder'].discriminator
     )
     config.loss.name = 'hinge'
-    made = builders.algorithm(config, builders.form((8, 8, 1))).discriminator
-    assert isinstance(made, networks.NETWORKS[name].discriminator)
+    module = builders.algorithm(config, builders.form((8, 8, 1))).discriminator
+    assert isinstance(module, networks.NETWORKS[name].discriminator)
 
 
 def test_lazy_penalties_are_those_with_a_weight_and_a_period():
@@ -120,12 +121,12 @@ def test_lazy_penalties_are_those_with_a_weight_and_a_period():
 def test_differentiable_optimizers_give_the_same_direction(name):
     options = defaults.default_config().d_optimizer
     options.name = name
-    found = []
+    updates = []
     for differentiable in (False, True):
-        tx = builders._optimizer(options, differentiable)
+        tx = algorithm_builders.optimizer(options, differentiable)
         grads = jnp.asarray(GRADS[0])
-        found.append(tx.update(grads, tx.init(grads), grads)[0])
-    np.testing.assert_allclose(*found, rtol=1e-6)
+        updates.append(tx.update(grads, tx.init(grads), grads)[0])
+    np.testing.assert_allclose(*updates, rtol=1e-6)
 
 
 def test_manifold_has_the_configured_modes():
@@ -143,12 +144,14 @@ def test_feed_fits_the_data(name):
     config = helpers.tiny_mlp()
     config.data.name = name
     dataset = builders.dataset(config)
-    made = builders.feed(config, dataset)
-    assert isinstance(made, feed.ResidentFeed) == (name == 'digits')
-    fed = made.read(position=5, count=3)
-    images, _ = jax.jit(made.select)(made.resident, fed)
+    source_feed = builders.feed(config, dataset)
+    assert isinstance(source_feed, feed.ResidentFeed) == (name == 'digits')
+    fed = source_feed.read(position=5, count=3)
+    images, _ = jax.jit(source_feed.select)(source_feed.resident, fed)
     assert images.shape == (3, 8, *dataset.images.shape[1:])
-    again, _ = made.select(made.resident, made.read(position=6, count=1))
+    again, _ = source_feed.select(
+        source_feed.resident, source_feed.read(position=6, count=1)
+    )
     np.testing.assert_allclose(again[0], images[1], rtol=1e-6)
 
 
@@ -164,15 +167,15 @@ def test_images_are_resident_where_they_fit(kind, share, expected):
     dataset = sources.from_arrays(
         helpers.random_images(), request=builders.request(config)
     )
-    made = builders.feed(config, dataset)
-    assert type(made) is expected
-    images, _ = made.select(made.resident, made.read(0, 1))
+    source_feed = builders.feed(config, dataset)
+    assert type(source_feed) is expected
+    images, _ = source_feed.select(source_feed.resident, source_feed.read(0, 1))
     chosen = order.indices(config.seed, 0, 1, 8, 32)
     np.testing.assert_array_equal(images, dataset.images[chosen])
-    made.close()
+    source_feed.close()
 
 
-def test_request_holds_what_the_keys_say(tmp_path):
+def test_request_has_the_values_of_the_keys(tmp_path):
     config = helpers.tiny_mlp()
     config.data.path, config.data.image_size = str(tmp_path), '48x80'
     config.data.channels, config.data.background = 4, '#102030'
@@ -203,15 +206,15 @@ def dense_config(**options):
     {'discriminator__spectral_norm': True},
     {'discriminator__name': 'dcgan'},
 ])
-def test_d_judges_in_two_passes_where_that_is_not_the_same(options):
+def test_coupled_or_convolutional_d_uses_two_passes(options):
     assert builders.algorithm(dense_config(), builders.form((2,))).joint_batch
     shape = (32, 32, 1) if 'discriminator__name' in options else (2,)
-    made = builders.algorithm(dense_config(**options), builders.form(shape))
-    assert not made.joint_batch
+    gan = builders.algorithm(dense_config(**options), builders.form(shape))
+    assert not gan.joint_batch
 
 
 @pytest.mark.parametrize('norm', ['none', 'layer', 'group'])
-def test_one_pass_of_a_dense_d_gives_what_two_give(norm):
+def test_one_pass_of_a_dense_d_equals_two(norm):
     config = dense_config(discriminator__norm=norm)
     config.penalties.r1.weight = 1.0
     gan = builders.algorithm(config, builders.form((2,)))
@@ -228,8 +231,8 @@ def test_one_pass_of_a_dense_d_gives_what_two_give(norm):
         mine = {name: metrics[name] for name in metrics if name[0] == 'd'}
         return state.players[D].opt_state, mine
 
-    found, expected = step(gan), step(gan._replace(joint_batch=False))
+    actual, expected = step(gan), step(gan._replace(joint_batch=False))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
-        found, expected,
+        actual, expected,
     )

@@ -1,9 +1,10 @@
-"""What the keys of a config say of a run."""
+"""Values derived from a config, and the identity of a run."""
 
 import pytest
 
 import helpers
 from gan_jax.config import defaults
+from gan_jax.config import run_identity
 
 
 @pytest.mark.parametrize(
@@ -33,22 +34,22 @@ def test_image_size_is_height_by_width(text, size):
         ),
     ],
 )
-def test_run_is_named_after_what_changes_the_experiment(
+def test_run_name_contains_the_keys_that_change_the_experiment(
     recipe, overrides, name
 ):
-    assert defaults.run_name(recipe, overrides) == name
+    assert run_identity.run_name(recipe, overrides) == name
 
 
 def test_free_keys_are_keys():
     keys = defaults.flatten(defaults.default_config())
-    assert set(defaults.FREE_KEYS) <= set(keys)
+    assert set(run_identity.FREE_KEYS) <= set(keys)
 
 
-def test_differences_name_what_would_train_differently():
+def test_differences_list_keys_that_change_training():
     stored, config = helpers.tiny_mlp(), helpers.tiny_mlp()
     config.num_steps, config.log_every = 10**6, 1
-    assert defaults.differences(stored, config) == []
+    assert run_identity.differences(stored, config) == []
     config.loss.name = 'hinge'
-    assert defaults.differences(stored, config) == [
+    assert run_identity.differences(stored, config) == [
         "loss.name: 'non_saturating' -> 'hinge'"
     ]

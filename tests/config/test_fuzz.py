@@ -1,4 +1,4 @@
-"""Whatever is asked for: a clear line, and no other error."""
+"""Random configs and flags: valid, or refused in one line."""
 
 import math
 
@@ -10,6 +10,7 @@ import pytest
 
 from gan_jax.algorithms import adversarial
 from gan_jax.config import defaults
+from gan_jax.config import run_identity
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.data import order
@@ -54,7 +55,7 @@ def check(overrides):
         validation.validate(config)
     except errors.ConfigError as error:
         assert str(error) and '\n' not in str(error)
-    name = defaults.run_name('configs/dcgan.py', overrides)
+    name = run_identity.run_name('configs/dcgan.py', overrides)
     assert '/' not in name and '\n' not in name
 
 
@@ -66,20 +67,20 @@ quick = settings(
 
 @quick
 @given(OVERRIDES)
-def test_any_overrides_validate_or_are_told(overrides):
+def test_any_overrides_validate_or_raise_a_config_error(overrides):
     check(overrides)
 
 
 @pytest.mark.slow
 @settings(quick, max_examples=10_000)
 @given(OVERRIDES)
-def test_ten_thousand_overrides_validate_or_are_told(overrides):
+def test_ten_thousand_overrides_validate_or_raise_a_config_error(overrides):
     check(overrides)
 
 
 @quick
 @given(st.text(alphabet='0123456789,- x', max_size=12))
-def test_seeds_are_numbers_or_are_told(text):
+def test_seeds_are_parsed_or_raise_a_config_error(text):
     try:
         seeds = sampling.parse_seeds(text)
     except errors.ConfigError as error:

@@ -1,4 +1,4 @@
-"""Each recipe, shrunk, trains in the numbers that were recorded."""
+"""Golden metrics of each recipe, shrunk."""
 
 import json
 
@@ -18,14 +18,14 @@ def test_every_recipe_and_variant_is_recorded():
 @pytest.mark.parametrize(
     'case', helpers.cases(golden_recipes.CASES, 'sagan', 'stacked_mnist')
 )
-def test_recipe_trains_in_the_recorded_numbers(case, tmp_path):
+def test_recipe_reproduces_the_recorded_metrics(case, tmp_path):
     run, actual = golden_recipes.numbers(case, tmp_path)
     assert int(run.state.step) == golden_recipes.STEPS
     assert np.isfinite(run.sample(range(4))).all()
     golden_recipes.compare(case, actual, RECORDED)
 
 
-def test_a_number_that_moved_is_found():
+def test_a_changed_number_is_detected():
     case = 'dcgan'
     moved = json.loads(json.dumps(RECORDED['cases'][case]))
     first = str(golden_recipes.EVERY)

@@ -22,7 +22,7 @@ OWN = {'one_dimension': ('line',), 'stacked_mnist': ('half', 'quarter')}
 
 
 def arguments(path):
-    """List what a recipe takes after its colon."""
+    """List the arguments of a recipe."""
     points = path.stem in POINTS
     others = sorted(mixtures.MIXTURES) if points else recipes.IMAGES
     return OWN.get(path.stem, others)
@@ -45,7 +45,7 @@ SHAPES = {
 def test_recipe_validates_and_fits_its_data(path, argument):
     config = recipes.load(path, argument)
     if argument == 'images':
-        with pytest.raises(errors.ConfigError, match='one of them is asked'):
+        with pytest.raises(errors.ConfigError, match='one of them must be set'):
             validation.validate(config)
         config.data.path = 'my/images'
     validation.validate(config)
@@ -81,7 +81,7 @@ def shrink(config):
 
 
 def check_resume(path, folder):
-    """Train 4 steps at once, and 2 and 2; hold that the states are equal."""
+    """Assert that training 4 steps at once equals training 2 and 2."""
     config = shrink(recipes.load(path))
     whole = train.train(config, folder / 'whole').state
     config.num_steps = 2

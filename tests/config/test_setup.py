@@ -1,4 +1,4 @@
-"""Setups that cannot work: last layers, sizes, and what is said of them."""
+"""Setups that cannot work: last layers and sizes of networks."""
 
 import flax.linen as nn
 import jax
@@ -52,7 +52,7 @@ def generate(name, shape, **fields):
 
 @pytest.mark.parametrize('output', GOLDEN_OUTPUTS)
 @pytest.mark.parametrize('name', GENERATORS)
-def test_generators_end_in_their_output_alone(name, output):
+def test_output_changes_only_the_last_activation_of_generators(name, output):
     linear, variables = generate(name, (8, 8, 1), output='linear')
     bent, same = generate(name, (8, 8, 1), output=output)
     jax.tree.map(np.testing.assert_array_equal, variables, same)
@@ -65,7 +65,7 @@ def test_generators_end_in_their_output_alone(name, output):
     *((name, (8, 8, 1), 'tanh') for name in GENERATORS),
     ('mlp', (2,), 'linear'),
 ])
-def test_by_default_images_end_in_tanh_and_points_in_nothing(
+def test_default_output_is_tanh_for_images_and_linear_for_points(
     name, shape, output
 ):
     jax.tree.map(
@@ -75,7 +75,7 @@ def test_by_default_images_end_in_tanh_and_points_in_nothing(
 
 
 @pytest.mark.parametrize('name', GENERATORS)
-def test_untrained_networks_of_ours_are_not_blamed(name):
+def test_own_untrained_networks_raise_no_complaint(name):
     samples, _ = generate(name, (8, 8, 1))
     config = helpers.tiny_mlp()
     assert not validation.complaints_of_batch(config, -np.ones(3), samples)
@@ -95,10 +95,10 @@ def run(workdir, config):
 
 
 @pytest.mark.parametrize('output', ['relu', 'sigmoid'])
-def test_last_layer_that_does_not_hold_images_is_refused_at_once(
+def test_last_layer_that_cannot_reach_the_images_is_refused(
     output, tmp_path
 ):
-    reason = f"^generator.output='{output}' gives values from 0 to .*"
+    reason = f"^generator.output='{output}' has values from 0 to .*"
     with pytest.raises(
         errors.ConfigError, match=f'{reason} allow_bad_setup=True only warns'
     ):
@@ -107,7 +107,7 @@ def test_last_layer_that_does_not_hold_images_is_refused_at_once(
 
 
 @pytest.mark.parametrize('output', ['relu', 'sigmoid'])
-def test_allowed_bad_setup_is_warned_of_once_and_trains(
+def test_allowed_bad_setup_warns_once_and_trains(
     output, tmp_path, capsys
 ):
     config = bad_config(output, allow_bad_setup=True)
@@ -127,7 +127,7 @@ def test_points_with_bounds_are_refused(tmp_path):
 
 
 def own_generator(activation=lambda x: x, shape=None):
-    """Give a module class: a dense layer from z, bent, to samples of a shape.
+    """Return a generator class: a dense layer from z and an activation.
 
     The shape is that of the data where None.
     """
@@ -139,15 +139,15 @@ def own_generator(activation=lambda x: x, shape=None):
 
         @nn.compact
         def __call__(self, inputs, labels=None, *, train, keys=None):
-            made = shape or self.image_shape
-            x = nn.Dense(np.prod(made), dtype=self.dtype)(inputs)
-            return activation(x).reshape(-1, *made)
+            sample_shape = shape or self.image_shape
+            x = nn.Dense(np.prod(sample_shape), dtype=self.dtype)(inputs)
+            return activation(x).reshape(-1, *sample_shape)
 
     return Generator
 
 
 def own_discriminator(size=-1, logits_shape=(-1,)):
-    """Give a module class: a dense layer from samples of a size to logits."""
+    """Return a discriminator class: a dense layer to logits."""
 
     class Discriminator(nn.Module):
         norm: str
@@ -164,7 +164,7 @@ def own_discriminator(size=-1, logits_shape=(-1,)):
 
 @pytest.fixture
 def register(monkeypatch):
-    """Give a function that registers networks; it returns a config of them."""
+    """Return a function that registers networks and returns their config."""
 
     def add(generator=mlp.Generator, discriminator=mlp.Discriminator):
         monkeypatch.setitem(networks.NETWORKS, 'mine', networks.Pair(
@@ -184,7 +184,7 @@ def register(monkeypatch):
     ((8, 8, 1), (64,), r'makes \[64\] and the data are 8x8x1'),
     ((2,), (3,), r'makes \[3\] and the data are \[2\]'),
 ])
-def test_sizes_that_do_not_meet_are_refused_with_both(
+def test_sizes_that_do_not_match_are_refused_naming_both(
     data, made, named, register
 ):
     config = register(own_generator(shape=made), own_discriminator())
@@ -194,7 +194,7 @@ def test_sizes_that_do_not_meet_are_refused_with_both(
         builders.algorithm(config, builders.form(data))
 
 
-def test_sizes_that_do_not_meet_cannot_be_allowed(register, tmp_path):
+def test_sizes_that_do_not_match_cannot_be_allowed(register, tmp_path):
     config = register(own_generator(shape=(28, 28, 1)))
     config.allow_bad_setup = True
     with pytest.raises(
@@ -204,12 +204,12 @@ def test_sizes_that_do_not_meet_cannot_be_allowed(register, tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
-def test_generator_that_cuts_one_sample_into_many_is_refused(register):
+def test_generator_that_makes_several_samples_per_latent_is_refused(register):
     def halve(x):
         return jnp.concatenate([x, x])
 
     config = register(own_generator(halve))
-    with pytest.raises(errors.ConfigError, match='makes 4 samples of 2 lat'):
+    with pytest.raises(errors.ConfigError, match='makes 4 samples from 2 lat'):
         builders.algorithm(config, builders.form((8, 8, 1)))
 
 
@@ -225,7 +225,7 @@ def test_discriminator_of_another_size_is_refused(packing, read, register):
     assert '\n' not in str(caught.value)
 
 
-def test_logits_without_a_row_for_each_sample_are_refused(register):
+def test_logits_without_one_row_per_sample_are_refused(register):
     config = register(discriminator=own_discriminator(logits_shape=(1, -1)))
     with pytest.raises(
         errors.ConfigError, match=r"^discriminator.name='mine' .*\[1, 2\] for 2"
@@ -234,7 +234,7 @@ def test_logits_without_a_row_for_each_sample_are_refused(register):
 
 
 @pytest.mark.parametrize('packing', [1, 3])
-def test_own_networks_that_meet_are_built(packing, register):
+def test_custom_networks_that_match_are_built(packing, register):
     config = register(own_generator(), own_discriminator())
     config.packing = packing
     state = helpers.abstract_state(config, (8, 6, 3))
@@ -242,8 +242,8 @@ def test_own_networks_that_meet_are_built(packing, register):
     assert kernel.shape == (8 * 6 * 3 * packing, 1)
 
 
-@pytest.mark.parametrize('bend', [nn.relu, nn.sigmoid])
-def test_batch_shows_a_last_layer_that_does_not_hold_the_data(
+@pytest.mark.parametrize('activation', [nn.relu, nn.sigmoid])
+def test_batch_reveals_a_last_layer_that_cannot_reach_the_data(
     activation, register, tmp_path, capsys
 ):
     config = register(own_generator(activation))
@@ -259,7 +259,7 @@ def test_batch_shows_a_last_layer_that_does_not_hold_the_data(
     assert out.count("warning: generator.name='mine' starts with 64") == 1
 
 
-def test_batch_shows_it_of_points_too(register, tmp_path):
+def test_batch_reveals_it_for_points_too(register, tmp_path):
     config = register(own_generator(nn.relu))
     config.data.name = 'ring'
     validation.leave_out(config)
@@ -268,19 +268,19 @@ def test_batch_shows_it_of_points_too(register, tmp_path):
 
 
 @pytest.mark.parametrize('value', [0.0, np.linspace(0.1, 0.9, 64)])
-def test_batch_says_nothing_of_a_dead_generator(value, register, tmp_path):
+def test_constant_samples_are_not_judged(value, register, tmp_path):
     config = register(own_generator(lambda x: x * 0 + jnp.float32(value)))
     assert int(run(tmp_path, config).state.step) == 2
 
 
-def test_batch_of_data_that_do_not_go_below_0_is_held_by_all():
+def test_non_negative_data_suit_every_last_layer():
     config, samples = helpers.tiny_mlp(), np.array([[0.0, 0.5], [0.3, 0.0]])
     outside = np.array([-0.1, 1.0])
     assert validation.complaints_of_batch(config, outside, samples)
     assert not validation.complaints_of_batch(config, np.zeros(2), samples)
 
 
-def test_batch_is_looked_at_in_new_runs_alone(register, tmp_path, capsys):
+def test_batch_is_checked_in_new_runs_alone(register, tmp_path, capsys):
     config = register(own_generator(nn.relu))
     config.allow_bad_setup = True
     run(tmp_path, config)

@@ -1,4 +1,4 @@
-"""What a config may hold, and how a mistake is told."""
+"""Validation of configs and its messages."""
 
 import pytest
 
@@ -29,21 +29,21 @@ BAD = [
     ('g_optimizer.b1', 1.0, r'\[0, 1\)'),
     ('g_optimizer.momentum', -0.1, r'\[0, 1\)'),
     ('instance_noise.std', -0.1, '0 or positive'),
-    ('instance_noise.decay_steps', -1, '0 never falls'),
+    ('instance_noise.decay_steps', -1, '0 is never'),
     ('g_optimizer.clip_norm', -1.0, 'off'),
     ('d_optimizer.warmup_steps', -1, '0 is none'),
     ('d_optimizer.decay', 1.0, r'\[0, 1\)'),
     ('generator.dropout', 1.0, r'\[0, 1\)'),
     ('discriminator.negative_slope', -0.2, r'\[0, 1\]'),
-    ('discriminator.maxout', 1, r'0 \(off\) or at least 2, as one piece is'),
+    ('discriminator.maxout', 1, r'0 \(off\) or at least 2'),
     ('generator.maxout', -2, r'0 \(off\) or at least 2'),
     ('generator.init_std', -0.1, r'0 \(off\) or positive'),
     ('discriminator.norm_momentum', 1.0, r'\[0, 1\)'),
     ('generator.condition', 'projection', "'batch_norm'"),
     ('discriminator.condition', 'project', "did you mean 'projection'"),
     ('generator.output', 'tan', "did you mean 'tanh'"),
-    ('generator.output', 'relu', r'from 0 to inf, and images lie in \[-1, 1\]'),
-    ('generator.output', 'sigmoid', r"of \['auto', 'linear', 'tanh'\] holds"),
+    ('generator.output', 'relu', r'from 0 to inf, and images are in \[-1, 1\]'),
+    ('generator.output', 'sigmoid', r"use one of \['auto', 'linear', 'tanh'\]"),
     ('generator.upsampling', 'nearst', "did you mean 'nearest'"),
     ('discriminator.downsampling', 'pool', "'average_pool'"),
     ('generator.attention', -1, '0 is off'),
@@ -73,7 +73,7 @@ BAD = [
     ('clip_weights', float('nan'), '0 or positive'),
     ('labels.flip_probability', 1.5, r'\[0, 1\]'),
     ('labels.real_high', float('inf'), 'finite'),
-    ('labels.real_high', 0.5, 'at least labels.real_low=1.0'),
+    ('labels.real_high', 0.5, 'less than labels.real_low=1.0'),
     ('loss.gamma', 2.0, r'\[0, 1\]'),
     ('loss.margin', 0.0, 'positive'),
     ('ema_decay', 1.5, r'\[0, 1\]'),
@@ -101,7 +101,7 @@ BAD = [
 
 
 @pytest.mark.parametrize('key, value, allowed', BAD)
-def test_bad_value_is_told_with_its_key_and_what_is_allowed(
+def test_bad_value_is_refused_naming_key_and_allowed_values(
     key, value, allowed
 ):
     config = defaults.default_config()
@@ -121,11 +121,11 @@ BAD_GAMES = [
     ({'penalties.gradient_penalty.weight': 1.0}, 'single images'),
     (
         {'loss.name': 'energy_based', 'discriminator.name': 'resnet'},
-        r"needs an autoencoder .*\['dcgan', 'dcgan_autoencoder', 'mlp',",
+        r"is an autoencoder, .*\['dcgan', 'dcgan_autoencoder', 'mlp',",
     ),
     (
         {'discriminator.name': 'mlp_autoencoder'},
-        r"needs logits .*\['dcgan', 'mlp', 'resnet', 'tiny'\]",
+        r"returns logits, .*\['dcgan', 'mlp', 'resnet', 'tiny'\]",
     ),
     (
         {'schedule.name': 'unrolled', 'num_microbatches': 2},
@@ -143,7 +143,7 @@ BAD_GAMES = [
     (
         {'augment.adaptive': True, 'augment.color': True,
          'loss.name': 'energy_based'},
-        'never below 0',
+        'D is never negative',
     ),
     (
         {'batch_size': 4, 'num_microbatches': 4,
@@ -154,8 +154,8 @@ BAD_GAMES = [
         {'batch_size': 1, 'generator.name': 'mlp'},
         'generator.norm=batch compares samples',
     ),
-    ({'history.size': 50}, 'under the 64 fakes'),
-    ({'history.size': 100, 'packing': 2}, 'under the 128 fakes'),
+    ({'history.size': 50}, 'less than the 64 fakes'),
+    ({'history.size': 100, 'packing': 2}, 'less than the 128 fakes'),
     ({'history.size': 64, 'num_microbatches': 2}, 'must be 1'),
     (
         {'generator.name': 'mlp', 'generator.attention': 8},
@@ -176,12 +176,13 @@ BAD_GAMES = [
     (
         {'generator.name': 'mlp', 'generator.maxout': 5,
          'generator.prelu': True},
-        'generator.prelu=True has no use: it needs generator.maxout to be off',
+        'generator.prelu=True has no effect: it needs generator.maxout '
+        'to be off',
     ),
     (
         {'discriminator.name': 'mlp', 'discriminator.maxout': 5,
          'discriminator.negative_slope': 0.0},
-        'discriminator.negative_slope=0.0 has no use: it needs '
+        'discriminator.negative_slope=0.0 has no effect: it needs '
         'discriminator.maxout to',
     ),
     (
@@ -213,11 +214,12 @@ BAD_GAMES = [
     (
         {'generator.condition': 'concat', 'packing': 2,
          'discriminator.condition': 'concat'},
-        "generator.condition='concat' asks for classes; with it packing=2 must",
+        "generator.condition='concat' uses class labels; with it packing=2 "
+        'must',
     ),
     (
         {'reuse_fakes': True, 'd_steps': 2},
-        'reuse_fakes=True is for one batch of fakes in a step; with it '
+        'reuse_fakes=True requires a single batch of fakes per step; with it '
         'd_steps=2 must be 1',
     ),
     (
@@ -226,12 +228,12 @@ BAD_GAMES = [
     ),
     (
         {'reuse_fakes': True, 'schedule.name': 'adaptive'},
-        "with it schedule.name='adaptive' must be one by which both",
+        "with it schedule.name='adaptive' must be one that updates both",
     ),
     ({'schedule.name': 'wgan', 'd_steps': 3}, 'not a multiple of d_steps=3'),
     (
         {'batch_size': 6, 'num_microbatches': 4},
-        'in num_microbatches=4 parts; 4 or 8 does',
+        'x num_microbatches=4; 4 or 8 does',
     ),
     (
         {'d_optimizer.schedule': 'linear'},
@@ -245,7 +247,7 @@ BAD_GAMES = [
 
 
 @pytest.mark.parametrize('changes, reason', BAD_GAMES)
-def test_parts_that_do_not_go_together_are_refused_with_the_reason(
+def test_incompatible_parts_are_refused_with_the_reason(
     changes, reason
 ):
     config = defaults.default_config()
@@ -274,7 +276,7 @@ def test_unknown_and_missing_keys_are_named():
 @pytest.mark.parametrize(
     'batch, devices, works', [(62, 4, '60 or 64'), (3, 8, '8 does')]
 )
-def test_batch_that_devices_do_not_divide_names_the_nearest(
+def test_indivisible_batch_size_names_the_nearest_divisible_ones(
     batch, devices, works
 ):
     config = defaults.default_config()
@@ -288,7 +290,7 @@ def test_batch_that_devices_do_not_divide_names_the_nearest(
 @pytest.mark.parametrize('data, holding', [
     ('digits', ['auto', 'linear', 'tanh']), ('ring', ['auto', 'linear']),
 ])
-def test_last_layer_must_hold_the_data_unless_a_bad_setup_is_allowed(
+def test_last_layer_must_reach_the_data_unless_a_bad_setup_is_allowed(
     data, holding, output
 ):
     config = defaults.default_config()
@@ -307,7 +309,7 @@ def test_last_layer_must_hold_the_data_unless_a_bad_setup_is_allowed(
 
 
 @pytest.mark.parametrize('key', ['data.flip', 'data.dequantize'])
-def test_points_are_not_changed_as_images_are(key):
+def test_keys_of_images_are_refused_for_points(key):
     config = defaults.default_config()
     config.update_from_flattened_dict({key: True})
     validation.validate(config)

@@ -1,4 +1,4 @@
-"""Files of others: read within bounds, never written through."""
+"""Safe reading and atomic writing of files."""
 
 import json
 import os
@@ -35,7 +35,7 @@ WRITERS = {
 
 @pytest.fixture
 def victim(tmp_path):
-    """A file outside of the folder that is written to."""
+    """Create a file outside of the folder that is written to."""
     path = tmp_path / 'victim'
     path.write_text('precious')
     (tmp_path / 'run').mkdir()
@@ -44,7 +44,7 @@ def victim(tmp_path):
 
 
 @pytest.mark.parametrize('name', WRITERS)
-def test_no_link_is_written_through(name, victim):
+def test_links_are_not_followed_when_writing(name, victim):
     path = victim.parent / 'run' / name
     links = [path] + [
         path.with_name(f'{name}{ending}') for ending in
@@ -59,7 +59,7 @@ def test_no_link_is_written_through(name, victim):
 
 
 @pytest.mark.parametrize('name', WRITERS)
-def test_what_is_no_file_stays_and_nothing_is_left(name, tmp_path):
+def test_writing_over_a_folder_or_device_is_an_error(name, tmp_path):
     path = tmp_path / name
     os.mkfifo(path)
     with pytest.raises(OSError, match='not a regular file'):
@@ -67,7 +67,7 @@ def test_what_is_no_file_stays_and_nothing_is_left(name, tmp_path):
     assert list(tmp_path.iterdir()) == [path] and path.is_fifo()
 
 
-def test_a_failed_write_leaves_the_file_of_before(tmp_path):
+def test_a_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / 'a.json'
     path.write_text('old')
     with pytest.raises(KeyError):
@@ -77,7 +77,7 @@ def test_a_failed_write_leaves_the_file_of_before(tmp_path):
     assert path.read_text() == 'old' and list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_is_made_as_the_umask_says(tmp_path):
+def test_new_files_follow_the_umask(tmp_path):
     before = os.umask(0o027)
     try:
         files.write(tmp_path / 'a', b'')
@@ -86,7 +86,7 @@ def test_a_file_is_made_as_the_umask_says(tmp_path):
     assert (tmp_path / 'a').stat().st_mode & 0o777 == 0o640
 
 
-def test_lines_of_a_run_are_added_to_no_link(victim):
+def test_a_writer_appends_to_no_link(victim):
     folder = victim.parent / 'run'
     names = [
         name + ending for name in (writer.METRICS, writer.DIAGNOSIS)
@@ -94,16 +94,18 @@ def test_lines_of_a_run_are_added_to_no_link(victim):
     ]
     for name in names:
         (folder / name).symlink_to(victim)
-    made = writer.Writer(folder, enabled=True, start=0, total=1)
-    made.scalars(1, {'d/loss': 1.0}, 'line')
-    made.finding(1, {'rule': 'r', 'level': 'note', 'text': '', 'advice': ''})
-    made.close()
+    run_writer = writer.Writer(folder, enabled=True, start=0, total=1)
+    run_writer.scalars(1, {'d/loss': 1.0}, 'line')
+    run_writer.finding(
+        1, {'rule': 'r', 'level': 'note', 'text': '', 'advice': ''}
+    )
+    run_writer.close()
     for name in (writer.METRICS, writer.DIAGNOSIS):
         assert not (folder / name).is_symlink()
         assert json.loads((folder / name).read_text())['step'] == 1
 
 
-def test_endless_lines_of_a_run_are_kept_aside(tmp_path):
+def test_too_large_metrics_files_are_renamed(tmp_path):
     path = tmp_path / writer.METRICS
     with path.open('wb') as file:
         file.truncate(2**40)
@@ -118,14 +120,14 @@ def test_endless_lines_of_a_run_are_kept_aside(tmp_path):
     lambda path, victim: path.symlink_to(victim),
     lambda path, victim: os.mkfifo(path),
 ])
-def test_nothing_is_appended_to_what_is_no_file(make, victim):
+def test_only_regular_files_are_appended_to(make, victim):
     path = victim.parent / 'run' / 'x.jsonl'
     make(path, victim)
     with pytest.raises(OSError):
         files.append(path, 'text')
 
 
-def test_a_folder_is_tried_and_held_without_a_link_being_followed(
+def test_lock_and_write_test_follow_no_link(
     victim, monkeypatch
 ):
     folder, pid = run_folder.at(victim.parent / 'run'), os.getpid()
@@ -140,8 +142,8 @@ def link_out(path, victim):
 
 
 def device(path, victim):
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(path.name)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path.name)
 
 
 @pytest.mark.parametrize('name, make', [
@@ -154,7 +156,7 @@ def device(path, victim):
     ('metrics.jsonl', device),
     ('config.json', lambda path, victim: os.mkfifo(path)),
 ])
-def test_training_refuses_what_leads_out_of_its_folder(
+def test_training_refuses_links_and_devices_in_its_folder(
     name, make, victim, monkeypatch
 ):
     path = victim.parent / 'run' / name
@@ -166,13 +168,13 @@ def test_training_refuses_what_leads_out_of_its_folder(
     assert sorted(p.name for p in victim.parent.iterdir()) == ['run', 'victim']
 
 
-def test_what_a_run_does_not_write_may_be_anything(victim):
+def test_names_that_a_run_does_not_write_are_ignored(victim):
     folder = run_folder.at(victim.parent / 'run')
     os.symlink(victim.parent, folder / 'latest')
     os.mkfifo(folder / 'pipe')
     (folder / 'samples').mkdir()
     run_folder.check_entries(folder)
-    with pytest.raises(errors.CheckpointError, match='latest is no folder'):
+    with pytest.raises(errors.CheckpointError, match='latest is not a folder'):
         run_folder.check_entries(folder, ('latest',))
 
 
@@ -180,11 +182,11 @@ def test_what_a_run_does_not_write_may_be_anything(victim):
     [{'seed': 2, 'before': '..'}], [{'seed': 2, 'before': '../before-1'}],
     [{'seed': 2}], [{'seed': 'x', 'before': 'before-1'}], [3], {'seed': 2}, 3,
 ])
-def test_a_run_is_moved_to_no_folder_but_its_own(content, victim):
+def test_restart_records_cannot_name_other_folders(content, victim):
     folder = run_folder.at(victim.parent / 'run')
     writer.write_json(folder / 'config.json', helpers.tiny_mlp().to_dict())
     writer.write_json(folder / run_folder.RESTARTS, content)
-    with pytest.raises(errors.CheckpointError, match='begins anew'):
+    with pytest.raises(errors.CheckpointError, match='starts again'):
         run_folder.restarts(folder)
     assert (folder / 'config.json').exists()
 
@@ -194,7 +196,7 @@ def append(path, number):
         writer.append_json(path, [number, item])
 
 
-def test_of_several_that_append_at_once_none_is_lost(tmp_path):
+def test_concurrent_appends_lose_nothing(tmp_path):
     path = tmp_path / 'evaluation.json'
     threads = [
         threading.Thread(target=append, args=(path, number))
@@ -218,9 +220,9 @@ def fifo(path):
     (pathlib.Path.mkdir, 'is not a regular file'),
     (lambda path: path.symlink_to('/dev/zero'), 'is not a regular file'),
     (lambda path: path.write_bytes(b'"' + b' ' * 100 + b'"'), 'more than 64'),
-    (lambda path: path.write_bytes(b'[' * 60), 'is no JSON'),
-    (lambda path: path.write_bytes(b''), 'is no JSON'),
-    (lambda path: path.write_bytes(b'\xff\xfe\x00'), 'is no JSON'),
+    (lambda path: path.write_bytes(b'[' * 60), 'is not JSON'),
+    (lambda path: path.write_bytes(b''), 'is not JSON'),
+    (lambda path: path.write_bytes(b'\xff\xfe\x00'), 'is not JSON'),
     (lambda path: path.write_bytes(b'9' * 63), None),
 ])
 def test_json_is_read_within_bounds(make, says, tmp_path):
@@ -236,7 +238,7 @@ def test_json_is_read_within_bounds(make, says, tmp_path):
 @pytest.mark.parametrize('depth, deep', [
     (files.MOST_DEPTH, False), (files.MOST_DEPTH + 1, True), (10**5, True),
 ])
-def test_json_is_read_to_a_depth(depth, deep):
+def test_json_nesting_is_limited(depth, deep):
     text = '[{"a":' * (depth // 2) + '[' * (depth % 2) + (
         ']' * (depth % 2) + '}]' * (depth // 2)
     )
@@ -248,28 +250,30 @@ def test_json_is_read_to_a_depth(depth, deep):
         files.parse_json(text)
 
 
-def test_missing_file_and_unknown_store_are_errors_of_the_system(tmp_path):
+def test_missing_files_and_unknown_file_systems_raise_os_errors(tmp_path):
     with pytest.raises(FileNotFoundError):
         files.read_json(tmp_path / 'x')
     for path in ('https://host/x', 'nosuch://x/y'):
-        with pytest.raises(OSError, match='no file system'):
+        with pytest.raises(OSError, match='unknown file system'):
             files.read_json(path)
 
 
-def test_lines_are_read_one_by_one_and_thinned(tmp_path, monkeypatch):
+def test_json_lines_can_be_thinned_and_long_lines_skipped(
+    tmp_path, monkeypatch
+):
     path = tmp_path / 'x.jsonl'
     path.write_bytes(
         b'{"a": 1}\n[1]\n' + b'{"a":"' + b'x' * 200 + b'"}\n{"a": 2}\n{"a'
     )
     monkeypatch.setattr(files, 'MOST_LINE', 100)
-    found = [item for _, item in files.lines(path)]
-    assert found == [{'a': 1}, None, None, {'a': 2}, None]
+    objects = [item for _, item in files.lines(path)]
+    assert objects == [{'a': 1}, None, None, {'a': 2}, None]
     assert [item for _, item in files.lines(path, 4)] == [{'a': 2}]
 
 
-@pytest.mark.parametrize('value, found', [
+@pytest.mark.parametrize('value, expected', [
     (1, 1.0), (2.5, 2.5), (True, None), ('1', None), (None, None),
     (float('inf'), None), (float('nan'), None), (10**400, None), ([], None),
 ])
-def test_number_is_finite_or_none(value, found):
-    assert files.number(value) == found
+def test_number_is_finite_or_none(value, expected):
+    assert files.number(value) == expected

@@ -1,4 +1,4 @@
-"""Passwords and tokens are shown nowhere and left in no file of a run."""
+"""Masking of passwords and tokens in output and in the files of a run."""
 
 import json
 import shlex
@@ -99,7 +99,7 @@ def test_secrets_of_arguments_are_masked(argument, masked):
     'password:' * 10_000, "token='" * 10_000, '=' * 80_000, ' \t' * 40_000,
     '{"token": [' * 8_000, '%3F' * 20_000, '\\' * 80_000, 'bearer ' * 10_000,
 ])
-def test_long_texts_are_masked_soon(text):
+def test_long_texts_are_masked_fast(text):
     began = time.process_time()
     redact.mask(text)
     assert time.process_time() - began < 2
@@ -118,21 +118,21 @@ def test_long_texts_are_masked_soon(text):
     'auth.json: is no object', '{"a": "b", "keep": [1, 2]}', 'passes=3',
     "--config.loss.name='hinge'", 'it: a = b, c=d; e', 'gan_jax.core.redact: x',
 ])
-def test_what_is_no_secret_stays(text):
+def test_text_without_secrets_is_unchanged(text):
     assert redact.mask(text) == text
     assert redact.mask_arguments(text.split()) == text.split()
-    assert redact.shown(text) == text
+    assert redact.escape(text) == text
 
 
 NASTY = '\x1b[31m\x9b2J\x07\r\u202e\u2028\ud800\x7f\0'
 WRITTEN = r'\x1b[31m\x9b2J\x07\r\u202e\u2028\ud800\x7f\x00'
 
 
-def test_what_a_terminal_would_obey_is_written_out():
-    assert redact.shown(f'ü{NASTY} 日本\n 2') == f'ü{WRITTEN} 日本\n 2'
+def test_control_characters_are_escaped():
+    assert redact.escape(f'ü{NASTY} 日本\n 2') == f'ü{WRITTEN} 日本\n 2'
 
 
-def test_errors_and_messages_are_shown_written_out(tmp_path, capsys):
+def test_errors_and_messages_are_escaped(tmp_path, capsys):
     lock_file = {'host': f'\x1b[31m{SECRET}', 'pid': 1, 'time': '\x9b2J\n?'}
     (tmp_path / lock.NAME).write_text(json.dumps(lock_file))
     with pytest.raises(errors.LockedError) as caught:
@@ -144,21 +144,21 @@ def test_errors_and_messages_are_shown_written_out(tmp_path, capsys):
     reading._say(f'skipped {NASTY}')
     classifier_cache._say(f'warning: {NASTY}')
     writer.Writer(tmp_path, enabled=True, start=0, total=1).say(f'Data {NASTY}')
-    told = capsys.readouterr()
-    assert not {*'\x1b\x9b\x07\r\u202e\u2028'} & {*told.out, *told.err}
-    assert r'process 1 of \x1b[31mhunter2 since \x9b2J ?;' in told.err
-    assert told.out.splitlines() == [f'Fakes of {WRITTEN}', f'Data {WRITTEN}']
-    assert told.err.count(WRITTEN) == 3
+    output = capsys.readouterr()
+    assert not {*'\x1b\x9b\x07\r\u202e\u2028'} & {*output.out, *output.err}
+    assert r'process 1 of \x1b[31mhunter2 since \x9b2J ?;' in output.err
+    assert output.out.splitlines() == [f'Fakes of {WRITTEN}', f'Data {WRITTEN}']
+    assert output.err.count(WRITTEN) == 3
 
 
-def test_flag_values_are_shown_written_out():
-    ((code, _, told),) = helpers.commands([
+def test_flag_values_are_escaped():
+    ((code, _, message),) = helpers.commands([
         ['gan_jax', 'check_data', 'tfds:\x1b[31mred', '--data.flip=\x9b']
     ])
-    assert code == 2 and r'\x9b' in told and told[:-1].isprintable()
+    assert code == 2 and r'\x9b' in message and message[:-1].isprintable()
 
 
-def test_no_key_of_a_config_is_taken_for_a_secret():
+def test_no_config_key_looks_like_a_secret():
     flat = defaults.flatten(defaults.default_config())
     assert redact.mask_values(flat) == flat
     nested = {'a': {'db_password': SECRET, 'b': [URI, 1]}, 'token': ''}
@@ -173,7 +173,7 @@ def test_no_key_of_a_config_is_taken_for_a_secret():
     }]}
 
 
-def test_word_after_a_flag_of_a_secret_is_masked():
+def test_argument_after_a_secret_flag_is_masked():
     words = ['run', '--token', SECRET, '--x', 'y']
     assert redact.mask_arguments(words) == [
         'run', '--token', '***', '--x', 'y'
@@ -187,7 +187,9 @@ def files_with(folder, text):
     ]
 
 
-def test_run_leaves_no_secret_and_goes_on(tmp_path, capsys, monkeypatch):
+def test_run_with_secrets_in_its_data_uri_writes_none_and_continues(
+    tmp_path, capsys, monkeypatch
+):
     monkeypatch.setattr(
         sys, 'orig_argv', ['python', 'mine.py', f'--wandb_token={SECRET}', URI]
     )
@@ -204,20 +206,20 @@ def test_run_leaves_no_secret_and_goes_on(tmp_path, capsys, monkeypatch):
     config.data.path = f'https://me:{SECRET}@host/others'
     with pytest.raises(errors.CheckpointError) as caught:
         train.train(config, workdir, images=images)
-    told = capsys.readouterr()
-    assert SECRET not in f'{caught.value}{told.out}{told.err}'
+    output = capsys.readouterr()
+    assert SECRET not in f'{caught.value}{output.out}{output.err}'
     assert 'https://***@host/others' in str(caught.value)
 
 
 def test_commands_show_no_secret(tmp_path):
-    for module, flag, code in (
-        ('gan_jax.main', '--config.data.path', 4),
-        ('gan_jax.main', '--workdir', 2),
-        ('gan_jax', 'doctor', '--data_dir', 0),
+    train = ['gan_jax.main', '--config', ROOT / 'configs' / 'dcgan.py']
+    for command, flag, code in (
+        (train, '--config.data.path', 4),
+        (train, '--workdir', 2),
+        (['gan_jax', 'doctor'], '--data_dir', 0),
     ):
-        recipe = ['--config', ROOT / 'configs' / 'dcgan.py']
         done = helpers.run(
-            module, *(recipe if module == 'gan_jax.main' else ()),
+            *command,
             f'{flag}=https://me:{SECRET}@host/x?token={SECRET}', cwd=tmp_path,
         )
         assert done.returncode == code, done.stderr

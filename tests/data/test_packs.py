@@ -339,7 +339,7 @@ def test_records_of_another_size_are_told(tmp_path):
     write(tmp_path / 'packed', 'array_record')
     replace(tmp_path / 'packed', 'images.array_record', records)
     images, _, _ = packs.read(tmp_path / 'packed')
-    with pytest.raises(errors.DataError, match='a record has no 60 bytes'):
+    with pytest.raises(errors.DataError, match='a record does not have 60'):
         images[5:9]
 
 

@@ -213,9 +213,9 @@ def test_image_that_turns_bad_is_named_once_and_the_next_stands_for_it(
     told = capsys.readouterr().err.splitlines()
     assert told == [
         f'skipped 0000.png of {root}: it has become 9x9; the next good image '
-        'stands for it',
+        'replaces it',
         f'skipped 0004.png of {root}: it cannot be read: No such file or '
-        'directory; the next good image stands for it',
+        'directory; the next good image replaces it',
     ]
 
 
@@ -302,7 +302,7 @@ def test_remembered_survey_serves_reading_on_demand(root, monkeypatch):
     pixels = fill(root, 12)
     read(root, 0)
     with monkeypatch.context() as patch:
-        patch.setattr(listing_lib, '_look', refuse)
+        patch.setattr(listing_lib, '_survey', refuse)
         images, _ = read(root, 0)
     np.testing.assert_array_equal(images[:], pixels)
 

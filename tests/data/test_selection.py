@@ -148,8 +148,8 @@ def test_limit_holds_within_classes_and_split(names):
 
 @pytest.mark.parametrize('changes, says', [
     ({'split': 'test'}, 'data.test_share=0.1 holds a tenth'),
-    ({'split': 'train[:10]'}, "mine has 'train' and 'test' alone"),
-    ({'split': 'validation', 'test_share': 0.1}, "'train' and 'test' alone"),
+    ({'split': 'train[:10]'}, "mine has only 'train' and 'test'"),
+    ({'split': 'validation', 'test_share': 0.1}, "only 'train' and 'test'"),
     ({'split': 'test', 'test_share': 0.001}, 'no image of 400 is left'),
     ({'test_share': 0.9999}, 'no image of 400 is left'),
 ])

@@ -68,10 +68,10 @@ def test_known_names_and_uris_need_no_explanation(name):
         ('CelebA', "it is called 'celeb_a'"),
         ('cifar100', "it is called 'tfds:cifar100'"),
         ('svhn', "'tfds:svhn_cropped'"),
-        ('FFHQ', 'give its folder or archive as data.path'),
+        ('FFHQ', 'set data.path to its folder or archive'),
         ('celeba-hq', 'is not in TensorFlow Datasets'),
-        ('tfds:', 'names nothing after the :'),
-        ('', 'one of them is asked for'),
+        ('tfds:', 'has nothing after the :'),
+        ('', 'one of them must be set'),
     ],
 )
 def test_other_names_are_explained(name, says):
@@ -155,7 +155,7 @@ def test_rows_of_a_table_become_points():
     'images, labels, says',
     [
         (np.zeros((4, 8, 8, 1)), None, 'float64'),
-        (np.zeros((4, 8, 8)), None, 'uint8 .* is asked'),
+        (np.zeros((4, 8, 8)), None, 'must be uint8'),
         (np.zeros((4, 8), np.uint8), None, r'\[4, 8\]'),
         (np.zeros((4, 0)), None, r'\[4, 0\]'),
         (np.array([[1., np.nan]]), None, 'finite'),
@@ -166,7 +166,7 @@ def test_rows_of_a_table_become_points():
         (np.zeros((4, 8, 8, 2), np.uint8), None, '1, 3 or 4 channels'),
         (np.zeros((4, 8, 8, 1), np.uint8), [0, 1], r'int64 \[2\] from 0 to 1'),
         (np.zeros((2, 8, 8, 1), np.uint8), [0, -1], 'from -1 to 0'),
-        (np.zeros((2, 8, 8, 1), np.uint8), [0, 10**6], '999999 are asked'),
+        (np.zeros((2, 8, 8, 1), np.uint8), [0, 10**6], 'at most 999999'),
         (np.zeros((2, 8, 8, 1), np.uint8), [0., 1.], 'float64'),
         (np.zeros((2, 8, 8, 1), np.uint8), [], r'\[2\] integers'),
         (np.zeros((2, 3)), [0, -1], 'from -1'),
@@ -308,7 +308,7 @@ def test_images_on_demand_are_indexed_as_an_array(places):
 def test_unprepared_set_names_the_command(tmp_path):
     with pytest.raises(errors.DataError) as caught:
         load('mnist', data_dir=str(tmp_path))
-    assert f'gan_jax.prepare mnist --data_dir={tmp_path}' in str(caught.value)
+    assert f'gan_jax prepare mnist --data_dir={tmp_path}' in str(caught.value)
     assert str(tmp_path / 'mnist') in str(caught.value)
 
 

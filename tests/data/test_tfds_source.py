@@ -361,7 +361,7 @@ def dimension(path):
 
 @pytest.mark.parametrize('name, damage, says', [
     ('features.json', lambda path: path.write_text('[' * 10**5), 'too deeply'),
-    ('features.json', lambda path: path.write_text('{'), 'is no JSON'),
+    ('features.json', lambda path: path.write_text('{'), 'is not JSON'),
     ('features.json', lambda path: path.write_text('{}'), 'cannot be opened'),
     ('features.json', dimension, 'cannot be opened: Failed to parse'),
     ('features.json', fifo, 'is not a regular file'),
@@ -398,7 +398,7 @@ def test_records_that_hold_no_example_are_told(record, foreign):
     'huggingface:x', 'kaggle:x', 'foreign/data_dir=/tmp', 'foreign/a=1',
 ])
 def test_other_namespaces_and_arguments_are_refused(name, tmp_path):
-    with pytest.raises(errors.DataError, match='a set is named as'):
+    with pytest.raises(errors.DataError, match='a name has the form'):
         load(f'tfds:{name}', tmp_path)
 
 

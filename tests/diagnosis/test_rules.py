@@ -1,4 +1,4 @@
-"""Rules over curves: each fires where it must, and nowhere else."""
+"""The rules of diagnosis: each fires on its failure and on nothing else."""
 
 import itertools
 import math
@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
+from gan_jax.diagnosis import game as game_lib
 from gan_jax.diagnosis import rules
+from gan_jax.diagnosis import window as window_lib
 from gan_jax.objectives import losses
 
 LIMITS = {**rules.THRESHOLDS, 'patience': 0}
@@ -25,11 +27,11 @@ PROBED = {
     'probe/clipped': 0.5, 'probe/g_grad/a': 0.1, 'probe/g_grad/b': 0.01,
     'probe/d_grad/a': 0.3,
 }
-GAME = rules.Game(equilibrium=EQUILIBRIUM, g_size=1000, d_size=700)
+GAME = game_lib.Game(equilibrium=EQUILIBRIUM, g_size=1000, d_size=700)
 
 
 def lines(count=30, **changes):
-    """Give healthy lines, with curves (functions of the place) changed."""
+    """Return healthy records; `changes` maps curves to values or functions."""
     changes = {name.replace('__', '/'): c for name, c in changes.items()}
     return [
         {**HEALTHY, **{
@@ -40,19 +42,19 @@ def lines(count=30, **changes):
 
 
 def probed(*values, **changes):
-    """Give healthy lines with probes, of which the last ones are changed."""
-    told = [{**PROBED}] * 2 + [
+    """Return healthy records with probes, of which the last ones change."""
+    probes = [{**PROBED}] * 2 + [
         {**PROBED, **{f'probe/{k}': v for k, v in changes.items()}}
-    ] * rules.PROBES
-    return [{**HEALTHY, **probe} for probe in told]
+    ] * window_lib.PROBES
+    return [{**HEALTHY, **probe} for probe in probes]
 
 
-def found(given, game=GAME, limits=LIMITS):
-    """Give the findings that hold after the lines."""
-    seen = rules.Window(int(limits['window']))
-    for record in given:
-        seen.add(record)
-    return {f.rule: f for f in rules.judge(seen, game, limits)}
+def findings(records, game=GAME, limits=LIMITS):
+    """Return {rule: finding} of those that hold after the records."""
+    window = window_lib.Window(int(limits['window']))
+    for record in records:
+        window.add(record)
+    return {f.rule: f for f in rules.apply_rules(window, game, limits)}
 
 
 def swings(growth):
@@ -63,7 +65,7 @@ def kind(name, **changes):
     return GAME._replace(kind=name, **changes)
 
 
-# rule: (lines, game) where it must fire, and where it must not though near.
+# rule: (records, game) where it must fire, and a near case where it must not.
 CASES = {
     'all_fake': (
         (lines(d__real_logits=-2.0, d__fake_logits=-3.0), GAME),
@@ -138,203 +140,205 @@ def test_every_rule_has_its_two_cases():
 
 @pytest.mark.parametrize('rule', sorted(CASES))
 def test_rule_fires_by_name(rule):
-    finding = found(*CASES[rule][0])[rule]
+    finding = findings(*CASES[rule][0])[rule]
     assert finding.level in rules.LEVELS
     assert finding.advice.endswith('.') and finding.evidence
     assert all(isinstance(v, (int, float)) for v in finding.evidence.values())
 
 
 @pytest.mark.parametrize('rule', sorted(CASES))
-def test_rule_is_silent_where_it_must_be(rule):
-    assert rule not in found(*CASES[rule][1])
+def test_rule_is_silent_on_a_near_case(rule):
+    assert rule not in findings(*CASES[rule][1])
 
 
-@pytest.mark.parametrize('more, rule', [
+@pytest.mark.parametrize('changes, rule', [
     ({'duplicates': 0.9}, 'mode_collapse'),
     ({'high_gap': 0.5}, 'range_differs'),
     ({'d_dead': 0.9}, 'sparse_gradients'),
     ({'g_grad/b': 1e-7}, 'sparse_gradients'),
 ])
-def test_rule_fires_by_each_of_its_numbers(more, rule):
-    assert list(found(probed(**more))) == [rule]
+def test_rule_fires_by_each_of_its_numbers(changes, rule):
+    assert list(findings(probed(**changes))) == [rule]
 
 
-def test_healthy_run_is_called_nothing():
-    assert found(lines(40) + probed()) == {}
-    for name in rules.KINDS:
-        assert found(lines(40) + probed(), kind(name)) == {}
+def test_healthy_run_has_no_findings():
+    assert findings(lines(40) + probed()) == {}
+    for name in game_lib.KINDS:
+        assert findings(lines(40) + probed(), kind(name)) == {}
 
 
-def test_flat_slope_of_a_critic_is_named_and_a_clipped_one_is_not():
+def test_flat_critic_is_reported_unless_its_weights_are_clipped():
     game = kind('critic')
-    assert 'not_lipschitz' in found(probed(slope=0.01), game)
-    assert found(probed(slope=0.01), game._replace(clipped=True)) == {}
+    assert 'not_lipschitz' in findings(probed(slope=0.01), game)
+    assert findings(probed(slope=0.01), game._replace(clipped=True)) == {}
 
 
 def test_critic_may_have_large_losses_and_both_signs():
     game = kind('critic', equilibrium=None)
-    assert found(lines(d__loss=-300.0), game) == {}
-    assert found(lines(d__loss=0.0), game) == {}
+    assert findings(lines(d__loss=-300.0), game) == {}
+    assert findings(lines(d__loss=0.0), game) == {}
     growing = lines(d__loss=lambda place: -(2.0**place))
-    assert 'discriminator_diverges' in found(growing, game)
+    assert 'discriminator_diverges' in findings(growing, game)
 
 
-def test_range_of_points_is_but_noted():
-    given = probed(low_gap=0.5)
-    assert found(given)['range_differs'].level == 'warning'
+def test_range_of_points_is_only_a_note():
+    records = probed(low_gap=0.5)
+    assert findings(records)['range_differs'].level == 'warning'
     game = GAME._replace(bounded=False)
-    assert found(given, game)['range_differs'].level == 'note'
+    assert findings(records, game)['range_differs'].level == 'note'
 
 
 def test_smoothed_targets_have_a_floor():
-    given = lines(d__loss=0.33)
-    assert 'discriminator_won' not in found(given)
-    assert 'discriminator_won' in found(given, GAME._replace(floor=0.325))
+    records = lines(d__loss=0.33)
+    assert 'discriminator_won' not in findings(records)
+    assert 'discriminator_won' in findings(records, GAME._replace(floor=0.325))
 
 
-def test_zero_is_measured_by_the_equilibrium():
-    given = lines(d__loss=0.012)
-    assert 'discriminator_won' in found(given)
+def test_zero_loss_is_relative_to_the_loss_at_equilibrium():
+    records = lines(d__loss=0.012)
+    assert 'discriminator_won' in findings(records)
     least_squares = kind('square', unit=0.25)
-    assert 'discriminator_won' not in found(given, least_squares)
-    assert 'discriminator_won' in found(lines(d__loss=0.003), least_squares)
+    assert 'discriminator_won' not in findings(records, least_squares)
+    assert 'discriminator_won' in findings(lines(d__loss=0.003), least_squares)
 
 
-def test_minimax_vanishes_where_d_is_sure_of_fakes():
+def test_minimax_gradient_vanishes_where_d_is_sure_of_fakes():
     game = GAME._replace(saturates=True)
     sure = lines(d__fake_logits=-9.0)
-    assert 'gradient_vanishes' in found(sure, game)
-    assert 'gradient_vanishes' not in found(sure)
-    assert 'gradient_vanishes' not in found(lines(d__fake_logits=-3.0), game)
-    assert 'gradient_vanishes' in found(lines(d__fake_logits=-1e6), game)
+    assert 'gradient_vanishes' in findings(sure, game)
+    assert 'gradient_vanishes' not in findings(sure)
+    assert 'gradient_vanishes' not in findings(lines(d__fake_logits=-3.0), game)
+    assert 'gradient_vanishes' in findings(lines(d__fake_logits=-1e6), game)
 
 
-def test_slow_fall_is_measured_by_the_whole_run():
-    given = lines(300, g__grad_norm=lambda place: 0.98**place)
-    assert 0.98**(rules.MEMORY * LIMITS['window']) > 0.1  # what is at hand
-    assert 'gradient_vanishes' in found(given)
-    assert 'gradient_vanishes' not in found(given[:200])
+def test_slow_fall_is_relative_to_the_maximum_of_the_whole_run():
+    records = lines(300, g__grad_norm=lambda place: 0.98**place)
+    assert 0.98**(window_lib.MEMORY * LIMITS['window']) > 0.1  # all kept
+    assert 'gradient_vanishes' in findings(records)
+    assert 'gradient_vanishes' not in findings(records[:200])
 
 
-@pytest.mark.parametrize('of', rules.KINDS)
-def test_no_rule_speaks_where_it_has_no_meaning(of):
+@pytest.mark.parametrize('name', game_lib.KINDS)
+def test_no_rule_fires_for_a_kind_that_it_does_not_list(name):
     everything = [
         line for first, _ in CASES.values() for line in first[0]
     ]
-    for rule in found(everything, kind(of)):
-        assert of in rules.RULES[rule].kinds
+    for rule in findings(everything, kind(name)):
+        assert name in rules.RULES[rule].kinds
 
 
 def test_every_loss_declares_its_kind():
     declared = {loss.kind for loss in losses.LOSSES.values()}
-    assert declared == rules.GAMES - {'none'}
+    assert declared == game_lib.GAMES - {'none'}
 
 
-def test_undeclared_outputs_leave_the_rules_about_them_silent():
+def test_rules_about_outputs_are_silent_where_the_kind_is_undeclared():
     game = kind('undeclared', equilibrium=None)
     far = lines(d__loss=0.0, d__real_logits=-9.0, d__fake_logits=9.0)
-    assert found(far, game) == {}
-    assert 'gradient_vanishes' in found(lines(g__grad_norm=1e-9), game)
+    assert findings(far, game) == {}
+    assert 'gradient_vanishes' in findings(lines(g__grad_norm=1e-9), game)
 
 
 def test_one_bad_probe_is_not_enough():
-    given = probed() + probed(distance=0.01)[-1:]
-    assert found(given) == {}
+    records = probed() + probed(distance=0.01)[-1:]
+    assert findings(records) == {}
 
 
-def test_values_that_are_none_or_not_finite_are_passed_over():
-    given = lines(d__loss=lambda place: None if place % 2 else float('nan'))
-    assert found(given) == {}
+def test_values_that_are_none_or_not_finite_are_ignored():
+    records = lines(d__loss=lambda place: None if place % 2 else float('nan'))
+    assert findings(records) == {}
 
 
 @pytest.mark.parametrize('rule', sorted(rules.RULES))
 def test_threshold_is_a_key_that_moves_the_rule(rule):
-    told = rules.RULES[rule]
+    names = rules.RULES[rule].limits
     (first, _) = CASES[rule]
-    assert set(told.limits) <= set(rules.THRESHOLDS)
-    moved = [
-        {n: LIMITS[n] * f for n, f in zip(told.limits, factors)}
-        for factors in itertools.product((0.0, 1e9), repeat=len(told.limits))
+    assert set(names) <= set(rules.THRESHOLDS)
+    changes = [
+        {name: LIMITS[name] * f for name, f in zip(names, factors)}
+        for factors in itertools.product((0.0, 1e9), repeat=len(names))
     ]
     assert any(
-        rule not in found(*first, limits={**LIMITS, **some}) for some in moved
+        rule not in findings(*first, limits={**LIMITS, **change})
+        for change in changes
     )
 
 
 def test_every_rule_names_its_source():
     for rule in rules.RULES.values():
-        source = rule.judge.__doc__
+        source = rule.test.__doc__
         assert re.search(r'\b(19|20)\d\d\b', source), source
         assert 'https://arxiv.org/abs/' in source, source
 
 
-def told(diagnosis, given, first=0):
+def onsets(diagnosis, records, first=0):
+    """Return [(step, rule)] of the findings as they begin."""
     return [
         (step, finding.rule)
-        for step, record in enumerate(given, first)
+        for step, record in enumerate(records, first)
         for finding in diagnosis.observe(step, record)
     ]
 
 
 def waves():
-    """Give lines of a loss that is at zero, then not, then again."""
+    """Return records of a loss that is at zero, then not, then again."""
     return (
         lines(10) + lines(12, d__loss=0.001) + lines(12)
         + lines(12, d__loss=0.001)
     )
 
 
-def test_a_finding_is_told_once_for_each_onset():
+def test_a_finding_is_reported_once_for_each_onset():
     diagnosis = rules.Diagnosis(GAME, LIMITS)
-    assert told(diagnosis, waves()) == [
+    assert onsets(diagnosis, waves()) == [
         (12, 'discriminator_won'), (36, 'discriminator_won')
     ]
 
 
-def test_short_breaks_begin_nothing_anew():
+def test_short_breaks_start_no_new_onset():
     flicker = lines(40, d__loss=lambda place: 0.001 if place % 7 else 1.0)
     diagnosis = rules.Diagnosis(GAME, LIMITS)
-    assert len(told(diagnosis, flicker)) == 1
+    assert len(onsets(diagnosis, flicker)) == 1
 
 
 @pytest.mark.parametrize('cut', [5, 13, 20, 30, 40])
-def test_run_that_goes_on_says_what_it_would_have_said(cut):
-    whole = told(rules.Diagnosis(GAME, LIMITS), waves())
-    first = told(rules.Diagnosis(GAME, LIMITS), waves()[:cut])
+def test_resumed_run_reports_what_the_whole_run_reports(cut):
+    whole = onsets(rules.Diagnosis(GAME, LIMITS), waves())
+    first = onsets(rules.Diagnosis(GAME, LIMITS), waves()[:cut])
     resumed = rules.Diagnosis(GAME, LIMITS)
-    told(resumed, waves()[:cut])
-    assert first + told(resumed, waves()[cut:], cut) == whole
+    onsets(resumed, waves()[:cut])
+    assert first + onsets(resumed, waves()[cut:], cut) == whole
 
 
-def test_past_lines_of_probes_alone_push_no_losses_out():
-    # As with log_every=500 and sample_every=100; past lines name their step.
-    given = [
+def test_past_records_with_only_probes_push_no_losses_out():
+    # As with log_every=500 and sample_every=100; past records hold their step.
+    records = [
         PROBED if place % 5 else {**PROBED, **line}
         for place, line in enumerate(
             line for line in lines(40, g__loss=swings(3.0)) for _ in range(5)
         )
     ]
-    whole = told(rules.Diagnosis(GAME, LIMITS), given)
+    whole = onsets(rules.Diagnosis(GAME, LIMITS), records)
     onset = {rule: step for step, rule in whole}['oscillation_grows']
     resumed, cut = rules.Diagnosis(GAME, LIMITS), 100
-    first = told(resumed, [
-        {'step': step, **record} for step, record in enumerate(given[:cut])
+    first = onsets(resumed, [
+        {'step': step, **record} for step, record in enumerate(records[:cut])
     ])
-    assert first + told(resumed, given[cut:], cut) == whole and onset > cut
+    assert first + onsets(resumed, records[cut:], cut) == whole and onset > cut
 
 
 def test_first_steps_are_not_judged():
     diagnosis = rules.Diagnosis(GAME, {**LIMITS, 'patience': 20})
-    assert told(diagnosis, lines(30, d__loss=0.001)) == [
+    assert onsets(diagnosis, lines(30, d__loss=0.001)) == [
         (20, 'discriminator_won')
     ]
 
 
-def test_random_losses_are_called_no_growing_oscillation():
+def test_random_losses_are_no_growing_oscillation():
     random = np.random.RandomState(0)
     for _ in range(20):
-        given = lines(40, g__loss=lambda place: random.normal(1, 1))
-        assert 'oscillation_grows' not in found(given)
+        records = lines(40, g__loss=lambda place: random.normal(1, 1))
+        assert 'oscillation_grows' not in findings(records)
 
 
 PAGE = (ROOT / 'configs' / 'DIAGNOSIS.md').read_text()
@@ -343,14 +347,14 @@ PAGE = (ROOT / 'configs' / 'DIAGNOSIS.md').read_text()
 @pytest.mark.parametrize('name', sorted(rules.RULES))
 def test_page_has_a_row_for_each_rule_with_its_thresholds(name):
     (row,) = re.findall(rf'\n\| `{name}` \| (.*)', PAGE)
-    told = rules.RULES[name]
-    for limit in told.limits:
+    rule = rules.RULES[name]
+    for limit in rule.limits:
         assert f'`{limit}` {rules.THRESHOLDS[limit]:g}' in row
-    for number in re.findall(r'arxiv.org/abs/([\d.]+)', told.judge.__doc__):
+    for number in re.findall(r'arxiv.org/abs/([\d.]+)', rule.test.__doc__):
         assert number in row
-    for kind in rules.ALL:
+    for kind in game_lib.ALL:
         assert (f'{kind}' in row.split(' | ')[1].split(', ')) == (
-            kind in told.kinds
+            kind in rule.kinds
         )
 
 

@@ -1,4 +1,4 @@
-"""Measuring a run and two sets of images, from data to lines and JSON."""
+"""Evaluation of a run and of two sets of images, from data to JSON."""
 
 import json
 
@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_all_that_can_be_given_is_and_the_rest_is_told(folder):
+def test_all_possible_metrics_are_measured_and_others_skipped(folder):
     lines = []
     (result,) = runner.of_run(folder, None, RANDOM, lines.append)
     text = '\n'.join(lines)
@@ -38,7 +38,7 @@ def test_all_that_can_be_given_is_and_the_rest_is_told(folder):
             'ms_ssim', 'swd', 'support', 'memorization', 'probe'
             } <= set(result['values'])
     for name in ('is', 'modes'):
-        assert f"{name} is left out: features='random' tell no" in text
+        assert f"{name} is skipped: features='random' have no" in text
     fid = result['values']['fid']
     assert fid['value'] > 3 * fid['floor'] > 0
     (line,) = [line for line in lines if line.startswith('fid ')]
@@ -70,7 +70,7 @@ def test_number_is_that_of_the_samples_of_the_step(folder):
     assert again == [one]
 
 
-def test_a_run_on_arrays_is_compared_with_nothing_else(tmp_path):
+def test_a_run_on_arrays_needs_its_arrays(tmp_path):
     config = helpers.tiny_mlp()
     train.train(config, tmp_path, images=helpers.random_images(
         shape=(32, 32, 1)  # as the digits have it, which the config names
@@ -79,7 +79,7 @@ def test_a_run_on_arrays_is_compared_with_nothing_else(tmp_path):
         runner.of_run(tmp_path, None, RANDOM, print)
 
 
-def test_each_step_is_kept_and_one_that_is_lost_left_out(
+def test_each_step_is_kept_and_a_lost_step_skipped(
     folder, monkeypatch
 ):
     load, kept, lines = sampling.load, [], []
@@ -93,12 +93,12 @@ def test_each_step_is_kept_and_one_that_is_lost_left_out(
     asked = RANDOM._replace(metrics=('fid',), num_real=50, features='pixels')
     found = runner.of_run(folder, 'all', asked, lines.append, kept.append)
     assert [result['step'] for result in found] == [4]
-    assert kept == found and 'Left out: step 2 is gone' in lines
+    assert kept == found and 'Skipped: step 2 is gone' in lines
     with pytest.raises(errors.CheckpointError, match='gone'):
         runner.of_run(folder, '2', asked, lines.append)
 
 
-def test_neighbours_stand_in_rows_of_their_own(folder, monkeypatch):
+def test_picture_has_a_row_for_each_sample(folder, monkeypatch):
     monkeypatch.setattr(registry, 'closest', lambda *views: (
         np.zeros((4 * 8, 8, 8, 1), np.uint8), np.zeros((4, 7))
     ))
@@ -110,16 +110,16 @@ def test_neighbours_stand_in_rows_of_their_own(folder, monkeypatch):
         assert picture.size[0] > 1.5 * picture.size[1]  # 8 in each of 4 rows
 
 
-def test_discriminator_is_an_extractor_of_its_own_step(folder):
+def test_discriminator_features_are_those_of_the_step(folder):
     asked = RANDOM._replace(metrics=('fid',), features='discriminator')
     two, four = runner.of_run(folder, 'all', asked, print)
     assert two['features']['note'] == 'discriminator of step 2'
     assert two['features']['fingerprint'] != four['features']['fingerprint']
 
 
-def test_what_is_asked_by_name_and_cannot_be_given_is_an_error(folder):
+def test_named_metrics_that_cannot_be_measured_are_errors(folder):
     asked = RANDOM._replace(metrics=('is',))
-    with pytest.raises(errors.ConfigError, match='tell no classes'):
+    with pytest.raises(errors.ConfigError, match='have no class logits'):
         runner.of_run(folder, None, asked, print)
     asked = RANDOM._replace(metrics=('fib',))
     with pytest.raises(errors.ConfigError, match="mean 'fid'"):
@@ -130,7 +130,7 @@ def test_what_is_asked_by_name_and_cannot_be_given_is_an_error(folder):
         runner.of_run(folder, '3', RANDOM, print)
 
 
-def test_conditional_run_is_scored_by_a_classifier_of_its_samples(
+def test_conditional_run_has_a_classification_accuracy(
     tmp_path, monkeypatch
 ):
     config = helpers.tiny_mlp()
@@ -167,7 +167,7 @@ def saved_images(path, images):
     return sources.Request(f'npy:{path}')
 
 
-def test_two_sources_are_compared_and_copies_are_caught(tmp_path):
+def test_two_sources_are_compared_and_copies_are_detected(tmp_path):
     real = sources.Request('digits', test_share=0.3)
     training = sources.load(real).images
     random = np.random.RandomState(0)
@@ -190,14 +190,14 @@ def test_two_sources_are_compared_and_copies_are_caught(tmp_path):
     }
 
 
-def test_images_of_two_sizes_are_told(tmp_path):
+def test_images_of_different_sizes_are_refused(tmp_path):
     fake = saved_images(tmp_path / 'a.npy', helpers.random_images())
     with pytest.raises(errors.DataError, match='32x32x1 and npy:.* of 8x8x1'):
         runner.of_sources(sources.Request('digits'), fake, RANDOM, print)
 
 
 def folder_of(path, **splits):
-    """Leave images as <split>/<class>/<number>.png."""
+    """Write images as <split>/<class>/<number>.png; return their config."""
     for split, classes in splits.items():
         for name, images in classes.items():
             (path / split / name).mkdir(parents=True)
@@ -209,7 +209,7 @@ def folder_of(path, **splits):
     return config
 
 
-def test_held_out_images_are_brought_to_the_form_of_the_others(tmp_path):
+def test_held_out_images_are_resized_like_the_training_images(tmp_path):
     config = folder_of(
         tmp_path, train={'a': helpers.random_images(5)},
         test={'a': helpers.random_images(3, (12, 10, 3))},
@@ -220,9 +220,7 @@ def test_held_out_images_are_brought_to_the_form_of_the_others(tmp_path):
     assert held_out.images.shape == (3, 8, 8, 1)
 
 
-def test_held_out_images_of_other_classes_and_of_arrays_are_not_taken(
-    tmp_path
-):
+def test_held_out_images_of_other_classes_or_arrays_are_not_used(tmp_path):
     images = helpers.random_images(4)
     config = folder_of(
         tmp_path, train={'a': images, 'b': images}, test={'b': images},
@@ -241,9 +239,7 @@ def test_held_out_images_of_other_classes_and_of_arrays_are_not_taken(
     ('train+test', False), ('train[:10%] + test[:10]', False), ('all', False),
     ('all[:5]+train', False),
 ])
-def test_what_was_trained_on_or_looked_at_is_not_held_out(
-    split, held_out, monkeypatch
-):
+def test_splits_that_were_used_are_not_held_out(split, held_out, monkeypatch):
     found = sources.from_arrays(helpers.random_images(4))
     monkeypatch.setattr(runner.sources, 'load', lambda request: found)
     config = helpers.tiny_mlp()
@@ -252,7 +248,7 @@ def test_what_was_trained_on_or_looked_at_is_not_held_out(
     assert (runner.held_out_of(config) is found) == held_out
 
 
-def test_points_are_compared_as_they_are(tmp_path):
+def test_points_are_compared_directly(tmp_path):
     config = helpers.tiny_mlp()
     config.data.name = 'ring'
     train.train(config, tmp_path)
@@ -266,7 +262,7 @@ def test_points_are_compared_as_they_are(tmp_path):
     assert any('points are compared as they are' in line for line in lines)
 
 
-def test_training_measures_itself_and_keeps_the_best(tmp_path):
+def test_training_evaluates_and_keeps_the_best_step(tmp_path):
     config = helpers.tiny_mlp()
     config.num_steps, config.keep_checkpoints = 8, 1
     config.eval_every, config.checkpoint_every = 2, 0
@@ -290,7 +286,7 @@ def test_training_measures_itself_and_keeps_the_best(tmp_path):
     )
 
 
-@pytest.mark.parametrize('flags, told', [
+@pytest.mark.parametrize('flags, message', [
     ((), 'name a run'),
     (('--workdir=x', '--real=digits', '--fake=digits'), 'name a run'),
     (('--real=digits',), 'by --real and --fake'),
@@ -299,13 +295,13 @@ def test_training_measures_itself_and_keeps_the_best(tmp_path):
     (('--real=digits', '--fake=digitz'), 'digitz'),
     (('x',), "unexpected argument 'x'"),
 ])
-def test_mistakes_of_the_command_line_are_one_line(flags, told):
+def test_mistakes_of_the_command_line_are_one_line(flags, message):
     done = helpers.run('gan_jax', 'evaluate', *flags)
     assert done.returncode in (2, 5), done.stderr
-    assert done.stderr.count('\n') == 1 and told in done.stderr
+    assert done.stderr.count('\n') == 1 and message in done.stderr
 
 
-def test_command_keeps_what_it_prints(folder):
+def test_command_saves_what_it_prints(folder):
     done = helpers.run(
         'gan_jax', 'evaluate', f'--workdir={folder}', '--features=pixels',
         '--metrics=fid', '--num_fake=64',

@@ -1,4 +1,4 @@
-"""What a run measures of itself: with few images, and what cannot be."""
+"""Evaluation during training: few images, and refused configs."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from gan_jax.training import train
 
 
 @pytest.mark.parametrize('count', [1, 3, 4])
-def test_images_too_few_to_compare_leave_no_numbers_of_them(count):
+def test_too_few_images_have_no_statistics(count):
     images = helpers.random_images(count)
     config, dataset = helpers.tiny_mlp(), sources.from_arrays(images)
     forms = builders.form(images.shape[1:])
@@ -32,7 +32,7 @@ def measuring(metrics, features='classifier', **changes):
 
 
 def dataset_of(classes=(), shape=(8, 8, 1)):
-    """Give four images, or points, of so many classes in turn."""
+    """Return a data set of four images, or points, of alternating classes."""
     images = helpers.random_images(4, shape)
     labels = np.arange(4) % len(classes) if classes else None
     return sources.Dataset('mine', images, labels, classes)
@@ -50,7 +50,7 @@ def dataset_of(classes=(), shape=(8, 8, 1)):
     (measuring('swd'), dataset_of(shape=(2,)), "eval_metrics='swd' .* points"),
     (measuring('is'), dataset_of(('a', 'b'), (2,)), "eval_metrics='is' "),
 ])
-def test_what_cannot_be_measured_is_told_at_the_start(config, dataset, line):
+def test_metrics_that_cannot_be_measured_are_refused(config, dataset, line):
     with pytest.raises(errors.ConfigError, match=line):
         online_eval.check(config, dataset)
 
@@ -62,19 +62,19 @@ def test_what_cannot_be_measured_is_told_at_the_start(config, dataset, line):
     (measuring('fid,ms_ssim,swd', 'random'), dataset_of()),
     (measuring('fid,prdc'), dataset_of(shape=(2,))),
 ])
-def test_what_can_be_measured_is_let_through(config, dataset, monkeypatch):
+def test_measurable_metrics_are_accepted(config, dataset, monkeypatch):
     monkeypatch.setattr(online_eval.extractors, 'make', lambda name: None)
     online_eval.check(config, dataset)
 
 
-def test_inception_without_its_weights_is_told_at_the_start(monkeypatch):
+def test_inception_without_weights_is_refused(monkeypatch):
     monkeypatch.setenv('XDG_CACHE_HOME', '/nowhere')
     with pytest.raises(errors.CheckpointError, match='convert_inception'):
         online_eval.check(measuring('fid', 'inception'), dataset_of())
     online_eval.check(measuring('fid', 'inception'), dataset_of(shape=(2,)))
 
 
-def test_best_of_a_number_that_takes_more_images_is_told():
+def test_keep_best_by_a_metric_that_needs_more_images_is_refused():
     config = measuring('', keep_best='eval/diversity')
     online_eval.check(config, dataset_of())
     few = dataset_of()._replace(images=helpers.random_images(3))
@@ -82,7 +82,7 @@ def test_best_of_a_number_that_takes_more_images_is_told():
         online_eval.check(config, few)
 
 
-def test_run_that_could_not_be_measured_does_not_begin(tmp_path):
+def test_run_with_refused_metrics_does_not_start(tmp_path):
     with pytest.raises(errors.ConfigError, match="eval_features='classifier'"):
         train.train(
             measuring('fid'), tmp_path / 'run', images=helpers.random_images()

@@ -1,4 +1,4 @@
-"""The classifier: what it learns, what it costs twice, its score of fakes."""
+"""The classifier: training, cache, and classification accuracy score."""
 
 import os
 import pathlib
@@ -23,14 +23,14 @@ SHORT = classifier.Settings(steps=150)
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """Give the folder that classifiers are kept in."""
+    """Return the folder of cached classifiers."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     return tmp_path / 'gan_jax' / 'features'
 
 
 @pytest.fixture(scope='module')
 def digits():
-    """Give (images, labels) of two halves of the 8x8 digits."""
+    """Return (images, labels) of two halves of the 8x8 digits."""
     table = load_digits()
     images = np.round(table.images * 255 / 16).astype(np.uint8)[..., None]
     half = len(images) // 2
@@ -61,7 +61,7 @@ def load(**changes):
     )
 
 
-def test_it_learns_the_digits(digits):
+def test_classifier_learns_the_digits(digits):
     (images, labels), test = digits
     made = load(
         images=images, labels=labels, classes=(), test=test, settings=SHORT
@@ -73,13 +73,13 @@ def test_it_learns_the_digits(digits):
     assert (found == test[1]).mean() == pytest.approx(made.accuracy, abs=0.002)
 
 
-def test_real_images_in_place_of_fakes_score_as_real_ones(digits):
+def test_real_images_instead_of_fakes_reach_the_accuracy_of_real_ones(digits):
     fakes, real = digits
     score = classifier.classifier_accuracy(*fakes, *real, settings=SHORT)
     assert score > 0.92
 
 
-def test_fakes_of_the_wrong_classes_score_by_chance(digits):
+def test_fakes_of_wrong_classes_have_a_low_score(digits):
     (images, labels), real = digits
     wrong = np.random.RandomState(0).permutation(labels)
     score = classifier.classifier_accuracy(
@@ -88,16 +88,16 @@ def test_fakes_of_the_wrong_classes_score_by_chance(digits):
     assert score < 0.25  # 0.03 to 0.12 by seeds 0 to 3
 
 
-def test_the_score_is_of_images_of_one_shape():
+def test_the_score_needs_images_of_one_shape():
     with pytest.raises(errors.DataError, match=r'\[2, 9, 8, 1\]'):
         classifier.classifier_accuracy(
             IMAGES, LABELS, np.zeros((2, 9, 8, 1), np.uint8), [0, 1]
         )
-    with pytest.raises(errors.DataError, match='to test on are'):
+    with pytest.raises(errors.DataError, match='test labels are'):
         classifier.classifier_accuracy(IMAGES, LABELS, IMAGES, LABELS[:3])
 
 
-def test_a_class_that_no_fake_is_of_is_never_found():
+def test_a_class_without_fakes_is_never_predicted():
     score = classifier.classifier_accuracy(
         IMAGES, LABELS, IMAGES, np.full(40, 7),
         settings=TINY._replace(steps=60, learning_rate=1e-2),
@@ -118,7 +118,7 @@ def test_equal_seeds_give_equal_bits_and_others_do_not():
     assert not helpers.leaves_equal(first, train(seed=1))
 
 
-def test_only_the_places_that_are_given_are_seen():
+def test_only_the_given_images_are_trained_on():
     kept = np.arange(1, 40, 2)
     network = classifier.Network(3, 4, 6)
     changed = IMAGES.copy()
@@ -152,7 +152,7 @@ def test_steps_follow_the_number_of_images(count, steps):
     assert classifier.num_steps(count, TINY) == 2
 
 
-def test_each_image_comes_once_an_epoch():
+def test_each_image_occurs_once_per_epoch():
     order = classifier._order(np.random.RandomState(0), np.arange(6), 4)
     drawn = np.concatenate([next(order) for _ in range(3)])
     assert sorted(drawn[:6]) == sorted(drawn[6:]) == list(range(6))
@@ -162,7 +162,7 @@ def test_each_image_comes_once_an_epoch():
 
 def test_shifts_move_whole_images_and_repeat_the_border():
     image = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
-    moved = classifier._shifted(
+    moved = classifier._shift(
         np.random.RandomState(0), np.repeat(image[None], 200, 0)
     )
     padded = np.pad(image[..., 0], 1, 'edge')
@@ -172,13 +172,13 @@ def test_shifts_move_whole_images_and_repeat_the_border():
     assert {found.tobytes() for found in moved} == expected
     wide = np.zeros((64, 1, 28, 1), np.uint8)
     wide[:, :, 14] = 1
-    places = classifier._shifted(
+    places = classifier._shift(
         np.random.RandomState(0), wide
     ).argmax(2).ravel()
     assert set(places) == set(range(12, 17))
 
 
-def test_the_held_out_part_is_a_share_by_seed():
+def test_the_held_out_part_is_a_random_share():
     data = classifier.labelled(IMAGES, LABELS)
     others, part = classifier.split(data, 0.1, 0)
     assert len(part) == 4 and sorted([*others, *part]) == list(range(40))
@@ -189,7 +189,7 @@ def test_the_held_out_part_is_a_share_by_seed():
     assert [len(x) for x in classifier.split(two, 0.1, 0)] == [1, 1]
 
 
-def test_the_accuracy_is_of_images_it_was_not_trained_on(monkeypatch):
+def test_the_accuracy_is_measured_on_held_out_images(monkeypatch):
     seen = []
     train = classifier.train
 
@@ -214,7 +214,7 @@ def test_a_second_start_does_not_train(trainings, cache, capfd):
     assert capfd.readouterr().err == ''  # no bar where there is no terminal
 
 
-def test_progress_is_told():
+def test_progress_is_reported():
     told = []
     load(
         settings=TINY._replace(steps=20),
@@ -242,7 +242,7 @@ def other(images):
         for name, changed in zip(TINY._fields, (3, 9, 0.1, 5, 7, 0.2, 1))
     ],
 ], ids=str)
-def test_what_a_classifier_is_made_of_changes_its_fingerprint(changes):
+def test_fingerprint_depends_on_data_and_settings(changes):
     def name(**options):
         options = {
             'images': IMAGES, 'labels': LABELS, 'classes': ('a', 'b', 'c'),
@@ -258,7 +258,7 @@ def test_what_a_classifier_is_made_of_changes_its_fingerprint(changes):
     assert name(**changes) != name()
 
 
-def test_each_setting_is_in_a_fingerprint_above():
+def test_every_setting_is_tested_above():
     assert len(TINY) == 7
 
 
@@ -300,7 +300,7 @@ def hold_nothing(path):
 @pytest.mark.parametrize('damage', [
     truncate, flip_a_weight, raise_the_accuracy, hold_another, hold_nothing,
 ])
-def test_damage_is_told_in_one_line_and_mended(
+def test_damaged_file_is_reported_in_one_line_and_replaced(
         damage, trainings, cache, capfd):
     first = load()
     (name,) = os.listdir(cache)
@@ -315,13 +315,13 @@ def test_damage_is_told_in_one_line_and_mended(
     assert len(trainings) == 2 and capfd.readouterr().err == ''
 
 
-def test_a_cache_that_cannot_be_written_is_told_and_not_needed(
+def test_a_cache_that_cannot_be_written_is_only_a_warning(
         monkeypatch, capfd):
     pathlib.Path(os.environ['XDG_CACHE_HOME'], 'gan_jax').write_text('a file')
     made = load()
     told = capfd.readouterr().err.splitlines()
     assert 0 <= made.accuracy <= 1
-    assert told[-1].endswith('; the classifier is not kept')
+    assert told[-1].endswith('; the classifier is not cached')
     assert all(line.startswith('warning: ') for line in told)
 
 
@@ -330,7 +330,7 @@ def test_a_cache_that_cannot_be_written_is_told_and_not_needed(
     (IMAGES, None, 'needs labelled images'),
     (IMAGES, np.zeros(40, int), 'these have 1;'),
 ])
-def test_data_without_classes_are_told_of_the_others(images, labels, reason):
+def test_data_without_classes_name_other_extractors(images, labels, reason):
     with pytest.raises(errors.DataError, match=reason) as caught:
         load(images=images, labels=labels)
     for name in set(extractors.EXTRACTORS) - {'classifier'}:
@@ -339,11 +339,11 @@ def test_data_without_classes_are_told_of_the_others(images, labels, reason):
 
 
 @pytest.mark.parametrize('changes, reason', [
-    ({'images': np.zeros((40, 2))}, r"\[40, 2\]; 'pixels' reads any"),
-    ({'labels': LABELS[:5]}, r'int32 \[5\]; integers \[40\]'),
+    ({'images': np.zeros((40, 2))}, r"\[40, 2\]; 'pixels' takes any"),
+    ({'labels': LABELS[:5]}, r'int32 \[5\]; they must be integers \[40\]'),
     ({'labels': LABELS / 2}, 'float64'),
     ({'labels': LABELS - 1}, 'from -1 to 1'),
-    ({'classes': ('a', 'b')}, 'from 0 to 2 are not numbers of 2 classes'),
+    ({'classes': ('a', 'b')}, 'from 0 to 2 are not indices of 2 classes'),
     ({'images': IMAGES.astype(int)}, 'int64'),
     ({'images': IMAGES.astype(np.float32)}, 'to 25[0-9]; floats'),
 ])
@@ -357,7 +357,7 @@ def test_images_of_another_shape_are_refused():
         load()(np.zeros((2, 8, 8, 3), np.uint8))
 
 
-def test_the_note_tells_the_accuracy():
+def test_the_note_contains_the_accuracy():
     class Data:
         images, labels, classes = IMAGES, LABELS, ('a', 'b', 'c')
 

@@ -1,4 +1,4 @@
-"""Extractors: one interface, whatever gives the features."""
+"""Extractors behind one interface."""
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def gan_of(network=mlp.Discriminator, packing=1, **fields):
-    """Give a GAN with a small D that has BatchNorm, and a state of it."""
+    """Return a GAN with a small D that has BatchNorm, and its state."""
     num_classes = fields.get('num_classes', 0)
     gan = helpers.linear_gan(
         generator=mlp.Generator(
@@ -91,7 +91,7 @@ def test_features_are_rows_and_do_not_depend_on_the_batch(name, width):
 
 
 @pytest.mark.parametrize('name', WIDTHS)
-def test_uint8_is_read_as_floats_in_the_unit_range(name):
+def test_uint8_is_scaled_like_floats(name):
     extract = make(name)
     np.testing.assert_allclose(
         extract(IMAGES[:3]).features,
@@ -100,13 +100,13 @@ def test_uint8_is_read_as_floats_in_the_unit_range(name):
     )
 
 
-def test_every_name_is_tested_or_said_not_to_be():
+def test_every_extractor_is_tested_above_or_elsewhere():
     assert set(WIDTHS) - {'discriminator'} == set(extractors.EXTRACTORS) - {
         'inception'
     }
 
 
-def test_an_unknown_name_is_told():
+def test_an_unknown_name_is_refused():
     with pytest.raises(errors.ConfigError, match="mean 'pixels'"):
         extractors.make('pixel')
 
@@ -125,7 +125,7 @@ def test_all_batches_have_one_size_and_are_counted():
 
 
 class Sliced:
-    """Images that can be sliced and never taken whole."""
+    """Images that can be sliced but not read as a whole."""
 
     def __len__(self):
         return len(IMAGES)
@@ -136,7 +136,7 @@ class Sliced:
         return part
 
 
-def test_images_are_read_a_batch_at_a_time():
+def test_images_are_read_batch_by_batch():
     extract = make('pixels')._replace(batch_size=16)
     np.testing.assert_array_equal(
         extract(Sliced()).features, extract(IMAGES).features
@@ -148,11 +148,11 @@ def test_images_are_read_a_batch_at_a_time():
     (IMAGES[0], errors.DataError, r'shape \[8, 1\]'),
     (IMAGES.astype(int), errors.DataError, 'int64'),
     (IMAGES.astype(np.float32), errors.DataError, 'to 255; floats'),
-    (np.full((2, *SHAPE), np.nan), errors.NonFiniteError, 'not finite'),
+    (np.full((2, *SHAPE), np.nan), errors.NonFiniteError, 'NaN'),
     (np.zeros((2, 0, 8, 1)), errors.DataError, r'\[0, 8, 1\]'),
-    (np.full((2, 3), np.inf), errors.NonFiniteError, 'not finite'),
+    (np.full((2, 3), np.inf), errors.NonFiniteError, 'NaN'),
 ])
-def test_what_is_no_image_is_refused(images, kind, reason):
+def test_invalid_images_are_refused(images, kind, reason):
     with pytest.raises(kind, match=reason):
         make('pixels')(images)
 
@@ -167,7 +167,7 @@ def test_data_of_another_shape_are_refused(name, shape):
         make(name)(np.zeros(shape))
 
 
-def test_pixels_are_values_and_points_stay_as_they_are():
+def test_pixels_are_scaled_and_points_are_unchanged():
     images = np.array([[[[0], [255]]], [[[51], [204]]]], np.uint8)
     np.testing.assert_allclose(
         make('pixels')(images).features, [[-1, 1], [-0.6, 0.6]], atol=1e-7
@@ -192,7 +192,7 @@ def slow_convolution(x, kernel, stride):
     ])
 
 
-def test_random_features_are_those_of_the_definition():
+def test_random_features_equal_their_definition():
     image = helpers.random_images(1, (5, 4, 2))
     x = image[0] / 127.5 - 1
     for kernel, stride in zip(random_cnn.weights(7, 2), (1, 2, 2)):
@@ -212,7 +212,7 @@ def test_random_weights_are_the_same_everywhere():
     assert abs(one(IMAGES).features - other(IMAGES).features).max() > 0.01
 
 
-def test_random_reads_the_smallest_images_and_any_channels():
+def test_random_takes_the_smallest_images_and_any_channels():
     found = make('random')(helpers.random_images(3, (4, 6, 4)))
     assert found.features.shape == (3, random_cnn.NUM_FEATURES)
 
@@ -233,7 +233,7 @@ def test_inception_is_wrapped(monkeypatch):
     np.testing.assert_array_equal(found.logits, -found.features)
 
 
-def test_inception_without_weights_says_what_to_do():
+def test_inception_without_weights_names_the_conversion():
     with pytest.raises(errors.CheckpointError, match='convert_inception'):
         extractors.make('inception')
 
@@ -248,7 +248,7 @@ def apply_all(gan, state, images, labels=None):
     )
 
 
-def test_a_discriminator_gives_its_features_by_running_statistics():
+def test_discriminator_features_use_running_statistics():
     gan, state = gan_of(norm='batch')
     found = discriminators.of_discriminator(gan, state)(IMAGES)
     np.testing.assert_allclose(
@@ -257,7 +257,7 @@ def test_a_discriminator_gives_its_features_by_running_statistics():
     )
 
 
-def test_a_discriminators_fingerprint_is_that_of_its_weights():
+def test_discriminator_fingerprint_is_that_of_its_weights():
     gan, state = gan_of(norm='batch')
     make_one = discriminators.of_discriminator
     one = make_one(gan, state)
@@ -274,7 +274,7 @@ def test_a_discriminators_fingerprint_is_that_of_its_weights():
     assert untrained.fingerprint == again.fingerprint != one.fingerprint
 
 
-def test_a_packed_discriminator_judges_copies():
+def test_a_packed_discriminator_is_shown_copies():
     gan, state = gan_of(packing=2)
     found = discriminators.of_discriminator(gan, state)(IMAGES)
     copies = game.pack(jnp.asarray(IMAGES.repeat(2, 0)), 2)
@@ -284,7 +284,7 @@ def test_a_packed_discriminator_judges_copies():
     )
 
 
-def test_features_that_know_the_label_are_averaged_over_the_classes():
+def test_features_that_depend_on_the_label_are_averaged_over_classes():
     gan, state = gan_of(num_classes=3, condition='concat')
     found = discriminators.of_discriminator(gan, state)(IMAGES)
     each = [
@@ -325,7 +325,7 @@ def test_a_label_that_does_not_reach_the_features_does_not_matter(condition):
         assert extract.num_classes == 0 and found.logits is None
 
 
-def test_what_compares_the_samples_of_a_batch_compares_none():
+def test_minibatch_layers_compare_no_samples():
     gan, state = gan_of(
         dcgan.Discriminator, minibatch_features=2, minibatch_stddev=True
     )
@@ -337,7 +337,7 @@ def test_what_compares_the_samples_of_a_batch_compares_none():
     assert (found[:, -2:] == found[0, -2:]).all()
 
 
-def test_a_discriminator_of_points_reads_points():
+def test_a_discriminator_of_points_takes_points():
     gan = helpers.linear_gan(
         generator=mlp.Generator((2,), width=4, depth=1),
         discriminator=mlp.Discriminator(width=4, depth=1, dtype=jnp.bfloat16),

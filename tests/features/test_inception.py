@@ -41,7 +41,7 @@ def extractor(variables):
 
 @pytest.fixture(scope='module')
 def port(state):
-    """Give the module with the network in PyTorch, and the network."""
+    """Return the module with the network in PyTorch, and the network."""
     pytest.importorskip(
         'torch', reason="PyTorch is not installed: pip install -e '.[convert]'"
     )
@@ -51,7 +51,7 @@ def port(state):
 
 
 def assert_near(actual, expected, tolerance=1e-5):
-    """Compare with the largest value; float32 gave 1.2e-6 on one CPU."""
+    """Compare relative to the largest value; on a CPU it was 1.2e-6."""
     assert actual.shape == expected.shape
     np.testing.assert_allclose(
         actual, expected, rtol=0, atol=tolerance * np.abs(expected).max()
@@ -66,7 +66,7 @@ def test_features_and_logits_are_golden(variables, state):
     assert_near(output.logits, GOLDEN['logits'] - state['fc.bias'])
 
 
-def test_logits_have_the_bias_where_it_is_asked_for(variables, state):
+def test_logits_have_the_bias_on_request(variables, state):
     features = GOLDEN['features'][:1]
     params = {'params': variables['params']['fc']}
     with_bias, without = (
@@ -100,7 +100,7 @@ def test_variables_are_those_of_the_published_file(state):
 
 
 def mean_of_neighbours(x, reduce):
-    """Reduce over the 3 x 3 pixels around each that are there: [B, H, W, C]."""
+    """Reduce over the 3 x 3 pixels around each, without padding."""
     _, height, width, _ = x.shape
     return np.stack([
         np.stack([
@@ -116,7 +116,7 @@ def mean_of_neighbours(x, reduce):
 @pytest.mark.parametrize('pool, reduce', [
     (inception._mean_pool, np.mean), (inception._max_pool, np.max),
 ])
-def test_pools_see_no_padding(pool, reduce):
+def test_pooling_excludes_the_padding(pool, reduce):
     # Negative, so that zeros of the padding would be the maxima.
     x = np.random.RandomState(0).uniform(-2, -1, (2, 4, 3, 5))
     x = x.astype(np.float32)
@@ -126,7 +126,7 @@ def test_pools_see_no_padding(pool, reduce):
 
 
 def bilinear(images, side):
-    """Resize float64 images by the formula, pixel by pixel of the result."""
+    """Resize float64 images by the formula, pixel by pixel."""
 
     def along(x, axis):
         size = x.shape[axis]
@@ -158,9 +158,9 @@ def test_grey_is_repeated_and_uint8_is_a_float():
         np.testing.assert_allclose(prepared, inception.prepare(same), atol=1e-6)
 
 
-@pytest.mark.parametrize('images, says', [
-    (np.zeros((2, 8, 8, 4), np.uint8), 'not .2, 8, 8, 4.; alpha has no'),
-    (np.zeros((2, 8, 8, 2), np.uint8), 'alpha has no meaning'),
+@pytest.mark.parametrize('images, message', [
+    (np.zeros((2, 8, 8, 4), np.uint8), 'not .2, 8, 8, 4.; remove the alpha'),
+    (np.zeros((2, 8, 8, 2), np.uint8), 'remove the alpha channel'),
     (np.zeros((8, 8, 3), np.uint8), r'1 or 3 channels, not \[8, 8, 3\]$'),
     (np.zeros((0, 8, 8, 3), np.uint8), r'not \[0, 8, 8, 3\]$'),
     (np.zeros((1, 8, 8, 5), np.uint8), r'not \[1, 8, 8, 5\]$'),
@@ -169,8 +169,8 @@ def test_grey_is_repeated_and_uint8_is_a_float():
     (np.full((1, 8, 8, 3), 255, np.float32), 'not from 255 to 255; clip'),
     (np.full((1, 8, 8, 3), np.nan, np.float32), 'not from nan to nan'),
 ])
-def test_what_it_cannot_read_is_told(images, says):
-    with pytest.raises(errors.DataError, match=says):
+def test_other_images_are_refused(images, message):
+    with pytest.raises(errors.DataError, match=message):
         inception.Extractor({}, '', {})(images)
 
 
@@ -180,7 +180,7 @@ def test_half_precision_images_are_read():
     np.testing.assert_allclose(inception.prepare(images), 0.5, rtol=1e-6)
 
 
-def test_batches_give_each_image_what_it_has_alone():
+def test_features_do_not_depend_on_the_batch():
     def mean_and_size(images):
         sizes.append(len(images))
         return images.mean((1, 2, 3)), images[:, 0, 0]
@@ -194,7 +194,7 @@ def test_batches_give_each_image_what_it_has_alone():
         np.testing.assert_array_equal(corners, images[:, 0, 0])
 
 
-def test_every_block_is_that_of_the_port(port, variables):
+def test_every_block_equals_that_of_the_port(port, variables):
     torch_inception, network = port
     import torch
 
@@ -224,7 +224,7 @@ def test_every_block_is_that_of_the_port(port, variables):
         )
 
 
-def test_golden_features_are_what_the_port_gives(port):
+def test_golden_features_equal_those_of_the_port(port):
     torch_inception, network = port
     import torch
 

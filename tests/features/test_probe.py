@@ -1,4 +1,4 @@
-"""Linear probes: what can be read from features, and what cannot."""
+"""Linear probes of features, and fine-tuning of a discriminator."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ SIZE = 16
 
 
 def blobs(classes=3, dimension=5, seed=0):
-    """Give classes that planes part, with room between them."""
+    """Return linearly separable classes with a margin."""
     random = np.random.RandomState(seed)
     labels = np.arange(COUNT) % classes
     means = 20 * np.eye(classes, dimension)
@@ -27,12 +27,12 @@ def blobs(classes=3, dimension=5, seed=0):
 
 
 @pytest.mark.parametrize('classes', [2, 3])
-def test_classes_that_planes_part_are_all_found(classes):
+def test_linearly_separable_classes_are_all_found(classes):
     rows, labels = blobs(classes)
     assert probe.probe(rows[:300], labels[:300], rows[300:], labels[300:]) == 1
 
 
-def test_labels_without_meaning_are_found_by_chance():
+def test_random_labels_have_chance_accuracy():
     rows, labels = blobs()
     labels = np.random.RandomState(1).permutation(labels)
     found = probe.probe(rows[:300], labels[:300], rows[300:], labels[300:])
@@ -51,14 +51,14 @@ def test_the_unit_of_a_feature_does_not_matter():
     assert both[0] == pytest.approx(both[1], abs=0.01)
 
 
-def test_a_constant_feature_is_no_harm():
+def test_a_constant_feature_is_allowed():
     rows, labels = blobs()
     rows = np.concatenate([rows, np.full((COUNT, 1), 0.1)], 1)
     test = rows[300:] + [0, 0, 0, 0, 0, 1e-9]
     assert probe.probe(rows[:300], labels[:300], test, labels[300:]) == 1
 
 
-def test_a_heavy_penalty_leaves_the_largest_class():
+def test_a_large_penalty_predicts_the_largest_class():
     rows, labels = blobs()
     kept = (labels == 0) | (np.arange(COUNT) % 5 == 0)
     rows, labels = rows[kept], labels[kept]
@@ -68,7 +68,7 @@ def test_a_heavy_penalty_leaves_the_largest_class():
 
 
 @pytest.mark.parametrize('weight', [1e-3, 0.1])
-def test_the_fit_is_where_the_objective_has_no_slope(weight):
+def test_the_fit_is_at_a_stationary_point(weight):
     rows, labels = blobs()
     rows = rows / 10 + np.random.RandomState(3).normal(size=rows.shape)
     model = probe._fit(rows, labels, weight)
@@ -84,16 +84,16 @@ def test_the_fit_is_where_the_objective_has_no_slope(weight):
     ({'labels': np.zeros(3, int)}, errors.DataError, r'integers \[600\]'),
     ({'labels': np.zeros(COUNT)}, errors.DataError, 'float64'),
     ({'features': np.zeros((COUNT, 4))}, errors.DataError, '4 columns'),
-    ({'features': np.full((COUNT, 5), np.nan)}, errors.NonFiniteError, 'not'),
+    ({'features': np.full((COUNT, 5), np.nan)}, errors.NonFiniteError, 'NaN'),
 ])
-def test_what_has_no_answer_is_refused(change, kind, reason):
+def test_bad_arguments_are_refused(change, kind, reason):
     rows, labels = blobs()
-    given = {
+    arguments = {
         'features': rows, 'labels': labels, 'test_features': rows,
         'test_labels': labels, **change,
     }
     with pytest.raises(kind, match=reason):
-        probe.probe(**given)
+        probe.probe(**arguments)
 
 
 def test_a_split_takes_the_share_of_each_class_by_seed():
@@ -103,12 +103,12 @@ def test_a_split_takes_the_share_of_each_class_by_seed():
     assert list(np.bincount(labels[test])) == [3, 6, 1]
     assert list(test) == list(probe.split(labels)[1])
     assert list(test) != list(probe.split(labels, seed=1)[1])
-    with pytest.raises(errors.DataError, match='class 3 has one image'):
+    with pytest.raises(errors.DataError, match='class 3 has only one image'):
         probe.split([0, 0, 3])
 
 
 def parity():
-    """Give points whose class is whether two coordinates agree in sign.
+    """Return points whose class is whether two coordinates agree in sign.
 
     No plane parts the classes, and of units of random weights in 16 dimensions
     hardly one looks along the two that count.
@@ -119,8 +119,8 @@ def parity():
     ).astype(int)
 
 
-def knowing_discriminator(width=4):
-    """Give a GAN whose D has the units that parity is a sum of."""
+def parity_discriminator(width=4):
+    """Return a GAN whose D has the hidden units that parity needs."""
     gan = helpers.linear_gan(
         generator=mlp.Generator((SIZE,), width=4, depth=1),
         discriminator=mlp.Discriminator(width=width, depth=1),
@@ -138,8 +138,8 @@ def knowing_discriminator(width=4):
     return gan, state, algorithm.replace_player(state, D, player)
 
 
-def test_a_discriminator_that_knows_more_is_told_from_one_that_does_not():
-    gan, _, state = knowing_discriminator()
+def test_comparison_separates_a_trained_from_an_untrained_discriminator():
+    gan, _, state = parity_discriminator()
     points, labels = parity()
     found = probe.compare(gan, state, points, labels)
     assert found.discriminator > 0.95
@@ -147,7 +147,7 @@ def test_a_discriminator_that_knows_more_is_told_from_one_that_does_not():
 
 
 def test_a_comparison_can_have_a_test_set():
-    gan, start, state = knowing_discriminator()
+    gan, start, state = parity_discriminator()
     points, labels = parity()
     wrong = 1 - labels[400:]
     found = probe.compare(
@@ -161,7 +161,7 @@ def test_a_comparison_can_have_a_test_set():
     assert untrained.random == found.random
 
 
-def test_fine_tuning_keeps_what_is_known_and_learns_what_is_not():
+def test_fine_tuning_keeps_good_features_and_learns_missing_ones():
     points, labels = parity()
     points = points[:, :4]
     gan = helpers.linear_gan(
@@ -176,7 +176,7 @@ def test_fine_tuning_keeps_what_is_known_and_learns_what_is_not():
 
 
 def test_fine_tuning_is_by_seed():
-    gan, _, state = knowing_discriminator()
+    gan, _, state = parity_discriminator()
     points, labels = parity()
     sets = points[:50], labels[:50], points[400:], labels[400:]
     first, second = (

@@ -1,4 +1,4 @@
-"""Files of weights: a round trip, and files that mean harm."""
+"""Files of weights: a round trip, and hostile files."""
 
 import io
 import json
@@ -26,7 +26,7 @@ def pack(tensors, about=ABOUT, key='gan_jax'):
 
 
 def raw(header, data=bytes(36)):
-    """Give a file with any header, which is text or what JSON can hold."""
+    """Return a file with any header, given as text or a JSON value."""
     if not isinstance(header, str):
         header = json.dumps(header)
     header = header.encode()
@@ -34,7 +34,7 @@ def raw(header, data=bytes(36)):
 
 
 def described(bias=(0, 12), kernel=(12, 36), **changes):
-    """Give the header of a good file, or of one that is not quite."""
+    """Return the header of a valid file with some changes."""
     return {
         '__metadata__': {'gan_jax': ABOUT},
         NAMES[0]: {'dtype': 'F32', 'shape': [3], 'data_offsets': bias},
@@ -52,7 +52,7 @@ def read(path, data=None):
     return weights.read(path, VARIABLES)
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_written_weights_are_read(tmp_path):
     path = tmp_path / 'new' / 'w.safetensors'
     fingerprint = weights.write(path, VARIABLES, source='here', number=3)
     found = read(path)
@@ -62,7 +62,7 @@ def test_what_is_written_is_read(tmp_path):
     assert os.listdir(path.parent) == ['w.safetensors']
 
 
-def test_equal_weights_have_one_fingerprint_and_others_another(tmp_path):
+def test_fingerprint_is_that_of_the_weights(tmp_path):
     kinds = {
         weights.write(tmp_path / 'w', VARIABLES, a=1, b=2, c=3, d=4)
         for _ in range(8)
@@ -74,71 +74,71 @@ def test_equal_weights_have_one_fingerprint_and_others_another(tmp_path):
     )
 
 
-def test_the_cases_below_differ_from_files_that_are_read(tmp_path):
+def test_valid_files_of_the_same_form_are_read(tmp_path):
     read(tmp_path / 'w', pack(GOOD))
     read(tmp_path / 'w', raw(described()))
 
 
 HOSTILE = {
-    'empty': (b'', 'no safetensors file'),
-    'text': (b'<html>Not found</html>', 'no safetensors file'),
+    'empty': (b'', 'not a safetensors file'),
+    'text': (b'<html>Not found</html>', 'not a safetensors file'),
     'header of 2^60 bytes': (
-        (2**60).to_bytes(8, 'little') + b'{}', 'no safetensors file'
+        (2**60).to_bytes(8, 'little') + b'{}', 'not a safetensors file'
     ),
-    'header of 2^64 - 1 bytes': (b'\xff' * 40, 'no safetensors file'),
+    'header of 2^64 - 1 bytes': (b'\xff' * 40, 'not a safetensors file'),
     'header longer than the file': (
-        (2**20).to_bytes(8, 'little') + b'{}', 'no whole'
+        (2**20).to_bytes(8, 'little') + b'{}', 'damaged'
     ),
-    'truncated header': (pack(GOOD)[:40], 'no whole'),
-    'truncated data': (pack(GOOD)[:-1], 'no whole'),
-    'more after the end': (pack(GOOD) + b'0', 'no whole'),
-    'overlap': (raw(described(kernel=(0, 24))), 'no whole'),
+    'truncated header': (pack(GOOD)[:40], 'damaged'),
+    'truncated data': (pack(GOOD)[:-1], 'damaged'),
+    'more after the end': (pack(GOOD) + b'0', 'damaged'),
+    'overlap': (raw(described(kernel=(0, 24))), 'damaged'),
     'both of one place': (
-        raw(described(kernel=(0, 24)), bytes(24)), 'no whole'
+        raw(described(kernel=(0, 24)), bytes(24)), 'damaged'
     ),
-    'offsets that run backwards': (raw(described(kernel=(36, 12))), 'no whole'),
+    'offsets that run backwards': (raw(described(kernel=(36, 12))), 'damaged'),
     'offsets of 2^64 - 1': (
-        raw(described(kernel=(12, 2**64 - 1))), 'no whole'
+        raw(described(kernel=(12, 2**64 - 1))), 'damaged'
     ),
-    'negative offset': (raw(described(bias=(-12, 0))), 'no whole'),
+    'negative offset': (raw(described(bias=(-12, 0))), 'damaged'),
     'shape that overflows': (
         raw(described(**{NAMES[1]: {
             'dtype': 'F32', 'shape': [2**63, 2**63], 'data_offsets': [12, 36],
-        }})), 'no whole',
+        }})), 'damaged',
     ),
     'one name twice': (
         raw(json.dumps(described())[:-1] + (
             f', "{NAMES[0]}": {{"dtype": "F32", "shape": [3], '
             '"data_offsets": [36, 48]}}'
-        ), bytes(48)), 'no whole',
+        ), bytes(48)), 'damaged',
     ),
-    'NaN for a name': (raw('{NaN: 1}'), 'no whole'),
+    'NaN for a name': (raw('{NaN: 1}'), 'damaged'),
     'NaN for an offset': (
-        raw(json.dumps(described(bias=(0, float('nan'))))), 'no whole'
+        raw(json.dumps(described(bias=(0, float('nan'))))), 'damaged'
     ),
-    'deep nesting': (raw('[' * 100_000), 'no whole'),
+    'deep nesting': (raw('[' * 100_000), 'damaged'),
     'not UTF-8': (
-        (4).to_bytes(8, 'little') + b'{"\xff"', 'no whole'
+        (4).to_bytes(8, 'little') + b'{"\xff"', 'damaged'
     ),
-    'lacking': (pack({NAMES[0]: BIAS}), 'network: no params/a/kernel$'),
+    'lacking': (pack({NAMES[0]: BIAS}), 'network: missing params/a/kernel$'),
     'nothing': (
-        pack({}), 'network: no params/a/bias; no params/a/kernel$'
+        pack({}), 'network: missing params/a/bias; missing params/a/kernel$'
     ),
     'too much': (
         pack({**GOOD, 'x\n\x1b[2J': np.zeros(0, np.float32)}),
-        r"network: 'x\\n\\x1b\[2J' too much$",
+        r"network: unexpected 'x\\n\\x1b\[2J'$",
     ),
     'many others, with long names': (
         pack({**GOOD, **{f'{n}' * 999: BIAS[:0] for n in range(9)}}),
-        r"network: '(\d)\1{78} too much; .*; and 6 more differences$",
+        r"network: unexpected '(\d)\1{78}; .*; and 6 more differences$",
     ),
     'another shape': (
         pack({**GOOD, NAMES[1]: KERNEL.T}),
-        r'kernel is F32 \[3, 2\] and not F32 \[2, 3\]$',
+        r'kernel is F32 \[3, 2\], not F32 \[2, 3\]$',
     ),
     'another dtype': (
         pack({**GOOD, NAMES[0]: BIAS.astype(np.int32)}),
-        r'bias is I32 \[3\] and not F32 \[3\]$',
+        r'bias is I32 \[3\], not F32 \[3\]$',
     ),
     'half precision': (
         pack({**GOOD, NAMES[0]: BIAS.astype(np.float16)}), 'bias is F16'
@@ -149,17 +149,19 @@ HOSTILE = {
     'infinite': (
         pack({**GOOD, NAMES[1]: KERNEL - np.inf}), 'kernel is not finite'
     ),
-    'no word of us': (pack(GOOD, key='other'), 'does not say that gan_jax'),
-    'no metadata': (safetensors.numpy.save(GOOD), 'does not say'),
-    'metadata that is no JSON': (pack(GOOD, '{'), 'does not say'),
-    'metadata that is a list': (pack(GOOD, '[1]'), 'does not say'),
-    'metadata that nests': (pack(GOOD, '[' * 100_000), 'does not say'),
-    'metadata with a number of 9,999 digits': (
-        pack(GOOD, '{"format": ' + '9' * 9999 + '}'), 'does not say'
+    'of another program': (
+        pack(GOOD, key='other'), 'was not written by gan_jax'
     ),
-    'a later format': (pack(GOOD, '{"format": 2}'), 'format 2 and not 1'),
+    'no metadata': (safetensors.numpy.save(GOOD), 'was not written'),
+    'metadata that is no JSON': (pack(GOOD, '{'), 'was not written'),
+    'metadata that is a list': (pack(GOOD, '[1]'), 'was not written'),
+    'metadata that nests': (pack(GOOD, '[' * 100_000), 'was not written'),
+    'metadata with a number of 9,999 digits': (
+        pack(GOOD, '{"format": ' + '9' * 9999 + '}'), 'was not written'
+    ),
+    'a later format': (pack(GOOD, '{"format": 2}'), 'format 2, not 1'),
     'a format with a line break': (
-        pack(GOOD, '{"format": "x\\ny"}'), r"format 'x\\ny' and not 1"
+        pack(GOOD, '{"format": "x\\ny"}'), r"format 'x\\ny', not 1"
     ),
 }
 
@@ -173,7 +175,7 @@ def test_hostile_file_is_refused_in_one_line(kind, tmp_path):
     assert line.isprintable() and len(line) < 700
 
 
-def test_every_cut_of_a_file_is_refused(tmp_path):
+def test_every_truncated_file_is_refused(tmp_path):
     data = pack(GOOD)
     for size in range(len(data)):
         with pytest.raises(errors.DamagedError):
@@ -213,7 +215,7 @@ def test_large_files_are_not_read_to_their_end(tmp_path):
         'cannot be read: Too many levels',
     ),
 ])
-def test_what_is_no_file_is_told_and_not_waited_for(
+def test_what_is_not_a_regular_file_is_refused_at_once(
     make, error, says, tmp_path
 ):
     make(tmp_path / 'w')
@@ -221,7 +223,7 @@ def test_what_is_no_file_is_told_and_not_waited_for(
         read(tmp_path / 'w')
 
 
-def test_write_leaves_nothing_where_it_fails(tmp_path, monkeypatch):
+def test_failed_write_leaves_no_file(tmp_path, monkeypatch):
     weights.write(tmp_path / 'w', VARIABLES)
     before = (tmp_path / 'w').read_bytes()
 
@@ -237,7 +239,7 @@ def test_write_leaves_nothing_where_it_fails(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('given', [True, False])
-def test_weights_that_are_not_there_are_told_with_how_to_get_them(
+def test_missing_weights_are_reported_with_the_download(
     given, tmp_path, monkeypatch
 ):
     path = tmp_path / 'w.safetensors'
@@ -250,7 +252,7 @@ def test_weights_that_are_not_there_are_told_with_how_to_get_them(
     assert line.endswith(inception.SOURCE + given * f' --out={path}')
 
 
-def test_weights_of_another_network_are_not_inceptions(tmp_path):
+def test_weights_of_another_network_are_refused(tmp_path):
     weights.write(tmp_path / 'w', VARIABLES)
     with pytest.raises(
         errors.DamagedError, match='; and 471 more differences$'

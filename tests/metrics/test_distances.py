@@ -1,4 +1,4 @@
-"""Distances against loops."""
+"""Distances against loops over all pairs."""
 
 import jax
 import numpy as np
@@ -34,6 +34,17 @@ def test_mean_pairwise_is_the_mean_over_different_pairs(sets):
     )
 
 
+@pytest.mark.parametrize('block', [1, 17, 512])
+def test_distances_to_others_exclude_the_row_itself(sets, block, monkeypatch):
+    values = sets[1]
+    monkeypatch.setattr(distances, 'BLOCK', block)
+    blocks = [squared for _, squared in distances.squared_to_others(values)]
+    rows = values.reshape(len(values), -1)
+    expected = np.square(rows[:, None] - rows).sum(2)
+    np.fill_diagonal(expected, np.inf)
+    np.testing.assert_allclose(np.concatenate(blocks), expected)
+
+
 def test_two_points_and_copies():
     np.testing.assert_allclose(
         distances.mean_pairwise(np.array([[0.0, 0], [3, 4]])), 5
@@ -42,7 +53,7 @@ def test_two_points_and_copies():
     assert distances.mean_pairwise(copies) < 1e-3
 
 
-def test_collapse_and_copying_show_in_the_ratios():
+def test_collapse_and_copying_lower_the_ratios():
     random = np.random.RandomState(0)
     real = random.randint(0, 256, (300, 4, 4, 1)).astype(np.uint8)
     fresh = random.randint(0, 256, (64, 4, 4, 1)).astype(np.uint8)
@@ -57,7 +68,7 @@ def test_collapse_and_copying_show_in_the_ratios():
 
 
 @pytest.mark.parametrize('num_real', [600, 3000, 5000])
-def test_sorted_classes_leave_a_perfect_generator_at_1(num_real):
+def test_perfect_generator_has_ratio_1_for_data_sorted_by_class(num_real):
     random = np.random.RandomState(0)
     # A class is a level of grey; the last ones are fainter in their detail.
     levels, depths = np.arange(20, 220, 20), np.linspace(30, 6, 10)
@@ -76,7 +87,7 @@ def test_sorted_classes_leave_a_perfect_generator_at_1(num_real):
     np.testing.assert_allclose(list(found.values()), 1, rtol=0.15)
 
 
-def test_comparison_with_real_images_draws_nothing_from_the_global_seed():
+def test_comparison_with_real_images_leaves_the_global_seed_alone():
     random = np.random.RandomState(0)
     real = random.randint(0, 256, (3000, 2, 2, 1)).astype(np.uint8)
     samples = random.uniform(-1, 1, (8, 2, 2, 1))
@@ -105,7 +116,7 @@ def test_real_images_are_used_once_each_and_from_everywhere(
     assert abs(last - used / 3) <= 3 * (used * 2 / 9) ** 0.5
 
 
-def test_points_are_measured_by_modes_in_their_dimension_or_by_ratios():
+def test_points_are_compared_by_modes_or_without_modes_by_ratios():
     numbers = np.arange(5000, dtype=np.uint32)
     key = jax.random.key(0)
     mixture = mixtures.manifold(5, 10, 12, 0.05)

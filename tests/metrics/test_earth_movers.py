@@ -15,7 +15,7 @@ def points(count, dimension=2, seed=0):
 
 
 @pytest.mark.parametrize('dimension', [1, 2, 30])
-def test_shifted_sets_are_as_far_as_the_shift(dimension):
+def test_distance_of_shifted_sets_is_the_shift(dimension):
     values = points(60, dimension)
     shift = np.linspace(-1, 2, dimension)
     found = earth_movers.earth_movers_distance(values, values[::-1] + shift)
@@ -33,7 +33,7 @@ def test_no_permutation_is_shorter():
     )
 
 
-def test_on_a_line_sorted_values_meet():
+def test_in_one_dimension_sorted_values_are_matched():
     values, other = points(200, 1), 2 * points(200, 1, seed=1) + 1
     np.testing.assert_allclose(
         earth_movers.earth_movers_distance(values, other),
@@ -51,8 +51,8 @@ def test_images_are_flattened():
     assert 0 < found <= np.linalg.norm(gap) / 5 + 1e-9
 
 
-def test_bad_sets_are_told():
-    with pytest.raises(errors.DataError, match='5 rows cannot be paired'):
+def test_bad_sets_are_refused():
+    with pytest.raises(errors.DataError, match='5 rows cannot be matched'):
         earth_movers.earth_movers_distance(points(5), points(4))
     with pytest.raises(errors.NonFiniteError, match='other values'):
         earth_movers.earth_movers_distance(points(5), points(5) * np.inf)

@@ -16,7 +16,7 @@ def features(count, dimension, seed=0):
 
 
 def by_sqrtm(real, fake):
-    """Compute the distance as its formula reads."""
+    """Compute the distance by its formula."""
     real_cov, fake_cov = np.cov(real.T), np.cov(fake.T)
     root = linalg.sqrtm(real_cov @ fake_cov)
     np.testing.assert_allclose(root.imag, 0, atol=1e-6)
@@ -24,7 +24,7 @@ def by_sqrtm(real, fake):
     return gap @ gap + np.trace(real_cov + fake_cov - 2 * root.real)
 
 
-def test_closed_case_of_pytorch_fid():
+def test_closed_form_of_pytorch_fid():
     identity = np.eye(2048)
     zeros = frechet.Moments(np.zeros(2048), identity, 9)
     ones = frechet.Moments(np.ones(2048), identity, 9)
@@ -100,18 +100,18 @@ def test_many_real_and_few_fake_samples():
 
 
 @pytest.mark.parametrize('count', [10, 500])
-def test_a_set_is_at_no_distance_from_itself(count):
+def test_distance_of_a_set_to_itself_is_zero(count):
     values = features(count, 40) + 100
     assert frechet.frechet_distance(values, values[::-1]) < 1e-9
 
 
-def test_constant_sets_are_as_far_as_their_means():
+def test_distance_of_constant_sets_is_that_of_their_means():
     distance = frechet.frechet_distance(np.zeros((9, 3)), np.full((9, 3), 2.0))
     np.testing.assert_allclose(distance, 12)
 
 
 @pytest.mark.parametrize('block', [1, 7, 64, 1000])
-def test_moments_in_blocks_are_numpys(block, monkeypatch):
+def test_moments_in_blocks_equal_those_of_numpy(block, monkeypatch):
     monkeypatch.setattr(frechet, 'BLOCK', block)
     values = features(200, 6)
     found = frechet.moments(values)
@@ -120,16 +120,16 @@ def test_moments_in_blocks_are_numpys(block, monkeypatch):
     assert found.count == 200
 
 
-def test_large_means_cost_no_digits():
+def test_large_means_lose_no_precision():
     values = features(5000, 4)
     np.testing.assert_allclose(
         frechet.moments(values + 1e8).covariance, np.cov(values.T), rtol=1e-6
     )
 
 
-def test_batches_of_any_size_make_the_moments_of_all():
+def test_moments_of_batches_equal_those_of_all_rows():
     values = features(100, 5)
-    found = frechet.gather(iter(np.split(values, [1, 2, 50, 97])))
+    found = frechet.moments_of_batches(iter(np.split(values, [1, 2, 50, 97])))
     for part, whole in zip(found, frechet.moments(values)):
         np.testing.assert_allclose(part, whole, rtol=1e-12)
 
@@ -157,21 +157,20 @@ def test_few_samples_are_biased_upwards():
     assert few > 5 * many > 0
 
 
-@pytest.mark.parametrize('count, dimension, said', [
+@pytest.mark.parametrize('count, dimension, words', [
     (10_000, 2048, []),
     (9_999, 2048, ['9,999 samples', '10,000']),
     (2048, 2048, ['10,000', '2,048 dimensions', 'singular']),
     (20_000, 30_000, ['30,000 dimensions']),
 ])
-def test_complaint(count, dimension, said):
-    text = frechet.complaint(count, dimension)
-    assert bool(text) == bool(said) and '\n' not in text
-    for words in said:
-        assert words in text
+def test_bias_note_names_its_reasons(count, dimension, words):
+    text = frechet.bias_note(count, dimension)
+    assert bool(text) == bool(words) and '\n' not in text
+    assert all(word in text for word in words)
     assert ('singular' in text) == (count <= dimension)
 
 
-def test_bad_sets_are_told():
+def test_bad_sets_are_refused():
     good = features(9, 3)
     with pytest.raises(errors.DataError, match='fake features: 1 are too few'):
         frechet.frechet_distance(good, good[:1])
@@ -180,7 +179,7 @@ def test_bad_sets_are_told():
     with pytest.raises(errors.NonFiniteError, match='real features'):
         frechet.frechet_distance(np.where(good == good[4], np.inf, good), good)
     with pytest.raises(errors.DataError, match='at least 2'):
-        frechet.gather([good[:1]])
+        frechet.moments_of_batches([good[:1]])
     with pytest.raises(errors.DataError, match='of 3 and of 2'):
         frechet.frechet_from_moments(
             frechet.moments(good), frechet.moments(good[:, :2])

@@ -23,7 +23,7 @@ def softmax(logits):
 
 
 @pytest.mark.parametrize('splits', [1, 10])
-def test_samples_that_look_alike_score_one(splits):
+def test_equal_predictions_score_one(splits):
     row = np.random.default_rng(0).normal(size=(1, 10))
     for logits in (np.zeros((100, 10)), row.repeat(100, 0)):
         found = inception_score.inception_score(logits, splits=splits)
@@ -31,7 +31,7 @@ def test_samples_that_look_alike_score_one(splits):
 
 
 @pytest.mark.parametrize('classes', [2, 10, 1000])
-def test_sure_and_balanced_samples_score_the_number_of_classes(classes):
+def test_certain_and_balanced_samples_score_the_number_of_classes(classes):
     sure = np.tile(np.eye(classes), (10, 1))
     for found in (
         inception_score.from_probabilities(sure),
@@ -41,7 +41,7 @@ def test_sure_and_balanced_samples_score_the_number_of_classes(classes):
         np.testing.assert_allclose(found, (classes, 0), atol=1e-9)
 
 
-def test_sure_samples_of_some_classes_score_those():
+def test_certain_samples_of_some_classes_score_their_number():
     sure = np.tile(np.eye(10)[:3], (10, 1))
     found = inception_score.from_probabilities(sure, splits=1)
     np.testing.assert_allclose(found.mean, 3)
@@ -76,7 +76,7 @@ def test_float32_logits_are_scored_in_float64():
     assert found == inception_score.inception_score(logits.astype(np.float64))
 
 
-def test_bad_arrays_are_told():
+def test_bad_arrays_are_refused():
     with pytest.raises(errors.DataError, match='logits: 9 are too few'):
         inception_score.inception_score(random_logits(9))
     with pytest.raises(errors.DataError, match='are they logits'):

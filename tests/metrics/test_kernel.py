@@ -42,7 +42,7 @@ def test_whole_sets_are_one_subset():
     assert found.subset_size == 30
 
 
-def test_subsets_are_cut_to_the_smaller_set():
+def test_subsets_are_limited_to_the_smaller_set():
     found = kernel.kernel_distance(features(50), features(20), num_subsets=3)
     assert found.subset_size == 20 and found.std > 0
 
@@ -94,7 +94,7 @@ def test_float16_features_are_multiplied_in_float64():
     )
 
 
-def test_bad_sets_are_told():
+def test_bad_sets_are_refused():
     with pytest.raises(errors.DataError, match='real features: 1 are too few'):
         kernel.kernel_distance(features(1), features(9))
     with pytest.raises(errors.NonFiniteError):

@@ -14,7 +14,7 @@ def features(count, dimension=8, seed=0, scale=1.0):
 
 
 def by_loops(real, fake, k, inside):
-    """Compute the four as the module's text reads."""
+    """Compute the four numbers by their definitions."""
     def radius(row, values):
         return sorted(np.linalg.norm(values - row, axis=1))[k]  # [0] is itself
 
@@ -61,7 +61,7 @@ def test_loops_give_the_same():
     assert found == {n: expected[n] for n in ('precision', 'recall')}
 
 
-def test_on_the_ball_is_inside_for_one_convention_and_outside_for_the_other():
+def test_surface_of_a_ball_is_inside_in_one_convention_only():
     real = np.array([[0.0], [1.0]])  # balls of radius 1
     fake = np.array([[2.0], [4.0]])  # balls of radius 2
     found = manifolds.precision_recall(real, fake, k=1)
@@ -70,6 +70,11 @@ def test_on_the_ball_is_inside_for_one_convention_and_outside_for_the_other():
     assert found == {
         'precision': 0, 'recall': 0.5, 'density': 0, 'coverage': 0
     }
+
+
+def test_radii_exclude_the_row_itself():
+    points = np.array([[0.0], [1.0], [3.0]])
+    np.testing.assert_allclose(manifolds.squared_radii(points, 1), [1, 1, 4])
 
 
 def test_counts_by_hand():
@@ -106,8 +111,8 @@ def test_equal_arrays_have_equal_distances():
     assert manifolds.prdc(real, real.copy())['density'] == pytest.approx(1)
 
 
-def test_bad_sets_are_told():
-    with pytest.raises(errors.DataError, match='5 are too few, .* at least 6'):
+def test_bad_sets_are_refused():
+    with pytest.raises(errors.DataError, match='5 are too few; .* 6'):
         manifolds.prdc(features(9), features(5))
     with pytest.raises(errors.DataError, match='k=0'):
         manifolds.prdc(features(9), features(9), k=0)

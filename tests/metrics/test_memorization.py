@@ -1,4 +1,4 @@
-"""Copycats are caught, with and without noise; honest samplers are not."""
+"""Copies are detected, with and without noise; other samples are not."""
 
 import itertools
 
@@ -15,7 +15,7 @@ def draw(random, count, dimension=12):
 
 
 def copycat(share, noise):
-    """Give a sampler: so large a share of its samples are noisy copies."""
+    """Return a sampler of which a share of samples are noisy copies."""
 
     def sample(random, training, count):
         fresh = draw(random, count, training.shape[1])
@@ -47,7 +47,7 @@ HONEST = {
 def judge(
     sampler, seed=0, counts=(1000, 500, 2000), dimension=12, **options
 ):
-    """Give the verdict on (samples, held-out, training) of so many rows."""
+    """Return the verdict on (samples, held-out, training) of such sizes."""
     random = np.random.default_rng(seed)
     count, held_out, training = counts
     trained_on = draw(random, training, dimension)
@@ -59,7 +59,7 @@ def judge(
 
 @pytest.mark.parametrize('seed', range(3))
 @pytest.mark.parametrize('name', DISHONEST)
-def test_copycats_are_caught(name, seed):
+def test_generators_that_copy_are_detected(name, seed):
     found = judge(DISHONEST[name], seed)
     assert found['verdict'] == 'copies', found
     assert found['nearer_p'] < 0.01 and found['in_training_p'] < 0.01
@@ -68,18 +68,18 @@ def test_copycats_are_caught(name, seed):
 
 @pytest.mark.parametrize('seed', range(3))
 @pytest.mark.parametrize('name', HONEST)
-def test_those_who_do_not_copy_are_not_blamed(name, seed):
+def test_generators_that_do_not_copy_pass(name, seed):
     found = judge(HONEST[name], seed)
     assert found['verdict'] == 'no sign of copying', found
 
 
-def test_exact_copies_lie_on_what_they_copy():
+def test_exact_copies_have_distance_0():
     found = judge(DISHONEST['all'])
     assert found['distance'] == 0
     assert found['nearer'] == found['in_training'] == 1
 
 
-def test_blurred_samples_are_nearer_and_not_to_training_images_alone():
+def test_blurred_samples_are_near_but_not_only_to_training_images():
     found = judge(HONEST['blurred'])
     assert found['nearer_p'] < 1e-3
     np.testing.assert_allclose(
@@ -97,7 +97,7 @@ def test_as_few_near_samples_as_held_out_images_are_not_called_copies():
     assert found['verdict'] == 'no sign of copying'
 
 
-def test_collapsed_samples_are_counted_by_the_images_they_lie_near():
+def test_collapsed_samples_count_once_for_each_near_image():
     random = np.random.default_rng(0)
     training, held_out = draw(random, 400), draw(random, 400)
     samples = training[:1] + random.normal(0, 1e-3, (500, 12))
@@ -106,7 +106,7 @@ def test_collapsed_samples_are_counted_by_the_images_they_lie_near():
     assert found['in_training_p'] == 0.5
 
 
-def test_both_tests_blame_the_honest_as_rarely_as_they_say():
+def test_both_tests_have_their_nominal_false_positive_rate():
     found = [
         judge(honest, seed, counts=(120, 79, 200), dimension=3)
         for seed in range(400)
@@ -143,7 +143,7 @@ def test_numbers_by_hand():
 
 
 def at_least_below(least, count, rank, held):
-    """Give P(`least` samples or more under the rank-th) by all orders."""
+    """Return P(`least` samples or more below the rank-th) by all orders."""
     below = [
         places[rank - 1] - (rank - 1)
         for places in itertools.combinations(range(count + held), held)
@@ -167,21 +167,21 @@ def test_neighbours_are_the_nearest_in_order(count, block, monkeypatch):
         np.testing.assert_allclose(far, np.sort(every)[:count])
 
 
-def test_copies_are_exactly_0_away_in_uint8_too():
+def test_copies_have_distance_exactly_0_in_uint8_too():
     images = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 1), np.uint8)
     numbers, apart = memorization.neighbours(images[::-1], images)
     np.testing.assert_array_equal(numbers[:, 0], np.arange(9)[::-1])
     assert (apart == 0).all()
 
 
-def test_bad_sets_are_told():
+def test_bad_sets_are_refused():
     random = np.random.default_rng(0)
     few, many = draw(random, 18), draw(random, 50)
     with pytest.raises(errors.DataError, match='held-out images: 18 .* 19'):
         memorization.verdict(many, few, many)
     with pytest.raises(errors.DataError, match='samples have 12 .* 3'):
         memorization.verdict(many, many, many[:, :3])
-    with pytest.raises(errors.DataError, match='count=51 neighbours of 50'):
+    with pytest.raises(errors.DataError, match='count=51 is not from 1 to 50'):
         memorization.neighbours(few, many, count=51)
-    with pytest.raises(errors.NonFiniteError, match='samples hold'):
+    with pytest.raises(errors.NonFiniteError, match='samples contain'):
         memorization.verdict(many * np.nan, many, many)

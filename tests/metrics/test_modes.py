@@ -12,7 +12,7 @@ def even(num_classes, times):
 
 
 @pytest.mark.parametrize('found', [1, 8, 1000])
-def test_even_samples_of_some_classes_miss_the_log_of_the_rest(found):
+def test_uniform_samples_of_some_classes_have_a_closed_form(found):
     result = modes.recovered_classes(even(found, 26))
     assert result['modes'] == found
     np.testing.assert_allclose(
@@ -23,7 +23,7 @@ def test_even_samples_of_some_classes_miss_the_log_of_the_rest(found):
     )
 
 
-def test_uneven_samples_have_the_sum_of_the_definition():
+def test_divergence_of_uneven_samples_is_its_definition():
     classes = np.repeat([0, 1, 3], [5, 3, 2])
     result = modes.recovered_classes(classes, 4)
     p = np.array([0.5, 0.3, 0.2])
@@ -33,7 +33,7 @@ def test_uneven_samples_have_the_sum_of_the_definition():
     )
 
 
-def test_even_generator_has_the_divergence_that_is_stated():
+def test_uniform_generator_has_the_stated_divergence():
     random = np.random.default_rng(0)
     found = [
         modes.recovered_classes(random.integers(0, 1000, 26_000))
@@ -61,10 +61,10 @@ def test_stacked_triples_are_numbered_as_the_data_are():
     assert result['modes'] == 1000 and result['reverse_kl'] < 1e-12
 
 
-@pytest.mark.parametrize('classes, told', [
+@pytest.mark.parametrize('classes, message', [
     ([], r'shape \[0\]'), ([[1, 2]], r'shape \[1, 2\]'),
     ([0.5], 'float64'), ([-1, 3], '-1 to 3'), ([1000], '0 to 999'),
 ])
-def test_numbers_that_are_no_classes_are_told(classes, told):
-    with pytest.raises(errors.DataError, match=told):
+def test_numbers_that_are_not_classes_are_refused(classes, message):
+    with pytest.raises(errors.DataError, match=message):
         modes.recovered_classes(np.asarray(classes))

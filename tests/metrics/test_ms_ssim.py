@@ -10,7 +10,7 @@ WEIGHTS = [0.0448, 0.2856, 0.3001, 0.2363, 0.1333]
 
 
 def pair(height, width, channels=1, noise=0.3, seed=0):
-    """Make two floats images in [-1, 1] that are somewhat alike."""
+    """Return two float images in [-1, 1] that are similar."""
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
     image = np.sin(rows / 3)[..., None] * np.cos(
@@ -85,7 +85,7 @@ def test_number_of_scales(size, scales):
     assert ms_ssim.num_scales(2000, size) == scales
 
 
-def test_channels_are_averaged_and_images_compared_by_themselves():
+def test_channels_are_averaged_and_images_are_independent():
     pairs = [pair(22, 22, 3, seed=seed) for seed in range(130)]
     x, y = (np.stack(side) for side in zip(*pairs))
     found = ms_ssim.ms_ssim(x, y)
@@ -130,7 +130,7 @@ def test_uint8_images_have_a_peak_of_255():
     np.testing.assert_allclose(found, floats, rtol=1e-9)
 
 
-def test_pairs_are_of_different_images_of_a_class_evenly():
+def test_pairs_are_drawn_uniformly_from_different_images_of_a_class():
     labels = np.array([4, 7, 4, 4, 9, 7])
     first, second = ms_ssim._pairs(labels, 10_000, np.random.default_rng(0))
     assert (first != second).all() and (labels[first] == labels[second]).all()
@@ -152,7 +152,7 @@ def test_diversity_is_the_mean_over_all_pairs():
     assert found != ms_ssim.diversity(images, num_pairs=3000, seed=1)
 
 
-def test_collapse_within_classes_shows():
+def test_collapse_within_classes_is_detected():
     random = np.random.default_rng(0)
     images = random.uniform(-1, 1, (40, 16, 16, 1))
     labels = np.arange(40) % 2
@@ -163,13 +163,13 @@ def test_collapse_within_classes_shows():
     assert ms_ssim.diversity(collapsed, num_pairs=100) < 0.9
 
 
-def test_bad_images_are_told():
+def test_bad_images_are_refused():
     images = np.zeros((2, 8, 8, 1))
-    with pytest.raises(errors.DataError, match='cannot be paired'):
+    with pytest.raises(errors.DataError, match='cannot be compared'):
         ms_ssim.ms_ssim(images, images[:1])
     with pytest.raises(errors.DataError, match='uint8.* with float64'):
         ms_ssim.ms_ssim(images.astype(np.uint8), images)
     with pytest.raises(errors.DataError, match='no class has two'):
         ms_ssim.diversity(images, [0, 1])
-    with pytest.raises(errors.NonFiniteError, match='images hold'):
+    with pytest.raises(errors.NonFiniteError, match='images contain'):
         ms_ssim.diversity(images + np.nan)

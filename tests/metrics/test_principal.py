@@ -6,7 +6,7 @@ import pytest
 from gan_jax.metrics import principal
 
 
-def test_as_scikit_learn():
+def test_components_equal_those_of_scikit_learn():
     decomposition = pytest.importorskip('sklearn.decomposition')
     rows = np.random.RandomState(0).randn(50, 7) @ np.diag(range(1, 8))
     found = principal.fit(rows, 3)
@@ -33,6 +33,6 @@ def test_sample_has_the_mean_and_covariance_of_the_subspace():
 
 
 @pytest.mark.parametrize('count', [0, 4, 5])
-def test_more_components_than_there_are(count):
-    with pytest.raises(ValueError, match=f'{count} components of 4 rows'):
+def test_more_components_than_exist_are_refused(count):
+    with pytest.raises(ValueError, match=f'num_components={count} is not'):
         principal.fit(np.eye(4), count)

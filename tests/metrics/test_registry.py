@@ -1,4 +1,7 @@
-"""Numbers by name: floors, what is seen once, what each is blind to."""
+"""Metrics by name: floors, cached features, and the one list of names."""
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -6,12 +9,12 @@ import pytest
 import helpers
 from gan_jax.core import errors
 from gan_jax.features import extractors
-from gan_jax.metrics import costs
+from gan_jax.metrics import catalog
 from gan_jax.metrics import registry
 
 
 class Counting:
-    """The pixels as features, and logits of the mean; counts its calls."""
+    """An extractor of pixels, and of three as logits, that counts its calls."""
 
     fingerprint, name = 'abc', 'counting'
 
@@ -30,7 +33,7 @@ def view(count=64, seed=0, shape=(8, 8, 1), extractor=None, **options):
     return registry.View(images, None, extractor or Counting(), **options)
 
 
-def test_images_are_seen_once():
+def test_features_are_extracted_once():
     extractor = Counting()
     seen = view(extractor=extractor)
     part = seen.part(np.array([3, 5]))
@@ -43,14 +46,14 @@ def test_images_are_seen_once():
 @pytest.mark.parametrize('classes, left', [
     (True, 100), (False, 100), (False, 0),
 ])
-def test_reference_is_kept_between_processes(classes, left, tmp_path):
+def test_features_are_cached_between_processes(classes, left, tmp_path):
     extractor = Counting(classes)
     first = view(extractor=extractor, cache=tmp_path).features
     again = view(extractor=extractor, cache=tmp_path)
     np.testing.assert_array_equal(again.features, first)
     assert extractor.calls == 1
     if not classes:
-        with pytest.raises(errors.ConfigError, match='tell no classes'):
+        with pytest.raises(errors.ConfigError, match='have no class logits'):
             again.logits
     view(extractor=extractor, cache=tmp_path, seed=1).features
     extractor.fingerprint = 'other'
@@ -64,12 +67,12 @@ def test_reference_is_kept_between_processes(classes, left, tmp_path):
     assert extractor.calls == 4
 
 
-def test_cache_that_cannot_be_written_costs_time_alone(tmp_path):
+def test_cache_that_cannot_be_written_is_no_error(tmp_path):
     (tmp_path / 'file').write_text('')
     assert len(view(cache=tmp_path / 'file').features) == 64
 
 
-def test_halves_are_apart_and_equal():
+def test_halves_are_disjoint_and_of_equal_size():
     whole = view(63)
     first, second = registry.halves(whole)
     rows = {row.tobytes() for half in (first, second) for row in half.images}
@@ -77,37 +80,57 @@ def test_halves_are_apart_and_equal():
 
 
 @pytest.mark.parametrize('name', registry.MEASURES)
-def test_each_measure_gives_its_numbers_beside_a_floor(name):
+def test_each_metric_returns_its_numbers_beside_a_floor(name):
     real, fake = view(200), view(200, seed=1)
-    found = registry.measure(name, real, fake, registry.halves(real))
-    assert set(registry.MEASURES[name].better) <= set(found)
-    assert all(number.floor is not None for number in found.values())
+    numbers = registry.measure(name, real, fake, registry.halves(real))
+    assert set(registry.MEASURES[name].better) <= set(numbers)
+    assert all(number.floor is not None for number in numbers.values())
     bare = registry.measure(name, real, fake)
     assert all(number.floor is None for number in bare.values())
     assert {k: n.value for k, n in bare.items()} == (
-        {k: n.value for k, n in found.items()}
+        {k: n.value for k, n in numbers.items()}
     )
 
 
-def test_every_number_that_has_a_better_way_has_a_cost():
-    for measure in registry.MEASURES.values():
-        for name, way in measure.better.items():
-            cost = costs.COSTS.get(f'eval/{name}')
-            assert (cost is None) == (way == '')
-            if cost is not None:
-                assert (cost(2.0) > cost(1.0)) == (way == 'lower')
+def test_every_metric_of_the_catalog_has_a_function():
+    assert set(registry._FUNCTIONS) == set(catalog.METRICS)
+    assert catalog.NAMES == (*catalog.METRICS, *catalog.OF_RUNS)
 
 
-def test_measures_of_images_and_of_classes_tell_what_they_lack():
+def test_numbers_with_a_better_direction_rank_checkpoints():
+    for metric in registry.MEASURES.values():
+        for name, better in metric.better.items():
+            key = f'eval/{name}'
+            assert (key in catalog.RANKED) == (better != '')
+            if better:
+                rising = catalog.cost(key, 2.0) > catalog.cost(key, 1.0)
+                assert rising == (better == 'lower')
+
+
+def test_help_of_evaluate_lists_the_catalog_without_slow_imports():
+    code = (
+        'import sys; from gan_jax.cli import evaluate\n'
+        "print(evaluate.flags.FLAGS['metrics'].help)\n"
+        "print(sorted({'jax', 'numpy', 'scipy'} & set(sys.modules)))"
+    )
+    process = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True,
+        check=True,
+    )
+    text, slow = process.stdout.splitlines()
+    assert f"'{','.join(catalog.NAMES)}'" in text and slow == '[]'
+
+
+def test_metrics_that_do_not_fit_data_or_features_are_refused():
     points = registry.View(np.zeros((60, 2), np.float32), None, Counting(False))
     with pytest.raises(errors.ConfigError, match='of images, not of points'):
         registry.measure('swd', points, points)
-    with pytest.raises(errors.ConfigError, match='tell no classes'):
+    with pytest.raises(errors.ConfigError, match='have no class logits'):
         registry.measure('is', points, points)
 
 
-def test_inception_score_is_blind_where_others_see():
-    """One good image of each class, over and over."""
+def test_inception_score_misses_a_collapse_that_others_detect():
+    """Every class has one good image, repeated."""
     random = np.random.RandomState(0)
     images = random.randint(0, 80, (300, 6, 6, 1)).astype(np.uint8)
     classes = np.arange(300) % 3
@@ -130,17 +153,17 @@ def test_inception_score_is_blind_where_others_see():
     assert registry.measure('ms_ssim', real, honest)['ms_ssim'].value < 0.8
 
 
-def test_nearest_samples_stand_before_their_neighbours():
+def test_nearest_samples_come_before_their_neighbours():
     training = view(50)
     fake = view(20, seed=1)
     fake.images[7] = training.images[31]
     fake.images[3] = training.images[12]
     fake.images[3, 0, 0] ^= 1
-    rows, apart = registry.closest(fake, training, rows=2, count=3)
+    rows, distances = registry.closest(fake, training, rows=2, count=3)
     rows = rows.reshape(2, 4, 8, 8, 1)
     np.testing.assert_array_equal(rows[0, 0], fake.images[7])
     np.testing.assert_array_equal(rows[0, 1], training.images[31])
     np.testing.assert_array_equal(rows[1, 0], fake.images[3])
     np.testing.assert_array_equal(rows[1, 1], training.images[12])
-    assert apart[0, 0] == 0 and apart[1, 0] == 1
-    assert (np.diff(apart) >= 0).all()
+    assert distances[0, 0] == 0 and distances[1, 0] == 1
+    assert (np.diff(distances) >= 0).all()

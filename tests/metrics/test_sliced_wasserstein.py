@@ -9,7 +9,7 @@ from gan_jax.metrics import sliced_wasserstein as swd
 
 
 def textures(count=24, size=32, channels=3, wave=3.0, seed=0):
-    """Make float images of waves with random phases, and some noise."""
+    """Return float images of waves with random phases, and some noise."""
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[:size, :size]
     phases = random.uniform(0, 6.3, (count, 1, 1, channels))
@@ -18,7 +18,7 @@ def textures(count=24, size=32, channels=3, wave=3.0, seed=0):
 
 
 @pytest.mark.parametrize('shape', [(32, 32, 3), (16, 64, 1), (33, 47, 2)])
-def test_pyramid_is_put_together_again(shape):
+def test_pyramid_is_reconstructed(shape):
     images = np.random.default_rng(0).normal(size=(2, *shape))
     pyramid = swd.laplacian_pyramid(images, 3)
     assert [len(pyramid), pyramid[2].shape[1]] == [3, -(-shape[0] // 4)]
@@ -47,7 +47,7 @@ def test_pyramid_pixel_by_pixel():
     )
 
 
-def test_smooth_images_are_nothing_but_their_coarsest_level():
+def test_smooth_images_have_only_their_coarsest_level():
     image = np.full((1, 32, 32, 1), 0.7)
     fine, coarse = swd.laplacian_pyramid(image, 2)
     np.testing.assert_allclose(fine, 0, atol=1e-6)
@@ -55,7 +55,7 @@ def test_smooth_images_are_nothing_but_their_coarsest_level():
 
 
 @pytest.mark.parametrize('dimension', [1, 2, 20])
-def test_shifted_sets_are_as_far_as_the_shift_projects(dimension):
+def test_distance_of_shifted_sets_is_the_projected_shift(dimension):
     """E |u_1| on the sphere is G(D/2) / (sqrt(pi) G((D+1)/2))."""
     values = np.random.default_rng(0).normal(size=(50, dimension))
     shift = np.zeros(dimension)
@@ -122,7 +122,7 @@ def test_levels_go_down_to_sixteen_pixels(size, levels):
     assert list(found) == [*levels, 'mean']
 
 
-def test_equal_sets_are_at_no_distance():
+def test_distance_of_equal_sets_is_zero():
     images = textures()
     found = swd.sliced_wasserstein_distance(images, images)
     assert found == {32: 0, 16: 0, 'mean': 0}
@@ -148,14 +148,14 @@ def test_it_grows_as_textures_change():
         np.testing.assert_allclose(found['mean'], (found[32] + found[16]) / 2)
 
 
-def test_noise_shows_at_the_finest_level_most():
+def test_noise_is_largest_at_the_finest_level():
     real = textures()
     noise = np.random.default_rng(5).normal(0, 0.5, real.shape)
     found = swd.sliced_wasserstein_distance(real, real + noise)
     assert found[32] > 2 * found[16]
 
 
-def test_casts_and_contrast_do_not_show():
+def test_colour_casts_and_contrast_are_not_detected():
     real = textures()
     found = swd.sliced_wasserstein_distance(real, 3 * real + 1)
     assert found['mean'] < 0.1 < swd.sliced_wasserstein_distance(
@@ -163,18 +163,18 @@ def test_casts_and_contrast_do_not_show():
     )['mean']
 
 
-def test_constant_channels_are_borne():
+def test_constant_channels_are_allowed():
     found = swd.sliced_wasserstein_distance(
         np.zeros((3, 16, 16, 1)), np.ones((3, 16, 16, 1))
     )
     assert found == {16: 0, 'mean': 0}
 
 
-def test_bad_images_are_told():
+def test_bad_images_are_refused():
     images = np.zeros((2, 16, 16, 1))
     with pytest.raises(errors.DataError, match='cannot be compared'):
         swd.sliced_wasserstein_distance(images, images[:, 2:])
-    with pytest.raises(errors.DataError, match='no patches of 7'):
+    with pytest.raises(errors.DataError, match='smaller than a patch of 7'):
         swd.sliced_wasserstein_distance(images[:, :6], images[:, :6])
     with pytest.raises(errors.NonFiniteError, match='fake images'):
         swd.sliced_wasserstein_distance(images, images + np.inf)

@@ -43,7 +43,7 @@ def test_estimate_and_interval_by_hand():
     )
 
 
-def test_interval_holds_as_often_as_it_says():
+def test_interval_has_its_nominal_coverage():
     held = 0
     for seed in range(200):
         samples = draws(images(100), 40 * 12, seed=seed)
@@ -61,7 +61,7 @@ def test_uneven_generator_has_the_support_of_its_collisions():
     )
 
 
-def test_no_collision_and_nothing_but_collisions():
+def test_no_collisions_and_only_collisions():
     samples = images(600)
     found = support.support_size(samples, 0.1, batch_size=20)
     assert found['collisions'] == 0
@@ -90,15 +90,15 @@ def test_closest_pairs_are_the_closest(block, monkeypatch):
         np.testing.assert_allclose(found[batch], min(pairs.values()))
 
 
-def test_equal_samples_are_at_no_distance_whatever_their_values():
+def test_equal_samples_have_distance_0_at_any_magnitude():
     samples = 255 * np.abs(images(10))
     samples[7] = samples[2]
     found, numbers = support.closest_pairs(samples, 10)
     assert found[0] == 0 and list(numbers[0]) == [2, 7]
 
 
-def test_bad_sets_are_told():
-    with pytest.raises(errors.DataError, match='5 are too few, .* least 6'):
+def test_bad_sets_are_refused():
+    with pytest.raises(errors.DataError, match='5 are too few; .* 6'):
         support.support_size(images(5), 0.1, batch_size=6)
     with pytest.raises(errors.DataError, match='batch_size=1'):
         support.support_size(images(5), 0.1, batch_size=1)

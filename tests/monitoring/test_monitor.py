@@ -1,4 +1,4 @@
-"""What a run tells of itself: once, in three places, changing nothing."""
+"""Diagnosis of a run: once per onset, in three places, without effect."""
 
 import json
 
@@ -22,7 +22,7 @@ from gan_jax.training import train
 
 
 def config_of(**changes):
-    """Give a run whose D wins at once: its loss counts as zero below 9."""
+    """Return a config whose D wins at once: a loss below 9 counts as zero."""
     config = helpers.tiny_mlp()
     config.num_steps, config.log_every = 12, 1
     config.sample_every = config.checkpoint_every = 4
@@ -33,7 +33,7 @@ def config_of(**changes):
 
 
 def collapsing(**changes):
-    """Give a run of which all samples count as one."""
+    """Return a config for which all samples count as duplicates."""
     return config_of(**{
         'diagnosis.collapse_distance': 1e9, 'diagnosis.d_loss_zero': 0.0,
         **changes,
@@ -56,11 +56,11 @@ def named(folder):
     return [(line['step'], line['rule']) for line in lines(folder)]
 
 
-def test_finding_is_told_in_file_terminal_and_tensorboard(tmp_path, capsys):
+def test_finding_is_in_file_terminal_and_tensorboard(tmp_path, capsys):
     run(tmp_path, config_of())
-    told = [x for x in lines(tmp_path) if x['rule'] == 'discriminator_won']
-    assert [line['step'] for line in told] == [2]
-    (line,) = told
+    records = [x for x in lines(tmp_path) if x['rule'] == 'discriminator_won']
+    assert [record['step'] for record in records] == [2]
+    (line,) = records
     assert set(line) == {
         'step', 'rule', 'level', 'text', 'evidence', 'advice'
     }
@@ -71,7 +71,7 @@ def test_finding_is_told_in_file_terminal_and_tensorboard(tmp_path, capsys):
     assert b'diagnosis/discriminator_won' in events.read_bytes()
 
 
-def test_probes_stand_in_the_metrics_of_their_step(tmp_path):
+def test_probes_are_in_the_metrics_of_their_step(tmp_path):
     run(tmp_path, config_of(log_every=3))
     metrics = {x['step']: x for x in lines(tmp_path, 'metrics.jsonl')}
     assert [s for s in metrics if 'probe/judge' in metrics[s]] == [4, 8, 12]
@@ -110,7 +110,7 @@ def test_switched_off_or_patient_it_finds_nothing(off, there, words, tmp_path):
     ) if said in report] == [words]
 
 
-def test_training_is_the_same_bits_with_it_and_without(tmp_path):
+def test_training_is_bit_identical_without_diagnosis(tmp_path):
     seen = run(tmp_path / 'seen', config_of())
     blind = run(tmp_path / 'blind', config_of(**{'diagnosis.on': False}))
     assert helpers.leaves_equal(seen.state, blind.state)
@@ -118,7 +118,7 @@ def test_training_is_the_same_bits_with_it_and_without(tmp_path):
 
 
 @pytest.mark.parametrize('cut', [4, 8])
-def test_run_that_goes_on_tells_what_the_whole_one_tells(cut, tmp_path):
+def test_resumed_run_finds_what_the_whole_run_finds(cut, tmp_path):
     run(tmp_path / 'whole', config_of())
     run(tmp_path / 'parts', config_of(num_steps=cut))
     # What a kill leaves behind: lines of steps that are made again, and half
@@ -131,13 +131,13 @@ def test_run_that_goes_on_tells_what_the_whole_one_tells(cut, tmp_path):
     assert named(tmp_path / 'parts')
 
 
-def test_collapse_is_warned_of_and_the_run_ends_whole(tmp_path):
+def test_collapse_is_a_warning_by_default(tmp_path):
     result = run(tmp_path, collapsing(num_steps=20))
     assert (12, 'mode_collapse') in named(tmp_path)
     assert int(result.state.step) == 20
 
 
-def test_collapse_stops_a_run_once_and_it_goes_on_when_asked(tmp_path):
+def test_collapse_stops_a_run_once_and_it_can_continue(tmp_path):
     config = collapsing(num_steps=20, on_collapse='stop')
     with pytest.raises(errors.CollapseError, match='step 12, which is saved'):
         run(tmp_path, config)
@@ -147,7 +147,7 @@ def test_collapse_stops_a_run_once_and_it_goes_on_when_asked(tmp_path):
     assert named(tmp_path).count((12, 'mode_collapse')) == 1
 
 
-def test_collapse_at_a_step_that_is_only_logged_is_saved(tmp_path):
+def test_collapse_at_a_logged_step_is_saved(tmp_path):
     run(tmp_path, collapsing())
     config = collapsing(num_steps=20, on_collapse='stop')
     config.diagnosis.patience = 13  # past the three probes
@@ -157,13 +157,13 @@ def test_collapse_at_a_step_that_is_only_logged_is_saved(tmp_path):
 
 
 @pytest.mark.slow
-def test_collapse_restarts_with_other_seeds_and_keeps_each_attempt(
+def test_collapse_restarts_with_new_seeds_and_keeps_attempts(
     tmp_path, capsys
 ):
     config = collapsing(num_steps=20, on_collapse='restart', max_restarts=2)
-    with pytest.raises(errors.CollapseError, match='began anew 2 times'):
+    with pytest.raises(errors.CollapseError, match='was restarted 2 times'):
         run(tmp_path, config)
-    assert 'Beginning anew with seed 2' in capsys.readouterr().err
+    assert 'Restarting with seed 2' in capsys.readouterr().err
     noted = json.loads((tmp_path / 'restarts.json').read_text())
     assert [x['seed'] for x in noted] == [1, 2]
     weights = []
@@ -175,7 +175,7 @@ def test_collapse_restarts_with_other_seeds_and_keeps_each_attempt(
         assert (12, 'mode_collapse') in named(folder)
         weights.append(sampling.load(folder, 4)[1].averages[G].params)
     assert not helpers.leaves_equal(*weights[:2])
-    # Going on keeps the seed of the last attempt.
+    # Resuming keeps the seed of the last attempt.
     config.on_collapse = 'warn'
     assert int(run(tmp_path, config).state.step) == 20
     assert sampling.load_config(tmp_path).seed == 2
@@ -213,7 +213,7 @@ def test_kill_while_an_attempt_is_moved_loses_nothing(
 
 
 @pytest.mark.parametrize('override', [False, True])
-def test_seed_that_no_attempt_had_is_told(override, tmp_path):
+def test_seed_that_no_attempt_had_is_refused(override, tmp_path):
     folder = run_folder.at(tmp_path)
     for seed in (4, 5):
         run_folder.begin_anew(folder, seed, 'collapsed')
@@ -226,7 +226,7 @@ def test_seed_that_no_attempt_had_is_told(override, tmp_path):
             override_config=override,
         )
     for config.seed in (3, 4, 5):  # so that the same command goes on
-        assert train._beginning_anew(
+        assert train._with_restarts(
             config, folder, lambda config: config.seed
         ) == 5
 
@@ -238,7 +238,7 @@ def test_seed_that_no_attempt_had_is_told(override, tmp_path):
     ('diagnosis.range_gap', float('nan'), '0 or positive'),
     ('diagnosis.patience', -1, '0 or positive'),
 ])
-def test_bad_values_are_told(key, value, allowed):
+def test_bad_values_are_refused(key, value, allowed):
     config = helpers.tiny_mlp()
     config.update_from_flattened_dict({key: value})
     with pytest.raises(errors.ConfigError, match=f'{key}=.*{allowed}'):
@@ -275,7 +275,7 @@ def test_equilibrium_is_that_of_the_loss(loss, d, g):
     assert found.saturates == (loss == 'minimax')
 
 
-def test_game_is_told_its_sizes_its_floor_and_what_it_lacks():
+def test_game_has_sizes_and_the_floor_of_soft_targets():
     found = game_of(**{'labels.real_low': 0.9, 'labels.real_high': 0.9})
     entropy = -0.9 * np.log(0.9) - 0.1 * np.log(0.1)
     np.testing.assert_allclose(found.floor, entropy)

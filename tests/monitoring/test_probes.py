@@ -1,4 +1,4 @@
-"""Numbers about a state: by hand, and what they see."""
+"""Probes of a training state, by hand and on known failures."""
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,8 @@ from gan_jax.monitoring import probes
 RANDOM = np.random.RandomState(0)
 
 
-def test_chance_of_being_above_is_counted_with_ties_as_halves():
-    assert probes.above([3, 1], [2, 1]) == (1 + 1 + 0 + 0.5) / 4
-
-
-def test_nearest_other_is_not_oneself():
-    points = np.array([[0.0], [1.0], [3.0]])
-    np.testing.assert_allclose(probes.nearest_other(points), [1, 1, 2])
+def test_ties_count_half_in_the_area_under_the_curve():
+    assert probes.area_under_curve([3, 1], [2, 1]) == (1 + 1 + 0 + 0.5) / 4
 
 
 def test_projection_keeps_distances():
@@ -35,22 +30,22 @@ def test_projection_keeps_distances():
 
 
 @pytest.mark.parametrize('shift, low, high', [(0, 0.35, 0.65), (2, 0.9, 1)])
-def test_fresh_classifier_tells_what_differs_alone(shift, low, high):
+def test_fresh_classifier_separates_only_what_differs(shift, low, high):
     real, fake = RANDOM.standard_normal((2, 256, 8, 8, 1))
     features = probes.Features(real)
-    bent = [
-        features.activation(features.project(x)) for x in (real, fake + shift)
+    pair = [
+        features.fourier(features.project(x)) for x in (real, fake + shift)
     ]
-    assert low < probes.told_apart(*bent) <= high
+    assert low < probes.two_sample_accuracy(*pair) <= high
 
 
-def test_fresh_classifier_sees_a_ring_from_its_disc():
+def test_fresh_classifier_separates_a_ring_from_its_disc():
     angles = RANDOM.uniform(0, 2 * np.pi, 512)
     ring = np.stack([np.cos(angles), np.sin(angles)], 1)
     disc = ring * np.sqrt(RANDOM.uniform(0, 1, (512, 1)))
     features = probes.Features(ring)
-    bent = [features.activation(features.project(x)) for x in (ring, disc)]
-    assert probes.told_apart(*bent) > 0.8
+    pair = [features.fourier(features.project(x)) for x in (ring, disc)]
+    assert probes.two_sample_accuracy(*pair) > 0.8
 
 
 def test_dead_units_and_norms_of_layers_by_hand():
@@ -69,7 +64,7 @@ def test_share_of_clipped_weights_by_hand():
 
 
 def blobs(count=400, seed=0):
-    """Give images in two classes, dark and bright."""
+    """Return images of two classes, dark and bright."""
     random = np.random.RandomState(seed)
     labels = np.arange(count) % 2
     images = random.randint(0, 60, (count, 8, 8, 1)) + 180 * labels[
@@ -90,7 +85,7 @@ def start(config, dataset):
 
 
 def numbers(monkeypatch, samples, dataset=None, held_out=None, config=None):
-    """Give the probes of a G that makes these samples."""
+    """Return the probes of a G with these samples."""
     config, dataset = config or helpers.tiny_mlp(), dataset or blobs()
     gan, state = start(config, dataset)
     monkeypatch.setattr(
@@ -99,7 +94,7 @@ def numbers(monkeypatch, samples, dataset=None, held_out=None, config=None):
     return probes.Probe(config, dataset, held_out).numbers(gan, state)
 
 
-def test_perfect_samples_are_called_so(monkeypatch):
+def test_perfect_samples_have_perfect_numbers(monkeypatch):
     others = probes.in_range(blobs(256, seed=1).images)
     found = numbers(monkeypatch, others)
     assert found['probe/missing'] == found['probe/duplicates'] == 0
@@ -110,7 +105,7 @@ def test_perfect_samples_are_called_so(monkeypatch):
         np.testing.assert_allclose(found[f'probe/{name}'], 0, atol=0.05)
 
 
-def test_collapse_to_one_image_shows(monkeypatch):
+def test_collapse_to_one_image_is_detected(monkeypatch):
     one = probes.in_range(blobs().images[:1]).repeat(256, 0)
     found = numbers(monkeypatch, one)
     assert found['probe/distance'] < 1e-3
@@ -118,7 +113,7 @@ def test_collapse_to_one_image_shows(monkeypatch):
     assert found['probe/missing'] == 0.5
 
 
-def test_copies_show_against_held_out_images(monkeypatch):
+def test_copies_are_detected_against_held_out_images(monkeypatch):
     dataset = blobs()
     copies = probes.in_range(dataset.images[:256])
     found = numbers(
@@ -129,13 +124,13 @@ def test_copies_show_against_held_out_images(monkeypatch):
     assert {'probe/held_out', 'probe/d_memory'} <= set(found)
 
 
-def test_half_of_the_range_shows(monkeypatch):
+def test_half_of_the_range_is_detected(monkeypatch):
     upper = np.abs(probes.in_range(blobs(256).images))
     found = numbers(monkeypatch, upper)
     assert found['probe/low_gap'] > 0.25 and abs(found['probe/high_gap']) < 0.1
 
 
-def test_modes_of_points_that_are_missed_are_counted(monkeypatch):
+def test_missing_modes_of_points_are_counted(monkeypatch):
     config = helpers.tiny_mlp()
     config.data.name = 'ring'
     dataset = builders.dataset(config)
@@ -151,7 +146,7 @@ def test_modes_of_points_that_are_missed_are_counted(monkeypatch):
     }, {'discriminator.dropout': 0.5}, {'algorithm': 'autoencoder'},
     {'loss.name': 'wasserstein', 'clip_weights': 0.01},
 ])
-def test_every_kind_of_game_is_probed(changes):
+def test_every_kind_of_algorithm_is_probed(changes):
     config, dataset = helpers.tiny_mlp(), blobs(64)
     config.update_from_flattened_dict(changes)
     gan, state = start(config, dataset)
@@ -164,7 +159,7 @@ def test_every_kind_of_game_is_probed(changes):
 
 
 @pytest.mark.parametrize('count', [1, 2, 3, 4])
-def test_few_images_leave_out_what_takes_pairs(count, monkeypatch):
+def test_few_images_have_no_numbers_of_pairs(count, monkeypatch):
     samples = probes.in_range(helpers.random_images(256))
     monkeypatch.setattr(
         probes.Probe, 'of_players', lambda *_: {'d_auc': 0.5}
@@ -176,7 +171,7 @@ def test_few_images_leave_out_what_takes_pairs(count, monkeypatch):
     assert {f'probe/{name}' in found for name in paired} == {count > 3}
 
 
-def test_no_layer_of_a_player_is_out_of_reach():
+def test_every_layer_has_a_gradient():
     config, dataset = helpers.tiny_mlp(), blobs(64)
     config.generator.condition = 'concat'
     config.discriminator.condition = 'auxiliary'
@@ -191,12 +186,12 @@ def test_no_layer_of_a_player_is_out_of_reach():
     assert len(norms) == len(kernels) and min(norms.values()) > 0
 
 
-def test_gradients_of_layers_are_those_of_jax():
+def test_gradients_of_layers_equal_those_of_jax():
     config, dataset = helpers.tiny_mlp(), blobs(64)
     gan, state = start(config, dataset)
     probe = probes.Probe(config, dataset)
     found = probe.numbers(gan, state)
-    (real, _), _ = probe._shown
+    (real, _), _ = probe._batches
     player = state.players[D]
 
     def mean(params, images):

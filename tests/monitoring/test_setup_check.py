@@ -1,4 +1,4 @@
-"""The check before a run: green where players can learn, red by name."""
+"""Checks before a run: green if players can learn, otherwise red by name."""
 
 import types
 
@@ -27,21 +27,21 @@ def config_of(**changes):
 
 def checks_of(steps=60, **changes):
     config = config_of(**changes)
-    found, rows = setup_check.run(config, builders.dataset(config), steps)
-    assert [check.name for check in found] == list(setup_check.CHECKS)
-    return {check.name: check for check in found}, rows
+    checks, rows = setup_check.run(config, builders.dataset(config), steps)
+    assert [check.name for check in checks] == list(setup_check.CHECKS)
+    return {check.name: check for check in checks}, rows
 
 
-def red(found):
-    return [name for name, check in found.items() if not check.passed]
+def red(checks):
+    return [name for name, check in checks.items() if not check.passed]
 
 
-def test_setup_that_works_is_green_and_shows_noise():
-    found, rows = checks_of()
-    assert red(found) == []
+def test_working_setup_is_green_and_draws_noise():
+    checks, rows = checks_of()
+    assert red(checks) == []
     assert [np.shape(row) for row in rows] == [(10, 32, 32, 1)] * 3
     assert not np.array_equal(rows[1], rows[2])
-    assert all(check.text for check in found.values())
+    assert all(check.text for check in checks.values())
 
 
 @pytest.mark.parametrize('changes, name', [
@@ -53,14 +53,14 @@ def test_setup_that_works_is_green_and_shows_noise():
     ({'diagnosis.size_ratio': 1.01}, 'capacity'),
 ])
 def test_each_fault_is_red_by_its_name(changes, name):
-    found, _ = checks_of(20, **changes)
-    assert name in red(found)
-    assert found[name].advice
+    checks, _ = checks_of(20, **changes)
+    assert name in red(checks)
+    assert checks[name].advice
 
 
 @pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize('loss', ['non_saturating', 'wasserstein'])
-def test_what_is_not_finite_is_red(loss, bad, monkeypatch):
+def test_values_that_are_not_finite_are_red(loss, bad, monkeypatch):
     config, images = config_of(), helpers.random_images(64)
     first = {name: np.float32(1.0) for name in (
         'd/loss', 'g/loss', 'd/real_logits', 'd/fake_logits'
@@ -69,14 +69,14 @@ def test_what_is_not_finite_is_red(loss, bad, monkeypatch):
     bench = types.SimpleNamespace(
         config=config, algorithm=helpers.linear_gan(loss=losses.LOSSES[loss]),
         dataset=sources.from_arrays(images), state=None,
-        batch=lambda count: (images, None), told=lambda state: 1.0,
+        batch=lambda count: (images, None), discriminator_auc=lambda state: 1.0,
         train=lambda *_: (None, first, last),
     )
-    made = np.linspace(-1, 1, images.size).reshape(images.shape)
-    monkeypatch.setattr(setup_check.sampling, 'sample', lambda *_, **__: made)
+    fake = np.linspace(-1, 1, images.size).reshape(images.shape)
+    monkeypatch.setattr(setup_check.sampling, 'sample', lambda *_, **__: fake)
     kind = losses.LOSSES[loss].kind
     assert setup_check._ranges(bench, None).passed
-    made[3, 0, 0, 0] = bad
+    fake[3, 0, 0, 0] = bad
     assert not any(check.passed for check in (
         setup_check._d_alone(bench, kind, None, first, last),
         setup_check._one_batch(bench, kind, 1),
@@ -92,11 +92,11 @@ def test_what_is_not_finite_is_red(loss, bad, monkeypatch):
     {'labels.real_low': 0.8, 'labels.real_high': 0.8},
 ])
 def test_other_games_can_be_checked(changes):
-    found, _ = checks_of(**changes)
-    assert 'd_one_batch' not in red(found)
+    checks, _ = checks_of(**changes)
+    assert 'd_one_batch' not in red(checks)
 
 
-def test_autoencoder_has_no_players_to_try():
+def test_autoencoder_has_no_players_to_check():
     with pytest.raises(errors.ConfigError, match="algorithm='vae' has no game"):
         checks_of(**{'algorithm': 'vae'})
 
@@ -120,7 +120,7 @@ def test_command_prints_writes_and_exits(tmp_path):
     (['--config=configs/dcgan.py', 'more'], "unexpected argument 'more'"),
     (['--config=configs/dcgan.py', '--steps=1'], 'steps'),
 ])
-def test_mistakes_are_told_in_one_line(arguments, line):
+def test_mistakes_are_reported_in_one_line(arguments, line):
     process = helpers.run('gan_jax', 'check_setup', *arguments)
     assert process.returncode == 2
     assert line in process.stderr and len(process.stderr.splitlines()) == 1

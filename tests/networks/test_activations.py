@@ -1,4 +1,4 @@
-"""What bends hidden layers, and drops their units."""
+"""Activation functions and dropout."""
 
 import functools
 
@@ -11,12 +11,12 @@ import test_conditioning as players
 from gan_jax import networks
 from gan_jax.networks import activations
 
-BENDING = [  # a resnet has ReLU alone
+WITH_SLOPE = [  # a resnet always has ReLU
     pair for pair in players.PLAYERS if pair[0] != 'resnet'
 ]
 
 
-def test_dropout_is_each_samples_own_draw():
+def test_dropout_depends_only_on_the_key_of_the_sample():
     x = np.random.RandomState(0).randn(3, 4, 5).astype(np.float32)
     keys = players.sample_keys(3)
     y = activations.dropout(x, 0.25, keys, 7, train=True)
@@ -27,7 +27,7 @@ def test_dropout_is_each_samples_own_draw():
         )
 
 
-def test_dropout_keeps_the_mean_and_drops_its_share():
+def test_dropout_keeps_the_mean_and_drops_the_given_share():
     rate = 0.3
     x = jnp.ones((40, 1000), jnp.bfloat16)
     y = activations.dropout(x, rate, players.sample_keys(40), 0, train=True)
@@ -37,7 +37,7 @@ def test_dropout_keeps_the_mean_and_drops_its_share():
     np.testing.assert_allclose(np.asarray(y, np.float64).mean(), 1, atol=0.02)
 
 
-def test_dropout_has_one_mask_for_a_key_and_a_layer_and_others_for_others():
+def test_dropout_masks_differ_between_keys_and_layers():
     x = jnp.ones((2, 200))
     keys = players.sample_keys(1)[jnp.array([0, 0])]
     first = activations.dropout(x, 0.5, keys, 0, train=True)
@@ -52,8 +52,8 @@ def test_dropout_has_one_mask_for_a_key_and_a_layer_and_others_for_others():
         assert 0.3 < np.mean(first != other) < 0.7
 
 
-@pytest.mark.parametrize('name, player', BENDING)
-def test_dropout_of_a_network_moves_with_the_sample(name, player):
+@pytest.mark.parametrize('name, player', WITH_SLOPE)
+def test_dropout_of_a_network_follows_the_sample(name, player):
     module, inputs = players.make(name, player, dropout=0.5)
     variables, keys = players.init(module, inputs), players.sample_keys(4)
     forward = functools.partial(players.apply, module, variables, labels=None)
@@ -66,8 +66,8 @@ def test_dropout_of_a_network_moves_with_the_sample(name, player):
     assert np.abs(other - y).max() > 1e-4
 
 
-@pytest.mark.parametrize('name, player', BENDING)
-def test_dropout_is_off_at_evaluation(name, player):
+@pytest.mark.parametrize('name, player', WITH_SLOPE)
+def test_dropout_is_off_in_evaluation(name, player):
     module, inputs = players.make(name, player, dropout=0.5)
     plain, _ = players.make(name, player)
     variables = players.init(module, inputs)
@@ -77,7 +77,7 @@ def test_dropout_is_off_at_evaluation(name, player):
 
 
 @pytest.mark.parametrize('keys', [None, players.sample_keys(1)])
-def test_dropout_in_training_asks_for_a_key_for_each_sample(keys):
+def test_dropout_in_training_needs_one_key_per_sample(keys):
     module, inputs = players.make('mlp', 'discriminator', dropout=0.5)
     with pytest.raises(ValueError, match='dropout=0.5 in training needs keys'):
         module.init(jax.random.key(0), inputs, train=True, keys=keys)
@@ -91,7 +91,7 @@ def num_hidden(name, player):
     return 2 * hidden if 'autoencoder' in name else hidden
 
 
-@pytest.mark.parametrize('name, player', BENDING)
+@pytest.mark.parametrize('name, player', WITH_SLOPE)
 def test_every_hidden_layer_has_a_mask_of_its_own(name, player, monkeypatch):
     numbers = []
 
@@ -127,7 +127,7 @@ def test_prelu_is_its_closed_form_with_a_slope_for_each_channel():
 
 @pytest.mark.parametrize('negative_slope', [0.0, 0.2, 0.7])
 @pytest.mark.parametrize('player', ['generator', 'discriminator'])
-def test_leak_is_the_slope_below_0(player, negative_slope):
+def test_negative_slope_is_the_slope_below_0(player, negative_slope):
     x = np.random.RandomState(0).randn(4, 3).astype(np.float32)
     fields = {'width': 6, 'depth': 1, 'negative_slope': negative_slope}
     if player == 'generator':
@@ -138,16 +138,16 @@ def test_leak_is_the_slope_below_0(player, negative_slope):
     hidden = np.asarray(x @ first['kernel'] + first['bias'])
     hidden = np.where(hidden > 0, hidden, negative_slope * hidden)
     expected = hidden @ second['kernel'] + second['bias']
-    found = players.apply(module, variables, x)
+    actual = players.apply(module, variables, x)
     if player == 'discriminator':
-        found = players.value(found).reshape(expected.shape)
+        actual = players.value(actual).reshape(expected.shape)
     np.testing.assert_allclose(
-        found, expected, rtol=1e-4, atol=1e-5,
+        actual, expected, rtol=1e-4, atol=1e-5,
     )
 
 
-@pytest.mark.parametrize('name, player', BENDING)
-def test_prelu_bends_every_hidden_layer(name, player):
+@pytest.mark.parametrize('name, player', WITH_SLOPE)
+def test_prelu_is_in_every_hidden_layer(name, player):
     module, inputs = players.make(name, player, prelu=True)
     plain, _ = players.make(name, player)
     params, before = (

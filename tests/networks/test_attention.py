@@ -11,7 +11,7 @@ from gan_jax.networks import dcgan
 
 
 def make(shape=(2, 4, 6, 16), weight=0.0, **fields):
-    """Make a module, an input and variables, drawn in NumPy."""
+    """Return a module, an input and variables, drawn in NumPy."""
     module, random = attention.SelfAttention(**fields), np.random.RandomState(0)
     x = random.randn(*shape).astype(np.float32)
     shapes = jax.eval_shape(
@@ -30,7 +30,7 @@ def apply(module, variables, x):
 
 
 def pooled(x):
-    """Take maxima of squares of 2 x 2, as a list of vectors, row by row."""
+    """Compute maxima of squares of 2 x 2, as a list of vectors by row."""
     height, width, _ = x.shape
     return [
         x[i:i + 2, j:j + 2].max((0, 1))
@@ -39,7 +39,7 @@ def pooled(x):
 
 
 def golden(x, params):
-    """Attend by loops, for one image x: [H, W, C]."""
+    """Apply attention by loops, for one image x: [H, W, C]."""
     f, g, h, v = (
         np.asarray(params[name]['kernel'], np.float64) for name in 'fghv'
     )
@@ -75,7 +75,7 @@ def test_attention_is_the_identity_at_first():
     assert np.abs(variables['params']['v']['kernel']).max() > 0
 
 
-def test_attention_can_leave_the_identity():
+def test_attention_can_be_trained_away_from_the_identity():
     module, x, variables = make()
     grads = jax.grad(lambda params: jnp.sum(
         apply(module, {'params': params}, x) ** 2
@@ -92,7 +92,7 @@ def test_attention_has_the_channels_of_the_authors_code():
     assert kernels == {'f': (32, 4), 'g': (32, 4), 'h': (32, 16), 'v': (16, 32)}
 
 
-def test_attention_wraps_every_kernel():
+def test_attention_has_spectral_norm_on_every_kernel():
     module, x, variables = make(weight=1.0, spectral_norm=True)
     assert len(variables['spectral']) == 4
     forward = jax.jit(lambda variables: module.apply(
@@ -113,7 +113,7 @@ def test_attention_wraps_every_kernel():
     )
 
 
-def test_attention_survives_large_scores_and_bfloat16():
+def test_attention_is_finite_for_large_scores_in_bfloat16():
     module, x, variables = make(weight=1.0, dtype=jnp.bfloat16)
     y = apply(module, variables, 100 * x)
     assert y.dtype == jnp.bfloat16 and np.isfinite(y.astype(jnp.float32)).all()
@@ -134,7 +134,7 @@ def test_second_order_is_finite_and_reaches_every_parameter():
 
 
 def met(module, inputs):
-    """List the shapes that self-attention meets in a forward."""
+    """List the shapes of the inputs of self-attention in a forward pass."""
     shapes = []
 
     def intercept(call, args, kwargs, context):
@@ -155,7 +155,7 @@ def met(module, inputs):
     ((28, 28, 1), 7, (7, 7, 16), (7, 7, 16)),
     ((48, 80, 4), 12, (12, 20, 16), (12, 20, 16)),
 ])
-def test_dcgan_attends_once_at_the_side_that_both_players_share(
+def test_dcgan_has_attention_once_at_the_given_side(
     shape, side, g_map, d_map
 ):
     fields = {'width': 8, 'attention': side}
@@ -182,7 +182,7 @@ def test_attention_of_dcgan_changes_nothing_at_first(module, inputs):
     (dcgan.Generator((32, 32, 3), attention=32), (1, 5), r'\[4, 8, 16\]'),
     (dcgan.Discriminator(attention=8), (1, 28, 28, 1), r'\[7, 14\]'),
 ])
-def test_side_that_dcgan_does_not_have_is_refused_with_the_sides(
+def test_unknown_side_of_attention_is_rejected_with_the_sides(
     module, inputs, sides
 ):
     player = type(module).__name__

@@ -1,4 +1,4 @@
-"""Labels, dropout and slopes in networks: by hand, and off by default."""
+"""Class conditions of networks, by hand; off by default."""
 
 import functools
 import re
@@ -24,7 +24,7 @@ LABELS = np.array([0, 2, 1, 2], np.int32)
 
 
 def conditions_of(name, player):
-    """Give what the network of this name says it can do."""
+    """Return the conditions that a network supports."""
     if player == 'generator':
         return conditioning.GENERATOR_CONDITIONS
     if 'autoencoder' in name:
@@ -41,11 +41,11 @@ ALL = [
     (*pair, condition) for pair in PLAYERS for condition in conditions_of(*pair)
 ]
 LABELLED = [row for row in ALL if row[2] in conditioning.NEED_LABELS]
-BENDING = [pair for pair in PLAYERS if pair[0] != 'resnet']  # it has ReLU alone
+WITH_SLOPE = [pair for pair in PLAYERS if pair[0] != 'resnet']
 
 
 def make(name, player, condition='none', **fields):
-    """Make a tiny module and four samples for it."""
+    """Return a tiny module and four samples for it."""
     fields.setdefault(
         'norm', 'batch' if condition == 'batch_norm' else 'none'
     )
@@ -59,9 +59,9 @@ def make(name, player, condition='none', **fields):
 
 
 def init(module, inputs, labels=LABELS):
-    """Draw all parameters from N(0, 1/4): no scale is 1, no bias 0.
+    """Draw all parameters from N(0, 1/4), so that no scale is 1, no bias 0.
 
-    The rest is what it is at the start. Nothing is compiled.
+    Other collections have their initial values. Nothing is compiled.
     """
     random = np.random.RandomState(1)
     variables = shapes(module, inputs, labels)
@@ -77,7 +77,7 @@ def init(module, inputs, labels=LABELS):
 
 
 def shapes(module, inputs, labels=LABELS):
-    """Give the variables as shapes."""
+    """Return the shapes of the variables."""
     return dict(jax.eval_shape(
         functools.partial(module.init, train=False),
         jax.random.key(1), inputs, labels,
@@ -85,7 +85,7 @@ def shapes(module, inputs, labels=LABELS):
 
 
 def operations(module, variables, *arguments, **options):
-    """Give what a module computes, as text."""
+    """Return the computation of a module as text."""
     collections = list(set(variables) - {'params'})
     jaxpr = jax.make_jaxpr(lambda variables: module.apply(
         variables, *arguments, mutable=collections, **options
@@ -95,7 +95,7 @@ def operations(module, variables, *arguments, **options):
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames='train')
 def apply(module, variables, inputs, labels=LABELS, *, train=False, keys=None):
-    """Give the output alone; in training, what would change is forgotten."""
+    """Return only the output; new statistics are discarded."""
     return module.apply(
         variables, inputs, labels, train=train, keys=keys,
         mutable=['batch_stats', 'spectral'],
@@ -107,12 +107,12 @@ def sample_keys(count, seed=5):
 
 
 def value(output):
-    """Give images of a generator, logits of a discriminator."""
+    """Return images of a generator, logits of a discriminator."""
     return np.asarray(getattr(output, 'logits', output))
 
 
 class FormerDCGANGenerator(nn.Module):
-    """As it was before labels, leak and dropout, for 8x8x1 and width 2."""
+    """A plain network, without conditions and dropout: 8x8x1, width 2."""
 
     @nn.compact
     def __call__(self, z, *, train):
@@ -125,7 +125,7 @@ class FormerDCGANGenerator(nn.Module):
 
 
 class FormerDCGANDiscriminator(nn.Module):
-    """As it was before labels, leak and dropout, for 16x16x1 and width 2."""
+    """A plain network, without conditions and dropout: 16x16x1, width 2."""
 
     @nn.compact
     def __call__(self, images, *, train):
@@ -149,7 +149,7 @@ def narrow_dense(features):
 
 
 class FormerMLPGenerator(nn.Module):
-    """As it was before labels, leak and dropout, for points."""
+    """A plain network of points, without conditions and dropout."""
 
     @nn.compact
     def __call__(self, z, *, train):
@@ -159,7 +159,7 @@ class FormerMLPGenerator(nn.Module):
 
 
 class FormerMLPDiscriminator(nn.Module):
-    """As it was before labels, leak and dropout, for points."""
+    """A plain network of points, without conditions and dropout."""
 
     @nn.compact
     def __call__(self, points, *, train):
@@ -204,7 +204,7 @@ FORMER = {
 
 
 @pytest.mark.parametrize('name', FORMER)
-def test_defaults_have_the_parameters_and_operations_of_before(name):
+def test_defaults_have_the_parameters_and_operations_of_plain_networks(name):
     former, module, shape, names = FORMER[name]
     inputs = jax.random.normal(jax.random.key(0), shape)
     before, now = (
@@ -234,11 +234,11 @@ def test_labels_and_keys_change_nothing_without_a_condition(name, player):
 
 
 @pytest.mark.parametrize('name, player, condition', ALL)
-def test_every_condition_fits_and_keeps_float32_outside(
+def test_every_condition_runs_and_returns_float32(
     name, player, condition
 ):
     fields = {'spectral_norm': True, 'dtype': jnp.bfloat16}
-    if (name, player) in BENDING:
+    if (name, player) in WITH_SLOPE:
         fields.update(prelu=True, dropout=0.1)
     module, inputs = make(name, player, condition, **fields)
     keys = sample_keys(4)
@@ -262,7 +262,7 @@ def test_every_condition_fits_and_keeps_float32_outside(
 
 
 @pytest.mark.parametrize('name, player, condition', LABELLED)
-def test_a_label_moves_its_own_sample_and_one_of_no_class_is_nan(
+def test_a_label_affects_only_its_sample_and_an_invalid_one_is_nan(
     name, player, condition
 ):
     module, inputs = make(name, player, condition)
@@ -300,7 +300,7 @@ def test_concat_of_many_classes_has_a_short_embedding():
 
 
 @pytest.mark.parametrize('name', ['dcgan', 'resnet'])
-def test_convolutions_see_the_label_as_one_more_channel(name):
+def test_convolutions_get_the_label_as_an_additional_channel(name):
     # Under spectral norm, which leaves the maps as they are.
     module, images = make(name, 'discriminator', 'concat', spectral_norm=True)
     variables = init(module, images)
@@ -395,7 +395,7 @@ def test_conditional_batch_norm_is_its_closed_form(shape):
     )
 
 
-def test_conditional_batch_norm_starts_as_the_plain_one():
+def test_conditional_batch_norm_starts_as_batch_norm():
     x = jax.random.normal(jax.random.key(0), (4, 3, 3, 2)) * 3 + 2
     y, variables = conditioning.ConditionalBatchNorm(
         CLASSES
@@ -438,7 +438,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize('name, player, fields, line', ERRORS)
-def test_impossible_fields_are_named_in_one_line(name, player, fields, line):
+def test_invalid_fields_are_reported_in_one_line(name, player, fields, line):
     module, inputs = make(name, player)
     with pytest.raises(ValueError, match=line) as raised:
         module.clone(**fields).init(
@@ -449,7 +449,7 @@ def test_impossible_fields_are_named_in_one_line(name, player, fields, line):
 
 @pytest.mark.parametrize('name, player, condition', LABELLED)
 @pytest.mark.parametrize('labels', [None, LABELS[:1]])
-def test_missing_labels_are_named_in_one_line(name, player, condition, labels):
+def test_missing_labels_are_reported(name, player, condition, labels):
     module, inputs = make(name, player, condition)
     line = f"condition='{condition}' of the .* needs labels"
     with pytest.raises(ValueError, match=line):

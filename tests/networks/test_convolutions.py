@@ -24,10 +24,10 @@ def draw(*shapes):
     return [jax.random.normal(k, s) for k, s in zip(keys, shapes)]
 
 
-def close(found, expected):
+def close(actual, expected):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(
         a, b, rtol=1e-4, atol=1e-4 * float(jnp.abs(b).max())
-    ), found, expected)
+    ), actual, expected)
 
 
 @pytest.fixture(name='always_sub_pixel')
@@ -47,7 +47,7 @@ def gradients(convolve, x, kernel, dy):
 
 @pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('sides', [(8, 8), (6, 10)])
-def test_strided_has_the_value_and_gradients_of_xlas(
+def test_strided_has_the_value_and_gradients_of_xla(
     size, sides, always_sub_pixel
 ):
     x, kernel, dy = draw(
@@ -61,7 +61,7 @@ def test_strided_has_the_value_and_gradients_of_xlas(
 
 @pytest.mark.parametrize('size', [(4, 4), (3, 3)])
 @pytest.mark.parametrize('form', ['sub_pixel', 'winograd'])
-def test_second_and_third_order_are_those_of_xlas(size, form, request):
+def test_second_and_third_order_gradients_are_those_of_xla(size, form, request):
     request.getfixturevalue(f'always_{form}')
     x, kernel = draw((4, 8, 8, 2), (*size, 2, 3))
 
@@ -89,7 +89,7 @@ def test_second_and_third_order_are_those_of_xlas(size, form, request):
 @pytest.mark.parametrize('sides', [
     (4, 4), (8, 16), (12, 4), (6, 8), (14, 8), (18, 14),
 ])
-def test_winograds_form_has_the_value_and_gradients_of_xlas(
+def test_winograd_has_the_value_and_gradients_of_xla(
     sides, always_winograd
 ):
     x, kernel, dy = draw(
@@ -108,8 +108,8 @@ def test_winograds_form_has_the_value_and_gradients_of_xlas(
     )
 
 
-def test_winograds_form_rounds_as_the_plain_sum(always_winograd):
-    """Five times the error of the plain sum is allowed; float64 tells both."""
+def test_winograd_rounds_like_the_plain_sum(always_winograd):
+    """Compare both with float64; allow five times the plain sum's error."""
     x, kernel, dy = draw((2, 8, 8, 96), (4, 4, 96, 80), (2, 4, 4, 80))
     with jax.enable_x64():
         exact = gradients(plain, *(
@@ -117,23 +117,23 @@ def test_winograds_form_rounds_as_the_plain_sum(always_winograd):
         ))
 
     def errors(convolve):
-        found = gradients(convolve, x, kernel, dy)
+        actual = gradients(convolve, x, kernel, dy)
         return np.array([
             np.abs(np.asarray(a, np.float64) - np.asarray(b)).max()
-            for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(exact))
+            for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(exact))
         ])
 
     assert (errors(convolutions.strided) <= 5 * errors(plain)).all()
 
 
-def test_only_wide_kernels_on_cpu_take_winograds_form(monkeypatch):
+def test_only_wide_kernels_on_cpu_use_winograd(monkeypatch):
     monkeypatch.setattr(winograd, 'strided', lambda x, kernel: 'winograd')
 
     def form(side=8, channels=64, dtype=jnp.float32, size=4):
         x = jnp.zeros((1, side, side, channels), dtype)
         kernel = jnp.zeros((size, size, channels, 64), dtype)
-        found = convolutions.strided.__wrapped__(x, kernel)
-        return found if isinstance(found, str) else 'plain'
+        actual = convolutions.strided.__wrapped__(x, kernel)
+        return actual if isinstance(actual, str) else 'plain'
 
     assert form() == form(side=14) == 'winograd'
     assert form(side=6) == form(channels=63) == form(size=3) == 'plain'
@@ -143,7 +143,7 @@ def test_only_wide_kernels_on_cpu_take_winograds_form(monkeypatch):
 
 
 @pytest.mark.parametrize('which', ['transposed', 'kernel_gradient'])
-def test_the_transposes_have_gradients_of_their_own(which):
+def test_the_transposes_have_correct_gradients(which):
     x, kernel, y = draw((4, 8, 8, 2), (4, 4, 2, 3), (4, 4, 4, 3))
     through = {
         'transposed': (
@@ -161,7 +161,7 @@ def test_the_transposes_have_gradients_of_their_own(which):
 
     def penalty(function):
         return jax.grad(
-            lambda *given: jnp.sum(jnp.sin(function(*given))), (0, 1)
+            lambda *args: jnp.sum(jnp.sin(function(*args))), (0, 1)
         )(*arguments)
 
     close(ours(*arguments), xlas(*arguments))
@@ -175,7 +175,7 @@ def test_the_transposes_have_gradients_of_their_own(which):
     {'strides': 1, 'kernel_dilation': 2},
 ])
 @pytest.mark.parametrize('side', [8, 7])
-def test_linens_convolution_is_the_same_through_it(fields, side):
+def test_linen_convolutions_are_unchanged(fields, side):
     fields = {'features': 4, 'kernel_size': (4, 4), **fields}
     ours = nn.Conv(
         **fields, conv_general_dilated=convolutions.conv_general_dilated
@@ -185,11 +185,11 @@ def test_linens_convolution_is_the_same_through_it(fields, side):
     close(ours.apply(variables, x), nn.Conv(**fields).apply(variables, x))
 
 
-def test_bfloat16_stays():
+def test_bfloat16_is_kept():
     x, kernel, dy = (
         a.astype(jnp.bfloat16)
         for a in draw((4, 8, 8, 3), (4, 4, 3, 5), (4, 4, 4, 5))
     )
     value, back = jax.vjp(convolutions.strided, x, kernel)
-    found = {value.dtype, *(gradient.dtype for gradient in back(dy))}
-    assert found == {jnp.dtype('bfloat16')}
+    actual = {value.dtype, *(gradient.dtype for gradient in back(dy))}
+    assert actual == {jnp.dtype('bfloat16')}

@@ -1,4 +1,4 @@
-"""Maxout: by hand, in the mlp and its autoencoder, with norms and dropout."""
+"""Maxout by hand, in the mlp and its autoencoder, with norms and dropout."""
 
 import functools
 
@@ -29,7 +29,7 @@ def draw(*shape):
 
 
 def make(name, player, **fields):
-    """Make a module of width 3 with 4 pieces, and four samples for it."""
+    """Return a module of width 3 with 4 pieces, and four samples for it."""
     if player == 'generator':
         fields['image_shape'] = (2,)
     fields = {'width': 3, 'maxout': 4, **fields}
@@ -37,7 +37,7 @@ def make(name, player, **fields):
 
 
 def init(module, inputs):
-    """Draw all from N(0, 1): no scale is 1, no bias 0. Nothing is compiled."""
+    """Draw all variables from N(0, 1), without compiling anything."""
     shapes = jax.eval_shape(
         functools.partial(module.init, train=False), jax.random.key(1), inputs
     )
@@ -48,7 +48,7 @@ def init(module, inputs):
 
 
 def value(output):
-    """Give images of a generator, logits of a discriminator."""
+    """Return images of a generator, logits of a discriminator."""
     return getattr(output, 'logits', output)
 
 
@@ -58,7 +58,7 @@ def dense(params, number, x):
 
 
 def largest(x, pieces=4):
-    """Take maxima of groups of neighbours, one by one."""
+    """Compute maxima of groups of neighbours by loops."""
     return np.array([
         [max(row[i:i + pieces]) for i in range(0, len(row), pieces)]
         for row in x
@@ -67,7 +67,7 @@ def largest(x, pieces=4):
 
 @pytest.mark.parametrize('shape', [(2, 6), (2, 3, 5, 6)])
 @pytest.mark.parametrize('pieces', [2, 3])
-def test_maxout_is_the_largest_of_neighbours(shape, pieces):
+def test_maxout_is_the_maximum_of_neighbours(shape, pieces):
     x = draw(*shape)
     y = jax.jit(activations.maxout, static_argnums=1)(x, pieces)
     assert y.shape == (*shape[:-1], 6 // pieces)
@@ -91,7 +91,7 @@ def test_units_are_maxima_of_linear_functions():
     )
 
 
-def test_generator_has_maxout_before_its_linear_layer():
+def test_generator_has_maxout_before_its_last_layer():
     module, z = make('mlp', 'generator', depth=1)
     variables = init(module, z)
     params = variables['params']
@@ -129,7 +129,7 @@ def test_pacgans_discriminator_of_pairs_on_the_ring_has_its_parameters():
     assert sum(leaf.size for leaf in leaves) == 407_201
 
 
-def test_gradient_goes_to_the_winning_piece_alone():
+def test_gradient_goes_only_to_the_largest_piece():
     module, x = make('mlp', 'discriminator', depth=1)
     params = init(module, x)['params']
     x = x[:1]
@@ -148,7 +148,7 @@ def test_gradient_goes_to_the_winning_piece_alone():
     )
 
 
-def test_pieces_that_share_the_maximum_share_the_gradient():
+def test_equal_maxima_share_the_gradient():
     x = jnp.array([[2.0, 1.0, 2.0, 0.0, 0.0, 0.0]])
     grads = jax.grad(lambda x: activations.maxout(x, 3).sum())(x)
     np.testing.assert_allclose(
@@ -157,7 +157,7 @@ def test_pieces_that_share_the_maximum_share_the_gradient():
 
 
 @pytest.mark.parametrize('kind', layers.NORMS)
-def test_norm_is_of_every_piece_before_the_maximum(kind):
+def test_norm_is_applied_to_every_piece_before_the_maximum(kind):
     module, z = make('mlp', 'generator', depth=1, norm=kind)
     variables = init(module, z)
     params = variables['params']
@@ -200,7 +200,7 @@ def test_conditional_norm_has_a_scale_for_each_class_and_piece():
 
 
 @pytest.mark.parametrize('name, player', PLAYERS)
-def test_dropout_is_of_whole_units(name, player, monkeypatch):
+def test_dropout_drops_whole_units(name, player, monkeypatch):
     shapes = []
 
     def note(x, rate, keys, number, *, train):
@@ -218,7 +218,7 @@ def test_dropout_is_of_whole_units(name, player, monkeypatch):
 
 
 @pytest.mark.parametrize('name, player', PLAYERS)
-def test_no_slope_follows_the_maximum(name, player):
+def test_maxout_replaces_the_activation(name, player):
     module, x = make(name, player)
     variables = init(module, x)
     plain, bent = (
@@ -229,7 +229,7 @@ def test_no_slope_follows_the_maximum(name, player):
 
 
 @pytest.mark.parametrize('name, player', PLAYERS)
-def test_maxout_keeps_float32_outside(name, player):
+def test_maxout_networks_return_float32(name, player):
     module, x = make(
         name, player, dtype=jnp.bfloat16, spectral_norm=True, norm='batch',
         condition='concat', num_classes=3,
@@ -269,7 +269,7 @@ def test_spectral_norm_of_the_one_kernel_bounds_the_slope():
 
 
 @pytest.mark.parametrize('pieces', [1, -2])
-def test_what_is_no_maximum_is_named(pieces):
+def test_invalid_numbers_of_pieces_are_rejected(pieces):
     with pytest.raises(ValueError, match=f'maxout={pieces} is not 0'):
         activations.maxout(draw(2, 4), pieces)
 

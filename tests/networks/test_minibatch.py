@@ -1,4 +1,4 @@
-"""Features of a sample among its batch, against loops."""
+"""Minibatch features against loops."""
 
 import jax
 from jax.test_util import check_grads
@@ -49,7 +49,7 @@ def test_discrimination_is_its_closed_form(num):
     )
 
 
-def test_equal_samples_count_each_other_and_not_themselves():
+def test_equal_samples_count_each_other_but_not_themselves():
     x = np.repeat(draw(1, 6), 5, axis=0)
     module, variables = make(x)
     np.testing.assert_array_equal(
@@ -70,7 +70,7 @@ def test_discrimination_agrees_with_finite_differences():
 
 @pytest.mark.parametrize('spectral_norm', [False, True])
 @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
-def test_discrimination_has_the_authors_sizes_and_can_be_wrapped(
+def test_discrimination_has_the_authors_sizes_and_supports_spectral_norm(
     spectral_norm, dtype
 ):
     module = minibatch.MinibatchDiscrimination(dtype=dtype)
@@ -119,7 +119,7 @@ def test_stddev_is_its_closed_form(num, size, sides):
 
 
 @pytest.mark.parametrize('group, size', [(1, 1), (2, 2), (5, 4), (6, 6)])
-def test_stddev_takes_the_group_that_divides_the_batch(group, size):
+def test_stddev_uses_the_largest_group_that_divides_the_batch(group, size):
     x = draw(12, 2, 2, 3)
     np.testing.assert_allclose(
         minibatch.minibatch_stddev(x, group=group)[:, 0, 0, 3],
@@ -162,7 +162,7 @@ PLAYERS = {
 
 
 @pytest.mark.parametrize('name', PLAYERS)
-def test_discrimination_stands_between_the_features_and_the_logits(name):
+def test_discrimination_is_between_the_features_and_the_logits(name):
     module, last = PLAYERS[name]
     images = draw(4, 8, 8, 2)
     output, variables = module.clone(minibatch_features=3).init_with_output(
@@ -190,7 +190,7 @@ def test_discrimination_stands_between_the_features_and_the_logits(name):
 
 
 @pytest.mark.parametrize('name', PLAYERS)
-def test_discrimination_is_wrapped_as_every_kernel_of_its_network(name):
+def test_discrimination_has_the_spectral_norm_of_its_network(name):
     module, _ = PLAYERS[name]
     shapes = [
         jax.eval_shape(lambda: module.clone(**fields).init(
@@ -207,7 +207,7 @@ def test_discrimination_is_wrapped_as_every_kernel_of_its_network(name):
     assert len(shapes[1]['spectral']) == len(kernels)
 
 
-def test_stddev_joins_the_last_feature_map_of_dcgan():
+def test_stddev_is_appended_to_the_last_feature_map_of_dcgan():
     module, _ = PLAYERS['dcgan']
     images = draw(4, 8, 16, 2)
     output, variables = module.clone(minibatch_stddev=True).init_with_output(
@@ -226,7 +226,7 @@ def test_stddev_joins_the_last_feature_map_of_dcgan():
 @pytest.mark.parametrize('fields', [
     {}, {'minibatch_stddev': True}, {'minibatch_features': 3},
 ], ids=str)
-def test_a_sample_moves_the_logits_of_others_by_these_features_alone(fields):
+def test_samples_affect_each_other_only_through_minibatch_features(fields):
     module, _ = PLAYERS['dcgan']
     module = module.clone(**fields)
     images = draw(4, 8, 8, 2)

@@ -41,7 +41,7 @@ def draw(kernel_size, shape=(2, 3, 5, 3), features=4):
 
 
 @pytest.mark.parametrize('kernel_size', KERNELS)
-def test_conv_transpose_has_the_value_and_gradients_of_the_plain_one(
+def test_conv_transpose_has_the_value_and_gradients_of_xla(
     kernel_size,
 ):
     arguments = draw(kernel_size)
@@ -59,7 +59,7 @@ def test_conv_transpose_has_the_value_and_gradients_of_the_plain_one(
 
 
 @pytest.mark.parametrize('kernel_size', [(3, 3), (4, 4), (5, 5)])
-def test_conv_transpose_has_the_second_order_of_the_plain_one(kernel_size):
+def test_conv_transpose_has_the_second_order_gradients_of_xla(kernel_size):
     arguments = draw(kernel_size)
 
     def penalty(function):
@@ -86,7 +86,7 @@ def test_conv_transpose_agrees_with_finite_differences():
 
 
 @pytest.mark.parametrize('use_bias', [True, False])
-def test_conv_transpose_layer_takes_linens_parameters(use_bias):
+def test_conv_transpose_layer_has_the_parameters_of_linen(use_bias):
     images, _ = draw((4, 4))
     ours = layers.ConvTranspose(6, (4, 4), use_bias=use_bias)
     linens = nn.ConvTranspose(6, (4, 4), (2, 2), use_bias=use_bias)
@@ -102,7 +102,7 @@ def test_conv_transpose_layer_takes_linens_parameters(use_bias):
 
 
 @pytest.mark.parametrize('kind', layers.NORMS)
-def test_norms_bring_mean_0_and_variance_1_over_their_axes(kind):
+def test_norms_give_mean_0_and_variance_1_over_their_axes(kind):
     x = jax.random.normal(jax.random.key(0), (16, 5, 5, 64)) * 3 + 2
     y, _ = layers.Norm(kind).init_with_output(jax.random.key(1), x, train=True)
     if kind == 'none':
@@ -124,7 +124,7 @@ def shapes_of(name):
 ])
 @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize('spectral_norm', [False, True])
-def test_pair_fits_itself_and_keeps_float32_outside(
+def test_networks_of_a_pair_fit_and_return_float32(
     name, shape, dtype, spectral_norm
 ):
     pair = networks.NETWORKS[name]
@@ -152,7 +152,7 @@ def test_pair_fits_itself_and_keeps_float32_outside(
 
 
 @pytest.mark.parametrize('name', GENERATORS)
-def test_generator_stays_in_the_range_of_the_data_and_uses_z(name):
+def test_generator_output_is_in_range_and_depends_on_z(name):
     module = networks.NETWORKS[name].generator(image_shape=(8, 8, 1), width=4)
     z = jax.random.normal(jax.random.key(0), (5, 7)) * 100
     images, _ = module.init_with_output(jax.random.key(1), z, train=True)
@@ -161,16 +161,17 @@ def test_generator_stays_in_the_range_of_the_data_and_uses_z(name):
 
 
 def smooth(x, negative_slope=0.0):
-    """Bend as ReLU does, without the kink that spoils finite differences."""
+    """Apply a smooth LeakyReLU, whose finite differences are accurate."""
     return negative_slope * x + (1 - negative_slope) * nn.softplus(x)
 
 
 def settle(module, inputs, labels):
-    """Give params and statistics at which finite differences make sense.
+    """Return params and statistics at which finite differences are valid.
 
-    Plain kernels grow until every layer matters. Under spectral norm, training
-    forwards bring u and v so close to the singular vectors that the gradient of
-    sigma is that of the norm: differences move u and v too, and agree with it.
+    Kernels are scaled so that every layer matters. With spectral norm, forward
+    passes in training bring u and v so close to the singular vectors that the
+    gradient of sigma is that of the norm, as in finite differences, which
+    change u and v too.
     """
     stats = dict(jax.jit(functools.partial(module.init, train=False))(
         jax.random.key(1), inputs, labels
@@ -197,7 +198,8 @@ def check_slope_penalty(module, inputs, measure, labels=None, keys=None):
     """Differentiate 1/2 E ||grad_x measure(module(x))||^2 by the parameters.
 
     In training mode, along one direction, against central differences. The
-    direction is random but leans to the gradient's signs, so that parts add up.
+    direction is random but correlated with the signs of the gradient, so that
+    contributions add up.
     """
     params, stats = settle(module, inputs, labels)
 
@@ -237,7 +239,7 @@ def check_slope_penalty(module, inputs, measure, labels=None, keys=None):
 
 
 def tiny(name, player, **fields):
-    """Make a small module, and the shape of its samples."""
+    """Return a small module, and the shape of its samples."""
     pair = networks.NETWORKS[name]
     shape = (16, 16, 1) if pair.convolutional else (3,)
     if name == 'resnet':
@@ -372,7 +374,7 @@ def test_pairs_of_energies_are_the_autoencoders(name):
 
 @pytest.mark.parametrize('name', AUTOENCODERS)
 @pytest.mark.parametrize('energy', GOLDEN_ENERGIES)
-def test_autoencoder_gives_the_error_of_its_linear_output(name, energy):
+def test_autoencoder_returns_the_error_of_its_linear_output(name, energy):
     # Parameters of 0 but for the last bias, 3: the reconstruction is 3, which
     # no tanh would let through.
     module = networks.NETWORKS[name].discriminator(
@@ -451,7 +453,7 @@ def test_dcgan_has_the_papers_layers_at_64_pixels():
     }
 
 
-def test_dcgan_draws_weights_of_the_papers_scale():
+def test_dcgan_weights_have_the_papers_scale():
     module = dcgan.Discriminator(width=32)
     variables = module.init(
         jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False
@@ -461,12 +463,12 @@ def test_dcgan_draws_weights_of_the_papers_scale():
 
 
 @pytest.mark.parametrize('shape', [(4, 4, 1), (30, 30, 1), (32, 33, 3)])
-def test_dcgan_names_a_size_that_it_cannot_make(shape):
+def test_dcgan_rejects_unsupported_sizes(shape):
     with pytest.raises(ValueError, match=f'{shape[0]}x{shape[1]}'):
         dcgan.num_blocks(shape)
 
 
-def test_evaluation_does_not_touch_the_statistics_and_training_does():
+def test_only_training_changes_the_statistics():
     module = dcgan.Discriminator(width=4)
     images = jax.random.normal(jax.random.key(0), (4, 16, 16, 1))
     variables = module.init(jax.random.key(1), images, train=False)
@@ -481,7 +483,7 @@ def test_evaluation_does_not_touch_the_statistics_and_training_does():
 
 
 @pytest.mark.parametrize('sizes', [(2, 16), (16, 2), (1, 16), (16, 1), (2, 2)])
-def test_narrow_products_and_their_gradients_are_the_plain_ones(sizes):
+def test_narrow_products_and_gradients_equal_matmul(sizes):
     inputs, features = sizes
     keys = jax.random.split(jax.random.key(0), 3)
     x = jax.random.normal(keys[0], (8, inputs))
@@ -493,10 +495,10 @@ def test_narrow_products_and_their_gradients_are_the_plain_ones(sizes):
         value, back = jax.vjp(product, x, kernel)
         return value, *back(cotangent)
 
-    for found, expected in zip(pull(layers.narrow_dot), pull(jnp.matmul)):
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    for actual, expected in zip(pull(layers.narrow_dot), pull(jnp.matmul)):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
     check_grads(layers.narrow_dot, (x, kernel), 2, rtol=1e-2)
 
 
-def test_wide_products_are_left_alone():
+def test_wide_products_use_the_default():
     assert not layers.dense_options(16, 16)

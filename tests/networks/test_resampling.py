@@ -34,7 +34,7 @@ FUSED = {
 
 @pytest.mark.parametrize('name', FUSED)
 @pytest.mark.parametrize('size', [(3, 3), (1, 1), (5, 3), (4, 4)])
-def test_resampling_with_a_convolution_is_one_after_the_other(
+def test_fused_resampling_equals_resampling_and_convolution(
     name, size, monkeypatch
 ):
     convolve, shape = FUSED[name]
@@ -56,15 +56,15 @@ def test_resampling_with_a_convolution_is_one_after_the_other(
             jax.vjp(apply, x, kernel)[1](apply(x, kernel)),
         )
 
-    found = all_orders()
+    actual = all_orders()
     monkeypatch.setattr(convolutions, 'on_cpu', lambda: False)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(
         a, b, rtol=1e-4, atol=1e-5 * float(jnp.abs(b).max())
-    ), found, all_orders())
+    ), actual, all_orders())
 
 
 @pytest.mark.parametrize('factor', [2, 3])
-def test_pixel_shuffle_moves_each_channel_to_its_sub_pixel(factor):
+def test_pixel_shuffle_moves_each_channel_to_its_pixel(factor):
     x = draw(2, 3, 4, factor**2 * 5)
     y = resampling.pixel_shuffle(x, factor)
     assert y.shape == (2, 3 * factor, 4 * factor, 5)
@@ -74,7 +74,7 @@ def test_pixel_shuffle_moves_each_channel_to_its_sub_pixel(factor):
 
 
 @pytest.mark.parametrize('factor', [2, 3])
-def test_pixel_shuffle_and_unshuffle_undo_each_other(factor):
+def test_pixel_shuffle_and_unshuffle_are_inverse(factor):
     x = draw(2, 3, 4, factor**2 * 5)
     y = draw(2, 3 * factor, 4 * factor, 5)
     shuffle, unshuffle = resampling.pixel_shuffle, resampling.pixel_unshuffle
@@ -100,7 +100,7 @@ def test_average_pool_is_the_mean_of_four_pixels():
         )
 
 
-def test_average_pool_undoes_nearest():
+def test_average_pool_inverts_nearest():
     x = draw(2, 3, 4, 5)
     np.testing.assert_allclose(
         resampling.average_pool(resampling.nearest(x)), x, rtol=1e-6
@@ -108,7 +108,7 @@ def test_average_pool_undoes_nearest():
 
 
 @pytest.mark.parametrize('sides', [(6, 4), (7, 5), (1, 2)])
-def test_max_pool_is_the_maximum_of_the_pixels_that_are_there(sides):
+def test_max_pool_of_odd_sides_uses_the_existing_pixels(sides):
     x = draw(2, *sides, 3) - 5  # below 0, which padding by 0 would exceed
     y = resampling.max_pool(x)
     assert y.shape == (2, *(-(-side // 2) for side in sides), 3)
@@ -149,7 +149,7 @@ def test_second_order_agrees_with_finite_differences(function, shape):
     (resampling.pixel_shuffle, (1, 4, 4, 6)),
     (resampling.pixel_unshuffle, (1, 4, 3, 2)),
 ])
-def test_what_does_not_divide_is_named(function, shape):
+def test_indivisible_sizes_are_rejected(function, shape):
     with pytest.raises(ValueError, match='3x4|6 channels|4x3'):
         function(jnp.zeros(shape))
 
@@ -170,7 +170,7 @@ class Layer(nn.Module):
 @pytest.mark.parametrize('name, function', REGISTERED)
 @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize('spectral_norm', [False, True])
-def test_registered_layer_makes_its_side_and_wraps_its_kernel(
+def test_registered_layer_has_its_size_and_spectral_norm(
     name, function, dtype, spectral_norm
 ):
     module = Layer(function, spectral_norm, dtype)
@@ -189,7 +189,7 @@ def test_registered_layer_makes_its_side_and_wraps_its_kernel(
 
 
 @pytest.mark.parametrize('name, function', REGISTERED)
-def test_registered_layers_draw_weights_alike(name, function):
+def test_registered_layers_have_the_same_initialisation(name, function):
     variables = Layer(function).init(
         jax.random.key(0), jnp.zeros((1, 4, 4, 50))
     )
@@ -236,7 +236,7 @@ def test_registered_layer_is_its_closed_form(name):
     )
 
 
-def test_transposed_is_the_layer_that_dcgan_has():
+def test_transposed_is_the_layer_of_dcgan():
     x = draw(2, 4, 6, 3)
     module = Layer(resampling.UPSAMPLINGS['transposed'])
     variables = module.init(jax.random.key(0), x)
@@ -256,7 +256,7 @@ DCGAN_KERNELS = {  # from 8 channels to 4, and from 4 to 1
 
 
 @pytest.mark.parametrize('name', resampling.UPSAMPLINGS)
-def test_dcgan_generator_doubles_by_name(name):
+def test_dcgan_generator_upsamples_by_name(name):
     module = dcgan.Generator(
         (16, 24, 1), width=4, kernel_size=3, norm='none', upsampling=name
     )
@@ -271,7 +271,7 @@ def test_dcgan_generator_doubles_by_name(name):
 
 
 @pytest.mark.parametrize('name', resampling.DOWNSAMPLINGS)
-def test_dcgan_discriminator_halves_by_name(name):
+def test_dcgan_discriminator_downsamples_by_name(name):
     images = jax.random.normal(jax.random.key(0), (2, 8, 12, 2))
     module = dcgan.Discriminator(
         width=4, kernel_size=3, norm='none', downsampling=name
@@ -290,7 +290,7 @@ def test_dcgan_discriminator_halves_by_name(name):
     )
 
 
-def test_dcgan_generator_by_nearest_is_written_out():
+def test_dcgan_generator_with_nearest_equals_its_layers():
     module = dcgan.Generator(
         (8, 8, 1), width=4, kernel_size=3, norm='none', upsampling='nearest'
     )
@@ -311,7 +311,7 @@ def test_every_downsampling_has_a_mirror():
     assert set(resampling.MIRRORS.values()) <= set(resampling.UPSAMPLINGS)
 
 
-def test_dcgan_autoencoder_by_average_pool_is_written_out():
+def test_dcgan_autoencoder_with_average_pool_equals_its_layers():
     images = jax.random.normal(jax.random.key(0), (2, 8, 12, 2))
     module = autoencoder.DCGANDiscriminator(
         width=4, kernel_size=3, norm='none', code_size=5,

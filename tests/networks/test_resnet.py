@@ -13,7 +13,7 @@ from gan_jax.networks import resnet
 
 
 def shapes_of(module, inputs):
-    """Give the shapes of all parameters without drawing them."""
+    """Return the shapes of all parameters without drawing them."""
     variables = jax.eval_shape(
         lambda x: module.init(jax.random.key(0), x, train=False),
         jnp.zeros(inputs),
@@ -29,7 +29,7 @@ def count(module, inputs):
     )
 
 
-def test_generator_has_as_many_parameters_as_the_papers_for_cifar_10():
+def test_generator_has_the_papers_parameter_count_for_cifar_10():
     # Table 3: dense to 4 x 4 x 256, three blocks up with 256 channels, BN,
     # ReLU, a 3 x 3 convolution to 3. z has 128 entries.
     dense = 128 * 4 * 4 * 256 + 4 * 4 * 256
@@ -43,7 +43,7 @@ def test_generator_has_as_many_parameters_as_the_papers_for_cifar_10():
     assert count(generator, (1, 128)) == expected
 
 
-def test_discriminator_has_as_many_parameters_as_the_papers_for_cifar_10():
+def test_discriminator_has_the_papers_parameter_count_for_cifar_10():
     # Table 3: two blocks down and two that keep the side, 128 channels each,
     # ReLU, a sum over pixels, dense to 1. Blocks that halve have a shortcut
     # with weights, the others none.
@@ -110,7 +110,7 @@ def test_discriminator_has_the_channels_of_the_tables(shape, expected):
 
 
 class Layers:
-    """Parameters by their order, for networks written out by hand."""
+    """Parameters by their order, for networks built from single layers."""
 
     def __init__(self, params):
         self.params, self.next = params, 0
@@ -160,7 +160,7 @@ def down(x):
     return sum(x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)) / 4
 
 
-def test_generator_is_the_network_written_out_in_the_authors_order():
+def test_generator_equals_the_authors_layers():
     module = resnet.Generator((16, 24, 2), width=3, norm='none')
     z = jax.random.normal(jax.random.key(1), (2, 5))
     variables = draw_variables(module, z)
@@ -200,7 +200,7 @@ def test_generator_normalises_before_every_relu():
 
 
 @pytest.mark.parametrize('small, halvings, keeping', [(32, 1, 2), (4, 1, 1)])
-def test_discriminator_is_the_network_written_out_in_the_authors_order(
+def test_discriminator_equals_the_authors_layers(
     small, halvings, keeping, monkeypatch
 ):
     monkeypatch.setattr(resnet, 'SMALL', small)  # else the large one is slow
@@ -275,7 +275,7 @@ def test_r1_has_finite_gradients_that_reach_the_kernels(fields):
 
 
 def watch(module, inputs):
-    """List the shapes that self-attention meets in a forward."""
+    """List the shapes of the inputs of self-attention in a forward pass."""
     met = []
 
     def intercept(call, args, kwargs, context):
@@ -299,7 +299,7 @@ def watch(module, inputs):
     ((48, 80, 4), 12, (12, 20, 32), (12, 20, 16)),
     ((64, 64, 3), 32, (32, 32, 16), (32, 32, 8)),
 ])
-def test_attention_sits_once_at_its_side(shape, side, g_map, d_map):
+def test_attention_is_applied_once_at_its_side(shape, side, g_map, d_map):
     for fields in ({}, {'spectral_norm': True, 'dtype': jnp.bfloat16}):
         fields = {'width': 8, 'attention': side, **fields}
         generator = resnet.Generator(shape, **fields)
@@ -308,7 +308,7 @@ def test_attention_sits_once_at_its_side(shape, side, g_map, d_map):
         assert watch(discriminator, jnp.zeros((1, *shape))) == [d_map]
 
 
-def test_no_attention_unless_asked_for():
+def test_attention_is_off_by_default():
     assert not watch(resnet.Generator((32, 32, 3), width=2), jnp.zeros((1, 5)))
 
 
@@ -329,7 +329,7 @@ def test_attention_changes_nothing_at_first():
     (resnet.Discriminator(attention=32), (1, 32, 32, 3), r'\[8, 16\]'),
     (resnet.Discriminator(attention=8), (1, 28, 28, 1), r'\[7, 14\]'),
 ])
-def test_attention_at_no_side_is_refused_with_the_sides(module, inputs, sides):
+def test_attention_at_an_unknown_side_is_rejected(module, inputs, sides):
     with pytest.raises(ValueError, match=sides):
         shapes_of(module, inputs)
 
@@ -338,7 +338,7 @@ def test_attention_at_no_side_is_refused_with_the_sides(module, inputs, sides):
     (resnet.Generator((8, 8, 1), width=2), (2, 5)),
     (resnet.Discriminator(width=2), (2, 8, 8, 1)),
 ])
-def test_labels_and_keys_are_taken_and_not_used(module, inputs):
+def test_labels_and_keys_are_accepted_and_unused(module, inputs):
     x = jnp.zeros(inputs)
     variables = draw_variables(module, x)
 
@@ -352,6 +352,6 @@ def test_labels_and_keys_are_taken_and_not_used(module, inputs):
 
 
 @pytest.mark.parametrize('shape', [(4, 4, 1), (30, 30, 1), (32, 33, 3)])
-def test_a_size_that_cannot_be_halved_is_named(shape):
+def test_sizes_that_cannot_be_halved_are_rejected(shape):
     with pytest.raises(ValueError, match=f'{shape[0]}x{shape[1]}'):
         shapes_of(resnet.Generator(shape), (1, 5))

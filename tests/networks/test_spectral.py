@@ -43,7 +43,7 @@ def make(layer, shape=(1,)):
 
 
 def train(module, variables, inputs, times=1):
-    """Run training forwards; returns (last output, variables)."""
+    """Run forward passes in training; return (last output, variables)."""
     @jax.jit
     def forward(variables):
         output, changed = module.apply(
@@ -98,7 +98,7 @@ def test_normalised_kernel_has_largest_singular_value_1(shape):
     np.testing.assert_allclose(largest, 1, rtol=1e-3)
 
 
-def test_training_forward_is_one_power_iteration():
+def test_forward_in_training_is_one_power_iteration():
     module, inputs, variables = make(Kernel())
     matrix = matrix_of(variables)
     u, v = iterate(matrix, vectors_of(variables)[0])
@@ -123,7 +123,7 @@ def test_initial_vectors_are_unit_and_v_follows_from_u():
 
 
 @pytest.mark.parametrize('name', LAYERS)
-def test_evaluation_repeats_itself_and_leaves_the_vectors(name):
+def test_evaluation_is_deterministic_and_keeps_the_vectors(name):
     module, inputs, variables = make(*LAYERS[name])
     _, variables = train(module, variables, inputs)
     first, changed = module.apply(
@@ -137,7 +137,7 @@ def test_evaluation_repeats_itself_and_leaves_the_vectors(name):
     )
 
 
-def test_evaluation_takes_sigma_from_the_stored_vectors():
+def test_evaluation_uses_the_stored_vectors():
     module, inputs, variables = make(Kernel())
     u, v = vectors_of(variables)
     matrix = matrix_of(variables)
@@ -147,7 +147,7 @@ def test_evaluation_takes_sigma_from_the_stored_vectors():
     )
 
 
-def test_training_forward_without_a_mutable_collection_iterates_unsaved():
+def test_forward_in_training_with_an_immutable_collection_stores_nothing():
     module, inputs, variables = make(Kernel())
     kernel = module.apply(variables, inputs, train=True)
     np.testing.assert_allclose(
@@ -238,7 +238,7 @@ def test_bfloat16_layer_keeps_vectors_and_sigma_in_float32():
     )
 
 
-def test_kernel_of_zeros_is_harmless_and_can_recover():
+def test_zero_kernel_is_finite_and_can_recover():
     module, inputs, variables = make(Kernel())
     kernel = variables['params']['layer']['kernel']
     zeros = jax.tree.map(jnp.zeros_like, variables['params'])
@@ -256,7 +256,7 @@ def test_kernel_of_zeros_is_harmless_and_can_recover():
 
 
 def players():
-    """Give every module of the registry as (name, player)."""
+    """List every module of the registry as (name, player)."""
     return [
         (name, player)
         for name, pair in networks.NETWORKS.items()
@@ -266,7 +266,7 @@ def players():
 
 
 def network(name, player, **fields):
-    """Make a tiny module of the registry and inputs for it."""
+    """Return a tiny module of the registry and inputs for it."""
     if player == 'generator':
         fields['image_shape'] = (16, 16, 1)
     shape = {'generator': (4, 6), 'discriminator': (4, 16, 16, 1)}[player]
@@ -275,7 +275,7 @@ def network(name, player, **fields):
 
 
 @pytest.mark.parametrize('name, player', players())
-def test_networks_wrap_every_kernel_and_keep_their_parameters(name, player):
+def test_networks_have_spectral_norm_on_every_kernel(name, player):
     plain, inputs = network(name, player)
     wrapped, _ = network(name, player, spectral_norm=True)
     without, variables = init(plain, inputs), init(wrapped, inputs)
@@ -298,7 +298,7 @@ def test_networks_wrap_every_kernel_and_keep_their_parameters(name, player):
 
 
 @pytest.mark.parametrize('name, player', players())
-def test_networks_pass_train_on_to_every_wrapped_layer(name, player):
+def test_networks_pass_train_to_every_layer_with_spectral_norm(name, player):
     module, inputs = network(name, player, spectral_norm=True)
     variables = init(module, inputs)
     for training in (False, True):

@@ -1,4 +1,4 @@
-"""The tiny networks of stacked MNIST: the paper's layers, written out."""
+"""The tiny networks, compared with the layers of the paper."""
 
 import jax
 from jax import lax
@@ -59,7 +59,7 @@ def normed(x, axes=(0, 1, 2)):
     ((32, 48, 1), [(4, 6), (8, 12), (16, 24), (32, 48)]),
     ((5, 9, 1), [(1, 2), (2, 3), (3, 5), (5, 9)]),
 ])
-def test_sides_halve_and_are_rounded_up(shape, expected):
+def test_sides_are_halved_and_rounded_up(shape, expected):
     assert tiny.sides(shape) == expected
 
 
@@ -95,7 +95,7 @@ def test_discriminator_has_the_papers_layers(argument, packing, width, count):
     assert gan.discriminator.negative_slope == 0.3
 
 
-def test_generator_is_written_out():
+def test_generator_equals_its_layers():
     module = tiny.Generator((11, 11, 2), width=2)
     z = jax.random.normal(jax.random.key(0), (6, 5))
     images, variables = module.init_with_output(
@@ -111,7 +111,7 @@ def test_generator_is_written_out():
     np.testing.assert_allclose(images, np.tanh(x), rtol=1e-3, atol=1e-5)
 
 
-def test_discriminator_is_written_out():
+def test_discriminator_equals_its_layers():
     module = tiny.Discriminator(width=3)
     images = jax.random.normal(jax.random.key(0), (6, 11, 11, 2))
     output, variables = module.init_with_output(
@@ -129,7 +129,7 @@ def test_discriminator_is_written_out():
     )
 
 
-def test_points_are_refused():
+def test_points_are_rejected():
     with pytest.raises(ValueError, match='the mlp network takes any'):
         tiny.Generator((2,)).init(
             jax.random.key(0), jnp.zeros((1, 3)), train=False

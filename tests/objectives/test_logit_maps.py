@@ -1,4 +1,4 @@
-"""Discriminators that judge parts of an image, with a map of logits."""
+"""Discriminators with a map of logits."""
 
 import flax.linen as nn
 import jax
@@ -55,15 +55,15 @@ def test_linear_loss_of_a_map_is_that_of_its_mean():
     {'treat_labels': True},
     {'loss': losses.LOSSES['least_squares'], 'loss_options': True},
 ])
-def test_loss_is_the_mean_over_places(changes):
+def test_loss_is_the_mean_over_the_map(changes):
     if changes.pop('loss_options', False):
         loss = losses.LOSSES['least_squares']
         logits = jnp.array([[[0.5, -1.0]], [[2.0, 0.0]]])
-        told = loss.discriminator(logits, logits, a=0.0, b=1.0, c=1.0)
+        actual = loss.discriminator(logits, logits, a=0.0, b=1.0, c=1.0)
         by_hand = [
             0.5 * (x - 1) ** 2 + 0.5 * x ** 2 for x in (0.5, -1.0, 2.0, 0.0)
         ]
-        np.testing.assert_allclose(told, np.mean(by_hand), rtol=1e-6)
+        np.testing.assert_allclose(actual, np.mean(by_hand), rtol=1e-6)
         return
     _, metrics = stepped(Patches(), **changes)
     assert np.isfinite(metrics['d/loss'])

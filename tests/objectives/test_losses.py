@@ -80,7 +80,7 @@ SIDES = ('discriminator', 'generator')
 
 
 def side(name, which, **more):
-    """Give one player's function of the logits, memory bound."""
+    """Return one player's loss as a function of the logits only."""
     loss = losses.LOSSES[name]
     if loss.memory is not None:
         more['memory'] = MEMORY
@@ -134,7 +134,7 @@ def test_result_is_a_float32_scalar_and_equal_under_jit(name, dtype):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_descent_parts_the_logits_for_d_and_closes_them_for_g(name):
+def test_descent_separates_the_logits_for_d_and_not_for_g(name):
     zeros = jnp.zeros(4)
     d_real, d_fake = jax.grad(side(name, 'discriminator'), argnums=(0, 1))(
         zeros, zeros
@@ -206,7 +206,7 @@ def test_smoothed_real_output_rests_at_its_target(name):
     np.testing.assert_allclose(gradient, 0, atol=1e-6)
 
 
-def test_began_moves_k_towards_the_balance_and_keeps_it_in_bounds():
+def test_began_updates_k_towards_the_balance_within_bounds():
     update = losses.LOSSES['boundary_equilibrium'].memory.update
     memory, metrics = update(MEMORY, 2.0, 0.4, gamma=0.5, k_rate=0.1)
     np.testing.assert_allclose(memory['k'], 0.3 + 0.1 * (1 - 0.4), rtol=1e-6)
@@ -224,7 +224,7 @@ def test_non_saturating_is_the_discriminators_loss_with_flipped_labels():
     np.testing.assert_allclose(generator, flipped, rtol=1e-6)
 
 
-def test_minimax_gradient_vanishes_where_d_is_sure_and_the_other_does_not():
+def test_minimax_saturates_and_non_saturating_does_not():
     sure = jnp.full(3, -20.0)
     saturating = jax.grad(losses.minimax_generator, argnums=1)(sure, sure)
     other = jax.grad(losses.non_saturating_generator, argnums=1)(sure, sure)
@@ -238,7 +238,7 @@ README_LOSS = re.findall(
 )
 
 
-def test_the_loss_that_readme_adds_trains(monkeypatch, tmp_path):
+def test_the_loss_of_the_readme_trains(monkeypatch, tmp_path):
     (code,) = README_LOSS
     assert len([line for line in code.splitlines() if line]) <= 6
     names = {**vars(losses), 'LOSSES': {}}
@@ -253,7 +253,7 @@ def test_the_loss_that_readme_adds_trains(monkeypatch, tmp_path):
     assert np.isfinite(last['d/loss']) and np.isfinite(last['probe/d_auc'])
 
 
-def test_the_loss_that_readme_adds_trains_by_the_command(tmp_path):
+def test_the_loss_of_the_readme_trains_by_the_command(tmp_path):
     (code,) = README_LOSS
     (tmp_path / 'mine.py').write_text(
         'import jax.numpy as jnp\n'

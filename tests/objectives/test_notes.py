@@ -1,4 +1,4 @@
-"""Penalties on values inside G, that remember what they saw."""
+"""Penalties on values inside G, with notes for their memory."""
 
 import flax.linen as nn
 import jax
@@ -16,7 +16,7 @@ WEIGHT = jnp.float32(0.5)
 
 
 class Styled(nn.Module):
-    """z to w to images, as StyleGAN's parts."""
+    """A generator from z to w to images, as in StyleGAN."""
 
     def setup(self):
         self.to_w, self.to_image = nn.Dense(4), nn.Dense(4)
@@ -32,7 +32,7 @@ class Styled(nn.Module):
 
 
 def length(context, memory, key):
-    """Hold the mean square of w at its running mean."""
+    """Penalize the distance of the mean square of w to its running mean."""
     del key
     w = context.generator_method('mapping', context.z)
     images = context.generator_method('synthesis', w)
@@ -56,7 +56,7 @@ def registered(monkeypatch):
     )
 
 
-def made(**changes):
+def make_gan(**changes):
     return helpers.linear_gan(
         generator=Styled(), penalties=('length',), **changes
     )
@@ -76,8 +76,8 @@ def stepped(gan, steps=1, **options):
     return state, values, sizes
 
 
-def test_what_is_seen_is_remembered_and_used():
-    _, values, kept = stepped(made(), 2)
+def test_notes_are_stored_and_used():
+    _, values, kept = stepped(make_gan(), 2)
     before = 2.0
     for value, after in zip(values, kept):
         size = (after - 0.9 * before) / 0.1
@@ -85,28 +85,28 @@ def test_what_is_seen_is_remembered_and_used():
         before = after
 
 
-def test_penalty_moves_what_lies_inside():
+def test_penalty_changes_values_inside_g():
     plain = helpers.linear_gan(generator=Styled())
     without, _ = helpers.step(
         plain, helpers.start(plain), helpers.batch()
     )
-    with_it, *_ = stepped(made())
+    with_it, *_ = stepped(make_gan())
     moved = (
         state.players[G].params['to_w']['bias'] for state in (without, with_it)
     )
     assert not np.allclose(*moved)
 
 
-def test_microbatches_note_their_mean():
+def test_notes_are_averaged_over_microbatches():
     whole, parts = (
-        stepped(made(num_microbatches=count))[2] for count in (1, 3)
+        stepped(make_gan(num_microbatches=count))[2] for count in (1, 3)
     )
     np.testing.assert_allclose(whole, parts, rtol=1e-5)
 
 
 @pytest.mark.parametrize('on_host', [False, True])
-def test_lazy_penalty_remembers_when_it_joins(on_host):
-    gan = made(lazy=(('length', 2),))
+def test_lazy_penalty_updates_its_memory_only_when_applied(on_host):
+    gan = make_gan(lazy=(('length', 2),))
     state = game.init(gan, jax.random.key(1), helpers.SHAPE)
     seen = []
     for number in range(4):

@@ -8,6 +8,8 @@ from jax.test_util import check_grads
 import numpy as np
 import pytest
 
+from gan_jax.objectives import gradient_penalties
+from gan_jax.objectives import output_penalties
 from gan_jax.objectives import penalties
 from gan_jax.objectives.penalties import PENALTIES
 
@@ -48,7 +50,7 @@ def generate(z):
 
 
 def context(discriminator_fn=linear, **changes):
-    given = penalties.Context(
+    ctx = penalties.Context(
         params={'w': jnp.asarray(W)},
         discriminator_fn=discriminator_fn,
         generator_fn=generate,
@@ -59,15 +61,15 @@ def context(discriminator_fn=linear, **changes):
         labels=jnp.array([0, 2, 1, 1, 0]),
     )._replace(**changes)
     outputs = {}
-    for side, images in (('real', given.real_images),
-                         ('fake', given.fake_images)):
+    for side, images in (('real', ctx.real_images),
+                         ('fake', ctx.fake_images)):
         if side not in changes:
             outputs[side] = discriminator_fn(images)
-    return given._replace(**outputs)
+    return ctx._replace(**outputs)
 
 
-def penalty(name, given, memory=None):
-    return PENALTIES[name].fn(given, memory, KEY)
+def penalty(name, ctx, memory=None):
+    return PENALTIES[name].fn(ctx, memory, KEY)
 
 
 # Of a linear D with weights W the slope is W everywhere.
@@ -94,14 +96,14 @@ def test_every_gradient_penalty_has_a_closed_form_here():
     }
 
 
-def test_gradient_penalties_of_a_quadratic_d_follow_the_points():
+def test_gradient_penalties_of_a_quadratic_d_depend_on_the_points():
     # D(x) = ||x||^2 / 2 has slope x.
-    given = context(quadratic)
+    ctx = context(quadratic)
     np.testing.assert_allclose(
-        penalty('r1', given), (REAL**2).sum(1).mean() / 2, rtol=1e-5
+        penalty('r1', ctx), (REAL**2).sum(1).mean() / 2, rtol=1e-5
     )
     np.testing.assert_allclose(
-        penalty('r2', given), (FAKE**2).sum(1).mean() / 2, rtol=1e-5
+        penalty('r2', ctx), (FAKE**2).sum(1).mean() / 2, rtol=1e-5
     )
     share = np.array([
         float(jax.random.uniform(jax.random.fold_in(KEY, index), (1,))[0])
@@ -109,22 +111,22 @@ def test_gradient_penalties_of_a_quadratic_d_follow_the_points():
     ])[:, None]
     norms = np.linalg.norm(share * REAL + (1 - share) * FAKE, axis=1)
     np.testing.assert_allclose(
-        penalty('gradient_penalty', given), ((norms - 1) ** 2).mean(), rtol=1e-5
+        penalty('gradient_penalty', ctx), ((norms - 1) ** 2).mean(), rtol=1e-5
     )
     np.testing.assert_allclose(
-        penalty('gradient_penalty_one_sided', given),
+        penalty('gradient_penalty_one_sided', ctx),
         (np.maximum(norms - 1, 0) ** 2).mean(), rtol=1e-5,
     )
     np.testing.assert_allclose(
-        penalty('zero_centered', given), (norms**2).mean(), rtol=1e-5
+        penalty('zero_centered', ctx), (norms**2).mean(), rtol=1e-5
     )
 
 
-def test_r1_and_r2_pass_through_the_augmentation_of_what_is_packed():
+def test_r1_and_r2_pass_through_augmentation_and_packing():
     # Of D(T(x)) = w . (m x), the gradient is m w; D judges two images as one,
     # so its norm is over both.
     masks = {False: np.array([1.0, 0, 2]), True: np.array([0, 0.5, 1])}
-    given = context(
+    ctx = context(
         lambda x: Output(x.reshape(-1, 2, 3).sum(1) @ W.astype(np.float32)),
         real_images=jnp.full((5, 6), jnp.nan),  # not these
         fake_images=jnp.full((5, 6), jnp.nan),
@@ -134,13 +136,13 @@ def test_r1_and_r2_pass_through_the_augmentation_of_what_is_packed():
     )
     for name, fake in ('r1', False), ('r2', True):
         np.testing.assert_allclose(
-            penalty(name, given), 2 * ((masks[fake] * W) ** 2).sum() / 2,
+            penalty(name, ctx), 2 * ((masks[fake] * W) ** 2).sum() / 2,
             rtol=1e-5,
         )
 
 
 @pytest.mark.parametrize('deviation', [1.0, 3.0])
-def test_dragan_moves_each_image_a_share_of_half_a_deviation(deviation):
+def test_dragan_shifts_each_image_by_up_to_half_a_deviation(deviation):
     # D(x) = ||x - X||^2 / 2 has the displacement from X as its slope. In the
     # notebook that is alpha 0.5 std u, with alpha ~ U[0, 1) for each image and
     # u ~ U[0, 1) for each value, so in N dimensions its norm is alpha r, with
@@ -148,17 +150,17 @@ def test_dragan_moves_each_image_a_share_of_half_a_deviation(deviation):
     count, size = 4000, 300
     signs = np.where(np.arange(count) % 2, 1, -1)[:, None]
     real = jnp.asarray(deviation * signs * np.ones(size), jnp.float32)
-    given = context(
+    ctx = context(
         lambda x: Output(0.5 * jnp.sum(jnp.square(x - real), -1)),
         real_images=real, fake_images=real, sample_index=jnp.arange(count),
     )
     reach = 0.5 * deviation * np.sqrt(size / 3)
     np.testing.assert_allclose(
-        penalty('dragan', given), reach**2 / 3 - reach + 1, rtol=0.05
+        penalty('dragan', ctx), reach**2 / 3 - reach + 1, rtol=0.05
     )
 
 
-def test_one_sided_penalty_leaves_gentle_slopes_alone():
+def test_one_sided_penalty_ignores_small_slopes():
     gentle = context(lambda x: Output(0.1 * x[:, 0]))
     assert penalty('gradient_penalty_one_sided', gentle) == 0
     assert penalty('gradient_penalty', gentle) > 0.5
@@ -199,10 +201,10 @@ def test_images_of_any_rank_are_one_sample_each(name):
 
 def test_epsilon_is_one_per_sample():
     # Between all 1 and all 0, every value of an interpolate is its epsilon.
-    given = context(
+    ctx = context(
         real_images=jnp.ones((5, 3)), fake_images=jnp.zeros((5, 3))
     )
-    points = penalties._interpolates(given, KEY)
+    points = gradient_penalties._interpolates(ctx, KEY)
     assert (np.ptp(points, axis=1) == 0).all()
     assert len(np.unique(points[:, 0])) == 5
 
@@ -230,7 +232,7 @@ def test_drift_is_the_mean_square_of_the_real_outputs():
     )
 
 
-def test_lecam_pulls_each_side_to_the_other_sides_average():
+def test_lecam_is_the_distance_to_the_other_sides_average():
     memory = {'real': jnp.float32(0.7), 'fake': jnp.float32(-0.2)}
     expected = ((REAL @ W + 0.2) ** 2).mean() + ((FAKE @ W - 0.7) ** 2).mean()
     np.testing.assert_allclose(
@@ -243,16 +245,16 @@ def test_lecam_pulls_each_side_to_the_other_sides_average():
     np.testing.assert_allclose(new['fake'], -0.21, rtol=1e-5)
 
 
-def test_lecam_is_the_papers_and_says_how_its_authors_code_differs():
+def test_lecam_is_the_papers_and_documents_how_the_code_differs():
     memory = {'real': jnp.float32(0.7), 'fake': jnp.float32(-0.2)}
     # D(x) - a_F is 1.2 and -0.8, D(G(z)) - a_R is -0.7 and 1.3. The ReLUs of
     # google/lecam-gan would leave 1.2^2 / 2 + 0.7^2 / 2.
-    given = context(
+    ctx = context(
         real=Output(jnp.array([1.0, -1.0])), fake=Output(jnp.array([0.0, 2.0]))
     )
     paper = (1.2**2 + 0.8**2) / 2 + (0.7**2 + 1.3**2) / 2
     np.testing.assert_allclose(
-        penalty('lecam', given, memory), paper, rtol=1e-5
+        penalty('lecam', ctx, memory), paper, rtol=1e-5
     )
     words = ' '.join(penalties.lecam.__doc__.split())
     assert "The authors' code has a ReLU inside each square" in words
@@ -288,7 +290,7 @@ def test_feature_matching_is_the_square_distance_of_means():
 @pytest.mark.parametrize(
     'name', ['d_historical_averaging', 'g_historical_averaging']
 )
-def test_historical_averaging_measures_from_the_mean_of_the_past(name):
+def test_historical_averaging_is_the_distance_to_the_past_mean(name):
     entry = PENALTIES[name]
     path = [np.array([1.0, 2.0]), np.array([3.0, 2.0]), np.array([5.0, 8.0])]
     memory = entry.init({'w': jnp.asarray(path[0])})
@@ -313,21 +315,21 @@ def image_context(discriminator_fn):
 
 
 @pytest.mark.parametrize('name', ['consistency', 'consistency_fake'])
-def test_consistency_is_0_for_a_d_that_shifts_do_not_change(name):
+def test_consistency_is_0_for_a_shift_invariant_d(name):
     constant = image_context(lambda x: Output(0 * x.sum((1, 2, 3)) + 3))
     assert penalty(name, constant) == 0
     corner = image_context(lambda x: Output(x[:, 0, 0, 0]))
     assert penalty(name, corner) > 0.1
 
 
-def test_latent_consistency_measures_small_moves_of_z():
+def test_latent_consistency_perturbs_z():
     d = context(lambda x: Output(x[:, 0]))
     d = d._replace(fake=Output(generate(d.z)[:, 0]))
     noise = np.array([
         np.asarray(jax.random.normal(jax.random.fold_in(KEY, index), (2,)))
         for index in range(5)
     ])
-    moved = np.asarray(generate(d.z + penalties.LATENT_NOISE * noise))
+    moved = np.asarray(generate(d.z + output_penalties.LATENT_NOISE * noise))
     difference = moved - np.asarray(generate(d.z))
     np.testing.assert_allclose(
         penalty('latent_consistency_discriminator', d),
@@ -339,58 +341,58 @@ def test_latent_consistency_measures_small_moves_of_z():
     )
 
 
-def test_classification_is_the_cross_entropy_of_the_asked_class():
-    given = context()
-    labels = np.asarray(given.labels)
+def test_classification_is_the_cross_entropy_of_the_label():
+    ctx = context()
+    labels = np.asarray(ctx.labels)
 
     def expected(features):
         shares = np.exp(features) / np.exp(features).sum(1, keepdims=True)
         return -np.log(shares[np.arange(5), labels]).mean()
 
     np.testing.assert_allclose(
-        penalty('g_classification', given), expected(FAKE), rtol=1e-5
+        penalty('g_classification', ctx), expected(FAKE), rtol=1e-5
     )
     np.testing.assert_allclose(
-        penalty('d_classification', given), expected(REAL) + expected(FAKE),
+        penalty('d_classification', ctx), expected(REAL) + expected(FAKE),
         rtol=1e-5,
     )
     flat = Output(None, jnp.full((5, 3), 7.0))
     np.testing.assert_allclose(
-        penalty('g_classification', given._replace(fake=flat)), np.log(3),
+        penalty('g_classification', ctx._replace(fake=flat)), np.log(3),
         rtol=1e-6,
     )
 
 
-def memory_of(name, given):
+def memory_of(name, ctx):
     init = PENALTIES[name].init
-    return init(given.params) if init else None
+    return init(ctx.params) if init else None
 
 
 @pytest.mark.parametrize('name', PENALTIES)
 def test_penalty_is_a_float32_scalar_and_equal_under_jit(name):
-    given = image_context(lambda x: Output(x.sum((1, 2, 3)), x))
+    ctx = image_context(lambda x: Output(x.sum((1, 2, 3)), x))
     if PENALTIES[name].player == 'generator' or 'latent' in name:
-        given = context(mlp)
-    memory = memory_of(name, given)
-    value = penalty(name, given, memory)
+        ctx = context(mlp)
+    memory = memory_of(name, ctx)
+    value = penalty(name, ctx, memory)
     assert value.shape == () and value.dtype == jnp.float32
     jitted = jax.jit(lambda images: penalty(
-        name, given._replace(real_images=images), memory
-    ))(given.real_images)
+        name, ctx._replace(real_images=images), memory
+    ))(ctx.real_images)
     np.testing.assert_allclose(jitted, value, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize('name', PENALTIES)
 def test_float64_agrees(name):
     def value(dtype):
-        given = context(mlp)
+        ctx = context(mlp)
         if name.startswith('consistency'):
-            given = image_context(lambda x: Output(x[:, 0, :, 0].sum(-1), x))
-        memory = memory_of(name, given)
+            ctx = image_context(lambda x: Output(x[:, 0, :, 0].sum(-1), x))
+        memory = memory_of(name, ctx)
         return penalty(name, *jax.tree.map(
             lambda leaf: leaf.astype(dtype)
             if getattr(leaf, 'dtype', None) == jnp.float32 else leaf,
-            (given, memory),
+            (ctx, memory),
         ))
 
     single = value(jnp.float32)
@@ -400,25 +402,25 @@ def test_float64_agrees(name):
 
 
 @pytest.mark.parametrize('name', PENALTIES)
-def test_joint_permutation_of_samples_and_slots_changes_nothing(name):
+def test_joint_permutation_of_samples_and_indices_changes_nothing(name):
     order = np.array([3, 1, 4, 0, 2])
-    given = context(mlp)
+    ctx = context(mlp)
     if name.startswith('consistency'):
-        given = image_context(lambda x: Output(x[:, 0, :, 0].sum(-1), x))
+        ctx = image_context(lambda x: Output(x[:, 0, :, 0].sum(-1), x))
 
     def shuffled(value):
         return value[order]
 
-    moved = given._replace(
-        real_images=shuffled(given.real_images),
-        fake_images=shuffled(given.fake_images),
-        real=jax.tree.map(shuffled, given.real),
-        fake=jax.tree.map(shuffled, given.fake),
-        z=shuffled(given.z), sample_index=shuffled(given.sample_index),
-        labels=shuffled(given.labels),
+    moved = ctx._replace(
+        real_images=shuffled(ctx.real_images),
+        fake_images=shuffled(ctx.fake_images),
+        real=jax.tree.map(shuffled, ctx.real),
+        fake=jax.tree.map(shuffled, ctx.fake),
+        z=shuffled(ctx.z), sample_index=shuffled(ctx.sample_index),
+        labels=shuffled(ctx.labels),
     )
-    memory = memory_of(name, given)
+    memory = memory_of(name, ctx)
     np.testing.assert_allclose(
-        penalty(name, moved, memory), penalty(name, given, memory),
+        penalty(name, moved, memory), penalty(name, ctx, memory),
         rtol=1e-4, atol=1e-6,
     )

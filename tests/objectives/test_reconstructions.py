@@ -31,18 +31,18 @@ def test_l1_and_l2_are_means_over_all_axes_of_a_sample():
     (0.1, 0.005), (0.3, 0.1 * (0.3 - 0.05)), (-2.0, 0.1 * (2 - 0.05)),
 ])
 def test_huber_is_a_parabola_then_a_line(error, value):
-    found = reconstructions.huber(jnp.full((1, 2), error), jnp.zeros((1, 2)))
-    np.testing.assert_allclose(found, [value], rtol=1e-5)
+    actual = reconstructions.huber(jnp.full((1, 2), error), jnp.zeros((1, 2)))
+    np.testing.assert_allclose(actual, [value], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
     'error, slope', [(0.05, 0.05), (0.1001, 0.1), (9, 0.1)]
 )
 def test_huber_has_a_bounded_slope(error, slope):
-    found = jax.grad(lambda e: reconstructions.huber(
+    actual = jax.grad(lambda e: reconstructions.huber(
         jnp.full((1, 1), e), jnp.zeros((1, 1))
     )[0])(float(error))
-    np.testing.assert_allclose(found, slope, rtol=1e-4)
+    np.testing.assert_allclose(actual, slope, rtol=1e-4)
 
 
 def test_kl_by_hand_and_by_sampling():
@@ -50,8 +50,8 @@ def test_kl_by_hand_and_by_sampling():
     np.testing.assert_allclose(kl(jnp.zeros((2, 3)), jnp.zeros((2, 3))), [0, 0])
     mean, variance = jnp.array([[1.0, -2.0]]), jnp.array([[4.0, 0.25]])
     by_hand = 0.5 * (1 + 4 - 1 - np.log(4) + 4 + 0.25 - 1 - np.log(0.25))
-    found = kl(mean, jnp.log(variance))
-    np.testing.assert_allclose(found, [by_hand], rtol=1e-6)
+    actual = kl(mean, jnp.log(variance))
+    np.testing.assert_allclose(actual, [by_hand], rtol=1e-6)
     noise = np.random.RandomState(0).randn(200_000, 2)
     z = np.asarray(mean + jnp.sqrt(variance) * noise)
     logs = -np.square(noise) / 2 - np.log(np.asarray(variance)) / 2

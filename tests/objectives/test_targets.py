@@ -1,4 +1,4 @@
-"""How targets are drawn."""
+"""Targets of the discriminator."""
 
 import jax
 import jax.numpy as jnp
@@ -7,29 +7,29 @@ import pytest
 
 from gan_jax.objectives import targets as targets_lib
 
-SLOTS = jnp.arange(4000)
+INDEX = jnp.arange(4000)
 KEY = jax.random.key(0)
 
 
-def draw(sample_index=SLOTS, **treatment):
+def draw(sample_index=INDEX, **treatment):
     return targets_lib.draw(
         KEY, sample_index, targets_lib.Treatment(**treatment)
     )
 
 
-def test_default_is_the_hard_labels():
+def test_default_targets_are_hard_labels():
     targets = draw()
     np.testing.assert_array_equal(targets.real, np.ones(4000))
     np.testing.assert_array_equal(targets.fake, np.zeros(4000))
 
 
-def test_one_sided_smoothing_leaves_the_fakes():
+def test_one_sided_smoothing_does_not_change_the_fakes():
     targets = draw(real_low=0.9, real_high=0.9)
     np.testing.assert_array_equal(targets.real, np.full(4000, np.float32(0.9)))
     np.testing.assert_array_equal(targets.fake, np.zeros(4000))
 
 
-def test_noisy_ranges_are_filled_evenly():
+def test_noisy_labels_are_uniform_in_their_range():
     targets = draw(real_low=0.7, real_high=1.2, fake_high=0.3)
     for values, low, high in ((targets.real, 0.7, 1.2), (targets.fake, 0, 0.3)):
         assert values.min() >= low and values.max() <= high
@@ -39,7 +39,7 @@ def test_noisy_ranges_are_filled_evenly():
 
 
 @pytest.mark.parametrize('probability', [0.0, 0.1, 1.0])
-def test_flips_come_as_often_as_asked_on_either_side(probability):
+def test_labels_are_flipped_with_the_given_probability(probability):
     targets = draw(flip_probability=probability)
     np.testing.assert_allclose(
         (targets.real == 0).mean(), probability, atol=0.02
@@ -49,7 +49,7 @@ def test_flips_come_as_often_as_asked_on_either_side(probability):
     )
 
 
-def test_a_target_belongs_to_its_slot():
+def test_a_target_depends_only_on_its_index():
     whole = draw(real_low=0.0, flip_probability=0.5)
     part = draw(jnp.array([70, 3]), real_low=0.0, flip_probability=0.5)
     for a, b in zip(whole, part):

@@ -8,19 +8,19 @@ import pytest
 from gan_jax.ops import augment
 
 IMAGES = jnp.zeros((40, 16, 16, 1))
-SLOTS = jnp.arange(40)
+INDEX = jnp.arange(40)
 
 
-def test_noise_has_mean_0_and_the_asked_deviation():
-    noise = augment.instance_noise(IMAGES, jax.random.key(0), SLOTS, 0.3)
+def test_noise_has_mean_0_and_the_given_deviation():
+    noise = augment.instance_noise(IMAGES, jax.random.key(0), INDEX, 0.3)
     np.testing.assert_allclose(noise.mean(), 0, atol=0.01)
     np.testing.assert_allclose(noise.std(), 0.3, rtol=0.02)
     assert len(np.unique(noise)) > 0.99 * noise.size
 
 
-def test_noise_belongs_to_the_slot_and_not_to_the_batch():
+def test_noise_depends_only_on_the_index():
     key = jax.random.key(1)
-    whole = augment.instance_noise(IMAGES, key, SLOTS, 1.0)
+    whole = augment.instance_noise(IMAGES, key, INDEX, 1.0)
     chosen = jnp.array([30, 4])
     part = augment.instance_noise(IMAGES[:2], key, chosen, 1.0)
     np.testing.assert_array_equal(part, whole[chosen])
@@ -28,7 +28,7 @@ def test_noise_belongs_to_the_slot_and_not_to_the_batch():
 
 def test_gradients_pass_through_unchanged():
     grads = jax.grad(
-        lambda x: augment.instance_noise(x, jax.random.key(0), SLOTS, 0.5).sum()
+        lambda x: augment.instance_noise(x, jax.random.key(0), INDEX, 0.5).sum()
     )(IMAGES)
     np.testing.assert_array_equal(grads, np.ones(IMAGES.shape))
 
@@ -37,12 +37,12 @@ def test_gradients_pass_through_unchanged():
     'step, num_steps, expected',
     [(0, 10, 0.4), (5, 10, 0.2), (10, 10, 0.0), (99, 10, 0.0), (99, 0, 0.4)],
 )
-def test_linear_decay_falls_to_0_and_stays(step, num_steps, expected):
+def test_linear_decay_reaches_0_and_stays(step, num_steps, expected):
     value = jax.jit(augment.linear_decay)(step, 0.4, num_steps)
     np.testing.assert_allclose(value, expected, atol=1e-7)
 
 
-def test_shift_and_flip_keeps_a_flat_image_and_moves_a_dot():
+def test_shift_and_flip_moves_a_dot_and_not_a_constant_image():
     flat = jnp.full((20, 16, 16, 2), 0.3)
     sample_index = jnp.arange(20)
     key = jax.random.key(0)
@@ -66,14 +66,14 @@ PICTURES = jnp.asarray(
 )
 
 
-def changed(names, probability=1.0, images=PICTURES, sample_index=SLOTS):
+def changed(names, probability=1.0, images=PICTURES, sample_index=INDEX):
     return augment.apply(
         images, jax.random.key(3), sample_index, names, probability
     )
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_augmentation_belongs_to_the_slot(name):
+def test_augmentation_depends_only_on_the_index(name):
     whole = changed([name])
     chosen = jnp.array([30, 4])
     part = changed([name], images=PICTURES[chosen], sample_index=chosen)
@@ -82,7 +82,7 @@ def test_augmentation_belongs_to_the_slot(name):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_probability_is_of_each_image(name):
+def test_probability_applies_to_each_image(name):
     np.testing.assert_array_equal(changed([name], 0.0), PICTURES)
     half = np.asarray(changed([name], 0.5) != PICTURES).any((1, 2, 3))
     assert 10 <= half.sum() <= 30
@@ -111,7 +111,7 @@ def test_color_by_hand():
     )
 
 
-def test_translation_reaches_an_eighth_and_brings_in_0():
+def test_translation_is_at_most_an_eighth_and_pads_with_0():
     ones = jnp.ones((200, 16, 24, 1))
     moved = np.asarray(changed(
         ['translation'], images=ones, sample_index=jnp.arange(200)
@@ -121,7 +121,7 @@ def test_translation_reaches_an_eighth_and_brings_in_0():
     assert set(rows) == {14, 15, 16} and set(columns) == {21, 22, 23, 24}
 
 
-def test_cutout_is_a_rectangle_of_half_the_sides_at_most():
+def test_cutout_is_a_rectangle_of_at_most_half_the_sides():
     ones = jnp.ones((200, 16, 24, 1))
     cut = np.asarray(changed(
         ['cutout'], images=ones, sample_index=jnp.arange(200)
@@ -130,7 +130,7 @@ def test_cutout_is_a_rectangle_of_half_the_sides_at_most():
     assert holes.max() == 8 * 12 and holes.min() >= 4 * 6
 
 
-def test_order_is_that_of_diffaugment():
+def test_augmentations_have_the_order_of_diffaugment():
     # https://github.com/mit-han-lab/data-efficient-gans has the policy
     # 'color,translation,cutout'. Draws do not depend on the order.
     ones = jnp.ones((200, 16, 24, 1))
@@ -148,7 +148,7 @@ def test_order_is_that_of_diffaugment():
     assert (bright[edge] == 0).all()  # what comes in has no brightness
 
 
-def test_adapt_moves_by_speed_towards_the_target_within_bounds():
+def test_adapt_changes_the_probability_by_speed_within_bounds():
     np.testing.assert_allclose(augment.adapt(0.5, 0.9, 0.6, 0.01), 0.51)
     np.testing.assert_allclose(augment.adapt(0.5, 0.1, 0.6, 0.01), 0.49)
     assert augment.adapt(1.0, 0.9, 0.6, 0.01) == 1
@@ -158,8 +158,8 @@ def test_adapt_moves_by_speed_towards_the_target_within_bounds():
 NOISE = np.random.RandomState(0).randint(0, 256, (40, 4, 6, 3)).astype(np.uint8)
 
 
-def test_mirror_turns_about_half_of_the_images_whole():
-    mirrored = np.asarray(augment.mirror(NOISE, jax.random.key(0), SLOTS))
+def test_mirror_flips_about_half_of_the_images():
+    mirrored = np.asarray(augment.mirror(NOISE, jax.random.key(0), INDEX))
     assert mirrored.dtype == np.uint8
     turned = (mirrored == NOISE[:, :, ::-1]).all((1, 2, 3))
     same = (mirrored == NOISE).all((1, 2, 3))
@@ -167,18 +167,18 @@ def test_mirror_turns_about_half_of_the_images_whole():
     assert 10 < turned.sum() < 30
 
 
-def test_mirror_and_dequantize_belong_to_the_slot():
+def test_mirror_and_dequantize_depend_only_on_the_index():
     key, chosen = jax.random.key(1), jnp.array([30, 4])
     for change in (augment.mirror, augment.dequantize):
-        whole = change(NOISE, key, SLOTS)
+        whole = change(NOISE, key, INDEX)
         part = change(NOISE[np.array(chosen)], key, chosen)
         np.testing.assert_array_equal(part, whole[chosen])
 
 
-def test_dequantized_levels_round_back_and_fill_their_width():
+def test_dequantized_levels_are_uniform_and_round_back():
     for level in (0, 127, 255):
         images = np.full((40, 16, 16, 1), level, np.uint8)
-        spread = augment.dequantize(images, jax.random.key(2), SLOTS)
+        spread = augment.dequantize(images, jax.random.key(2), INDEX)
         assert spread.dtype == jnp.float32
         offset = (np.asarray(spread, np.float64) + 1) * 127.5 - level
         assert abs(offset).max() <= 0.5001
@@ -187,13 +187,13 @@ def test_dequantized_levels_round_back_and_fill_their_width():
         np.testing.assert_allclose(offset.var(), 1 / 12, rtol=0.03)
 
 
-def test_pose_of_nothing_is_the_image_itself():
+def test_pose_without_change_is_the_identity():
     images = np.random.RandomState(0).rand(2, 6, 5, 3).astype(np.float32)
     posed = augment.pose(images, jnp.zeros(2), jnp.ones(2))
     np.testing.assert_allclose(posed, images, atol=1e-6)
 
 
-def test_pose_turns_anticlockwise():
+def test_pose_rotates_anticlockwise():
     images = np.random.RandomState(0).rand(1, 7, 7, 2).astype(np.float32)
     posed = augment.pose(images, jnp.array([np.pi / 2]), jnp.ones(1))
     np.testing.assert_allclose(posed[0], np.rot90(images[0]), atol=1e-5)

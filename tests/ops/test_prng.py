@@ -1,4 +1,4 @@
-"""Unrolled keys draw what JAX's own draw, to the bit."""
+"""Unrolled keys draw the same bits as JAX's keys."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ def fixture_key():
     return jax.random.fold_in(jax.random.key(7), 8)  # neither half is 0
 
 
-def test_threefry_gives_the_published_vectors():
+def test_threefry_matches_the_published_vectors():
     # Random123's known answers of threefry2x32, 20 rounds.
     for key, counter, answer in (
         ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
@@ -21,8 +21,8 @@ def test_threefry_gives_the_published_vectors():
         ((0x13198A2E, 0x03707344), (0x243F6A88, 0x85A308D3),
          (0xC4923A9C, 0x483DF7A0)),
     ):
-        found = prng.threefry(np.uint32(key), *jnp.uint32(counter))
-        assert tuple(int(half) for half in found) == answer
+        actual = prng.threefry(np.uint32(key), *jnp.uint32(counter))
+        assert tuple(int(half) for half in actual) == answer
 
 
 @pytest.mark.parametrize('draw', [
@@ -50,13 +50,13 @@ def test_arrays_of_keys_keep_their_shape(key):
     np.testing.assert_array_equal(draw(prng.unrolled(many)), draw(many))
 
 
-def test_too_many_values_are_refused(key):
+def test_too_many_values_are_rejected(key):
     draw = jax.jit(lambda key: jax.random.bits(key, (2**32,)))
     with pytest.raises(ValueError, match='at most 2.32 - 1'):
         draw.lower(prng.unrolled(key))
 
 
-def test_no_loop_is_left(key):
+def test_the_compiled_program_has_no_loop(key):
     def compiled(key):
         draw = jax.jit(lambda key: jax.random.normal(key, (512, 32)))
         return draw.lower(key).compile().as_text()

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax.config import defaults
+from gan_jax.config import key_table
 from gan_jax.ops import schedules
 from gan_jax.ops import transforms
 
@@ -20,7 +20,7 @@ CASES = [
 
 
 @pytest.mark.parametrize('name, step, expected', CASES)
-def test_factor_is_its_closed_form(name, step, expected):
+def test_schedule_is_its_closed_form(name, step, expected):
     factor = schedules.SCHEDULES[name](jnp.int32(step), 100)
     np.testing.assert_allclose(factor, expected, atol=1e-6)
 
@@ -30,7 +30,7 @@ def test_every_schedule_has_a_closed_form_here():
 
 
 @pytest.mark.parametrize('name', schedules.SCHEDULES)
-def test_warm_up_rises_on_a_line_and_then_changes_nothing(name):
+def test_warm_up_is_linear_and_then_changes_nothing(name):
     warm = jax.jit(schedules.make(name, 100, 10))
     for step, share in ((0, 0.1), (4, 0.5), (9, 1.0), (50, 1.0)):
         np.testing.assert_allclose(
@@ -38,16 +38,16 @@ def test_warm_up_rises_on_a_line_and_then_changes_nothing(name):
         )
 
 
-def test_constant_without_warm_up_is_nothing():
+def test_constant_without_warm_up_is_none():
     assert schedules.make('constant', 0, 0) is None
 
 
 @pytest.mark.parametrize('text', [
     schedules.__doc__, schedules.make.__doc__, transforms.ema_decay_at.__doc__,
-    *(defaults.keys()[f'g_optimizer.{name}'].meaning
+    *(key_table.keys()[f'g_optimizer.{name}'].meaning
       for name in ('schedule_steps', 'warmup_steps')),
 ], ids=['schedules', 'make', 'ema', 'schedule_steps', 'warmup_steps'])
-def test_what_counts_steps_is_said_to_count_steps(text):
+def test_documentation_of_schedules_counts_steps(text):
     # With g_steps=2 a step has two updates of G: algorithms/test_updates.py.
     assert 'steps' in text
     for unit in ('G updates', 'generator updates'):

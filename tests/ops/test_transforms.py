@@ -1,4 +1,4 @@
-"""Maps over pytrees against arithmetic."""
+"""Transformations of pytrees against arithmetic."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import pytest
 from gan_jax.ops import transforms
 
 
-def test_ema_of_a_constant_pulls_in_geometrically():
+def test_ema_of_a_constant_converges_geometrically():
     average = {'w': jnp.array([1.0, 2.0])}
     new = {'w': jnp.array([3.0, 0.0])}
     for _ in range(3):
@@ -18,7 +18,7 @@ def test_ema_of_a_constant_pulls_in_geometrically():
 
 
 @pytest.mark.parametrize('decay, expected', [(0.0, 5.0), (1.0, 1.0)])
-def test_ema_at_the_ends_copies_or_keeps(decay, expected):
+def test_ema_with_decay_0_copies_and_with_1_keeps(decay, expected):
     average = transforms.ema([jnp.ones(2)], [jnp.full(2, 5.0)], decay)
     np.testing.assert_array_equal(average[0], np.full(2, expected))
 
@@ -38,7 +38,7 @@ def test_ema_decay_warms_up_to_its_value(step, expected):
     np.testing.assert_allclose(decay, expected, rtol=1e-6)
 
 
-def test_warm_up_forgets_the_initial_weights():
+def test_warm_up_reduces_the_share_of_the_initial_weights():
     average = jnp.float32(100.0)  # the initial noise
     for step in range(200):
         decay = transforms.ema_decay_at(step, 0.999)
@@ -47,7 +47,7 @@ def test_warm_up_forgets_the_initial_weights():
     assert 0.999**200 * 100 > 80  # what it would hold without
 
 
-def test_clip_weights_bounds_every_leaf_and_leaves_the_rest():
+def test_clip_weights_clips_every_leaf_to_the_limit():
     params = {'kernel': jnp.array([-1.0, 0.005, 2.0]), 'bias': jnp.array([-3.])}
     clipped = transforms.clip_weights(params, 0.01)
     np.testing.assert_array_equal(
@@ -57,12 +57,12 @@ def test_clip_weights_bounds_every_leaf_and_leaves_the_rest():
 
 
 def values(number):
-    """Give the number-th of a sequence of pytrees."""
+    """Return the number-th of a sequence of pytrees."""
     return {'w': jnp.array([1.0, -2.0]) * number, 'b': jnp.float32(number**2)}
 
 
 def ring_of(count, size=3):
-    """Put the first `count` of the sequence into a ring of `size`."""
+    """Write the first `count` of the sequence to a ring of `size`."""
     ring = jax.tree.map(lambda v: jnp.zeros((size, *v.shape)), values(0))
     for taken in range(count):
         ring = transforms.keep_last(ring, values(1 + taken), taken)
@@ -90,14 +90,14 @@ def test_average_sums_in_float32_and_keeps_the_dtype():
     assert mean == jnp.bfloat16(259 / 4)
 
 
-def test_empty_places_of_a_ring_do_not_count():
+def test_empty_entries_of_a_ring_are_ignored():
     ring = {'w': jnp.array([2.0, jnp.nan, jnp.inf])}
     assert transforms.average(ring, 1)['w'] == 2
     assert np.isnan(transforms.average(ring, 0)['w'])
 
 
 @pytest.mark.parametrize('taken', [1, 3, 5])
-def test_ring_stays_to_the_bit_where_nothing_is_due(taken):
+def test_ring_is_bitwise_unchanged_if_not_due(taken):
     ring = ring_of(taken)
     kept = jax.jit(transforms.keep_last)(ring, values(99), taken, False)
     jax.tree.map(np.testing.assert_array_equal, kept, ring)

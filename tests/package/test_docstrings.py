@@ -1,4 +1,4 @@
-"""Plain words: how docstrings begin, and names that are not used any more."""
+"""First words of docstrings, and retired names."""
 
 import ast
 import io
@@ -19,28 +19,28 @@ PAGES = [
     if not any(part.startswith('.') for part in path.relative_to(ROOT).parts)
 ]
 
-# The first word of a function's docstring. Grown on purpose: a new word is the
-# plain one for what a function does, as in the docstrings of jax and optax.
+# Allowed first words of functions' docstrings. Add a verb only if jax or optax
+# would use it for what the function does.
 VERBS = set('''
     Add Apply Average Begin Build Call Check Choose Clip Close Collect Compare
     Compile Compute Concatenate Connect Continue Convert Convolve Copy Count
-    Create Crop Decode Define Delete Describe Download Draw Embed Encode End
-    Estimate Evaluate Exit Expand Export Extract Fill Find Fit Flatten Fold
-    Format Gather Generate Group Hash Initialize Interpolate Invert Iterate
-    Join Keep List Load Log Map Mark Mask Match Measure Merge Mirror Move
-    Normalize Open Pack Pad Parse Plot Predict Prepare Print Project Raise Read
-    Reconstruct Record Reduce Register Remove Rename Render Repeat Replace
-    Report Resample Reset Reshape Resize Resolve Restore Return Rotate Run
-    Sample Save Scale Score Select Send Serve Set Shift Show Shuffle Skip Sort
-    Split Start Stop Store Sum Swap Take Test Trace Train Translate Try Unpack
-    Update Upload Upsample Downsample Use Validate Verify Wait Warn Wrap Write
-    Yield
+    Create Crop Decode Define Delete Describe Download Downsample Draw Embed
+    Encode End Estimate Evaluate Exit Expand Export Extract Fill Find Fit
+    Flatten Fold Format Gather Generate Group Handle Hash Import Initialize
+    Interpolate Invert Iterate Join Keep List Load Log Map Mark Mask Match
+    Measure Merge Mirror Move Multiply Normalize Open Pack Pad Parse Penalize
+    Place Plot Predict Prepare Print Project Raise Read Reconstruct Record
+    Reduce Register Remove Rename Render Repeat Replace Report Resample Reset
+    Reshape Resize Resolve Restore Return Rotate Run Sample Save Scale Score
+    Select Send Serve Set Shift Show Shuffle Skip Sort Split Stack Start Stop
+    Store Sum Swap Take Test Trace Train Translate Try Unpack Update Upload
+    Upsample Use Validate Verify Wait Warn Wrap Write Yield
 '''.split())
-# What a class or a module is never introduced by.
+# Words that the docstring of a class or module must not begin with.
 NOT_NOUNS = {
     'From', 'Give', 'How', 'Let', 'Say', 'Tell', 'What', 'Where', 'Whether',
 }
-RETIRED = {  # name in code: what stands for it
+RETIRED = {  # old name: its replacement
     'bend': 'activation', 'culprit': 'nan_trace', 'descend': 'apply_updates',
     'diagnosing': 'monitor', 'evaluating': 'runner', 'exporting': 'export',
     'films': 'video', 'gathering': 'load_run', 'heap': 'malloc',
@@ -54,7 +54,7 @@ RETIRED = {  # name in code: what stands for it
 
 
 def docstrings(tree):
-    """Yield (node, docstring) of all that has one."""
+    """Yield (node, docstring) of all modules, classes and functions."""
     for node in ast.walk(tree):
         if isinstance(node, (
                 ast.AsyncFunctionDef, ast.ClassDef, ast.FunctionDef,
@@ -65,7 +65,7 @@ def docstrings(tree):
 
 
 def first_words(code):
-    """Yield (line, word) of the docstrings that begin in another way."""
+    """Yield (line, word) of docstrings whose first word is not allowed."""
     for node, text in docstrings(ast.parse(code)):
         word = re.match(r'\W*(\w*)', text)[1]
         nouns = isinstance(node, (ast.ClassDef, ast.Module))
@@ -81,11 +81,11 @@ def test_docstrings_begin_with_a_plain_verb_or_noun(path):
 
 
 @pytest.mark.parametrize('code', [
-    'def f():\n    """Give a number."""', '"""What bends."""',
-    'class A:\n    def f(self):\n        """Say whether."""',
+    'def f():\n    """Return a number."""', '"""What bends."""',
+    'class A:\n    def f(self):\n        """Return whether."""',
     'class A:\n    """How it is."""',
 ])
-def test_other_first_words_are_found(code):
+def test_other_first_words_are_detected(code):
     assert len(list(first_words(code))) == 1
 
 
@@ -94,11 +94,11 @@ def test_retired_names_are_not_in_code(path):
     if path.name == 'test_docstrings.py':
         return
     tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
-    found = {
+    names = {
         token.string for token in tokens
         if token.type == tokenize.NAME and token.string in RETIRED
     }
-    assert found == set()
+    assert names == set()
 
 
 @pytest.mark.parametrize('path', PAGES, ids=lambda p: str(p.relative_to(ROOT)))

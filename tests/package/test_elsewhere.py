@@ -1,4 +1,4 @@
-"""The tests on other machines: beside other plugins, and on a GPU."""
+"""The test suite on other machines: with other plugins, and on a GPU."""
 
 import os
 import subprocess
@@ -19,17 +19,17 @@ TEST = '''
 import os
 import warnings
 
-def test_of_ours():
+def test_that_warns():
     assert os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] == {expected!r}
     warnings.warn('code warns')
 '''
 
 
-@pytest.mark.parametrize('given, expected', [({}, 'false'), (
+@pytest.mark.parametrize('variables, expected', [({}, 'false'), (
     {'XLA_PYTHON_CLIENT_PREALLOCATE': 'true'}, 'true',
 )])
-def test_warnings_are_errors_but_of_plugins_that_start(
-    given, expected, tmp_path
+def test_warnings_are_errors_except_those_of_starting_plugins(
+    variables, expected, tmp_path
 ):
     (tmp_path / 'noisy.py').write_text(PLUGIN)
     (tmp_path / 'test_one.py').write_text(TEST.format(expected=expected))
@@ -42,7 +42,7 @@ def test_warnings_are_errors_but_of_plugins_that_start(
     done = subprocess.run(
         [sys.executable, '-m', 'pytest', '-n', '0', '-p', 'noisy', '-p',
          'conftest', '-c', conftest.ROOT / 'setup.cfg', 'test_one.py'],
-        cwd=tmp_path, env=env | given, capture_output=True, text=True,
+        cwd=tmp_path, env=env | variables, capture_output=True, text=True,
     )
     assert 'E       UserWarning: code warns' in done.stdout, done.stdout
     assert '1 failed' in done.stdout and 'INTERNALERROR' not in done.stderr

@@ -1,4 +1,4 @@
-"""Run folders damaged in many ways: each command tells it in one line."""
+"""Damaged run folders: each command ends in one line."""
 
 import random
 
@@ -19,17 +19,17 @@ def untrained(folder):
     (('config.json', 'data.json', '4/manifest.json'), untrained, 3),
     pytest.param((), fuzz_folders.make_run, 5, marks=pytest.mark.slow),
 ])
-def test_no_damage_ends_otherwise_than_in_a_line(only, make, count, tmp_path):
-    found = list(fuzz_folders.tries(tmp_path, count, 3, only, make))
-    assert [each for each in found if each.problem] == []
+def test_every_damage_ends_in_one_line(only, make, count, tmp_path):
+    results = list(fuzz_folders.tries(tmp_path, count, 3, only, make))
+    assert [each for each in results if each.problem] == []
     readers = fuzz_folders.READERS
     files = [name for name in readers if not only or name.endswith(only)]
-    assert len(found) == count * sum(len(readers[name]) for name in files)
-    assert {each.code for each in found} >= {0, 5}
+    assert len(results) == count * sum(len(readers[name]) for name in files)
+    assert {each.code for each in results} >= {0, 5}
 
 
-def test_what_must_not_happen_is_told(tmp_path, monkeypatch):
-    """A traceback, a wait, a write outside and a wrong code."""
+def test_forbidden_outcomes_are_reported(tmp_path, monkeypatch):
+    """Report a traceback, a wait, a write outside and a wrong exit code."""
     place = tmp_path / 'place'
     (place / 'run').mkdir(parents=True)
     (place / 'victim').write_text('precious')
@@ -58,8 +58,8 @@ def test_what_must_not_happen_is_told(tmp_path, monkeypatch):
         (write('other'), 'left '), (write('victim'), 'was written to'),
     ]
     for command, says in cases:
-        told = problem(command)
-        assert told.startswith(says) if not says else says in told
+        message = problem(command)
+        assert message.startswith(says) if not says else says in message
         (place / 'out').rmdir()
 
 
@@ -69,12 +69,12 @@ def wait():
 
 
 @pytest.mark.parametrize('name', ['config.json', 'x.jsonl', 'a.png'])
-def test_damages_are_drawn_alike(name, tmp_path):
-    told = []
+def test_damages_are_reproducible(name, tmp_path):
+    descriptions = []
     for _ in range(2):
         path = tmp_path / 'run' / name
         path.parent.mkdir(exist_ok=True)
         path.write_text('{"a": {"b": 1}, "step": 2}')
-        told.append(fuzz_folders.damage(path, random.Random(1)))
+        descriptions.append(fuzz_folders.damage(path, random.Random(1)))
         path.unlink()
-    assert told[0] == told[1]
+    assert descriptions[0] == descriptions[1]

@@ -1,6 +1,6 @@
-"""Hostile files, texts and visitors that were tried and did no harm.
+"""Hostile files, texts and requests that must do no harm.
 
-What the tests of a module hold already is not repeated: hostile weights are
+Cases in the tests of single modules are not repeated here: hostile weights are
 in `features/test_weights.py`, malformed messages of the lab in
 `lab/test_lab_server.py`, text of reports in `reporting/test_reporting.py`.
 """
@@ -39,7 +39,7 @@ from gan_jax.tools import quiz
 
 @contextlib.contextmanager
 def bounded(megabytes, seconds=10):
-    """Fail where a block holds more memory, or takes longer."""
+    """Assert that a block stays below a peak of memory and a time."""
     began, before = time.monotonic(), resident('VmRSS')
     pathlib.Path('/proc/self/clear_refs').write_text('5')  # forgets the peak
     yield
@@ -49,15 +49,15 @@ def bounded(megabytes, seconds=10):
 
 
 def resident(field):
-    """Return a number of kB that Linux tells of this process."""
-    told = pathlib.Path('/proc/self/status').read_text()
-    return int(re.search(rf'{field}:\s+(\d+)', told)[1])
+    """Return a field of this process's status in kB, on Linux."""
+    status = pathlib.Path('/proc/self/status').read_text()
+    return int(re.search(rf'{field}:\s+(\d+)', status)[1])
 
 
 # Archives
 
 def sized(field):
-    """Make a tar of one member whose header tells the size of a field."""
+    """Build a tar of one member whose header has this size field."""
     info = tarfile.TarInfo('a.png')
     header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
     header[124:136] = field
@@ -68,7 +68,7 @@ def sized(field):
 
 @pytest.mark.parametrize('name', ['x.tar', 'x.tar.gz'])
 @pytest.mark.parametrize('size', [2**80, 2**63, 2**62, 2**40, -512, -1])
-def test_tar_member_of_any_size_ends_in_one_line(size, name, tmp_path):
+def test_tar_member_of_any_claimed_size_ends_in_one_line(size, name, tmp_path):
     first = b'\x80' if size > 0 else b'\xff'
     content = sized(first + (size % 2**88).to_bytes(11, 'big'))
     path = tmp_path / name
@@ -94,7 +94,7 @@ def test_zip_member_at_any_place_ends_in_one_line(offset, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['stored.zip', 'x.tar', 'x.tar.gz'])
-def test_names_of_other_systems_write_nothing(name, tmp_path):
+def test_paths_of_other_systems_write_nothing(name, tmp_path):
     path = test_archive.write(tmp_path / name, [
         ('C:\\a.png', image_files.flat(1)),
         ('..\\..\\b.png', image_files.flat(2)),
@@ -109,7 +109,7 @@ def test_names_of_other_systems_write_nothing(name, tmp_path):
 # Folders
 
 @pytest.mark.skipif(os.name == 'nt', reason='there such names are none')
-def test_no_terminal_obeys_the_names_of_files(tmp_path):
+def test_file_names_are_escaped(tmp_path):
     folder = tmp_path / 'data'
     for name in (
         '\x1b[2Ja.png', '<script>b.png', '\u202egnp.c', 'd\r\n.png',
@@ -117,19 +117,19 @@ def test_no_terminal_obeys_the_names_of_files(tmp_path):
     ):
         image_files.write(folder / name)
     image_files.write(folder / os.fsdecode(b'\xff.png'), b'no image')
-    ((code, told, warned),) = helpers.commands([[
+    ((code, printed, warned),) = helpers.commands([[
         'gan_jax', 'check_data', folder, '--data.max_bad=0.9',
         f'--out={tmp_path / "x.png"}',
     ]])
     assert code == 0, warned
-    shown = (told + warned).replace('\n', '')
+    shown = (printed + warned).replace('\n', '')
     assert shown.isprintable() and r'\x9be.txt' in shown and r'\udcff' in shown
 
 
 # Pictures
 
 def chunked(kind, content):
-    """Encode a PNG with a chunk of its own before the pixels."""
+    """Encode a PNG with an extra chunk before the pixels."""
     pixels = np.full((2, 2), 9, np.uint8)
     return image_files.png(
         pixels, chunks=image_files.png_chunk(kind, content)
@@ -137,7 +137,7 @@ def chunked(kind, content):
 
 
 def tiff(*tags):
-    """Encode the head of a TIFF of tags (number, value) that claims pixels."""
+    """Encode the header of a TIFF with tags (number, value)."""
     entries = b''.join(
         struct.pack('<HHII', tag, 4, 1, value) for tag, value in sorted(tags)
     )
@@ -192,7 +192,7 @@ CLAIMS = {
 
 @pytest.mark.filterwarnings('ignore::UserWarning')
 @pytest.mark.parametrize('content', CLAIMS.values(), ids=CLAIMS)
-def test_picture_that_claims_much_takes_little(content):
+def test_picture_that_claims_a_huge_size_takes_little_memory(content):
     with bounded(32):
         try:
             decoded = pictures.decode(content, pictures.Preparation())
@@ -218,7 +218,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize('header', HEADERS.values(), ids=HEADERS)
-def test_header_of_an_array_runs_nothing(header, tmp_path, monkeypatch):
+def test_header_of_an_array_executes_nothing(header, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     line = (header + '\n').encode()
     (tmp_path / 'x.npy').write_bytes(
@@ -236,7 +236,7 @@ def test_header_of_an_array_runs_nothing(header, tmp_path, monkeypatch):
 
 @pytest.fixture(scope='module')
 def saved(tmp_path_factory):
-    """A folder with step 1, and the state in it."""
+    """Return a checkpoint folder with step 1, and its state."""
     folder = tmp_path_factory.mktemp('saved') / 'c'
     state = jax.tree.map(np.asarray, game.init(
         helpers.linear_gan(), jax.random.key(0), (2, 2, 1)
@@ -248,7 +248,7 @@ def saved(tmp_path_factory):
 
 
 def evil(text):
-    """Name a class of ours wherever a text of Orbax names one of its own."""
+    """Replace the class names in Orbax's metadata by a class of the test."""
     return re.sub(r'(orbax[\w.]*|np)\.\w+', 'payload_of_orbax.Handler', text)
 
 
@@ -263,7 +263,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize('name', ['_CHECKPOINT_METADATA', 'default/_METADATA'])
 @pytest.mark.parametrize('damage', DAMAGES)
-def test_metadata_of_orbax_run_nothing(
+def test_orbax_metadata_execute_nothing(
     damage, name, saved, tmp_path, monkeypatch
 ):
     (tmp_path / 'payload_of_orbax.py').write_text('open("sprung", "w")')
@@ -271,8 +271,8 @@ def test_metadata_of_orbax_run_nothing(
     monkeypatch.syspath_prepend(tmp_path)
     folder, state = saved
     path = folder / '1' / name
-    before, told = path.read_text(), manifest.read(folder / '1')
-    about = {key: value for key, value in told.items() if key not in (
+    before, description = path.read_text(), manifest.read(folder / '1')
+    about = {key: value for key, value in description.items() if key not in (
         'format', 'version', 'files', 'sha256'
     )}
     try:
@@ -290,7 +290,7 @@ def test_metadata_of_orbax_run_nothing(
 
 
 def restore(folder, state):
-    """Restore the newest step as readers do; None where that is refused."""
+    """Restore the newest step read-only; None where that is refused."""
     lines, checkpoints = [], None
     try:
         checkpoints = checkpoint.Checkpoints(
@@ -316,7 +316,7 @@ EVIL = (
 
 
 class Elements(html.parser.HTMLParser):
-    """Collects the elements of a page, and the text that is its data."""
+    """Parser that collects the elements of a page and its data."""
 
     def __init__(self, page):
         super().__init__()
@@ -332,7 +332,7 @@ class Elements(html.parser.HTMLParser):
             self.data, self._in_data = json.loads(text), False
 
 
-def test_text_in_a_quiz_stays_text(tmp_path, monkeypatch):
+def test_text_in_a_quiz_is_escaped(tmp_path, monkeypatch):
     config = helpers.tiny_mlp()
     images, pages = helpers.random_images(), []
     for folder, source in (('plain', 'plain'), (EVIL.replace('/', ''), EVIL)):
@@ -348,7 +348,7 @@ def test_text_in_a_quiz_stays_text(tmp_path, monkeypatch):
     assert page.data['run'] == EVIL.replace('/', '')
 
 
-def test_text_in_a_recorded_page_stays_text():
+def test_text_in_a_recorded_page_is_escaped():
     settings = test_lab.tiny()
     clean = Elements(recording.page(settings, ({}, [])))
     page = Elements(recording.page(settings, ({EVIL: [EVIL]}, [b'<'])))
@@ -368,7 +368,7 @@ def lab():
 
 
 def status(own, *lines, path='/', timeout=20):
-    """Send a request as it is typed; returns the status, 0 for none."""
+    """Send a raw request; returns the HTTP status, 0 for no answer."""
     host, port = own.rsplit(':', 1)
     with sockets.create_connection((host, int(port)), timeout) as connection:
         connection.sendall('\r\n'.join(
@@ -395,7 +395,7 @@ UPGRADE = (
     ['{}@evil.example'], ['evil.example#{}'], ['{},evil.example'], ['{}.'],
     ['\t{}\tx'], ['rebound.example:80'], ['0:80'], ['[::]'],
 ])
-def test_host_is_there_once_and_is_ours(hosts, lab):
+def test_requests_need_exactly_one_own_host_header(hosts, lab):
     lines = [f'Host: {host.format(lab[0])}' for host in hosts]
     assert status(lab[0], *lines) in (0, 400, 403)
     assert status(lab[0], f'Host: {lab[0]}') == 200
@@ -408,7 +408,7 @@ def test_host_is_there_once_and_is_ours(hosts, lab):
     ['http://evil@{}'], ['ws://{}'], ['file://'], ['{}'], ['http://{} x'],
     ['chrome-extension://{}'],
 ])
-def test_origin_is_there_once_and_is_ours(origins, lab):
+def test_requests_need_exactly_one_own_origin_header(origins, lab):
     own, lines = lab[0], [f'Host: {lab[0]}', *UPGRADE]
     lines += [f'Origin: {origin.format(own)}' for origin in origins]
     assert status(own, *lines, path='/socket') in (0, 400, 403)
@@ -426,7 +426,7 @@ def test_nothing_but_the_pages_files_is_served(path, lab):
     assert status(lab[0], f'Host: {lab[0]}', path='/page.js') == 200
 
 
-def test_many_or_long_headers_harm_nobody(lab):
+def test_many_or_long_headers_are_refused(lab):
     own = lab[0]
     many = [f'X-{number}: x' for number in range(300)]
     assert status(own, f'Host: {own}', *many) in (0, 400, 431)
@@ -435,7 +435,7 @@ def test_many_or_long_headers_harm_nobody(lab):
     assert status(own, f'Host: {own}') == 200
 
 
-def test_idle_connections_hold_up_no_page(lab):
+def test_idle_connections_block_no_page(lab):
     host, port = lab[0].rsplit(':', 1)
     with contextlib.ExitStack() as stack:
         for _ in range(300):

@@ -1,4 +1,4 @@
-"""The arrows of the house: each module imports from lower floors alone."""
+"""Layering: each package imports from lower layers alone."""
 
 import ast
 import re
@@ -9,8 +9,8 @@ from conftest import ROOT
 
 PACKAGE = ROOT / 'gan_jax'
 
-# The floor of each room. A module imports from rooms on lower floors, or from
-# its own room.
+# The layer of each package. A module imports from packages on lower layers or
+# from its own package.
 FLOORS = {
     'core': 0,
     'data': 1, 'diagnosis': 1, 'metrics': 1, 'ops': 1,
@@ -42,7 +42,7 @@ def room(path):
 
 
 def imports(path):
-    """Yield the dotted name of all that a file imports."""
+    """Yield the dotted names that a file imports."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -55,7 +55,7 @@ FILES = sorted(PACKAGE.rglob('*.py'))
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
-def test_arrows_point_down(path):
+def test_imports_point_down(path):
     if path == PACKAGE / '__init__.py':
         return
     here = room(path)
@@ -69,8 +69,8 @@ def test_arrows_point_down(path):
 
 
 def test_every_room_has_a_floor():
-    found = {room(path) for path in FILES} - {'__init__'}
-    assert found == set(FLOORS)
+    packages = {room(path) for path in FILES} - {'__init__'}
+    assert packages == set(FLOORS)
 
 
 DEVICES_AND_LOOPS = {
@@ -80,22 +80,22 @@ DEVICES_AND_LOOPS = {
 
 
 def devices_and_loops(code):
-    """List what in a file spreads over devices or loops on them."""
-    found, tree = [], ast.parse(code)
+    """List the uses of devices and device loops in a file."""
+    names, tree = [], ast.parse(code)
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr in DEVICES_AND_LOOPS:
-            found.append(ast.unparse(node))
+            names.append(ast.unparse(node))
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [
+            names += [
                 alias.name for alias in node.names
                 if alias.name in DEVICES_AND_LOOPS
             ]
-    # Nor by a name of its own for what `parallel` gives.
+    # Aliases of functions of `parallel` count too.
     for node in tree.body:
         if isinstance(node, ast.Assign) and (
                 ast.unparse(node.value).startswith('parallel.')):
-            found.append(ast.unparse(node))
-    return found
+            names.append(ast.unparse(node))
+    return names
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
@@ -109,35 +109,35 @@ def test_only_parallel_knows_of_devices_and_loops(path):
     'scan = parallel.loop(convolutional=False)', 'jax.pmap(f)',
     'loop = lax.while_loop',
 ])
-def test_devices_and_loops_are_found(code):
+def test_devices_and_loops_are_detected(code):
     assert devices_and_loops(code)
 
 
-# What may name a player of an algorithm: the algorithms, the networks that they
-# train, and what makes them from a config.
+# Packages that may name a player: the algorithms, the networks, and the
+# builders that create both from a config.
 NAMES_PLAYERS = {'algorithms', 'config', 'networks'}
 
 
 def players_named(code):
-    """List where a file names a player, or knows what has no game."""
-    found = []
+    """List where a file names a player or a baseline."""
+    names = []
     for node in ast.walk(_without_docstrings(ast.parse(code))):
         if isinstance(node, ast.Attribute) and node.attr in (
                 'generator', 'discriminator'):
-            found.append(ast.unparse(node))
+            names.append(ast.unparse(node))
         elif isinstance(node, ast.Subscript) and (
                 isinstance(node.slice, ast.Constant)
                 and getattr(node.value, 'attr', '') in ('players', 'averages')):
-            found.append(ast.unparse(node))
+            names.append(ast.unparse(node))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found += re.findall('baseline', node.value)
+            names += re.findall('baseline', node.value)
         elif isinstance(node, ast.Name) and 'baseline' in node.id:
-            found.append(node.id)
-    return found
+            names.append(node.id)
+    return names
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
-def test_only_algorithms_and_their_making_name_players(path):
+def test_only_algorithms_and_builders_name_players(path):
     if room(path) not in NAMES_PLAYERS:
         assert players_named(path.read_text()) == []
 
@@ -146,7 +146,7 @@ def test_only_algorithms_and_their_making_name_players(path):
     'state.generator.params', "state.players['generator']", 'baseline = 1',
     "config['baseline.name']", "state.averages['decoder']",
 ])
-def test_players_that_are_named_are_found(code):
+def test_named_players_are_detected(code):
     assert players_named(code)
 
 
@@ -164,23 +164,23 @@ DANGEROUS = {
 
 
 def dangers(code):
-    """List the names and arguments in a file that could run what it reads."""
-    found = []
+    """List the calls in a file that could execute its input."""
+    calls = []
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [alias.name for alias in node.names]
             names.append(getattr(node, 'module', None) or '')
-            found += [n for n in names if n.split('.')[0] in DANGEROUS]
+            calls += [n for n in names if n.split('.')[0] in DANGEROUS]
         elif isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             if {name, name.split('.')[-1]} & DANGEROUS:
-                found += [] if _reads_tensors_alone(name, node) else [name]
-            found += [
+                calls += [] if _reads_tensors_alone(name, node) else [name]
+            calls += [
                 f'{key.arg}=True' for key in node.keywords
                 if key.arg in ('allow_pickle', 'shell')
                 and ast.unparse(key.value) != 'False'
             ]
-    return found
+    return calls
 
 
 def _reads_tensors_alone(name, call):
@@ -189,11 +189,11 @@ def _reads_tensors_alone(name, call):
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
-def test_nothing_that_is_read_can_run(path):
+def test_no_input_is_executed(path):
     assert dangers(path.read_text()) == []
 
 
-@pytest.mark.parametrize('code, found', [
+@pytest.mark.parametrize('code, expected', [
     ('import pickle', ['pickle']),
     ('from joblib import load', ['joblib']),
     ('np.load(path, allow_pickle=True)', ['allow_pickle=True']),
@@ -206,17 +206,17 @@ def test_nothing_that_is_read_can_run(path):
     ('torch.load(path, weights_only=flag)', ['torch.load']),
     ('torch.load(path, weights_only=True)', []),
 ])
-def test_dangers_are_found(code, found):
-    assert dangers(code) == found
+def test_dangers_are_detected(code, expected):
+    assert dangers(code) == expected
 
 
 def bare_prints(code):
-    """List what prints in a file and neither masks nor escapes."""
+    """List the calls in a file that print without masking and escaping."""
     tree = ast.parse(code)
     written = [
         node for node in ast.walk(tree) if isinstance(node, ast.Call)
         and ast.unparse(node.func) == 'tqdm.write'
-        and not ast.unparse(node.args[0]).startswith('redact.shown(')
+        and not ast.unparse(node.args[0]).startswith('redact.escape(')
     ]
     return written + [
         node for node in ast.walk(tree)
@@ -225,7 +225,7 @@ def bare_prints(code):
 
 
 def openers(code):
-    """List the calls in a file that let Pillow guess a format by itself."""
+    """List the calls in a file that let Pillow guess a format."""
     return [
         ast.unparse(node) for node in ast.walk(ast.parse(code))
         if isinstance(node, ast.Call)
@@ -235,7 +235,7 @@ def openers(code):
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
-def test_all_that_is_printed_is_masked_and_escaped(path):
+def test_all_output_is_masked_and_escaped(path):
     if path.stem != 'redact':
         assert bare_prints(path.read_text()) == []
 
@@ -243,26 +243,26 @@ def test_all_that_is_printed_is_masked_and_escaped(path):
 @pytest.mark.parametrize('code', [
     'print(line)', 'tqdm.write(line)', 'def f(say=print): pass',
 ])
-def test_bare_prints_are_found(code):
+def test_bare_prints_are_detected(code):
     assert bare_prints(code)
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
-def test_pillow_opens_formats_that_are_named_and_at_one_place(path):
+def test_pillow_opens_only_named_formats_in_one_module(path):
     code = path.read_text()
     assert openers(code) == []
     assert 'Image.open(' not in code or path == PACKAGE / 'data/pictures.py'
     assert 'Image import open' not in code
 
 
-def test_openers_are_found():
+def test_openers_are_detected():
     assert openers('with Image.open(f) as a: pass') == ['Image.open(f)']
     assert openers('PIL.Image.open(f, formats=A)') == []
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
 def test_files_are_written_by_one_module(path):
-    """A link would be written through by `Path.write_text` and the like."""
+    """`Path.write_text` and the like would write through a link."""
     code = path.read_text()
     own = {'files.py', 'lock.py', 'packs.py'}  # the last: into new folders
     if path.name not in own:
@@ -270,19 +270,19 @@ def test_files_are_written_by_one_module(path):
         assert 'json.load(' not in code and 'loads(path' not in code
 
 
-# Modules whose files may lie on a store that only etils.epath knows.
+# Modules whose files may be on a file system that only etils.epath knows.
 OF_RUNS = [
     path for path in FILES
     if path.stem in ('loop', 'train', 'run_folder', 'sampling')
 ] + sorted((PACKAGE / 'runtime').glob('*.py'))
-LOCAL = {  # calls that know of local files alone, and have a reason to
+LOCAL = {  # local calls that are allowed
     'os.link', 'pathlib.Path', 'platformdirs.user_cache_dir',
     'shutil.disk_usage',
 }
 
 
 def local_calls(code):
-    """List the calls in a file that would open or change local files."""
+    """List the calls in a file that open or change local files."""
     calls = [
         ast.unparse(node.func) for node in ast.walk(ast.parse(code))
         if isinstance(node, ast.Call)
@@ -297,7 +297,7 @@ def local_calls(code):
 
 
 @pytest.mark.parametrize('path', OF_RUNS, ids=lambda p: str(p.name))
-def test_files_of_a_run_are_opened_by_epath_alone(path):
+def test_run_files_are_opened_by_epath_alone(path):
     assert set(local_calls(path.read_text())) <= LOCAL
 
 
@@ -305,6 +305,6 @@ def test_files_of_a_run_are_opened_by_epath_alone(path):
     'open(path)', 'os.rename(a, b)', 'shutil.rmtree(a)', 'os.listdir(a)',
     'tempfile.mkdtemp()', 'pathlib.Path(a)',
 ])
-def test_local_calls_are_found(code):
+def test_local_calls_are_detected(code):
     assert local_calls(code)
     assert not local_calls('epath.Path(a).open()')

@@ -1,4 +1,4 @@
-"""No command writes outside its run folder, --out and the user's cache."""
+"""Commands write only to the run folder, --out and the user's cache."""
 
 import os
 import pathlib
@@ -61,33 +61,33 @@ DEVICES = ('/dev/null', '/dev/tty', '/dev/shm/', '/proc/self/', '/sys/')
 
 @pytest.fixture(scope='module')
 def places(tmp_path_factory):
-    """Folders of images, of a run, of idx files, of outputs; a CSV."""
+    """Create folders of images, a run, idx files and outputs, and a CSV."""
     root = tmp_path_factory.mktemp('writes')
-    made = {name: root / name for name in ('run', 'images', 'idx', 'out')}
+    places = {name: root / name for name in ('run', 'images', 'idx', 'out')}
     for number, image in enumerate(helpers.random_images(24)):
-        writer.save_png(made['images'] / f'{number:02}.png', image)
-    made['idx'].mkdir()
-    made['out'].mkdir()
+        writer.save_png(places['images'] / f'{number:02}.png', image)
+    places['idx'].mkdir()
+    places['out'].mkdir()
     for prefix in ('train', 't10k'):
-        write_idx(made['idx'] / f'{prefix}-images-idx3-ubyte.gz',
+        write_idx(places['idx'] / f'{prefix}-images-idx3-ubyte.gz',
                   helpers.random_images(4, (28, 28)))
-        write_idx(made['idx'] / f'{prefix}-labels-idx1-ubyte.gz',
+        write_idx(places['idx'] / f'{prefix}-labels-idx1-ubyte.gz',
                   np.arange(4, dtype=np.uint8))
-    made['csv'] = root / 'a.csv'
-    made['csv'].write_text(
+    places['csv'] = root / 'a.csv'
+    places['csv'].write_text(
         'quiz,run,step,weights,pair,real,answer,confidence\n'
         'a,r,1,ema,1,left,left,1\n'
     )
     config = helpers.tiny_mlp()
-    config.data.path, config.data.name = str(made['images']), ''
-    helpers.untrained(config, made['run'])
-    writer.write_json(made['run'] / 'environment.json', [])
-    (made['run'] / writer.METRICS).write_text('{"step": 2, "d/loss": 1}\n')
-    return made
+    config.data.path, config.data.name = str(places['images']), ''
+    helpers.untrained(config, places['run'])
+    writer.write_json(places['run'] / 'environment.json', [])
+    (places['run'] / writer.METRICS).write_text('{"step": 2, "d/loss": 1}\n')
+    return places
 
 
 def written(log, cwd):
-    """Yield the paths that the calls of a trace wrote, as far as they did."""
+    """Yield the paths that the system calls of a trace wrote."""
     for line in log.read_text(errors='replace').splitlines():
         name = re.search(r'(\w+)\(', line)
         if not name or re.search(r'= -1 E|<unfinished|resumed>', line):
@@ -105,7 +105,7 @@ def written(log, cwd):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('command', COMMANDS)
-def test_writes_lie_where_they_may(command, places, tmp_path):
+def test_commands_write_only_where_they_may(command, places, tmp_path):
     if shutil.which('strace') is None:
         pytest.skip('strace is not installed')
     cwd, home, temporary = (tmp_path / n for n in ('cwd', 'home', 'tmp'))

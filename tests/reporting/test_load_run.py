@@ -1,4 +1,4 @@
-"""What is read from a run folder for its report, damaged ones too."""
+"""Contents of run folders, damaged ones included."""
 
 import json
 
@@ -14,7 +14,7 @@ RECORD = {'step': 2, 'd/loss': 1.5, 'perf/steps_per_sec': 4.0}
 
 
 def folder(path, lines=(RECORD,), config=None):
-    """Make the least that is a run folder."""
+    """Create the smallest folder that is a run's."""
     path.mkdir(parents=True, exist_ok=True)
     config = (config or helpers.tiny_mlp()).to_dict()
     writer.write_json(path / 'config.json', config)
@@ -29,16 +29,16 @@ def gather(path, *lines):
     return load_run.gather(folder(path, lines or (RECORD,)))
 
 
-def test_least_folder_is_a_run_in_which_most_is_missing(tmp_path):
+def test_smallest_folder_is_a_run(tmp_path):
     run = gather(tmp_path / 'mine')
     assert run.name == 'mine' and run.workdir == str(tmp_path / 'mine')
     assert run.steps == 2 and run.config['loss.name'] == 'non_saturating'
-    assert run.findings is None and run.reals is None
+    assert run.findings is None and run.reals == {}
     assert (run.frames, run.starts, run.evaluations) == ([], [], [])
     assert run.image_shape == () and run.overrides == ()
 
 
-def test_folder_of_no_run_is_refused_in_one_line(tmp_path):
+def test_folder_of_no_run_is_refused(tmp_path):
     with pytest.raises(errors.CheckpointError, match='not the folder of a run'):
         load_run.gather(tmp_path / 'nothing')
     with pytest.raises(errors.CheckpointError, match='not the config of a run'):
@@ -78,29 +78,47 @@ def test_other_files_may_hold_anything(content, tmp_path):
     assert (run.starts, run.data, run.evaluations) == ([], {}, [])
 
 
-@pytest.mark.parametrize('shape, found', [
+@pytest.mark.parametrize('shape, expected', [
     ([8, 8, 1], (8, 8, 1)), ([2], (2,)), ([8, 8], ()), ('8x8', ()),
     ([8, 0, 1], ()), ([8, '8', 1], ()),
 ])
-def test_shape_is_taken_where_it_is_one(shape, found, tmp_path):
+def test_only_valid_shapes_are_taken(shape, expected, tmp_path):
     folder(tmp_path)
     writer.write_json(
         tmp_path / 'data.json', {'real': {'image_shape': shape}}
     )
     run = load_run.gather(tmp_path)
-    assert run.image_shape == found and run.has_points == (found == (2,))
+    assert run.image_shape == expected
+    assert run.has_points == (expected == (2,))
 
 
-def test_pictures_are_found_by_step(tmp_path):
+def test_pictures_are_listed_by_step(tmp_path):
     samples = folder(tmp_path) / 'samples'
     for name in ('000010', '000002', 'reals', 'reconstructed-000004', 'x2'):
         writer.save_png(samples / f'{name}.png', np.zeros((2, 2, 1), np.uint8))
     run = load_run.gather(tmp_path)
     assert [frame.step for frame in run.frames] == [2, 10]
-    assert run.reals.name == 'reals.png' and run.reconstructed.step == 4
+    assert run.reals[''].name == 'reals.png' and run.reconstructed.step == 4
 
 
-def test_diagnosis_is_read_missing_and_empty_are_two_things(tmp_path):
+def test_each_source_has_its_shape_and_its_real_images(tmp_path):
+    samples = folder(tmp_path) / 'samples'
+    writer.write_json(tmp_path / 'data.json', {
+        name: {'image_shape': [8, 8, channels]}
+        for name, channels in (('b', 1), ('a', 3), ('../c', 1))
+    })
+    for name in ('reals-a', 'reals-b', 'reals-other'):
+        writer.save_png(samples / f'{name}.png', np.zeros((2, 2, 1), np.uint8))
+    writer.save_png(tmp_path / 'c.png', np.zeros((2, 2, 1), np.uint8))
+    run = load_run.gather(tmp_path)
+    assert {name: path.name for name, path in run.reals.items()} == {
+        'b': 'reals-b.png', 'a': 'reals-a.png'
+    }
+    assert run.image_shape == (8, 8, 1)
+    assert load_run.shape_of(run.sources['a']) == (8, 8, 3)
+
+
+def test_missing_diagnosis_differs_from_an_empty_one(tmp_path):
     assert gather(tmp_path).findings is None
     path = tmp_path / load_run.DIAGNOSIS
     path.write_text('')

@@ -1,6 +1,8 @@
-"""What a report shows: pictures cut and bounded, curves, scores, the page."""
+"""Pictures, curves, scores and the page of a report."""
 
+import base64
 import html
+import io
 import json
 import os
 import re
@@ -11,6 +13,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from conftest import ROOT
 import helpers
 import image_files
 from gan_jax.algorithms import game
@@ -30,13 +33,13 @@ EVIL = '<script>alert(1)</script>'
 @pytest.mark.parametrize(
     'shape', [(8, 8, 1), (32, 32, 3), (5, 9, 1), (100, 70, 4)]
 )
-def test_grid_is_cut_into_the_images_that_it_was_made_of(shape):
+def test_grid_is_split_into_its_images(shape):
     images = helpers.random_images(9, shape)
     cut = pictures.tiles(writer.grid(images), shape)
     np.testing.assert_array_equal(cut, images)
 
 
-def test_what_is_no_grid_of_the_shape_is_not_cut():
+def test_picture_that_is_not_a_grid_of_the_shape_is_not_split():
     grid = writer.grid(helpers.random_images(9, (8, 8, 1)))
     for shape in ((8, 8, 3), (7, 8, 1), (2,), ()):
         assert pictures.tiles(grid, shape) is None
@@ -56,13 +59,13 @@ def test_first_and_evenly_spaced_64_of_100():
 
 
 def frames(path, count, size=8):
-    found = []
+    frames = []
     for step in range(count):
         file = epath.Path(path) / f'{step:06d}.png'
         image = helpers.random_images(1, (size, size, 1), step)[0]
         writer.save_png(file, image)
-        found.append(load_run.Picture(step, file))
-    return found
+        frames.append(load_run.Picture(step, file))
+    return frames
 
 
 EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
@@ -80,7 +83,7 @@ def test_no_program_is_started_for_a_picture(tmp_path, monkeypatch):
     path = epath.Path(tmp_path) / '000004.png'
     path.write_bytes(EPS)
     assert pictures.read(path) is None
-    assert pictures.film([load_run.Picture(4, path)])[0] == []
+    assert pictures.film([load_run.Picture(4, path)]) == []
     path.write_bytes(image_files.flat((1, 2, 3), form='BMP'))
     assert pictures.read(path) is None  # a run leaves PNG alone
     assert not (tmp_path / 'log').exists()
@@ -93,52 +96,102 @@ def test_picture_of_many_pixels_is_not_decoded(tmp_path, monkeypatch):
         Image.Image, 'load', lambda self: pytest.fail('it was decoded')
     )
     assert pictures.read(path) is None
-    assert pictures.film([load_run.Picture(4, path)])[0] == []
+    assert pictures.film([load_run.Picture(4, path)]) == []
 
 
 def test_frames_of_a_film_are_as_many_as_their_pixels_allow(
     tmp_path, monkeypatch
 ):
-    given = frames(tmp_path, 10)
+    pictures_of_steps = frames(tmp_path, 10)
     monkeypatch.setattr(pictures, 'MOST_DECODED', 3 * 8 * 8)
-    found, _ = pictures.film(given)
-    assert [step for step, _ in found] == [0, 4, 9]
+    film = pictures.film(pictures_of_steps)
+    assert [step for step, _ in film] == [0, 4, 9]
 
 
 def test_picture_that_is_no_file_is_left_out(tmp_path):
     path = epath.Path(tmp_path) / '000004.png'
     os.mkfifo(path)
     assert pictures.read(path) is None
-    assert pictures.film([load_run.Picture(4, path)])[0] == []
+    assert pictures.film([load_run.Picture(4, path)]) == []
 
 
 def test_film_is_bounded_and_keeps_both_ends(tmp_path):
-    found, whole = pictures.film(frames(tmp_path, 150))
-    steps = [step for step, _ in found]
-    assert whole and len(steps) == pictures.MOST_FRAMES == 60
+    film = pictures.film(frames(tmp_path, 150))
+    steps = [step for step, _ in film]
+    assert not film[0][1].lossy and len(steps) == pictures.MOST_FRAMES == 60
     assert steps[0] == 0 and steps[-1] == 149
     assert set(np.diff(steps)) == {2, 3}
 
 
-def test_frames_are_the_files_or_smaller_ones_and_broken_ones_are_left_out(
-    tmp_path
-):
-    some = frames(tmp_path, 3, size=2000)
+def decoded(embedded):
+    """Return what a browser shows of an `Embedded`, uint8 [H, W, 3]."""
+    head, _, data = embedded.uri.partition(',')
+    assert head == 'data:image/webp;base64'
+    with Image.open(
+        io.BytesIO(base64.b64decode(data)), formats=['WEBP']
+    ) as image:
+        size = (embedded.width, embedded.height)
+        return np.asarray(
+            image.convert('RGB').resize(size, Image.Resampling.NEAREST)
+        )
+
+
+def test_frames_are_exact_or_smaller_and_broken_ones_are_left_out(tmp_path):
+    some = frames(tmp_path, 3, size=1000)
     some[1].path.write_bytes(some[1].path.read_bytes()[:500])
-    exact, whole = pictures.film(some, most_bytes=10 ** 9)
-    assert whole and [step for step, _ in exact] == [0, 2]
-    assert all(uri.startswith('data:image/png;base64,') for _, uri in exact)
-    small, whole = pictures.film(some, most_bytes=1000)
-    assert not whole and [step for step, _ in small] == [0, 2]
-    assert all(uri.startswith('data:image/webp;base64,') for _, uri in small)
-    assert sum(len(u) for _, u in small) < sum(len(u) for _, u in exact) / 4
+    exact = pictures.film(some, [pictures.OF_FILMS[0]._replace(most=1e9)])
+    assert [step for step, _ in exact] == [0, 2]
+    for frame, (_, embedded) in zip((some[0], some[2]), exact):
+        assert not embedded.lossy and not embedded.pixelated
+        np.testing.assert_array_equal(
+            decoded(embedded)[..., :1], pictures.read(frame.path)
+        )
+    small = pictures.film(some)
+    assert [step for step, _ in small] == [0, 2]
+    assert all(embedded.lossy for _, embedded in small)
+    assert sum(len(e.uri) for _, e in small) < (
+        sum(len(e.uri) for _, e in exact) / 3
+    )
 
 
-def test_large_picture_is_compressed_with_loss(monkeypatch):
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_enlarged_grid_is_stored_small_and_shown_exactly(channels):
+    grid = writer.grid(helpers.random_images(9, (8, 8, channels)))
+    embedded = pictures.embed(grid)
+    assert embedded.pixelated and not embedded.lossy
+    assert (embedded.height, embedded.width) == grid.shape[:2]
+    assert pictures._repeats(grid) == 8
+    if channels < 4:  # a page shows nothing of transparent pixels
+        np.testing.assert_array_equal(
+            decoded(embedded), np.broadcast_to(grid, (*grid.shape[:2], 3))
+        )
+
+
+def test_picture_of_one_colour_and_one_of_prime_size_are_shown():
+    flat = pictures.embed(np.full((6, 9, 3), 7, np.uint8))
+    assert (flat.width, flat.height, flat.pixelated) == (9, 6, True)
+    np.testing.assert_array_equal(decoded(flat), np.full((6, 9, 3), 7))
+    noise = helpers.random_images(1, (7, 13, 3))[0]
+    assert pictures._repeats(noise) == 1
+    np.testing.assert_array_equal(decoded(pictures.embed(noise)), noise)
+
+
+def test_large_picture_is_compressed_with_loss():
     image = helpers.random_images(1, (64, 64, 3))[0]
-    assert pictures.uri(image).startswith('data:image/png')
-    monkeypatch.setattr(pictures, 'MOST_PICTURE', 100)
-    assert pictures.uri(image).startswith('data:image/webp')
+    assert not pictures.embed(image).lossy
+    image = helpers.random_images(1, (512, 512, 3))[0]
+    embedded = pictures.embed(image)
+    assert embedded.lossy and len(embedded.uri) < image.nbytes
+
+
+def test_palette_and_bitmap_are_read_in_their_colours(tmp_path):
+    image = Image.new('RGB', (4, 4), (200, 10, 30))
+    image.quantize(4).save(tmp_path / 'palette.png')
+    palette = pictures.read(epath.Path(tmp_path) / 'palette.png')
+    assert palette[0, 0, :3].tolist() == [200, 10, 30]
+    Image.new('1', (4, 4), 1).save(tmp_path / 'bitmap.png')
+    bitmap = pictures.read(epath.Path(tmp_path) / 'bitmap.png')
+    assert bitmap.shape == (4, 4, 1) and (bitmap == 255).all()
 
 
 @pytest.mark.parametrize('count', [1, 2, 31, 200])
@@ -164,7 +217,7 @@ def test_thinning_keeps_spikes():
 
 
 def some_run(path, count=100, **changes):
-    """Gather a run with numbers of every kind."""
+    """Return a run with metrics of every kind."""
     lines = [
         {'step': 10 * n, 'd/loss': 1.0 + n % 2, 'g/loss': 2.0, 'odd/one': -n,
          'd/grad_norm': 10.0 ** (n % 4), 'eval/fid': float(n)}
@@ -180,49 +233,53 @@ def all_figures(run):
     ]
 
 
-def test_plotly_takes_every_figure(tmp_path):
-    from plotly import graph_objects
-
-    made = all_figures(some_run(tmp_path))
-    assert len(made) > 8
-    for figure in made:
-        graph_objects.Figure(figure['traces'], figure['layout'])
-        assert figure['layout']['xaxis']['title']['text'] == 'step'
-        assert figure['layout']['yaxis']['title']['text'] and figure['alt']
+def test_every_figure_has_an_axis_label_and_an_alternative_text(tmp_path):
+    every = all_figures(some_run(tmp_path))
+    assert len(every) > 8
+    for figure in every:
+        assert figure['axis'] and figure['alt'] and figure['title']
+        for curve in figure['curves']:
+            sizes = {len(curve['steps']), len(curve['values'])}
+            sizes |= {len(curve['means'])} if curve['means'] else set()
+            assert len(sizes) == 1 and curve['label']
+        json.dumps(figure, allow_nan=False)
 
 
 def test_curves_are_drawn_as_logged_and_smoothed(tmp_path):
     losses, gradients = figures.curves(some_run(tmp_path))
-    assert losses['layout']['yaxis']['title']['text'] == (
-        'non_saturating loss (nats)'
-    )
-    names = [trace['name'] for trace in losses['traces']]
-    assert names == [
-        "D's loss, as logged", "D's loss", "G's loss, as logged", "G's loss"
-    ]
-    raw, smooth = (np.array(t['y']) for t in losses['traces'][:2])
-    assert np.ptp(raw) == 1 and np.ptp(smooth[5:-5]) < 0.2
+    assert losses['axis'] == 'non_saturating loss (nats)'
+    assert [c['label'] for c in losses['curves']] == ["D's loss", "G's loss"]
+    curve = losses['curves'][0]
+    assert np.ptp(curve['values']) == 1
+    assert np.ptp(curve['means'][5:-5]) < 0.2
     assert 'mean of 7 neighbouring lines' in losses['note']
     assert 'from 2 at step 10 to 1 at step 1000' in losses['alt']
-    assert 'type' not in losses['layout']['yaxis']
-    assert gradients['layout']['yaxis']['type'] == 'log'
+    assert losses['positive'] and not losses['log']
+    assert gradients['positive'] and gradients['log']
+
+
+def test_axis_of_negative_values_is_not_logarithmic(tmp_path):
+    (figure,) = figures.others(some_run(tmp_path))
+    assert figure['title'] == 'odd/one'
+    assert not figure['positive'] and not figure['log']
 
 
 def test_metrics_come_from_training_and_from_evaluate(tmp_path):
-    told = [
+    evaluations = [
         {'step': step, 'weights': 'ema', 'split': 'train',
          'features': {'name': 'pixels'}, 'values': {
              'fid': {'value': value, 'floor': 1.0}, 'kid': {'value': 1.0},
              'probe': {'pixels': 1.0}}}
         for step, value in ((20, 5.0), (10, 9.0))
     ]
-    run = some_run(tmp_path, evaluations=[*told, *told[:1]])
+    run = some_run(tmp_path, evaluations=evaluations + evaluations[:1])
     fid, kid = figures.metrics(run)
-    assert [trace['name'] for trace in fid['traces']] == [
+    assert [curve['label'] for curve in fid['curves']] == [
         'while training', 'evaluate (pixels, ema, train)'
     ]
-    assert fid['traces'][1]['x'] == [10, 20]
-    assert fid['traces'][1]['y'] == [9.0, 5.0]
+    assert fid['curves'][1]['steps'] == [10, 20]
+    assert fid['curves'][1]['values'] == [9.0, 5.0]
+    assert fid['curves'][1]['means'] is None and fid['curves'][1]['markers']
     assert fid['note'] == 'lower is better' and kid['title'] == 'kid'
 
 
@@ -233,28 +290,26 @@ def test_compared_runs_have_a_curve_each(tmp_path):
         'd/loss', 'g/loss', 'd/grad_norm', 'eval/fid'
     ]
     assert [f['title'] for f in rest] == ['odd/one']
-    shown = [t for t in first_ones[0]['traces'] if t.get('showlegend', True)]
-    assert [(t['name'], t['meta']['series']) for t in shown] == [
-        ('a', 0), ('b', 1)
-    ]
+    curves = first_ones[0]['curves']
+    assert [(c['label'], c['series']) for c in curves] == [('a', 0), ('b', 1)]
 
 
 def test_ninth_curve_has_the_first_colour_and_another_dash(tmp_path):
     run = some_run(tmp_path, 5)
     (figure, *_), _ = figures.compared([run] * 9)
-    first, *_, last = figure['traces']
-    assert first['meta']['series'] == last['meta']['series'] == 0
-    assert first['line']['dash'] != last['line']['dash']
+    first, *_, last = figure['curves']
+    assert first['series'] == last['series'] == 0
+    assert first['dash'] != last['dash']
 
 
 def test_samples_are_ordered_by_score():
     images = helpers.random_images(30, (4, 4, 1))
     scores = np.random.RandomState(1).permutation(30).astype(float)
-    found = inspect_model.by_score(images, scores)
-    assert found['worst'].scores == list(range(8))
-    assert found['median'].scores == list(range(11, 19))
-    assert found['best'].scores == list(range(22, 30))
-    for scored in found.values():
+    rows = inspect_model.by_score(images, scores)
+    assert rows['worst'].scores == list(range(8))
+    assert rows['median'].scores == list(range(11, 19))
+    assert rows['best'].scores == list(range(22, 30))
+    for scored in rows.values():
         assert scores[scored.seeds].tolist() == scored.scores
         np.testing.assert_array_equal(
             pictures.tiles(scored.picture, (4, 4, 1)), images[scored.seeds]
@@ -262,8 +317,8 @@ def test_samples_are_ordered_by_score():
 
 
 def test_few_samples_are_all_shown():
-    found = inspect_model.by_score(helpers.random_images(3), np.arange(3.0))
-    assert [scored.seeds for scored in found.values()] == [[0, 1, 2]] * 3
+    rows = inspect_model.by_score(helpers.random_images(3), np.arange(3.0))
+    assert [scored.seeds for scored in rows.values()] == [[0, 1, 2]] * 3
 
 
 @pytest.mark.parametrize('packing', [1, 2])
@@ -286,45 +341,62 @@ def test_scores_are_the_logits_of_each_sample(packing):
     )
 
 
-def test_neighbours_are_looked_for_among_some_of_many(monkeypatch):
+def test_neighbours_are_searched_in_a_bounded_number_of_images(monkeypatch):
     training = helpers.random_images(40)
     samples = np.concatenate([training[[7, 30]], 255 - training[:5]])
-    found = inspect_model._neighbours(samples, training)
-    assert found['distances'][:2, 0].tolist() == [0, 0]
-    assert (found['among'], found['of']) == (40, 40)
-    cut = pictures.tiles(found['pairs'], (8, 8, 1)).reshape(7, 5, 8, 8, 1)
+    matched = inspect_model._neighbours(samples, training)
+    assert matched['distances'][:2, 0].tolist() == [0, 0]
+    assert (matched['num_searched'], matched['num_images']) == (40, 40)
+    cut = pictures.tiles(matched['pairs'], (8, 8, 1)).reshape(7, 5, 8, 8, 1)
     np.testing.assert_array_equal(cut[0, 0], cut[0, 1])
     monkeypatch.setattr(inspect_model, 'MOST_BYTES', 64 * 10)
-    found = inspect_model._neighbours(samples, training)
-    assert (found['among'], found['of']) == (10, 40)
+    matched = inspect_model._neighbours(samples, training)
+    assert (matched['num_searched'], matched['num_images']) == (10, 40)
 
 
 def write(run, looked=inspect_model.Looked()):
     return page.of_run(run, looked)
 
 
-def test_page_of_a_run_with_nothing_says_so(tmp_path):
+def test_page_names_what_a_folder_lacks(tmp_path):
     text = write(load_run.gather(folder(tmp_path)))
     for words in (
-        'not diagnosed', 'No picture of samples', 'No sample was scored',
-        'No neighbours were looked for', 'evaluate was not run',
-        'environment.json is not there', '2 of 4 (not finished)',
+        'not diagnosed', 'no pictures of samples', 'No sample was scored',
+        'Nearest neighbours were not computed', 'evaluate was not run',
+        'environment.json is missing', '2 of 4 (not finished)',
     ):
         assert words in text
     assert 'id="film-slider"' not in text
 
 
-def test_page_asks_no_host_and_runs_nothing_but_its_own(tmp_path):
+def test_policy_allows_only_the_scripts_and_style_of_the_page(tmp_path):
     text = write(load_run.gather(folder(tmp_path)))
     (policy,) = re.findall('Content-Security-Policy" content="([^"]+)"', text)
     assert policy.startswith("default-src 'none'; img-src data:;")
-    assert policy.count("'sha256-") == 2 and 'unsafe-eval' not in policy
-    assert "script-src 'sha256-" in policy and 'http' not in policy
+    assert 'unsafe' not in policy and 'http' not in policy
+    for kind, tag in (('style', 'style'), ('script', 'script')):
+        texts = re.findall(f'<{tag}>(.*?)</{tag}>', text, re.S)
+        assert texts and ' '.join((f'{kind}-src', *(
+            f"'sha256-{page._hash(part)}'" for part in texts
+        ))) in policy.split('; ')
+    assert not re.search(r'<[^>]*\s(style|on\w+)=', visible(text))
     assert re.findall(r'<script[^>]*\ssrc=|<link[^>]*stylesheet', text) == []
 
 
+TEMPLATES = sorted(
+    path for path in (ROOT / 'gan_jax' / 'reporting').glob('*.html')
+)
+
+
+@pytest.mark.parametrize('path', TEMPLATES, ids=lambda path: path.name)
+def test_templates_escape_every_value(path):
+    code = path.read_text()
+    assert not re.search(r'\|\s*safe\b|autoescape|Markup', code)
+    assert not re.search(r'=\s*{{', code)  # an attribute without quotes
+
+
 def visible(text):
-    """Cut the libraries out: what is left was made from the folder."""
+    """Return the part of a page that shows values of the folder."""
     data = '<script type="application/json" id="data">'
     return text.partition(data)[0].partition('</style>')[2]
 
@@ -353,8 +425,8 @@ def test_all_that_comes_from_files_is_escaped(tmp_path):
         'advice': EVIL, 'evidence': {EVIL: EVIL},
     }))
     run = load_run.gather(path)
-    why = {'scored': EVIL, 'pairs': EVIL}
-    looked = inspect_model.Looked(why=why)
+    reasons = {'scored': EVIL, 'pairs': EVIL}
+    looked = inspect_model.Looked(reasons=reasons)
     for text in (write(run, looked), page.of_runs([run] * 2)):
         assert html.escape(EVIL) in text
         body = visible(text)
@@ -363,7 +435,58 @@ def test_all_that_comes_from_files_is_escaped(tmp_path):
         assert '<' not in data and EVIL in json.dumps(json.loads(data))
 
 
-def test_page_shows_what_was_found(tmp_path):
+def test_page_of_a_run_of_the_default_size_has_at_most_2_mb(tmp_path):
+    path = folder(tmp_path, [
+        {'step': step, **{
+            name: float(value) for name, value in zip(
+                (*'abcdefgh', 'd/loss', 'g/loss', 'd/grad_norm', 'g/grad_norm',
+                 'd/real_logits', 'd/fake_logits', 'perf/images_per_sec'),
+                np.random.RandomState(step).randn(15),
+            )
+        }} for step in range(50, 7501, 50)
+    ])
+    writer.write_json(path / 'data.json', {'real': {
+        'image_shape': [32, 32, 1], 'count': 1797,
+    }})
+    # Like the digits 8x8 pixels made 32x32, but with more in them.
+    blurred = np.stack([
+        np.asarray(Image.fromarray(image[..., 0]).resize((32, 32)))[..., None]
+        for image in helpers.random_images(100, (8, 8, 1))
+    ])
+    for name in ('reals', *(f'{step:06d}' for step in range(0, 7501, 250))):
+        writer.save_png(path / 'samples' / f'{name}.png', writer.grid(blurred))
+    text = write(load_run.gather(path), inspect_model.Looked(
+        7500, inspect_model.by_score(blurred, np.arange(100.0)),
+        writer.grid(blurred[:40], 5), np.ones((8, 4)), 1797, 1797,
+    ))
+    assert 'All 31 pictures' in text and 'the lowest of D' in text
+    assert len(text.encode()) < 2e6
+
+
+def test_page_shows_the_real_images_of_each_source(tmp_path):
+    path = folder(tmp_path)
+    writer.write_json(path / 'data.json', {
+        name: {'image_shape': [8, 8, channels], 'count': 32, 'name': 'digits'}
+        for name, channels in (('a', 1), (EVIL, 3), ('missing', 1))
+    })
+    samples = path / 'samples'
+    for name, channels in (('a', 1), ('other', 3)):
+        writer.save_png(samples / f'reals-{name}.png', writer.grid(
+            helpers.random_images(100, (8, 8, channels))
+        ))
+    run = load_run.gather(path)
+    run.reals[EVIL] = samples / 'reals-other.png'
+    text = write(run)
+    assert EVIL not in visible(text)
+    assert 'a: digits: 32 images of 8x8x1; ' in text
+    for name in ('a', EVIL):
+        assert f'Real images of {html.escape(name)}, evenly spaced' in text
+    shown = re.findall('<img [^>]*>', visible(text))
+    assert len(shown) == 2
+    assert all('width="624" height="624"' in image for image in shown)
+
+
+def test_page_shows_the_contents_of_a_folder(tmp_path):
     path = folder(tmp_path)
     writer.write_json(path / 'data.json', {'real': {
         'image_shape': [8, 8, 1], 'count': 32, 'classes': ['a', 'b'],
@@ -394,7 +517,7 @@ def test_page_shows_what_was_found(tmp_path):
     assert all(re.search('alt="[^"]+"', image) for image in shown)
 
 
-def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path):
+def test_runs_of_one_name_are_labelled_by_their_folders(tmp_path):
     runs = [
         load_run.gather(folder(tmp_path / name / 'run')) for name in 'ab'
     ]

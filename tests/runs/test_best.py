@@ -1,4 +1,4 @@
-"""The best step of a run is kept, and found again."""
+"""Best checkpoint of a run: it is kept and can be loaded."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 import helpers
 from gan_jax.core import errors
-from gan_jax.metrics import costs
+from gan_jax.metrics import catalog
 from gan_jax.runs import sampling
 from gan_jax.training import train
 
@@ -35,22 +35,22 @@ def saved(folder):
     return sorted(int(p.name) for p in (folder / 'checkpoints').iterdir())
 
 
-def test_best_step_stays_beside_the_newest(tmp_path):
+def test_best_step_is_kept_beside_the_newest(tmp_path):
     run(tmp_path / 'a', config_of(12))
-    found = scores(tmp_path / 'a')
-    best = min(found, key=found.get)
-    assert len(set(found.values())) == 12
+    first_scores = scores(tmp_path / 'a')
+    best = min(first_scores, key=first_scores.get)
+    assert len(set(first_scores.values())) == 12
     assert saved(tmp_path / 'a') == sorted({best, 12})
     _, state = sampling.load(tmp_path / 'a', sampling.BEST)
     assert int(state.step) == best
-    # A run that is stopped and gone on with keeps the same one.
+    # A run that is stopped and continued keeps the same one.
     run(tmp_path / 'b', config_of(5))
     run(tmp_path / 'b', config_of(12))
-    assert scores(tmp_path / 'b') == found
+    assert scores(tmp_path / 'b') == first_scores
     assert sampling.load(tmp_path / 'b', 'best')[1].step == best
 
 
-def test_run_without_a_best_step_is_told(tmp_path):
+def test_run_without_a_best_step_is_an_error(tmp_path):
     config = config_of(2)
     config.keep_best = ''
     run(tmp_path, config)
@@ -58,32 +58,34 @@ def test_run_without_a_best_step_is_told(tmp_path):
         sampling.load(tmp_path, 'best')
 
 
-def test_metric_that_is_not_measured_is_told_before_training(tmp_path):
+def test_unmeasured_keep_best_metric_is_refused_before_training(tmp_path):
     config = config_of(2)
     config.keep_best = 'eval/modes'
     with pytest.raises(errors.ConfigError, match="is not measured"):
         run(tmp_path, config)
 
 
-def test_every_metric_costs_least_at_its_best():
+def test_cost_is_lowest_at_the_best_value_of_each_metric():
     best = {
         'eval/diversity': (1, (0.5, 1.5)), 'eval/nearest_real': (1, (0.5, 2)),
         'eval/modes': (8, (7, 0)), 'eval/high_quality': (1, (0.9, 0)),
         'eval/reverse_kl': (0, (0.1, 2)), 'eval/smallest_mode': (0.1, (0.0,)),
     }
     for name, (good, worse) in best.items():
-        cost = costs.COSTS[name]
-        assert all(cost(good) < cost(value) for value in worse)
+        assert all(
+            catalog.cost(name, good) < catalog.cost(name, value)
+            for value in worse
+        )
 
 
 @pytest.mark.parametrize('text, step', [
     (None, None), ('best', 'best'), ('12', 12),
 ])
-def test_step_of_the_command_line(text, step):
+def test_step_flag_is_parsed(text, step):
     assert sampling.parse_step(text) == step
 
 
 @pytest.mark.parametrize('text', ['', 'last', '-1', '1.5', '٣'])
-def test_step_that_is_none_is_told(text):
+def test_invalid_step_flag_is_refused(text):
     with pytest.raises(errors.ConfigError, match='--step='):
         sampling.parse_step(text)

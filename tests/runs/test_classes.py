@@ -79,26 +79,26 @@ def run(tmp_path_factory):
     )
 
 
-def test_a_seed_has_its_class_unless_another_is_asked(run):
+def test_class_is_by_seed_unless_given(run):
     default = run.sample([3, 4, 8])
-    asked = run.sample([3, 4, 8], labels=[0, 1, 2])
-    np.testing.assert_array_equal(default, asked)
+    labelled = run.sample([3, 4, 8], labels=[0, 1, 2])
+    np.testing.assert_array_equal(default, labelled)
     other = run.sample([3, 4, 8], labels=[1, 1, 2])
     assert not np.array_equal(default[0], other[0])
     np.testing.assert_array_equal(default[1:], other[1:])
 
 
-def test_a_way_keeps_the_class_of_its_start(run):
-    ways = sampling.interpolate(run.algorithm, run.state, [3, 4, 8], 3)
-    assert ways.shape == (6, 8, 8, 1)
-    np.testing.assert_allclose(ways[0], run.sample([3])[0], atol=1e-6)
+def test_interpolation_keeps_the_class_of_its_start(run):
+    images = sampling.interpolate(run.algorithm, run.state, [3, 4, 8], 3)
+    assert images.shape == (6, 8, 8, 1)
+    np.testing.assert_allclose(images[0], run.sample([3])[0], atol=1e-6)
     np.testing.assert_allclose(
-        ways[5], run.sample([8], labels=[1])[0], atol=1e-5
+        images[5], run.sample([8], labels=[1])[0], atol=1e-5
     )
 
 
 @pytest.mark.parametrize('labels', [[0, 1], [0, 1, 3], [0, 1, -1]])
-def test_labels_that_are_none_are_refused(run, labels):
+def test_invalid_labels_are_refused(run, labels):
     with pytest.raises(errors.ConfigError, match=r'a class in \[0, 3\)'):
         run.sample([1, 2, 3], labels=labels)
 
@@ -116,7 +116,7 @@ def test_data_without_labels_are_refused(tmp_path):
         train.train(conditional('concat'), tmp_path, images=IMAGES)
 
 
-def test_command_line_asks_for_classes(run, tmp_path):
+def test_classes_can_be_chosen_on_the_command_line(run, tmp_path):
     out = tmp_path / 'grid.png'
     command = ('gan_jax', 'sample', f'--workdir={run.workdir}', '--seeds=0-5',
                f'--out={out}')
@@ -127,7 +127,7 @@ def test_command_line_asks_for_classes(run, tmp_path):
     assert 'Traceback' not in done.stderr
 
 
-def test_fakes_are_asked_for_the_classes_of_the_real_images():
+def test_fakes_have_the_classes_of_the_real_images():
     config = conditional('concat')
     gan = builders.algorithm(config, builders.form((8, 8, 1), num_classes=3))
     state = game.init(gan, jax.random.key(0), (8, 8, 1))
@@ -143,7 +143,7 @@ def test_fakes_are_asked_for_the_classes_of_the_real_images():
     assert not helpers.leaves_equal(with_labels, others)
 
 
-def test_dropout_belongs_to_the_slot():
+def test_dropout_depends_on_the_sample_index():
     config = conditional('auxiliary')
     gan = builders.algorithm(config, builders.form((8, 8, 1), num_classes=3))
     ctx = discriminator_inputs.UpdateContext(gan, None, None, jax.random.key(1))

@@ -32,7 +32,7 @@ class Memory(memory.MemoryFileSystem):
 
 @pytest.fixture
 def workdir(tmp_path, monkeypatch):
-    """A folder on the store; nothing may come to lie on the disk."""
+    """Return a folder on the store; nothing may be written to the disk."""
     from etils.epath import backend
 
     monkeypatch.chdir(tmp_path)
@@ -43,7 +43,7 @@ def workdir(tmp_path, monkeypatch):
     Memory.store.clear()
 
 
-def test_folder_is_made_held_and_set_aside(workdir):
+def test_remote_folder_is_created_locked_and_moved_aside(workdir):
     with run_folder.made(workdir), lock.held(workdir):
         (workdir / 'old').write_text('x')
         with pytest.raises(errors.LockedError, match='in use by process'):
@@ -57,16 +57,16 @@ def test_folder_is_made_held_and_set_aside(workdir):
     assert not (workdir / lock.NAME).exists()
 
 
-def test_metrics_pictures_and_json_are_left_and_go_on(
+def test_remote_metrics_pictures_and_json_are_continued(
     workdir, capsys, monkeypatch
 ):
     monkeypatch.setitem(writer.TENSORBOARD_NEEDS, 's3', 'no_such_module')
     for start in (0, 2):
-        made = writer.Writer(workdir, enabled=True, start=start, total=4)
+        run_writer = writer.Writer(workdir, enabled=True, start=start, total=4)
         for step in (start + 1, start + 2, start + 3):
-            made.scalars(step, {'d/loss': 1.0}, 'line')
-        made.picture('x', helpers.random_images(1)[0], step=start + 2)
-        made.close()
+            run_writer.scalars(step, {'d/loss': 1.0}, 'line')
+        run_writer.picture('x', helpers.random_images(1)[0], step=start + 2)
+        run_writer.close()
     text = (workdir / writer.METRICS).read_text()
     assert text.count('{"step": 3') == 1 and len(text.splitlines()) == 5
     assert (workdir / 'samples' / 'x.png').stat().length > 50
@@ -76,17 +76,17 @@ def test_metrics_pictures_and_json_are_left_and_go_on(
     assert 'warning: no TensorBoard in s3:' in capsys.readouterr().out
 
 
-def test_manifest_vouches_and_finds_damage(workdir):
+def test_remote_manifest_detects_damage(workdir):
     (workdir / 'a').mkdir(parents=True)
     (workdir / 'a' / 'deep').write_bytes(b'text')
     manifest.write(workdir, step=3)
     assert manifest.verify(workdir)['step'] == 3
     (workdir / 'a' / 'deep').write_bytes(b'tent')
-    with pytest.raises(ValueError, match='of other content'):
+    with pytest.raises(ValueError, match='with other content'):
         manifest.verify(workdir)
 
 
-def test_checkpoints_are_looked_for_there_and_not_here(workdir):
+def test_remote_checkpoints_are_not_looked_for_locally(workdir):
     checkpoints = checkpoint.Checkpoints(workdir / 'checkpoints')
     assert checkpoints.steps() == []
     assert checkpoints.restore_newest({'a': np.zeros(3)}) is None

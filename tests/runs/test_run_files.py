@@ -1,4 +1,4 @@
-"""Configs and data of run folders that someone else may have written."""
+"""Validated reading of run folders from other people."""
 
 import json
 import os
@@ -32,27 +32,32 @@ def refusal(function, folder, says):
 
 
 @pytest.mark.parametrize('content, says', [
-    ('[]', 'it is no group'), ('"x"', 'it is no group'), ('3', 'no group'),
-    ('{"seed": "x"}', "seed='x' is no int"), ('{"seed": true}', 'is no int'),
-    ('{"seed": 1.5}', 'is no int'), ('{"num_steps": 1e400}', 'is no int'),
-    (f'{{"seed": {2**70}}}', 'is no int'), ('{"report": 1}', 'is no bool'),
-    (f'{{"ema_decay": {"9" * 4000}}}', 'ema_decay=9* is no float'),
-    ('{"ema_decay": NaN}', 'is no float'), ('{"a.b": 1}', "key 'a.b'"),
-    ('{"generator": 5}', 'generator is no group'),
-    ('{"generator": {"width": [4]}}', 'generator.width=.* is no int'),
+    ('[]', 'it is not a group'), ('"x"', 'it is not a group'),
+    ('3', 'it is not a group'),
+    ('{"seed": "x"}', "seed='x' is not of type int"),
+    ('{"seed": true}', 'is not of type int'),
+    ('{"seed": 1.5}', 'is not of type int'),
+    ('{"num_steps": 1e400}', 'is not of type int'),
+    (f'{{"seed": {2**70}}}', 'is not of type int'),
+    ('{"report": 1}', 'is not of type bool'),
+    (f'{{"ema_decay": {"9" * 4000}}}', 'ema_decay=9* is not of type float'),
+    ('{"ema_decay": NaN}', 'is not of type float'), ('{"a.b": 1}', "key 'a.b'"),
+    ('{"generator": 5}', 'generator is not a group'),
+    ('{"generator": {"width": [4]}}', 'generator.width=.* is not of type int'),
     ('{"generator": {"widht": 4}}', "unknown key 'generator.widht'"),
-    ('{"seed": {"a": 1}}', 'is no int'), ('{"loss": {"name": "x"}}', "'x' is"),
+    ('{"seed": {"a": 1}}', 'is not of type int'),
+    ('{"loss": {"name": "x"}}', "'x' is"),
     ('{"loss": {"name": "' + 'x' * 9999 + '"}}', 'loss.name'),
     ('{"batch_size": -1}', 'batch_size=-1'),
-    (DEEP, 'too deeply'), ('', 'is no JSON'), ('{"seed": ' + '9' * 5000 + '}',
-                                               'is no JSON'),
+    (DEEP, 'too deeply'), ('', 'is not JSON'),
+    ('{"seed": ' + '9' * 5000 + '}', 'is not JSON'),
 ])
-def test_config_that_is_none_is_told(content, says, folder):
+def test_invalid_config_is_refused(content, says, folder):
     (folder / 'config.json').write_text(content)
     refusal(run_files.load_config, folder, says)
 
 
-def test_key_that_came_later_has_its_default(folder):
+def test_key_newer_than_the_run_has_its_default(folder):
     stored = helpers.tiny_mlp().to_dict()
     del stored['packing'], stored['generator']['maxout']
     stored['ema_decay'] = 0  # JSON of another program may write 0 for 0.0
@@ -75,7 +80,7 @@ def test_key_that_came_later_has_its_default(folder):
         {'name': 3},
     )),
 ])
-def test_data_that_are_none_are_told(content, folder):
+def test_invalid_data_description_is_refused(content, folder):
     for text in (content, f'{{"real": {content or 1}}}'):
         (folder / 'data.json').write_text(text)
         refusal(run_files.load_data, folder, 'data.json')
@@ -88,41 +93,41 @@ def test_data_that_are_none_are_told(content, folder):
     lambda path: path.symlink_to('/dev/zero'),
     lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_RDWR), 2**40),
 ])
-def test_file_that_is_none_is_not_waited_for(make, name, folder):
+def test_file_that_is_not_regular_does_not_block(make, name, folder):
     (folder / name).unlink()
     make(folder / name)
     refusal(sampling.load, folder, f'{name} (cannot be|is|has)')
 
 
-def test_folder_on_an_unknown_store_is_told():
+def test_folder_on_an_unknown_file_system_is_refused():
     refusal(sampling.load, 'https://me@host/run', 'not the folder of a run')
 
 
-def test_networks_that_cannot_be_made_are_told(folder, monkeypatch):
+def test_networks_that_cannot_be_built_are_an_error(folder, monkeypatch):
     monkeypatch.setattr(
-        sampling.build, 'abstract_state', lambda *args: 1 // 0
+        sampling.builders, 'abstract_state', lambda *args: 1 // 0
     )
-    refusal(sampling.load, folder, 'no networks can be made .*: integer div')
+    refusal(sampling.load, folder, 'no networks can be built .*: integer div')
 
 
-def test_lists_hold_objects_or_nothing(folder):
+def test_only_objects_of_json_lists_are_loaded(folder):
     path = folder / 'environment.json'
-    for content, found in (
+    for content, expected in (
         ('[1, {"a": 1}, null]', [{'a': 1}]), ('{}', []), (DEEP, []), ('', []),
     ):
         path.write_text(content)
-        assert run_files.load_dicts(folder, path.name) == found
+        assert run_files.load_dicts(folder, path.name) == expected
     path.unlink()
     os.mkfifo(path)
     assert run_files.load_dicts(folder, path.name) == []
     assert list(run_files.lines(folder, path.name)) == []
 
 
-def test_long_file_of_lines_is_thinned(folder, monkeypatch):
+def test_long_json_lines_file_is_thinned(folder, monkeypatch):
     path = folder / 'metrics.jsonl'
     path.write_text(''.join(f'{{"step": {n}}}\n' for n in range(100, 200)))
     monkeypatch.setattr(run_files, 'MOST_LINES', path.stat().st_size // 3)
-    found = [item['step'] for item in run_files.lines(folder, path.name)]
-    assert found == list(range(103, 200, 4))
+    steps = [item['step'] for item in run_files.lines(folder, path.name)]
+    assert steps == list(range(103, 200, 4))
     monkeypatch.setattr(run_files.files, 'MOST_FILE', 100)
     assert list(run_files.lines(folder, path.name)) == []

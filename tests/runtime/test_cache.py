@@ -1,4 +1,4 @@
-"""The cache of compiled programs is its owner's alone."""
+"""Folder of the compilation cache: private to its owner."""
 
 import os
 import pathlib
@@ -12,7 +12,7 @@ from gan_jax.runtime import environment
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path, monkeypatch):
-    """Leave the folders of the tests' own programs as they are."""
+    """Keep the compilation cache of the test session unchanged."""
     monkeypatch.setattr(
         cache.platformdirs, 'user_cache_dir', lambda name: tmp_path / name
     )
@@ -39,7 +39,7 @@ def mode(path):
     return path.stat().st_mode & 0o7777
 
 
-def test_folder_and_those_above_are_made_for_the_owner_alone(
+def test_cache_folder_and_its_parents_are_created_private(
     tmp_path, no_umask, capsys
 ):
     assert cache.folder() == str(tmp_path / 'gan_jax' / 'xla')
@@ -47,7 +47,7 @@ def test_folder_and_those_above_are_made_for_the_owner_alone(
     assert capsys.readouterr().err == ''
 
 
-def test_folder_that_others_could_read_is_shut(capsys):
+def test_folder_that_others_can_read_is_made_private(capsys):
     cache.default().mkdir(0o755, parents=True)
     cache.default().chmod(0o755)
     assert cache.folder() and mode(cache.default()) == 0o700
@@ -55,7 +55,7 @@ def test_folder_that_others_could_read_is_shut(capsys):
 
 
 @pytest.mark.parametrize('bits', [0o777, 0o775, 0o757, 0o1777])
-def test_folder_that_others_can_write_is_told_once_and_not_used(bits, capsys):
+def test_folder_that_others_can_write_is_skipped_with_one_warning(bits, capsys):
     cache.default().mkdir(parents=True)
     cache.default().chmod(bits)
     assert cache.folder() is None and cache.folder() is None
@@ -64,7 +64,7 @@ def test_folder_that_others_can_write_is_told_once_and_not_used(bits, capsys):
     assert mode(cache.default()) == bits
 
 
-def test_folder_that_was_chosen_is_held_to_the_same(tmp_path, capsys):
+def test_folder_set_by_the_user_is_checked_too(tmp_path, capsys):
     chosen = tmp_path / 'chosen'
     choose(chosen)
     assert cache.folder() == str(chosen) and mode(chosen) == 0o700
@@ -73,7 +73,7 @@ def test_folder_that_was_chosen_is_held_to_the_same(tmp_path, capsys):
     cache._refused.cache_clear()
     chosen.chmod(0o777)
     assert cache.folder() == str(cache.default())
-    assert f'kept in {chosen}: it can be' in capsys.readouterr().err
+    assert f'cached in {chosen}: it can be' in capsys.readouterr().err
 
 
 def test_folder_of_another_user_is_not_used(tmp_path, monkeypatch):
@@ -83,7 +83,7 @@ def test_folder_of_another_user_is_not_used(tmp_path, monkeypatch):
     assert cache.fault(str(path)) == 'belongs to another user'
 
 
-def test_folder_below_one_that_anyone_can_write_is_not_used(tmp_path):
+def test_folder_in_a_world_writable_folder_is_not_used(tmp_path):
     above = tmp_path / 'above'
     above.mkdir()
     above.chmod(0o777)
@@ -93,7 +93,7 @@ def test_folder_below_one_that_anyone_can_write_is_not_used(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason='only root gives files away')
-def test_link_and_folder_above_of_another_user_are_not_used(tmp_path):
+def test_links_and_parents_of_another_user_are_not_used(tmp_path):
     link, above = tmp_path / 'link', tmp_path / 'above'
     (above / 'a').mkdir(parents=True)
     link.symlink_to(above / 'a')
@@ -104,7 +104,7 @@ def test_link_and_folder_above_of_another_user_are_not_used(tmp_path):
     assert f'{above}, which belongs to' in cache.fault(str(above / 'a'))
 
 
-def test_path_that_is_no_folder_is_told(tmp_path):
+def test_path_that_is_not_a_folder_is_refused(tmp_path):
     (tmp_path / 'file').write_text('')
     assert 'cannot be used' in cache.fault(str(tmp_path / 'file' / 'a'))
     (tmp_path / 'loop').symlink_to('loop')
@@ -113,8 +113,8 @@ def test_path_that_is_no_folder_is_told(tmp_path):
     assert not pathlib.Path('gs:').exists()
 
 
-def test_programs_are_kept_where_nobody_else_writes(tmp_path, monkeypatch):
-    monkeypatch.setattr(environment.heap, 'keep', lambda: None)
+def test_programs_are_cached_where_nobody_else_can_write(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment.malloc, 'keep', lambda: None)
     choose(tmp_path)
     tmp_path.chmod(0o777)
     environment.prepare()

@@ -1,4 +1,4 @@
-"""Checkpoints: to the bit, verified, newest whole one first, full disks."""
+"""Checkpoints: exact restore, verification, fallback, full disks, hosts."""
 
 import json
 import os
@@ -21,10 +21,10 @@ from gan_jax.runtime import parallel
 
 @pytest.fixture
 def state():
-    """A state as the loop saves it: NumPy arrays, empty branches and all."""
+    """Return a state as the loop saves it, with empty branches."""
     gan = helpers.linear_gan()
-    made = game.init(gan, jax.random.key(0), (2, 2, 1))
-    return jax.tree.map(np.asarray, made)
+    initial = game.init(gan, jax.random.key(0), (2, 2, 1))
+    return jax.tree.map(np.asarray, initial)
 
 
 def abstract(state):
@@ -33,7 +33,7 @@ def abstract(state):
     )
 
 
-def test_checkpoint_brings_back_every_bit(state, tmp_path):
+def test_checkpoint_restores_every_bit(state, tmp_path):
     checkpoints = checkpoint.Checkpoints(tmp_path / 'c')
     checkpoints.save(3, state)
     checkpoints.close()
@@ -57,7 +57,7 @@ def test_checkpoints_keep_the_newest(state, tmp_path):
     assert checkpoint.Checkpoints(tmp_path / 'c').steps() == [2, 3]
 
 
-def test_missing_folder_and_step_are_told(state, tmp_path):
+def test_missing_folder_and_step_are_errors(state, tmp_path):
     with pytest.raises(errors.CheckpointError, match='no checkpoints in'):
         checkpoint.Checkpoints(tmp_path / 'none', read_only=True)
     checkpoints = checkpoint.Checkpoints(tmp_path / 'c')
@@ -67,21 +67,21 @@ def test_missing_folder_and_step_are_told(state, tmp_path):
     checkpoints.close()
 
 
-def test_checkpoint_of_another_form_is_one_line(state, tmp_path):
+def test_checkpoint_of_other_shapes_is_refused_in_one_line(state, tmp_path):
     checkpoints = checkpoint.Checkpoints(tmp_path / 'c')
     checkpoints.save(1, state)
     other = state.replace(averages={'x': np.zeros(3)})
     with pytest.raises(errors.CheckpointError) as caught:
         checkpoints.restore(1, abstract(other))
-    assert 'averages/x: none saved, float64[3] asked' in str(caught.value)
-    assert 'float32[3, 4] saved, none asked' in str(caught.value)
+    assert 'averages/x: none saved, float64[3] expected' in str(caught.value)
+    assert 'float32[3, 4] saved, none expected' in str(caught.value)
     assert '\n' not in str(caught.value)
     checkpoints.close()
 
 
 @pytest.fixture
 def saved(state, tmp_path):
-    """A folder with steps 1, 2 and 3."""
+    """Create a folder with steps 1, 2 and 3."""
     checkpoints = checkpoint.Checkpoints(tmp_path / 'c')
     for step in (1, 2, 3):
         checkpoints.save(step, of_step(state, step))
@@ -94,7 +94,7 @@ def of_step(state, step):
 
 
 def newest(folder, state, **options):
-    """Restore the newest whole step; returns (its number, warnings)."""
+    """Restore the newest intact step; returns (its number, warnings)."""
     lines = []
     checkpoints = checkpoint.Checkpoints(folder, say=lines.append, **options)
     try:
@@ -104,7 +104,7 @@ def newest(folder, state, **options):
     return None if restored is None else int(restored.step), lines
 
 
-def test_newest_is_restored_without_a_word(saved, state):
+def test_newest_is_restored_without_a_warning(saved, state):
     assert newest(saved, state) == (3, [])
 
 
@@ -135,10 +135,10 @@ def test_two_damaged_steps_take_two_warnings(saved, state):
     assert step == 1 and len(lines) == 2
 
 
-def test_nothing_whole_is_an_error_and_nothing_is_removed(saved, state):
+def test_no_intact_step_is_an_error_and_removes_nothing(saved, state):
     for step in (1, 2, 3):
         (saved / str(step) / '_CHECKPOINT_METADATA').write_text('x')
-    with pytest.raises(errors.CheckpointError, match='--restart begins anew'):
+    with pytest.raises(errors.CheckpointError, match='--restart starts again'):
         newest(saved, state)
     assert sorted(os.listdir(saved)) == ['1', '2', '3']
 
@@ -149,14 +149,14 @@ def test_reader_removes_nothing(saved, state):
     assert (saved / '3').exists()
 
 
-def test_step_without_a_manifest_was_interrupted(saved, state):
+def test_step_without_a_manifest_is_skipped(saved, state):
     (saved / '3' / manifest.NAME).unlink()
     step, lines = newest(saved, state)
     assert step == 2
     assert 'lacks manifest.json' in lines[0]
 
 
-def test_step_whose_removal_was_interrupted_goes(saved, state):
+def test_partly_removed_steps_are_removed(saved, state):
     (saved / '1' / manifest.NAME).unlink()
     assert newest(saved, state, read_only=True) == (3, [])
     assert (saved / '1').exists()
@@ -166,7 +166,7 @@ def test_step_whose_removal_was_interrupted_goes(saved, state):
 
 @pytest.mark.parametrize('damaged', [2, 3])
 @pytest.mark.parametrize('content', [b'[]', b'{"a": 1}', b'[' * 10**5])
-def test_what_a_step_says_is_read_once_it_is_verified(
+def test_metadata_is_read_only_after_verification(
     content, damaged, saved, state
 ):
     (saved / str(damaged) / '_CHECKPOINT_METADATA').write_bytes(content)
@@ -174,13 +174,13 @@ def test_what_a_step_says_is_read_once_it_is_verified(
 
 
 @pytest.mark.parametrize('name', ['²', '007', '9' * 200, '-1', '1.5'])
-def test_folder_that_is_named_as_no_step_is_none(name, saved, state):
+def test_folders_with_other_names_are_ignored(name, saved, state):
     shutil.copytree(saved / '3', saved / name)
     assert newest(saved, state, read_only=True)[0] == 3
 
 
 @pytest.mark.parametrize('cost', ['x', [1], True, float('nan'), 10**400])
-def test_cost_that_is_no_number_is_none(cost, saved):
+def test_invalid_costs_are_ignored(cost, saved):
     path = saved / '3' / manifest.NAME
     content = json.loads(path.read_text()) | {'cost': cost}
     content['sha256'] = manifest._own_hash(content)
@@ -191,25 +191,25 @@ def test_cost_that_is_no_number_is_none(cost, saved):
 
 
 @pytest.mark.parametrize('form', [None, 3, {'step': 3}, [], {'step': [1]}])
-def test_manifest_without_a_form_is_damage(form, saved, state):
+def test_manifest_that_describes_no_state_is_damage(form, saved, state):
     path = saved / '3' / manifest.NAME
     content = json.loads(path.read_text()) | {'state': form}
     content['sha256'] = manifest._own_hash(content)
     path.write_text(json.dumps(content))
     step, lines = newest(saved, state, read_only=True)
-    assert step == 2 and 'tells no form of a state' in lines[0]
+    assert step == 2 and 'does not describe a state' in lines[0]
 
 
 def test_state_larger_than_memory_is_refused(saved, state, monkeypatch):
     monkeypatch.setattr(parallel, 'machine_memory', lambda: 10)
-    with pytest.raises(errors.CheckpointError, match='more memory than there'):
+    with pytest.raises(errors.CheckpointError, match='more memory than this'):
         newest(saved, state, read_only=True)
 
 
 def test_run_without_any_manifest_is_refused(saved, state):
     for step in (1, 2, 3):
         (saved / str(step) / manifest.NAME).unlink()
-    with pytest.raises(errors.CheckpointError, match='--restart begins anew'):
+    with pytest.raises(errors.CheckpointError, match='--restart starts again'):
         newest(saved, state)
     assert sorted(os.listdir(saved)) == ['1', '2', '3']
     checkpoints = checkpoint.Checkpoints(saved, read_only=True)
@@ -217,7 +217,7 @@ def test_run_without_any_manifest_is_refused(saved, state):
     checkpoints.close()
 
 
-def test_state_of_another_form_does_not_fall_back(saved, state):
+def test_state_of_other_shapes_does_not_fall_back(saved, state):
     other = state.replace(averages={'x': np.zeros(3)})
     with pytest.raises(errors.CheckpointError, match='does not fit'):
         newest(saved, other)
@@ -232,7 +232,7 @@ def test_multiples_are_kept_beside_the_newest(state, tmp_path):
     checkpoints.close()
 
 
-def test_full_disk_is_told_and_the_third_time_ends(
+def test_full_disk_warns_and_fails_the_third_time(
     state, tmp_path, monkeypatch
 ):
     lines = []
@@ -246,7 +246,7 @@ def test_full_disk_is_told_and_the_third_time_ends(
     for step in (2, 3):
         checkpoints.save(step, state)
     assert len(lines) == 2
-    assert '0.0 MB free' in lines[0] and 'step 1 is kept' in lines[0]
+    assert '0.0 MB are free' in lines[0] and 'step 1 is kept' in lines[0]
     with pytest.raises(errors.DiskError, match='3 times') as caught:
         checkpoints.save(4, state)
     assert caught.value.exit_code == 74
@@ -281,7 +281,7 @@ def test_failure_while_writing_keeps_the_last_and_is_cleaned(
     assert newest(tmp_path, state)[0] == 1
 
 
-def test_a_lost_host_is_no_matter_of_the_disk(state, tmp_path, monkeypatch):
+def test_lost_host_is_raised_at_once(state, tmp_path, monkeypatch):
     lines = []
     checkpoints = checkpoint.Checkpoints(tmp_path, say=lines.append)
 
@@ -298,9 +298,11 @@ def test_a_lost_host_is_no_matter_of_the_disk(state, tmp_path, monkeypatch):
     assert not lines
 
 
-def test_hosts_that_see_other_checkpoints_are_told(saved, state, monkeypatch):
+def test_hosts_that_see_different_checkpoints_are_refused(
+    saved, state, monkeypatch
+):
     monkeypatch.setattr(parallel, 'same_on_all_hosts', lambda text: False)
-    with pytest.raises(errors.CheckpointError, match='file system they share'):
+    with pytest.raises(errors.CheckpointError, match='shared file system'):
         newest(saved, state)
 
 
@@ -318,7 +320,7 @@ def test_full_disk_of_another_host_counts_here(state, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(parallel, 'on_all_hosts', lambda holds: False)
         checkpoints.save(1, state)
-    assert 'another host sees no room for it' in lines[0]
+    assert 'another host has no space for it' in lines[0]
     assert checkpoints.steps() == []
     checkpoints.save(2, state)
     checkpoints.close()

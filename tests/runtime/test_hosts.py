@@ -49,23 +49,23 @@ def start(workdir, *flags, of_second=()):
 
 
 def finish(processes, timeout=300):
-    """Give (code, out, err) of each."""
+    """Return (code, out, err) of each."""
     try:
         with futures.ThreadPoolExecutor(len(processes)) as pool:
-            told = list(pool.map(
+            outputs = list(pool.map(
                 lambda process: process.communicate(timeout=timeout), processes
             ))
     finally:
         for process in processes:
             process.kill()
-    return [(p.returncode, *text) for p, text in zip(processes, told)]
+    return [(p.returncode, *text) for p, text in zip(processes, outputs)]
 
 
 def go_on(workdir, step, whole):
     """Assert that both go on from a step, to the state of a whole run."""
     (code, out, err), (other, *_) = finish(start(workdir))
     assert (code, other) == (0, 0), out + err
-    assert f'Going on from step {step}' in out
+    assert f'Continuing from step {step}' in out
     assert survival_tools.difference(workdir, whole) == ''
 
 
@@ -91,7 +91,7 @@ def whole(tmp_path_factory):
     pytest.param(signal.SIGTERM, 0, marks=pytest.mark.slow),
     pytest.param(signal.SIGINT, 1, marks=pytest.mark.slow),
 ])
-def test_signal_to_one_saves_the_same_step_on_both(
+def test_signal_to_one_host_saves_the_same_step_on_both(
     number, receiver, whole, tmp_path
 ):
     processes = start(tmp_path)
@@ -106,7 +106,7 @@ def test_signal_to_one_saves_the_same_step_on_both(
     for code, out, err in ended:
         assert code == 128 + number, out + err
         assert err.splitlines()[-1].startswith(
-            f'error: {name} came: step {step} of {STEPS} is saved'
+            f'error: {name} received: step {step} of {STEPS} is saved'
         )
     assert not (tmp_path / lock.NAME).exists()
     go_on(tmp_path, step, whole)
@@ -114,7 +114,7 @@ def test_signal_to_one_saves_the_same_step_on_both(
 
 @pytest.mark.slow
 @pytest.mark.parametrize('lost', [0, 1])
-def test_killed_one_is_named_and_ends_the_other(lost, whole, tmp_path):
+def test_killed_host_is_named_and_ends_the_other(lost, whole, tmp_path):
     flags = ('--config.checkpoint_every=20', '--config.keep_checkpoints=9')
     processes = start(tmp_path, *flags)
     wait_for_step(processes[0], tmp_path, 100)
@@ -137,18 +137,18 @@ def test_killed_one_is_named_and_ends_the_other(lost, whole, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('fails', [0, 1])
-def test_one_that_fails_alone_ends_both(fails, tmp_path):
+def test_host_that_fails_alone_ends_both(fails, tmp_path):
     with lock.held(tmp_path) if fails == 0 else contextlib.nullcontext():
         bad = ('--config.data.path=nowhere',) if fails else ()
         ended = finish(start(tmp_path, of_second=bad))
     assert 0 not in [code for code, _, _ in ended]
-    told = 'is in use by' if fails == 0 else "'nowhere' is not a folder"
-    assert told in ended[fails][2]
+    message = 'is in use by' if fails == 0 else "'nowhere' is not a folder"
+    assert message in ended[fails][2]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('exists', [False, True])
-def test_folders_that_are_not_one_are_told(exists, whole, tmp_path):
+def test_hosts_with_different_folders_are_refused(exists, whole, tmp_path):
     folder = tmp_path / 'first'
     shutil.copytree(whole, folder)
     second = tmp_path / 'second'
@@ -157,4 +157,4 @@ def test_folders_that_are_not_one_are_told(exists, whole, tmp_path):
     other = (f'--workdir={second}',)
     for code, out, err in finish(start(folder, of_second=other)):
         assert code == 5, out + err
-        assert 'it must be on a file system they share' in err
+        assert 'it must be on a shared file system' in err

@@ -1,4 +1,4 @@
-"""A run folder is one process's; a dead one gives it up."""
+"""Lock of a run folder, and takeover from a process that has ended."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ def own():
     return lock._describe()
 
 
-def test_lock_tells_its_owner_and_goes_with_it(tmp_path):
+def test_lock_names_its_owner_and_is_removed_at_the_end(tmp_path):
     with lock.held(tmp_path):
         owner = json.loads((tmp_path / lock.NAME).read_text())
         assert owner['pid'] == os.getpid()
@@ -25,11 +25,13 @@ def test_lock_tells_its_owner_and_goes_with_it(tmp_path):
 
 def test_held_lock_is_refused_with_its_owner(tmp_path):
     with lock.held(tmp_path):
-        with pytest.raises(errors.LockedError, match=str(os.getpid())) as told:
+        with pytest.raises(
+            errors.LockedError, match=str(os.getpid())
+        ) as caught:
             with lock.held(tmp_path):
                 raise AssertionError('the lock was given twice')
         assert (tmp_path / lock.NAME).exists()
-    assert told.value.exit_code == 75
+    assert caught.value.exit_code == 75
 
 
 def test_lock_of_a_dead_process_is_taken_over(tmp_path):
@@ -43,7 +45,7 @@ def test_lock_of_a_dead_process_is_taken_over(tmp_path):
         assert lock._read(tmp_path / lock.NAME)['pid'] == os.getpid()
 
 
-def test_a_number_given_anew_is_another_process(tmp_path):
+def test_reused_process_id_is_another_process(tmp_path):
     owner = own() | {'began': 1}
     (tmp_path / lock.NAME).write_text(json.dumps(owner))
     with lock.held(tmp_path):
@@ -54,7 +56,7 @@ def test_a_number_given_anew_is_another_process(tmp_path):
     json.dumps({'host': 'elsewhere', 'pid': 1, 'began': 1}), '', '[]', '{',
     '[' * 10**5, '9' * 10**5,
 ])
-def test_lock_whose_owner_may_live_is_not_taken(content, tmp_path):
+def test_lock_whose_owner_may_be_alive_is_respected(content, tmp_path):
     (tmp_path / lock.NAME).write_text(content)
     with pytest.raises(errors.LockedError, match='remove .*lock.json'):
         with lock.held(tmp_path):
@@ -63,7 +65,7 @@ def test_lock_whose_owner_may_live_is_not_taken(content, tmp_path):
 
 
 @pytest.mark.parametrize('pid', ['Infinity', '9' * 4000, '-1', '"1"', '[]'])
-def test_number_of_no_process_is_that_of_none(pid, tmp_path):
+def test_invalid_process_ids_have_no_start_time(pid, tmp_path):
     owner = json.dumps(own() | {'pid': 0}).replace('"pid": 0', f'"pid": {pid}')
     (tmp_path / lock.NAME).write_text(owner)
     with lock.held(tmp_path):
@@ -71,14 +73,14 @@ def test_number_of_no_process_is_that_of_none(pid, tmp_path):
 
 
 @pytest.mark.parametrize('make', [os.mkfifo, os.mkdir])
-def test_lock_that_is_no_file_is_not_waited_for(make, tmp_path):
+def test_lock_that_is_not_a_regular_file_does_not_block(make, tmp_path):
     make(tmp_path / lock.NAME)
     with pytest.raises(errors.LockedError):
         with lock.held(tmp_path):
             pass
 
 
-def test_of_two_that_take_over_one_gets_the_lock(tmp_path, monkeypatch):
+def test_only_one_of_two_processes_takes_over_a_lock(tmp_path, monkeypatch):
     path = tmp_path / lock.NAME
     path.write_text(json.dumps(own() | {'began': 1}))
     quicker = own() | {'pid': os.getppid(), 'began': lock._began(os.getppid())}

@@ -1,4 +1,4 @@
-"""A folder's manifest tells of every change of a file below it."""
+"""Manifest of a checkpoint: every change of a file is detected."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from gan_jax.runtime import manifest
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two files, one of them deep, and their manifest."""
+    """Create two files, one of them nested, and their manifest."""
     (tmp_path / 'a' / 'b').mkdir(parents=True)
     (tmp_path / 'a' / 'b' / 'deep').write_bytes(bytes(range(256)) * 8)
     (tmp_path / 'top').write_bytes(b'text')
@@ -18,10 +18,10 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_whole_folder_is_verified_and_tells_what_was_told(folder):
-    found = manifest.verify(folder)
-    assert found['step'] == 3
-    assert sorted(found['files']) == ['a/b/deep', 'top']
+def test_intact_folder_is_verified_and_returns_its_manifest(folder):
+    content = manifest.verify(folder)
+    assert content['step'] == 3
+    assert sorted(content['files']) == ['a/b/deep', 'top']
     assert manifest.exists(folder)
 
 
@@ -32,13 +32,13 @@ def flip_a_bit(path):
 
 
 DAMAGES = {
-    'flipped': (flip_a_bit, 'has a/b/deep of other content'),
+    'flipped': (flip_a_bit, 'has a/b/deep with other content'),
     'cut': (lambda path: path.write_bytes(path.read_bytes()[:-1]),
-            'has a/b/deep of other content'),
-    'empty': (lambda path: path.write_bytes(b''), 'of other content'),
+            'has a/b/deep with other content'),
+    'empty': (lambda path: path.write_bytes(b''), 'with other content'),
     'deleted': (lambda path: path.unlink(), 'lacks a/b/deep'),
     'added': (lambda path: (path.parent / 'new').touch(),
-              'has besides a/b/new'),
+              'has an extra file a/b/new'),
     'a folder': (lambda path: (path.unlink(), path.mkdir()), 'lacks a/b/deep'),
 }
 
@@ -54,16 +54,16 @@ def test_damage_is_named(damage, folder):
 def test_links_to_folders_are_not_entered(folder):
     for name in ('x', 'y'):  # 2^40 paths, were they followed
         (folder / 'a' / name).symlink_to('.')
-    with pytest.raises(ValueError, match='has besides a/x'):
+    with pytest.raises(ValueError, match='has an extra file a/x'):
         manifest.verify(folder)
     manifest.write(folder / 'a' / 'b')
     (folder / 'a' / 'b' / 'deep').unlink()
     os.mkfifo(folder / 'a' / 'b' / 'deep')
-    with pytest.raises(ValueError, match='has deep of other content'):
+    with pytest.raises(ValueError, match='has deep with other content'):
         manifest.verify(folder / 'a' / 'b')
 
 
-def test_empty_file_that_became_a_fifo_is_not_waited_for(folder):
+def test_fifo_in_place_of_an_empty_file_does_not_block(folder):
     (folder / 'top').write_bytes(b'')
     manifest.write(folder)
     (folder / 'top').unlink()
@@ -80,14 +80,14 @@ def test_empty_file_that_became_a_fifo_is_not_waited_for(folder):
     b'{"format": "gan_jax checkpoint", "version": "1", "files": {}}',
     b'[' * 10**5,
 ])
-def test_manifest_that_is_none_is_told(content, folder):
+def test_invalid_manifest_is_refused(content, folder):
     (folder / manifest.NAME).write_bytes(content)
     with pytest.raises(ValueError, match='that cannot be read'):
         manifest.verify(folder)
 
 
 @pytest.mark.parametrize('change', [-1, 1])
-def test_manifest_of_another_version_is_told(change, folder):
+def test_manifest_of_another_version_is_refused(change, folder):
     path, version = folder / manifest.NAME, manifest.VERSION + change
     content = json.loads(path.read_text()) | {'version': version}
     content['sha256'] = manifest._own_hash(content)
@@ -100,7 +100,7 @@ def test_manifest_of_another_version_is_told(change, folder):
         manifest.verify(folder)
 
 
-def test_no_bit_of_a_manifest_can_change_unseen(folder):
+def test_every_flipped_bit_of_a_manifest_is_detected(folder):
     path = folder / manifest.NAME
     whole = path.read_bytes()
     for bit in range(0, 8 * len(whole), 7):

@@ -1,4 +1,4 @@
-"""Devices and hosts change nothing but speed."""
+"""Devices and hosts: they change nothing but speed."""
 
 from concurrent import futures
 import functools
@@ -31,10 +31,12 @@ def start(game, out, devices, *cluster):
 
 
 def finish(*processes):
-    """Read all at once: one whose pipe is full would keep the others."""
+    """Wait for all processes, reading all pipes so that none blocks."""
     with futures.ThreadPoolExecutor(len(processes)) as pool:
-        told = list(pool.map(lambda p: p.communicate(timeout=300), processes))
-    for process, (output, _) in zip(processes, told):
+        outputs = list(pool.map(
+            lambda p: p.communicate(timeout=300), processes
+        ))
+    for process, (output, _) in zip(processes, outputs):
         assert process.returncode == 0, output[-3000:]
 
 
@@ -45,7 +47,7 @@ def load(path):
 
 @pytest.fixture(scope='module')
 def one_device(tmp_path_factory):
-    """A function of a game that gives its final state on one device."""
+    """Return a function from a game to its final state on one device."""
     folder = tmp_path_factory.mktemp('one')
 
     @functools.cache
@@ -60,7 +62,7 @@ def one_device(tmp_path_factory):
 
 
 def assert_same_training(state, reference):
-    """Equal within 1e-5."""
+    """Assert that two states are equal within 1e-5."""
     state.pop('devices')
     assert len(state) > 10
     for name, value in state.items():
@@ -119,11 +121,11 @@ def test_steps_per_call_divide_every_cadence(cadences, expected):
 @pytest.mark.parametrize('size, expected', [
     (2**20, 50), (2**21, 25), (2**23, 5), (2**30, 1),
 ])
-def test_a_call_is_fed_at_most_64_mib(size, expected):
+def test_input_of_a_call_is_at_most_64_mib(size, expected):
     assert parallel.steps_per_call([100], False, size) == expected
 
 
-def test_memory_is_what_machine_and_container_allow(tmp_path, monkeypatch):
+def test_memory_is_limited_by_machine_and_container(tmp_path, monkeypatch):
     limit = tmp_path / 'memory.max'
     monkeypatch.setattr(parallel, 'CONTAINER_LIMIT', limit)
     whole = parallel.memory()
@@ -146,7 +148,7 @@ def count_up(state, constants, fed, key, across):
 
 
 @pytest.mark.parametrize('num_steps', [1, 3])
-def test_train_call_makes_so_many_steps_and_gives_the_last_metrics(num_steps):
+def test_train_call_makes_num_steps_and_returns_the_last_metrics(num_steps):
     call = parallel.train_call(count_up, num_steps)
     constants = parallel.constants(
         (), np.float32(2), jax.random.key(0), batch_size=4
@@ -159,7 +161,7 @@ def test_train_call_makes_so_many_steps_and_gives_the_last_metrics(num_steps):
     assert parallel.unreplicate(metrics)['total'] == 2 * fed[-1].sum()
 
 
-def test_split_deals_the_batch_to_devices_in_order():
+def test_split_keeps_the_order_of_the_batch():
     fed = np.arange(2 * 3 * 4).reshape(2, 3, 4)
     np.testing.assert_array_equal(parallel.split(fed), fed[None])
 
@@ -176,7 +178,7 @@ def test_replicate_and_unreplicate_are_inverse():
     (ValueError('UNAVAILABLE: the bucket'), False),
     (ValueError('shapes differ'), False),
 ])
-def test_lost_hosts_are_told_from_other_errors(error, parting, monkeypatch):
-    assert not parallel.is_parting(error)  # there is one host
+def test_errors_of_lost_hosts_are_recognized(error, parting, monkeypatch):
+    assert not parallel.is_lost_host_error(error)  # there is one host
     monkeypatch.setattr(jax, 'process_count', lambda: 2)
-    assert parallel.is_parting(error) == parting
+    assert parallel.is_lost_host_error(error) == parting

@@ -1,4 +1,4 @@
-"""The writer and the environment."""
+"""Writer, environment and malloc settings."""
 
 import json
 import platform
@@ -42,7 +42,7 @@ def test_png_reads_back(channels, tmp_path):
     np.testing.assert_array_equal(read.reshape(image.shape), image)
 
 
-def test_files_at_home_are_written_there(tmp_path, monkeypatch):
+def test_paths_with_a_tilde_are_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path))
     writer.save_png('~/x.png', np.zeros((2, 2, 1), np.uint8))
     writer.save_arrays('~/x.npz', x=np.zeros(2))
@@ -54,7 +54,7 @@ def test_files_at_home_are_written_there(tmp_path, monkeypatch):
     assert json.loads((tmp_path / 'x.json').read_text()) == [1, 2]
 
 
-def test_scatter_shows_real_and_generated_points_apart():
+def test_scatter_distinguishes_real_and_generated_points():
     real, fake = np.full((50, 2), 0.9), np.full((50, 2), -0.9)
     image = writer.picture(fake, real).astype(int)
     assert image.shape == (640, 640, 3)
@@ -66,7 +66,7 @@ def test_scatter_shows_real_and_generated_points_apart():
         assert (rows.min() > 260) == (columns.max() < 320) == low_left
 
 
-def test_scatter_shows_many_dimensions_along_the_main_axes_of_the_real():
+def test_scatter_projects_onto_the_main_axes_of_the_real_points():
     random = np.random.RandomState(0)
     real = 7 + np.zeros((400, 5))
     real[:, 3] += random.uniform(-1, 1, 400)  # the first axis
@@ -82,7 +82,7 @@ def test_scatter_shows_many_dimensions_along_the_main_axes_of_the_real():
     assert np.ptp(columns) > 2 * np.ptp(rows) > 0
 
 
-def test_points_on_a_line_are_shown_as_densities():
+def test_one_dimensional_points_are_plotted_as_densities():
     random = np.random.RandomState(0)
     real, fake = random.uniform(0.2, 0.8, (2, 5000, 1)) * [[[1]], [[-1]]]
     for image in (writer.picture(fake, real), writer.picture(fake)):
@@ -96,7 +96,7 @@ def test_points_on_a_line_are_shown_as_densities():
     assert columns.min() > 320 and np.ptp(rows) > 300
 
 
-def test_main_axes_are_principal_and_know_their_sign():
+def test_main_axes_are_principal_axes_with_a_fixed_sign():
     random = np.random.RandomState(0)
     basis = np.linalg.qr(random.randn(6, 6))[0]
     points = random.randn(500, 6) * [1, 9, 2, 1, 5, 1] @ basis.T + 3
@@ -109,7 +109,7 @@ def test_main_axes_are_principal_and_know_their_sign():
 
 
 @pytest.mark.parametrize('count', [1, 9])
-def test_scatter_of_generated_points_alone_has_their_own_axes(count):
+def test_scatter_without_real_points_uses_the_axes_of_the_generated(count):
     points = np.random.RandomState(0).randn(count, 5)
     image = writer.picture(points).astype(int)
     assert (image[..., 0] - image[..., 2] > 60)[60:].any()
@@ -124,7 +124,7 @@ def read_metrics(folder):
     return [json.loads(line) for line in lines]
 
 
-def test_resume_drops_later_and_broken_lines_and_keeps_the_rest(tmp_path):
+def test_resume_removes_later_and_damaged_records_alone(tmp_path):
     first = make(tmp_path)
     for step in (10, 20, 30):
         first.scalars(step, {'d/loss': step / 10}, 'line')
@@ -141,33 +141,33 @@ def test_resume_drops_later_and_broken_lines_and_keeps_the_rest(tmp_path):
 
 
 def test_values_that_are_not_finite_stay_valid_json(tmp_path):
-    made = make(tmp_path)
-    made.scalars(1, {'d/loss': float('nan'), 'g/loss': 1.0}, 'line')
-    made.close()
+    run_writer = make(tmp_path)
+    run_writer.scalars(1, {'d/loss': float('nan'), 'g/loss': 1.0}, 'line')
+    run_writer.close()
     assert read_metrics(tmp_path) == [
         {'step': 1, 'd/loss': None, 'g/loss': 1.0}
     ]
 
 
-def test_a_host_that_does_not_write_leaves_nothing(tmp_path, capsys):
-    made = make(tmp_path, enabled=False)
-    made.scalars(1, {'d/loss': 1.0}, 'line')
-    made.picture('x', helpers.random_images(1)[0], step=1)
-    made.say('hello')
-    made.advance(1)
-    made.close()
+def test_disabled_writer_writes_nothing(tmp_path, capsys):
+    run_writer = make(tmp_path, enabled=False)
+    run_writer.scalars(1, {'d/loss': 1.0}, 'line')
+    run_writer.picture('x', helpers.random_images(1)[0], step=1)
+    run_writer.say('hello')
+    run_writer.advance(1)
+    run_writer.close()
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().out == ''
 
 
-def test_json_is_written_whole(tmp_path):
+def test_json_is_written_atomically(tmp_path):
     writer.write_json(tmp_path / 'a.json', {'a': 1})
     writer.write_json(epath.Path(tmp_path) / 'a.json', {'a': [2]})
     assert json.loads((tmp_path / 'a.json').read_text()) == {'a': [2]}
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_json_list_grows_and_starts_anew_where_it_is_broken(tmp_path):
+def test_json_list_grows_and_replaces_a_damaged_file(tmp_path):
     path = tmp_path / 'a.json'
     for item in (1, 2):
         writer.append_json(path, item)
@@ -177,7 +177,7 @@ def test_json_list_grows_and_starts_anew_where_it_is_broken(tmp_path):
     assert json.loads(path.read_text()) == [3]
 
 
-def test_json_list_that_is_too_long_is_kept_beside(tmp_path, monkeypatch):
+def test_too_long_json_list_is_renamed(tmp_path, monkeypatch):
     path = tmp_path / 'a.json'
     writer.append_json(path, 'x' * 50)
     monkeypatch.setattr(writer.files, 'MOST_JSON', 50)
@@ -187,7 +187,7 @@ def test_json_list_that_is_too_long_is_kept_beside(tmp_path, monkeypatch):
     assert json.loads(other.read_text()) == ['x' * 50]
 
 
-def test_environment_says_what_one_needs_to_repeat_a_run():
+def test_environment_describes_versions_and_devices():
     described = environment.describe(7)
     assert described['seed'] == 7
     assert described['versions']['jax'] == jax.__version__
@@ -217,9 +217,9 @@ import sys
 import jax
 import jax.numpy as jnp
 
-from gan_jax.runtime import heap
+from gan_jax.runtime import malloc
 
-print(heap.keep() if sys.argv[1] == 'keep' else None)
+print(malloc.keep() if sys.argv[1] == 'keep' else None)
 values = jnp.ones((2**12, 2))  # 96 MiB lie between the products
 ones = jnp.ones((3 * 2**11, 2))
 step = jax.jit(lambda x: (x @ ones.T) @ ones)
@@ -242,7 +242,7 @@ def _faults(word):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='no glibc')
-def test_memory_of_a_step_stays_for_the_next_one():
+def test_freed_memory_is_reused_by_the_next_step():
     took, kept = _faults('keep')
     assert took == 'True'
     assert kept < 1000 < 10_000 < _faults('return')[1]
@@ -252,7 +252,7 @@ def test_memory_of_a_step_stays_for_the_next_one():
     ('MALLOC_TRIM_THRESHOLD_', '65536'),
     ('GLIBC_TUNABLES', 'glibc.malloc.perturb=0'),
 ])
-def test_choice_of_the_environment_about_memory_stands(
+def test_malloc_settings_of_the_environment_are_kept(
         name, value, monkeypatch):
     monkeypatch.setenv(name, value)
     assert not malloc.keep()

@@ -1,4 +1,4 @@
-"""Signals are remembered; a second one ends the process at once."""
+"""Signal handling: the first is recorded, the second ends the process."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from gan_jax.runtime import signals
 
 
 @pytest.mark.parametrize('number', signals.SIGNALS)
-def test_first_signal_is_remembered_and_handlers_come_back(number):
+def test_first_signal_is_recorded_and_handlers_are_restored(number):
     before = signal.getsignal(number)
     with signals.on_signals() as stopper:
         assert stopper.number is None
@@ -41,14 +41,14 @@ def test_second_signal_ends_the_process_at_once(number):
 
 
 def test_other_threads_handle_no_signals():
-    found = []
+    records = []
 
     def work():
         with signals.on_signals() as stopper:
-            found.append((stopper.number, signal.getsignal(signal.SIGTERM)))
+            records.append((stopper.number, signal.getsignal(signal.SIGTERM)))
 
     before = signal.getsignal(signal.SIGTERM)
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert found == [(None, before)]
+    assert records == [(None, before)]

@@ -1,4 +1,4 @@
-"""The host's choice among programs changes nothing but speed."""
+"""Dispatch: the choice of compiled programs changes nothing but speed."""
 
 import jax
 import numpy as np
@@ -14,7 +14,7 @@ IMAGES = helpers.random_images()
 
 
 def small(schedule='alternating', **changes):
-    """Give a config of dense nets with a schedule and other keys changed."""
+    """Return a config of dense nets with a schedule and other keys changed."""
     config = helpers.tiny_mlp()
     config.schedule.name = schedule
     if schedule == 'wgan':
@@ -70,14 +70,14 @@ def assert_close(a, b):
 @pytest.mark.parametrize('name', helpers.cases(
     GAMES, 'began', 'spectral', 'unrolled', 'wgan-lazy'
 ))
-def test_host_and_device_decide_alike(name, tmp_path, monkeypatch):
+def test_host_and_device_make_the_same_decisions(name, tmp_path, monkeypatch):
     seen = {}
 
     def record(kind):
         return lambda step, metrics: seen.setdefault(kind, metrics)
 
     device = trained(GAMES[name], tmp_path / 'a', callback=record('device'))
-    monkeypatch.setattr(parallel, 'bears_control_flow', lambda conv: False)
+    monkeypatch.setattr(parallel, 'has_fast_control_flow', lambda conv: False)
     host = trained(GAMES[name], tmp_path / 'b', callback=record('host'))
     assert_close(host, device)
     for metrics in seen.values():  # which time does not change
@@ -98,7 +98,7 @@ def test_wgan_gives_the_critic_more_updates_in_some_steps(tmp_path):
 
 
 @pytest.mark.parametrize('every', [0, 3])
-def test_bursts_and_scanned_steps_go_together(every, tmp_path):
+def test_bursts_work_with_scanned_steps(every, tmp_path):
     config = small('wgan', num_steps=12, log_every=12)
     config.schedule.burst_every, config.schedule.burst_first = every, 1
     state = trained(config, tmp_path)
@@ -121,7 +121,7 @@ def test_resumes_bit_for_bit(name, tmp_path):
     assert helpers.leaves_equal(whole, parts)
 
 
-def test_convolutions_on_cpu_take_a_program_for_each_set_of_penalties(
+def test_convolutions_on_cpu_use_one_program_per_set_of_penalties(
     tmp_path
 ):
     config = helpers.tiny(helpers.tiny_mlp())

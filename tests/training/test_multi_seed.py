@@ -1,4 +1,4 @@
-"""Seeds side by side: each as alone, interrupted or not, whatever the game."""
+"""Training of several seeds at once: each equals a single run."""
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +66,7 @@ def row(states, index):
 
 
 def learnt(state):
-    """Give what training changes; Adam's tiny moments are left out."""
+    """Return the arrays that training changes, without Adam's moments."""
     return (
         state.step, state.position, state.players[G].params,
         state.players[G].stats, state.players[D].params,
@@ -78,7 +78,7 @@ def learnt(state):
     pytest.param(changes, id=name, marks=[pytest.mark.slow] * (name in SLOW))
     for name, changes in GAMES.items()
 ])
-def test_each_seed_is_the_run_of_train(changes, tmp_path):
+def test_each_seed_equals_a_run_of_train(changes, tmp_path):
     config = configure(changes)
     joint_batch = multi_seed.Population(config, (3, 5))
     states, _ = joint_batch.advance(joint_batch.init(), config.num_steps)
@@ -92,7 +92,7 @@ def test_each_seed_is_the_run_of_train(changes, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['adam', 'wgan with bursts'])
-def test_parts_of_a_run_make_the_whole_to_the_bit(name):
+def test_training_in_parts_equals_training_at_once(name):
     config = configure(GAMES[name])
     joint_batch = multi_seed.Population(config, (0, 1))
     states = joint_batch.init()
@@ -107,7 +107,7 @@ def test_parts_of_a_run_make_the_whole_to_the_bit(name):
     assert metrics['d/loss'].shape == (2,)
 
 
-def test_a_seed_that_fails_stands_still_alone():
+def test_only_a_failed_seed_stops():
     config = configure({})
     joint_batch = multi_seed.Population(config, (0, 1))
     states, _ = joint_batch.advance(joint_batch.init(), 2)
@@ -126,7 +126,7 @@ def test_a_seed_that_fails_stands_still_alone():
 
 
 @pytest.mark.parametrize('weights', ['raw', 'ema'])
-def test_samples_are_those_of_sampling(weights):
+def test_samples_equal_those_of_sampling(weights):
     joint_batch = multi_seed.Population(configure({}), (0, 7))
     states, _ = joint_batch.advance(joint_batch.init(), 2)
     points = joint_batch.sample(states, range(5), weights)

@@ -38,7 +38,7 @@ def run(folder, config, **options):
 
 @pytest.fixture
 def broken(monkeypatch):
-    """Give a function that lets a part give `value` at step `BAD_STEP`."""
+    """Return a function that lets a part give `value` at step `BAD_STEP`."""
     seen = {'on': True}
     arguments = updates._loss_arguments
 
@@ -84,7 +84,7 @@ def broken(monkeypatch):
      'parameter generator/Dense_0/bias'),
     ('r1', 'd/r1 in update 1 is nan', 'parameter discriminator/Dense_0/'),
 ])
-def test_first_culprit_is_named_and_the_state_before_it_kept(
+def test_first_bad_value_is_named_and_the_state_before_it_saved(
     part, name, spoilt, log_every, broken, tmp_path
 ):
     before = run(tmp_path / 'whole', config_of(BAD_STEP)).state
@@ -102,7 +102,7 @@ def test_first_culprit_is_named_and_the_state_before_it_kept(
         run(tmp_path / 'run', config)
 
 
-def test_infinite_loss_is_told_as_that(broken, tmp_path):
+def test_infinite_loss_is_named_as_infinite(broken, tmp_path):
     broken('generator', jnp.inf)
     with pytest.raises(errors.NonFiniteError, match='g/loss .* is inf'):
         run(tmp_path, config_of(8))
@@ -117,7 +117,7 @@ def test_every_schedule_stops(
 ):
     if host_decides:
         monkeypatch.setattr(
-            train.parallel, 'bears_control_flow', lambda convolutional: False
+            train.parallel, 'has_fast_control_flow', lambda convolutional: False
         )
     broken('discriminator')
     bursts = {
@@ -135,17 +135,17 @@ def test_every_schedule_stops(
 def test_data_are_named(tmp_path, monkeypatch):
     points = np.random.RandomState(0).normal(size=(5000, 2))
     points = points.astype(np.float32)
-    made = sources.from_arrays(points, None)
+    dataset = sources.from_arrays(points, None)
     # What reading them would have refused; every second one is drawn.
-    made.images[1::2] = np.nan
-    monkeypatch.setattr(sources, 'from_arrays', lambda *_, **__: made)
+    dataset.images[1::2] = np.nan
+    monkeypatch.setattr(sources, 'from_arrays', lambda *_, **__: dataset)
     config = config_of(8)
     config.generator.output = 'linear'
     with pytest.raises(errors.NonFiniteError, match='^the data is nan at step'):
         train.train(config, tmp_path, images=points)
 
 
-def test_parameters_that_left_the_numbers_are_not_saved(tmp_path):
+def test_non_finite_parameters_are_not_saved(tmp_path):
     config = config_of(1)
     config.g_optimizer.name, config.g_optimizer.learning_rate = 'sgd', 3.4e38
     config.loss.name, config.loss.c = 'least_squares', 1e6
@@ -156,7 +156,7 @@ def test_parameters_that_left_the_numbers_are_not_saved(tmp_path):
     assert not list((tmp_path / 'checkpoints').iterdir())
 
 
-def test_rollback_goes_on_with_other_noise(broken, tmp_path, monkeypatch):
+def test_rollback_continues_with_other_noise(broken, tmp_path, monkeypatch):
     whole = run(tmp_path / 'whole', config_of(8, checkpoint_every=2)).state
     seen = broken('generator')
     key = loop._key
@@ -173,7 +173,7 @@ def test_rollback_goes_on_with_other_noise(broken, tmp_path, monkeypatch):
     lines = (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()
     assert [json.loads(line)['step'] for line in lines] == list(range(1, 9))
     assert not helpers.leaves_equal(rolled, whole)
-    # Stopped after the rollback and gone on with, it is the same run.
+    # Stopped after the rollback and continued, it is the same run.
     config.num_steps = 6
     run(tmp_path / 'cut', config)
     config.num_steps = 8
@@ -183,14 +183,14 @@ def test_rollback_goes_on_with_other_noise(broken, tmp_path, monkeypatch):
 def test_rollback_is_bounded(broken, tmp_path, capsys):
     broken('discriminator')
     config = config_of(8, on_nan='rollback')
-    with pytest.raises(errors.NonFiniteError, match='rolled back 3 times'):
+    with pytest.raises(errors.NonFiniteError, match='was rolled back 3 times'):
         run(tmp_path, config)
-    told = capsys.readouterr().out
-    assert told.count('Rolled back to step 0') == 3
+    output = capsys.readouterr().out
+    assert output.count('Rolled back to step 0') == 3
     assert not list((tmp_path / 'checkpoints').iterdir())
 
 
-def test_broken_list_of_rollbacks_is_told(tmp_path):
+def test_damaged_list_of_rollbacks_is_an_error(tmp_path):
     run(tmp_path, config_of(2))
     (tmp_path / 'rollbacks.json').write_text('[{')
     with pytest.raises(errors.CheckpointError, match='rollbacks.json cannot'):

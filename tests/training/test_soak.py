@@ -1,4 +1,4 @@
-"""A long run holds no more at its end than near its start.
+"""Memory, files and threads of a long run do not grow.
 
 What is in use is asked of the C library; what the process has from the system
 grows a little more, since the small blocks of a save lie between larger ones.
@@ -30,8 +30,8 @@ def soak(num_steps, every, folder):
         capture_output=True, text=True,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads((folder / 'soak.json').read_text())
-    records = told['records']
+    content = json.loads((folder / 'soak.json').read_text())
+    records = content['records']
     assert [record['step'] for record in records] == list(
         range(100, num_steps + 1, 100)
     )
@@ -39,7 +39,7 @@ def soak(num_steps, every, folder):
         key: np.array([record[key] for record in records])
         for key in records[0]
     }
-    return columns, told['programs']
+    return columns, content['programs']
 
 
 def assert_flat(columns, programs, warm):
@@ -54,7 +54,7 @@ def assert_flat(columns, programs, warm):
     assert np.ptp(columns['compiled'][late]) == 0
 
 
-def test_files_threads_and_programs_stay(tmp_path):
+def test_files_threads_and_programs_do_not_grow(tmp_path):
     assert_flat(*soak(2000, 100, tmp_path), warm=500)
 
 

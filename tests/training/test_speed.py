@@ -1,4 +1,4 @@
-"""Ratios that must not be lost: wide margins, since machines are noisy."""
+"""Speed ratios with wide margins, because machines are noisy."""
 
 import time
 
@@ -15,7 +15,7 @@ from gan_jax.training import multi_seed
 
 
 def fastest(function, repeats):
-    """Give the seconds of the fastest of some calls, after one to compile."""
+    """Return the seconds of the fastest of some calls, after one to compile."""
     jax.block_until_ready(function())
     times = []
     for _ in range(repeats):

@@ -1,4 +1,4 @@
-"""Signals, two runs in one folder, damage: a run loses nothing."""
+"""Runs that survive signals, damaged checkpoints and full disks."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import pytest
 import helpers
 import survival_tools as tools
 from conftest import ROOT
-from gan_jax.config import defaults
+from gan_jax.config import run_identity
 from gan_jax.core import errors
 from gan_jax.runs import sampling
 from gan_jax.runtime import lock
@@ -51,7 +51,7 @@ def wait_for_step(process, workdir, step):
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
-    """The folder of a run that nothing interrupted."""
+    """Return the folder of an uninterrupted run."""
     folder = tmp_path_factory.mktemp('whole')
     process = start(folder)
     process.communicate(timeout=300)
@@ -64,7 +64,7 @@ def whole(tmp_path_factory):
         number, marks=[] if number == signal.SIGTERM else [pytest.mark.slow]
     ) for number in signals.SIGNALS
 ])
-def test_signal_saves_and_the_same_command_goes_on(number, whole, tmp_path):
+def test_signal_saves_and_the_same_command_continues(number, whole, tmp_path):
     process = start(tmp_path)
     wait_for_step(process, tmp_path, 50)
     began = time.monotonic()
@@ -73,13 +73,13 @@ def test_signal_saves_and_the_same_command_goes_on(number, whole, tmp_path):
     assert time.monotonic() - began < 5
     assert process.returncode == 128 + number, out + err
     assert 'Traceback' not in err
-    assert f'{signal.Signals(number).name} came: step ' in err
+    assert f'{signal.Signals(number).name} received: step ' in err
     assert not (tmp_path / lock.NAME).exists()
     (step,) = [int(p.name) for p in (tmp_path / 'checkpoints').iterdir()]
     again = start(tmp_path)
     out, err = again.communicate(timeout=300)
     assert again.returncode == 0, err
-    assert f'Going on from step {step}' in out
+    assert f'Continuing from step {step}' in out
     assert tools.difference(tmp_path, whole) == ''
 
 
@@ -104,7 +104,9 @@ def config_of(num_steps):
     return config
 
 
-def test_damaged_newest_is_made_again_to_the_same_bits(tmp_path, capsys):
+def test_damaged_newest_step_is_trained_again_to_the_same_bits(
+    tmp_path, capsys
+):
     images = helpers.random_images()
     whole = train.train(config_of(8), tmp_path / 'whole', images=images)
     train.train(config_of(6), tmp_path / 'cut', images=images)
@@ -114,13 +116,13 @@ def test_damaged_newest_is_made_again_to_the_same_bits(tmp_path, capsys):
     ]
     max(files, key=lambda path: path.stat().st_size).write_bytes(b'damage')
     cut = train.train(config_of(8), tmp_path / 'cut', images=images)
-    told = capsys.readouterr()
-    assert told.err.count('warning: ') == 1
-    assert 'Going on from step 4' in told.out
+    output = capsys.readouterr()
+    assert output.err.count('warning: ') == 1
+    assert 'Continuing from step 4' in output.out
     assert helpers.leaves_equal(cut.state, whole.state)
 
 
-def test_restart_sets_aside_what_was_there(tmp_path):
+def test_restart_moves_the_old_files_aside(tmp_path):
     images = helpers.random_images()
     first = train.train(config_of(4), tmp_path, images=images)
     before = (tmp_path / 'metrics.jsonl').read_text()
@@ -134,7 +136,7 @@ def test_restart_sets_aside_what_was_there(tmp_path):
     assert int(sampling.load(tmp_path)[1].step) == 2
 
 
-def test_other_config_goes_on_where_it_is_meant(tmp_path):
+def test_override_config_continues_with_another_config(tmp_path):
     images = helpers.random_images()
     train.train(config_of(2), tmp_path, images=images)
     config = config_of(4)
@@ -144,10 +146,10 @@ def test_other_config_goes_on_where_it_is_meant(tmp_path):
     run = train.train(config, tmp_path, images=images, override_config=True)
     assert int(run.state.step) == 4
     stored = sampling.load_config(tmp_path)
-    assert defaults.differences(stored, config) == []
+    assert run_identity.differences(stored, config) == []
 
 
-def test_network_of_another_size_is_told_by_parameter(tmp_path):
+def test_network_of_another_size_is_refused_naming_parameters(tmp_path):
     images = helpers.random_images()
     train.train(config_of(2), tmp_path, images=images)
     config = config_of(4)
@@ -155,7 +157,7 @@ def test_network_of_another_size_is_told_by_parameter(tmp_path):
     with pytest.raises(errors.CheckpointError) as caught:
         train.train(config, tmp_path, images=images, override_config=True)
     assert ('generator/params/Dense_0/kernel: float32[3, 4] saved, '
-            'float32[3, 5] asked') in str(caught.value)
+            'float32[3, 5] expected') in str(caught.value)
 
 
 def test_folder_of_any_name_works(tmp_path, monkeypatch):
@@ -175,7 +177,8 @@ LIMITED = """
 import resource, signal, sys
 sys.path.insert(0, {tests!r})
 import helpers
-from gan_jax import errors, train
+from gan_jax.core import errors
+from gan_jax.training import train
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 config = helpers.tiny_mlp()
 config.num_steps, config.log_every, config.sample_every = 20, 0, 0
@@ -199,7 +202,7 @@ except errors.DiskError as error:
 
 @pytest.mark.parametrize('size, says', [
     (60_000, 'It failed 3 times'),  # takes all but the checkpoints
-    (10, 'takes no more: File too large'),
+    (10, 'cannot be written: File too large'),
 ])
 def test_full_disk_keeps_the_last_save(size, says, tmp_path):
     script = LIMITED.format(

@@ -1,4 +1,4 @@
-"""A short form of each section of the survival table, and that it can fail."""
+"""Short forms of the sections of the survival table, and their failures."""
 
 import random
 import shutil
@@ -27,13 +27,13 @@ KILLED = survival_kills.Game('memory', 'mlp', 'streaming')
 
 
 def failures(cases):
-    found = list(cases)
-    assert found
-    return [case for case in found if case.failure or case.skipped]
+    results = list(cases)
+    assert results
+    return [case for case in results if case.failure or case.skipped]
 
 
 @pytest.mark.slow
-def test_killed_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
+def test_killed_run_continues_to_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setattr(survival_kills, 'STEPS', 120)
     monkeypatch.setitem(survival_kills.COMMON, 'num_steps', 120)
     options = tools.Options(runs=1, seed=SEED)
@@ -48,7 +48,7 @@ def test_recipe_resumes_from_any_step(tmp_path):
     assert not failures(survival_recipes.check(path, tmp_path, steps=[4]))
 
 
-def test_recipes_are_due_something_at_nearly_each_step():
+def test_recipes_have_an_event_at_nearly_each_step():
     due = survival_recipes.events(
         survival_recipes.prepared(ROOT / 'configs' / 'wgan.py'),
         {step: 2 * step + 2 for step in range(1, 12)},  # the first is a burst
@@ -60,13 +60,13 @@ def test_recipes_are_due_something_at_nearly_each_step():
 
 
 @pytest.mark.slow
-def test_eight_devices_go_on_as_four(tmp_path):
+def test_eight_devices_continue_a_run_of_four(tmp_path):
     cases = survival_devices.check(('mlp', 'resident'), tmp_path, devices=[8])
     assert not failures(cases)
 
 
 @pytest.mark.parametrize('game', survival_kills.GAMES, ids='-'.join)
-def test_games_that_are_killed_remember_what_they_claim(game):
+def test_killed_games_have_the_state_they_claim(game):
     config = recipes.load(DCGAN)
     config.update_from_flattened_dict(survival_kills.changes_of(game))
     validation.validate(config)
@@ -84,7 +84,7 @@ def test_games_that_are_killed_remember_what_they_claim(game):
 
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory):
-    """The folder of a run of 4 steps, logged and saved every second."""
+    """Return the folder of a run of 4 steps, saved every second step."""
     folder = tmp_path_factory.mktemp('finished')
     train.train(
         helpers.tiny_mlp(), folder, images=helpers.random_images()
@@ -92,7 +92,7 @@ def finished(tmp_path_factory):
     return folder
 
 
-def test_lines_lost_doubled_and_changed_are_seen(finished):
+def test_lost_doubled_and_changed_lines_are_detected(finished):
     lines = tools.lines_of(finished)
     assert [line['step'] for line in lines] == [2, 4]
     assert tools.metrics_difference(lines, lines) == ''
@@ -106,7 +106,7 @@ def test_lines_lost_doubled_and_changed_are_seen(finished):
         assert says in tools.metrics_difference(bad, lines)
 
 
-def test_state_that_differs_in_one_bit_is_seen(finished, tmp_path):
+def test_one_different_bit_of_a_state_is_detected(finished, tmp_path):
     state = sampling.load(finished)[1]
     assert tools.states_difference(state, state) == ''
     other = state.replace(position=np.int32(state.position + 1))
@@ -120,7 +120,7 @@ def test_state_that_differs_in_one_bit_is_seen(finished, tmp_path):
     assert 'arrays differ' in tools.difference(shorter, finished)
 
 
-def test_damage_that_is_not_told_is_a_failure(tmp_path, monkeypatch):
+def test_unreported_damage_is_a_failure(tmp_path, monkeypatch):
     monkeypatch.setattr(
         survival_damage, 'damage', lambda folder, draw: 'none file'
     )
@@ -134,7 +134,7 @@ def fake_process(folder, said, code=-9, step=0):
     )
 
 
-def test_place_of_a_kill_is_read_from_what_it_left(tmp_path):
+def test_phase_of_a_kill_is_inferred_from_the_files(tmp_path):
     def place(*args, before=frozenset(), **kwargs):
         return survival_kills.place_of(
             fake_process(tmp_path, *args, **kwargs), before
@@ -166,33 +166,33 @@ def test_moments_are_drawn_by_seed():
     assert set(draws[0]) == set(survival_kills.MOMENTS)
 
 
-def test_table_counts_and_a_failure_is_a_failure(tmp_path, capsys):
-    found = [
+def test_table_counts_cases_and_reports_failures(tmp_path, capsys):
+    results = [
         tools.Case('a', marks=('in a save',)), tools.Case('b', 'lost 3'),
         tools.Case('c', skipped='no data'),
     ]
-    sections = {'kills': lambda options, folder: iter(found)}
+    sections = {'kills': lambda options, folder: iter(results)}
     assert not survival.run(sections, tools.Options(), tmp_path)
     said = capsys.readouterr().out
     assert 'kills    FAILED  b: lost 3' in said
     assert 'kills    skipped c: no data' in said
     assert '| kills | 3 | 1 | 1 | 1 | 0.0 |' in said
     assert 'kills: 1 in a save' in said
-    found.pop(1)
+    results.pop(1)
     (tmp_path / 'kills').rmdir()
     assert survival.run(sections, tools.Options(), tmp_path)
 
 
-def test_command_line_is_read_and_refused(capsys):
-    names, given = survival.parse(['--only=damage,kills', '--runs=3'])
-    assert names == ['damage', 'kills'] and given.runs == 3
+def test_command_line_is_parsed_and_validated(capsys):
+    names, parsed = survival.parse(['--only=damage,kills', '--runs=3'])
+    assert names == ['damage', 'kills'] and parsed.runs == 3
     with pytest.raises(SystemExit):
         survival.parse(['--only=kill'])
     assert 'is not one of' in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_command_runs_from_the_root_and_tells_by_its_exit_code():
+def test_command_runs_from_the_root_with_its_exit_code():
     done = helpers.run('tests.survival', '--only=damage', cwd=ROOT)
     assert done.returncode == 0, done.stdout[-2000:]
     assert '| damage | 60 | 60 | 0 | 0 |' in done.stdout

@@ -1,4 +1,4 @@
-"""Many GANs at once: grid, each as a run alone, folders and table."""
+"""Sweeps: grids, members equal to single runs, folders, table."""
 
 import json
 import math
@@ -31,7 +31,7 @@ def configure(**changes):
     return config
 
 
-def test_a_grid_is_read_by_the_types_of_its_keys():
+def test_a_grid_is_parsed_by_the_types_of_its_keys():
     grid = sweep.parse_grid(
         [f'{RATE}=1e-3,2e-4', 'penalties.r1.weight=1'], configure()
     )
@@ -46,13 +46,13 @@ def test_a_grid_is_read_by_the_types_of_its_keys():
     ('seed=1,2', 'seed'),
     ('loss.name=hinge,minimax', 'loss.name'),
 ])
-def test_a_grid_of_other_things_is_refused(text, named):
+def test_a_grid_of_other_keys_or_values_is_refused(text, named):
     with pytest.raises(errors.ConfigError, match=named):
         sweep.parse_grid([text], configure())
 
 
 def numbers(config):
-    """Give what the steps of both algorithms read anew."""
+    """Return the hyper-parameters of all algorithms."""
     return jax.tree.leaves([
         builders.ALGORITHMS[name].hyperparams(config)
         for name in ('adversarial', 'vae')
@@ -86,27 +86,27 @@ def test_keys_of_a_grid_are_those_that_change_hyperparameters():
 def test_members_are_all_combinations_with_each_seed():
     config = configure(seed=5)
     grid = {RATE: [1e-3, 1e-4], 'ema_decay': [0.9]}
-    found = sweep.members(config, grid, 2)
+    members = sweep.members(config, grid, 2)
     assert [
         (m.name, m.config.seed, m.config.d_optimizer.learning_rate)
-        for m in found
+        for m in members
     ] == [
         ('member-000', 5, 1e-3), ('member-001', 6, 1e-3),
         ('member-002', 5, 1e-4), ('member-003', 6, 1e-4),
     ]
-    assert all(m.config.population == 1 for m in found)
+    assert all(m.config.population == 1 for m in members)
     with pytest.raises(errors.ConfigError, match='257 GANs'):
         sweep.members(config, {}, 257)
     with pytest.raises(errors.ConfigError, match='learning_rate'):
         sweep.members(config, {RATE: [-1.0]}, 1)
 
 
-def test_each_member_is_a_run_of_its_own_config(tmp_path):
-    told = sweep.train(
+def test_each_member_equals_a_run_of_its_config(tmp_path):
+    results = sweep.train(
         configure(), tmp_path / 'sweep', {RATE: [1e-2, 1e-3]},
         say=lambda line: None,
     )
-    assert {one['name'] for one in told} == {
+    assert {one['name'] for one in results} == {
         f'member-{n:03d}' for n in range(4)
     }
     folder = tmp_path / 'sweep' / 'member-003'
@@ -124,10 +124,10 @@ def test_each_member_is_a_run_of_its_own_config(tmp_path):
     assert (folder / 'samples' / '000004.png').exists()
     assert sampling.sample(gan, state, range(3)).shape == (3, 2)
     stored = json.loads((tmp_path / 'sweep' / 'sweep.json').read_text())
-    assert stored == told == sweep.ranked(configure(), told)
+    assert stored == results == sweep.ranked(configure(), results)
 
 
-def test_a_sweep_goes_on_to_the_bit_and_refuses_another(tmp_path):
+def test_a_sweep_continues_to_the_bit_and_refuses_another(tmp_path):
     def run(folder, num_steps):
         sweep.train(
             configure(num_steps=num_steps), tmp_path / folder,
@@ -144,7 +144,7 @@ def test_a_sweep_goes_on_to_the_bit_and_refuses_another(tmp_path):
         sweep.train(configure(ema_decay=0.5), tmp_path / 'parts')
 
 
-def test_what_is_off_in_one_and_on_in_another_is_refused(tmp_path):
+def test_a_key_off_in_one_member_and_on_in_another_is_refused(tmp_path):
     with pytest.raises(errors.ConfigError, match='penalties.r1.weight'):
         sweep.train(
             configure(), tmp_path, {'penalties.r1.weight': [0.0, 1.0]}
@@ -153,8 +153,8 @@ def test_what_is_off_in_one_and_on_in_another_is_refused(tmp_path):
 
 def test_a_population_of_images_and_no_training_of_one(tmp_path):
     config = configure(**{'data.name': 'digits'})
-    told = sweep.train(config, tmp_path, say=lambda line: None)
-    assert sweep.ranked_by(config, told) == 'eval/nearest_real'
+    results = sweep.train(config, tmp_path, say=lambda line: None)
+    assert sweep.ranked_by(config, results) == 'eval/nearest_real'
     gan, state = sampling.load(tmp_path / 'member-000')
     assert sampling.sample(gan, state, range(2)).shape == (2, 32, 32, 1)
     with pytest.raises(errors.ConfigError, match='population=2'):
@@ -166,9 +166,9 @@ def test_the_best_member_comes_first_and_failures_last():
         numbers = {} if modes is None else {'eval/modes': modes}
         return {'name': name, 'alive': alive, 'numbers': numbers}
 
-    told = [one('few', 1), one('dead', 9, False), one('all', 8),
-            one('unmeasured', None), one('some', 5)]
-    assert [one['name'] for one in sweep.ranked(configure(), told)] == [
+    results = [one('few', 1), one('dead', 9, False), one('all', 8),
+               one('unmeasured', None), one('some', 5)]
+    assert [one['name'] for one in sweep.ranked(configure(), results)] == [
         'all', 'some', 'few', 'dead', 'unmeasured'
     ]
 
@@ -178,15 +178,15 @@ def test_the_table_ranks_combinations_and_names_failures():
         return {'name': name, 'changes': {RATE: rate}, 'seed': 0,
                 'alive': alive, 'numbers': {'eval/modes': modes}}
 
-    told = [one('a', 1.0, 8), one('b', 2.0, 7), one('c', 1.0, 6),
-            one('d', 2.0, 5, alive=False)]
-    lines = sweep.table(told, 'eval/modes')
+    results = [one('a', 1.0, 8), one('b', 2.0, 7), one('c', 1.0, 6),
+               one('d', 2.0, 5, alive=False)]
+    lines = sweep.table(results, 'eval/modes')
     assert lines[2] == f'| {RATE}=1.0 | 2 | 0 | a | 7 ± 1 |'
     assert lines[3] == f'| {RATE}=2.0 | 2 | 1 | b | 6 ± 1 |'
-    assert sweep.cost(told[0], 'eval/modes') < sweep.cost(
-        told[1], 'eval/modes'
+    assert sweep.cost(results[0], 'eval/modes') < sweep.cost(
+        results[1], 'eval/modes'
     )
-    assert sweep.cost(told[3], 'eval/modes') == math.inf
+    assert sweep.cost(results[3], 'eval/modes') == math.inf
 
 
 def test_the_command_prints_the_table(tmp_path):

@@ -1,4 +1,4 @@
-"""The loop from Python: what it trains, leaves, resumes and refuses."""
+"""Training from Python: results, files, continuation and errors."""
 
 import json
 
@@ -19,7 +19,7 @@ def run(workdir, config=None, **kwargs):
     return train.train(config or helpers.tiny_mlp(), workdir, **kwargs)
 
 
-def test_run_leaves_everything_and_tells_the_callback(tmp_path):
+def test_run_writes_all_files_and_calls_the_callback(tmp_path):
     seen = []
     config = helpers.tiny_mlp()
     config.eval_every = 4
@@ -74,7 +74,7 @@ def test_interrupted_run_ends_as_the_uninterrupted_one(tmp_path):
     assert [start['from_step'] for start in starts] == [0, 2]
 
 
-def test_finished_run_is_left_alone(tmp_path, capsys):
+def test_finished_run_is_unchanged(tmp_path, capsys):
     first = run(tmp_path)
     before = (tmp_path / 'metrics.jsonl').read_text()
     again = run(tmp_path)
@@ -95,7 +95,7 @@ def test_another_config_in_the_same_folder_is_refused(tmp_path):
     assert stored.loss.name == 'non_saturating'
 
 
-def test_data_of_another_form_are_refused_and_another_number_is_told(
+def test_data_of_another_shape_are_refused_and_of_another_count_warned_of(
     tmp_path, capsys
 ):
     config, images = helpers.tiny_mlp(), helpers.random_images()
@@ -173,7 +173,7 @@ def test_points_without_modes_are_measured_by_distances(tmp_path):
     assert {'eval/diversity', 'eval/nearest_real'} <= set(json.loads(line))
 
 
-def test_image_network_on_points_is_told(tmp_path):
+def test_image_network_on_points_is_refused(tmp_path):
     config = points_config()
     config.generator.name = 'dcgan'
     validation.leave_out(config)
@@ -196,7 +196,7 @@ def test_steps_that_cadences_do_not_divide_are_all_made(tmp_path):
     assert int(run(tmp_path, config).state.step) == 5
 
 
-def test_learning_rate_that_is_far_too_high_is_told(tmp_path):
+def test_far_too_high_learning_rate_raises_a_non_finite_error(tmp_path):
     config = helpers.tiny_mlp()
     for optimizer in (config.g_optimizer, config.d_optimizer):
         optimizer.name, optimizer.learning_rate = 'sgd', 1e30
@@ -205,13 +205,13 @@ def test_learning_rate_that_is_far_too_high_is_told(tmp_path):
         run(tmp_path, config)
 
 
-def test_folder_that_cannot_be_made_is_told(tmp_path):
+def test_folder_that_cannot_be_created_is_an_error(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(errors.ConfigError, match='--workdir='):
         run(tmp_path / 'file' / 'run')
 
 
-def test_image_size_that_the_network_cannot_make_is_told(tmp_path):
+def test_image_size_that_the_network_cannot_make_is_refused(tmp_path):
     from gan_jax.config import defaults
 
     config = helpers.tiny(defaults.default_config())
@@ -240,7 +240,7 @@ def test_run_loads_from_its_folder_alone(tmp_path):
     assert int(earlier.step) == 2
 
 
-def test_run_of_before_a_key_came_is_loaded_and_goes_on(tmp_path):
+def test_run_older_than_a_key_is_loaded_and_continued(tmp_path):
     config = helpers.tiny_mlp()
     run(tmp_path, config)
     path = tmp_path / 'config.json'
@@ -258,10 +258,10 @@ def test_run_of_an_earlier_format_is_refused_in_one_line(tmp_path):
     path = tmp_path / 'data.json'
     path.write_text(json.dumps(json.loads(path.read_text())['real']))
     for use in (sampling.load, run):
-        with pytest.raises(errors.CheckpointError) as told:
+        with pytest.raises(errors.CheckpointError) as caught:
             use(tmp_path)
-        assert 'of an earlier format' in str(told.value)
-        assert len(str(told.value).splitlines()) == 1
+        assert 'format is older' in str(caught.value)
+        assert len(str(caught.value).splitlines()) == 1
 
 
 def test_raw_and_averaged_samples_differ(tmp_path):
@@ -274,29 +274,31 @@ def test_raw_and_averaged_samples_differ(tmp_path):
 @pytest.mark.parametrize(
     'text, seeds', [('0-3', [0, 1, 2, 3]), ('7', [7]), ('3,1-2', [3, 1, 2])]
 )
-def test_seeds_are_read(text, seeds):
+def test_seeds_are_parsed(text, seeds):
     assert sampling.parse_seeds(text) == seeds
 
 
 @pytest.mark.parametrize('text', ['', 'x', '3-1', '-1', '1,,2', '2147483648'])
-def test_bad_seeds_are_told(text):
+def test_bad_seeds_are_refused(text):
     with pytest.raises(errors.ConfigError, match='--seeds='):
         sampling.parse_seeds(text)
 
 
-def test_folder_without_a_run_is_told(tmp_path):
+def test_folder_without_a_run_is_an_error(tmp_path):
     with pytest.raises(errors.CheckpointError, match='not the folder of a run'):
         sampling.load(tmp_path)
 
 
 @pytest.mark.parametrize('kind', [jax.errors.JaxRuntimeError, ValueError])
-def test_a_lost_host_is_told_in_one_line(kind, tmp_path, monkeypatch):
+def test_a_lost_host_is_reported_in_one_line(kind, tmp_path, monkeypatch):
     def fail(*args):
         raise kind('UNKNOWN: Gloo AllReduce failed')
 
     monkeypatch.setattr(train, '_train', fail)
     with pytest.raises(kind, match='Gloo'):
         train.train(helpers.tiny_mlp(), tmp_path)
-    monkeypatch.setattr(train.parallel, 'is_parting', lambda error: True)
+    monkeypatch.setattr(
+        train.parallel, 'is_lost_host_error', lambda error: True
+    )
     with pytest.raises(errors.HostError, match='Start all of them again'):
         train.train(helpers.tiny_mlp(), tmp_path)

@@ -1,0 +1,244 @@
+"""Builders of algorithms: networks, optimizers, schedules, hyper-parameters.
+
+Turns the names in a config into Flax modules and optax transforms. Knows
+nothing of data, devices or files.
+"""
+
+import jax.numpy as jnp
+import optax
+
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import game
+from gan_jax.algorithms import reconstruction
+from gan_jax.config import defaults
+from gan_jax.config import size_checks
+from gan_jax.core import errors
+from gan_jax import networks
+from gan_jax.networks import encoders
+from gan_jax.objectives import losses
+from gan_jax.objectives import targets
+from gan_jax.ops import optimizers
+from gan_jax.ops import schedules
+
+
+def build_adversarial(config, forms, memory):
+    """Build an `adversarial.Adversarial`, as of `builders.algorithm`."""
+    form = forms[adversarial.REAL]
+    image_shape, classes = form.shape, {}
+    if defaults.is_conditional(config):
+        if not form.num_classes:
+            raise errors.ConfigError(
+                f'generator.condition={config.generator.condition!r} needs '
+                'labels, and the data have none'
+            )
+        classes['num_classes'] = form.num_classes
+    name = defaults.discriminator_name(config)
+    schedule = config.schedule
+    gan = adversarial.Adversarial(
+        generator=_network(
+            config, config.generator,
+            networks.NETWORKS[config.generator.name].generator,
+            image_shape=image_shape, **classes,
+        ),
+        discriminator=_network(
+            config, config.discriminator,
+            networks.NETWORKS[name].discriminator, **classes,
+        ),
+        **classes,
+        **_shared_fields(config),
+        d_tx=optimizer(
+            config.d_optimizer,
+            differentiable=schedule.name == 'unrolled',
+        ),
+        loss=losses.LOSSES[config.loss.name],
+        latent_size=config.latent_size,
+        schedule=schedule.name,
+        d_steps=config.d_steps,
+        g_steps=config.g_steps,
+        unroll_steps=(
+            schedule.unroll_steps if schedule.name == 'unrolled' else 0
+        ),
+        instance_noise=config.instance_noise.std > 0,
+        augmentations=defaults.active_augmentations(config),
+        adaptive_augmentation=config.augment.adaptive,
+        joint_batch=config.joint_batch or _judges_independently(config),
+        reuse_fakes=config.reuse_fakes,
+        packing=config.packing,
+        history=config.history.size,
+        treat_labels=defaults.treats_labels(config),
+        clip_weights=config.clip_weights > 0,
+        penalties=defaults.active_penalties(config),
+        lazy=tuple(
+            (name, config.penalties[name].every)
+            for name in defaults.active_penalties(config)
+            if config.penalties[name].every > 1
+        ),
+        burst_steps=schedule.burst_steps,
+        burst_first=schedule.burst_first,
+        burst_every=schedule.burst_every,
+        d_name=name,
+    )
+    players = size_checks.check_sizes(config, gan, image_shape)
+    if memory is not None:
+        size_checks.check_memory(config, image_shape, players, memory)
+    return gan
+
+
+def build_reconstruction(config, forms, memory):
+    """Build a `reconstruction.Reconstruction`, as of `builders.algorithm`."""
+    form, kind = forms[reconstruction.REAL], config.algorithm
+    size = config.latent_size
+    if kind == 'pose_decoder':
+        if not form.num_classes:
+            raise errors.ConfigError(
+                "algorithm='pose_decoder' needs labels, and the data have none"
+            )
+        size = form.num_classes + 2
+    if kind == 'glo':
+        encoder, name = encoders.Codes(form.count, size), 'one for each image'
+    elif kind == 'pose_decoder':
+        encoder, name = encoders.PoseCodes(), 'pose_decoder'
+    else:
+        name = config.discriminator.name
+        encoder = _network(
+            config, config.discriminator, networks.NETWORKS[name].encoder,
+            code_size=(2 if kind == 'vae' else 1) * size,
+        )
+    built = reconstruction.Reconstruction(
+        kind=kind,
+        generator=_network(
+            config, config.generator,
+            networks.NETWORKS[config.generator.name].generator,
+            image_shape=form.shape,
+        ),
+        encoder=encoder,
+        **_shared_fields(config),
+        d_tx=optimizer(config.d_optimizer),
+        latent_size=size,
+        reconstruction=config.reconstruction.error,
+        d_name=name,
+    )
+    player = size_checks.check_samples(
+        config, built.generator, size, form.shape, 2
+    )
+    if memory is not None:
+        size_checks.check_memory(
+            config, form.shape, {'generator': player}, memory
+        )
+    return built
+
+
+def _shared_fields(config):
+    """Return the fields that both kinds of algorithm have."""
+    return {
+        'g_tx': optimizer(config.g_optimizer),
+        'g_schedule': _schedule(config.g_optimizer),
+        'd_schedule': _schedule(config.d_optimizer),
+        'latent': config.latent,
+        'num_microbatches': config.num_microbatches,
+        'flip': config.data.flip,
+        'dequantize': config.data.dequantize,
+        'snapshots': config.snapshots.count,
+        'snapshot_every': config.snapshots.every,
+        'g_name': config.generator.name,
+    }
+
+
+def _network(config, options, module, **fields):
+    """Build a Flax module; its fields come from `fields`, then `options`."""
+    for key, value in options.items():
+        if key in module.__dataclass_fields__ and key != 'name':
+            fields.setdefault(key, value)
+    return module(dtype=jnp.dtype(config.dtype), **fields)
+
+
+def optimizer(options, differentiable=False):
+    """Build an optax transform without its learning rate.
+
+    Args:
+        options: ConfigDict of one optimizer.
+        differentiable: whether gradients flow through the updates.
+    """
+    kind = optimizers.OPTIMIZERS[options.name]
+    direction = kind.make(differentiable, **{
+        option.name: options[option.name] for option in kind.options
+    })
+    if not options.clip_norm:
+        return direction
+    return optax.chain(
+        optax.clip_by_global_norm(options.clip_norm), direction
+    )
+
+
+def _schedule(options):
+    """Build the schedule of a learning rate; None if it is constant."""
+    return schedules.make(
+        options.schedule, options.schedule_steps, options.warmup_steps
+    )
+
+
+def _judges_independently(config):
+    """Return whether D is dense and its output depends on one sample alone.
+
+    Then one pass over real and fake samples equals two passes, in less time.
+    Spectral normalization is excluded, because it updates its vectors once a
+    pass.
+    """
+    options = config.discriminator
+    return not (
+        defaults.convolutional(config) or options.norm == 'batch'
+        or options.minibatch_features or options.spectral_norm
+    )
+
+
+def adversarial_hyperparams(config):
+    """Return the `game.Hyperparams` of a config."""
+    images = defaults.images_per_batch(config)
+    return game.Hyperparams(
+        **_shared_hyperparams(config),
+        noise_std=jnp.float32(config.instance_noise.std),
+        noise_steps=jnp.float32(config.instance_noise.decay_steps),
+        loss_options={
+            option.name: jnp.float32(config.loss[option.name])
+            for option in losses.LOSSES[config.loss.name].options
+        },
+        label_treatment=targets.Treatment(
+            **{k: jnp.float32(v) for k, v in config.labels.items()}
+        ),
+        penalty_weights={
+            name: jnp.float32(config.penalties[name].weight)
+            for name in defaults.active_penalties(config)
+        },
+        clip_limit=jnp.float32(config.clip_weights),
+        augment_probability=jnp.float32(config.augment.probability),
+        augment_target=jnp.float32(config.augment.target),
+        augment_speed=jnp.float32(images / config.augment.adaptive_images),
+        history_share=jnp.float32(config.history.share),
+        d_threshold=jnp.float32(config.schedule.d_threshold),
+        g_threshold=jnp.float32(config.schedule.g_threshold),
+    )
+
+
+def reconstruction_hyperparams(config):
+    """Return the `reconstruction.Hyperparams` of a config."""
+    return reconstruction.Hyperparams(
+        **_shared_hyperparams(config),
+        huber_delta=jnp.float32(config.reconstruction.delta),
+        beta=jnp.float32(config.reconstruction.beta),
+        decoder_std=jnp.float32(config.reconstruction.std),
+        most_turned=jnp.float32(config.reconstruction.angle),
+        most_scaled=jnp.float32(config.reconstruction.scale),
+    )
+
+
+def _shared_hyperparams(config):
+    """Return the hyper-parameters that both kinds of algorithm have."""
+    images = defaults.images_per_batch(config)
+    ema_decay = config.ema_decay
+    if config.ema_half_life:
+        ema_decay = 0.5 ** (images / config.ema_half_life)
+    return {
+        'g_learning_rate': jnp.float32(config.g_optimizer.learning_rate),
+        'd_learning_rate': jnp.float32(config.d_optimizer.learning_rate),
+        'ema_decay': jnp.float32(ema_decay),
+    }

@@ -1,0 +1,385 @@
+"""Table of all config keys: default, description, bounds, dependencies.
+
+Losses, schedules, optimizers and data sources declare their own options; `keys`
+merges these with the table. Knows nothing of a config's values.
+"""
+
+from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import latents
+from gan_jax.algorithms import reconstruction
+from gan_jax.core import options
+from gan_jax.data import pictures
+from gan_jax.diagnosis import rules
+from gan_jax.features import extractors
+from gan_jax.metrics import catalog
+from gan_jax import networks
+from gan_jax.networks import activations
+from gan_jax.networks import autoencoder
+from gan_jax.networks import conditioning
+from gan_jax.networks import layers
+from gan_jax.networks import resampling
+from gan_jax.objectives import losses
+from gan_jax.objectives import reconstructions
+from gan_jax.objectives import penalties
+from gan_jax.ops import augment
+from gan_jax.ops import mixtures
+from gan_jax.ops import optimizers
+from gan_jax.ops import schedules
+
+Option, needs = options.Option, options.needs
+
+DTYPES = ('bfloat16', 'float32')
+FEEDS = ('auto', 'resident', 'streaming')
+ON_COLLAPSE = ('restart', 'stop', 'warn')
+ON_NAN = ('rollback', 'stop')
+
+_ANY, _COUNT, _STEPS = options.ANY, options.COUNT, options.STEPS
+_SHARE, _FINITE = options.SHARE, options.FINITE
+_UPDATES = options.count(most=adversarial.MOST_UPDATES)
+_OFF_OR_COUNT = options.count(off=True)
+_IS_1, _IS_0 = options.equal(1), options.equal(0)
+_ONE_BATCH = 'requires a single batch of fakes per step'
+_REUSE_DEMANDS = tuple(  # of `reuse_fakes`
+    options.Demand(options.ON, key, bounds, reason)
+    for key, bounds, reason in (
+        ('d_steps', _IS_1, _ONE_BATCH), ('g_steps', _IS_1, _ONE_BATCH),
+        ('num_microbatches', _IS_1, _ONE_BATCH),
+        ('generator.dropout', _IS_0, _ONE_BATCH),
+        ('schedule.name', options.Bounds(
+            lambda v: v != 'adaptive', 'one that updates both players'
+        ), 'requires that each step updates both players'),
+    )
+)
+_CONDITIONAL = options.Bounds(lambda v: v != 'none', '')
+_AUGMENTED = tuple(f'augment.{name}' for name in sorted(augment.AUGMENTATIONS))
+
+# Name, default, description, bounds, and the needs without which the option
+# has no effect.
+KEYS = (
+    Option('seed', 0, 'random seed of weights, noise and data order',
+           options.Bounds(lambda v: 0 <= v < 2**63, 'in [0, 2^63)')),
+    Option('num_steps', 2000,
+           'training steps, each of d_steps and g_steps updates', _COUNT),
+    Option('batch_size', 64, 'real images per update, summed over devices',
+           _COUNT),
+    Option('num_microbatches', 1,
+           'parts of a batch; their gradients are averaged', _COUNT),
+    Option('d_steps', 1, 'discriminator updates per step', _UPDATES),
+    Option('g_steps', 1, 'generator updates per step', _UPDATES),
+    Option('algorithm', 'adversarial',
+           'training algorithm, one of builders.ALGORITHMS', _ANY),
+    Option('dtype', 'float32', 'type of computations; parameters are float32',
+           DTYPES),
+    Option('latent', 'gaussian',
+           'distribution of the latent vector z', latents.LATENTS),
+    Option('latent_size', 100,
+           'length of the latent vector z', options.count(most=2**16)),
+    Option('ema_decay', 0.999,
+           'decay per step of the moving average of the generator',
+           _SHARE, needs('ema_half_life', bounds=options.OFF)),
+    Option('ema_half_life', 0,
+           'the same as a half-life in images; 0 uses ema_decay',
+           _OFF_OR_COUNT),
+    Option('joint_batch', False,
+           'D sees real and fake images in one batch; affects BatchNorm',
+           _ANY),
+    Option('reuse_fakes', False,
+           'G is updated on the same fakes as D', _ANY,
+           demands=_REUSE_DEMANDS),
+    Option('population', 1,
+           'GANs trained at once, with seeds `seed`, `seed` + 1, ...',
+           _COUNT),
+    Option('packing', 1, 'samples that D classifies jointly (PacGAN)',
+           options.count(most=64)),
+
+    # Plain average of past generators, beside the moving average.
+    Option('snapshots.count', 0,
+           'number of latest generators to average; 0 is off',
+           _OFF_OR_COUNT),
+    Option('snapshots.every', 100, 'steps between snapshots', _COUNT,
+           needs('snapshots.count')),
+
+    # Replay of earlier fakes to D.
+    Option('history.size', 0,
+           'earlier fakes kept for replay; 0 is off', _OFF_OR_COUNT,
+           demands=(options.Demand(
+               options.ON, 'num_microbatches', _IS_1,
+               'requires undivided batches'
+           ),)),
+    Option('history.share', 0.5, 'probability that D sees an earlier fake',
+           _SHARE, needs('history.size')),
+
+    # Augmentation of all images that D sees, in updates of both players.
+    *(Option(name, False, 'augmentation; see configs/OBJECTIVES.md', _ANY)
+      for name in _AUGMENTED),
+    Option('augment.probability', 1.0,
+           'probability of each augmentation', _SHARE,
+           needs(*_AUGMENTED)
+           + needs('augment.adaptive', bounds=options.OFF)),
+    Option('augment.adaptive', False,
+           "adapt the probability to D's outputs, starting at 0", _ANY),
+    Option('augment.target', 0.6, 'target of the mean sign of D on real images',
+           options.Bounds(lambda v: -1 <= v <= 1, 'in [-1, 1]'),
+           needs('augment.adaptive')),
+    Option('augment.adaptive_images', 500_000,
+           'images in which the probability can go from 0 to 1', _COUNT,
+           needs('augment.adaptive')),
+
+    # Noise on all images that D sees.
+    Option('instance_noise.std', 0.0,
+           'std at step 0, for images in [-1, 1]; 0 is off',
+           options.NOT_NEGATIVE),
+    Option('instance_noise.decay_steps', 0,
+           'steps until the noise has decayed to 0; 0: never',
+           _STEPS._replace(words='a number of steps (0 is never)'),
+           needs('instance_noise.std')),
+
+    Option('schedule.name', 'alternating', 'order of the updates of D and G',
+           adversarial.SCHEDULES, demands=adversarial.DEMANDS),
+    Option('loss.name', 'non_saturating', 'losses that D and G minimize',
+           losses.LOSSES),
+
+    # D's targets; the defaults are the hard labels 1 and 0.
+    Option('labels.real_low', 1.0, 'lower end of the range of real targets',
+           _FINITE),
+    Option('labels.real_high', 1.0,
+           'upper end; 0.9 for both is one-sided smoothing', _FINITE),
+    Option('labels.fake_low', 0.0,
+           'lower end of the range of fake targets', _FINITE),
+    Option('labels.fake_high', 0.0, 'upper end of that range', _FINITE),
+    Option('labels.flip_probability', 0.0,
+           'probability of swapping a real and a fake target', _SHARE),
+
+    Option('clip_weights', 0.0,
+           "clip D's weights to [-c, c] (WGAN: 0.01); 0 is off",
+           options.NOT_NEGATIVE),
+
+    Option('generator.condition', 'none', 'how the class label enters',
+           conditioning.GENERATOR_CONDITIONS, demands=tuple(
+               options.Demand(_CONDITIONAL, key, bounds, 'uses class labels')
+               for key, bounds in (('packing', _IS_1), ('history.size', _IS_0))
+           )),
+    Option('generator.negative_slope', 0.0,
+           'slope of the activation below 0; 0 is ReLU', _SHARE,
+           needs('generator.maxout', bounds=options.OFF)),
+    Option('generator.output', 'auto', 'activation of the last layer',
+           activations.OUTPUTS),
+    Option('generator.upsampling', 'transposed', 'dcgan: upsampling layer',
+           resampling.UPSAMPLINGS),
+    Option('discriminator.name', 'dcgan', 'network, one of networks.NETWORKS',
+           networks.NETWORKS),
+    Option('discriminator.condition', 'none', 'how the class label enters',
+           conditioning.DISCRIMINATOR_CONDITIONS),
+    Option('discriminator.negative_slope', 0.2,
+           'slope of the activation below 0', _SHARE,
+           needs('discriminator.maxout', bounds=options.OFF)),
+    Option('discriminator.downsampling', 'strided', 'dcgan: downsampling layer',
+           resampling.DOWNSAMPLINGS),
+    Option('discriminator.minibatch_features', 0,
+           'features that compare a sample to its batch; 0 is off',
+           options.count(most=2**16, off=True)),
+    Option('discriminator.minibatch_stddev', False,
+           'dcgan: add a map of the std over the batch', _ANY),
+    Option('discriminator.code_size', 64,
+           'autoencoders: length of the code vector',
+           options.count(most=2**20)),
+    Option('discriminator.energy', 'euclidean',
+           'autoencoders: reconstruction error that is the energy',
+           autoencoder.ENERGIES),
+
+    Option('data.name', 'digits',
+           'data set, URI or source of points; gan_jax/data/README.md', _ANY),
+    Option('data.path', '',
+           'folder, archive, array file or pack, instead of name', _ANY),
+    Option('data.split', 'train',
+           "'train' or 'test'; with TFDS also 'train[:1000]'", _ANY),
+    Option('data.data_dir', '',
+           "folder of prepared TFDS data sets; '' is TFDS's default", _ANY),
+    Option('data.image_size', '',
+           "'64' or '48x80' (height x width); '' keeps the size", _ANY),
+    Option('data.channels', 0,
+           'number of channels; 0: 1 if all images are gray, else 3',
+           options.Bounds(
+               lambda v: v in (0, *pictures.CHANNELS),
+               f'one of {[0, *pictures.CHANNELS]} (0 is by the data)',
+           )),
+    Option('data.crop', 'center',
+           'how to change the aspect ratio', pictures.CROPS,
+           needs('data.image_size')),
+    Option('data.background', 'white', 'color of transparent and padded pixels',
+           _ANY),
+    Option('data.flip', False,
+           'mirror each real image with probability 1/2', _ANY),
+    Option('data.dequantize', False,
+           'add noise of one gray level to real images',
+           _ANY),
+    Option('data.classes', '',
+           "classes to keep, such as '3,7'; '' is all", _ANY),
+    Option('data.test_share', 0.0,
+           "share held out as split 'test'; not for TFDS",
+           options.BELOW_1),
+    Option('data.limit', 0, 'largest number of images, evenly spaced; 0 is all',
+           _OFF_OR_COUNT._replace(words='0 (all) or positive')),
+    Option('data.max_bad', 0.01,
+           'share of unreadable files above which a run stops', _SHARE),
+    Option('data.feed', 'auto', 'how images get to the devices', FEEDS),
+    Option('data.resident_share', 0.25,
+           'share of device memory for resident images',
+           options.Bounds(lambda v: 0 < v <= 1, 'in (0, 1]'),
+           needs('data.feed', bounds=options.equal('auto'))),
+
+    Option('log_every', 50, 'steps between logged metrics; 0 is off',
+           _STEPS),
+    Option('sample_every', 250, 'steps between grids of samples; 0 is off',
+           _STEPS),
+    Option('checkpoint_every', 500,
+           'steps between checkpoints; 0: only at the end', _STEPS),
+    Option('eval_every', 0, 'steps between evaluations; 0 is off',
+           _STEPS),
+    Option('eval_metrics', '',
+           "more metrics of registry.MEASURES, such as 'fid,kid'", _ANY,
+           needs('eval_every')),
+    Option('eval_features', 'classifier', 'features for these metrics',
+           extractors.EXTRACTORS, needs('eval_metrics')),
+    Option('eval_samples', 1000, 'samples, and at most as many real images',
+           options.count(least=16, most=10_000_000), needs('eval_metrics')),
+    Option('keep_checkpoints', 3,
+           'number of newest checkpoints to keep', _COUNT),
+    Option('keep_every', 0,
+           'checkpoints of its multiples are kept too; 0 is off',
+           _STEPS, needs('checkpoint_every')),
+    Option('keep_best', '', 'metric whose best checkpoint is kept',
+           ('', *catalog.RANKED), needs('eval_every')),
+    Option('on_nan', 'stop',
+           'at a NaN: end the run, or go back to the last checkpoint', ON_NAN),
+    Option('report', True, 'write report.html at the end of training', _ANY),
+    Option('on_collapse', 'warn', 'reaction to mode collapse', ON_COLLAPSE,
+           needs('diagnosis.on')),
+    Option('max_restarts', 3, 'restarts of on_collapse=restart, with new seeds',
+           _STEPS._replace(words='0 or positive'),
+           needs('on_collapse', bounds=options.equal('restart'))),
+    Option('allow_bad_setup', False,
+           'only warn of a setup that cannot work', _ANY),
+
+    # Rules that detect failures of training.
+    Option('diagnosis.on', True, 'check for failures of training', _ANY),
+    *(Option(f'diagnosis.{name}', value, 'see configs/DIAGNOSIS.md',
+             _COUNT if name == 'window' else options.NOT_NEGATIVE,
+             needs('diagnosis.on'))
+      for name, value in sorted(rules.THRESHOLDS.items())),
+)
+
+# Options of both players. A network has those that are fields of its module.
+OF_NETWORKS = (
+    Option('width', 64,
+           'dcgan: channels at full resolution; mlp: hidden units',
+           options.count(most=2**16)),
+    Option('depth', 2, 'mlp: number of hidden layers', options.count(most=200)),
+    Option('kernel_size', 4, 'dcgan: side of the convolution kernels',
+           options.count(least=2, most=100)),
+    Option('norm', 'batch', 'normalization of hidden layers', layers.NORMS),
+    Option('spectral_norm', False,
+           "divide each layer's weights by their spectral norm", _ANY),
+    Option('attention', 0,
+           'dcgan, resnet: side of the map with attention; 0 is off',
+           options.Bounds(
+               lambda v: 0 <= v <= options.INT32, 'a size in pixels (0 is off)'
+           )),
+    Option('prelu', False,
+           'learn negative_slope for each channel (PReLU)', _ANY),
+    Option('maxout', 0,
+           'mlp: linear pieces per maxout unit; 0 is off',
+           options.Bounds(
+               lambda v: v == 0 or 2 <= v <= 1000,
+               '0 (off) or at least 2, at most 1,000',
+           )),
+    Option('init_std', 0.0,
+           'mlp: std of initial weights; 0: 1 / sqrt(inputs)',
+           options.OFF_OR_POSITIVE),
+    Option('norm_momentum', 0.9,
+           "mlp: decay of BatchNorm's moving averages", options.BELOW_1),
+    Option('dropout', 0.0,
+           'probability of dropping a hidden unit in training',
+           options.BELOW_1),
+)
+NEEDS = {  # {option: (key of the same player, its bounds)}
+    'norm_momentum': ('norm', options.equal('batch')),
+    'prelu': ('maxout', options.OFF),
+}
+
+# Options of g_optimizer and d_optimizer; their `name` and `schedule` add more.
+OF_OPTIMIZERS = (
+    Option('name', 'adam', 'optimizer, one of optimizers.OPTIMIZERS',
+           optimizers.OPTIMIZERS),
+    Option('learning_rate', 2e-4, 'learning rate, before schedule and warm-up',
+           options.POSITIVE._replace(words='a positive rate')),
+    Option('clip_norm', 0.0, 'largest global norm of the gradient; 0 is off',
+           options.OFF_OR_POSITIVE),
+    Option('schedule', 'constant', 'of the learning rate; all but constant '
+           'need schedule_steps', schedules.SCHEDULES),
+    Option('warmup_steps', 0, 'steps of linear warm-up; 0 is none',
+           _STEPS._replace(words='a number of steps (0 is none)')),
+)
+
+
+def choices():
+    """Return the keys whose values add options of their own.
+
+    Returns:
+        {key: (group of the options, {value: its `options.Option`s})}.
+    """
+    table = {
+        'algorithm': ('reconstruction', reconstruction.OPTIONS),
+        'reconstruction.error': ('reconstruction', reconstructions.OPTIONS),
+        'data.name': ('data', mixtures.OPTIONS),
+        'loss.name': (
+            'loss', {n: loss.options for n, loss in losses.LOSSES.items()}
+        ),
+        'schedule.name': ('schedule', adversarial.OPTIONS),
+    }
+    for group in ('d_optimizer', 'g_optimizer'):
+        table[f'{group}.schedule'] = group, schedules.OPTIONS
+        table[f'{group}.name'] = group, {
+            name: kind.options for name, kind in optimizers.OPTIMIZERS.items()
+        }
+    return table
+
+
+def keys():
+    """Return {key: `options.Option`} of every key, sorted.
+
+    Raises:
+        ValueError: where a key is declared with two defaults.
+    """
+    declared = [(option.name, option) for option in KEYS]
+    declared.append(('generator.name', Option(
+        'name', 'dcgan', 'network, one of networks.NETWORKS with a generator',
+        [name for name, pair in networks.NETWORKS.items() if pair.generator],
+    )))
+    for player in ('generator', 'discriminator'):
+        for option in OF_NETWORKS:
+            if option.name in NEEDS:
+                key, bounds = NEEDS[option.name]
+                option = option._replace(
+                    needs=needs(f'{player}.{key}', bounds=bounds)
+                )
+            declared.append((f'{player}.{option.name}', option))
+    for optimizer in ('g_optimizer', 'd_optimizer'):
+        declared += [(f'{optimizer}.{o.name}', o) for o in OF_OPTIMIZERS]
+    for name in penalties.PENALTIES:
+        key = f'penalties.{name}'
+        declared += [(f'{key}.{o.name}', o) for o in (
+            Option('weight', 0.0, 'see configs/OBJECTIVES.md; 0 is off',
+                   options.NOT_NEGATIVE),
+            Option('every', 1, 'apply every k-th step only, at k times the '
+                   'weight', _COUNT, needs(f'{key}.weight')),
+        )]
+    for group, owners in choices().values():
+        declared += [
+            (f'{group}.{o.name}', o) for own in owners.values() for o in own
+        ]
+    merged = {}
+    for key, option in declared:
+        if merged.setdefault(key, option).default != option.default:
+            raise ValueError(f'{key} is declared with two defaults')
+    return dict(sorted(merged.items()))

@@ -1,0 +1,81 @@
+"""Names of the metrics: what each needs, and which of its values are better.
+
+This is the one list of metrics; `registry` adds the functions that compute
+them. The command line reads it for `--help`, so it imports nothing that loads
+slowly and computes nothing.
+"""
+
+from typing import NamedTuple
+
+LOWER, HIGHER, ONE = 'lower', 'higher', 'one'
+
+
+class Metric(NamedTuple):
+    """Properties of a metric, which computes one number or several.
+
+    Attributes:
+        better: {name of a number: `LOWER`, `HIGHER`, or '' if neither direction
+            is better}.
+        alone: whether it is of one set of images, not of a real and a fake one.
+        images: whether it needs pixels that are laid out as images.
+        classes: whether it needs features with class logits.
+    """
+
+    better: dict
+    alone: bool = False
+    images: bool = False
+    classes: bool = False
+
+
+# Metrics of features or images, in the order in which `evaluate` prints them.
+METRICS = {
+    'fid': Metric({'fid': LOWER}),
+    'kid': Metric({'kid': LOWER}),
+    'is': Metric({'is': HIGHER}, alone=True, classes=True),
+    'prdc': Metric({
+        'precision': HIGHER, 'recall': HIGHER, 'density': HIGHER,
+        'coverage': HIGHER,
+    }),
+    'modes': Metric({
+        'modes': HIGHER, 'smallest_mode': HIGHER, 'reverse_kl': LOWER,
+        'confident': HIGHER,
+    }, alone=True, classes=True),
+    'ms_ssim': Metric({'ms_ssim': ''}, alone=True, images=True),
+    'swd': Metric({'swd': LOWER}, images=True),
+    'support': Metric({'support': HIGHER}),
+}
+OF_RUNS = ('cas', 'memorization', 'probe')  # need a run, or held-out images
+NAMES = (*METRICS, *OF_RUNS)
+
+# Numbers that a run measures of its samples without labels and features.
+PIXEL_STATS = {'diversity': ONE, 'nearest_real': ONE}
+MODE_STATS = {  # in place of those, for points with modes
+    'high_quality': HIGHER, 'modes': HIGHER, 'reverse_kl': LOWER,
+    'smallest_mode': HIGHER,
+}
+
+# {'eval/name': which values are better} of all numbers that rank checkpoints.
+RANKED = {
+    f'eval/{name}': better for name, better in sorted({
+        **{
+            name: better for metric in METRICS.values()
+            for name, better in metric.better.items() if better
+        }, **PIXEL_STATS, **MODE_STATS,
+    }.items())
+}
+
+
+def cost(name, value):
+    """Return a cost that is lower for better values of a metric.
+
+    Args:
+        name: one of `RANKED`.
+        value: float.
+
+    Returns:
+        float.
+    """
+    better = RANKED[name]
+    if better == ONE:
+        return abs(value - 1)
+    return value if better == LOWER else -value
