@@ -12,7 +12,7 @@ value depends on is printed too, and written to a JSON file. The last command
 counts the answers that people gave to a page of `python -m gan_jax quiz`.
 
 The default features come from a classifier that is trained on the labels of the
-data; use --features=random for images without classes. FID as in papers needs
+data, or from an untrained network if there are none. FID as in papers needs
 --features=inception, after `python -m gan_jax convert_inception`.
 """
 
@@ -28,9 +28,10 @@ METRICS = flags.DEFINE_string(
     'the data allow.'
 )
 FEATURES = flags.DEFINE_string(
-    'features', 'classifier', "Features to compare images by: 'classifier' "
-    "(trained on the run's labelled data), 'inception', 'random' (an untrained "
-    "network), 'pixels', or 'discriminator' (that of the run)."
+    'features', '', "Features to compare images by: 'classifier' (trained on "
+    "the run's labelled data), 'inception', 'random' (an untrained network), "
+    "'pixels', or 'discriminator' (that of the run). By default 'classifier', "
+    "or 'random' if the data have no labels."
 )
 STEP = flags.DEFINE_string(
     'step', None, "Saved step to evaluate, 'best', or 'all'; the newest by "

@@ -39,7 +39,8 @@ class Asked(NamedTuple):
 
     Attributes:
         metrics: names in `catalog.NAMES`; () for all that can be measured.
-        features: one of `extractors.EXTRACTORS`, or 'discriminator'.
+        features: one of `extractors.EXTRACTORS`, or 'discriminator'; '' as in
+            `extractor_of`.
         weights: of the generator, one of `Algorithm.weight_names`.
         num_fake: number of samples; None for as many as real images.
         num_real: largest number of real images.
@@ -47,7 +48,7 @@ class Asked(NamedTuple):
     """
 
     metrics: Tuple[str, ...] = ()
-    features: str = 'classifier'
+    features: str = ''
     weights: str = 'ema'
     num_fake: Optional[int] = None
     num_real: int = 10_000
@@ -238,7 +239,7 @@ def _check(asked, known):
                 errors.unknown_name('--metrics', name, known)
             )
     names = (*extractors.EXTRACTORS, DISCRIMINATOR)
-    if asked.features not in names:
+    if asked.features and asked.features not in names:
         raise errors.ConfigError(
             errors.unknown_name('--features', asked.features, names)
         )
@@ -334,7 +335,8 @@ def extractor_of(name, config, training, held_out, say):
     """Build an extractor by name; points are always compared directly.
 
     Args:
-        name: one of `extractors.EXTRACTORS`.
+        name: one of `extractors.EXTRACTORS`; '' for the classifier, or
+            'random' where the data have no labels.
         config: of the data.
         training: `sources.Dataset`.
         held_out: `sources.Dataset` or None.
@@ -346,6 +348,14 @@ def extractor_of(name, config, training, held_out, say):
     if training.images.ndim == 2 and name != 'pixels':
         say(f'note: points are compared as they are, not by {name!r}')
         name = 'pixels'
+    if not name:
+        name = 'random' if training.labels is None else 'classifier'
+        if name == 'random':
+            say(
+                f'note: {training.name} has no labels for a classifier, so '
+                'images are compared by features of an untrained network '
+                '(--features=random); --features=inception is better'
+            )
     source = defaults.source(config)
     if name == 'classifier' and source.startswith('stacked_'):
         return _stacked(config, source.removeprefix('stacked_'))
@@ -468,7 +478,8 @@ def _lines_of_run(name, values):
         yield (
             f'memorization by {key}: {verdict["verdict"]}; '
             f'{100 * verdict["nearer"]:.1f} % of samples nearer than '
-            f'{100 * verdict["nearer_expected"]:.1f} % of held-out images, '
+            f'{100 * verdict["nearer_expected"]:.1f} % of '
+            f'{verdict["reference"]}, '
             f'mean distance {verdict["distance"]:.3g} times theirs'
         )
 
@@ -495,15 +506,16 @@ def _size(shape):
 
 def _memorization(workdir, training, held_out, extractor, fake, say):
     """Test for copies, and save the samples nearest to training images."""
-    if held_out is None:
-        raise errors.DataError(
-            'no images were held out; train on data with a split test, or set '
-            'data.test_share'
-        )
     views = [
-        view_of(data, np.arange(len(data.images)), extractor, label)
+        data and view_of(data, np.arange(len(data.images)), extractor, label)
         for data, label in ((held_out, 'held out'), (training, 'training'))
     ]
+    if held_out is None:
+        say(
+            'note: no images were held out, so copies cannot be told from '
+            'samples that are near for another reason; train with '
+            '--config.data.test_share=0.1, or on data with a split test'
+        )
     verdicts = registry.memorized(fake, *views)
     if fake.images.ndim == 4 and workdir:
         images, rows = registry.closest(fake, views[1])

@@ -12,6 +12,9 @@ from gan_jax.metrics import features
 
 COPIES = 'copies'
 NO_SIGN = 'no sign of copying'
+# Without held-out images copies cannot be told from other samples near by.
+NEARER = 'too near to training images; held-out images would tell why'
+HELD_OUT, OTHERS = 'held-out images', 'other training images'
 
 
 def neighbours(samples, training, *, count=1):
@@ -88,7 +91,7 @@ def verdict(samples, held_out, training, *, quantile=0.05, alpha=0.01):
         alpha: probability of a false 'copies', in either test.
 
     Returns:
-        {'verdict': 'copies' or 'no sign of copying',
+        {'verdict': `COPIES` or `NO_SIGN`, 'reference': `HELD_OUT`,
         'distance': mean distance of samples to their nearest training image
         over that of held-out images,
         'radius': r; 0, so that nothing is detected, if j or more held-out
@@ -146,6 +149,7 @@ def verdict(samples, held_out, training, *, quantile=0.05, alpha=0.01):
     copies = max(nearer_p, in_training_p) < alpha
     return {
         'verdict': COPIES if copies else NO_SIGN,
+        'reference': HELD_OUT,
         'distance': float(to_training.mean() / held_distances.mean()),
         'radius': float(radius),
         'nearer': nearer / len(samples),
@@ -155,6 +159,53 @@ def verdict(samples, held_out, training, *, quantile=0.05, alpha=0.01):
         'in_training': copied / near if near else float('nan'),
         'in_training_expected': len(training) / images,
         'in_training_p': float(in_training_p),
+    }
+
+
+def verdict_alone(samples, training, *, quantile=0.05, alpha=0.01):
+    """Test for samples too near to training images, without held-out images.
+
+    The first test of `verdict`, with each training image among the others in
+    the place of a held-out image: where both are drawn alike, its distance to
+    the T - 1 others is that of a new image to T - 1 training images. It cannot
+    tell a copy from a sample that is near to everything, as blurred samples and
+    those of a collapsed generator are, so it never finds 'copies'.
+
+    Args:
+        samples: [n, ...], of any type.
+        training: [T, ...], T + 1 >= 1 / quantile.
+        quantile, alpha: as of `verdict`.
+
+    Returns:
+        As `verdict`, without the keys of its second test.
+
+    Raises:
+        errors.DataError: for too few images, or sizes that differ.
+        errors.NonFiniteError: for a value that is not finite.
+    """
+    from scipy import stats  # slow to import
+
+    samples, training = features.pair(
+        samples, training, ('samples', 'training images')
+    )
+    features.rows(training, 'training images', int(np.ceil(1 / quantile)))
+    to_training = _nearest(samples, training)[1]
+    # The nearest of all is the image itself.
+    among = np.sort(neighbours(training, training, count=2)[1][:, 1])
+    rank = int(quantile * (len(training) + 1) + 1e-9)
+    radius = among[rank - 1]
+    nearer = int((to_training < radius).sum())
+    nearer_p = stats.betabinom(
+        len(samples), rank, len(training) - rank + 1
+    ).sf(nearer - 1)
+    return {
+        'verdict': NEARER if nearer_p < alpha else NO_SIGN,
+        'reference': OTHERS,
+        'distance': float(to_training.mean() / among.mean()),
+        'radius': float(radius),
+        'nearer': nearer / len(samples),
+        'nearer_expected': rank / (len(training) + 1),
+        'nearer_p': float(nearer_p),
     }
 
 

@@ -256,19 +256,20 @@ def memorized(fake, held_out, training):
     """Test by pixels and by features whether samples copy training images.
 
     Args:
-        fake, held_out, training: `View`.
+        fake, training: `View`.
+        held_out: `View`; None where no images were held out.
 
     Returns:
         {'pixels': verdict, 'features': verdict}, dicts of
-        `memorization.verdict`.
+        `memorization.verdict` or, without held-out images, of
+        `memorization.verdict_alone`.
     """
+    views, test = (fake, held_out, training), memorization.verdict
+    if held_out is None:
+        views, test = (fake, training), memorization.verdict_alone
     return {
-        'pixels': memorization.verdict(*(
-            view.images for view in (fake, held_out, training)
-        )),
-        'features': memorization.verdict(*(
-            view.features for view in (fake, held_out, training)
-        )),
+        'pixels': test(*(view.images for view in views)),
+        'features': test(*(view.features for view in views)),
     }
 
 

@@ -8,6 +8,7 @@ import json
 
 from gan_jax.config import defaults as defaults_lib
 from gan_jax.core import files
+from gan_jax.metrics import memorization
 from gan_jax.reporting import figures
 from gan_jax.reporting import load_run
 
@@ -176,8 +177,15 @@ def _share(verdict):
         return ''
     return (
         f'{100 * nearer:.1f} % of samples are nearer to training images than '
-        f'{100 * expected:.1f} % of held-out images are.'
+        f'{100 * expected:.1f} % of {_reference(verdict)} are.'
     )
+
+
+def _reference(verdict):
+    """Return what samples are compared with, a text of a foreign file."""
+    known = memorization.HELD_OUT, memorization.OTHERS
+    reference = verdict.get('reference')
+    return reference if reference in known else known[0]
 
 
 def config(run):

@@ -120,7 +120,9 @@ def test_snapshots_are_taken_under_every_schedule(
     schedule, changes, host, tmp_path, monkeypatch
 ):
     if host:
-        monkeypatch.setattr(parallel, 'has_fast_control_flow', lambda conv: False)
+        monkeypatch.setattr(
+            parallel, 'has_fast_control_flow', lambda conv: False
+        )
     result = run(tmp_path, make_config(schedule=schedule, **changes))
     assert result.state.memory['snapshots']['taken'] == STEPS // EVERY
     assert_average(result.state, generators_of(tmp_path))

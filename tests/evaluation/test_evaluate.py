@@ -15,6 +15,7 @@ from gan_jax.data import sources
 from gan_jax.evaluation import runner
 from gan_jax.metrics import registry
 from gan_jax.runs import sampling
+from gan_jax.runtime import writer
 from gan_jax.training import train
 
 RANDOM = runner.Asked(features='random', num_fake=96)
@@ -310,3 +311,33 @@ def test_command_saves_what_it_prints(folder):
     kept = json.loads((folder / 'evaluation.json').read_text())
     assert f'fid {kept[-1]["values"]["fid"]["value"]:.4g} ' in done.stdout
     assert str(ROOT) not in json.dumps(kept)
+
+
+def test_run_without_labels_and_held_out_images_is_evaluated(tmp_path):
+    for number, image in enumerate(helpers.random_images(60)):
+        writer.save_png(tmp_path / 'images' / f'{number}.png', image)
+    config = helpers.tiny_mlp()
+    config.data.path = str(tmp_path / 'images')
+    train.train(config, tmp_path / 'run')
+    lines = []
+    (result,) = runner.evaluate(
+        tmp_path / 'run', ('fid', 'memorization'), say=lines.append,
+        num_fake=32,
+    )
+    text = '\n'.join(lines)
+    assert result['features']['name'] == 'random' in text
+    assert 'has no labels' in text and '--features=inception' in text
+    assert 'no images were held out' in text and 'data.test_share' in text
+    assert '% of other training images' in text
+    assert set(result['values']['memorization']) == {'pixels', 'features'}
+    assert (tmp_path / 'run' / 'neighbours.png').exists()
+
+
+def test_features_that_are_asked_for_are_not_replaced(tmp_path):
+    for number, image in enumerate(helpers.random_images(40)):
+        writer.save_png(tmp_path / f'{number}.png', image)
+    request = sources.Request(f'folder:{tmp_path}')
+    with pytest.raises(errors.UserError, match='label'):
+        runner.of_sources(
+            request, request, runner.Asked(features='classifier'), print
+        )

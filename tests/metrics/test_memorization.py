@@ -139,6 +139,7 @@ def test_numbers_by_hand():
         'in_training_p': (4 + 18) / 35,
     }
     assert found.pop('verdict') == expected.pop('verdict')
+    assert found.pop('reference') == memorization.HELD_OUT
     assert found == pytest.approx(expected)
 
 
@@ -185,3 +186,43 @@ def test_bad_sets_are_refused():
         memorization.neighbours(few, many, count=51)
     with pytest.raises(errors.NonFiniteError, match='samples contain'):
         memorization.verdict(many * np.nan, many, many)
+
+
+def judge_alone(sampler, seed=0, count=1000, training=2000):
+    random = np.random.default_rng(seed)
+    trained_on = draw(random, training)
+    return memorization.verdict_alone(
+        sampler(random, trained_on, count), trained_on
+    )
+
+
+@pytest.mark.parametrize('name', DISHONEST)
+def test_copies_are_too_near_without_held_out_images_too(name):
+    verdict = judge_alone(DISHONEST[name])
+    assert verdict['verdict'] == memorization.NEARER
+    assert verdict['nearer_p'] < 1e-6
+    assert verdict['reference'] == memorization.OTHERS
+
+
+def test_fresh_samples_are_rarely_too_near_without_held_out_images():
+    values = [judge_alone(honest, seed) for seed in range(30)]
+    assert sum(v['verdict'] == memorization.NEARER for v in values) <= 2
+    np.testing.assert_allclose(
+        np.mean([v['nearer'] for v in values]), 0.05, atol=0.01
+    )
+    np.testing.assert_allclose(
+        np.mean([v['distance'] for v in values]), 1, atol=0.01
+    )
+
+
+def test_blurred_samples_are_told_apart_by_held_out_images_alone():
+    blurred = HONEST['blurred']
+    assert judge_alone(blurred)['verdict'] == memorization.NEARER
+    assert judge(blurred)['verdict'] == memorization.NO_SIGN
+
+
+def test_distances_among_training_images_leave_out_the_image_itself():
+    training = np.arange(40.0)[:, None]  # each is 1 from the next
+    verdict = memorization.verdict_alone(np.array([[0.25], [7.5]]), training)
+    assert verdict['radius'] == 1 and verdict['nearer'] == 1
+    assert verdict['distance'] == 0.375

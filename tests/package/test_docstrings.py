@@ -81,8 +81,8 @@ def test_docstrings_begin_with_a_plain_verb_or_noun(path):
 
 
 @pytest.mark.parametrize('code', [
-    'def f():\n    """Return a number."""', '"""What bends."""',
-    'class A:\n    def f(self):\n        """Return whether."""',
+    'def f():\n    """Give a number."""', '"""What bends."""',
+    'class A:\n    def f(self):\n        """Say whether."""',
     'class A:\n    """How it is."""',
 ])
 def test_other_first_words_are_detected(code):
