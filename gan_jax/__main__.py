@@ -1,6 +1,6 @@
-"""Command dispatch of `python -m gan_jax <command>` and `gan_jax <command>`.
+"""The command line: `python -m gan_jax <command>`, or `gan_jax <command>`.
 
-Imports only the module of the command, so that --help is quick.
+Imports what the command needs, and nothing else.
 """
 
 import importlib
@@ -10,19 +10,19 @@ import sys
 from gan_jax.cli import app
 from gan_jax.cli import recipe_files
 
-# Modules of `cli` that are not commands.
+# Modules of `cli` that are no commands.
 _PARTS = ('__init__', 'app', 'recipe_files', 'run_flags')
 
 
 def main():
-    """Run the command that the first argument names, or list the commands."""
+    """Run the command that the first word names; without one, list them."""
     paths = commands()
     if len(sys.argv) < 2 or sys.argv[1].lstrip('-') in ('help', 'h', '?'):
         app.print_help(_listed(paths))
     name = sys.argv[1]
     if name not in paths:
-        hint = recipe_files.nearest(name, paths)
-        app.say(f'error: {name!r} is not a command{hint}', sys.stderr)
+        near = recipe_files.nearest(name, paths)
+        app.say(f'error: {name!r} is not a command{near}', sys.stderr)
         sys.exit(2)
     sys.argv = [f'gan_jax {name}', *sys.argv[2:]]
     package = 'gan_jax' if name == 'train' else 'gan_jax.cli'

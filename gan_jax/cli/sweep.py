@@ -18,8 +18,8 @@ from gan_jax.cli import app
 app.define_config()
 WORKDIR = flags.DEFINE_string('workdir', 'runs/sweep', 'Folder of all runs.')
 RESTART = flags.DEFINE_bool(
-    'restart', False, 'Start from step 0; earlier files of --workdir are moved '
-    'to a subfolder of it.'
+    'restart', False, 'Start again; existing files are moved to a folder '
+    'before-<n> in --workdir.'
 )
 GRID = flags.DEFINE_multi_string(
     'grid', [], 'Values to try for one config key, as KEY=VALUE,VALUE'

@@ -414,7 +414,7 @@ class Lab:
             self.tabs.discard(tab)
 
     async def _listen(self, socket, tab):
-        """Receive the messages of a page until it closes."""
+        """Wait for messages of a page and apply them, until it closes."""
         async for message in socket:
             await tab.receive(message)
 

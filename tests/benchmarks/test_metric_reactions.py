@@ -81,7 +81,7 @@ def test_swirl_turns_by_its_angle_and_keeps_distances():
 def test_chosen_images_are_of_the_classes_and_as_many_as_asked():
     labels = np.array([3, 0, 1, 0, 2, 1, 3, 2, 0, 1])
     assert script.kept(labels, 2, 4).tolist() == [1, 2, 3, 5]
-    with pytest.raises(errors.DataError, match='have 6 images, not 7'):
+    with pytest.raises(errors.DataError, match='have 6 images, fewer than 7'):
         script.kept(labels, 2, 7)
     assert script.each(labels, 1, 6).tolist() == [1, 2, 4, 0, 1, 2]
     assert script.each(labels, 2, 8).tolist() == [1, 2, 4, 0, 3, 5, 7, 6]

@@ -112,7 +112,7 @@ def test_main_keeps_the_curve_and_draws(
     assert json.loads(numbers.read_text()) == table
 
     result.write_text(json.dumps(GOOD))  # its saved end leaves no curve
-    with pytest.raises(errors.ConfigError, match='4-seed0 holds a finished'):
+    with pytest.raises(errors.ConfigError, match='4-seed0 has a finished'):
         command(*asked)
 
 

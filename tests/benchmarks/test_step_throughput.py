@@ -260,7 +260,7 @@ def test_virtual_devices_are_of_the_cpu_alone(monkeypatch, capsys):
     ])
     script.main([])
     said = capsys.readouterr().out
-    assert 'devices: virtual ones' in said and '| batch |' in said
+    assert 'devices: left out' in said and '| batch |' in said
 
 
 @pytest.mark.slow

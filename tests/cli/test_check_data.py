@@ -117,7 +117,7 @@ def test_arrays_are_inspected_without_a_file_name(tmp_path):
 
 def test_rows_of_a_table_are_refused(tmp_path):
     np.save(tmp_path / 'x.npy', np.zeros((7, 3)))
-    with pytest.raises(errors.DataError, match='rows of 3 numbers, 7 of them'):
+    with pytest.raises(errors.DataError, match='7 rows of 3 numbers'):
         inspect(tmp_path / 'x.npy')
 
 
