@@ -51,6 +51,7 @@ _REUSE_DEMANDS = tuple(  # of `reuse_fakes`
     )
 )
 _CONDITIONAL = options.Bounds(lambda v: v != 'none', '')
+_RECONSTRUCTIONS = ', '.join(sorted(reconstruction.KINDS))
 _AUGMENTED = tuple(f'augment.{name}' for name in sorted(augment.AUGMENTATIONS))
 
 # Name, default, description, bounds, and the needs without which the option
@@ -67,7 +68,8 @@ KEYS = (
     Option('d_steps', 1, 'discriminator updates per step', _UPDATES),
     Option('g_steps', 1, 'generator updates per step', _UPDATES),
     Option('algorithm', 'adversarial',
-           'training algorithm, one of builders.ALGORITHMS', _ANY),
+           f'adversarial, or without a discriminator: {_RECONSTRUCTIONS}',
+           _ANY),
     Option('dtype', 'float32', 'type of computations; parameters are float32',
            DTYPES),
     Option('latent', 'gaussian',
@@ -78,7 +80,7 @@ KEYS = (
            'decay per step of the moving average of the generator',
            _SHARE, needs('ema_half_life', bounds=options.OFF)),
     Option('ema_half_life', 0,
-           'the same as a half-life in images; 0 uses ema_decay',
+           'half-life of that average in images; 0 uses ema_decay',
            _OFF_OR_COUNT),
     Option('joint_batch', False,
            'D sees real and fake images in one batch; affects BatchNorm',
@@ -143,10 +145,12 @@ KEYS = (
     Option('labels.real_low', 1.0, 'lower end of the range of real targets',
            _FINITE),
     Option('labels.real_high', 1.0,
-           'upper end; 0.9 for both is one-sided smoothing', _FINITE),
+           'upper end of the range; both 0.9 is one-sided smoothing',
+           _FINITE),
     Option('labels.fake_low', 0.0,
            'lower end of the range of fake targets', _FINITE),
-    Option('labels.fake_high', 0.0, 'upper end of that range', _FINITE),
+    Option('labels.fake_high', 0.0,
+           'upper end of the range of fake targets', _FINITE),
     Option('labels.flip_probability', 0.0,
            'probability of swapping a real and a fake target', _SHARE),
 
@@ -166,7 +170,7 @@ KEYS = (
            activations.OUTPUTS),
     Option('generator.upsampling', 'transposed', 'dcgan: upsampling layer',
            resampling.UPSAMPLINGS),
-    Option('discriminator.name', 'dcgan', 'network, one of networks.NETWORKS',
+    Option('discriminator.name', 'dcgan', 'network of the discriminator',
            networks.NETWORKS),
     Option('discriminator.condition', 'none', 'how the class label enters',
            conditioning.DISCRIMINATOR_CONDITIONS),
@@ -239,14 +243,15 @@ KEYS = (
     Option('eval_metrics', '',
            "more metrics of registry.MEASURES, such as 'fid,kid'", _ANY,
            needs('eval_every')),
-    Option('eval_features', 'classifier', 'features for these metrics',
+    Option('eval_features', 'classifier', 'features for eval_metrics',
            extractors.EXTRACTORS, needs('eval_metrics')),
-    Option('eval_samples', 1000, 'samples, and at most as many real images',
+    Option('eval_samples', 1000,
+           'number of samples, and of real images at most',
            options.count(least=16, most=10_000_000), needs('eval_metrics')),
     Option('keep_checkpoints', 3,
            'number of newest checkpoints to keep', _COUNT),
     Option('keep_every', 0,
-           'checkpoints of its multiples are kept too; 0 is off',
+           'checkpoints at multiples of it are kept too; 0 is off',
            _STEPS, needs('checkpoint_every')),
     Option('keep_best', '', 'metric whose best checkpoint is kept',
            ('', *catalog.RANKED), needs('eval_every')),
@@ -309,14 +314,14 @@ NETWORK_NEEDS = {  # {option: (key of the same player, its bounds)}
 
 # Options of g_optimizer and d_optimizer; their `name` and `schedule` add more.
 OPTIMIZER_OPTIONS = (
-    Option('name', 'adam', 'optimizer, one of optimizers.OPTIMIZERS',
+    Option('name', 'adam', 'optimizer',
            optimizers.OPTIMIZERS),
     Option('learning_rate', 2e-4, 'learning rate, before schedule and warm-up',
            options.POSITIVE._replace(words='a positive rate')),
     Option('clip_norm', 0.0, 'largest global norm of the gradient; 0 is off',
            options.OFF_OR_POSITIVE),
-    Option('schedule', 'constant', 'of the learning rate; all but constant '
-           'need schedule_steps', schedules.SCHEDULES),
+    Option('schedule', 'constant', 'schedule of the learning rate; all but '
+           'constant need schedule_steps', schedules.SCHEDULES),
     Option('warmup_steps', 0, 'steps of linear warm-up; 0 is none',
            _STEPS._replace(words='a number of steps (0 is none)')),
 )
@@ -353,7 +358,7 @@ def keys():
     """
     declared = [(option.name, option) for option in KEYS]
     declared.append(('generator.name', Option(
-        'name', 'dcgan', 'network, one of networks.NETWORKS with a generator',
+        'name', 'dcgan', 'network of the generator',
         [name for name, pair in networks.NETWORKS.items() if pair.generator],
     )))
     for player in ('generator', 'discriminator'):
