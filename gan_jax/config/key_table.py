@@ -222,7 +222,7 @@ KEYS = (
     Option('data.test_share', 0.0,
            "share held out as split 'test'; not for TFDS",
            options.BELOW_1),
-    Option('data.limit', 0, 'largest number of images, evenly spaced; 0 is all',
+    Option('data.limit', 0, 'largest number of images, drawn at random; 0 is all',
            _OFF_OR_COUNT._replace(words='0 (all) or positive')),
     Option('data.max_bad', 0.01,
            'share of unreadable files above which a run stops', _SHARE),

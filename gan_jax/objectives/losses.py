@@ -60,7 +60,7 @@ class Loss(NamedTuple):
         energies: whether D's outputs are reconstruction errors, >= 0 and low
             on real images, so that D must be an autoencoder.
         memory: a `Memory`, passed to both functions as `memory`; or None.
-        kind: the meaning of D's outputs, one of `rules.KINDS`; rules that
+        kind: the meaning of D's outputs, one of `game.KINDS`; rules that
             depend on it do not run if it is 'undeclared'.
         balance: (**options) -> `Balance`.
         saturates: whether G's loss is flat if D is certain that fakes are fake.

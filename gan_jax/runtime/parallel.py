@@ -1,8 +1,8 @@
 """Devices and hosts: pmap, collectives, scan, replication, multi-host runs.
 
-A training call is `pmap(scan(step))`. This is the only module that knows of
-devices and loops on them; all others see a step on one device's share of the
-batch, with the mean over devices passed in as a function.
+A training call is `pmap(scan(step))`. This is the only module with collectives
+and with loops on devices; the step sees one device's share of the batch, and
+gets the mean over devices as a function.
 """
 
 import functools
