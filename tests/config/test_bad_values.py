@@ -89,7 +89,7 @@ REFUSED = [
     ('dcgan', ['data.classes=,'], "such as '3,7'"),
     ('dcgan', ['data.classes=3,3'], 'of different names'),
     ('dcgan', ['on_collapse=restart', 'max_restarts=0'], 'never restarts'),
-    ('dcgan', ['num_steps=2', 'num_steps=3'], '--config.num_steps is given'),
+    ('dcgan', ['num_steps=2', 'num_steps=3'], '--config.num_steps is set'),
     ('dcgan', ['loss.name=hinge', 'loss.name=hinge'], 'is set twice'),
     ('dcgan', ['joint_batch', 'joint_batch=False'], 'is set twice'),
     # what nothing uses
