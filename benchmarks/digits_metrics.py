@@ -137,5 +137,5 @@ def sharpness(images):
     """
     values = np.asarray(images[..., 0], np.float64)
     down = np.diff(values, axis=1)[:, :, :-1]
-    across = np.diff(values, axis=2)[:, :-1]
-    return float(np.hypot(down, across).mean())
+    collectives = np.diff(values, axis=2)[:, :-1]
+    return float(np.hypot(down, collectives).mean())

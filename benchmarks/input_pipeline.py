@@ -77,7 +77,7 @@ class Pipeline:
         batch = defaults.images_per_batch(config)
         self._feed = kind(
             dataset, seed=config.seed, batch_size=batch,
-            places=parallel.places(batch),
+            places=parallel.host_slice(batch),
         )
         forms = builders.form(dataset.images.shape[1:])
         gan = builders.algorithm(config, forms)

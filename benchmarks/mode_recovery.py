@@ -497,7 +497,7 @@ def draw_shares(table):
     return writer.rasterize(figure)
 
 
-def _curves(axes, places, across, curve, fixed):
+def _curves(axes, places, collectives, curve, fixed):
     """Draw a curve for each value of a field, with other fields fixed."""
     chosen = {
         place: measured for place, measured in places.items()
@@ -505,7 +505,7 @@ def _curves(axes, places, across, curve, fixed):
     }
     for value in sorted({getattr(place, curve) for place in chosen}):
         line = sorted(
-            (getattr(place, across), *summary(shares(place, measured))[:2])
+            (getattr(place, collectives), *summary(shares(place, measured))[:2])
             for place, measured in chosen.items()
             if getattr(place, curve) == value
         )

@@ -167,7 +167,7 @@ def run(config, workdir, clock):
 
 def numbers(workdir, weights):
     """Count the modes of samples, and of as many real triples."""
-    (result,) = runner.of_run(workdir, None, runner.Asked(
+    (result,) = runner.evaluate_run(workdir, None, runner.EvaluationOptions(
         ('modes',), weights=weights, num_fake=NUM_SAMPLES,
         num_real=NUM_SAMPLES,
     ), print)

@@ -163,7 +163,7 @@ class Variant:
 
         def sample(weights, number):
             key = jax.random.fold_in(jax.random.key(2), number)
-            key = key if convolutional else parallel.quick(key)
+            key = key if convolutional else parallel.fast_key(key)
             size = config.batch_size, config.latent_size
             z = jax.random.normal(key, size)
             return gan.apply(weights, algorithm.Inputs(z))

@@ -370,7 +370,7 @@ class Step:
         if reason:
             raise errors.ConfigError(reason)
         if 'heap' in words:
-            malloc.keep()
+            malloc.keep_freed_memory()
         self._config, self._words, self._shape = config, words, shape
         self._cuda = torch.cuda.is_available()
         if 'graph' in words and not self._cuda:

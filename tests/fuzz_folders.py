@@ -112,7 +112,7 @@ def make_run(folder):
     config.on_collapse, config.on_nan = 'restart', 'rollback'
     train.train(config, folder)
     (folder / 'neighbours.png').unlink(missing_ok=True)
-    runner.of_run(
+    runner.evaluate_run(
         folder, None, _options(), print, functools.partial(_save, folder)
     )
     (folder / 'rollbacks.json').write_text(
@@ -135,7 +135,7 @@ def make_run(folder):
 def _options():
     from gan_jax.evaluation import runner
 
-    return runner.Asked(
+    return runner.EvaluationOptions(
         metrics=('swd', 'memorization'), features='pixels', num_fake=8,
         num_real=8,
     )
@@ -163,7 +163,7 @@ def evaluate(folder, out, config):
     """Run what the command `evaluate` does."""
     from gan_jax.evaluation import runner
 
-    runner.of_run(
+    runner.evaluate_run(
         folder, None, _options(), print, functools.partial(_save, folder)
     )
 

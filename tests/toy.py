@@ -83,8 +83,8 @@ class Toy(NamedTuple):
         )
 
     def train_step(self, hyperparams, state, batch, key, number=0, *,
-                   variant=algorithm.Variant(), across=algorithm.ALONE,
-                   loop=None):
+                   variant=algorithm.Variant(),
+                   collectives=algorithm.SINGLE_DEVICE, loop=None):
         images = {name: algorithm.to_unit_range(source.images[0])
                   for name, source in batch.sources.items()}
         labels, modules = batch.sources['b'].labels[0], self.modules()
@@ -115,7 +115,7 @@ class Toy(NamedTuple):
             return sum(loss.values()), loss
 
         params = {k: player.params for k, player in state.players.items()}
-        grads, loss = across.mean(jax.grad(losses, has_aux=True)(params))
+        grads, loss = collectives.mean(jax.grad(losses, has_aux=True)(params))
         metrics = {f'{name}/loss': value for name, value in loss.items()}
         players = {
             k: updates.apply_updates(
@@ -123,7 +123,7 @@ class Toy(NamedTuple):
             )
             for k, player in state.players.items()
         }
-        mean = across.mean(images['b'].mean())
+        mean = collectives.mean(images['b'].mean())
         new = state.replace(
             step=state.step + 1, position=state.position + 1, players=players,
             memory={'mean_b': 0.9 * state.memory['mean_b'] + 0.1 * mean},
@@ -132,7 +132,7 @@ class Toy(NamedTuple):
             new, self.players[:2], hyperparams.ema_decay
         )
         if variant.part == algorithm.TRACE:
-            return nan_trace.trace(state, batch, across, lambda note: new)
+            return nan_trace.trace(state, batch, collectives, lambda note: new)
         return algorithm.keep_if_finite(state, new, metrics)
 
     def plan(self, step, device_decides, read):

@@ -25,7 +25,7 @@ from gan_jax.core import options
 from gan_jax.objectives import losses
 
 REAL = 'real'  # the source
-MOST_UPDATES = 100  # of a player in a step: each is compiled separately
+MAX_UPDATES = 100  # of a player in a step: each is compiled separately
 # Parts of a step, for a host that decides after each one how to continue.
 CRITIC, GUARDED_D, GUARDED_G, FINISH = 'critic', 'd', 'g', 'finish'
 
@@ -146,11 +146,13 @@ class Adversarial(NamedTuple):
 
     def train_step(
         self, hyperparams, state, batch, key, number=0, *,
-        variant=algorithm.Variant(), across=algorithm.ALONE, loop=None,
+        variant=algorithm.Variant(), collectives=algorithm.SINGLE_DEVICE,
+        loop=None,
     ):
         """Run one step, or one of its `PARTS`."""
         return PARTS[variant.part](
-            self, hyperparams, state, batch, key, number, across=across,
+            self, hyperparams, state, batch, key, number,
+            collectives=collectives,
             loop=loop or discriminator_inputs.unrolled_scan, due=variant.due,
         )
 
@@ -377,7 +379,7 @@ OPTIONS = {  # of the group schedule
     ),
     'unrolled': (options.Option(
         'unroll_steps', 5, "updates of D that G's gradient passes through",
-        options.count(most=MOST_UPDATES),
+        options.count(most=MAX_UPDATES),
     ),),
     'wgan': (
         options.Option(
@@ -420,7 +422,7 @@ def train_step(gan, hyperparams, state, batch, key, number=0, **options):
         batch: an `algorithm.Batch`.
         key: PRNG key of the run; the step is folded in here.
         number: unused; the updates of a whole step are numbered from 0.
-        options: `across`, `loop`, `due` of
+        options: `collectives`, `loop`, `due` of
             `discriminator_inputs.UpdateContext`.
 
     Returns:
@@ -479,12 +481,12 @@ def run_updates(
 
 
 def traced_step(
-    gan, hyperparams, state, batch, key, number, *, across, **options
+    gan, hyperparams, state, batch, key, number, *, collectives, **options
 ):
     """Run a step and record all its values; see `nan_trace.trace`."""
     del number
-    return nan_trace.trace(state, batch, across, lambda note: run_updates(
-        gan, hyperparams, state, batch, key, note=note, across=across,
+    return nan_trace.trace(state, batch, collectives, lambda note: run_updates(
+        gan, hyperparams, state, batch, key, note=note, collectives=collectives,
         **options,
     )[0])
 

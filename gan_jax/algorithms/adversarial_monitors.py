@@ -33,15 +33,17 @@ class Monitors(NamedTuple):
 
     def sizes(self, state):
         """Return the number of parameters of G and of D."""
-        return tuple(algorithm.size(state.players[name]) for name in (G, D))
+        return tuple(
+            algorithm.count_params(state.players[name]) for name in (G, D)
+        )
 
-    def judge_weights(self, state):
+    def discriminator_weights(self, state):
         """Return the `algorithm.Weights` of D."""
         return algorithm.weights_of(state.players[D])
 
-    def fresh_judge(self, key, shape):
+    def untrained_discriminator(self, key, shape):
         """Return the `algorithm.Weights` of an untrained D."""
-        return self.judge_weights(game.init(self.gan, key, shape))
+        return self.discriminator_weights(game.init(self.gan, key, shape))
 
     @property
     def sign(self):
@@ -68,7 +70,7 @@ class Monitors(NamedTuple):
         Returns:
             float64 [N], high for real.
         """
-        weights = jax.device_put(self.judge_weights(state))
+        weights = jax.device_put(self.discriminator_weights(state))
         labels = np.arange(len(samples)) % max(self.gan.num_classes, 1)
         logits = np.concatenate([
             np.asarray(_score_samples(
@@ -148,7 +150,7 @@ class Monitors(NamedTuple):
             ), labels, real, unseen,
         ))
 
-    def at_limit(self, state, limit, share=0.999):
+    def clipped_share(self, state, limit, share=0.999):
         """Return the share of D's weights that are at the clip limit."""
         leaves = [
             np.abs(leaf) for leaf in jax.tree.leaves(state.players[D].params)

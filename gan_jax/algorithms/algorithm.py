@@ -117,7 +117,7 @@ class Inputs(NamedTuple):
         return {name: v for name, v in named.items() if v is not None}
 
 
-class Across(NamedTuple):
+class Collectives(NamedTuple):
     """Collective operations over devices; the defaults are for one device.
 
     Attributes:
@@ -130,7 +130,7 @@ class Across(NamedTuple):
     gather: Callable = lambda array: array
 
 
-ALONE = Across()  # a single device
+SINGLE_DEVICE = Collectives()  # a single device
 
 
 class Variant(NamedTuple):
@@ -214,7 +214,7 @@ class Algorithm(Protocol):
 
     def train_step(
         self, hyperparams, state, batch, key, number=0, *,
-        variant=Variant(), across=ALONE, loop=None,
+        variant=Variant(), collectives=SINGLE_DEVICE, loop=None,
     ):
         """Run one step, or one part of it; pure.
 
@@ -225,7 +225,7 @@ class Algorithm(Protocol):
             key: PRNG key of the run; the step is folded in here.
             number: int32, `Call.number`.
             variant: `Variant`.
-            across: `Across`.
+            collectives: `Collectives`.
             loop: (body, carry, parts) -> (carry, ...) over microbatches, such
                 as `jax.lax.scan`; unrolled by default.
 
@@ -414,6 +414,6 @@ def to_unit_range(images):
     return images.astype(jnp.float32) / 127.5 - 1
 
 
-def size(player):
+def count_params(player):
     """Count the parameters of a `PlayerState`."""
     return sum(leaf.size for leaf in jax.tree.leaves(player.params))

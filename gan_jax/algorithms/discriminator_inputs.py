@@ -58,7 +58,7 @@ class UpdateContext(NamedTuple):
         hyperparams: its hyper-parameters.
         state: the `algorithm.TrainState` before the update.
         key: PRNG key of this update.
-        across: `algorithm.Across`.
+        collectives: `algorithm.Collectives`.
         loop: (body, carry, parts) -> (carry, ...), over microbatches:
             `unrolled_scan` or `jax.lax.scan`.
         due: names of the lazy penalties to apply, chosen by the host; None if
@@ -70,7 +70,7 @@ class UpdateContext(NamedTuple):
     hyperparams: Any
     state: algorithm.TrainState
     key: jax.Array
-    across: algorithm.Across = algorithm.ALONE
+    collectives: algorithm.Collectives = algorithm.SINGLE_DEVICE
     loop: Callable = unrolled_scan
     due: Optional[FrozenSet[str]] = None
     fakes: Optional[Fakes] = None
@@ -252,8 +252,8 @@ def replay_fakes(ctx, fakes, sample_index):
 
     d_fakes = where(swap & filled, past, fakes)
     stored = where(swap | ~filled, fakes, past)
-    all_places = ctx.across.gather(places)
-    stored = ctx.across.gather(stored)
+    all_places = ctx.collectives.gather(places)
+    stored = ctx.collectives.gather(stored)
     return d_fakes, {
         'images': history['images'].at[all_places].set(stored),
         'filled': history['filled'].at[all_places].set(True),

@@ -170,12 +170,12 @@ def inputs(algorithm, seeds, labels=None, truncation=None):
             truncation.
     """
     return algorithm_lib.Inputs(
-        z_of(algorithm, seeds, truncation),
-        labels_of(algorithm, seeds, labels),
+        z_from_seeds(algorithm, seeds, truncation),
+        labels_from_seeds(algorithm, seeds, labels),
     )
 
 
-def z_of(algorithm, seeds, truncation=None):
+def z_from_seeds(algorithm, seeds, truncation=None):
     """Return the z of each seed, float32 [len(seeds), latent_size].
 
     Args, raises: as `inputs`.
@@ -203,7 +203,7 @@ def _draw(size, name, seeds):
 _jit_draw = jax.jit(_draw, static_argnums=(0, 1))
 
 
-def labels_of(algorithm, seeds, labels=None):
+def labels_from_seeds(algorithm, seeds, labels=None):
     """Return the class of each seed; None if the algorithm is unconditional.
 
     Args, raises: as `inputs`.

@@ -16,13 +16,13 @@ FIRST, LAST = ['real_logits', 'fake_logits', 'loss'], ['grad_norm']
 PARAMETER = 'parameter '  # prefix of the names of parameters
 
 
-def trace(state, batch, across, play):
+def trace(state, batch, collectives, play):
     """Run a step and record all its values in the order of computation.
 
     Args:
         state: `algorithm.TrainState` before the step.
         batch: its `algorithm.Batch`.
-        across: `algorithm.Across`.
+        collectives: `algorithm.Collectives`.
         play: (note) -> the state after the step. It calls note(player, index of
             the update, state after the update, metrics) after each update.
 
@@ -45,7 +45,7 @@ def trace(state, batch, across, play):
         notes.extend(_parameters(player, after.players[player].params))
 
     state = play(note)
-    return state, across.mean({
+    return state, collectives.mean({
         f'{place:04} {name}': jnp.float32(value)
         for place, (name, value) in enumerate(notes)
     })

@@ -52,8 +52,8 @@ class Hyperparams(NamedTuple):
     huber_delta: Any = 0.1
     beta: Any = 1.0
     decoder_std: Any = 1.0
-    most_turned: Any = 0.0
-    most_scaled: Any = 0.0
+    max_angle: Any = 0.0
+    max_scale_change: Any = 0.0
 
 
 class Reconstruction(NamedTuple):
@@ -163,7 +163,8 @@ class Reconstruction(NamedTuple):
 
     def train_step(
         self, hyperparams, state, batch, key, number=0, *,
-        variant=algorithm.Variant(), across=algorithm.ALONE, loop=None,
+        variant=algorithm.Variant(), collectives=algorithm.SINGLE_DEVICE,
+        loop=None,
     ):
         """Update both players once."""
         del number
@@ -171,7 +172,7 @@ class Reconstruction(NamedTuple):
             jax.random.fold_in(key, state.step), 0
         )
         ctx = discriminator_inputs.UpdateContext(
-            self, hyperparams, state, update_key, across,
+            self, hyperparams, state, update_key, collectives,
             loop or discriminator_inputs.unrolled_scan,
         )
         images, labels, numbers = jax.tree.map(
@@ -188,7 +189,7 @@ class Reconstruction(NamedTuple):
                 note(DECODER, 0, new, metrics)
                 return new
 
-            return nan_trace.trace(state, batch, across, play)
+            return nan_trace.trace(state, batch, collectives, play)
         new = snapshots.finish(self, state.alive, new, DECODER)
         return algorithm.keep_if_finite(state, new, metrics)
 
@@ -389,7 +390,7 @@ OPTIONS = {
 }
 # Config keys that no kind uses: there is no discriminator, and one update per
 # step.
-OF_A_GAME = (
+UNUSED_KEYS = (
     'augment.', 'clip_weights', 'd_steps', 'discriminator.condition', 'g_steps',
     'generator.condition', 'history.size', 'instance_noise.std', 'labels.',
     'loss.', 'packing', 'penalties.', 'schedule.name', 'reuse_fakes',
@@ -413,8 +414,8 @@ def pose_codes(algorithm, labels, turned, scaled):
     Args:
         algorithm: a `Reconstruction` of the kind 'pose_decoder'.
         labels: [B] int32.
-        turned, scaled: [B] in [-1, 1], relative to `Hyperparams.most_turned`
-            and `most_scaled`.
+        turned, scaled: [B] in [-1, 1], relative to `Hyperparams.max_angle`
+            and `max_scale_change`.
 
     Returns:
         [B, latent_size]: one-hot class, then `turned` and `scaled`.
@@ -448,8 +449,8 @@ def pose(ctx, images, sample_index, labels):
     ))(sample_index).T
     codes = pose_codes(ctx.gan, labels, turned, scaled)
     return augment.pose(
-        images, turned * ctx.hyperparams.most_turned,
-        1 + scaled * ctx.hyperparams.most_scaled,
+        images, turned * ctx.hyperparams.max_angle,
+        1 + scaled * ctx.hyperparams.max_scale_change,
     ), codes
 
 
@@ -492,7 +493,7 @@ def update(ctx, images, sample_index, labels=None, numbers=None):
             (decoder.params, encoder.params)
         )
 
-    grads, (stats, metrics) = ctx.across.mean(updates.over_microbatches(
+    grads, (stats, metrics) = ctx.collectives.mean(updates.over_microbatches(
         ctx, gradients, (decoder.stats, encoder.stats),
         (images, sample_index, labels, numbers),
     ))

@@ -69,7 +69,7 @@ def discriminator_update(ctx, images, sample_index, labels=None):
         )
         return jax.grad(objective, has_aux=True)(player.params)
 
-    grads, (stats, metrics) = ctx.across.mean(
+    grads, (stats, metrics) = ctx.collectives.mean(
         over_microbatches(
             ctx, gradients, player.stats, (images, sample_index, labels)
         )
@@ -161,7 +161,7 @@ def generator_update(ctx, images, sample_index, labels=None):
             new_stats, metrics
         )
 
-    grads, (stats, metrics) = ctx.across.mean(
+    grads, (stats, metrics) = ctx.collectives.mean(
         over_microbatches(
             ctx, gradients, player.stats, (images, sample_index, labels)
         )
@@ -292,7 +292,7 @@ def _unroll(ctx, d_inputs):
         )
         grads, _ = jax.grad(objective, has_aux=True)(player.params)
         player = _apply_discriminator_updates(
-            ctx, player, ctx.across.mean(grads), player.stats
+            ctx, player, ctx.collectives.mean(grads), player.stats
         )
     return player
 
@@ -362,9 +362,9 @@ def _sum_penalties(ctx, player, context):
 
 
 def _as_noted(output):
-    """Return (a penalty's output as `penalties.Noted`, its value)."""
-    if not isinstance(output, penalties.Noted):
-        output = penalties.Noted(output, None)
+    """Return (a penalty's output as `penalties.PenaltyOutput`, its value)."""
+    if not isinstance(output, penalties.PenaltyOutput):
+        output = penalties.PenaltyOutput(output, None)
     return output, output.value
 
 

@@ -88,7 +88,7 @@ def main(argv):
             '--real and --fake'
         )
     environment.prepare()
-    request = runner.Asked(
+    request = runner.EvaluationOptions(
         metrics=tuple(m.strip() for m in METRICS.value.split(',') if m.strip()),
         features=FEATURES.value, weights=WEIGHTS.value,
         num_fake=NUM_FAKE.value, num_real=NUM_REAL.value, split=SPLIT.value,
@@ -102,13 +102,13 @@ def main(argv):
 
     if WORKDIR.value:
         _refuse_data()
-        runner.of_run(WORKDIR.value, STEP.value, request, _say, keep)
+        runner.evaluate_run(WORKDIR.value, STEP.value, request, _say, keep)
     else:
         real, fake = (
             app.request([argv[0], name], _copy(DATA.value))
             for name in (REAL.value, FAKE.value)
         )
-        keep(*runner.of_sources(real, fake, request, _say))
+        keep(*runner.compare_sources(real, fake, request, _say))
 
 
 def _refuse_data():

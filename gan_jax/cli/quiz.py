@@ -38,7 +38,7 @@ def main(argv):
         seed=SEED.value, split=SPLIT.value, weights=run_flags.WEIGHTS.value,
     )
     with app.written('--out', OUT.value):
-        path = files.at(OUT.value)
+        path = files.to_path(OUT.value)
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write(path, text)
     app.say(

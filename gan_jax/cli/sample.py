@@ -85,7 +85,7 @@ def _save(algorithm, seeds, images, labels):
     from gan_jax.runtime import writer
 
     if OUT.value.endswith('.npz'):
-        labels = latents.labels_of(algorithm, seeds, labels)
+        labels = latents.labels_from_seeds(algorithm, seeds, labels)
         writer.save_arrays(
             OUT.value, samples=images, seeds=seeds,
             z=sampling.latents_of(algorithm, seeds, TRUNCATION.value),

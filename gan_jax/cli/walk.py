@@ -48,7 +48,7 @@ def main(argv):
     )
     algorithm, state = run_flags.open_run(argv)
     coordinates = coordinates or range(min(8, algorithm.latent_size))
-    labels = latents.labels_of(
+    labels = latents.labels_from_seeds(
         algorithm, seeds, run_flags.labels(LABELS, len(seeds))
     )
     z = latent_paths.traverse(

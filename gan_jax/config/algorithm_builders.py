@@ -226,8 +226,8 @@ def reconstruction_hyperparams(config):
         huber_delta=jnp.float32(config.reconstruction.delta),
         beta=jnp.float32(config.reconstruction.beta),
         decoder_std=jnp.float32(config.reconstruction.std),
-        most_turned=jnp.float32(config.reconstruction.angle),
-        most_scaled=jnp.float32(config.reconstruction.scale),
+        max_angle=jnp.float32(config.reconstruction.angle),
+        max_scale_change=jnp.float32(config.reconstruction.scale),
     )
 
 

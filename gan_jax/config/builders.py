@@ -53,7 +53,7 @@ def resident_bytes(config):
     """Return the bytes of memory for resident images on each device."""
     if config.data.feed == 'streaming':
         return 0
-    return int(config.data.resident_share * parallel.memory())
+    return int(config.data.resident_share * parallel.device_memory())
 
 
 def dataset(config):
@@ -103,7 +103,7 @@ class MixtureFeed:
 
     def select(self, resident, fed):
         """Generate (points, None) from indices of any shape."""
-        key = parallel.quick(jax.random.wrap_key_data(resident))
+        key = parallel.fast_key(jax.random.wrap_key_data(resident))
         return mixtures.sample(self._mixture, key, fed), None
 
     def close(self):
@@ -150,7 +150,7 @@ def feed(config, dataset, *, order=0, resident_alone=False):
     batch_size = defaults.images_per_batch(config)
     options = {
         'seed': config.seed, 'batch_size': batch_size,
-        'places': parallel.places(batch_size),
+        'places': parallel.host_slice(batch_size),
     }
     if defaults.has_mixture(config):
         return MixtureFeed(mixture(config), **options)
@@ -338,14 +338,15 @@ def step(algorithm, feeds, variant, loop=None):
         loop: as of `Algorithm.train_step`.
 
     Returns:
-        Function (state, constants, fed, key, `algorithm.Across`) ->
+        Function (state, constants, fed, key, `algorithm.Collectives`) ->
         (state, metrics).
     """
 
-    def run(state, constants, fed, key, across):
+    def run(state, constants, fed, key, collectives):
         return algorithm.train_step(
             constants.hyperparams, state, batch(feeds, constants, fed), key,
-            constants.number, variant=variant, across=across, loop=loop,
+            constants.number, variant=variant, collectives=collectives,
+            loop=loop,
         )
 
     return run

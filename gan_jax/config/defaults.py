@@ -149,7 +149,7 @@ def has_mixture(config):
 def source(config):
     """Return the name or URI of the data, for `data.sources` or `mixtures`."""
     if config.data.path:
-        return sources.of_path(config.data.path)
+        return sources.uri_of_path(config.data.path)
     return config.data.name
 
 

@@ -35,7 +35,7 @@ ON_NAN = ('rollback', 'stop')
 
 _ANY, _COUNT, _STEPS = options.ANY, options.COUNT, options.STEPS
 _SHARE, _FINITE = options.SHARE, options.FINITE
-_UPDATES = options.count(most=adversarial.MOST_UPDATES)
+_UPDATES = options.count(most=adversarial.MAX_UPDATES)
 _OFF_OR_COUNT = options.count(off=True)
 _IS_1, _IS_0 = options.equal(1), options.equal(0)
 _ONE_BATCH = 'requires a single batch of fakes per step'
@@ -241,7 +241,7 @@ KEYS = (
     Option('eval_every', 0, 'steps between evaluations; 0 is off',
            _STEPS),
     Option('eval_metrics', '',
-           "more metrics of registry.MEASURES, such as 'fid,kid'", _ANY,
+           "more metrics of registry.METRICS, such as 'fid,kid'", _ANY,
            needs('eval_every')),
     Option('eval_features', 'classifier', 'features for eval_metrics',
            extractors.EXTRACTORS, needs('eval_metrics')),

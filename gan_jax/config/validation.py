@@ -160,7 +160,7 @@ def _not_adversarial(config, key, default):
     name = config.algorithm
     if name not in reconstruction.KINDS:
         return ''
-    if key.startswith(reconstruction.OF_A_GAME):
+    if key.startswith(reconstruction.UNUSED_KEYS):
         return (
             f'is for adversarial training, and algorithm={name!r} has no '
             f'discriminator; the default is {default!r}'
@@ -352,9 +352,9 @@ def _check_texts(config):
     defaults.background(config)
     defaults.classes(config)
     for name in defaults.eval_metrics(config):
-        if name not in registry.MEASURES:
+        if name not in registry.METRICS:
             raise errors.ConfigError(
-                errors.unknown_name('eval_metrics', name, registry.MEASURES)
+                errors.unknown_name('eval_metrics', name, registry.METRICS)
             )
     name = config.data.name
     complaint = '' if name in mixtures.MIXTURES else sources.explain(name)

@@ -26,7 +26,7 @@ MAX_LINE = 2**20  # bytes of a line of JSON
 MAX_FILE = 4 * 2**30  # bytes of a file of lines
 
 
-def at(path):
+def to_path(path):
     """Convert to an `etils.epath` path and expand `~`.
 
     Raises:
@@ -45,14 +45,14 @@ def is_remote(path):
     return '://' in os.fspath(path)
 
 
-def opened(path):
+def open_regular(path):
     """Open a regular file to read bytes; links to files are followed.
 
     Raises:
         OSError: where it cannot be opened.
         ValueError: where it is a folder, a FIFO or a device.
     """
-    path = at(path)
+    path = to_path(path)
     if is_remote(path):
         return path.open('rb')
     if not stat.S_ISREG(os.stat(path).st_mode):
@@ -74,7 +74,7 @@ def read(path, most):
         OSError: where it cannot be read.
         ValueError: where it is not a regular file or is larger.
     """
-    with opened(path) as file:
+    with open_regular(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
         raise ValueError(f'has more than {most:,} bytes')
@@ -126,7 +126,7 @@ def lines(path, every=1):
     Raises:
         OSError, ValueError: as `opened`.
     """
-    with opened(path) as file:
+    with open_regular(path) as file:
         number = 0
         while line := file.readline(MAX_LINE):
             rest = line
@@ -189,7 +189,7 @@ def move_aside(path):
 
 def create(folder):
     """Create an empty file with a random name; returns its path."""
-    path = at(folder) / f'.{secrets.token_hex(8)}.partial'
+    path = to_path(folder) / f'.{secrets.token_hex(8)}.partial'
     with _new(path):
         return path
 
@@ -202,7 +202,7 @@ def _new(path):
 
 
 @contextlib.contextmanager
-def replacing(path):
+def atomic_write(path):
     """Open a temporary file that replaces `path` when the block ends.
 
     After an error the file at `path` is unchanged. A link there is replaced,
@@ -217,7 +217,7 @@ def replacing(path):
     Raises:
         OSError: where it cannot be written.
     """
-    path = at(path)
+    path = to_path(path)
     if not is_remote(path) and kind(path) not in ('', 'file'):
         raise OSError(errno.EINVAL, 'is not a regular file')
     partial = path.parent / f'.{secrets.token_hex(8)}.partial'
@@ -233,7 +233,7 @@ def replacing(path):
 
 def write(path, data):
     """Write bytes or text atomically; raises OSError."""
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         # Lone surrogates, as in file names that are not UTF-8, become \udc..
         file.write(data if isinstance(data, bytes) else data.encode(
             errors='backslashreplace'

@@ -243,7 +243,7 @@ def explain(name):
     )
 
 
-def of_path(path):
+def uri_of_path(path):
     """Return the URI of a folder, pack, archive or array file."""
     text = str(path)
     for ending, scheme in ENDINGS.items():

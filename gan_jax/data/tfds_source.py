@@ -282,7 +282,7 @@ def _from_idx_files(base, manual_dir):
 def _read_idx(path):
     """Read a gzipped idx file of bytes: images [N, H, W] or labels [N]."""
     try:
-        with files.opened(path) as file, gzip.open(file) as unpacked:
+        with files.open_regular(path) as file, gzip.open(file) as unpacked:
             content = unpacked.read(MOST_IDX + 1)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise errors.DataError(f'{path} is not a whole gzip file') from error

@@ -1,8 +1,8 @@
 """Evaluation of a run's samples during training, every `eval_every` steps.
 
 `check` refuses a config whose metrics cannot be measured before training
-starts; `Watch` measures the states of one run. This module knows no training
-loop.
+starts; `OnlineEvaluator` measures the states of one run. This module knows no
+training loop.
 """
 
 import math
@@ -93,7 +93,7 @@ def _description(config, dataset):
     return f'eval_features={config.eval_features!r}, which have no class logits'
 
 
-class Watch:
+class OnlineEvaluator:
     """Metrics of the samples of one run, step by step."""
 
     def __init__(self, config, dataset):

@@ -34,7 +34,7 @@ DISCRIMINATOR = 'discriminator'
 ALL_STEPS = 'all'
 
 
-class Asked(NamedTuple):
+class EvaluationOptions(NamedTuple):
     """Options of an evaluation.
 
     Attributes:
@@ -55,13 +55,13 @@ class Asked(NamedTuple):
     split: str = 'train'
 
 
-def of_run(workdir, step, options, say, keep=lambda result: None):
+def evaluate_run(workdir, step, options, say, keep=lambda result: None):
     """Measure samples of one or all saved steps of a run.
 
     Args:
         workdir: folder of the run.
         step: None for the newest, a number as text, 'best' or 'all'.
-        options: `Asked`.
+        options: `EvaluationOptions`.
         say: function that prints a line.
         keep: function that is called with each result once it is computed.
 
@@ -134,8 +134,8 @@ def evaluate(workdir, metrics=(), *, step=None, say=lambda line: None,
             features and the data allow.
         step: None for the newest, a number, 'best' or 'all'.
         say: function that receives lines of progress.
-        **options: other fields of `Asked`: `features`, `weights`, `num_fake`,
-            `num_real`, `split`.
+        **options: other fields of `EvaluationOptions`: `features`, `weights`,
+            `num_fake`, `num_real`, `split`.
 
     Returns:
         List of dicts, one for each step: 'values' holds each number with its
@@ -144,21 +144,21 @@ def evaluate(workdir, metrics=(), *, step=None, say=lambda line: None,
     Raises:
         errors.UserError: one line that names the mistake.
     """
-    return of_run(
-        workdir, step, Asked(metrics=tuple(metrics), **options), say
+    return evaluate_run(
+        workdir, step, EvaluationOptions(metrics=tuple(metrics), **options), say
     )
 
 
-def of_sources(real, fake, options, say):
+def compare_sources(real, fake, options, say):
     """Compare two sources of images.
 
     Args:
         real, fake: `sources.Request`.
-        options: `Asked`; `weights` is not used.
+        options: `EvaluationOptions`; `weights` is not used.
         say: function that prints a line.
 
     Returns:
-        List of one dict, as from `of_run`.
+        List of one dict, as from `evaluate_run`.
 
     Raises:
         errors.UserError: one line that names the mistake.
@@ -408,7 +408,7 @@ def _measure(options, real, fake, settings, say, of_runs):
     """Measure all metrics; print each number with the settings it depends on.
 
     Args:
-        options: `Asked`.
+        options: `EvaluationOptions`.
         real, fake: `registry.View`.
         settings: dict of `_settings`.
         say: function that prints a line.
@@ -519,7 +519,7 @@ def _memorization(workdir, training, held_out, extractor, fake, say):
         )
     verdicts = registry.memorized(fake, *views)
     if fake.images.ndim == 4 and workdir:
-        images, rows = registry.closest(fake, views[1])
+        images, rows = registry.nearest_training_images(fake, views[1])
         path = epath.Path(workdir).expanduser() / 'neighbours.png'
         try:
             writer.save_png(

@@ -36,7 +36,7 @@ def of_discriminator(algorithm, state):
         )
     note = f'discriminator of step {int(state.step)}'
     return _extractor(
-        algorithm, state, note, algorithm.monitors.judge_weights(state)
+        algorithm, state, note, algorithm.monitors.discriminator_weights(state)
     )
 
 
@@ -55,7 +55,7 @@ def of_random_discriminator(algorithm, state, *, seed=0):
     """
     shape = image_shape(algorithm, state)
     variables = jax.jit(
-        lambda key: algorithm.monitors.fresh_judge(key, shape)
+        lambda key: algorithm.monitors.untrained_discriminator(key, shape)
     )(jax.random.key(seed))
     note = f'untrained discriminator of seed {seed}'
     return _extractor(algorithm, state, note, variables)

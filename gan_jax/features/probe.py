@@ -209,7 +209,7 @@ def fine_tune(
     extract = discriminators.of_discriminator(algorithm, state)
     mean, std = _scale(extract(images).features)
     num_classes = 1 + int(max(labels.max(), test_labels.max()))
-    judge = algorithm.monitors.judge_weights(state)
+    judge = algorithm.monitors.discriminator_weights(state)
     tuned = jax.tree.map(jnp.asarray, Tuned(
         judge.params,
         jnp.zeros((len(mean), num_classes)), jnp.zeros(num_classes),

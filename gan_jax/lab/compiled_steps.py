@@ -124,7 +124,7 @@ def view_arguments(algorithm, state, weights):
     """Return the arguments of `Program.view`."""
     return (
         algorithm.weights(state, weights),
-        algorithm.monitors.judge_weights(state),
+        algorithm.monitors.discriminator_weights(state),
     )
 
 
@@ -180,7 +180,7 @@ def _train(
 
     The number of steps is traced, so that one program serves any number.
     """
-    z_key, data_key = (parallel.quick(key) for key in keys)
+    z_key, data_key = (parallel.fast_key(key) for key in keys)
     bound = builders.step(
         algorithm, {builders.REAL: _Drawn(source)}, algorithm_lib.Variant(),
         parallel.loop(convolutional=False),
@@ -195,18 +195,18 @@ def _train(
         count = algorithm.draws * batch_size
         numbers = first + jnp.arange(count, dtype=jnp.uint32)
         fed = {builders.REAL: numbers.reshape(algorithm.draws, batch_size)}
-        return bound(state, constants, fed, z_key, algorithm_lib.ALONE)
+        return bound(state, constants, fed, z_key, algorithm_lib.SINGLE_DEVICE)
 
     return parallel.repeat(step, state, num_steps)
 
 
-def _view(algorithm, source, weights, judge_weights):
+def _view(algorithm, source, weights, discriminator_weights):
     """Compute the arrays that a picture shows of a state."""
 
     def generate(z):
         return algorithm.apply(weights, algorithm_lib.Inputs(z))
 
-    judge = functools.partial(algorithm.monitors.logits, judge_weights)
+    judge = functools.partial(algorithm.monitors.logits, discriminator_weights)
     # The same z as `sample --seeds=0-2047` takes.
     z = latents.draw(
         jax.random.key(0), jnp.arange(NUM_POINTS), algorithm.latent_size,

@@ -90,7 +90,7 @@ class View:
         digest.update(np.ascontiguousarray(self.images))
         path = self._cache / f'reference-{digest.hexdigest()[:32]}.npz'
         try:
-            with files.opened(path) as file:  # np.load may leave it open
+            with files.open_regular(path) as file:  # np.load may leave it open
                 arrays = np.load(file, allow_pickle=False)
                 cached = Extracted(arrays['features'], arrays.get('logits'))
             if len(cached.features) == len(self):
@@ -102,7 +102,7 @@ class View:
         # If the cache cannot be written, the next process extracts again.
         with contextlib.suppress(OSError):
             self._cache.mkdir(parents=True, exist_ok=True)
-            with files.replacing(path) as file:
+            with files.atomic_write(path) as file:
                 np.savez(file, **arrays)
         return Extracted(new.features, new.logits)
 
@@ -196,7 +196,7 @@ _FUNCTIONS = {  # (real, fake) -> {name: float}, or (view) -> the same
     'support': _support,
     'swd': _swd,
 }
-MEASURES = catalog.METRICS
+METRICS = catalog.METRICS
 
 
 class Number(NamedTuple):
@@ -216,7 +216,7 @@ def measure(name, real, fake, halves=None):
     """Compute the numbers of a metric.
 
     Args:
-        name: one of `MEASURES`.
+        name: one of `METRICS`.
         real, fake: `View`.
         halves: two `View`s of halves of the real images, for the floor; None
             leaves the floor out.
@@ -228,7 +228,7 @@ def measure(name, real, fake, halves=None):
         errors.ConfigError: if the features or the data do not fit the metric.
         errors.DataError: for too few images.
     """
-    metric, function = MEASURES[name], _FUNCTIONS[name]
+    metric, function = METRICS[name], _FUNCTIONS[name]
     if metric.images and real.images.ndim != 4:
         raise errors.ConfigError(f'metric {name!r} is of images, not of points')
     if metric.alone:
@@ -273,7 +273,7 @@ def memorized(fake, held_out, training):
     }
 
 
-def closest(fake, training, *, rows=10, count=7):
+def nearest_training_images(fake, training, *, rows=10, count=7):
     """Collect the samples nearest to training images, with their neighbours.
 
     Args:

@@ -171,7 +171,7 @@ class Probe:
             features = self._features.fourier(points)
             values['judge'] = two_sample_accuracy(self._real_features, features)
         if self._config.clip_weights and monitors is not None:
-            values['clipped'] = monitors.at_limit(
+            values['clipped'] = monitors.clipped_share(
                 state, self._config.clip_weights
             )
         return {f'probe/{name}': float(v) for name, v in values.items()}

@@ -68,7 +68,7 @@ class Bench:
         """
         self.config, self.dataset = config, dataset
         forms = builders.forms({builders.REAL: dataset})
-        algorithm = builders.algorithm(config, forms, parallel.memory())
+        algorithm = builders.algorithm(config, forms, parallel.device_memory())
         if algorithm.monitors is None:
             raise errors.ConfigError(
                 f'algorithm={algorithm.name!r} has no game whose players could '

@@ -77,7 +77,7 @@ class Context(NamedTuple):
     labels: Optional[jax.Array] = None
 
 
-class Noted(NamedTuple):
+class PenaltyOutput(NamedTuple):
     """The output of a penalty that also returns values for its memory.
 
     Attributes:
@@ -96,13 +96,13 @@ class Penalty(NamedTuple):
     Attributes:
         player: 'discriminator' or 'generator', to whose loss it is added.
         fn: (context, memory, key) -> float32 scalar, before the weight,
-            or `Noted`.
+            or `PenaltyOutput`.
         init: params -> initial memory; None if it has no memory.
         update: (memory, the player's new params, metrics) -> memory, called
             once per update with metrics averaged over devices. With `notes`:
             (memory, new params, metrics, notes), called once per update in
             which the penalty is applied.
-        notes: whether `fn` returns `Noted`.
+        notes: whether `fn` returns `PenaltyOutput`.
         input_gradient: whether it takes the gradient of D with respect to
             single images, which BatchNorm in D would mix.
         classes: whether it needs D's class logits.

@@ -28,15 +28,15 @@ def report(workdir):
         errors.CheckpointError: where the folder is not a run's, or has no
             metrics yet.
     """
-    return page.of_run(load_run.gather(workdir), inspect_model.restore(workdir))
+    return page.of_run(load_run.load(workdir), inspect_model.restore(workdir))
 
 
 def comparison(workdirs):
     """Return the page of several runs; raises as `report`."""
-    return page.of_runs([load_run.gather(workdir) for workdir in workdirs])
+    return page.of_runs([load_run.load(workdir) for workdir in workdirs])
 
 
-def leave(workdir, algorithm, state, dataset, say):
+def write_report(workdir, algorithm, state, dataset, say):
     """Write the page of a run that has just ended; an error is a warning.
 
     Args:
@@ -46,7 +46,7 @@ def leave(workdir, algorithm, state, dataset, say):
     """
     try:
         inspection = inspect_model.inspect(algorithm, state, dataset)
-        text = page.of_run(load_run.gather(workdir), inspection)
+        text = page.of_run(load_run.load(workdir), inspection)
         save(workdir / NAME, text)
         say(f'Report    {workdir / NAME}')
     except Exception as error:  # no report is worth a failed training
@@ -61,6 +61,6 @@ def default_out(workdir):
 
 def save(path, text):
     """Write a page whole; create its folder."""
-    path = files.at(path)
+    path = files.to_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write(path, text)

@@ -50,7 +50,7 @@ BETTER = {
     'nearest_real': '1 matches held-out images; near 0 is copying',
     'high_quality': 'higher is better',
     **{
-        name: f'{direction} is better' for measure in registry.MEASURES.values()
+        name: f'{direction} is better' for measure in registry.METRICS.values()
         for name, direction in measure.better.items() if direction
     },
 }

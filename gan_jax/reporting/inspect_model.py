@@ -37,7 +37,7 @@ class Scored(NamedTuple):
     scores: list
 
 
-class Looked(NamedTuple):
+class Inspection(NamedTuple):
     """Scores and neighbours of the samples of one step.
 
     Attributes:
@@ -70,7 +70,7 @@ def inspect(algorithm, state, dataset=None, reason=''):
         reason: sentence why the data set is missing.
 
     Returns:
-        `Looked`.
+        `Inspection`.
     """
     samples = sampling.sample(algorithm, state, range(NUM_SCORED))
     if samples.ndim == 2:
@@ -79,7 +79,7 @@ def inspect(algorithm, state, dataset=None, reason=''):
             int(state.step),
         )
     images = writer.to_uint8(samples)
-    inspection, reasons = Looked(int(state.step)), {}
+    inspection, reasons = Inspection(int(state.step)), {}
     if algorithm.monitors is None:
         reasons['scored'] = (
             f'algorithm={algorithm.name!r} has no discriminator to score by.'
@@ -96,7 +96,7 @@ def inspect(algorithm, state, dataset=None, reason=''):
 
 
 def _missing(reason, step=None):
-    return Looked(step, reasons={'scored': reason, 'pairs': reason})
+    return Inspection(step, reasons={'scored': reason, 'pairs': reason})
 
 
 def by_score(images, scores):
@@ -128,7 +128,7 @@ def _neighbours(samples, training):
     """Match samples with the training images that are nearest by pixels.
 
     Returns:
-        {field of `Looked`: value}.
+        {field of `Inspection`: value}.
     """
     size = int(np.prod(training.shape[1:]))
     most = max(1, min(MOST_IMAGES, MOST_BYTES // size))
@@ -138,7 +138,9 @@ def _neighbours(samples, training):
         registry.View(images, None, None) for images in
         (samples[:NUM_MATCHED], np.asarray(training[places]))
     ]
-    rows, distances = registry.closest(*views, rows=ROWS, count=NEIGHBOURS)
+    rows, distances = registry.nearest_training_images(
+        *views, rows=ROWS, count=NEIGHBOURS
+    )
     return {
         'pairs': writer.grid(rows, len(rows) // len(distances)),
         'distances': distances, 'num_searched': count,
@@ -153,7 +155,7 @@ def restore(workdir):
         workdir: folder of the run.
 
     Returns:
-        `Looked`, with the reasons for what cannot be restored.
+        `Inspection`, with the reasons for what cannot be restored.
     """
     try:
         algorithm, state = sampling.load(workdir)

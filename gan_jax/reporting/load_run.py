@@ -95,7 +95,7 @@ def shape_of(data):
     return tuple(data.get('image_shape', ()))
 
 
-def gather(workdir):
+def load(workdir):
     """Read the folder of a run.
 
     Args:
@@ -145,7 +145,7 @@ def gather(workdir):
 
 def _at(workdir):
     try:
-        return files.at(workdir)
+        return files.to_path(workdir)
     except OSError as error:
         raise errors.ConfigError(
             f'--workdir={workdir} {error.strerror}'

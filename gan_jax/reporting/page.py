@@ -25,7 +25,7 @@ def of_run(run, inspection):
 
     Args:
         run: `load_run.Run`.
-        inspection: `inspect_model.Looked`.
+        inspection: `inspect_model.Inspection`.
 
     Returns:
         str, a whole HTML document.

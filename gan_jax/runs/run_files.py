@@ -174,7 +174,7 @@ def _read(workdir, name):
     """Load a JSON file of a run folder."""
     path = f'{workdir}/{name}'
     try:
-        return files.read_json(files.at(workdir) / name)
+        return files.read_json(files.to_path(workdir) / name)
     except (OSError, ValueError) as error:
         reason = 'cannot be read' if isinstance(error, OSError) else error
         raise errors.CheckpointError(
@@ -185,7 +185,7 @@ def _read(workdir, name):
 def load_dicts(workdir, name):
     """Load the objects of a JSON list; [] where it is missing or damaged."""
     try:
-        items = files.read_json(files.at(workdir) / name)
+        items = files.read_json(files.to_path(workdir) / name)
     except (OSError, ValueError):
         return []
     return [
@@ -200,7 +200,7 @@ def lines(workdir, name):
     Of a file larger than `MAX_LINES` bytes only every n-th line is read; of
     one larger than `files.MAX_FILE`, none.
     """
-    path = files.at(workdir) / name
+    path = files.to_path(workdir) / name
     # An error ends the iteration; what was read before it is used.
     with contextlib.suppress(OSError, ValueError):
         size = path.stat().length

@@ -43,7 +43,7 @@ def at(workdir):
             'credentials of the file system on this machine instead'
         )
     try:
-        return files.at(workdir)
+        return files.to_path(workdir)
     except OSError as error:
         raise errors.ConfigError(
             f'--workdir={workdir} {error.strerror}'

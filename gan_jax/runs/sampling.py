@@ -122,7 +122,7 @@ def interpolate(
         latents.PATHS[path](first, last, shares)
         for first, last in zip(z, z[1:])
     ]
-    labels = latents.labels_of(algorithm, seeds, labels)
+    labels = latents.labels_from_seeds(algorithm, seeds, labels)
     if labels is not None:
         labels = np.repeat(labels[:-1], count)
     return generate(
@@ -158,7 +158,7 @@ _reconstruct = jax.jit(reconstruction.reconstruct, static_argnums=0)
 
 
 def latents_of(algorithm, seeds, truncation=None):
-    """Return the latents of seeds, [N, latent_size], as `latents.z_of`.
+    """Return the latents of seeds, [N, latent_size], as `latents.z_from_seeds`.
 
     Raises:
         errors.ConfigError: where the algorithm has no latents.
@@ -168,7 +168,7 @@ def latents_of(algorithm, seeds, truncation=None):
             f'algorithm={algorithm.name!r} has no latents: it translates '
             'images to images'
         )
-    return latents.z_of(algorithm, seeds, truncation)
+    return latents.z_from_seeds(algorithm, seeds, truncation)
 
 
 def check_weights(algorithm, state, weights):
@@ -202,7 +202,7 @@ def generate(algorithm, state, z, labels=None, *, weights='ema'):
     Args:
         algorithm, state, weights: as `sample`.
         z: [N, latent_size], as of `latents_of`.
-        labels: int32 [N], as of `latents.labels_of`.
+        labels: int32 [N], as of `latents.labels_from_seeds`.
 
     Returns:
         float32 [N, H, W, C] in [-1, 1].

@@ -32,7 +32,7 @@ def prepare():
 
     Must be called before JAX initializes its devices.
     """
-    malloc.keep()
+    malloc.keep_freed_memory()
     jax.config.update('jax_compilation_cache_dir', cache.folder())
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.05)
 

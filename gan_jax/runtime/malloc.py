@@ -17,7 +17,7 @@ LARGEST = 2**30  # bytes; larger blocks are still returned to the system
 ENVIRONMENT_VARIABLES = ('MALLOC_MMAP_THRESHOLD_', 'MALLOC_TRIM_THRESHOLD_')
 
 
-def keep():
+def keep_freed_memory():
     """Keep freed memory in the process, up to its peak.
 
     Applies to the whole process. Asynchronous dispatch on CPU is turned off,

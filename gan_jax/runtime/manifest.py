@@ -135,6 +135,6 @@ def _files(folder):
 
 
 def _describe(path):
-    with files.opened(path) as file:
+    with files.open_regular(path) as file:
         digest = hashlib.file_digest(file, 'sha256').hexdigest()
     return {'bytes': path.stat().length, 'sha256': digest}

@@ -51,7 +51,7 @@ class Constants(NamedTuple):
     number: Any
 
 
-ACROSS = algorithm.Across(
+ACROSS = algorithm.Collectives(
     mean=lambda tree: jax.lax.pmean(tree, AXIS),
     gather=lambda array: jax.lax.all_gather(array, AXIS, tiled=True),
 )
@@ -171,7 +171,7 @@ def has_fast_control_flow(convolutional):
     return not (convolutional and jax.default_backend() == 'cpu')
 
 
-def quick(key):
+def fast_key(key):
     """Return the same PRNG key, in the fastest form for dense networks."""
     on_cpu = jax.default_backend() == 'cpu'
     return prng.unrolled(key) if on_cpu else key
@@ -283,7 +283,7 @@ def split(fed, axis=2):
     return jax.tree.map(split_array, fed)
 
 
-def places(batch_size):
+def host_slice(batch_size):
     """Return (start, stop) of this host's share of a global batch."""
     local = jax.local_device_count()
     share = batch_size // jax.device_count() * local
@@ -303,7 +303,7 @@ def constants(resident, hyperparams, key, batch_size):
     Returns:
         `Constants` with a leading device axis.
     """
-    sample_index = np.arange(*places(batch_size), dtype=np.int32)
+    sample_index = np.arange(*host_slice(batch_size), dtype=np.int32)
     sample_index = sample_index.reshape(jax.local_device_count(), -1)
     one = replicate(Constants(
         resident, hyperparams, jax.random.key_data(key), (), np.int32(0)
@@ -319,7 +319,7 @@ def train_call(step, num_steps, convolutional=True, members=None):
     Args:
         step: (state, constants, fed, key, across) -> (state, metrics), one
             step on one device; `fed` are the batches of the feeds,
-            [K, b, ...], and `across` is an `algorithm.Across`.
+            [K, b, ...], and `collectives` is an `algorithm.Collectives`.
         num_steps: S, steps of a call.
         convolutional: whether a network has convolutions.
         members: `Constants` of `vmap` axes where several runs train at once: 0
@@ -335,7 +335,7 @@ def train_call(step, num_steps, convolutional=True, members=None):
 
     def one(state, constants, fed):
         key = jax.random.wrap_key_data(constants.key_data)
-        key = key if convolutional else quick(key)
+        key = key if convolutional else fast_key(key)
         return step(state, constants, fed, key, ACROSS)
 
     if members is not None:
@@ -399,7 +399,7 @@ def must_block():
     return jax.default_backend() == 'cpu' and jax.device_count() > 1
 
 
-def memory():
+def device_memory():
     """Return the memory of one device, in bytes.
 
     On CPU it is an equal share of the memory of the machine or container.

@@ -166,18 +166,18 @@ def to_uint8(images):
 
 def save_png(path, image):
     """Save a uint8 image [H, W, C] as PNG; creates its folder."""
-    path = files.at(path)
+    path = files.to_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     squeezed = image[..., 0] if image.shape[-1] == 1 else image
-    with files.replacing(path) as file:
+    with files.atomic_write(path) as file:
         Image.fromarray(squeezed).save(file, 'png')
 
 
 def save_arrays(path, **arrays):
     """Save named arrays as an .npz file; creates its folder."""
-    path = files.at(path)
+    path = files.to_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with files.replacing(path) as file:
+    with files.atomic_write(path) as file:
         np.savez(file, **arrays)
 
 
@@ -192,7 +192,7 @@ def append_json(path, item):
     A file that has become too large is renamed and a new one begun. Safe with
     several processes at the same time.
     """
-    path = files.at(path)
+    path = files.to_path(path)
     with files.exclusive(path.parent):
         try:
             if path.stat().length > files.MAX_JSON:
@@ -278,7 +278,7 @@ class Writer:
             with contextlib.suppress(OSError):
                 if path.stat().length > files.MAX_FILE:  # minutes to read
                     files.move_aside(path)
-            with files.replacing(path) as file:
+            with files.atomic_write(path) as file:
                 for line, _ in _lines(path, start):
                     file.write(line)
 

@@ -88,7 +88,7 @@ def write(folder, workdir, algorithm, state, weights='ema'):
     Raises:
         OSError: if a file cannot be written.
     """
-    folder = files.at(folder)
+    folder = files.to_path(folder)
     contents = {
         PROGRAM: program(algorithm, state, weights),
         TENSORS: tensors(workdir, algorithm, state, weights),

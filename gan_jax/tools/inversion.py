@@ -141,7 +141,7 @@ def _of_files(config, text, shape):
     paths = [pathlib.Path(part).expanduser() for part in text.split(',')]
     if paths[0].is_dir() or text.lower().endswith(tuple(sources.ENDINGS)):
         dataset = sources.load(sources.Request(
-            sources.of_path(text), preparation=preparation
+            sources.uri_of_path(text), preparation=preparation
         ))
         names = tuple(map(str, range(len(dataset.images))))
         return Targets(np.asarray(dataset.images), names, None, text)
@@ -220,7 +220,7 @@ def search(
                 'the generator is conditional; name the class of each image by '
                 '--labels'
             )
-        labels = latents.labels_of(algorithm, range(count), labels)
+        labels = latents.labels_from_seeds(algorithm, range(count), labels)
     else:
         labels = None
     targets = _to_unit_range(images)

@@ -191,7 +191,7 @@ def pictures_of_sum(
     latents_of_terms, means, total = combine(algorithm, terms, **options)
     z = np.concatenate([*latents_of_terms, means, total[None]])
     first = terms[0].seeds[:1]
-    labels = latents.labels_of(algorithm, first, labels and labels[:1])
+    labels = latents.labels_from_seeds(algorithm, first, labels and labels[:1])
     if labels is not None:
         labels = np.repeat(labels, len(z))
     images = sampling.generate(algorithm, state, z, labels, weights=weights)

@@ -50,7 +50,7 @@ def save(path, frames, fps):
     path = pathlib.Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     frames = [_opaque(frame) for frame in frames]
-    with files.replacing(path) as file:
+    with files.atomic_write(path) as file:
         if path.suffix.lower() == '.gif':
             frames[0].save(
                 file, 'GIF', save_all=True, append_images=frames[1:],

@@ -189,7 +189,7 @@ class _Tasks:
     def __init__(self, parts, state):
         self._parts, self.clock = parts, (time.monotonic(), int(state.step))
         self._config, dataset = parts.first
-        self._evaluator = online_eval.Watch(self._config, dataset)
+        self._evaluator = online_eval.OnlineEvaluator(self._config, dataset)
         self._diagnosis = monitor.Diagnosis(
             self._config, parts.algorithm, state, dataset,
             parts.writer.past(int(state.step)),

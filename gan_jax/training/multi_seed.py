@@ -82,7 +82,7 @@ class Population:
         else:
             self._forms = builders.forms({builders.REAL: dataset})
         self.algorithm = builders.algorithm(
-            config, self._forms, parallel.memory() / len(self.seeds)
+            config, self._forms, parallel.device_memory() / len(self.seeds)
         )
         self._hyperparams, axis = hyperparams, 0
         if hyperparams is None:

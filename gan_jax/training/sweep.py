@@ -279,7 +279,7 @@ def _advance(config, workdir, population, dataset, stopper, say):
         (states, [{'step', 'members': [{name: number}]}]), the latter with the
         metrics of all members at each logged step, as in `HISTORY`.
     """
-    evaluator = online_eval.Watch(config, dataset)
+    evaluator = online_eval.OnlineEvaluator(config, dataset)
     checkpoints = checkpoint.Checkpoints(
         workdir / 'checkpoints', keep=config.keep_checkpoints
     )

@@ -178,7 +178,7 @@ def _train(config, workdir, images, labels, callback, override, stopper):
     validation.validate(config, parallel.device_count(), points)
     online_eval.check(defaults.of_source(config, first), dataset)
     forms = builders.forms(datasets)
-    algorithm = builders.algorithm(config, forms, parallel.memory())
+    algorithm = builders.algorithm(config, forms, parallel.device_memory())
     checkpoints = run_folder.open_checkpoints(
         workdir, config, datasets, override
     )
@@ -241,7 +241,7 @@ def _continue(workdir, parts, state):
     images = batches * defaults.images_per_batch(config)
     _summarize(writer, workdir, start, config, seconds, images)
     if config.report and parallel.is_first_host():
-        reporting.leave(
+        reporting.write_report(
             workdir, parts.algorithm, state, parts.first[1], writer.say
         )
     return state
@@ -273,7 +273,7 @@ def _describe(workdir, parts, state, problems):
     devices = parallel.device_count()
     networks = ''.join(
         f'{label:10}{name}, '
-        f'{algorithm_lib.size(state.players[player]):,} parameters\n'
+        f'{algorithm_lib.count_params(state.players[player]):,} parameters\n'
         for label, player, name in parts.algorithm.summary
     )
     writer.say(

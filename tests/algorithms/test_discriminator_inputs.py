@@ -277,7 +277,7 @@ def test_history_on_several_devices_equals_that_on_one():
     )
 
     def device(fakes, sample_index):
-        here = ctx(gan, state)._replace(across=algorithm.Across(
+        here = ctx(gan, state)._replace(collectives=algorithm.Collectives(
             gather=lambda a: jax.lax.all_gather(a, 'devices', tiled=True)
         ))
         return discriminator_inputs.replay_fakes(here, fakes, sample_index)

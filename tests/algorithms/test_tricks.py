@@ -194,7 +194,7 @@ NOT_IN_RESNET = ONLY_DENSE | MIXING | one_key(
 )
 NO_GAME = ONLY_DENSE | MIXING | ONLY_IMAGES | ONLY_TARGETS | {
     key.removesuffix('.weight') for key, *_ in TRICKS
-    if key.startswith(reconstruction.OF_A_GAME)
+    if key.startswith(reconstruction.UNUSED_KEYS)
 } | {'discriminator.attention', 'latent'}
 NOT_IN_TINY = ONLY_DENSE | MIXING | one_key(
     '.attention', '.upsampling', '.downsampling'

@@ -358,7 +358,7 @@ def test_mean_over_devices_reaches_gradients_and_metrics():
     arguments = (start(gan), batch(), jax.random.key(2))
     one, metrics = adversarial.train_step(
         gan, helpers.hyperparams(), *arguments,
-        across=algorithm.Across(mean=halve),
+        collectives=algorithm.Collectives(mean=halve),
     )
     # Halved gradients move D half as far.
     two, _ = adversarial.train_step(

@@ -17,7 +17,7 @@ from gan_jax.data import sources
 
 def inspect(path, preparation=None, **changes):
     return inspection.inspect(sources.Request(
-        sources.of_path(path), preparation=pictures.Preparation(
+        sources.uri_of_path(path), preparation=pictures.Preparation(
             **preparation or {}
         ), **changes,
     ))

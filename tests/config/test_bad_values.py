@@ -292,7 +292,8 @@ def check(key, text):
         validation.validate(config, points=points)
         online_eval.check(config, dataset)
         builders.algorithm(
-            config, builders.forms({builders.REAL: dataset}), parallel.memory()
+            config, builders.forms({builders.REAL: dataset}),
+            parallel.device_memory(),
         )
     except errors.UserError as error:
         line = ' '.join(str(error).split())

@@ -71,7 +71,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / 'a.json'
     path.write_text('old')
     with pytest.raises(KeyError):
-        with files.replacing(path) as file:
+        with files.atomic_write(path) as file:
             file.write(b'new')
             raise KeyError
     assert path.read_text() == 'old' and list(tmp_path.iterdir()) == [path]

@@ -108,7 +108,7 @@ def test_images_are_read_sorted_with_classes(name, tmp_path):
     assert listed.skipped == ()
     for room in (None, 0):
         dataset = sources.load(
-            sources.Request(sources.of_path(path), memory=room)
+            sources.Request(sources.uri_of_path(path), memory=room)
         )
         np.testing.assert_array_equal(dataset.images[:][:, 0, 0, 0], [3, 1, 2])
         np.testing.assert_array_equal(dataset.labels, [0, 1, 1])
@@ -347,7 +347,7 @@ def test_file_that_is_not_an_archive_is_named(content, name, tmp_path):
     empty_tar = name != 'stored.zip' and content == bytes(2000)
     says = 'holds no image' if empty_tar else 'is not a whole archive'
     with pytest.raises(errors.DataError, match=says) as caught:
-        sources.load(sources.Request(sources.of_path(path)))
+        sources.load(sources.Request(sources.uri_of_path(path)))
     assert len(str(caught.value).splitlines()) == 1
 
 

@@ -18,7 +18,7 @@ LABELS = np.array([0, 2, 1, 0, 2, 2])
 
 
 def load(path, **changes):
-    return sources.load(sources.Request(sources.of_path(path), **changes))
+    return sources.load(sources.Request(sources.uri_of_path(path), **changes))
 
 
 def npy(array):

@@ -28,7 +28,7 @@ CLASSES = ('cat', 'dog', 'öwl')
 
 
 def load(path, **changes):
-    return sources.load(sources.Request(sources.of_path(path), **changes))
+    return sources.load(sources.Request(sources.uri_of_path(path), **changes))
 
 
 def write(path, form='array', images=IMAGES, labels=LABELS):

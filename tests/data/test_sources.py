@@ -96,14 +96,14 @@ def test_every_other_name_is_mapped_to_a_known_one():
     ],
 )
 def test_scheme_follows_the_ending_of_a_path(path, scheme):
-    assert sources.of_path(path) == f'{scheme}:{path}'
+    assert sources.uri_of_path(path) == f'{scheme}:{path}'
 
 
 def test_scheme_follows_the_content_of_a_folder(tmp_path):
     (tmp_path / 'images.zip').mkdir()
-    assert sources.of_path(tmp_path / 'images.zip').startswith('folder:')
+    assert sources.uri_of_path(tmp_path / 'images.zip').startswith('folder:')
     packs.write(helpers.random_images(2), None, (), tmp_path / 'packed.zip')
-    assert sources.of_path(tmp_path / 'packed.zip').startswith('pack:')
+    assert sources.uri_of_path(tmp_path / 'packed.zip').startswith('pack:')
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 from gan_jax.training import train
 
-RANDOM = runner.Asked(features='random', num_fake=96)
+RANDOM = runner.EvaluationOptions(features='random', num_fake=96)
 
 
 @pytest.fixture(scope='module')
@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
 
 def test_all_possible_metrics_are_measured_and_others_skipped(folder):
     lines = []
-    (result,) = runner.of_run(folder, None, RANDOM, lines.append)
+    (result,) = runner.evaluate_run(folder, None, RANDOM, lines.append)
     text = '\n'.join(lines)
     assert {'fid', 'kid', 'precision', 'recall', 'density', 'coverage',
             'ms_ssim', 'swd', 'support', 'memorization', 'probe'
@@ -60,14 +60,14 @@ def test_all_possible_metrics_are_measured_and_others_skipped(folder):
 
 def test_number_is_that_of_the_samples_of_the_step(folder):
     asked = RANDOM._replace(metrics=('fid',), num_real=200, features='pixels')
-    every = runner.of_run(folder, 'all', asked, print)
+    every = runner.evaluate_run(folder, 'all', asked, print)
     assert [result['step'] for result in every] == [2, 4]
     raw = asked._replace(weights='raw')
-    (one,) = runner.of_run(folder, '2', raw, print)
+    (one,) = runner.evaluate_run(folder, '2', raw, print)
     assert one['num_real'] == 200
     values = {r['values']['fid']['value'] for r in (*every, one)}
     assert len(values) == 3
-    again = runner.of_run(folder, '2', raw, print)
+    again = runner.evaluate_run(folder, '2', raw, print)
     assert again == [one]
 
 
@@ -77,7 +77,7 @@ def test_a_run_on_arrays_needs_its_arrays(tmp_path):
         shape=(32, 32, 1)  # as the digits have it, which the config names
     ))
     with pytest.raises(errors.DataError, match='arrays that were given'):
-        runner.of_run(tmp_path, None, RANDOM, print)
+        runner.evaluate_run(tmp_path, None, RANDOM, print)
 
 
 def test_each_step_is_kept_and_a_lost_step_skipped(
@@ -92,11 +92,11 @@ def test_each_step_is_kept_and_a_lost_step_skipped(
 
     monkeypatch.setattr(sampling, 'load', pruned)
     asked = RANDOM._replace(metrics=('fid',), num_real=50, features='pixels')
-    found = runner.of_run(folder, 'all', asked, lines.append, kept.append)
+    found = runner.evaluate_run(folder, 'all', asked, lines.append, kept.append)
     assert [result['step'] for result in found] == [4]
     assert kept == found and 'Skipped: step 2 is gone' in lines
     with pytest.raises(errors.CheckpointError, match='gone'):
-        runner.of_run(folder, '2', asked, lines.append)
+        runner.evaluate_run(folder, '2', asked, lines.append)
 
 
 def test_picture_has_a_row_for_each_sample(folder, monkeypatch):
@@ -106,14 +106,14 @@ def test_picture_has_a_row_for_each_sample(folder, monkeypatch):
     asked = RANDOM._replace(
         metrics=('memorization',), num_real=50, num_fake=4, features='pixels'
     )
-    runner.of_run(folder, '4', asked, print)
+    runner.evaluate_run(folder, '4', asked, print)
     with Image.open(folder / 'neighbours.png') as picture:
         assert picture.size[0] > 1.5 * picture.size[1]  # 8 in each of 4 rows
 
 
 def test_discriminator_features_are_those_of_the_step(folder):
     asked = RANDOM._replace(metrics=('fid',), features='discriminator')
-    two, four = runner.of_run(folder, 'all', asked, print)
+    two, four = runner.evaluate_run(folder, 'all', asked, print)
     assert two['features']['note'] == 'discriminator of step 2'
     assert two['features']['fingerprint'] != four['features']['fingerprint']
 
@@ -121,14 +121,15 @@ def test_discriminator_features_are_those_of_the_step(folder):
 def test_named_metrics_that_cannot_be_measured_are_errors(folder):
     asked = RANDOM._replace(metrics=('is',))
     with pytest.raises(errors.ConfigError, match='have no class logits'):
-        runner.of_run(folder, None, asked, print)
+        runner.evaluate_run(folder, None, asked, print)
     asked = RANDOM._replace(metrics=('fib',))
     with pytest.raises(errors.ConfigError, match="mean 'fid'"):
-        runner.of_run(folder, None, asked, print)
+        runner.evaluate_run(folder, None, asked, print)
     with pytest.raises(errors.ConfigError, match='--features='):
-        runner.of_run(folder, None, RANDOM._replace(features='vgg'), print)
+        options = RANDOM._replace(features='vgg')
+        runner.evaluate_run(folder, None, options, print)
     with pytest.raises(errors.CheckpointError, match='no checkpoint of step 3'):
-        runner.of_run(folder, '3', RANDOM, print)
+        runner.evaluate_run(folder, '3', RANDOM, print)
 
 
 def test_conditional_run_has_a_classification_accuracy(
@@ -151,7 +152,7 @@ def test_conditional_run_has_a_classification_accuracy(
     )
     lines = []
     asked = RANDOM._replace(metrics=('cas',), num_fake=25)
-    (result,) = runner.of_run(tmp_path, None, asked, lines.append)
+    (result,) = runner.evaluate_run(tmp_path, None, asked, lines.append)
     assert result['values']['cas'] == {'value': 0.1, 'floor': 0.2}
     assert lines[0].startswith('cas 10.0 % (trained on real: 20.0 %')
     images, labels = seen[0]
@@ -182,7 +183,7 @@ def test_two_sources_are_compared_and_copies_are_detected(tmp_path):
         ('copies', chosen), ('noisy', noisy), ('others', others[::-1]),
     ):
         fake = saved_images(tmp_path / f'{name}.npy', images)
-        (result,) = runner.of_sources(real, fake, asked, print)
+        (result,) = runner.compare_sources(real, fake, asked, print)
         found = result['values']
         assert found['fid']['value'] < 5 * found['fid']['floor']
         verdicts[name] = found['memorization']['pixels']['verdict']
@@ -194,7 +195,7 @@ def test_two_sources_are_compared_and_copies_are_detected(tmp_path):
 def test_images_of_different_sizes_are_refused(tmp_path):
     fake = saved_images(tmp_path / 'a.npy', helpers.random_images())
     with pytest.raises(errors.DataError, match='32x32x1 and npy:.* of 8x8x1'):
-        runner.of_sources(sources.Request('digits'), fake, RANDOM, print)
+        runner.compare_sources(sources.Request('digits'), fake, RANDOM, print)
 
 
 def folder_of(path, **splits):
@@ -254,8 +255,8 @@ def test_points_are_compared_directly(tmp_path):
     config.data.name = 'ring'
     train.train(config, tmp_path)
     lines = []
-    (result,) = runner.of_run(
-        tmp_path, None, runner.Asked(num_fake=200, num_real=500),
+    (result,) = runner.evaluate_run(
+        tmp_path, None, runner.EvaluationOptions(num_fake=200, num_real=500),
         lines.append,
     )
     assert result['features']['name'] == 'pixels'
@@ -279,9 +280,10 @@ def test_training_evaluates_and_keeps_the_best_step(tmp_path):
     assert all('eval/coverage' in line for line in lines)
     _, state = sampling.load(tmp_path, 'best')
     assert int(state.step) == min(found, key=found.get)
-    (measured,) = runner.of_run(tmp_path, 'best', runner.Asked(
+    options = runner.EvaluationOptions(
         ('fid',), 'random', num_fake=64, num_real=64
-    ), print)
+    )
+    (measured,) = runner.evaluate_run(tmp_path, 'best', options, print)
     assert measured['values']['fid']['value'] == pytest.approx(
         found[int(state.step)], rel=1e-5
     )
@@ -338,6 +340,7 @@ def test_features_that_are_asked_for_are_not_replaced(tmp_path):
         writer.save_png(tmp_path / f'{number}.png', image)
     request = sources.Request(f'folder:{tmp_path}')
     with pytest.raises(errors.UserError, match='label'):
-        runner.of_sources(
-            request, request, runner.Asked(features='classifier'), print
+        runner.compare_sources(
+            request, request,
+            runner.EvaluationOptions(features='classifier'), print,
         )

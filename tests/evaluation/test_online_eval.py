@@ -18,7 +18,7 @@ def test_too_few_images_have_no_statistics(count):
     forms = builders.form(images.shape[1:])
     gan = builders.algorithm(config, forms)
     state = builders.initial_state(config, gan, forms)
-    found = online_eval.Watch(config, dataset).numbers(gan, state)
+    found = online_eval.OnlineEvaluator(config, dataset).numbers(gan, state)
     assert all(np.isfinite(list(found.values())))
     assert bool(found) == (count > 3)
 

@@ -22,8 +22,8 @@ def by_loops(real, fake):
         ]
         return sum(pairs) / len(pairs)
 
-    across = [k(x, y) for x in real for y in fake]
-    return within(real) + within(fake) - 2 * sum(across) / len(across)
+    collectives = [k(x, y) for x in real for y in fake]
+    return within(real) + within(fake) - 2 * sum(collectives) / len(collectives)
 
 
 @pytest.mark.parametrize('counts', [(12, 9), (2, 2), (3, 20)])

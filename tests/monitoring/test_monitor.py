@@ -104,7 +104,7 @@ def test_switched_off_or_patient_it_finds_nothing(off, there, words, tmp_path):
     assert not lines(tmp_path)
     assert b'probe/' not in (tmp_path / 'metrics.jsonl').read_bytes()
     assert (tmp_path / 'diagnosis.jsonl').exists() == there
-    report = page.of_run(load_run.gather(tmp_path), inspect_model.Looked())
+    report = page.of_run(load_run.load(tmp_path), inspect_model.Inspection())
     assert [said for said in (
         'This run was not diagnosed.', 'Nothing was found.'
     ) if said in report] == [words]

@@ -60,7 +60,7 @@ def test_share_of_clipped_weights_by_hand():
     state = helpers.start(gan)
     judge = state.players[D].replace(params=params)
     state = algorithm.replace_player(state, D, judge)
-    assert gan.monitors.at_limit(state, 0.01) == 0.75
+    assert gan.monitors.clipped_share(state, 0.01) == 0.75
 
 
 def blobs(count=400, seed=0):

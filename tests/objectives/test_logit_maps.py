@@ -80,7 +80,7 @@ def test_score_of_a_sample_is_the_mean_of_its_map():
     state = helpers.start(gan)
     samples = np.random.RandomState(0).randn(64, *helpers.SHAPE)
     samples = samples.astype(np.float32)
-    params = gan.monitors.judge_weights(state).params['Dense_0']
+    params = gan.monitors.discriminator_weights(state).params['Dense_0']
     expected = samples.mean((1, 2, 3)) * params['kernel'][0, 0]
     np.testing.assert_allclose(
         gan.monitors.scores(state, samples), expected + params['bias'][0],

@@ -38,7 +38,7 @@ def length(context, memory, key):
     images = context.generator_method('synthesis', w)
     np.testing.assert_array_equal(images.shape, context.fake_images.shape)
     size = jnp.mean(jnp.square(w))
-    return penalties.Noted(jnp.square(size - memory), size)
+    return penalties.PenaltyOutput(jnp.square(size - memory), size)
 
 
 def remember(memory, params, metrics, notes):

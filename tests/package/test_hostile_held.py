@@ -74,7 +74,7 @@ def test_tar_member_of_any_claimed_size_ends_in_one_line(size, name, tmp_path):
     path = tmp_path / name
     path.write_bytes(test_archive.PACKED.get(name[6:], bytes)(content))
     with bounded(32), pytest.raises(errors.DataError) as caught:
-        sources.load(sources.Request(sources.of_path(path)))
+        sources.load(sources.Request(sources.uri_of_path(path)))
     assert '\n' not in str(caught.value)
 
 
@@ -89,7 +89,7 @@ def test_zip_member_at_any_place_ends_in_one_line(offset, tmp_path):
     path = tmp_path / 'x.zip'
     path.write_bytes(content[:end] + extra + content[end:])
     with bounded(32), pytest.raises(errors.DataError) as caught:
-        sources.load(sources.Request(sources.of_path(path)))
+        sources.load(sources.Request(sources.uri_of_path(path)))
     assert '\n' not in str(caught.value)
 
 

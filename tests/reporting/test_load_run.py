@@ -26,7 +26,7 @@ def folder(path, lines=(RECORD,), config=None):
 
 
 def gather(path, *lines):
-    return load_run.gather(folder(path, lines or (RECORD,)))
+    return load_run.load(folder(path, lines or (RECORD,)))
 
 
 def test_smallest_folder_is_a_run(tmp_path):
@@ -40,17 +40,17 @@ def test_smallest_folder_is_a_run(tmp_path):
 
 def test_folder_of_no_run_is_refused(tmp_path):
     with pytest.raises(errors.CheckpointError, match='not the folder of a run'):
-        load_run.gather(tmp_path / 'nothing')
+        load_run.load(tmp_path / 'nothing')
     with pytest.raises(errors.CheckpointError, match='not the config of a run'):
         (folder(tmp_path) / 'config.json').write_text('{"loss": 3}')
-        load_run.gather(tmp_path)
+        load_run.load(tmp_path)
 
 
 @pytest.mark.parametrize('lines', [(), ('{"step": 1, "d/', '[]')])
 def test_folder_without_numbers_is_refused(lines, tmp_path):
     folder(tmp_path, lines)
     with pytest.raises(errors.CheckpointError, match='has no numbers yet'):
-        load_run.gather(tmp_path)
+        load_run.load(tmp_path)
 
 
 def test_damaged_lines_are_counted_and_the_rest_is_read_in_order(tmp_path):
@@ -74,7 +74,7 @@ def test_other_files_may_hold_anything(content, tmp_path):
     folder(tmp_path)
     for name in ('environment.json', 'data.json', 'evaluation.json'):
         (tmp_path / name).write_text(content)
-    run = load_run.gather(tmp_path)
+    run = load_run.load(tmp_path)
     assert (run.starts, run.data, run.evaluations) == ([], {}, [])
 
 
@@ -87,7 +87,7 @@ def test_only_valid_shapes_are_taken(shape, expected, tmp_path):
     writer.write_json(
         tmp_path / 'data.json', {'real': {'image_shape': shape}}
     )
-    run = load_run.gather(tmp_path)
+    run = load_run.load(tmp_path)
     assert run.image_shape == expected
     assert run.has_points == (expected == (2,))
 
@@ -96,7 +96,7 @@ def test_pictures_are_listed_by_step(tmp_path):
     samples = folder(tmp_path) / 'samples'
     for name in ('000010', '000002', 'reals', 'reconstructed-000004', 'x2'):
         writer.save_png(samples / f'{name}.png', np.zeros((2, 2, 1), np.uint8))
-    run = load_run.gather(tmp_path)
+    run = load_run.load(tmp_path)
     assert [frame.step for frame in run.frames] == [2, 10]
     assert run.reals[''].name == 'reals.png' and run.reconstructed.step == 4
 
@@ -110,7 +110,7 @@ def test_each_source_has_its_shape_and_its_real_images(tmp_path):
     for name in ('reals-a', 'reals-b', 'reals-other'):
         writer.save_png(samples / f'{name}.png', np.zeros((2, 2, 1), np.uint8))
     writer.save_png(tmp_path / 'c.png', np.zeros((2, 2, 1), np.uint8))
-    run = load_run.gather(tmp_path)
+    run = load_run.load(tmp_path)
     assert {name: path.name for name, path in run.reals.items()} == {
         'b': 'reals-b.png', 'a': 'reals-a.png'
     }
@@ -122,12 +122,12 @@ def test_missing_diagnosis_differs_from_an_empty_one(tmp_path):
     assert gather(tmp_path).findings is None
     path = tmp_path / load_run.DIAGNOSIS
     path.write_text('')
-    assert load_run.gather(tmp_path).findings == []
+    assert load_run.load(tmp_path).findings == []
     path.write_text(
         '{"step": 5, "rule": "r", "level": "alarm", "text": "t", "advice": "a",'
         '"evidence": {"x": 1}}\nbroken\n{"level": "odd", "evidence": 3}\n'
     )
-    assert load_run.gather(tmp_path).findings == [
+    assert load_run.load(tmp_path).findings == [
         {'step': 5, 'rule': 'r', 'level': 'alarm', 'text': 't', 'advice': 'a',
          'evidence': {'x': 1}},
         {'step': None, 'rule': '', 'level': 'note', 'text': '', 'advice': '',
@@ -148,14 +148,14 @@ def test_keys_of_the_command_line_are_known(command, keys, tmp_path):
         tmp_path / 'environment.json', [{'command': 'old'},
                                         {'command': command}]
     )
-    assert load_run.gather(tmp_path).overrides == keys
+    assert load_run.load(tmp_path).overrides == keys
 
 
 def test_changed_and_differing_keys(tmp_path):
     config = helpers.tiny_mlp()
-    first = load_run.gather(folder(tmp_path / 'a', config=config))
+    first = load_run.load(folder(tmp_path / 'a', config=config))
     config.loss.name = 'hinge'
-    second = load_run.gather(folder(tmp_path / 'b', config=config))
+    second = load_run.load(folder(tmp_path / 'b', config=config))
     assert 'batch_size' in load_run.changed(first)
     assert 'loss.name' not in load_run.changed(first)
     assert 'loss.name' in load_run.changed(second)
@@ -165,7 +165,7 @@ def test_changed_and_differing_keys(tmp_path):
 def test_secrets_are_masked(tmp_path):
     config = helpers.tiny_mlp()
     config.data.path = 'https://me:hunter2@host/x'
-    run = load_run.gather(folder(tmp_path, config=config))
+    run = load_run.load(folder(tmp_path, config=config))
     assert 'hunter2' not in repr(run)
 
 
@@ -191,7 +191,7 @@ def test_newest_evaluation_of_each_number_counts(tmp_path):
                     'memorization': copying}},
         {'values': 3},
     ])
-    run = load_run.gather(tmp_path)
+    run = load_run.load(tmp_path)
     assert load_run.measured(run) == {
         'fid': (7.0, None, 4, 'pixels, ema, train'),
         'is': (2.0, None, 2, '?, ?, ?'),

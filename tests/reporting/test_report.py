@@ -313,7 +313,7 @@ def test_hover_shows_the_values_of_all_curves_at_a_step(run, browser):
     middle = box['y'] + box['height'] / 2
     page.mouse.move(box['x'] + box['width'] - 20, middle)
     words = page.inner_text('.tip')
-    last = load_run.gather(run[0]).records[-1]
+    last = load_run.load(run[0]).records[-1]
     assert words.startswith('step 12')
     for name, key in (("D's loss", 'd/loss'), ("G's loss", 'g/loss')):
         (value,) = re.findall(f'{name}: ([0-9.]+)', words)

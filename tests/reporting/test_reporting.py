@@ -223,7 +223,7 @@ def some_run(path, count=100, **changes):
          'd/grad_norm': 10.0 ** (n % 4), 'eval/fid': float(n)}
         for n in range(1, count + 1)
     ]
-    return load_run.gather(folder(path, lines))._replace(**changes)
+    return load_run.load(folder(path, lines))._replace(**changes)
 
 
 def all_figures(run):
@@ -354,12 +354,12 @@ def test_neighbours_are_searched_in_a_bounded_number_of_images(monkeypatch):
     assert (matched['num_searched'], matched['num_images']) == (10, 40)
 
 
-def write(run, looked=inspect_model.Looked()):
+def write(run, looked=inspect_model.Inspection()):
     return page.of_run(run, looked)
 
 
 def test_page_names_what_a_folder_lacks(tmp_path):
-    text = write(load_run.gather(folder(tmp_path)))
+    text = write(load_run.load(folder(tmp_path)))
     for words in (
         'not diagnosed', 'no pictures of samples', 'No sample was scored',
         'Nearest neighbours were not computed', 'evaluate was not run',
@@ -370,7 +370,7 @@ def test_page_names_what_a_folder_lacks(tmp_path):
 
 
 def test_policy_allows_only_the_scripts_and_style_of_the_page(tmp_path):
-    text = write(load_run.gather(folder(tmp_path)))
+    text = write(load_run.load(folder(tmp_path)))
     (policy,) = re.findall('Content-Security-Policy" content="([^"]+)"', text)
     assert policy.startswith("default-src 'none'; img-src data:;")
     assert 'unsafe' not in policy and 'http' not in policy
@@ -424,9 +424,9 @@ def test_all_that_comes_from_files_is_escaped(tmp_path):
         'step': 2, 'level': 'alarm', 'rule': EVIL, 'text': EVIL,
         'advice': EVIL, 'evidence': {EVIL: EVIL},
     }))
-    run = load_run.gather(path)
+    run = load_run.load(path)
     reasons = {'scored': EVIL, 'pairs': EVIL}
-    looked = inspect_model.Looked(reasons=reasons)
+    looked = inspect_model.Inspection(reasons=reasons)
     for text in (write(run, looked), page.of_runs([run] * 2)):
         assert html.escape(EVIL) in text
         body = visible(text)
@@ -455,7 +455,7 @@ def test_page_of_a_run_of_the_default_size_has_at_most_2_mb(tmp_path):
     ])
     for name in ('reals', *(f'{step:06d}' for step in range(0, 7501, 250))):
         writer.save_png(path / 'samples' / f'{name}.png', writer.grid(blurred))
-    text = write(load_run.gather(path), inspect_model.Looked(
+    text = write(load_run.load(path), inspect_model.Inspection(
         7500, inspect_model.by_score(blurred, np.arange(100.0)),
         writer.grid(blurred[:40], 5), np.ones((8, 4)), 1797, 1797,
     ))
@@ -474,7 +474,7 @@ def test_page_shows_the_real_images_of_each_source(tmp_path):
         writer.save_png(samples / f'reals-{name}.png', writer.grid(
             helpers.random_images(100, (8, 8, channels))
         ))
-    run = load_run.gather(path)
+    run = load_run.load(path)
     run.reals[EVIL] = samples / 'reals-other.png'
     text = write(run)
     assert EVIL not in visible(text)
@@ -500,7 +500,7 @@ def test_page_shows_the_contents_of_a_folder(tmp_path):
         json.dumps({'step': 2, 'level': level, 'text': f'{level} text'}) + '\n'
         for level in ('note', 'alarm')
     ))
-    text = write(load_run.gather(path), inspect_model.Looked(
+    text = write(load_run.load(path), inspect_model.Inspection(
         2, inspect_model.by_score(helpers.random_images(30), np.arange(30.0)),
         writer.grid(helpers.random_images(40), 5), np.ones((8, 4)), 10, 40,
     ))
@@ -519,7 +519,7 @@ def test_page_shows_the_contents_of_a_folder(tmp_path):
 
 def test_runs_of_one_name_are_labelled_by_their_folders(tmp_path):
     runs = [
-        load_run.gather(folder(tmp_path / name / 'run')) for name in 'ab'
+        load_run.load(folder(tmp_path / name / 'run')) for name in 'ab'
     ]
     text = page.of_runs(runs)
     assert f'<th scope="col">{tmp_path}/a/run</th>' in text
@@ -534,7 +534,7 @@ def test_points_are_one_scatter(tmp_path):
             path / 'samples' / f'{name}.png',
             helpers.random_images(1, (64, 64, 3))[0],
         )
-    text = write(load_run.gather(path))
+    text = write(load_run.load(path))
     assert 'points in 2 dimensions' in text
     assert 'Samples over real points at step 2' in text
     assert 'Real images, evenly' not in text

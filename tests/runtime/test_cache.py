@@ -114,7 +114,7 @@ def test_path_that_is_not_a_folder_is_refused(tmp_path):
 
 
 def test_programs_are_cached_where_nobody_else_can_write(tmp_path, monkeypatch):
-    monkeypatch.setattr(environment.malloc, 'keep', lambda: None)
+    monkeypatch.setattr(environment.malloc, 'keep_freed_memory', lambda: None)
     choose(tmp_path)
     tmp_path.chmod(0o777)
     environment.prepare()

@@ -128,12 +128,12 @@ def test_input_of_a_call_is_at_most_64_mib(size, expected):
 def test_memory_is_limited_by_machine_and_container(tmp_path, monkeypatch):
     limit = tmp_path / 'memory.max'
     monkeypatch.setattr(parallel, 'CONTAINER_LIMIT', limit)
-    whole = parallel.memory()
+    whole = parallel.device_memory()
     assert whole > 2**28
     limit.write_text('max\n')
-    assert parallel.memory() == whole
+    assert parallel.device_memory() == whole
     limit.write_text(f'{2**28}\n')
-    assert parallel.memory() == 2**28
+    assert parallel.device_memory() == 2**28
 
 
 def test_convolutions_are_not_scanned_on_cpu(monkeypatch):
@@ -141,10 +141,10 @@ def test_convolutions_are_not_scanned_on_cpu(monkeypatch):
     assert parallel.steps_per_call([100], convolutional=True) == 1
 
 
-def count_up(state, constants, fed, key, across):
+def count_up(state, constants, fed, key, collectives):
     noise = jax.random.normal(jax.random.fold_in(key, state))
     total = (fed * constants.hyperparams).sum() + 0 * noise
-    return state + 1, {'total': across.mean(total)}
+    return state + 1, {'total': collectives.mean(total)}
 
 
 @pytest.mark.parametrize('num_steps', [1, 3])

@@ -219,7 +219,7 @@ import jax.numpy as jnp
 
 from gan_jax.runtime import malloc
 
-print(malloc.keep() if sys.argv[1] == 'keep' else None)
+print(malloc.keep_freed_memory() if sys.argv[1] == 'keep' else None)
 values = jnp.ones((2**12, 2))  # 96 MiB lie between the products
 ones = jnp.ones((3 * 2**11, 2))
 step = jax.jit(lambda x: (x @ ones.T) @ ones)
@@ -255,4 +255,4 @@ def test_freed_memory_is_reused_by_the_next_step():
 def test_malloc_settings_of_the_environment_are_kept(
         name, value, monkeypatch):
     monkeypatch.setenv(name, value)
-    assert not malloc.keep()
+    assert not malloc.keep_freed_memory()
