@@ -145,7 +145,7 @@ KEYS = (
     Option('labels.real_low', 1.0, 'lower end of the range of real targets',
            _FINITE),
     Option('labels.real_high', 1.0,
-           'upper end of the range; both 0.9 is one-sided smoothing',
+           'upper end for real targets; both 0.9: one-sided smoothing',
            _FINITE),
     Option('labels.fake_low', 0.0,
            'lower end of the range of fake targets', _FINITE),

@@ -1,6 +1,6 @@
-"""Bad, odd and idle values of config keys: told in one line, or used.
+"""Bad, unusual and unused values of config keys: refused in one line, or used.
 
-In process a line is read as `gan_jax.main` reads it, by its own functions.
+Most tests parse the flags in this process, by the functions of `gan_jax.main`.
 """
 
 import random
@@ -29,15 +29,15 @@ from gan_jax.runtime import parallel
 
 
 def typed(stem, *words):
-    """Return the config of a recipe and what is typed behind it.
+    """Return the config of a recipe with changes of the command line.
 
     Args:
-        stem: of the recipe, with :argument if it has one.
-        words: 'key=value' each, of the config.
+        stem: name of the recipe, with :argument if it has one.
+        words: 'key=value', changes of the config.
 
     Raises:
-        errors.UserError: as the command tells it; also where absl or
-            ml_collections refuse a value, which the command tells likewise.
+        errors.UserError: as in the command, also for values that absl or
+            ml_collections refuse.
     """
     name, _, argument = stem.partition(':')
     path = f'{ROOT}/configs/{name}.py' + (f':{argument}' if argument else '')
@@ -89,7 +89,7 @@ REFUSED = [
     ('dcgan', ['data.classes=,'], "such as '3,7'"),
     ('dcgan', ['data.classes=3,3'], 'of different names'),
     ('dcgan', ['on_collapse=restart', 'max_restarts=0'], 'never restarts'),
-    ('dcgan', ['num_steps=2', 'num_steps=3'], '--config.num_steps is given'),
+    ('dcgan', ['num_steps=2', 'num_steps=3'], '--config.num_steps is set'),
     ('dcgan', ['loss.name=hinge', 'loss.name=hinge'], 'is set twice'),
     ('dcgan', ['joint_batch', 'joint_batch=False'], 'is set twice'),
     # what nothing uses
@@ -230,7 +230,7 @@ def test_unused_options_are_refused_from_python_too():
     validation.validate(config)
 
 
-# What takes more memory than there is, told when the data are known.
+# Changes that need more memory than there is; refused once the data are known.
 LARGE = [
     (['batch_size=1000000000'], 'batch_size=1000000000'),
     (['discriminator.width=65536'], 'discriminator.width=65536'),
@@ -278,14 +278,14 @@ def nasty(count, seed):
 
 
 def check(key, text):
-    """Read a value in process up to where training would begin.
+    """Check a value in this process as far as the start of training.
 
     Returns:
-        The line that tells it, or '' where it is accepted.
+        The error message, or '' if the value is accepted.
     """
     try:
         config = typed('gan', f'{key}={text}')
-        if config.population > 1:  # has a command of its own
+        if config.population > 1:  # is for the command `sweep`
             return ''
         dataset = builders.dataset(config)
         points = dataset.images.ndim == 2
@@ -311,7 +311,7 @@ def check(key, text):
 
 @pytest.fixture
 def small_digits(monkeypatch):
-    """Read the digits once."""
+    """Load the digits only once."""
     digits = sources.load(sources.Request('digits'))
     load = sources.load
     monkeypatch.setattr(sources, 'load', lambda request: (
@@ -341,7 +341,7 @@ SMALL = {
 }
 
 
-def told_by_the_command(pairs, folder):
+def run_commands(pairs, folder):
     """Run a command for each; return [(key, text, code, stderr)]."""
     lists = [
         [*TINY, *(f'--config.{k}={v}' for k, v in SMALL.items() if k != key),
@@ -363,7 +363,7 @@ def test_30_random_values_are_refused_or_used_by_the_command(tmp_path):
         if '\x00' not in pair[1] and pair[0] not in ('num_steps', 'population')
     ][:COMMANDS]
     for number, (key, text, code, err) in enumerate(
-            told_by_the_command(pairs, tmp_path)):
+            run_commands(pairs, tmp_path)):
         assert code in (0, 2, 3, 4), f'{key}={text!r}: {err}'
         assert len(err.splitlines()) == bool(code), f'{key}={text!r}: {err}'
         assert 'Traceback' not in err

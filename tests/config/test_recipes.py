@@ -1,4 +1,4 @@
-"""Every file of configs/ builds, validates and trains when shrunk."""
+"""Recipes: each one builds, validates and, shrunk, trains and resumes."""
 
 import subprocess
 import sys

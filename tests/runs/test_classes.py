@@ -1,4 +1,4 @@
-"""Runs with a condition: classes from the data through training to samples."""
+"""Conditional runs: classes in data, training and samples."""
 
 import jax
 import jax.numpy as jnp

@@ -1,7 +1,7 @@
-"""A run folder on a store that is no disk: fsspec's memory, called s3://.
+"""Run folders on a remote file system: fsspec's memory under s3://.
 
-Arrays are not tried: Orbax hands them to TensorStore, which speaks with stores
-itself and knows nothing of fsspec.
+Arrays are not tested: Orbax writes them by TensorStore, which does not use
+fsspec.
 """
 
 import fsspec
@@ -19,7 +19,7 @@ from gan_jax.runtime import writer
 
 
 class Memory(memory.MemoryFileSystem):
-    """Files of this process, under s3://."""
+    """File system in memory under s3://."""
 
     protocol = 's3'
     store = {}

@@ -1,4 +1,4 @@
-"""Two processes joined by JAX: signals, a lost one, damage, one that fails.
+"""Multi-host runs of two processes: signals, lost hosts, failures.
 
 They run `gan_jax.main --multihost` as SLURM would start it, on CPU over gloo.
 """
@@ -27,7 +27,7 @@ STEPS = 160
 
 
 def start(workdir, *flags, of_second=()):
-    """Start both processes, the second with flags of its own."""
+    """Start both processes, the second with additional flags."""
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         coordinator = f'127.0.0.1:{probe.getsockname()[1]}'
@@ -49,7 +49,7 @@ def start(workdir, *flags, of_second=()):
 
 
 def finish(processes, timeout=300):
-    """Return (code, out, err) of each."""
+    """Wait for the processes; returns [(exit code, stdout, stderr)]."""
     try:
         with futures.ThreadPoolExecutor(len(processes)) as pool:
             outputs = list(pool.map(
@@ -61,8 +61,8 @@ def finish(processes, timeout=300):
     return [(p.returncode, *text) for p, text in zip(processes, outputs)]
 
 
-def go_on(workdir, step, whole):
-    """Assert that both go on from a step, to the state of a whole run."""
+def assert_continues(workdir, step, whole):
+    """Assert that both continue from a step to the state of a whole run."""
     (code, out, err), (other, *_) = finish(start(workdir))
     assert (code, other) == (0, 0), out + err
     assert f'Continuing from step {step}' in out
@@ -78,7 +78,7 @@ def saved(workdir):
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
-    """The folder of a run of two processes that nothing interrupted."""
+    """Return the folder of an uninterrupted run of two processes."""
     folder = tmp_path_factory.mktemp('whole')
     for code, out, err in finish(start(folder)):
         assert code == 0, out + err
@@ -109,7 +109,7 @@ def test_signal_to_one_host_saves_the_same_step_on_both(
             f'error: {name} received: step {step} of {STEPS} is saved'
         )
     assert not (tmp_path / lock.NAME).exists()
-    go_on(tmp_path, step, whole)
+    assert_continues(tmp_path, step, whole)
 
 
 @pytest.mark.slow
@@ -132,7 +132,7 @@ def test_killed_host_is_named_and_ends_the_other(lost, whole, tmp_path):
     (tmp_path / 'checkpoints' / str(newest) / manifest.NAME).unlink()
     file = tmp_path / 'checkpoints' / str(damaged) / '_CHECKPOINT_METADATA'
     file.write_text('damage')
-    go_on(tmp_path, others[-1], whole)
+    assert_continues(tmp_path, others[-1], whole)
 
 
 @pytest.mark.slow

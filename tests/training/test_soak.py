@@ -1,13 +1,13 @@
 """Memory, files and threads of a long run do not grow.
 
-What is in use is asked of the C library; what the process has from the system
-grows a little more, since the small blocks of a save lie between larger ones.
-Both are taken where no save is under way: the least of every 1,000 steps. Even
-so 3.5 MiB are there in some and not in others, which bends a line through all
-of them; so lines go through a fifth of the steps each, and the median counts.
-Of what stays in use, some 20 KiB a save are strings that `KvStore.Spec.to_json`
-of TensorStore 0.1.86 keeps, which Orbax calls for each array; so memory is
-measured where saves are as often as they are by default.
+Memory in use is reported by the C library. The memory of the process grows a
+little more, because the small blocks of a save lie between larger ones. Both
+are the minimum of every 1,000 steps, to exclude saves in progress. Still, 3.5
+MiB are there at some steps and not at others, which would distort one line
+through all of them; so lines are fitted to a fifth of the steps each, and the
+median slope counts. About 20 KiB per save stay in use, strings that
+`KvStore.Spec.to_json` of TensorStore 0.1.86 keeps and that Orbax requests for
+each array; so the test saves as often as the default.
 """
 
 import json
