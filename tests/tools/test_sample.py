@@ -104,5 +104,5 @@ def test_truncation_applies_to_interpolation_too(run):
 
 def test_a_sphere_is_not_truncated(run):
     gan = run.algorithm._replace(latent='sphere')
-    with pytest.raises(errors.ConfigError, match='has a fixed length'):
+    with pytest.raises(errors.ConfigError, match="latent='sphere'"):
         sampling.sample(gan, run.state, [0], truncation=0.5)
