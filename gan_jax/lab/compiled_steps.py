@@ -20,6 +20,7 @@ from gan_jax.algorithms import latents
 from gan_jax.config import builders
 from gan_jax.lab import drawing as drawing_lib
 from gan_jax.lab import settings as settings_lib
+from gan_jax.objectives import losses
 from gan_jax.ops import mixtures
 from gan_jax.runtime import parallel
 
@@ -32,13 +33,11 @@ NUM_STRATA = 8192  # evenly spaced z, for the density in 1-D
 GRID = 15  # lines of z in each direction whose image is drawn
 ARROWS = 41  # lines from z to x
 
-# Meaning of D's output. Losses that are not listed have an unbounded score
-# without an optimum in closed form. Least squares with a = 0, b = 1 has the
-# optimum of the first two: Mao et al., https://arxiv.org/abs/1611.04076, 2016.
-OUTPUT_KINDS = {
-    'minimax': 'probability', 'non_saturating': 'probability',
-    'least_squares': 'target',
-}
+# How D's output is drawn, by the `kind` of its loss. Others are an unbounded
+# score without an optimum in closed form. Least squares with a = 0, b = 1 has
+# the optimum of 'probability': Mao et al., https://arxiv.org/abs/1611.04076,
+# 2016.
+OUTPUT_KINDS = {'probability': 'probability', 'square': 'target'}
 
 _numbers = itertools.count(1)
 _guard, _locks = threading.Lock(), weakref.WeakValueDictionary()  # by key
@@ -116,7 +115,7 @@ def _compiled(key):
         functools.partial(_view, algorithm, source),
         view_arguments(algorithm, state, 'raw'), options,
     )
-    output_kind = OUTPUT_KINDS.get(gan.loss, 'score')
+    output_kind = OUTPUT_KINDS.get(losses.LOSSES[gan.loss].kind, 'score')
     return Program(next(_numbers), algorithm, output_kind, init, train, view)
 
 
