@@ -13,7 +13,7 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 
-from gan_jax.ops import transforms
+from gan_jax.ops import averaging
 
 # Flax collections that may be averaged. The average of unit vectors, which
 # spectral normalisation keeps, is not a unit vector.
@@ -377,8 +377,8 @@ def update_averages(state, names, decay):
     for name in names:
         player, old = state.players[name], state.averages[name]
         averages[name] = Weights(
-            transforms.ema(old.params, player.params, decay), {
-                kind: transforms.ema(old.stats[kind], value, decay)
+            averaging.ema(old.params, player.params, decay), {
+                kind: averaging.ema(old.stats[kind], value, decay)
                 if kind in AVERAGED_STATS else value
                 for kind, value in player.stats.items()
             },

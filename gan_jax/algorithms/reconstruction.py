@@ -25,7 +25,7 @@ from gan_jax.core import options as options_lib
 from gan_jax.networks import encoders
 from gan_jax.objectives import reconstructions
 from gan_jax.ops import augment
-from gan_jax.ops import transforms
+from gan_jax.ops import averaging
 
 DECODER, ENCODER = 'decoder', 'encoder'  # the players
 REAL = 'real'  # the source
@@ -518,13 +518,13 @@ def update(ctx, images, sample_index, labels=None, numbers=None):
         encoder = encoder.replace(
             params=jax.tree.map(encoders.into_unit_ball, encoder.params)
         )
-    decay = transforms.ema_decay_at(state.step, CODE_DECAY)
-    codes = transforms.ema(state.memory['codes'], moments, decay)
+    decay = averaging.ema_decay_at(state.step, CODE_DECAY)
+    codes = averaging.ema(state.memory['codes'], moments, decay)
     state = state.replace(
         players={DECODER: decoder, ENCODER: encoder},
         memory={**state.memory, 'codes': codes},
     )
-    decay = transforms.ema_decay_at(state.step, hyperparams.ema_decay)
+    decay = averaging.ema_decay_at(state.step, hyperparams.ema_decay)
     return algorithm.update_averages(state, (DECODER,), decay), metrics
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.algorithms import algorithm
-from gan_jax.ops import transforms
+from gan_jax.ops import averaging
 
 
 def init(count, player):
@@ -34,7 +34,7 @@ def take(ring, player, step, every):
     """
     due = step % every == 0
     new = {
-        name: transforms.keep_last(
+        name: averaging.keep_last(
             ring[name], getattr(player, name), ring['taken'], due
         )
         for name in ('params', 'stats')
@@ -78,10 +78,10 @@ def average(ring):
         Generalization, https://arxiv.org/abs/1803.05407, 2018.
     """
     return algorithm.Weights(
-        transforms.average(ring['params'], ring['taken']), {
+        averaging.average(ring['params'], ring['taken']), {
             name: (
-                transforms.average if name in algorithm.AVERAGED_STATS
-                else transforms.newest
+                averaging.average if name in algorithm.AVERAGED_STATS
+                else averaging.newest
             )(values, ring['taken'])
             for name, values in ring['stats'].items()
         },

@@ -15,6 +15,7 @@ from gan_jax.algorithms.game import D, G
 from gan_jax.objectives import penalties
 from gan_jax.objectives import targets as targets_lib
 from gan_jax.ops import augment
+from gan_jax.ops import averaging
 from gan_jax.ops import transforms
 
 # Metrics that carry values to the memory of a loss and of penalties; they are
@@ -181,7 +182,7 @@ def generator_update(ctx, images, sample_index, labels=None):
         )
         metrics.update(loss_metrics)
     state = algorithm.replace_player(state, G, player)
-    decay = transforms.ema_decay_at(state.step, ctx.hyperparams.ema_decay)
+    decay = averaging.ema_decay_at(state.step, ctx.hyperparams.ema_decay)
     return algorithm.update_averages(
         state.replace(memory=memory), (G,), decay
     ), metrics

@@ -104,10 +104,16 @@ KEYS = (
     # Replay of earlier fakes to D.
     Option('history.size', 0,
            'earlier fakes kept for replay; 0 is off', _OFF_OR_COUNT,
-           demands=(options.Demand(
-               options.ON, 'num_microbatches', _IS_1,
-               'requires undivided batches'
-           ),)),
+           demands=(
+               options.Demand(
+                   options.ON, 'num_microbatches', _IS_1,
+                   'requires undivided batches'
+               ),
+               options.Demand(
+                   options.ON, 'penalties.latent_consistency_discriminator'
+                   '.weight', _IS_0, 'shows fakes whose z is not known'
+               ),
+           )),
     Option('history.share', 0.5, 'probability that D sees an earlier fake',
            _SHARE, needs('history.size')),
 
@@ -222,7 +228,8 @@ KEYS = (
     Option('data.test_share', 0.0,
            "share held out as split 'test'; not for TFDS",
            options.BELOW_1),
-    Option('data.limit', 0, 'largest number of images, drawn at random; 0 is all',
+    Option('data.limit', 0,
+           'largest number of images, drawn at random; 0 is all',
            _OFF_OR_COUNT._replace(words='0 (all) or positive')),
     Option('data.max_bad', 0.01,
            'share of unreadable files above which a run stops', _SHARE),

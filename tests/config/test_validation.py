@@ -85,7 +85,7 @@ BAD = [
     ('g_optimizer.name', 'adm', "did you mean 'adam'"),
     ('data.name', 'minst', "did you mean 'mnist'"),
     ('data.name', 'ffhq', 'is not in TensorFlow Datasets: download it'),
-    ('data.name', 'tfds:', 'has nothing after'),
+    ('data.name', 'tfds:', 'names nothing after'),
     ('data.crop', 'centre', "did you mean 'center'"),
     ('data.channels', 2, r'\[0, 1, 3, 4\]'),
     ('data.background', 'whitish', "such as 'white'"),
@@ -157,6 +157,8 @@ BAD_GAMES = [
     ({'history.size': 50}, 'less than the 64 fakes'),
     ({'history.size': 100, 'packing': 2}, 'less than the 128 fakes'),
     ({'history.size': 64, 'num_microbatches': 2}, 'must be 1'),
+    ({'history.size': 64,
+      'penalties.latent_consistency_discriminator.weight': 5.0}, 'must be 0'),
     (
         {'generator.name': 'mlp', 'generator.attention': 8},
         "generator.attention=8 is not for generator.name='mlp'",

@@ -9,7 +9,7 @@ import pytest
 
 from gan_jax.config import key_table
 from gan_jax.ops import schedules
-from gan_jax.ops import transforms
+from gan_jax.ops import averaging
 
 CASES = [
     ('linear', 0, 1.0), ('linear', 25, 0.75), ('linear', 100, 0.0),
@@ -43,7 +43,7 @@ def test_constant_without_warm_up_is_none():
 
 
 @pytest.mark.parametrize('text', [
-    schedules.__doc__, schedules.make.__doc__, transforms.ema_decay_at.__doc__,
+    schedules.__doc__, schedules.make.__doc__, averaging.ema_decay_at.__doc__,
     *(key_table.keys()[f'g_optimizer.{name}'].meaning
       for name in ('schedule_steps', 'warmup_steps')),
 ], ids=['schedules', 'make', 'ema', 'schedule_steps', 'warmup_steps'])
