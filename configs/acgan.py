@@ -10,7 +10,7 @@ digits collapses to one image (benchmarks/README.md).
 
 Expected on the digits after 2,000 steps, seed 0: clear digits, alike within a
 class; a classifier finds the requested class in 99.7 % of them.
-Digits score (1 is as real digits, configs/README.md): confidence 1.009,
+Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 1.009,
 nearest 1.012, spread 0.562; rarest class 9.7 %.
 Time: 107 s on 2 CPU cores (2026-11-22).
 
@@ -20,8 +20,8 @@ Time: 107 s on 2 CPU cores (2026-11-22).
         --config.data.path=my/images
 
 Arguments: digits (the default), mnist, fashion_mnist, cifar10, stacked_mnist,
-celeb_a, and images for your own images, at 64x64, in one subfolder for each
-class.
+and images for your own images, at 64x64, in one subfolder for each class.
+celeb_a has no classes, so this recipe cannot train on it.
 """
 
 from gan_jax.config import recipes

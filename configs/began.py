@@ -9,7 +9,7 @@ Differences: DCGAN's layers, where the paper has nearest-neighbour upsampling
 and ELU. The paper trains for far longer.
 
 Expected on the digits after 2,000 steps, seed 0: one blurred digit.
-Digits score (1 is as real digits, configs/README.md): confidence 1.015,
+Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 1.015,
 nearest 1.216, spread 0.023; rarest class 0.0 %.
 Time: 128 s on 2 CPU cores (2026-11-22).
 

@@ -12,7 +12,7 @@ columns has one class in each column; `sample --labels=7` makes one class.
 
 Expected on the digits after 2,000 steps, seed 0: clear digits; a classifier
 finds the requested class in 99.4 % of them.
-Digits score (1 is as real digits, configs/README.md): confidence 1.007,
+Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 1.007,
 nearest 1.045, spread 0.911; rarest class 9.7 %.
 Time: 84 s on 2 CPU cores (2026-11-22).
 
@@ -22,8 +22,8 @@ Time: 84 s on 2 CPU cores (2026-11-22).
         --config.data.path=my/images
 
 Arguments: digits (the default), mnist, fashion_mnist, cifar10, stacked_mnist,
-celeb_a, and images for your own images, at 64x64, in one subfolder for each
-class.
+and images for your own images, at 64x64, in one subfolder for each class.
+celeb_a has no classes, so this recipe cannot train on it.
 """
 
 from gan_jax.config import recipes

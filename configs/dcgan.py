@@ -22,7 +22,7 @@ non-saturating loss.
 | celeb_a       | cropped to 64x64x3      | 128     | 64      | 5      | 128   |
 
 Expected on the digits (the default) after 7,500 steps, seed 0: clear digits.
-Digits score (1 is as real digits, configs/README.md): confidence 0.971,
+Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 0.971,
 nearest 1.185, spread 1.003; rarest class 7.9 %.
 Time: 141 s on 2 CPU cores (AMD EPYC, 2026-11-23), compilation included.
 

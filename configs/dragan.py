@@ -9,7 +9,7 @@ BatchNorm would mix the images whose gradients are penalised, and without any
 norm the digits collapse (benchmarks/README.md).
 
 Expected on the digits after 2,000 steps, seed 0: readable digits.
-Digits score (1 is as real digits, configs/README.md): confidence 0.963,
+Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 0.963,
 nearest 1.338, spread 1.050; rarest class 8.2 %.
 Time: 129 s on 2 CPU cores (2026-11-22).
 

@@ -8,7 +8,7 @@ Differences: DCGAN's layers. The Euclidean energy of a 32x32 image is near 16
 at the start, so the margin is 10.
 
 Expected on the digits after 2,000 steps, seed 0: clear digits.
-Digits score (1 is as real digits, configs/README.md): confidence 0.974,
+Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 0.974,
 nearest 1.195, spread 0.970; rarest class 8.7 %.
 Time: 109 s on 2 CPU cores (2026-11-22).
 

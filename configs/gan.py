@@ -7,7 +7,7 @@ flattened images, and the non-saturating loss of section 3;
 Differences: Adam and LeakyReLU, where the authors have momentum and maxout.
 
 Expected on the digits after 2,000 steps, seed 0: noisy digits.
-Digits score (1 is as real digits, configs/README.md): confidence 0.973,
+Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 0.973,
 nearest 1.270, spread 0.726; rarest class 1.2 %.
 Time: 10 s on 2 CPU cores (2026-11-22).
 

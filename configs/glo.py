@@ -10,7 +10,8 @@ Differences: the L1 loss of images, where the paper has that of their Laplacian
 pyramids; Adam for the decoder, which is the generator of dcgan.py.
 
 Expected on the digits after 2,000 steps, seed 0: blurred digits of
-little variety, FID 137 (benchmarks/README.md, "Autoencoder, VAE and GAN").
+little variety, FID 137
+(benchmarks/README.md, "How do autoencoder, VAE and GAN compare?").
 Time: 27 s on 2 CPU cores (2026-11-23).
 
 The data must be in memory (data.feed=resident), as the codes are.

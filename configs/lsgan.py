@@ -7,7 +7,7 @@ divergence is --config.loss.a=-1 --config.loss.c=0.
 Differences: DCGAN's networks, smaller than the paper's.
 
 Expected on the digits after 2,000 steps, seed 0: readable digits.
-Digits score (1 is as real digits, configs/README.md): confidence 0.961,
+Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 0.961,
 nearest 1.328, spread 1.014; rarest class 6.1 %.
 Time: 78 s on 2 CPU cores (2026-11-22).
 

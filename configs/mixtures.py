@@ -15,9 +15,9 @@ https://arxiv.org/abs/1611.02163, 2016, with ReLU and LeakyReLU in place of
 tanh. Batch 512, Adam(1e-3, b1 0.5) and z of size 32 are our choice.
 
 Expected on the ring after 20,000 steps: 6 of 8 modes, 95 % of points of high
-quality, in 272 s on 2 busy CPU cores (2026-11-22, configs/README.md). A penalty
-helps: with --config.penalties.r1.weight=0.1 all 8 modes on 5 of 5 seeds
-(benchmarks/README.md, "The ring").
+quality, in 272 s on 2 busy CPU cores (2026-11-22, benchmarks/README.md).
+A penalty helps: with --config.penalties.r1.weight=0.1 all 8 modes on 5 of 5
+seeds (benchmarks/README.md, "Which objectives find all modes of the ring?").
 
 Pictures show real and generated points. metrics.jsonl has the number of modes
 found, the share of the rarest, the share of points within 3 standard deviations

@@ -7,7 +7,7 @@ where modes can be counted:
 --config=configs/mixtures.py:ring --config.packing=2.
 
 Expected on the digits after 2,000 steps, seed 0: readable digits.
-Digits score (1 is as real digits, configs/README.md): confidence 0.960,
+Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 0.960,
 nearest 1.400, spread 1.072; rarest class 7.5 %.
 Time: 92 s on 2 CPU cores (2026-11-22).
 

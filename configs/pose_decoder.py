@@ -9,7 +9,7 @@ Differences: the description is class, angle and scale. Many digits share one,
 so that the decoder makes their mean. The decoder is DCGAN's generator.
 
 Expected on the digits after 2,000 steps, seed 0: means of digits, FID 270
-(benchmarks/README.md, "Autoencoder, VAE and GAN").
+(benchmarks/README.md, "How do autoencoder, VAE and GAN compare?").
 Time: 38 s on 2 CPU cores (2026-11-23).
 
 Each image is rotated by up to reconstruction.angle radians and scaled by a
@@ -25,8 +25,8 @@ seed samples class, angle and scale. A picture of interpolations:
         --config.data.path=my/images
 
 Arguments: digits (the default), mnist, fashion_mnist, cifar10, stacked_mnist,
-celeb_a, and images for your own images, at 64x64, in one subfolder for each
-class.
+and images for your own images, at 64x64, in one subfolder for each class.
+celeb_a has no classes, so this recipe cannot train on it.
 """
 
 from gan_jax.config import recipes

@@ -10,7 +10,7 @@ Differences: DCGAN's networks with layer norm in D, without which the digits
 collapse (benchmarks/README.md); penalty weights of 0.1, our choice.
 
 Expected on the digits after 2,000 steps, seed 0: readable digits.
-Digits score (1 is as real digits, configs/README.md): confidence 0.966,
+Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 0.966,
 nearest 1.328, spread 1.040; rarest class 7.5 %.
 Time: 185 s on 2 CPU cores (2026-11-22).
 

@@ -8,7 +8,7 @@ Differences: DCGAN's networks; one update of D for each of G, where the paper
 also tries 5.
 
 Expected on the digits after 2,000 steps, seed 0: readable digits.
-Digits score (1 is as real digits, configs/README.md): confidence 0.963,
+Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 0.963,
 nearest 1.348, spread 1.067; rarest class 6.8 %.
 Time: 60 s on 2 CPU cores (2026-11-22).
 

@@ -22,8 +22,8 @@ loss is the non-saturating one.
 | quarter (the default) | 2, 4, 8       | 571                              |
 | half                  | 4, 8, 16      | 1,861                            |
 
-The data are made from the data set mnist (README.md, Data). Count the modes of
-samples, and the KL divergence, beside those of real triples by
+The data are made from the data set mnist (gan_jax/data/README.md). Count the
+modes of samples, and the KL divergence, beside those of real triples by
 
     python -m gan_jax evaluate --workdir=runs/stacked_mnist --metrics=modes \
         --num_fake=25600 --num_real=25600 --weights=raw

@@ -12,7 +12,7 @@ where the demo has one angle twice.
 
 Expected on the ring, seed 0, after 9,000 of 25,000 steps on 2 CPU cores: 8 of 8
 modes, 30 % of points of high quality and rising (2026-11-22,
-configs/README.md). It was not run to the end.
+benchmarks/README.md). It was not run to the end.
 
 Arguments: ring (the default), grid, spirals, moons, circles, line, manifold.
 """

@@ -11,7 +11,7 @@ recipe in optimizer, learning rate, norm and schedule, not in the penalty alone.
 
 Expected on the digits after 2,000 steps, seed 0: strokes, many of them
 digits.
-Digits score (1 is as real digits, configs/README.md): confidence 0.966,
+Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 0.966,
 nearest 1.544, spread 1.093; rarest class 4.9 %.
 Time: 219 s on 2 CPU cores (2026-11-22).
 

@@ -8,7 +8,7 @@ Differences: DCGAN's networks; --config.generator.name=resnet and
 --config.discriminator.name=resnet give the paper's residual blocks.
 
 Expected on the digits after 2,000 steps, seed 0: readable digits.
-Digits score (1 is as real digits, configs/README.md): confidence 0.973,
+Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 0.973,
 nearest 1.354, spread 1.039; rarest class 7.8 %.
 Time: 457 s on 2 CPU cores (2026-11-22).
 

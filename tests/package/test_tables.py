@@ -158,8 +158,12 @@ def test_each_tool_on_a_run_folder_has_its_row():
     }
     assert len(tools) >= 7
     assert [t for t in tools if f'| `{t}` |' not in page] == []
-    shown = re.findall(r'!\[.*\]\(\.\./\.\./(.+)\)', page)
+    shown = [
+        (section, picture) for section in page.split('\n## ')
+        for picture in re.findall(r'!\[.*\]\(\.\./\.\./(.+)\)', section)
+    ]
     assert shown
-    for picture in shown:
+    for section, picture in shown:
         assert (ROOT / picture).stat().st_size < 200_000
-        assert f'--out={picture}' in page  # the command that made it
+        above = section.partition('![')[0]  # has the command that made it
+        assert f'--out={(ROOT / picture).name}\n' in above
