@@ -179,7 +179,7 @@ def test_missing_weights_are_reported(trained):
     gan, early = sampling.load(trained.workdir, step=1)
     assert_refused("weights='row'.* mean 'raw'", gan, early, 'row')
     assert_refused(
-        'at step 1: .* at step 2, snapshots.every', gan, early, 'snapshots'
+        'at step 1: .* at step snapshots.every=2', gan, early, 'snapshots'
     )
     none = gan._replace(snapshots=0)
     assert_refused(

@@ -224,7 +224,7 @@ def test_check_data_names_all_files_that_are_not_read(root):
     good, bad = len(animals('good')), len(animals('bad'))
     told = process.stdout
     assert f'{good} good, {bad} bad' in told
-    for start, outcome in (('Skipped ', 'bad'), ('Left out', 'left out')):
+    for start, outcome in (('Skipped ', 'bad'), ('Ignored ', 'left out')):
         lines = [line for line in told.splitlines() if line.startswith(start)]
         parts = [line[10:].partition(': it ') for line in lines]
         assert_told([(name, why) for name, _, why in parts], outcome)

@@ -100,7 +100,7 @@ def test_each_step_is_kept_and_a_lost_step_skipped(
 
 
 def test_picture_has_a_row_for_each_sample(folder, monkeypatch):
-    monkeypatch.setattr(registry, 'closest', lambda *views: (
+    monkeypatch.setattr(registry, 'nearest_training_images', lambda *views: (
         np.zeros((4 * 8, 8, 8, 1), np.uint8), np.zeros((4, 7))
     ))
     asked = RANDOM._replace(
@@ -293,7 +293,7 @@ def test_training_evaluates_and_keeps_the_best_step(tmp_path):
     ((), 'name a run'),
     (('--workdir=x', '--real=digits', '--fake=digits'), 'name a run'),
     (('--real=digits',), 'by --real and --fake'),
-    (('--workdir=none', '--data.limit=5'), '--data.limit=5 is for --real'),
+    (('--workdir=none', '--data.limit=5'), '--data.limit=5 applies only to --real'),
     (('--workdir=none',), 'is not the folder of a run'),
     (('--real=digits', '--fake=digitz'), 'digitz'),
     (('x',), "unexpected argument 'x'"),

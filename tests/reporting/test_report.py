@@ -146,7 +146,7 @@ def test_command_writes_to_out_or_to_the_default(
 ):
     call(f'--workdir={run[0]}', f'--out={tmp_path / "x.html"}')
     assert '<h1>mine</h1>' in (tmp_path / 'x.html').read_text()
-    assert f'The report is {tmp_path / "x.html"} (' in capsys.readouterr().out
+    assert f'Wrote {tmp_path / "x.html"} (' in capsys.readouterr().out
     monkeypatch.chdir(tmp_path)
     call(f'--workdir={run[0]}', f'--workdir={run[0]}')
     assert '2 runs side by side' in (tmp_path / 'comparison.html').read_text()
@@ -156,8 +156,8 @@ def test_command_writes_to_out_or_to_the_default(
 
 
 @pytest.mark.parametrize('arguments, code, words', [
-    ((), 2, 'name a run'),
-    (('--workdir=',), 2, 'name a run'),
+    ((), 2, '--workdir is missing'),
+    (('--workdir=',), 2, '--workdir is missing'),
     (('--workdir={}/none',), 5, 'is not the folder of a run'),
     (('--workdir={}', 'x'), 2, "unexpected argument 'x'"),
     (('--workdir={}', '--out={}/file/x.html'), 2, 'cannot be written'),
