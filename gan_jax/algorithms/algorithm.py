@@ -245,7 +245,8 @@ class Algorithm(Protocol):
 
         Args:
             step: int, number of completed steps.
-            fast_control_flow: whether programs may contain control flow.
+            fast_control_flow: whether programs may contain control flow,
+                because it is fast on the device; else the host decides.
             read: metric -> float.
 
         Returns:

@@ -52,12 +52,15 @@ class Dispatch:
         self._fed = None
 
     def advance(self, state, step, position, size=None, until=None):
-        """Run the next `size` steps, or one step if not all are single calls.
+        """Run the next `size` steps in one call, or else one step.
+
+        Several steps are run at once only if they do not pass `until` and the
+        plans of all but the first are single calls.
 
         Args:
             state: replicated state, donated.
             step, position: its counters, as ints.
-            size: largest number of steps, `steps_per_call` by default.
+            size: number of steps, `steps_per_call` by default.
             until: step that the call must not pass; by default the next
                 multiple of `size`.
 
@@ -104,16 +107,16 @@ class Dispatch:
             state, position, algorithm_lib.Call(variant, self._draws), 1
         )
         notes = parallel.unreplicate(notes)
-        # Each name begins with four digits and a space, which sort it.
+        # The first five characters, four digits and a space, only sort them.
         return [(name[5:], float(notes[name])) for name in sorted(notes)]
 
     def _size(self, step, size, until):
         """Return the number of steps of the next call."""
-        plain = step + size <= until and all(
+        scannable = step + size <= until and all(
             self._algorithm.is_single_call(later, self._fast_control_flow)
             for later in range(step + 1, step + size)
         )
-        return size if plain else 1
+        return size if scannable else 1
 
     def _run(self, state, position, call, size):
         """Read the input of a call and run it."""
