@@ -53,7 +53,8 @@ FOLLOWED = re.compile(
     r'batch_size|d_steps|dtype|ema_decay|latent_size|loss\.name|seed'
     r'|reuse_fakes|data\.(?!flip|dequantize).*|[gd]_optimizer\.(b1|b2'
     r'|learning_rate)|(generator|discriminator)\.(depth|kernel_size|name'
-    r'|negative_slope|norm|spectral_norm|width)|penalties\.(gradient_penalty|r1|r2)\.weight'
+    r'|negative_slope|norm|spectral_norm|width)'
+    r'|penalties\.(gradient_penalty|r1|r2)\.weight'
 )
 
 # {name: (loss of D, loss of G)} of logits.
