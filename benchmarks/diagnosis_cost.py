@@ -59,8 +59,9 @@ def main(argv):
     labels = np.arange(len(images), dtype=np.int32) % 10
     dataset = sources.Dataset('random', images, labels, tuple('0123456789'))
     datasets = {builders.REAL: dataset}
-    forms, feeds = builders.forms(datasets), builders.feeds(config, datasets)
-    gan = builders.algorithm(config, forms)
+    specs = builders.data_specs(datasets)
+    feeds = builders.feeds(config, datasets)
+    gan = builders.algorithm(config, specs)
     constants = parallel.constants(
         {name: feed.resident for name, feed in feeds.items()},
         builders.hyperparams(config), jax.random.key(0),
@@ -69,7 +70,7 @@ def main(argv):
     cadences = [config.log_every, config.sample_every]
     programs = dispatch.Dispatch(config, gan, feeds, constants, cadences)
     state = parallel.replicate(gan.init(
-        jax.random.key(0), builders.shapes(forms), builders.hyperparams(config)
+        jax.random.key(0), builders.shapes(specs), builders.hyperparams(config)
     ))
     host = parallel.unreplicate(state)
     probe = probes.Probe(config, dataset, dataset)

@@ -77,10 +77,10 @@ class Pipeline:
         batch = defaults.images_per_batch(config)
         self._feed = kind(
             dataset, seed=config.seed, batch_size=batch,
-            places=parallel.host_slice(batch),
+            host_slice=parallel.host_slice(batch),
         )
-        forms = builders.form(dataset.images.shape[1:])
-        gan = builders.algorithm(config, forms)
+        specs = builders.single_source_specs(dataset.images.shape[1:])
+        gan = builders.algorithm(config, specs)
         self._constants = parallel.constants(
             {builders.REAL: self._feed.resident}, builders.hyperparams(config),
             jax.random.key(1), batch,

@@ -138,7 +138,7 @@ class Variant:
     def __init__(self, config, shape, num_steps):
         self.shape, self.num_steps = shape, num_steps
         self._dtype = config.dtype
-        gan = builders.algorithm(config, builders.form(shape))
+        gan = builders.algorithm(config, builders.single_source_specs(shape))
         feed = _feed(config, shape)
         convolutional = defaults.convolutional(config)
         call = parallel.train_call(
@@ -275,7 +275,7 @@ def peak_memory():
     import resource
 
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return parallel.memory_in_use() or own
+    return parallel.peak_memory() or own
 
 
 def measure(variants, calls):

@@ -133,7 +133,9 @@ def prepare(config):
     points = np.asarray(dataset.images)
     z_key = jax.random.fold_in(jax.random.key(config.seed), 3)
     return Setup(
-        gan=builders.algorithm(config, builders.form(points.shape[1:])),
+        gan=builders.algorithm(
+            config, builders.single_source_specs(points.shape[1:])
+        ),
         hyperparams=builders.hyperparams(config),
         feed=builders.feed(config, dataset),
         mixture=builders.mixture(config),

@@ -138,9 +138,9 @@ def start(gan):
 
 def abstract_state(config, shape):
     """Return the abstract state of a config, for data of a shape."""
-    forms = builders.form(shape)
-    algorithm = builders.algorithm(config, forms)
-    return builders.abstract_state(config, algorithm, forms)
+    specs = builders.single_source_specs(shape)
+    algorithm = builders.algorithm(config, specs)
+    return builders.abstract_state(config, algorithm, specs)
 
 
 def step(gan, state, given, **changes):
@@ -232,9 +232,9 @@ def untrained(config, workdir, images=None, labels=None):
         sources.from_arrays(images, labels, request=builders.request(config))
     )
     datasets = {builders.REAL: dataset}
-    forms = builders.forms(datasets)
-    algorithm = builders.algorithm(config, forms)
-    state = builders.initial_state(config, algorithm, forms)
+    specs = builders.data_specs(datasets)
+    algorithm = builders.algorithm(config, specs)
+    state = builders.initial_state(config, algorithm, specs)
     random = np.random.RandomState(0)
 
     def draw(leaf):

@@ -135,10 +135,10 @@ class Toy(NamedTuple):
             return nan_trace.trace(state, batch, collectives, lambda note: new)
         return algorithm.keep_if_finite(state, new, metrics)
 
-    def plan(self, step, device_decides, read):
+    def plan(self, step, fast_control_flow, read):
         yield algorithm.Call(algorithm.Variant(), 1)
 
-    def is_plain(self, step, device_decides):
+    def is_single_call(self, step, fast_control_flow):
         return True
 
     def cadences(self):
@@ -172,7 +172,7 @@ class Toy(NamedTuple):
 
 builders.ALGORITHMS['toy'] = builders.Entry(
     Toy.sources,
-    lambda config, forms, memory: Toy(forms['a'].shape, forms['b'].num_classes),
+    lambda config, specs, memory: Toy(specs['a'].shape, specs['b'].num_classes),
     lambda config: Hyperparams(
         jnp.float32(config.g_optimizer.learning_rate),
         jnp.float32(config.ema_decay),

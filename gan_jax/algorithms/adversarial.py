@@ -26,7 +26,9 @@ from gan_jax.objectives import losses
 
 REAL = 'real'  # the source
 MAX_UPDATES = 100  # of a player in a step: each is compiled separately
-# Parts of a step, for a host that decides after each one how to continue.
+# Parts of a step that the host calls one by one: extra updates of D, and the
+# updates of the adaptive schedule, after each of which the host decides how to
+# continue.
 CRITIC, GUARDED_D, GUARDED_G, FINISH = 'critic', 'd', 'g', 'finish'
 
 
@@ -156,29 +158,31 @@ class Adversarial(NamedTuple):
             loop=loop or discriminator_inputs.unrolled_scan, due=variant.due,
         )
 
-    def plan(self, step, device_decides, read):
+    def plan(self, step, fast_control_flow, read):
         """Yield the calls of one step."""
-        due = None if device_decides else frozenset(
+        due = None if fast_control_flow else frozenset(
             name for name, every in self.lazy if step % every == 0
         )
         if self._is_burst(step):
-            first = self.d_steps + self.g_steps  # after the step's own numbers
+            # After the numbers of the step's own updates.
+            first_number = self.d_steps + self.g_steps
             count = self.burst_steps - self.d_steps
             for number in range(0, count, self.d_steps):
                 yield algorithm.Call(
                     algorithm.Variant(CRITIC, due), self.d_steps,
-                    number=first + number,
+                    number=first_number + number,
                 )
-        if self.schedule == 'adaptive' and not device_decides:
+        if self.schedule == 'adaptive' and not fast_control_flow:
             return (yield from self._adapt(due, read))
         yield algorithm.Call(
             algorithm.Variant(algorithm.STEP, due), self.draws
         )
 
-    def is_plain(self, step, device_decides):
+    def is_single_call(self, step, fast_control_flow):
         """Return whether the plan of a step is a single call."""
         return not self._is_burst(step) and (
-            device_decides or not self.lazy and self.schedule != 'adaptive'
+            fast_control_flow
+            or (not self.lazy and self.schedule != 'adaptive')
         )
 
     def cadences(self):
@@ -195,36 +199,46 @@ class Adversarial(NamedTuple):
         d_metrics, d_updates = yield from self._plan_while_above(
             GUARDED_D, range(self.d_steps), 0, due, read
         )
-        first = self.draws - self.g_steps
+        first_batch = self.draws - self.g_steps  # G's are the last ones
         g_metrics, g_updates = yield from self._plan_while_above(
-            GUARDED_G, range(first, self.draws), self.d_steps, due, read,
+            GUARDED_G, range(first_batch, self.draws), self.d_steps, due, read,
             forced=not d_updates,
         )
         yield algorithm.Call(algorithm.Variant(FINISH), 0)
         counts = {'d/updates': d_updates, 'g/updates': g_updates}
         return {**d_metrics, **g_metrics, **counts}
 
-    def _plan_while_above(self, part, places, first, due, read, forced=False):
+    def _plan_while_above(
+        self, part, batches, first_number, due, read, forced=False
+    ):
         """Yield a guarded part per batch until one of them does not update.
+
+        Args:
+            part: `GUARDED_D` or `GUARDED_G`.
+            batches: range of the indices of the batches in the step.
+            first_number: `algorithm.Call.number` of the first update.
+            due: names of the lazy penalties to apply.
+            read: metric -> float.
+            forced: whether the first update is applied at any loss.
 
         Returns:
             (metrics of the last update, or of the first call if there was
             none; number of updates).
         """
         kept = None
-        for count, place in enumerate(places):
-            always = (('g_threshold', -float('inf')),)
+        always_update = (('g_threshold', -float('inf')),)
+        for count, index in enumerate(batches):
             metrics = yield algorithm.Call(
                 algorithm.Variant(part, due),
                 self.draws if part == GUARDED_D and not count else 0,
-                (place, place + 1), first + count,
-                always if forced and not count else (),
+                (index, index + 1), first_number + count,
+                always_update if forced and not count else (),
             )
             updated = read(metrics[f'{part}/updates']) > 0
             kept = metrics if updated or kept is None else kept
             if not updated:
                 return kept, count
-        return kept, len(places)
+        return kept, len(batches)
 
     def inputs(self, seeds, labels=None, truncation=None):
         """Return the z and the class of each seed."""
@@ -300,10 +314,12 @@ def simultaneous(gan, hyperparams, state, update_d, update_g):
 def adaptive(gan, hyperparams, state, update_d, update_g):
     """Update each player while its loss is above its threshold.
 
-    D is updated at most `d_steps` times, then G at most `g_steps` times. If
-    neither would be updated, G is updated once, so that training continues. NaN
+    D is updated at most `d_steps` times, then G at most `g_steps` times. If D
+    is not updated, G is updated at least once, so that training continues. NaN
     counts as above, so that it is detected. Skipped updates are computed and
-    discarded, because control flow around convolutions is slow on CPU.
+    discarded. Where control flow is slow, training does not use this function:
+    the host calls the updates one by one and ends at the first one discarded,
+    see `Adversarial.plan`.
 
     Args, returns: as `alternating`; the metrics also hold the number of updates
     of each player, `d/updates` and `g/updates`.

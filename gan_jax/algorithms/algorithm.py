@@ -64,8 +64,10 @@ class Source(NamedTuple):
     """Samples of one data source on one device in one step.
 
     Attributes:
-        images: [K, b, H, W, C] uint8, or points [K, b, D] float32; K is
-            `Algorithm.draws`, b this device's share of the batch.
+        images: [K, b, H, W, C] uint8, or points [K, b, D] float32. K is the
+            number of batches, `Algorithm.draws` for a whole step and another
+            number for some parts of a step; b is this device's share of a
+            batch.
         labels: [K, b] int32; None if the source has none.
         numbers: [K, b] int32, indices of the images in their data set; None if
             the feed does not know them.
@@ -96,9 +98,11 @@ class Inputs(NamedTuple):
     Attributes:
         main: latents [B, D], or images [B, H, W, C].
         labels: [B] int32, the class of each sample.
-        condition: [B, H, W, C], an image that each sample is conditioned on.
+        condition: [B, H, W, C], an image that each sample is conditioned on;
+            not used by the algorithms here.
         keys: [B] PRNG keys of the network's own noise.
-        numbers: {name: scalar}, such as the fade-in factor of a growing layer.
+        numbers: {name: scalar}, such as the fade-in factor of a growing layer;
+            not used by the algorithms here.
     """
 
     main: jax.Array
@@ -156,7 +160,7 @@ class Call(NamedTuple):
     Attributes:
         variant: a `Variant`.
         reads: number of batches to read; 0 reuses those of the previous call.
-        places: (start, stop), slice of the batches read; None for all.
+        batch_slice: (start, stop), slice of the batches read; None for all.
         number: index, within the step, of the first update in this call.
         changes: ((name of a hyper-parameter, value), ...), overrides for this
             call.
@@ -164,7 +168,7 @@ class Call(NamedTuple):
 
     variant: Variant
     reads: int
-    places: Optional[tuple] = None
+    batch_slice: Optional[tuple] = None
     number: int = 0
     changes: tuple = ()
 
@@ -186,8 +190,9 @@ class Algorithm(Protocol):
 
     Attributes:
         players: names of the networks that it trains.
-        sources: {name of a source: name of its order}. Sources of the same
-            order are drawn in pairs, others are shuffled independently.
+        sources: {name of a source: name of the source that it is paired with},
+            its own name if there is none. Paired sources have the same number
+            of samples and are shuffled alike, others independently.
         draws: number of batches drawn from each source in a step.
         num_classes: number of classes that can be sampled; 0 if unconditional.
         latent, latent_size: distribution of z, one of `latents.LATENTS`, and
@@ -209,7 +214,7 @@ class Algorithm(Protocol):
         Args:
             key: PRNG key.
             shapes: {source: shape of one sample}.
-            hyperparams: NamedTuple of float32 scalars.
+            hyperparams: NamedTuple, a pytree of float32 scalars.
         """
 
     def train_step(
@@ -235,23 +240,27 @@ class Algorithm(Protocol):
             order of computation.
         """
 
-    def plan(self, step, device_decides, read):
+    def plan(self, step, fast_control_flow, read):
         """Yield the `Call`s of one step; the metrics of each are sent back.
 
         Args:
             step: int, number of completed steps.
-            device_decides: whether programs may contain control flow.
+            fast_control_flow: whether programs may contain control flow,
+                because it is fast on the device; else the host decides.
             read: metric -> float.
 
         Returns:
             The metrics of the step; None for those of the last call.
         """
 
-    def is_plain(self, step, device_decides):
+    def is_single_call(self, step, fast_control_flow):
         """Return whether the plan of a step is a single call of `STEP`.
 
         Only such steps can be scanned in one call.
         """
+
+    def cadences(self):
+        """Return the periods, in steps, at which the plan differs; 0: none."""
 
     def inputs(self, seeds, labels=None, truncation=None):
         """Return the `Inputs` that belong to seeds.
@@ -277,8 +286,9 @@ class Algorithm(Protocol):
 
         Args:
             state: `TrainState` of NumPy arrays.
-            examples: {source: uint8 training samples, 'held_out': uint8 images
-                outside the training set}.
+            examples: {source: training samples}, uint8 images or float32
+                points. If `encodes`, 'held_out' has samples outside the
+                training set, or training samples if no others are available.
             apply: `Algorithm.apply` in chunks of one size.
         """
 
@@ -396,8 +406,9 @@ def select(condition, first, second):
 def keep_if_finite(state, new, metrics):
     """Return the new state if all metrics are finite, else the old, not alive.
 
-    Losses, penalties and norms of gradients are metrics, so a value that is not
-    finite cannot enter a state unnoticed.
+    Losses, penalties and norms of gradients are metrics, so most values that
+    are not finite are detected before they enter a state. Before a save,
+    `nan_guard.check_state` checks the state itself.
 
     Returns:
         (state, metrics with `ALIVE`).

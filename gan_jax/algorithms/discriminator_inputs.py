@@ -1,7 +1,8 @@
 """The inputs of one update: latents, fakes, and the images as D receives them.
 
-Pure: every random number is keyed by its sample's index in the global batch.
-This module knows neither losses nor gradients.
+Pure: the random numbers of a sample are keyed by its index in the global batch;
+the places of the history are drawn once for all samples. This module knows
+neither losses nor optimizers.
 """
 
 from typing import Any, Callable, FrozenSet, NamedTuple, Optional
@@ -14,12 +15,13 @@ from gan_jax.algorithms import game
 from gan_jax.algorithms import latents
 from gan_jax.ops import augment
 
-# Constants to fold into the key of an update, one per purpose. The split of the
-# same key gives the keys of z and of instance noise.
+# Constants to fold into the key of an update, one per purpose. They begin at 3,
+# because folding in 0, 1 and 2 gives the keys of `split(key, 3)`, which are
+# those of z and of instance noise.
 LABEL_KEY = 3
 AUGMENT_KEY = 4  # 5 for fakes
 HISTORY_KEY = 6
-DROPOUT_KEY = 8  # 8 for G, 9 and 10 for D on real and on fake images
+NETWORK_NOISE_KEY = 8  # 8 for G, 9 and 10 for D on real and on fake images
 FLIP_KEY = 11
 DEQUANTIZE_KEY = 12
 CODE_KEY = 13
@@ -79,17 +81,21 @@ class UpdateContext(NamedTuple):
 class DiscriminatorInputs(NamedTuple):
     """The real and the fake images of a batch, preprocessed for D.
 
+    b is the number of samples before packing, as elsewhere in this module. D
+    judges b / packing tuples of samples.
+
     Attributes:
-        real_images, fake_images: [b, ...] float32, augmented, noisy and packed.
-        raw_real_images, raw_fake_images: [b x packing, ...] float32 in [-1, 1],
-            before augmentation, noise and packing.
-        view_fn: (raw images, fake) -> preprocessed images, with the random
-            numbers of `fake_images` if `fake`, else of `real_images`.
-        sample_index: [b] int32, of the tuples that D judges.
+        real_images, fake_images: [b / packing, ...] float32, augmented, noisy
+            and packed.
+        raw_real_images, raw_fake_images: [b, ...] float32 in [-1, 1], before
+            augmentation, noise and packing.
+        preprocess_fn: (raw images, fake) -> preprocessed images, with the
+            random numbers of `fake_images` if `fake`, else of `real_images`.
+        sample_index: [b / packing] int32, of the tuples that D judges.
         labels: [b] int32, of real and fake images alike; None if the GAN is
-            unconditional.
-        z: [b x packing, latent_size] of the fakes.
-        z_sample_index: [b x packing] int32.
+            unconditional. With labels, packing is 1.
+        z: [b, latent_size] of the fakes.
+        z_sample_index: [b] int32.
         generator_fn: z -> preprocessed fake images.
     """
 
@@ -97,7 +103,7 @@ class DiscriminatorInputs(NamedTuple):
     fake_images: jax.Array
     raw_real_images: jax.Array
     raw_fake_images: jax.Array
-    view_fn: Callable
+    preprocess_fn: Callable
     sample_index: jax.Array
     labels: Optional[jax.Array]
     z: jax.Array
@@ -121,7 +127,7 @@ def sample_keys(ctx, number, sample_index):
         number: 0 for G, 1 for D on real images, 2 for D on fakes.
         sample_index: [b] int32.
     """
-    key = jax.random.fold_in(ctx.key, DROPOUT_KEY + number)
+    key = jax.random.fold_in(ctx.key, NETWORK_NOISE_KEY + number)
     return jax.vmap(lambda index: jax.random.fold_in(key, index))(sample_index)
 
 
@@ -155,7 +161,7 @@ def make_discriminator_inputs(
     Args:
         ctx: an `UpdateContext`.
         g_params, g_stats: of G, for `DiscriminatorInputs.generator_fn`.
-        images: [b, H, W, C] uint8, real.
+        images: [b, H, W, C] uint8, real; b is the number before packing.
         sample_index: [b] int32.
         labels: [b] int32, or None.
         z: [b, latent_size] of the fakes.
@@ -163,16 +169,18 @@ def make_discriminator_inputs(
     """
     gan, real = ctx.gan, real_images(ctx, images, sample_index)
 
-    def view_fn(images, fake):
+    def preprocess_fn(images, fake):
         return _preprocess(ctx, images, sample_index, fake=fake)
 
     def generator_fn(z):
         fakes, _ = generate(ctx, g_params, g_stats, z, sample_index, labels)
-        return view_fn(fakes, True)
+        return preprocess_fn(fakes, True)
 
     return DiscriminatorInputs(
-        real_images=view_fn(real, False), fake_images=view_fn(fakes, True),
-        raw_real_images=real, raw_fake_images=fakes, view_fn=view_fn,
+        real_images=preprocess_fn(real, False),
+        fake_images=preprocess_fn(fakes, True),
+        raw_real_images=real, raw_fake_images=fakes,
+        preprocess_fn=preprocess_fn,
         sample_index=sample_index if gan.packing == 1 else (
             sample_index[::gan.packing] // gan.packing
         ),

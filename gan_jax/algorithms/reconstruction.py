@@ -30,6 +30,7 @@ from gan_jax.ops import averaging
 DECODER, ENCODER = 'decoder', 'encoder'  # the players
 REAL = 'real'  # the source
 CODE_DECAY = 0.99  # of the moving moments of codes, after the warm-up
+POSE_VALUES = 2  # the angle and the scale, at the end of a pose decoder's code
 ENCODED = ('autoencoder', 'vae')  # kinds whose encoder maps images to codes
 
 
@@ -42,8 +43,8 @@ class Hyperparams(NamedTuple):
         huber_delta: see `reconstructions.huber`.
         beta: weight of a VAE's KL divergence.
         decoder_std: standard deviation of a VAE's Gaussian decoder.
-        most_turned, most_scaled: of a pose decoder: largest angle in radians,
-            largest difference of the scale from 1.
+        max_angle, max_scale_change: of a pose decoder: largest angle in
+            radians, largest difference of the scale from 1.
     """
 
     g_learning_rate: Any
@@ -193,14 +194,14 @@ class Reconstruction(NamedTuple):
         new = snapshots.finish(self, state.alive, new, DECODER)
         return algorithm.keep_if_finite(state, new, metrics)
 
-    def plan(self, step, device_decides, read):
+    def plan(self, step, fast_control_flow, read):
         """Yield the single call of a step."""
-        del step, device_decides, read
+        del step, fast_control_flow, read
         yield algorithm.Call(algorithm.Variant(), self.draws)
 
-    def is_plain(self, step, device_decides):
+    def is_single_call(self, step, fast_control_flow):
         """Return True: every step is a single call."""
-        del step, device_decides
+        del step, fast_control_flow
         return True
 
     def cadences(self):
@@ -420,7 +421,7 @@ def pose_codes(algorithm, labels, turned, scaled):
     Returns:
         [B, latent_size]: one-hot class, then `turned` and `scaled`.
     """
-    classes = jax.nn.one_hot(labels, algorithm.latent_size - 2)
+    classes = jax.nn.one_hot(labels, algorithm.latent_size - POSE_VALUES)
     return jnp.concatenate([classes, jnp.stack([turned, scaled], 1)], 1)
 
 

@@ -42,7 +42,7 @@ def discriminator_update(ctx, images, sample_index, labels=None):
     gan, state = ctx.gan, ctx.state
     player, generator = state.players[D], state.players[G]
 
-    def generate(sample_index, labels):
+    def sample_fakes(sample_index, labels):
         if ctx.fakes is not None:
             return ctx.fakes.z, ctx.fakes.images
         z = discriminator_inputs.draw_latents(ctx, sample_index)
@@ -52,14 +52,14 @@ def discriminator_update(ctx, images, sample_index, labels=None):
         return z, jax.lax.stop_gradient(fakes)
 
     if gan.history:
-        z, fakes = generate(sample_index, labels)
+        z, fakes = sample_fakes(sample_index, labels)
         fakes, history = discriminator_inputs.replay_fakes(
             ctx, fakes, sample_index
         )
 
     def gradients(stats, images, sample_index, labels):
         z_and_fakes = (
-            (z, fakes) if gan.history else generate(sample_index, labels)
+            (z, fakes) if gan.history else sample_fakes(sample_index, labels)
         )
         d_inputs = discriminator_inputs.make_discriminator_inputs(
             ctx, generator.params, generator.stats, images, sample_index,
@@ -135,11 +135,12 @@ def generator_update(ctx, images, sample_index, labels=None):
                 ),
                 **_shared_context(ctx, d_inputs), real=real, fake=fake,
             )
-            total, values = _sum_penalties(ctx, G, context)
+            penalty, values = _sum_penalties(ctx, G, context)
             metrics = {'g/loss': loss, **values}
             if gan.loss.memory is not None:
                 metrics[FAKE_LOGITS] = fake.logits.mean()
-            return loss + total if values else loss, metrics
+            total = loss + penalty if values else loss
+            return total, metrics
 
         def loss_fn(params):
             z = discriminator_inputs.draw_latents(ctx, sample_index)
@@ -220,10 +221,9 @@ def _discriminator_objective(ctx, stats, d_inputs, params):
         generator_fn=d_inputs.generator_fn,
         **_shared_context(ctx, d_inputs), real=real, fake=fake,
     )
-    total, values = _sum_penalties(ctx, D, context)
-    return loss + total if values else loss, (
-        new_stats, {**metrics, **values}
-    )
+    penalty, values = _sum_penalties(ctx, D, context)
+    total = loss + penalty if values else loss
+    return total, (new_stats, {**metrics, **values})
 
 
 def _shared_context(ctx, d_inputs):
@@ -232,7 +232,7 @@ def _shared_context(ctx, d_inputs):
         'augmented': bool(ctx.gan.augmentations),
         **{name: getattr(d_inputs, name) for name in (
             'real_images', 'fake_images', 'raw_real_images', 'raw_fake_images',
-            'view_fn', 'z', 'sample_index', 'z_sample_index', 'labels',
+            'preprocess_fn', 'z', 'sample_index', 'z_sample_index', 'labels',
         )},
     }
 
@@ -410,7 +410,7 @@ def over_microbatches(ctx, gradients, stats, batch):
         batch: tuple of arrays [b, ...], or None.
 
     Returns:
-        (grads, (stats, metrics)), as `gradients` of the whole batch.
+        (mean grads, (stats after the last microbatch, mean metrics)).
     """
     parts = ctx.gan.num_microbatches
     if parts == 1:

@@ -1,7 +1,8 @@
 """Builders of algorithms: networks, optimizers, schedules, hyper-parameters.
 
-Turns the names in a config into Flax modules and optax transforms. Knows
-nothing of data, devices or files.
+Turns the names in a config into Flax modules, losses and optax transforms. Of
+the data it knows only `builders.DataSpec`, of devices only the size of their
+memory.
 """
 
 import jax.numpy as jnp
@@ -20,18 +21,20 @@ from gan_jax.objectives import targets
 from gan_jax.ops import optimizers
 from gan_jax.ops import schedules
 
+TRACED_SAMPLES = 2  # in the check of a decoder's sizes
 
-def build_adversarial(config, forms, memory):
+
+def build_adversarial(config, specs, memory):
     """Build an `adversarial.Adversarial`, as of `builders.algorithm`."""
-    form = forms[adversarial.REAL]
-    image_shape, classes = form.shape, {}
+    spec = specs[adversarial.REAL]
+    image_shape, classes = spec.shape, {}
     if defaults.is_conditional(config):
-        if not form.num_classes:
+        if not spec.num_classes:
             raise errors.ConfigError(
                 f'generator.condition={config.generator.condition!r} needs '
                 'labels, and the data have none'
             )
-        classes['num_classes'] = form.num_classes
+        classes['num_classes'] = spec.num_classes
     name = defaults.discriminator_name(config)
     schedule = config.schedule
     gan = adversarial.Adversarial(
@@ -84,18 +87,18 @@ def build_adversarial(config, forms, memory):
     return gan
 
 
-def build_reconstruction(config, forms, memory):
+def build_reconstruction(config, specs, memory):
     """Build a `reconstruction.Reconstruction`, as of `builders.algorithm`."""
-    form, kind = forms[reconstruction.REAL], config.algorithm
+    spec, kind = specs[reconstruction.REAL], config.algorithm
     size = config.latent_size
     if kind == 'pose_decoder':
-        if not form.num_classes:
+        if not spec.num_classes:
             raise errors.ConfigError(
                 "algorithm='pose_decoder' needs labels, and the data have none"
             )
-        size = form.num_classes + 2
+        size = spec.num_classes + reconstruction.POSE_VALUES
     if kind == 'glo':
-        encoder, name = encoders.Codes(form.count, size), 'one for each image'
+        encoder, name = encoders.Codes(spec.count, size), 'one for each image'
     elif kind == 'pose_decoder':
         encoder, name = encoders.PoseCodes(), 'pose_decoder'
     else:
@@ -109,7 +112,7 @@ def build_reconstruction(config, forms, memory):
         generator=_network(
             config, config.generator,
             networks.NETWORKS[config.generator.name].generator,
-            image_shape=form.shape,
+            image_shape=spec.shape,
         ),
         encoder=encoder,
         **_shared_fields(config),
@@ -119,11 +122,11 @@ def build_reconstruction(config, forms, memory):
         d_name=name,
     )
     player = size_checks.check_samples(
-        config, built.generator, size, form.shape, 2
+        config, built.generator, size, spec.shape, TRACED_SAMPLES
     )
     if memory is not None:
         size_checks.check_memory(
-            config, form.shape, {'generator': player}, memory
+            config, spec.shape, {'generator': player}, memory
         )
     return built
 

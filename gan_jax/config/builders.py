@@ -1,7 +1,7 @@
 """Builders: from a config to data sets, feeds, algorithms, states and steps.
 
-Together with `algorithm_builders` the only place where a name in a config
-becomes an object. Training, evaluation and the tools all start from here.
+Here and in `algorithm_builders`, names in a config become data, networks,
+losses and optimizers. Training, evaluation and the tools all start from here.
 """
 
 import functools
@@ -78,28 +78,28 @@ class MixtureFeed:
 
     kind = 'made on the device'
 
-    def __init__(self, mixture, *, seed, batch_size, places):
+    def __init__(self, mixture, *, seed, batch_size, host_slice):
         """Create the feed.
 
         Args:
             mixture: `mixtures.Mixture`.
             seed: of the points.
             batch_size: of the global batch.
-            places: (start, stop) of this host's share of a batch.
+            host_slice: (start, stop) of this host's share of a batch.
         """
         self._mixture = mixture
         key = jax.random.fold_in(jax.random.key(seed), 2)
         self.resident = np.asarray(jax.random.key_data(key))
         self._batch_size = batch_size
-        self._places = slice(*places)
-        self.bytes_per_batch = 4 * (places[1] - places[0])
+        self._host_slice = slice(*host_slice)
+        self.bytes_per_batch = 4 * (host_slice[1] - host_slice[0])
 
     def read(self, position, count):
         """Return this host's indices of points, uint32 [count, b]."""
         first = position * self._batch_size
         numbers = np.arange(first, first + count * self._batch_size)
         numbers = numbers.astype(np.uint32).reshape(count, self._batch_size)
-        return numbers[:, self._places]
+        return numbers[:, self._host_slice]
 
     def select(self, resident, fed):
         """Generate (points, None) from indices of any shape."""
@@ -107,7 +107,7 @@ class MixtureFeed:
         return mixtures.sample(self._mixture, key, fed), None
 
     def close(self):
-        """Close nothing; other feeds hold resources."""
+        """Close the feed: a no-op, because it holds no resources."""
 
 
 def mixture(config):
@@ -134,13 +134,13 @@ def _make_mixture(name, *options):
     return mixtures.MIXTURES[name](**dict(options))
 
 
-def feed(config, dataset, *, order=0, resident_alone=False):
+def feed(config, dataset, *, stream=0, resident_alone=False):
     """Build the feed of one data source: resident, streaming or generated.
 
     Args:
         config: of the source, as of `defaults.of_source`.
         dataset: `sources.Dataset`.
-        order: index of its random order; sources with the same index are drawn
+        stream: index of its random order; sources with the same index are drawn
             in pairs.
         resident_alone: whether a data set too large to be resident is an error.
 
@@ -150,11 +150,11 @@ def feed(config, dataset, *, order=0, resident_alone=False):
     batch_size = defaults.images_per_batch(config)
     options = {
         'seed': config.seed, 'batch_size': batch_size,
-        'places': parallel.host_slice(batch_size),
+        'host_slice': parallel.host_slice(batch_size),
     }
     if defaults.has_mixture(config):
         return MixtureFeed(mixture(config), **options)
-    options['order'] = order
+    options['stream'] = stream
     fits = config.data.feed == 'resident' or (
         dataset.images.nbytes <= resident_bytes(config)
     )
@@ -208,17 +208,17 @@ def datasets(config):
 def feeds(config, datasets):
     """Build the feeds of all sources, {source: feed}."""
     partners = _entry(config).sources
-    orders = {name: k for k, name in enumerate(sorted(set(partners.values())))}
+    streams = {name: k for k, name in enumerate(sorted(set(partners.values())))}
     return {
         name: feed(
             defaults.of_source(config, name), dataset,
-            order=orders[partners[name]],
+            stream=streams[partners[name]],
             resident_alone=config.algorithm == 'glo',
         ) for name, dataset in datasets.items()
     }
 
 
-class Form(NamedTuple):
+class DataSpec(NamedTuple):
     """Shape and size of a data source, to which the networks are built.
 
     Attributes:
@@ -232,24 +232,24 @@ class Form(NamedTuple):
     count: int = 0
 
 
-def forms(datasets):
-    """Return the `Form` of each data set, {source: form}."""
+def data_specs(datasets):
+    """Return the `DataSpec` of each data set, {source: spec}."""
     return {
-        name: Form(
+        name: DataSpec(
             tuple(dataset.images.shape[1:]), len(dataset.classes),
             len(dataset.images),
         ) for name, dataset in datasets.items()
     }
 
 
-def form(shape, num_classes=0, count=0):
-    """Return the forms of a run with one data source, {REAL: form}."""
-    return {adversarial.REAL: Form(tuple(shape), num_classes, count)}
+def single_source_specs(shape, num_classes=0, count=0):
+    """Return the specs of a run with one data source, {REAL: spec}."""
+    return {adversarial.REAL: DataSpec(tuple(shape), num_classes, count)}
 
 
-def shapes(forms):
+def shapes(specs):
     """Return the shape of one sample of each source, {source: shape}."""
-    return {name: form.shape for name, form in forms.items()}
+    return {name: spec.shape for name, spec in specs.items()}
 
 
 class Entry(NamedTuple):
@@ -257,8 +257,8 @@ class Entry(NamedTuple):
 
     Attributes:
         sources: as of `algorithm.Algorithm`.
-        make: (config, forms, memory) -> algorithm, as `algorithm` below.
-        hyperparams: config -> NamedTuple of float32 scalars.
+        make: (config, specs, memory) -> algorithm, as `algorithm` below.
+        hyperparams: config -> NamedTuple, a pytree of float32 scalars.
     """
 
     sources: dict
@@ -279,12 +279,12 @@ ALGORITHMS = {
 }
 
 
-def algorithm(config, forms, memory=None):
+def algorithm(config, specs, memory=None):
     """Build the `algorithm.Algorithm` of a config.
 
     Args:
         config: validated ConfigDict.
-        forms: {source: `Form`} of its data.
+        specs: {source: `DataSpec`} of its data.
         memory: of a device, in bytes; None skips the check of memory.
 
     Returns:
@@ -294,7 +294,7 @@ def algorithm(config, forms, memory=None):
         errors.ConfigError: where the networks do not fit the data or each
             other, or training would need more than `memory`.
     """
-    return _entry(config).make(config, forms, memory)
+    return _entry(config).make(config, specs, memory)
 
 
 def _entry(config):
@@ -312,19 +312,19 @@ def hyperparams(config):
     return _entry(config).hyperparams(config)
 
 
-def initial_state(config, algorithm, forms):
+def initial_state(config, algorithm, specs):
     """Initialize the state of a run as NumPy arrays, equal on all hosts."""
     key = jax.random.fold_in(jax.random.key(config.seed), 0)
     state = jax.jit(lambda key, hyperparams: algorithm.init(
-        key, shapes(forms), hyperparams
+        key, shapes(specs), hyperparams
     ))(key, hyperparams(config))
     return jax.tree.map(np.asarray, state)
 
 
-def abstract_state(config, algorithm, forms):
+def abstract_state(config, algorithm, specs):
     """Return the state's shapes and dtypes, as `jax.ShapeDtypeStruct`s."""
     return jax.eval_shape(lambda key: algorithm.init(
-        key, shapes(forms), hyperparams(config)
+        key, shapes(specs), hyperparams(config)
     ), jax.random.key(0))
 
 

@@ -1,13 +1,14 @@
 """Feeds: from a position in the order of batches to arrays for the devices.
 
-A feed is all that the training code knows of its data. It has
+A feed supplies the compiled steps with data. It has
 
-- `kind`: a name for messages;
+- `kind`: a name; 'resident' where `read` returns indices of resident images;
 - `resident`: arrays that stay on every device for the whole run;
 - `read(position, count)`: arrays for `count` batches, [count, b, …], where b is
   this host's part of the global batch;
 - `bytes_per_batch`: size of one batch of these;
-- `select(resident, fed)`: runs on the device; (images, labels) of one batch;
+- `select(resident, fed)`: runs on the device; (images, labels) of the K batches
+  of a step, with K as the leading axis;
 - `close()`.
 """
 
@@ -24,18 +25,20 @@ class ResidentFeed:
 
     kind = 'resident'
 
-    def __init__(self, dataset, *, seed, batch_size, places=None, order=0):
+    def __init__(self, dataset, *, seed, batch_size, host_slice=None, stream=0):
         """Create a feed of a `sources.Dataset`.
 
         Args:
             dataset: with images in memory.
             seed: of the order.
             batch_size: images in a global batch.
-            places: (start, stop) of this host's part of it; all by default.
-            order: index of the order, for runs with several.
+            host_slice: (start, stop) of this host's part of it; all by default.
+            stream: index of the order, for runs with several.
         """
         self.resident = (dataset.images, dataset.labels)
-        self._draw = _draw_function(dataset, seed, batch_size, places, order)
+        self._draw = _draw_function(
+            dataset, seed, batch_size, host_slice, stream
+        )
         self.bytes_per_batch = self._draw(0, 1).nbytes
 
     def read(self, position, count):
@@ -49,7 +52,7 @@ class ResidentFeed:
         return images[fed], None if labels is None else labels[fed]
 
     def close(self):
-        """Close nothing; there is nothing to close."""
+        """Close the feed: a no-op, because it holds no resources."""
 
 
 class StreamingFeed:
@@ -59,7 +62,7 @@ class StreamingFeed:
     resident = ()
 
     def __init__(
-        self, dataset, *, seed, batch_size, places=None, order=0, threads=4
+        self, dataset, *, seed, batch_size, host_slice=None, stream=0, threads=4
     ):
         """Create a feed of a `sources.Dataset`.
 
@@ -67,12 +70,14 @@ class StreamingFeed:
             dataset: whose images may be in memory or not.
             seed: of the order.
             batch_size: images in a global batch.
-            places: (start, stop) of this host's part of it; all by default.
-            order: index of the order, for runs with several.
+            host_slice: (start, stop) of this host's part of it; all by default.
+            stream: index of the order, for runs with several.
             threads: batches that are read at once.
         """
         self._images, self._labels = dataset.images, dataset.labels
-        self._draw = _draw_function(dataset, seed, batch_size, places, order)
+        self._draw = _draw_function(
+            dataset, seed, batch_size, host_slice, stream
+        )
         self._threads = threads
         one = dataset.images.nbytes // len(dataset.images)
         self.bytes_per_batch = self._draw(0, 1).size * one
@@ -111,7 +116,7 @@ class StreamingFeed:
 
     @staticmethod
     def select(resident, fed):
-        """Return the batch as it was read: (images, labels or None)."""
+        """Return the batches as they were read: (images, labels or None)."""
         del resident
         return fed
 
@@ -122,14 +127,14 @@ class StreamingFeed:
         self._iterator = self._next = None
 
 
-def _draw_function(dataset, seed, batch_size, places, number):
+def _draw_function(dataset, seed, batch_size, host_slice, stream):
     """Build a function (position, count) -> int32 [count, b] of this host."""
-    start, stop = places or (0, batch_size)
+    start, stop = host_slice or (0, batch_size)
     size = len(dataset.images)
 
     def draw(position, count):
         indices = order.indices(
-            seed, position, count, batch_size, size, number
+            seed, position, count, batch_size, size, stream
         )
         return indices[:, start:stop]
 

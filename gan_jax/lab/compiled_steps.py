@@ -98,11 +98,11 @@ def _compiled(key):
     (gan,), source = settings.gans, settings.source
     config = settings_lib.config(settings, gan)
     shape = (source.dimension,)
-    forms = builders.form(shape)
-    algorithm = builders.algorithm(config, forms)
+    specs = builders.single_source_specs(shape)
+    algorithm = builders.algorithm(config, specs)
     options = parallel.compiler_options(convolutional=False)
     init_key, hyperparams = jax.random.key(0), builders.hyperparams(config)
-    init = functools.partial(_init, algorithm, builders.shapes(forms))
+    init = functools.partial(_init, algorithm, builders.shapes(specs))
     state = jax.eval_shape(init, init_key, hyperparams)
     init = _compile(init, (init_key, hyperparams), options)
     table = drawing_lib.table(source, settings.drawing)
@@ -182,7 +182,7 @@ def _train(
     z_key, data_key = (parallel.fast_key(key) for key in keys)
     bound = builders.step(
         algorithm, {builders.REAL: _Drawn(source)}, algorithm_lib.Variant(),
-        parallel.loop(convolutional=False),
+        parallel.scan_or_none(convolutional=False),
     )
     constants = parallel.Constants(
         {builders.REAL: (table, data_key)}, hyperparams, None,

@@ -41,8 +41,8 @@ PENALTIES_LEFT_OUT = tuple(
 PENALTIES = {
     name: (
         penalty.title or name,
-        penalty.words or penalty.fn.__doc__.partition('\n')[0],
-        penalty.begin,
+        penalty.lab_text or penalty.fn.__doc__.partition('\n')[0],
+        penalty.lab_weight,
     )
     for name, penalty in penalties.PENALTIES.items()
     if name not in PENALTIES_LEFT_OUT

@@ -67,8 +67,8 @@ class Bench:
             errors.ConfigError: for an algorithm without a discriminator.
         """
         self.config, self.dataset = config, dataset
-        forms = builders.forms({builders.REAL: dataset})
-        algorithm = builders.algorithm(config, forms, parallel.device_memory())
+        specs = builders.data_specs({builders.REAL: dataset})
+        algorithm = builders.algorithm(config, specs, parallel.device_memory())
         if algorithm.monitors is None:
             raise errors.ConfigError(
                 f'algorithm={algorithm.name!r} has no game whose players could '
@@ -77,7 +77,7 @@ class Bench:
         self.algorithm = algorithm.monitors.bare()
         self._hyperparams = builders.hyperparams(config)
         self.state = self.algorithm.init(
-            jax.random.key(config.seed), builders.shapes(forms),
+            jax.random.key(config.seed), builders.shapes(specs),
             self._hyperparams,
         )
         self._random = np.random.RandomState(config.seed)

@@ -178,7 +178,9 @@ def _image_gradients(context, *, fake):
         images = context.fake_images if fake else context.real_images
         return _input_gradients(context.discriminator_fn, images)
     grads = _input_gradients(
-        lambda images: context.discriminator_fn(context.view_fn(images, fake)),
+        lambda images: context.discriminator_fn(
+            context.preprocess_fn(images, fake)
+        ),
         context.raw_fake_images if fake else context.raw_real_images,
     )
     return grads.reshape(len(context.sample_index), -1)

@@ -31,10 +31,12 @@ class Context(NamedTuple):
     augmented, noisy and packed, as D receives them.
 
     Attributes:
-        params: pytree, the parameters of the player that is updated; the
-            functions below close over them.
+        params: pytree, the parameters of the player that is updated. Of the
+            functions below, those of its own network close over them, and those
+            of the other network over that network's parameters.
         discriminator_fn: preprocessed images [B, ...] -> output with `logits`
-            [B] and `features` [B, F], in training mode.
+            [B], or a map of them [B, ...], and `features` [B, F], in training
+            mode.
         generator_fn: z [B x packing, latent_size] -> images; raw in G's update,
             preprocessed in D's.
         generator_method: (name, *arrays) -> output of this method of G's module
@@ -45,8 +47,8 @@ class Context(NamedTuple):
             parameters for G.
         raw_real_images, raw_fake_images: [B x packing, ...] in [-1, 1], before
             augmentation, noise and packing; neighbours are packed together.
-        view_fn: (raw images, fake) -> preprocessed images, with the random
-            numbers of `fake_images` if `fake`, else of `real_images`.
+        preprocess_fn: (raw images, fake) -> preprocessed images, with the
+            random numbers of `fake_images` if `fake`, else of `real_images`.
         augmented: whether preprocessing includes augmentations.
         real: D's output on `real_images`.
         fake: D's output on `fake_images`.
@@ -67,7 +69,7 @@ class Context(NamedTuple):
     fake_images: Optional[jax.Array] = None
     raw_real_images: Optional[jax.Array] = None
     raw_fake_images: Optional[jax.Array] = None
-    view_fn: Optional[Callable] = None
+    preprocess_fn: Optional[Callable] = None
     augmented: bool = False
     real: Any = None
     fake: Any = None
@@ -108,8 +110,8 @@ class Penalty(NamedTuple):
         classes: whether it needs D's class logits.
         images: whether it transforms images and does not apply to points.
         title: display name; '' for the name itself.
-        words: description for display; '' for the first line of `fn`.
-        begin: default weight in the lab, for points of the plane.
+        lab_text: description in the lab; '' for the first line of `fn`.
+        lab_weight: default weight in the lab, for points of the plane.
     """
 
     player: str
@@ -121,8 +123,8 @@ class Penalty(NamedTuple):
     classes: bool = False
     images: bool = False
     title: str = ''
-    words: str = ''
-    begin: float = 1.0
+    lab_text: str = ''
+    lab_weight: float = 1.0
 
 
 PENALTIES = {
@@ -136,28 +138,30 @@ PENALTIES = {
     'd_historical_averaging': Penalty(
         'discriminator', historical_averaging,
         historical_averaging_init, historical_averaging_update,
-        title='Historical averaging of D', begin=0.1,
-        words="Keeps D's weights close to their past mean.",
+        title='Historical averaging of D', lab_weight=0.1,
+        lab_text="Keeps D's weights close to their past mean.",
     ),
     'd_orthogonal': Penalty(
         'discriminator', orthogonal,
-        title='Orthogonal D', begin=0.001,
-        words="Keeps the columns of D's weights orthogonal.",
+        title='Orthogonal D', lab_weight=0.001,
+        lab_text="Keeps the columns of D's weights orthogonal.",
     ),
     'dragan': Penalty(
         'discriminator', dragan, input_gradient=True,
-        title='DRAGAN', begin=10.0,
-        words="Keeps the slope of D near 1 around the real points.",
+        title='DRAGAN', lab_weight=10.0,
+        lab_text="Keeps the slope of D near 1 around the real points.",
     ),
     'drift': Penalty(
         'discriminator', drift,
-        title='Drift', begin=0.001,
-        words="Keeps D's outputs on real points small.",
+        title='Drift', lab_weight=0.001,
+        lab_text="Keeps D's outputs on real points small.",
     ),
     'feature_matching': Penalty(
         'generator', feature_matching,
-        title='Feature matching', begin=1.0,
-        words="Matches the means of D's features on real and generated points.",
+        title='Feature matching', lab_weight=1.0,
+        lab_text=(
+            "Matches the means of D's features on real and generated points."
+        ),
     ),
     'g_classification': Penalty(
         'generator', g_classification, classes=True
@@ -165,57 +169,61 @@ PENALTIES = {
     'g_historical_averaging': Penalty(
         'generator', historical_averaging,
         historical_averaging_init, historical_averaging_update,
-        title='Historical averaging of G', begin=0.1,
-        words="Keeps G's weights close to their past mean.",
+        title='Historical averaging of G', lab_weight=0.1,
+        lab_text="Keeps G's weights close to their past mean.",
     ),
     'g_orthogonal': Penalty(
         'generator', orthogonal,
-        title='Orthogonal G', begin=0.001,
-        words="Keeps the columns of G's weights orthogonal.",
+        title='Orthogonal G', lab_weight=0.001,
+        lab_text="Keeps the columns of G's weights orthogonal.",
     ),
     'gradient_penalty': Penalty(
         'discriminator', gradient_penalty, input_gradient=True,
-        title='Gradient penalty (WGAN-GP)', begin=10.0,
-        words='Keeps the slope of D near 1 between real and generated points.',
+        title='Gradient penalty (WGAN-GP)', lab_weight=10.0,
+        lab_text=(
+            'Keeps the slope of D near 1 between real and generated points.'
+        ),
     ),
     'gradient_penalty_one_sided': Penalty(
         'discriminator', gradient_penalty_one_sided, input_gradient=True,
-        title='One-sided gradient penalty', begin=10.0,
-        words='Keeps the slope of D at most 1 between these points.',
+        title='One-sided gradient penalty', lab_weight=10.0,
+        lab_text=(
+            'Keeps the slope of D at most 1 between real and generated points.'
+        ),
     ),
     'latent_consistency_discriminator': Penalty(
         'discriminator', latent_consistency_discriminator,
-        title='Latent consistency of D', begin=1.0,
-        words='Makes D insensitive to small changes of z.',
+        title='Latent consistency of D', lab_weight=1.0,
+        lab_text='Makes D insensitive to small changes of z.',
     ),
     'latent_consistency_generator': Penalty(
         'generator', latent_consistency_generator,
-        title='Latent consistency of G', begin=0.1,
-        words='Makes G sensitive to small changes of z.',
+        title='Latent consistency of G', lab_weight=0.1,
+        lab_text='Makes G sensitive to small changes of z.',
     ),
     'lecam': Penalty(
         'discriminator', lecam, lecam_init, lecam_update,
-        title='LeCam', begin=0.1,
-        words="Keeps D's outputs close to their running averages.",
+        title='LeCam', lab_weight=0.1,
+        lab_text="Keeps D's outputs close to their running averages.",
     ),
     'pulling_away': Penalty(
         'generator', pulling_away,
-        title='Pulling away', begin=0.1,
-        words="Makes D's features of generated points orthogonal.",
+        title='Pulling away', lab_weight=0.1,
+        lab_text="Makes D's features of generated points orthogonal.",
     ),
     'r1': Penalty(
         'discriminator', r1, input_gradient=True,
-        title='R1', begin=0.1,
-        words="Reduces the slope of D at the real points.",
+        title='R1', lab_weight=0.1,
+        lab_text="Reduces the slope of D at the real points.",
     ),
     'r2': Penalty(
         'discriminator', r2, input_gradient=True,
-        title='R2', begin=0.1,
-        words="Reduces the slope of D at the generated points.",
+        title='R2', lab_weight=0.1,
+        lab_text="Reduces the slope of D at the generated points.",
     ),
     'zero_centered': Penalty(
         'discriminator', zero_centered, input_gradient=True,
-        title='Zero-centred penalty', begin=0.1,
-        words="Reduces the slope of D between these points.",
+        title='Zero-centred penalty', lab_weight=0.1,
+        lab_text="Reduces the slope of D between real and generated points.",
     ),
 }

@@ -259,10 +259,10 @@ def load_data_config(workdir):
     return defaults.of_source(load_config(workdir))
 
 
-def load_forms(workdir):
-    """Load the `builders.Form` of each data source of a run folder."""
+def load_data_specs(workdir):
+    """Load the `builders.DataSpec` of each data source of a run folder."""
     return {
-        name: builders.Form(
+        name: builders.DataSpec(
             tuple(data['image_shape']), len(data['classes']), data['count']
         ) for name, data in run_files.load_sources(workdir).items()
     }
@@ -320,9 +320,9 @@ def load(workdir, step=None):
     """
     config = load_config(workdir)
     try:
-        forms = load_forms(workdir)
-        algorithm = builders.algorithm(config, forms)
-        abstract = builders.abstract_state(config, algorithm, forms)
+        specs = load_data_specs(workdir)
+        algorithm = builders.algorithm(config, specs)
+        abstract = builders.abstract_state(config, algorithm, specs)
     except errors.UserError:
         raise
     except Exception as error:  # sizes that do not match raise many types

@@ -24,14 +24,16 @@ from gan_jax.ops import prng
 
 AXIS = 'devices'
 HEARTBEAT = 30  # seconds without a heartbeat after which a host is lost
-PARTING = 60  # seconds that an ending host waits for the others
+SHUTDOWN_TIMEOUT = 60  # seconds that an ending host waits for the others
 CONTAINER_LIMIT = pathlib.Path('/sys/fs/cgroup/memory.max')
 MAX_STEPS_PER_CALL = 64
 MAX_BYTES_PER_CALL = 64 * 2**20  # of the input of a call
 
 
 class Constants(NamedTuple):
-    """The inputs of a step that stay the same, placed on every device.
+    """The inputs of a call other than state and batches, on every device.
+
+    Between calls only `hyperparams` and `number` are replaced.
 
     Attributes:
         resident: arrays of the feeds that stay on the device.
@@ -62,8 +64,8 @@ def initialize_hosts(**kwargs):
 
     Without arguments JAX detects the cluster. When a process is lost, JAX ends
     the others: after `HEARTBEAT` seconds without a heartbeat, or at once if it
-    was the first process. A process that fails waits `PARTING` seconds for the
-    others, which then end too.
+    was the first process. A process that fails waits `SHUTDOWN_TIMEOUT` seconds
+    for the others, which then end too.
 
     Args:
         **kwargs: passed to `jax.distributed.initialize`.
@@ -77,7 +79,7 @@ def initialize_hosts(**kwargs):
     try:
         jax.distributed.initialize(
             heartbeat_timeout_seconds=HEARTBEAT,
-            shutdown_timeout_seconds=PARTING,
+            shutdown_timeout_seconds=SHUTDOWN_TIMEOUT,
             **kwargs,
         )
     except ValueError as error:
@@ -204,7 +206,7 @@ def compiler_options(convolutional):
     return None
 
 
-def loop(convolutional):
+def scan_or_none(convolutional):
     """Return `jax.lax.scan` where it runs at full speed, else None."""
     return jax.lax.scan if has_fast_control_flow(convolutional) else None
 
@@ -235,7 +237,7 @@ def steps_per_call(cadences, convolutional, bytes_per_step=0):
 
 
 def largest_call(num_steps):
-    """Return the largest possible number of steps that divides `num_steps`."""
+    """Return the largest divisor of `num_steps` up to `MAX_STEPS_PER_CALL`."""
     return next(
         s for s in range(MAX_STEPS_PER_CALL, 0, -1) if num_steps % s == 0
     )
@@ -258,7 +260,12 @@ def unreplicate(tree):
 
 
 def is_true(flag):
-    """Return whether a flag is true on all local devices; waits for it."""
+    """Return whether a flag on the first local device is true; waits for it.
+
+    Args:
+        flag: output of a training call that is equal on every device, so that
+            one of them is enough.
+    """
     return bool(np.asarray(flag.addressable_data(0)).all())
 
 
@@ -266,7 +273,8 @@ def split(fed, axis=2):
     """Split this host's share of the batches over its devices.
 
     Args:
-        fed: pytree of [S, K, b, ...] arrays; b is the host's share, `places`.
+        fed: pytree of [S, K, b, ...] arrays; b is the host's share, as of
+            `host_slice`.
         axis: index of the axis b.
 
     Returns:
@@ -305,19 +313,21 @@ def constants(resident, hyperparams, key, batch_size):
     """
     sample_index = np.arange(*host_slice(batch_size), dtype=np.int32)
     sample_index = sample_index.reshape(jax.local_device_count(), -1)
-    one = replicate(Constants(
+    replicated = replicate(Constants(
         resident, hyperparams, jax.random.key_data(key), (), np.int32(0)
     ))
     mesh = jax.sharding.Mesh(np.array(jax.local_devices()), (AXIS,))
     sharding = jax.NamedSharding(mesh, jax.P(AXIS))
-    return one._replace(sample_index=jax.device_put(sample_index, sharding))
+    return replicated._replace(
+        sample_index=jax.device_put(sample_index, sharding)
+    )
 
 
 def train_call(step, num_steps, convolutional=True, members=None):
     """Build a function that makes `num_steps` steps on all devices.
 
     Args:
-        step: (state, constants, fed, key, across) -> (state, metrics), one
+        step: (state, constants, fed, key, collectives) -> (state, metrics), one
             step on one device; `fed` are the batches of the feeds,
             [K, b, ...], and `collectives` is an `algorithm.Collectives`.
         num_steps: S, steps of a call.
@@ -333,18 +343,18 @@ def train_call(step, num_steps, convolutional=True, members=None):
         ...]. The state is donated. It has the method `lower`, like `jax.jit`.
     """
 
-    def one(state, constants, fed):
+    def device_step(state, constants, fed):
         key = jax.random.wrap_key_data(constants.key_data)
         key = key if convolutional else fast_key(key)
         return step(state, constants, fed, key, ACROSS)
 
     if members is not None:
-        one = jax.vmap(one, (0, members, 0))
+        device_step = jax.vmap(device_step, (0, members, 0))
 
     def call(state, constants, fed):
 
         def body(state, fed):
-            return one(state, constants, fed)
+            return device_step(state, constants, fed)
 
         if num_steps == 1:
             return body(state, jax.tree.map(lambda array: array[0], fed))
@@ -420,7 +430,7 @@ def machine_memory():
     return min(limits)
 
 
-def memory_in_use():
+def peak_memory():
     """Return the peak memory of the first device in bytes; None if unknown."""
     stats = jax.local_devices()[0].memory_stats()
     return stats.get('peak_bytes_in_use') if stats else None

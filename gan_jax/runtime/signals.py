@@ -1,6 +1,7 @@
-"""Signal handling: a run stops after its current call and a save.
+"""Signal handling: a run saves its state and stops at the next opportunity.
 
-A handler only records the signal; the training loop reads it after each call.
+A handler only records the signal. The training loop reads it after each call,
+and a sweep after each segment between tasks.
 """
 
 import contextlib

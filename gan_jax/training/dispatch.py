@@ -41,32 +41,37 @@ class Dispatch:
         self._algorithm, self._feeds = algorithm, feeds
         self._constants, self._members = constants, members
         self._convolutional = convolutional = defaults.convolutional(config)
-        self._device_decides = parallel.has_fast_control_flow(convolutional)
-        self._loop = parallel.loop(convolutional)
+        self._fast_control_flow = parallel.has_fast_control_flow(convolutional)
+        self._loop = parallel.scan_or_none(convolutional)
         self._draws = algorithm.draws
         self.steps_per_call = parallel.steps_per_call(
             [*cadences, *algorithm.cadences()], convolutional,
             self._draws * sum(f.bytes_per_batch for f in feeds.values()),
         )
-        self._compiled, self._placed = {}, {}
+        self._compiled, self._replicated = {}, {}
         self._fed = None
 
     def advance(self, state, step, position, size=None, until=None):
-        """Run the next `size` steps, or one step where their plans differ.
+        """Run the next `size` steps in one call, or else one step.
+
+        Several steps are run at once only if they do not pass `until` and the
+        plans of all but the first are single calls.
 
         Args:
             state: replicated state, donated.
             step, position: its counters, as ints.
-            size: steps of one call, `steps_per_call` by default.
-            until: step after which the call must not continue; by default the
-                next multiple of `size`.
+            size: number of steps, `steps_per_call` by default.
+            until: step that the call must not pass; by default the next
+                multiple of `size`.
 
         Returns:
             (state, metrics of the last step, step, position).
         """
         most = size or self.steps_per_call
         until = until or step - step % most + most
-        plan = self._algorithm.plan(step, self._device_decides, _read)
+        plan = self._algorithm.plan(
+            step, self._fast_control_flow, _metric_to_float
+        )
         size, metrics, call = 1, None, next(plan)
         while True:
             if call.variant.part == algorithm_lib.STEP:
@@ -78,10 +83,13 @@ class Dispatch:
             except StopIteration as end:
                 metrics = metrics if end.value is None else end.value
                 break
-        return state, self._placed_numbers(metrics), step + size, position
+        return state, self._replicate_metrics(metrics), step + size, position
 
     def trace(self, state, step, position):
         """Repeat a step that gave a non-finite value, and record all values.
+
+        Even if only a part of the step failed, the whole step is repeated, as
+        one call of `TRACE`.
 
         Args:
             state: replicated state from before that step; donated.
@@ -90,56 +98,59 @@ class Dispatch:
         Returns:
             [(name, float)] of `nan_trace.trace`, in order of computation.
         """
-        plan = self._algorithm.plan(step, self._device_decides, _read)
+        plan = self._algorithm.plan(
+            step, self._fast_control_flow, _metric_to_float
+        )
         due = next(plan).variant.due
         variant = algorithm_lib.Variant(algorithm_lib.TRACE, due)
         _, notes = self._run(
             state, position, algorithm_lib.Call(variant, self._draws), 1
         )
         notes = parallel.unreplicate(notes)
+        # The first five characters, four digits and a space, only sort them.
         return [(name[5:], float(notes[name])) for name in sorted(notes)]
 
     def _size(self, step, size, until):
         """Return the number of steps of the next call."""
-        plain = step + size <= until and all(
-            self._algorithm.is_plain(later, self._device_decides)
+        scannable = step + size <= until and all(
+            self._algorithm.is_single_call(later, self._fast_control_flow)
             for later in range(step + 1, step + size)
         )
-        return size if plain else 1
+        return size if scannable else 1
 
     def _run(self, state, position, call, size):
         """Read the input of a call and run it."""
         if call.reads or self._fed is None:
-            self._fed = self._read(position, call.reads * size, size)
+            self._fed = self._read_batches(position, call.reads * size, size)
         fed = self._fed
-        if call.places is not None:
-            start, stop = call.places
+        if call.batch_slice is not None:
+            start, stop = call.batch_slice
             fed = jax.tree.map(lambda a: a[:, :, start:stop], fed)
         constants = self._constants._replace(
-            number=self._place(np.int32(call.number)),
+            number=self._replicate_cached(np.int32(call.number)),
             hyperparams=self._constants.hyperparams._replace(**{
-                name: self._place(np.float32(value))
+                name: self._replicate_cached(np.float32(value))
                 for name, value in call.changes
             }),
         )
         return self._call((call.variant, size), state, constants, fed)
 
-    def _place(self, number):
-        """Place a number on the devices; cached."""
+    def _replicate_cached(self, number):
+        """Copy a number to the devices; cached."""
         key = number.dtype.name, float(number)
-        if key not in self._placed:
-            self._placed[key] = parallel.replicate(number)
-        return self._placed[key]
+        if key not in self._replicated:
+            self._replicated[key] = parallel.replicate(number)
+        return self._replicated[key]
 
-    def _placed_numbers(self, metrics):
-        """Place the metrics that a plan computed on the host on the devices."""
+    def _replicate_metrics(self, metrics):
+        """Copy the metrics that a plan computed on the host to the devices."""
         return {
             name: value if isinstance(value, jax.Array)
             else parallel.replicate(np.float32(value))
             for name, value in metrics.items()
         }
 
-    def _read(self, position, count, size):
+    def _read_batches(self, position, count, size):
         """Read `count` batches for a call of `size` steps, per device."""
         fed = {
             name: feed.read(position, count)
@@ -175,6 +186,6 @@ class Dispatch:
         return state, metrics
 
 
-def _read(metric):
+def _metric_to_float(metric):
     """Read a metric that is the same on every device."""
     return float(parallel.unreplicate(metric))

@@ -28,7 +28,7 @@ from gan_jax.training import nan_guard
 NUM_IMAGES, NUM_POINTS = 100, 2500  # samples in a picture
 
 
-class Parts(NamedTuple):
+class RunComponents(NamedTuple):
     """The objects that one training run consists of.
 
     Attributes:
@@ -74,7 +74,7 @@ class Due(NamedTuple):
     save: bool
 
 
-def due(config, step):
+def tasks_due(config, step):
     """Return the `Due` tasks after a number of steps."""
     last = step == config.num_steps
 
@@ -97,7 +97,11 @@ def cadences(config):
 
 
 def stopped(signal_number, config, step):
-    """Return the error for a run that was saved and stopped by a signal."""
+    """Return the error for a run that a signal stopped.
+
+    Its save may still be in progress; it is complete when the caller has closed
+    the checkpoints.
+    """
     return errors.StoppedError(
         f'{signal.Signals(signal_number).name} received: step {step} of '
         f'{config.num_steps} is saved; repeat the command to continue',
@@ -109,7 +113,7 @@ def run(parts, state, rollbacks):
     """Train from state.step to num_steps, or until a signal is received.
 
     Args:
-        parts: `Parts`.
+        parts: `RunComponents`.
         state: `algorithm.TrainState` of NumPy arrays.
         rollbacks: number of rollbacks of the run; each changes the noise.
 
@@ -128,10 +132,11 @@ def run(parts, state, rollbacks):
     )
     tasks = _Tasks(parts, state)
     if start == 0:
-        tasks.draw(state, 0)
+        tasks.save_pictures(state, 0)
     step, position = start, int(state.position)
     state, previous = parallel.replicate(state), None
 
+    # The first step's programs; any others are compiled when first called.
     parts.writer.say('Compiling (once) ...')
     began = time.monotonic()
     agreement = parallel.Agreement()
@@ -149,7 +154,7 @@ def run(parts, state, rollbacks):
             tasks.clock = time.monotonic(), step
             parts.writer.say(f'Compiled in {tasks.clock[0] - began:.1f} s')
         stop = agreement.signal(parts.stopper.number)
-        now = due(config, step)
+        now = tasks_due(config, step)
         now = now._replace(save=now.save or bool(stop))
         if any(now):
             check(metrics, state)
@@ -220,7 +225,7 @@ class _Tasks:
         if now.log:
             record = _fetch(metrics) | self._speed(step, position)
         if now.draw:
-            self.draw(host_state, step)
+            self.save_pictures(host_state, step)
             record |= self._diagnosis.probe(parts.algorithm, host_state)
         if now.evaluate:
             record |= self._evaluator.numbers(parts.algorithm, host_state)
@@ -266,7 +271,7 @@ class _Tasks:
             metrics['data/epoch'] = images / len(dataset.images)
         return metrics
 
-    def draw(self, state, step):
+    def save_pictures(self, state, step):
         """Save the pictures of a step; all hosts compute them, one writes."""
         if not self._examples:
             return
@@ -292,7 +297,8 @@ def _render(picture, examples):
 def _examples(parts):
     """Return {source: real samples for pictures}, and some held-out ones.
 
-    The entry 'held_out' exists for algorithms with an encoder alone.
+    The entry 'held_out' exists for algorithms with an encoder alone. It has
+    training samples if no others are available.
     """
     examples = {
         name: evenly_spaced(dataset) for name, dataset in parts.datasets.items()

@@ -78,18 +78,18 @@ class Population:
             )
         self.seeds, self._config = tuple(seeds), config
         if self.mixture is not None:
-            self._forms = builders.form((self.mixture.ambient,))
+            self._specs = builders.single_source_specs((self.mixture.ambient,))
         else:
-            self._forms = builders.forms({builders.REAL: dataset})
+            self._specs = builders.data_specs({builders.REAL: dataset})
         self.algorithm = builders.algorithm(
-            config, self._forms, parallel.device_memory() / len(self.seeds)
+            config, self._specs, parallel.device_memory() / len(self.seeds)
         )
         self._hyperparams, axis = hyperparams, 0
         if hyperparams is None:
             self._hyperparams, axis = builders.hyperparams(config), None
         self._keys, self._axis = _keys(self.seeds), axis
         self._init = jax.jit(jax.vmap(lambda key, numbers: self.algorithm.init(
-            key, builders.shapes(self._forms), numbers
+            key, builders.shapes(self._specs), numbers
         ), (0, axis)))
         self._dataset, self._dispatch = dataset, None
         self._apply = jax.jit(jax.vmap(self.algorithm.apply, (0, None)))

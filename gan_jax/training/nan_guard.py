@@ -1,7 +1,8 @@
 """Detection of NaN and infinite values, and tracing to their origin.
 
-The compiled step keeps the last finite state by itself. Here the host finds
-out, one call later, and repeats the step to name the first bad value.
+A compiled program keeps the last finite state by itself. Here the host detects
+that, one call later, and repeats the whole step, even if only a part of it
+failed, to name the first bad value.
 """
 
 import math

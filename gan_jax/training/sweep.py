@@ -202,9 +202,9 @@ def train(config, workdir, grid=None, *, restart=False, say=redact.say):
 def _population(config, all_members, dataset):
     """Build the `Population`; all members must share one compiled program."""
     rows = [builders.hyperparams(member.config) for member in all_members]
-    forms = builders.forms({builders.REAL: dataset})
+    specs = builders.data_specs({builders.REAL: dataset})
     first, *others = (
-        builders.algorithm(member.config, forms) for member in all_members
+        builders.algorithm(member.config, specs) for member in all_members
     )
     for member, algorithm in zip(all_members[1:], others):
         if _static(algorithm) != _static(first):
@@ -299,7 +299,7 @@ def _advance(config, workdir, population, dataset, stopper, say):
             states, metrics = population.advance(states, size)
             step += size
             states = jax.tree.map(np.array, states)
-            stop, now = stopper.number, loop.due(config, step)
+            stop, now = stopper.number, loop.tasks_due(config, step)
             record = [
                 {name: float(values[index]) for name, values in metrics.items()
                  if name != 'alive'}

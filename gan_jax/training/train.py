@@ -177,13 +177,13 @@ def _train(config, workdir, images, labels, callback, override, stopper):
     points = dataset.images.ndim == 2
     validation.validate(config, parallel.device_count(), points)
     online_eval.check(defaults.of_source(config, first), dataset)
-    forms = builders.forms(datasets)
-    algorithm = builders.algorithm(config, forms, parallel.device_memory())
+    specs = builders.data_specs(datasets)
+    algorithm = builders.algorithm(config, specs, parallel.device_memory())
     checkpoints = run_folder.open_checkpoints(
         workdir, config, datasets, override
     )
     try:
-        state = _restored(checkpoints, config, algorithm, forms)
+        state = _restored(checkpoints, config, algorithm, specs)
     except errors.CheckpointError:
         checkpoints.close()
         raise
@@ -194,7 +194,7 @@ def _train(config, workdir, images, labels, callback, override, stopper):
         start=start,
         total=config.num_steps,
     )
-    parts = loop.Parts(
+    parts = loop.RunComponents(
         config, datasets, {}, algorithm, checkpoints, writer, stopper,
         callback,
     )
@@ -213,13 +213,13 @@ def _train(config, workdir, images, labels, callback, override, stopper):
     return Run(workdir, algorithm, state)
 
 
-def _restored(checkpoints, config, algorithm, forms):
+def _restored(checkpoints, config, algorithm, specs):
     """Return the newest saved state, or the initial state if none is saved."""
     state = checkpoints.restore_newest(
-        builders.abstract_state(config, algorithm, forms)
+        builders.abstract_state(config, algorithm, specs)
     )
     if state is None:
-        state = builders.initial_state(config, algorithm, forms)
+        state = builders.initial_state(config, algorithm, specs)
     return state
 
 
@@ -357,7 +357,7 @@ def _with_rollbacks(workdir, parts, state):
             reason = str(error)
         state = _restored(
             parts.checkpoints, parts.config, parts.algorithm,
-            builders.forms(parts.datasets),
+            builders.data_specs(parts.datasets),
         )
         step = int(state.step)
         past.append({'to_step': step, 'reason': reason})

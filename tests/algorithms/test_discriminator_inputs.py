@@ -74,7 +74,7 @@ def test_packing_multiplies_the_images_drawn(tmp_path):
     kernel = run.state.players[D].params['Dense_0']['kernel']
     assert kernel.shape[0] == 2 * 64
     assert run.sample(range(3)).shape == (3, 8, 8, 1)
-    gan = builders.algorithm(config, builders.form((8, 8, 1)))
+    gan = builders.algorithm(config, builders.single_source_specs((8, 8, 1)))
     feed = builders.feed(config, builders.sources.from_arrays(
         helpers.random_images(), None
     ))

@@ -54,7 +54,8 @@ def config_of(loss, penalty, schedule):
 
 def pieces(config, shape=SHAPE):
     """Return (GAN, its hyper-parameters, a batch) for a config."""
-    gan = builders.algorithm(config, builders.form(shape, num_classes=3))
+    specs = builders.single_source_specs(shape, num_classes=3)
+    gan = builders.algorithm(config, specs)
     count, size = gan.draws, defaults.images_per_batch(config)
     images = helpers.random_images(count * size, shape)
     if len(shape) == 1:
@@ -69,7 +70,9 @@ def pieces(config, shape=SHAPE):
 def trace(config, shape=SHAPE):
     """Trace one step; return its state before and after, and metrics."""
     gan, hyperparams, batch = pieces(config, shape)
-    before = builders.abstract_state(config, gan, builders.form(shape))
+    before = builders.abstract_state(
+        config, gan, builders.single_source_specs(shape)
+    )
     after, metrics = jax.eval_shape(
         functools.partial(adversarial.train_step, gan, hyperparams),
         before, batch, jax.random.key(0),

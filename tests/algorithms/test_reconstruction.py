@@ -41,10 +41,10 @@ def configure(name, **changes):
 
 def start(config, count=8, shape=(4, 4, 1)):
     """Return (gan, state, batch, step) of a config."""
-    forms = builders.form(shape, num_classes=5, count=40)
-    gan = builders.algorithm(config, forms)
+    specs = builders.single_source_specs(shape, num_classes=5, count=40)
+    gan = builders.algorithm(config, specs)
     hyperparams = builders.hyperparams(config)
-    state = gan.init(jax.random.key(0), builders.shapes(forms), hyperparams)
+    state = gan.init(jax.random.key(0), builders.shapes(specs), hyperparams)
     batch = helpers.real_batch(
         helpers.random_images(count, shape)[None],
         numbers=jnp.arange(3, 3 + count)[None],
@@ -250,8 +250,8 @@ def test_autoencoder_of_points_learns_a_plane(tmp_path):
 def test_pictures_show_held_out_images():
     config = configure('vae', **{'data.test_share': 0.2})
     datasets = builders.datasets(config)
-    algorithm = builders.algorithm(config, builders.forms(datasets))
-    shown = loop._examples(loop.Parts(
+    algorithm = builders.algorithm(config, builders.data_specs(datasets))
+    shown = loop._examples(loop.RunComponents(
         config, datasets, {}, algorithm, *[None] * 3
     ))['held_out']
     held_out = sources.load(builders.request(config)._replace(split='test'))
@@ -367,7 +367,7 @@ def test_decoder_is_the_generator_of_dcgan(name):
     outputs = [
         builders.algorithm(
             recipes.load(ROOT / 'configs' / f'{stem}.py'),
-            builders.form((32, 32, 1), num_classes=10, count=2),
+            builders.single_source_specs((32, 32, 1), num_classes=10, count=2),
         ).generator for stem in (name, 'dcgan')
     ]
     assert outputs[0] == outputs[1]

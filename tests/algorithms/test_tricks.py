@@ -273,7 +273,9 @@ def refused_tricks(path, use):
 ], ids=lambda path: path.stem)
 def test_recipes_support_every_trick_except_listed_ones(path):
     def use(config, shape):
-        builders.algorithm(config, builders.form(shape, num_classes=10))
+        builders.algorithm(
+            config, builders.single_source_specs(shape, num_classes=10)
+        )
 
     assert refused_tricks(path, use) == REFUSED[path.stem]
 

@@ -54,7 +54,7 @@ def test_every_setting_of_every_table_builds():
             config = script.configure(setting)
             assert config.data.name == setting.source
             shape = (builders.mixture(config).ambient,)
-            builders.algorithm(config, builders.form(shape))
+            builders.algorithm(config, builders.single_source_specs(shape))
     assert len(mode_settings.WIDE) == 24
 
 

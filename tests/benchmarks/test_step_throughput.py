@@ -31,7 +31,7 @@ def fixture_script(monkeypatch):
 
 
 def parameters(config, shape):
-    gan = builders.algorithm(config, builders.form(shape))
+    gan = builders.algorithm(config, builders.single_source_specs(shape))
     state = jax.eval_shape(
         lambda key: game.init(gan, key, shape), jax.random.key(0)
     )

@@ -248,12 +248,14 @@ def test_memory_is_checked_before_anything_is_built(words, line):
     size = defaults_lib.image_size(config) or (32, 32)
     with pytest.raises(errors.ConfigError) as caught:
         builders.algorithm(
-            config, builders.form((*size, 1), 10, 1797), memory=2**34
+            config, builders.single_source_specs((*size, 1), 10, 1797),
+            memory=2**34,
         )
     assert line in str(caught.value)
     assert 'GiB, and a device has 16.0' in str(caught.value)
     builders.algorithm(
-        typed('dcgan'), builders.form((32, 32, 1), 10, 1797), memory=2**28
+        typed('dcgan'), builders.single_source_specs((32, 32, 1), 10, 1797),
+        memory=2**28,
     )
 
 
@@ -292,7 +294,7 @@ def check(key, text):
         validation.validate(config, points=points)
         online_eval.check(config, dataset)
         builders.algorithm(
-            config, builders.forms({builders.REAL: dataset}),
+            config, builders.data_specs({builders.REAL: dataset}),
             parallel.device_memory(),
         )
     except errors.UserError as error:

@@ -87,7 +87,7 @@ def test_options_of_the_loss_reach_the_hyperparameters():
 def test_only_penalties_with_a_weight_are_built():
     config = helpers.tiny_mlp()
     config.penalties.r1.weight = 10.0
-    gan = builders.algorithm(config, builders.form((8, 8, 1)))
+    gan = builders.algorithm(config, builders.single_source_specs((8, 8, 1)))
     assert gan.penalties == ('r1',)
     assert builders.hyperparams(config).penalty_weights == {'r1': 10}
 
@@ -99,12 +99,16 @@ def test_energy_losses_make_d_an_autoencoder(name, loss):
     config.discriminator.name, config.loss.name = name, loss
     validation.leave_out(config)
     validation.validate(config)
-    module = builders.algorithm(config, builders.form((8, 8, 1))).discriminator
+    module = builders.algorithm(
+        config, builders.single_source_specs((8, 8, 1))
+    ).discriminator
     assert isinstance(
         module, networks.NETWORKS[f'{name}_autoencoder'].discriminator
     )
     config.loss.name = 'hinge'
-    module = builders.algorithm(config, builders.form((8, 8, 1))).discriminator
+    module = builders.algorithm(
+        config, builders.single_source_specs((8, 8, 1))
+    ).discriminator
     assert isinstance(module, networks.NETWORKS[name].discriminator)
 
 
@@ -113,7 +117,9 @@ def test_lazy_penalties_are_those_with_a_weight_and_a_period():
     config.penalties.r1.weight = 1.0
     config.penalties.r2.weight = 1.0
     config.penalties.r1.every = config.penalties.drift.every = 16
-    algorithm = builders.algorithm(config, builders.form((8, 8, 1)))
+    algorithm = builders.algorithm(
+        config, builders.single_source_specs((8, 8, 1))
+    )
     assert algorithm.lazy == (('r1', 16),)
 
 
@@ -207,9 +213,12 @@ def dense_config(**options):
     {'discriminator__name': 'dcgan'},
 ])
 def test_coupled_or_convolutional_d_uses_two_passes(options):
-    assert builders.algorithm(dense_config(), builders.form((2,))).joint_batch
+    specs = builders.single_source_specs((2,))
+    assert builders.algorithm(dense_config(), specs).joint_batch
     shape = (32, 32, 1) if 'discriminator__name' in options else (2,)
-    gan = builders.algorithm(dense_config(**options), builders.form(shape))
+    gan = builders.algorithm(
+        dense_config(**options), builders.single_source_specs(shape)
+    )
     assert not gan.joint_batch
 
 
@@ -217,7 +226,7 @@ def test_coupled_or_convolutional_d_uses_two_passes(options):
 def test_one_pass_of_a_dense_d_equals_two(norm):
     config = dense_config(discriminator__norm=norm)
     config.penalties.r1.weight = 1.0
-    gan = builders.algorithm(config, builders.form((2,)))
+    gan = builders.algorithm(config, builders.single_source_specs((2,)))
     key = jax.random.key(0)
     points = jax.random.normal(jax.random.key(1), (1, 16, 2))
     batch = helpers.real_batch(points)

@@ -49,8 +49,10 @@ def test_recipe_validates_and_fits_its_data(path, argument):
             validation.validate(config)
         config.data.path = 'my/images'
     validation.validate(config)
-    forms = builders.form(SHAPES[config.data.name], num_classes=10)
-    builders.algorithm(config, forms)
+    specs = builders.single_source_specs(
+        SHAPES[config.data.name], num_classes=10
+    )
+    builders.algorithm(config, specs)
     assert f'--config=configs/{path.name}' in path.read_text()
 
 

@@ -191,7 +191,7 @@ def test_sizes_that_do_not_match_are_refused_naming_both(
     with pytest.raises(
         errors.ConfigError, match=f"^generator.name='mine' {named}"
     ):
-        builders.algorithm(config, builders.form(data))
+        builders.algorithm(config, builders.single_source_specs(data))
 
 
 def test_sizes_that_do_not_match_cannot_be_allowed(register, tmp_path):
@@ -210,7 +210,7 @@ def test_generator_that_makes_several_samples_per_latent_is_refused(register):
 
     config = register(own_generator(halve))
     with pytest.raises(errors.ConfigError, match='makes 4 samples from 2 lat'):
-        builders.algorithm(config, builders.form((8, 8, 1)))
+        builders.algorithm(config, builders.single_source_specs((8, 8, 1)))
 
 
 @pytest.mark.parametrize('packing, read', [(1, '8x8x1'), (2, '8x8x2')])
@@ -221,7 +221,7 @@ def test_discriminator_of_another_size_is_refused(packing, read, register):
         errors.ConfigError,
         match=f"^discriminator.name='mine' cannot read {read}: .*reshape",
     ) as caught:
-        builders.algorithm(config, builders.form((8, 8, 1)))
+        builders.algorithm(config, builders.single_source_specs((8, 8, 1)))
     assert '\n' not in str(caught.value)
 
 
@@ -230,7 +230,7 @@ def test_logits_without_one_row_per_sample_are_refused(register):
     with pytest.raises(
         errors.ConfigError, match=r"^discriminator.name='mine' .*\[1, 2\] for 2"
     ):
-        builders.algorithm(config, builders.form((8, 8, 1)))
+        builders.algorithm(config, builders.single_source_specs((8, 8, 1)))
 
 
 @pytest.mark.parametrize('packing', [1, 3])

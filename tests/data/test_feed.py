@@ -37,8 +37,10 @@ def dataset(labels=True, log=None):
     return sources.Dataset('x', images, np.arange(SIZE) if labels else None)
 
 
-def make(kind, *, places=None, **options):
-    return kind(dataset(**options), seed=SEED, batch_size=BATCH, places=places)
+def make(kind, *, host_slice=None, **options):
+    return kind(
+        dataset(**options), seed=SEED, batch_size=BATCH, host_slice=host_slice
+    )
 
 
 def images_of(made, position, count):
@@ -81,7 +83,7 @@ def test_each_image_occurs_once_per_epoch(kind):
 @pytest.mark.parametrize('kind', FEEDS)
 def test_slices_of_hosts_form_the_batch(kind):
     whole = make(kind)
-    hosts = [make(kind, places=places) for places in ((0, 1), (1, 4))]
+    hosts = [make(kind, host_slice=share) for share in ((0, 1), (1, 4))]
     parts = [images_of(host, 2, 3)[0] for host in hosts]
     np.testing.assert_array_equal(
         np.concatenate(parts, axis=1), images_of(whole, 2, 3)[0]
@@ -92,7 +94,7 @@ def test_slices_of_hosts_form_the_batch(kind):
 
 def test_a_host_reads_only_its_slice():
     log = []
-    made = make(feed.StreamingFeed, places=(1, 3), log=log)
+    made = make(feed.StreamingFeed, host_slice=(1, 3), log=log)
     made.read(0, 2)
     made.close()
     ahead = 2 + feed.MAX_AHEAD + 8  # threads may hold some more

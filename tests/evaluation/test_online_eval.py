@@ -15,9 +15,9 @@ from gan_jax.training import train
 def test_too_few_images_have_no_statistics(count):
     images = helpers.random_images(count)
     config, dataset = helpers.tiny_mlp(), sources.from_arrays(images)
-    forms = builders.form(images.shape[1:])
-    gan = builders.algorithm(config, forms)
-    state = builders.initial_state(config, gan, forms)
+    specs = builders.single_source_specs(images.shape[1:])
+    gan = builders.algorithm(config, specs)
+    state = builders.initial_state(config, gan, specs)
     found = online_eval.OnlineEvaluator(config, dataset).numbers(gan, state)
     assert all(np.isfinite(list(found.values())))
     assert bool(found) == (count > 3)

@@ -169,11 +169,11 @@ def test_every_control_has_an_explanation_and_a_group():
 def test_every_choice_traces(change):
     settings = tiny(**change)
     config = settings_lib.config(settings, settings.gans[0])
-    forms = builders.form((2,))
-    gan = builders.algorithm(config, forms)
+    specs = builders.single_source_specs((2,))
+    gan = builders.algorithm(config, specs)
     hyperparams = builders.hyperparams(config)
     key = jax.random.key(0)
-    state = builders.abstract_state(config, gan, forms)
+    state = builders.abstract_state(config, gan, specs)
     new, metrics = jax.eval_shape(
         lambda *args: compiled_steps._train(gan, settings.source, 8, *args),
         state, hyperparams, drawing.table(settings.source, ''), (key, key),

@@ -86,9 +86,9 @@ def test_held_out_images_of_another_size_are_probed(tmp_path):
             (tmp_path / split / f'{number}.png').write_bytes(content)
     config = config_of(**{'data.path': str(tmp_path)})
     dataset = builders.dataset(config)
-    forms = builders.form(dataset.images.shape[1:])
-    gan = builders.algorithm(config, forms)
-    state = builders.initial_state(config, gan, forms)
+    specs = builders.single_source_specs(dataset.images.shape[1:])
+    gan = builders.algorithm(config, specs)
+    state = builders.initial_state(config, gan, specs)
     found = monitor.Diagnosis(config, gan, state, dataset, []).probe(
         gan, state.replace(step=np.int32(2))
     )
@@ -251,7 +251,9 @@ def game_of(**changes):
     gan = helpers.linear_gan()
     state = helpers.start(gan)
     if config.algorithm:
-        gan = builders.algorithm(config, builders.form((8, 8, 1)))
+        gan = builders.algorithm(
+            config, builders.single_source_specs((8, 8, 1))
+        )
     return monitor.game_of(config, gan, state)
 
 

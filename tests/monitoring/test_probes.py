@@ -76,10 +76,10 @@ def blobs(count=400, seed=0):
 
 
 def start(config, dataset):
-    forms = builders.forms({'real': dataset})
-    gan = builders.algorithm(config, forms)
+    specs = builders.data_specs({'real': dataset})
+    gan = builders.algorithm(config, specs)
     state = gan.init(
-        jax.random.key(0), builders.shapes(forms), builders.hyperparams(config)
+        jax.random.key(0), builders.shapes(specs), builders.hyperparams(config)
     )
     return gan, jax.tree.map(np.asarray, state)
 

@@ -91,7 +91,7 @@ def test_discriminator_has_the_papers_layers(argument, packing, width, count):
     }
     assert sum('Norm' in name for name in params) == 3
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
-    gan = builders.algorithm(config, builders.form(SHAPE))
+    gan = builders.algorithm(config, builders.single_source_specs(SHAPE))
     assert gan.discriminator.negative_slope == 0.3
 
 
@@ -139,7 +139,7 @@ def test_points_are_rejected():
 def test_a_step_of_four_packed_samples_of_three_channels():
     config = of_recipe(packing=4)
     config.batch_size, shape = 2, (8, 8, 3)
-    gan = builders.algorithm(config, builders.form(shape))
+    gan = builders.algorithm(config, builders.single_source_specs(shape))
     state = game.init(gan, jax.random.key(0), shape)
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (1, 8, *shape)).astype(np.uint8)

@@ -131,7 +131,7 @@ def test_r1_and_r2_pass_through_augmentation_and_packing():
         real_images=jnp.full((5, 6), jnp.nan),  # not these
         fake_images=jnp.full((5, 6), jnp.nan),
         raw_real_images=jnp.ones((10, 3)), raw_fake_images=jnp.ones((10, 3)),
-        view_fn=lambda x, fake: (x * masks[fake]).reshape(5, 6),
+        preprocess_fn=lambda x, fake: (x * masks[fake]).reshape(5, 6),
         augmented=True,
     )
     for name, fake in ('r1', False), ('r2', True):

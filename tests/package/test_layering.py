@@ -106,7 +106,7 @@ def test_only_parallel_knows_of_devices_and_loops(path):
 
 @pytest.mark.parametrize('code', [
     'jax.lax.scan(f, a, b)', 'from jax.lax import fori_loop',
-    'scan = parallel.loop(convolutional=False)', 'jax.pmap(f)',
+    'scan = parallel.scan_or_none(convolutional=False)', 'jax.pmap(f)',
     'loop = lax.while_loop',
 ])
 def test_devices_and_loops_are_detected(code):

@@ -105,7 +105,8 @@ def test_invalid_labels_are_refused(run, labels):
 
 def test_labels_without_a_condition_are_refused():
     config = helpers.tiny_mlp()
-    gan = builders.algorithm(config, builders.form((8, 8, 1), num_classes=3))
+    specs = builders.single_source_specs((8, 8, 1), num_classes=3)
+    gan = builders.algorithm(config, specs)
     assert gan.num_classes == 0
     with pytest.raises(errors.ConfigError, match='no condition'):
         sampling.sample(gan, None, [1], labels=[1])
@@ -129,7 +130,8 @@ def test_classes_can_be_chosen_on_the_command_line(run, tmp_path):
 
 def test_fakes_have_the_classes_of_the_real_images():
     config = conditional('concat')
-    gan = builders.algorithm(config, builders.form((8, 8, 1), num_classes=3))
+    specs = builders.single_source_specs((8, 8, 1), num_classes=3)
+    gan = builders.algorithm(config, specs)
     state = game.init(gan, jax.random.key(0), (8, 8, 1))
     labels = jnp.asarray(LABELS[:8])
     ctx = discriminator_inputs.UpdateContext(
@@ -145,7 +147,8 @@ def test_fakes_have_the_classes_of_the_real_images():
 
 def test_dropout_depends_on_the_sample_index():
     config = conditional('auxiliary')
-    gan = builders.algorithm(config, builders.form((8, 8, 1), num_classes=3))
+    specs = builders.single_source_specs((8, 8, 1), num_classes=3)
+    gan = builders.algorithm(config, specs)
     ctx = discriminator_inputs.UpdateContext(gan, None, None, jax.random.key(1))
     whole = discriminator_inputs.sample_keys(ctx, 0, jnp.arange(6))
     part = discriminator_inputs.sample_keys(ctx, 0, jnp.array([4, 1]))
