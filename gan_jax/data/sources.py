@@ -166,6 +166,8 @@ def _pack(request, path):
     return _of_arrays(request, *packs.read(path))
 
 
+# Sets by name: `Request` -> `Dataset`. `_of_arrays` makes one of images and
+# labels, in memory or read on demand.
 DATASETS = {
     'celeb_a': _tfds,
     'cifar10': _tfds,
@@ -178,10 +180,12 @@ DATASETS = {
     'stacked_mnist': _stacked,
 }
 MAX_CLASSES = 1_000_000  # larger labels are not class numbers
+# Listings of image files, for the schemes that `_files` reads.
 FILES = {
     'folder': folder.listing, 'tar': archive.tar_listing,
     'zip': archive.zip_listing,
 }
+# What stands before a colon: (`Request`, text behind the colon) -> `Dataset`.
 SCHEMES = {
     'folder': _files,
     'npy': _arrays,
@@ -191,6 +195,7 @@ SCHEMES = {
     'tfds': _tfds,
     'zip': _files,
 }
+# Endings of paths, and the scheme that reads them.
 ENDINGS = {
     '.npy': 'npy', '.npz': 'npz', '.tar': 'tar', '.tgz': 'tar', '.zip': 'zip',
     '.tar.bz2': 'tar', '.tar.gz': 'tar', '.tar.xz': 'tar',

@@ -326,7 +326,8 @@ def test_pose_decoder_needs_labels(tmp_path):
 
 
 @pytest.mark.parametrize('changes, message', [
-    ({'algorithm': 'pose_decoder', 'latent': 'fitted'}, "use one of ['gaussian']"),
+    ({'algorithm': 'pose_decoder', 'latent': 'fitted'},
+     "use one of ['gaussian']"),
     ({'algorithm': 'pose_decoder', 'data.name': 'ring'}, "'ring' has points"),
     ({'algorithm': 'vae', 'reconstruction.angle': 1.0},
      "is an option of algorithm='pose_decoder'"),
