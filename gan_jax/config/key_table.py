@@ -4,7 +4,7 @@ Losses, schedules, optimizers and data sources declare their own options; `keys`
 merges these with the table. Knows nothing of a config's values.
 """
 
-from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import update_order
 from gan_jax.algorithms import latents
 from gan_jax.algorithms import reconstruction
 from gan_jax.core import options
@@ -35,7 +35,7 @@ ON_NAN = ('rollback', 'stop')
 
 _ANY, _COUNT, _STEPS = options.ANY, options.COUNT, options.STEPS
 _SHARE, _FINITE = options.SHARE, options.FINITE
-_UPDATES = options.count(most=adversarial.MAX_UPDATES)
+_UPDATES = options.count(most=update_order.MAX_UPDATES)
 _OFF_OR_COUNT = options.count(off=True)
 _IS_1, _IS_0 = options.equal(1), options.equal(0)
 _ONE_BATCH = 'requires a single batch of fakes per step'
@@ -143,7 +143,7 @@ KEYS = (
            needs('instance_noise.std')),
 
     Option('schedule.name', 'alternating', 'order of the updates of D and G',
-           adversarial.SCHEDULES, demands=adversarial.DEMANDS),
+           update_order.SCHEDULES, demands=update_order.DEMANDS),
     Option('loss.name', 'non_saturating', 'losses that D and G minimize',
            losses.LOSSES),
 
@@ -347,7 +347,7 @@ def choices():
         'loss.name': (
             'loss', {n: loss.options for n, loss in losses.LOSSES.items()}
         ),
-        'schedule.name': ('schedule', adversarial.OPTIONS),
+        'schedule.name': ('schedule', update_order.OPTIONS),
     }
     for group in ('d_optimizer', 'g_optimizer'):
         table[f'{group}.schedule'] = group, schedules.OPTIONS

@@ -9,7 +9,7 @@ import dataclasses
 import math
 import urllib.parse
 
-from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import update_order
 from gan_jax.algorithms import latents
 from gan_jax.config import defaults
 from gan_jax.config import validation
@@ -60,9 +60,9 @@ def _menu(registry, left_out, **labels):
 
 # The lab compiles one variant of a step, and these two need several.
 SCHEDULES_LEFT_OUT = ('adaptive', 'wgan')
-_unroll_steps, = adversarial.OPTIONS['unrolled']
+_unroll_steps, = update_order.OPTIONS['unrolled']
 SCHEDULES = _menu(
-    adversarial.SCHEDULES, SCHEDULES_LEFT_OUT, alternating='Alternating',
+    update_order.SCHEDULES, SCHEDULES_LEFT_OUT, alternating='Alternating',
     simultaneous='Simultaneous',
     unrolled=f'Unrolled, {_unroll_steps.default} updates of D ahead',
 )

@@ -8,6 +8,7 @@ import pytest
 import helpers
 from helpers import batch, images_of, leaves_equal, linear_gan, start, step
 from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import update_order
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms.game import D, G
@@ -93,7 +94,7 @@ def test_step_is_deterministic_and_equal_under_jit():
     )
 
 
-@pytest.mark.parametrize('schedule', adversarial.SCHEDULES)
+@pytest.mark.parametrize('schedule', update_order.SCHEDULES)
 def test_counters_count_steps_and_the_batches_drawn(schedule):
     gan = linear_gan(schedule=schedule, d_steps=2, g_steps=3)
     state = start(gan)

@@ -14,6 +14,7 @@ import pytest
 
 import helpers
 from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import update_order
 from gan_jax.algorithms import game
 from gan_jax.config import builders
 from gan_jax.config import defaults
@@ -25,7 +26,7 @@ from gan_jax.ops import optimizers
 
 SHAPE = (8, 8, 1)
 PENALTY_NAMES = ['', *PENALTIES]
-PRODUCT = list(itertools.product(LOSSES, PENALTY_NAMES, adversarial.SCHEDULES))
+PRODUCT = list(itertools.product(LOSSES, PENALTY_NAMES, update_order.SCHEDULES))
 
 
 def config_of(loss, penalty, schedule):

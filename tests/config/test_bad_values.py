@@ -12,7 +12,7 @@ import pytest
 
 import helpers
 from conftest import ROOT
-from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import update_order
 from gan_jax.cli import app
 from gan_jax.config import builders
 from gan_jax.config import defaults as defaults_lib
@@ -208,7 +208,7 @@ def test_recipes_set_no_unused_keys(path):
 
 
 @pytest.mark.parametrize('key, names', [
-    ('loss.name', losses.LOSSES), ('schedule.name', adversarial.SCHEDULES),
+    ('loss.name', losses.LOSSES), ('schedule.name', update_order.SCHEDULES),
     ('g_optimizer.name', optimizers.OPTIMIZERS),
     ('generator.name', [n for n, p in networks.NETWORKS.items() if p.generator])
 ])

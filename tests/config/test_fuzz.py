@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 import pytest
 
-from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import update_order
 from gan_jax.config import defaults
 from gan_jax.config import run_identity
 from gan_jax.config import validation
@@ -25,7 +25,7 @@ DEFAULTS = defaults.flatten(defaults.default_config())
 WORDS = st.one_of(
     st.sampled_from([
         *losses.LOSSES, *networks.NETWORKS, *layers.NORMS, *mixtures.MIXTURES,
-        *adversarial.SCHEDULES, *augment.AUGMENTATIONS, 'digits', 'tfds:x',
+        *update_order.SCHEDULES, *augment.AUGMENTATIONS, 'digits', 'tfds:x',
         'adam', 'sgd', 'rmsprop', 'linear', 'cosine', 'sphere', 'none', '',
         '64', '48x80', '0x0', 'bfloat16', 'npy:/nowhere', 'folder:', ':', '~x',
     ]), st.text(max_size=8),

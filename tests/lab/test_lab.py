@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import update_order
 from gan_jax.algorithms import latents
 from gan_jax.algorithms.game import D, G
 from gan_jax.config import builders
@@ -126,7 +126,7 @@ def test_bad_links_are_refused_in_one_line(link, message):
 
 @pytest.mark.parametrize('menu, left_out, registry', [
     (settings_lib.SCHEDULES, settings_lib.SCHEDULES_LEFT_OUT,
-     adversarial.SCHEDULES),
+     update_order.SCHEDULES),
     (settings_lib.LATENTS, settings_lib.LATENTS_LEFT_OUT, latents.LATENTS),
     (settings_lib.OPTIMIZERS, (), optimizers.OPTIMIZERS),
 ], ids=['schedules', 'latents', 'optimizers'])

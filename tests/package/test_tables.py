@@ -6,7 +6,7 @@ import pytest
 
 from conftest import ROOT
 import keys_page
-from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import update_order
 from gan_jax.algorithms import latents
 from gan_jax.algorithms import reconstruction
 from gan_jax.config import defaults
@@ -49,7 +49,7 @@ NAMES = [
     *networks.NETWORKS, *autoencoder.ENERGIES, *layers.NORMS,
     *resampling.UPSAMPLINGS, *resampling.DOWNSAMPLINGS,
     *conditioning.GENERATOR_CONDITIONS, *conditioning.DISCRIMINATOR_CONDITIONS,
-    *adversarial.SCHEDULES, *latents.LATENTS, *latents.PATHS, *latents.WEIGHTS,
+    *update_order.SCHEDULES, *latents.LATENTS, *latents.PATHS, *latents.WEIGHTS,
     *augment.AUGMENTATIONS, *mixtures.MIXTURES, *optimizers.OPTIMIZERS,
     *activations.OUTPUTS, *reconstruction.KINDS,
     *reconstructions.RECONSTRUCTIONS,
@@ -101,8 +101,8 @@ def test_page_of_keys_is_up_to_date():
     ]) for name, loss in losses.LOSSES.items()),
     *((name, [
         f'`schedule.{option.name}`'
-        for option in adversarial.OPTIONS.get(name, ())
-    ]) for name in adversarial.SCHEDULES),
+        for option in update_order.OPTIONS.get(name, ())
+    ]) for name in update_order.SCHEDULES),
 ])
 def test_last_cell_of_a_row_lists_the_declared_options(name, declared):
     (row,) = re.findall(rf'\n\| `{name}` \| (.*) \|', OBJECTIVES)
