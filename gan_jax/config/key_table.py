@@ -77,7 +77,7 @@ KEYS = (
     Option('latent_size', 100,
            'length of the latent vector z', options.count(most=2**16)),
     Option('ema_decay', 0.999,
-           'decay per step of the moving average of the generator',
+           'decay per update of G of the moving average of its weights',
            _SHARE, needs('ema_half_life', bounds=options.OFF)),
     Option('ema_half_life', 0,
            'half-life of that average in images; 0 uses ema_decay',
