@@ -9,7 +9,9 @@ import sys
 
 from gan_jax.cli import app
 from gan_jax.cli import recipe_files
+from gan_jax.core import errors
 
+_PACKAGE = pathlib.Path(__file__).parent
 # Modules of `cli` that are no commands.
 _PARTS = ('__init__', 'app', 'recipe_files', 'run_flags')
 
@@ -21,23 +23,21 @@ def main():
         app.print_help(_listed(paths))
     name = sys.argv[1]
     if name not in paths:
-        near = recipe_files.nearest(name, paths)
+        near = errors.nearest(name, paths)
         app.say(f'error: {name!r} is not a command{near}', sys.stderr)
         sys.exit(2)
     sys.argv = [f'gan_jax {name}', *sys.argv[2:]]
-    package = 'gan_jax' if name == 'train' else 'gan_jax.cli'
-    module = 'main' if name == 'train' else name
-    app.run(importlib.import_module(f'{package}.{module}').main)
+    parts = paths[name].relative_to(_PACKAGE.parent).with_suffix('').parts
+    app.run(importlib.import_module('.'.join(parts)).main)
 
 
 def commands():
     """Return {name of a command: path of its module}, sorted."""
-    package = pathlib.Path(__file__).parent
     paths = {
-        path.stem: path for path in (package / 'cli').glob('*.py')
+        path.stem: path for path in (_PACKAGE / 'cli').glob('*.py')
         if path.stem not in _PARTS
     }
-    return dict(sorted({**paths, 'train': package / 'main.py'}.items()))
+    return dict(sorted({**paths, 'train': _PACKAGE / 'main.py'}.items()))
 
 
 def _listed(paths):

@@ -4,7 +4,6 @@ Recipes are parsed here, never executed, so that listing them is quick.
 """
 
 import ast
-import difflib
 import pathlib
 
 import gan_jax
@@ -45,20 +44,13 @@ def path_of(recipe):
         errors.ConfigError: for an unknown name.
     """
     name, colon, argument = recipe.partition(':')
-    if not name or name.endswith('.py') or pathlib.Path(name).exists():
-        return recipe
-    if '/' in name:
+    if not name or '/' in name or pathlib.Path(name).exists() or (
+            name.endswith('.py')):
         return recipe
     path = folder() / f'{name}.py'
     if not path.is_file():
         raise errors.ConfigError(
-            f'--config={name} is not a recipe{nearest(name, summaries())}; '
-            '`python -m gan_jax recipes` lists them'
+            f'--config={name} is not a recipe, which `python -m gan_jax '
+            f'recipes` lists{errors.nearest(name, summaries())}'
         )
     return f'{path}{colon}{argument}'
-
-
-def nearest(name, names):
-    """Return ': did you mean …?' for the closest of the names, or ''."""
-    matches = difflib.get_close_matches(name, list(names), 1)
-    return f': did you mean {matches[0]}?' if matches else ''

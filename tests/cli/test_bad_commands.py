@@ -98,7 +98,7 @@ OTHERS = [
     ([], 'name a recipe'),
     (['configs/dcgan.py'], 'name a recipe'),
     (['--config'], 'Missing value'),
-    (['--config=dcgna'], 'did you mean dcgan?'),
+    (['--config=dcgna'], "did you mean 'dcgan'?"),
     (['--config=./dcgan'], 'dcgan is not a readable file'),
     ([f'--config={ROOT}/configs'], 'configs is not a readable file'),
     ([f'{DCGAN}:minst'], "did you mean 'mnist'"),

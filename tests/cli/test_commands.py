@@ -59,9 +59,9 @@ def test_error_of_an_unknown_name_suggests_the_nearest():
         ['gan_jax', 'recipes', 'dcgan'], ['--helpme'],
     ])
     messages = [
-        "'smaple' is not a command: did you mean sample?",
-        "'zzz' is not a command", 'not a recipe: did you mean dcgan?',
-        '--config=zzz is not a recipe;', "unexpected argument 'dcgan'",
+        "'smaple' is not a command; did you mean 'sample'?",
+        "'zzz' is not a command\n", "lists; did you mean 'dcgan'?",
+        '--config=zzz is not a recipe, which', "unexpected argument 'dcgan'",
         'Unknown command line flag',
     ]
     for (code, _, err), says in zip(results, messages):
