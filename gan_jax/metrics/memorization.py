@@ -127,10 +127,8 @@ def verdict(samples, held_out, training, *, quantile=0.05, alpha=0.01):
     features.rows(held_out, names[0], int(np.ceil(1 / quantile)) - 1)
     train_indices, to_training = _nearest(samples, training)
     held_indices, to_held_out = _nearest(samples, held_out)
-    held_distances = np.sort(_nearest(held_out, training)[1])
-    rank = int(quantile * (len(held_out) + 1) + 1e-9)
-    radius = held_distances[rank - 1]
-    nearer = int((to_training < radius).sum())
+    first = _nearer(to_training, _nearest(held_out, training)[1], quantile)
+    radius = first['radius']
     in_training = to_training <= to_held_out
     copied = len(np.unique(
         train_indices[in_training & (to_training < radius)]
@@ -140,21 +138,14 @@ def verdict(samples, held_out, training, *, quantile=0.05, alpha=0.01):
     ))
     num_near = copied + others
     images = len(training) + len(held_out)
-    nearer_p = stats.betabinom(
-        len(samples), rank, len(held_out) - rank + 1
-    ).sf(nearer - 1)
     in_training_p = stats.hypergeom(
         images, len(training), num_near
     ).sf(copied - 1)
-    copies = max(nearer_p, in_training_p) < alpha
+    copies = max(first['nearer_p'], in_training_p) < alpha
     return {
         'verdict': COPIES if copies else NO_SIGN,
         'reference': HELD_OUT,
-        'distance': float(to_training.mean() / held_distances.mean()),
-        'radius': float(radius),
-        'nearer': nearer / len(samples),
-        'nearer_expected': rank / (len(held_out) + 1),
-        'nearer_p': float(nearer_p),
+        **first,
         'near_images': num_near,
         'in_training': copied / num_near if num_near else float('nan'),
         'in_training_expected': len(training) / images,
@@ -183,29 +174,40 @@ def verdict_alone(samples, training, *, quantile=0.05, alpha=0.01):
         errors.DataError: for too few images, or sizes that differ.
         errors.NonFiniteError: for a value that is not finite.
     """
-    from scipy import stats  # slow to import
-
     samples, training = features.pair(
         samples, training, ('samples', 'training images')
     )
     features.rows(training, 'training images', int(np.ceil(1 / quantile)))
-    to_training = _nearest(samples, training)[1]
     # The nearest of all is the image itself.
-    among = np.sort(neighbours(training, training, count=2)[1][:, 1])
-    rank = int(quantile * (len(training) + 1) + 1e-9)
-    radius = among[rank - 1]
-    nearer = int((to_training < radius).sum())
-    nearer_p = stats.betabinom(
-        len(samples), rank, len(training) - rank + 1
-    ).sf(nearer - 1)
+    among = neighbours(training, training, count=2)[1][:, 1]
+    first = _nearer(_nearest(samples, training)[1], among, quantile)
     return {
-        'verdict': NEARER if nearer_p < alpha else NO_SIGN,
+        'verdict': NEARER if first['nearer_p'] < alpha else NO_SIGN,
         'reference': OTHERS,
-        'distance': float(to_training.mean() / among.mean()),
+        **first,
+    }
+
+
+def _nearer(to_training, reference, quantile):
+    """Compute the first test of `verdict`: samples nearer than a reference.
+
+    Args:
+        to_training: [n] distances of samples to their nearest training image.
+        reference: [m] distances of real images to theirs.
+        quantile: as of `verdict`.
+    """
+    from scipy import stats  # slow to import
+
+    rank = int(quantile * (len(reference) + 1) + 1e-9)
+    radius = np.sort(reference)[rank - 1]
+    nearer = int((to_training < radius).sum())
+    law = stats.betabinom(len(to_training), rank, len(reference) - rank + 1)
+    return {
+        'distance': float(to_training.mean() / reference.mean()),
         'radius': float(radius),
-        'nearer': nearer / len(samples),
-        'nearer_expected': rank / (len(training) + 1),
-        'nearer_p': float(nearer_p),
+        'nearer': nearer / len(to_training),
+        'nearer_expected': rank / (len(reference) + 1),
+        'nearer_p': float(law.sf(nearer - 1)),
     }
 
 
