@@ -113,6 +113,15 @@ def define_data():
     return _Data()
 
 
+def define_weights():
+    """Define --weights, the weights of G to sample with."""
+    return flags.DEFINE_enum(
+        'weights', 'ema', ['ema', 'raw', 'snapshots'],
+        "Weights of the generator: 'ema' is their moving average, 'raw' the "
+        "weights as trained, 'snapshots' the average of the last snapshots."
+    )
+
+
 class _Data:
     """Values of the --data.KEY flags, read as from a flag holder of absl."""
 

@@ -37,11 +37,7 @@ STEP = flags.DEFINE_string(
     'step', None, "Saved step to evaluate, 'best', or 'all'; the newest by "
     'default.'
 )
-WEIGHTS = flags.DEFINE_enum(
-    'weights', 'ema', ['ema', 'raw', 'snapshots'],
-    "Weights of the generator: 'ema' is their moving average, 'raw' the "
-    "weights as trained, 'snapshots' the average of the last snapshots."
-)
+WEIGHTS = app.define_weights()
 NUM_FAKE = flags.DEFINE_integer(
     'num_fake', None, 'Number of samples, of the seeds from 0 on; by default '
     'that of the real images.', lower_bound=4

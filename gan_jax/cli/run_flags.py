@@ -15,11 +15,7 @@ STEP = flags.DEFINE_string(
     'step', None, "Saved step to load, or 'best' if the run was trained with "
     'keep_best; the newest by default.'
 )
-WEIGHTS = flags.DEFINE_enum(
-    'weights', 'ema', ['ema', 'raw', 'snapshots'],
-    "Weights of the generator: 'ema' is their moving average, 'raw' the "
-    "weights as trained, 'snapshots' the average of the last snapshots."
-)
+WEIGHTS = app.define_weights()
 
 
 def define_labels():

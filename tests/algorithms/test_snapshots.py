@@ -188,5 +188,5 @@ def test_missing_weights_are_reported(trained):
 
 
 def test_command_knows_all_weights():
-    code = (ROOT / 'gan_jax' / 'cli' / 'run_flags.py').read_text()
+    code = (ROOT / 'gan_jax' / 'cli' / 'app.py').read_text()
     assert f"'weights', 'ema', {list(latents.WEIGHTS)}" in code
