@@ -73,7 +73,7 @@ def _opaque(frame):
 def _save_mp4(path, partial, frames, fps):
     """Call ffmpeg to write the existing file `partial`.
 
-    `files.replacing` renames it to `path` afterwards.
+    `files.atomic_write` renames it to `path` afterwards.
     """
     width, height = frames[0].size
     process = subprocess.run(
