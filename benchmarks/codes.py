@@ -28,6 +28,7 @@ from gan_jax.core import errors
 from gan_jax.data import sources
 from gan_jax.evaluation import runner
 from gan_jax.metrics import principal
+from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 
@@ -66,7 +67,7 @@ class Codes(NamedTuple):
 def load(name):
     """Load a run; return (config, gan, state)."""
     workdir = RUNS[name].value
-    config = sampling.load_config(workdir)
+    config = run_files.load_config(workdir)
     gan, state = sampling.load(workdir)
     if (name == 'gan') != (config.algorithm == 'adversarial'):
         raise errors.ConfigError(
@@ -120,7 +121,7 @@ def morphs(workdir):
     Returns:
         {title: [n, STAGES, H, W, C] in [-1, 1]}.
     """
-    kind = sampling.load_config(workdir).algorithm
+    kind = run_files.load_config(workdir).algorithm
     if kind != 'pose_decoder':
         raise errors.ConfigError(
             f'--pose_decoder={workdir} has algorithm={kind!r}'

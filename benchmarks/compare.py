@@ -52,6 +52,7 @@ from gan_jax.features import extractors
 from gan_jax.metrics import memorization
 from gan_jax.metrics import principal
 from gan_jax.metrics import registry
+from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 from gan_jax.training import train
@@ -308,7 +309,7 @@ def measure(name):
     path = workdir / 'cells.json'
     cells = json.loads(path.read_text()) if path.exists() else {}
     if (workdir / 'config.json').exists():
-        found = sampling.load_config(workdir)
+        found = run_files.load_config(workdir)
         if not found.data.test_share:  # of the time when nothing was held out
             config.data.test_share = 0.0
         changed = run_identity.differences(found, config)

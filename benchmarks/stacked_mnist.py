@@ -33,6 +33,7 @@ from gan_jax.config import recipes
 from gan_jax.config import run_identity
 from gan_jax.core import errors
 from gan_jax.evaluation import runner
+from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 from gan_jax.training import train
@@ -194,7 +195,7 @@ def measure(row, size, seed):
     result = json.loads(path.read_text()) if path.exists() else {}
     if (workdir / 'config.json').exists():
         changed = run_identity.differences(
-            sampling.load_config(workdir), config
+            run_files.load_config(workdir), config
         )
         if changed:
             raise errors.CheckpointError(

@@ -248,7 +248,7 @@ KEYS = (
     Option('eval_every', 0, 'steps between evaluations; 0 is off',
            _STEPS),
     Option('eval_metrics', '',
-           "more metrics of registry.METRICS, such as 'fid,kid'", _ANY,
+           "more metrics of catalog.METRICS, such as 'fid,kid'", _ANY,
            needs('eval_every')),
     Option('eval_features', 'classifier', 'features for eval_metrics',
            extractors.EXTRACTORS, needs('eval_metrics')),

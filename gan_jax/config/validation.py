@@ -16,7 +16,7 @@ from gan_jax.config import key_table
 from gan_jax.core import errors
 from gan_jax.core import options
 from gan_jax.data import sources
-from gan_jax.metrics import registry
+from gan_jax.metrics import catalog
 from gan_jax import networks
 from gan_jax.networks import activations
 from gan_jax.objectives import losses
@@ -352,9 +352,9 @@ def _check_texts(config):
     defaults.background(config)
     defaults.classes(config)
     for name in defaults.eval_metrics(config):
-        if name not in registry.METRICS:
+        if name not in catalog.METRICS:
             raise errors.ConfigError(
-                errors.unknown_name('eval_metrics', name, registry.METRICS)
+                errors.unknown_name('eval_metrics', name, catalog.METRICS)
             )
     name = config.data.name
     complaint = '' if name in mixtures.MIXTURES else sources.explain(name)

@@ -196,7 +196,6 @@ _FUNCTIONS = {  # (real, fake) -> {name: float}, or (view) -> the same
     'support': _support,
     'swd': _swd,
 }
-METRICS = catalog.METRICS
 
 
 class Number(NamedTuple):
@@ -216,7 +215,7 @@ def measure(name, real, fake, halves=None):
     """Compute the numbers of a metric.
 
     Args:
-        name: one of `METRICS`.
+        name: one of `catalog.METRICS`.
         real, fake: `View`.
         halves: two `View`s of halves of the real images, for the floor; None
             leaves the floor out.
@@ -228,7 +227,7 @@ def measure(name, real, fake, halves=None):
         errors.ConfigError: if the features or the data do not fit the metric.
         errors.DataError: for too few images.
     """
-    metric, function = METRICS[name], _FUNCTIONS[name]
+    metric, function = catalog.METRICS[name], _FUNCTIONS[name]
     if metric.images and real.images.ndim != 4:
         raise errors.ConfigError(f'metric {name!r} is of images, not of points')
     if metric.alone:

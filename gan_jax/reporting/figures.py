@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from gan_jax.core import files
-from gan_jax.metrics import registry
+from gan_jax.metrics import catalog
 from gan_jax.objectives import losses
 from gan_jax.reporting import load_run
 
@@ -50,7 +50,7 @@ BETTER = {
     'nearest_real': '1 matches held-out images; near 0 is copying',
     'high_quality': 'higher is better',
     **{
-        name: f'{direction} is better' for measure in registry.METRICS.values()
+        name: f'{direction} is better' for measure in catalog.METRICS.values()
         for name, direction in measure.better.items() if direction
     },
 }

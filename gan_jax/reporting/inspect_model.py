@@ -12,6 +12,7 @@ from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax.core import redact
 from gan_jax.metrics import registry
+from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 
@@ -166,7 +167,7 @@ def restore(workdir):
 
 def _data_of(workdir):
     """Return (the data that a run was trained on or None, reason if None)."""
-    described = sampling.load_data(workdir)
+    described = run_files.load_data(workdir)
     try:
         sampling.check_data(workdir)
         dataset = builders.dataset(sampling.load_data_config(workdir))

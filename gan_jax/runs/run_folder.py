@@ -165,7 +165,7 @@ def restarts(workdir):
     records = _load_records(workdir / RESTARTS, 'seed', _is_restart)
     if records:
         try:
-            stored = sampling.load_config(workdir)
+            stored = run_files.load_config(workdir)
         except errors.CheckpointError:
             return records
         if stored.seed != records[-1]['seed']:  # killed while moving the files
@@ -230,7 +230,7 @@ def _compare(workdir, config, described, override):
     """Check that config and data are those that a run started with."""
     # Secrets in the stored config are masked, so masked configs are compared.
     masked = ConfigDict(redact.mask_values(config.to_dict()))
-    changed = run_identity.differences(sampling.load_config(workdir), masked)
+    changed = run_identity.differences(run_files.load_config(workdir), masked)
     if changed and not override:
         raise errors.CheckpointError(
             f'{workdir} holds a run with another config '

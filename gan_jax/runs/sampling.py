@@ -247,16 +247,13 @@ def _apply_one(algorithm, weights, inputs):
 _apply = jax.jit(_apply_one, static_argnums=0)
 
 
-load_config, load_data = run_files.load_config, run_files.load_data
-
-
 def load_data_config(workdir):
     """Load the config of a run folder, with the data keys of its first source.
 
     Raises:
         errors.CheckpointError: where it is not a run folder.
     """
-    return defaults.of_source(load_config(workdir))
+    return defaults.of_source(run_files.load_config(workdir))
 
 
 def load_data_specs(workdir):
@@ -274,7 +271,7 @@ def check_data(workdir):
     Raises:
         errors.DataError: for a run on arrays from Python, which are not saved.
     """
-    if load_data(workdir).get('name') == sources.ARRAYS:
+    if run_files.load_data(workdir).get('name') == sources.ARRAYS:
         raise errors.DataError(
             f'--workdir={workdir} was trained on arrays that were given from '
             'Python and are not saved, so there are no images to compare with; '
@@ -318,7 +315,7 @@ def load(workdir, step=None):
     Raises:
         errors.CheckpointError: where there is no such run or step.
     """
-    config = load_config(workdir)
+    config = run_files.load_config(workdir)
     try:
         specs = load_data_specs(workdir)
         algorithm = builders.algorithm(config, specs)

@@ -92,7 +92,7 @@ def write(folder, workdir, algorithm, state, weights='ema'):
     contents = {
         PROGRAM: program(algorithm, state, weights),
         TENSORS: tensors(workdir, algorithm, state, weights),
-        SCRIPT: script(algorithm, sampling.load_data(workdir)),
+        SCRIPT: script(algorithm, run_files.load_data(workdir)),
         CARD: card(workdir, algorithm, state, weights),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,7 +136,7 @@ def tensors(workdir, algorithm, state, weights='ema'):
         jax.tree_util.keystr(path, simple=True, separator='.'): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(collections)
     }
-    data = sampling.load_data(workdir)
+    data = run_files.load_data(workdir)
     return safetensors.save(
         {name: np.asarray(leaf, np.float32) for name, leaf in named.items()},
         metadata={
@@ -156,7 +156,7 @@ def script(algorithm, data):
 
     Args:
         algorithm: `algorithm.Algorithm` of the run.
-        data: dict of `sampling.load_data`.
+        data: dict of `run_files.load_data`.
 
     Returns:
         str.
@@ -188,7 +188,7 @@ def card(workdir, algorithm, state, weights='ema'):
         str, Markdown.
     """
     config = sampling.load_data_config(workdir)
-    data = sampling.load_data(workdir)
+    data = run_files.load_data(workdir)
     shape = 'x'.join(map(str, data['image_shape']))
     kind = 'points' if len(data['image_shape']) == 1 else 'images'
     classes = ', '.join(data['classes'])

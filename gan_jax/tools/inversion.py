@@ -21,6 +21,7 @@ from gan_jax.data import listing
 from gan_jax.data import pictures
 from gan_jax.data import sources
 from gan_jax.evaluation import runner
+from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 
 
@@ -90,7 +91,7 @@ def load_targets(workdir, text, split='', labels=None):
             run's.
     """
     config = sampling.load_data_config(workdir)
-    shape = tuple(sampling.load_data(workdir)['image_shape'])
+    shape = tuple(run_files.load_data(workdir)['image_shape'])
     if text and all(c.isascii() and (c.isdigit() or c in ' ,-') for c in text):
         sampling.check_data(workdir)
         targets = _of_run(config, text, split)

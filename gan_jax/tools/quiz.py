@@ -21,6 +21,7 @@ from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.evaluation import runner
+from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 
@@ -68,7 +69,7 @@ def page(
     Raises:
         errors.UserError: for points, or too few real images.
     """
-    if len(sampling.load_data(workdir)['image_shape']) == 1:
+    if len(run_files.load_data(workdir)['image_shape']) == 1:
         raise errors.ConfigError('a quiz needs a run on images, not points')
     reals, source = _reals(workdir, split)
     if len(reals) < count:

@@ -17,6 +17,7 @@ from gan_jax.reporting import inspect_model
 from gan_jax.reporting import load_run
 from gan_jax.reporting import page
 from gan_jax.runs import run_folder
+from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 from gan_jax.training import train
 
@@ -170,7 +171,7 @@ def test_collapse_restarts_with_new_seeds_and_keeps_attempts(
     for seed, folder in enumerate((
         tmp_path / 'before-1', tmp_path / 'before-2', tmp_path
     )):
-        assert sampling.load_config(folder).seed == seed
+        assert run_files.load_config(folder).seed == seed
         assert (folder / 'metrics.jsonl').exists()
         assert (12, 'mode_collapse') in named(folder)
         weights.append(sampling.load(folder, 4)[1].averages[G].params)
@@ -178,7 +179,7 @@ def test_collapse_restarts_with_new_seeds_and_keeps_attempts(
     # Resuming keeps the seed of the last attempt.
     config.on_collapse = 'warn'
     assert int(run(tmp_path, config).state.step) == 20
-    assert sampling.load_config(tmp_path).seed == 2
+    assert run_files.load_config(tmp_path).seed == 2
 
 
 @pytest.mark.parametrize('moved', [0, 1, 3, 99])
@@ -209,7 +210,7 @@ def test_kill_while_an_attempt_is_moved_loses_nothing(
     assert left - {'lock'} <= aside | {run_folder.lock.NAME}
     config = config_of(num_steps=4)
     run(tmp_path, config)
-    assert sampling.load_config(tmp_path).seed == 1
+    assert run_files.load_config(tmp_path).seed == 1
 
 
 @pytest.mark.parametrize('override', [False, True])

@@ -16,7 +16,6 @@ from gan_jax.data import pictures
 from gan_jax.data import sources
 from gan_jax.features import extractors
 from gan_jax.metrics import catalog
-from gan_jax.metrics import registry
 from gan_jax import networks
 from gan_jax.networks import activations
 from gan_jax.networks import autoencoder
@@ -39,7 +38,7 @@ DATA_NAMES = [
 FEATURES = (ROOT / 'gan_jax' / 'features' / 'README.md').read_text()
 MEASURING = (ROOT / 'gan_jax' / 'metrics' / 'README.md').read_text()
 NUMBERS = [
-    *(name for kind in registry.METRICS.values() for name in kind.better),
+    *(name for kind in catalog.METRICS.values() for name in kind.better),
     *(name.removeprefix('eval/') for name in catalog.RANKED),
     *catalog.OF_RUNS,
 ]
@@ -77,7 +76,7 @@ def test_every_metric_has_a_row_on_the_page_of_metrics(name):
 
 
 @pytest.mark.parametrize('name, way', [
-    row for kind in registry.METRICS.values() for row in kind.better.items()
+    row for kind in catalog.METRICS.values() for row in kind.better.items()
 ])
 def test_page_of_metrics_says_which_direction_is_better(name, way):
     table = MEASURING.partition('## Conventions')[0]

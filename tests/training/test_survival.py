@@ -14,6 +14,7 @@ import survival_tools as tools
 from conftest import ROOT
 from gan_jax.config import run_identity
 from gan_jax.core import errors
+from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 from gan_jax.runtime import lock
 from gan_jax.runtime import signals
@@ -145,7 +146,7 @@ def test_override_config_continues_with_another_config(tmp_path):
         train.train(config, tmp_path, images=images)
     run = train.train(config, tmp_path, images=images, override_config=True)
     assert int(run.state.step) == 4
-    stored = sampling.load_config(tmp_path)
+    stored = run_files.load_config(tmp_path)
     assert run_identity.differences(stored, config) == []
 
 

@@ -15,6 +15,7 @@ from gan_jax.config import defaults
 from gan_jax.config import recipes
 from gan_jax.config import validation
 from gan_jax.core import errors
+from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 from gan_jax.training import sweep
 from gan_jax.training import train
@@ -111,7 +112,7 @@ def test_each_member_equals_a_run_of_its_config(tmp_path):
     }
     folder = tmp_path / 'sweep' / 'member-003'
     gan, state = sampling.load(folder)
-    config = sampling.load_config(folder)
+    config = run_files.load_config(folder)
     assert (config.seed, config.d_optimizer.learning_rate) == (1, 1e-3)
     alone = train.train(config, tmp_path / 'alone')
     jax.tree.map(

@@ -10,6 +10,7 @@ import pytest
 import helpers
 from gan_jax.config import validation
 from gan_jax.core import errors
+from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 from gan_jax.training import train
 
@@ -91,7 +92,7 @@ def test_another_config_in_the_same_folder_is_refused(tmp_path):
         errors.CheckpointError, match="loss.name: 'non_saturating' -> 'hinge'"
     ):
         run(tmp_path, config)
-    stored = sampling.load_config(tmp_path)
+    stored = run_files.load_config(tmp_path)
     assert stored.loss.name == 'non_saturating'
 
 
