@@ -115,8 +115,14 @@ def _compiled(key):
         functools.partial(_view, algorithm, source),
         view_arguments(algorithm, state, 'raw'), options,
     )
-    output_kind = OUTPUT_KINDS.get(losses.LOSSES[gan.loss].kind, 'score')
-    return Program(next(_numbers), algorithm, output_kind, init, train, view)
+    return Program(
+        next(_numbers), algorithm, output_kind(gan.loss), init, train, view
+    )
+
+
+def output_kind(loss):
+    """Return how D's output is drawn under a loss, by its name."""
+    return OUTPUT_KINDS.get(losses.LOSSES[loss].kind, 'score')
 
 
 def view_arguments(algorithm, state, weights):

@@ -55,12 +55,14 @@ def test_error_of_an_unknown_name_suggests_the_nearest():
     results = helpers.commands([
         ['gan_jax', 'smaple'], ['gan_jax', 'zzz'],
         ['gan_jax', 'train', '--config=dcgna'],
+        ['gan_jax', 'train', '--config=dcgan:minst'],
         ['gan_jax', 'train', '--config', 'zzz'],
         ['gan_jax', 'recipes', 'dcgan'], ['--helpme'],
     ])
     messages = [
         "'smaple' is not a command; did you mean 'sample'?",
         "'zzz' is not a command\n", "lists; did you mean 'dcgan'?",
+        "did you mean 'mnist'?",
         '--config=zzz is not a recipe, which', "unexpected argument 'dcgan'",
         'Unknown command line flag',
     ]

@@ -149,6 +149,16 @@ def test_registries_are_offered_or_left_out():
     assert named <= set(mixtures.MIXTURES)
 
 
+def test_outputs_of_d_are_drawn_by_the_kind_of_the_loss():
+    kinds = {
+        name: compiled_steps.output_kind(name) for name in settings_lib.LOSSES
+    }
+    assert {name: kind for name, kind in kinds.items() if kind != 'score'} == {
+        'minimax': 'probability', 'non_saturating': 'probability',
+        'least_squares': 'target',
+    }
+
+
 def test_every_control_has_an_explanation_and_a_group():
     schema = settings_lib.schema()
     fields = schema['settings'] + schema['gan'] + schema['penalties']
