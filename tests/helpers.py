@@ -158,7 +158,7 @@ def leaves_equal(a, b):
 def mlp_gan(**changes):
     """Return a GAN of small dense nets, whose D is not linear."""
     return linear_gan(**{
-        'generator': mlp.Generator(SHAPE, width=4, depth=1),
+        'generator': mlp.Generator(image_shape=SHAPE, width=4, depth=1),
         'discriminator': mlp.Discriminator(width=4, depth=1), **changes,
     })
 

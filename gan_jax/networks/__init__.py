@@ -1,32 +1,17 @@
 """Generators, discriminators and encoders as Flax modules, and their registry.
 
 Networks know neither losses nor configs nor devices. A network documents only
-the fields of its own. The others have the same meaning in all networks:
+the fields of its own. Those of `fields` are inherited. The others have the same
+meaning in all networks:
 
     image_shape: (height, width, channels) of images, (D,) of points.
-    depth: number of hidden layers.
     kernel_size: side of the square kernels.
     upsampling, downsampling: one of `resampling.UPSAMPLINGS` and
         `DOWNSAMPLINGS`.
     minibatch_features: number of features of minibatch discrimination, which
         are appended to those of the last hidden layer; 0 for none.
-    norm: one of `layers.NORMS`.
-    spectral_norm: whether every kernel has spectral norm 1.
-    num_classes: number of classes; unused if `condition` is 'none'.
-    condition: how the label enters the network, one of
-        `conditioning.GENERATOR_CONDITIONS`, `DISCRIMINATOR_CONDITIONS`, or
-        `AUTOENCODER_CONDITIONS` for an autoencoder.
-    negative_slope: slope of the activation of hidden layers below 0; 0 is ReLU.
-    prelu: whether that slope is learned per channel instead.
-    maxout: number of linear functions, each with its norm, whose maximum is a
-        hidden unit, instead of an activation with a slope; 0 is off.
-    init_std: standard deviation of the normal initial weights; 0 is LeCun's
-        initialisation.
-    norm_momentum: decay of BatchNorm's running averages.
-    dropout: probability that a hidden unit is dropped in training.
     output: activation of the last layer, one of `activations.OUTPUTS`.
     code_size: length of the code of a sample.
-    dtype: dtype of the computation; parameters and outputs are float32.
 
 So do the arguments of a call:
 

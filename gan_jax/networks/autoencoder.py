@@ -6,14 +6,13 @@ Equilibrium Generative Adversarial Networks, https://arxiv.org/abs/1703.10717,
 2017. Real images have low energies, so only losses with `Loss.energies` apply.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax.numpy as jnp
 
 from gan_jax.networks import activations
 from gan_jax.networks import conditioning
 from gan_jax.networks import dcgan
+from gan_jax.networks import fields
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
 from gan_jax.networks import resampling
@@ -101,14 +100,13 @@ def _output(energy, images, reconstruction, code, class_logits):
     )
 
 
-class MLPDiscriminator(nn.Module):
+class MLPDiscriminator(fields.Conditional, fields.Dense, kw_only=True):
     """Discriminator that is a dense autoencoder of images or points.
 
     The layers of `mlp.Discriminator`, a linear code, the layers of
     `mlp.Generator` with the same widths, and a linear output.
 
     Attributes (others: see `gan_jax.networks`):
-        width: units of each hidden layer.
         depth: number of hidden layers on each side of the code.
         energy: one of `ENERGIES`.
         norm: one of `layers.NORMS`, after each hidden layer but the first.
@@ -116,21 +114,8 @@ class MLPDiscriminator(nn.Module):
             has ReLU.
     """
 
-    width: int = 256
-    depth: int = 2
     code_size: int = 64
     energy: str = 'euclidean'
-    norm: str = 'none'
-    spectral_norm: bool = False
-    num_classes: int = 0
-    condition: str = 'none'
-    negative_slope: float = 0.2
-    prelu: bool = False
-    maxout: int = 0
-    init_std: float = 0.0
-    norm_momentum: float = 0.9
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):
@@ -168,7 +153,7 @@ class MLPDiscriminator(nn.Module):
         return _output(self.energy, flat, reconstruction, code, class_logits)
 
 
-class DCGANDiscriminator(nn.Module):
+class DCGANDiscriminator(fields.Conditional, fields.Activated, kw_only=True):
     """Discriminator that is a convolutional autoencoder.
 
     The convolutions of `dcgan.Discriminator`, a linear dense code, the layers
@@ -196,13 +181,6 @@ class DCGANDiscriminator(nn.Module):
     code_size: int = 64
     energy: str = 'euclidean'
     norm: str = 'batch'
-    spectral_norm: bool = False
-    num_classes: int = 0
-    condition: str = 'none'
-    negative_slope: float = 0.2
-    prelu: bool = False
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):

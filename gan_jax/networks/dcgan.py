@@ -4,7 +4,7 @@ Radford et al., Unsupervised Representation Learning with Deep Convolutional
 Generative Adversarial Networks, https://arxiv.org/abs/1511.06434, 2015.
 """
 
-from typing import Any, Tuple
+from typing import Tuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from gan_jax.networks import activations
 from gan_jax.networks import attention
 from gan_jax.networks import conditioning
+from gan_jax.networks import fields
 from gan_jax.networks import layers
 from gan_jax.networks import minibatch
 from gan_jax.networks import resampling
@@ -158,7 +159,7 @@ def _activation(network, keys, *, train):
     return activate
 
 
-class Generator(nn.Module):
+class Generator(fields.Conditional, fields.Activated, kw_only=True):
     """Generator with a dense layer, then convolutions that double the side.
 
     As in the paper: BatchNorm and ReLU after every layer but the last, tanh at
@@ -183,14 +184,8 @@ class Generator(nn.Module):
     upsampling: str = 'transposed'
     attention: int = 0
     norm: str = 'batch'
-    spectral_norm: bool = False
-    num_classes: int = 0
-    condition: str = 'none'
     negative_slope: float = 0.0
-    prelu: bool = False
-    dropout: float = 0.0
     output: str = 'auto'
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):
@@ -217,7 +212,7 @@ class Generator(nn.Module):
         ))
 
 
-class Discriminator(nn.Module):
+class Discriminator(fields.Conditional, fields.Activated, kw_only=True):
     """Discriminator with convolutions that halve the side, and a dense layer.
 
     As in the paper: LeakyReLU(0.2), BatchNorm after every convolution but the
@@ -243,13 +238,6 @@ class Discriminator(nn.Module):
     minibatch_stddev: bool = False
     minibatch_features: int = 0
     norm: str = 'batch'
-    spectral_norm: bool = False
-    num_classes: int = 0
-    condition: str = 'none'
-    negative_slope: float = 0.2
-    prelu: bool = False
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):

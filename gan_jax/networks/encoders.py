@@ -3,37 +3,24 @@
 A network has the layers of the discriminator of its family up to the head.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax.numpy as jnp
 
 from gan_jax.networks import activations
 from gan_jax.networks import dcgan
+from gan_jax.networks import fields
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
 
 
-class MLPEncoder(nn.Module):
+class MLPEncoder(fields.Layers, fields.Dense, kw_only=True):
     """Encoder of images or points with dense layers and a linear layer.
 
     Attributes (others: see `gan_jax.networks`):
-        width: units of each hidden layer.
         norm: one of `layers.NORMS`, after each hidden layer but the first.
     """
 
     code_size: int
-    width: int = 256
-    depth: int = 2
-    norm: str = 'none'
-    spectral_norm: bool = False
-    negative_slope: float = 0.2
-    prelu: bool = False
-    maxout: int = 0
-    init_std: float = 0.0
-    norm_momentum: float = 0.9
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, inputs, *, train, keys=None):
@@ -56,7 +43,7 @@ class MLPEncoder(nn.Module):
         )(x).astype(jnp.float32)
 
 
-class DCGANEncoder(nn.Module):
+class DCGANEncoder(fields.Layers, fields.Activated, kw_only=True):
     """Encoder with convolutions that halve the side, and a linear layer.
 
     Attributes (others: see `gan_jax.networks`):
@@ -68,11 +55,6 @@ class DCGANEncoder(nn.Module):
     kernel_size: int = 4
     downsampling: str = 'strided'
     norm: str = 'batch'
-    spectral_norm: bool = False
-    negative_slope: float = 0.2
-    prelu: bool = False
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, inputs, *, train, keys=None):

@@ -5,13 +5,14 @@ https://arxiv.org/abs/1406.2661, 2014. For points, and for small images.
 """
 
 import math
-from typing import Any, Tuple
+from typing import Tuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from gan_jax.networks import activations
 from gan_jax.networks import conditioning
+from gan_jax.networks import fields
 from gan_jax.networks import layers
 from gan_jax.networks import minibatch
 
@@ -29,10 +30,10 @@ def first_weights(network):
     return {'kernel_init': nn.initializers.normal(network.init_std)}
 
 
-def _dense(wrap, x, features, **fields):
+def _dense(wrap, x, features, **options):
     """Apply a dense layer, with the product that is fast at its sizes."""
-    options = layers.dense_options(x.shape[-1], features)
-    return wrap(nn.Dense(features, **fields, **options))(x)
+    fast = layers.dense_options(x.shape[-1], features)
+    return wrap(nn.Dense(features, **options, **fast))(x)
 
 
 def decode(network, z, size, *, train, activate, labels=None):
@@ -62,12 +63,12 @@ def decode(network, z, size, *, train, activate, labels=None):
     norm = conditioning.norm(
         network, labels, train=train, momentum=network.norm_momentum
     )
-    fields = {'dtype': network.dtype, **first_weights(network)}
+    options = {'dtype': network.dtype, **first_weights(network)}
     x = z
     for layer in range(network.depth):
-        x = _dense(wrap, x, _outputs(network), **fields)
+        x = _dense(wrap, x, _outputs(network), **options)
         x = activate(norm(x), layer)
-    x = _dense(wrap, x, size, **fields)
+    x = _dense(wrap, x, size, **options)
     return x.astype(jnp.float32)
 
 
@@ -89,10 +90,10 @@ def encode(network, images, *, train, activate):
         [B, F] in the dtype of the computation.
     """
     wrap = layers.wrapper(network.spectral_norm, train=train)
-    fields = {'dtype': network.dtype, **first_weights(network)}
+    options = {'dtype': network.dtype, **first_weights(network)}
     x = images.reshape(images.shape[0], -1)
     for layer in range(network.depth):
-        x = _dense(wrap, x, _outputs(network), **fields)
+        x = _dense(wrap, x, _outputs(network), **options)
         if layer:
             x = layers.Norm(
                 network.norm, dtype=network.dtype,
@@ -102,7 +103,7 @@ def encode(network, images, *, train, activate):
     return x
 
 
-class Generator(nn.Module):
+class Generator(fields.Conditional, fields.Dense, kw_only=True):
     """Generator of images or points with dense layers, by default with ReLU.
 
     The default output is tanh for images and linear for points, which are not
@@ -112,25 +113,12 @@ class Generator(nn.Module):
     [-1, 1] instead of a sigmoid on data in [0, 1].
 
     Attributes (others: see `gan_jax.networks`):
-        width: units of each hidden layer.
         norm: one of `layers.NORMS`, after each hidden layer.
     """
 
     image_shape: Tuple[int, ...]
-    width: int = 256
-    depth: int = 2
-    norm: str = 'none'
-    spectral_norm: bool = False
-    num_classes: int = 0
-    condition: str = 'none'
     negative_slope: float = 0.0
-    prelu: bool = False
-    maxout: int = 0
-    init_std: float = 0.0
-    norm_momentum: float = 0.9
-    dropout: float = 0.0
     output: str = 'auto'
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):
@@ -157,7 +145,7 @@ class Generator(nn.Module):
         return activations.finish(self, x).reshape(-1, *self.image_shape)
 
 
-class Discriminator(nn.Module):
+class Discriminator(fields.Conditional, fields.Dense, kw_only=True):
     """Discriminator with dense layers, by default with LeakyReLU.
 
     Differs from the paper: its maxout and dropout are options, off by default.
@@ -168,24 +156,10 @@ class Discriminator(nn.Module):
     norm 'none' and weights from N(0, 0.02^2).
 
     Attributes (others: see `gan_jax.networks`):
-        width: units of each hidden layer.
         norm: one of `layers.NORMS`, after each hidden layer but the first.
     """
 
-    width: int = 256
-    depth: int = 2
     minibatch_features: int = 0
-    norm: str = 'none'
-    spectral_norm: bool = False
-    num_classes: int = 0
-    condition: str = 'none'
-    negative_slope: float = 0.2
-    prelu: bool = False
-    maxout: int = 0
-    init_std: float = 0.0
-    norm_momentum: float = 0.9
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):

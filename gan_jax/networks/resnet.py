@@ -5,7 +5,7 @@ https://arxiv.org/abs/1802.05957, 2018, appendix B.4, after Gulrajani et al.,
 Improved Training of Wasserstein GANs, https://arxiv.org/abs/1704.00028, 2017.
 """
 
-from typing import Any, Tuple
+from typing import Tuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from gan_jax.networks import attention
 from gan_jax.networks import conditioning
 from gan_jax.networks import convolutions
 from gan_jax.networks import dcgan
+from gan_jax.networks import fields
 from gan_jax.networks import layers
 from gan_jax.networks import resampling
 
@@ -129,7 +130,7 @@ def _down_block(network, x, features, *, halves, first, norm, train):
     return x + y
 
 
-class Generator(nn.Module):
+class Generator(fields.Conditional, kw_only=True):
     """Generator with a dense layer, then residual blocks that double the side.
 
     block(x) = up(conv1(x)) + conv3(relu(norm(conv3(up(relu(norm(x)))))))
@@ -159,12 +160,8 @@ class Generator(nn.Module):
     image_shape: Tuple[int, int, int]
     width: int = 64
     norm: str = 'batch'
-    spectral_norm: bool = False
     attention: int = 0
-    num_classes: int = 0
-    condition: str = 'none'
     output: str = 'auto'
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):
@@ -200,7 +197,7 @@ class Generator(nn.Module):
         return activations.finish(self, x.astype(jnp.float32))
 
 
-class Discriminator(nn.Module):
+class Discriminator(fields.Conditional, kw_only=True):
     """Discriminator with residual blocks, a sum over pixels, and a dense layer.
 
     block(x) = down(conv1(x)) + down(conv3(relu(conv3(relu(x)))))
@@ -232,12 +229,7 @@ class Discriminator(nn.Module):
     """
 
     width: int = 64
-    norm: str = 'none'
-    spectral_norm: bool = False
     attention: int = 0
-    num_classes: int = 0
-    condition: str = 'none'
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):

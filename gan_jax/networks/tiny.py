@@ -5,13 +5,14 @@ https://arxiv.org/abs/1611.02163, 2016, appendix. D has 1/4 or 1/2 of G's
 channels, so that G drops modes.
 """
 
-from typing import Any, Tuple
+from typing import Tuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from gan_jax.networks import activations
 from gan_jax.networks import conditioning
+from gan_jax.networks import fields
 from gan_jax.networks import layers
 
 BLOCKS = 3  # layers that double or halve the sides
@@ -56,7 +57,7 @@ def _crop(x, size):
     return x[:, x.shape[1] - height:, x.shape[2] - width:]
 
 
-class Generator(nn.Module):
+class Generator(fields.Conditional, fields.Activated, kw_only=True):
     """Generator with a dense layer, three that double the side, and one more.
 
     As in the paper: 4 x 4 x 64 after the dense layer, transposed convolutions
@@ -74,14 +75,8 @@ class Generator(nn.Module):
     image_shape: Tuple[int, int, int]
     width: int = 8
     norm: str = 'batch'
-    spectral_norm: bool = False
-    num_classes: int = 0
-    condition: str = 'none'
     negative_slope: float = 0.0
-    prelu: bool = False
-    dropout: float = 0.0
     output: str = 'auto'
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):
@@ -100,27 +95,27 @@ class Generator(nn.Module):
         activate = activations.activation(
             self, self.negative_slope, keys, train=train
         )
-        fields = {'dtype': self.dtype, 'kernel_init': layers.dcgan_init}
+        options = {'dtype': self.dtype, 'kernel_init': layers.dcgan_init}
         biased = self.norm == 'none'
         (height, width), *larger = sides(self.image_shape)
 
         features = self.width * 2**BLOCKS
         x = wrap(nn.Dense(
-            height * width * features, use_bias=biased, **fields
+            height * width * features, use_bias=biased, **options
         ))(conditioning.concat(self, inputs, labels))
         x = x.reshape(-1, height, width, features)
         x = activate(norm(x), 0)
         for block, size in enumerate(larger):
             features //= 2
             x = _crop(wrap(layers.ConvTranspose(
-                features, KERNEL, use_bias=biased, **fields
+                features, KERNEL, use_bias=biased, **options
             ))(x), size)
             x = activate(norm(x), block + 1)
-        x = wrap(nn.Conv(self.image_shape[-1], KERNEL, **fields))(x)
+        x = wrap(nn.Conv(self.image_shape[-1], KERNEL, **options))(x)
         return activations.finish(self, x.astype(jnp.float32))
 
 
-class Discriminator(nn.Module):
+class Discriminator(fields.Conditional, fields.Activated, kw_only=True):
     """Discriminator with three convolutions of stride 2 and a dense layer.
 
     As in the paper: width 2 (1/4 of G) or 4 (1/2), channels that double as the
@@ -134,13 +129,7 @@ class Discriminator(nn.Module):
 
     width: int = 2
     norm: str = 'batch'
-    spectral_norm: bool = False
-    num_classes: int = 0
-    condition: str = 'none'
     negative_slope: float = 0.3
-    prelu: bool = False
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, inputs, labels=None, *, train, keys=None):

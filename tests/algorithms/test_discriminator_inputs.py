@@ -57,7 +57,7 @@ def test_packed_d_gets_tuples_of_generated_samples():
 
 def test_packing_works_with_penalties_on_z_and_on_images():
     gan = helpers.linear_gan(
-        generator=mlp.Generator(helpers.SHAPE, width=4, depth=1),
+        generator=mlp.Generator(image_shape=helpers.SHAPE, width=4, depth=1),
         discriminator=mlp.Discriminator(width=4, depth=1), packing=3,
         penalties=('gradient_penalty', 'latent_consistency_discriminator',
                    'latent_consistency_generator'),

@@ -86,7 +86,9 @@ def test_g_update_is_gradient_descent_through_d_and_does_not_change_d():
 
 def with_batch_norm(**changes):
     return mlp_gan(
-        generator=mlp.Generator(SHAPE, width=4, depth=2, norm='batch'),
+        generator=mlp.Generator(
+            image_shape=SHAPE, width=4, depth=2, norm='batch'
+        ),
         **changes,
     )
 
@@ -252,7 +254,8 @@ def conditional_gan(condition, **changes):
     """Return a GAN of 3 classes."""
     return mlp_gan(
         generator=mlp.Generator(
-            SHAPE, width=4, depth=1, num_classes=3, condition='concat'
+            image_shape=SHAPE, width=4, depth=1, num_classes=3,
+            condition='concat',
         ),
         discriminator=mlp.Discriminator(
             width=4, depth=1, num_classes=3, condition=condition

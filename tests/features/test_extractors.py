@@ -36,7 +36,8 @@ def gan_of(network=mlp.Discriminator, packing=1, **fields):
     num_classes = fields.get('num_classes', 0)
     gan = helpers.linear_gan(
         generator=mlp.Generator(
-            SHAPE, width=4, depth=1, norm='none', num_classes=num_classes,
+            image_shape=SHAPE, width=4, depth=1, norm='none',
+            num_classes=num_classes,
             condition='concat' if num_classes else 'none',
         ),
         discriminator=network(width=4, **fields),
@@ -339,7 +340,7 @@ def test_minibatch_layers_compare_no_samples():
 
 def test_a_discriminator_of_points_takes_points():
     gan = helpers.linear_gan(
-        generator=mlp.Generator((2,), width=4, depth=1),
+        generator=mlp.Generator(image_shape=(2,), width=4, depth=1),
         discriminator=mlp.Discriminator(width=4, depth=1, dtype=jnp.bfloat16),
     )
     state = game.init(gan, jax.random.key(0), (2,))

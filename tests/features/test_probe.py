@@ -122,7 +122,7 @@ def parity():
 def parity_discriminator(width=4):
     """Return a GAN whose D has the hidden units that parity needs."""
     gan = helpers.linear_gan(
-        generator=mlp.Generator((SIZE,), width=4, depth=1),
+        generator=mlp.Generator(image_shape=(SIZE,), width=4, depth=1),
         discriminator=mlp.Discriminator(width=width, depth=1),
     )
     state = game.init(gan, jax.random.key(0), (SIZE,))
@@ -165,7 +165,7 @@ def test_fine_tuning_keeps_good_features_and_learns_missing_ones():
     points, labels = parity()
     points = points[:, :4]
     gan = helpers.linear_gan(
-        generator=mlp.Generator((4,), width=4, depth=1),
+        generator=mlp.Generator(image_shape=(4,), width=4, depth=1),
         discriminator=mlp.Discriminator(width=32, depth=1),
     )
     state = game.init(gan, jax.random.key(0), (4,))

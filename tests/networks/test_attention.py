@@ -159,12 +159,12 @@ def test_dcgan_has_attention_once_at_the_given_side(
     shape, side, g_map, d_map
 ):
     fields = {'width': 8, 'attention': side}
-    assert met(dcgan.Generator(shape, **fields), (1, 5)) == [g_map]
+    assert met(dcgan.Generator(image_shape=shape, **fields), (1, 5)) == [g_map]
     assert met(dcgan.Discriminator(**fields), (1, *shape)) == [d_map]
 
 
 @pytest.mark.parametrize('module, inputs', [
-    (dcgan.Generator((8, 8, 1), width=2), (3, 5)),
+    (dcgan.Generator(image_shape=(8, 8, 1), width=2), (3, 5)),
     (dcgan.Discriminator(width=2), (3, 8, 8, 1)),
 ])
 def test_attention_of_dcgan_changes_nothing_at_first(module, inputs):
@@ -179,7 +179,8 @@ def test_attention_of_dcgan_changes_nothing_at_first(module, inputs):
 
 
 @pytest.mark.parametrize('module, inputs, sides', [
-    (dcgan.Generator((32, 32, 3), attention=32), (1, 5), r'\[4, 8, 16\]'),
+    (dcgan.Generator(image_shape=(32, 32, 3), attention=32), (1, 5),
+     r'\[4, 8, 16\]'),
     (dcgan.Discriminator(attention=8), (1, 28, 28, 1), r'\[7, 14\]'),
 ])
 def test_unknown_side_of_attention_is_rejected_with_the_sides(

@@ -172,7 +172,8 @@ class FormerMLPDiscriminator(nn.Module):
 BATCH_NORM = {'Norm_0/BatchNorm_0/bias', 'Norm_0/BatchNorm_0/scale'}
 FORMER = {
     'dcgan generator': (
-        FormerDCGANGenerator(), dcgan.Generator((8, 8, 1), width=2), (4, 5),
+        FormerDCGANGenerator(),
+        dcgan.Generator(image_shape=(8, 8, 1), width=2), (4, 5),
         BATCH_NORM | {
             'Dense_0/kernel', 'ConvTranspose_0/kernel', 'ConvTranspose_0/bias',
         },
@@ -187,7 +188,7 @@ FORMER = {
     ),
     'mlp generator': (
         FormerMLPGenerator(),
-        mlp.Generator((2,), width=4, depth=1, norm='batch'), (4, 5),
+        mlp.Generator(image_shape=(2,), width=4, depth=1, norm='batch'), (4, 5),
         BATCH_NORM | {
             f'Dense_{n}/{leaf}' for n in (0, 1) for leaf in ('kernel', 'bias')
         },
@@ -279,7 +280,7 @@ def test_a_label_affects_only_its_sample_and_an_invalid_one_is_nan(
 def test_concat_is_a_dense_layer_on_z_and_the_embedding():
     z = np.random.RandomState(0).randn(4, 5).astype(np.float32)
     module = mlp.Generator(
-        (2,), depth=0, num_classes=CLASSES, condition='concat'
+        image_shape=(2,), depth=0, num_classes=CLASSES, condition='concat'
     )
     variables = init(module, z)
     params = variables['params']
@@ -294,7 +295,9 @@ def test_concat_is_a_dense_layer_on_z_and_the_embedding():
 
 
 def test_concat_of_many_classes_has_a_short_embedding():
-    module = mlp.Generator((2,), num_classes=1000, condition='concat')
+    module = mlp.Generator(
+        image_shape=(2,), num_classes=1000, condition='concat'
+    )
     params = shapes(module, jnp.zeros((4, 5)))['params']
     assert params['Embed_0']['embedding'].shape == (1000, 128)
 

@@ -435,7 +435,9 @@ def test_dcgan_autoencoder_mirrors_its_encoder(shape):
 
 
 def test_dcgan_has_the_papers_layers_at_64_pixels():
-    generator = dcgan.Generator((64, 64, 3), width=128, kernel_size=5)
+    generator = dcgan.Generator(
+        image_shape=(64, 64, 3), width=128, kernel_size=5
+    )
     variables = jax.eval_shape(
         lambda z: generator.init(jax.random.key(0), z, train=False),
         jnp.zeros((1, 100)),

@@ -258,7 +258,8 @@ DCGAN_KERNELS = {  # from 8 channels to 4, and from 4 to 1
 @pytest.mark.parametrize('name', resampling.UPSAMPLINGS)
 def test_dcgan_generator_upsamples_by_name(name):
     module = dcgan.Generator(
-        (16, 24, 1), width=4, kernel_size=3, norm='none', upsampling=name
+        image_shape=(16, 24, 1), width=4, kernel_size=3, norm='none',
+        upsampling=name,
     )
     images, variables = jax.eval_shape(lambda z: module.init_with_output(
         jax.random.key(0), z, train=False
@@ -292,7 +293,8 @@ def test_dcgan_discriminator_downsamples_by_name(name):
 
 def test_dcgan_generator_with_nearest_equals_its_layers():
     module = dcgan.Generator(
-        (8, 8, 1), width=4, kernel_size=3, norm='none', upsampling='nearest'
+        image_shape=(8, 8, 1), width=4, kernel_size=3, norm='none',
+        upsampling='nearest',
     )
     z = jax.random.normal(jax.random.key(0), (2, 5)) * 100
     images, variables = module.init_with_output(

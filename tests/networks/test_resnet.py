@@ -39,7 +39,7 @@ def test_generator_has_the_papers_parameter_count_for_cifar_10():
     last = 3 * 3 * 256 * 3 + 3
     expected = dense + 3 * (2 * norm + 2 * conv + shortcut) + norm + last
     assert expected == 4_276_739
-    generator = resnet.Generator((32, 32, 3), width=256)
+    generator = resnet.Generator(image_shape=(32, 32, 3), width=256)
     assert count(generator, (1, 128)) == expected
 
 
@@ -65,7 +65,7 @@ def test_discriminator_has_the_papers_parameter_count_for_cifar_10():
     ((28, 28, 1), (7, 7, 1), [1, 1]),
 ])
 def test_generator_has_the_channels_of_the_tables(shape, start, outputs):
-    params = shapes_of(resnet.Generator(shape, width=4), (1, 6))
+    params = shapes_of(resnet.Generator(image_shape=shape, width=4), (1, 6))
     first = start[-1] * 4
     assert params['Dense_0']['kernel'] == (6, start[0] * start[1] * first)
     inputs = first
@@ -161,7 +161,7 @@ def down(x):
 
 
 def test_generator_equals_the_authors_layers():
-    module = resnet.Generator((16, 24, 2), width=3, norm='none')
+    module = resnet.Generator(image_shape=(16, 24, 2), width=3, norm='none')
     z = jax.random.normal(jax.random.key(1), (2, 5))
     variables = draw_variables(module, z)
     by_hand = Layers(variables['params'])
@@ -177,7 +177,7 @@ def test_generator_equals_the_authors_layers():
 
 
 def test_generator_normalises_before_every_relu():
-    module = resnet.Generator((8, 8, 1), width=3, norm='instance')
+    module = resnet.Generator(image_shape=(8, 8, 1), width=3, norm='instance')
     z = jax.random.normal(jax.random.key(1), (2, 5))
     variables = draw_variables(module, z)
     by_hand, norm = Layers(variables['params']), [-1]
@@ -233,7 +233,7 @@ def test_weights_are_uniform_with_glorots_scale(gain):
 
 
 @pytest.mark.parametrize('module, inputs, gains', [
-    (resnet.Generator((8, 8, 1)), (1, 5), '1 221 1'),
+    (resnet.Generator(image_shape=(8, 8, 1)), (1, 5), '1 221 1'),
     (resnet.Discriminator(), (1, 8, 8, 1), '221 22 22 1'),
 ])
 def test_gains_are_those_of_the_authors(module, inputs, gains, monkeypatch):
@@ -302,14 +302,15 @@ def watch(module, inputs):
 def test_attention_is_applied_once_at_its_side(shape, side, g_map, d_map):
     for fields in ({}, {'spectral_norm': True, 'dtype': jnp.bfloat16}):
         fields = {'width': 8, 'attention': side, **fields}
-        generator = resnet.Generator(shape, **fields)
+        generator = resnet.Generator(image_shape=shape, **fields)
         assert watch(generator, jnp.zeros((1, 5))) == [g_map]
         discriminator = resnet.Discriminator(**fields)
         assert watch(discriminator, jnp.zeros((1, *shape))) == [d_map]
 
 
 def test_attention_is_off_by_default():
-    assert not watch(resnet.Generator((32, 32, 3), width=2), jnp.zeros((1, 5)))
+    generator = resnet.Generator(image_shape=(32, 32, 3), width=2)
+    assert not watch(generator, jnp.zeros((1, 5)))
 
 
 def test_attention_changes_nothing_at_first():
@@ -325,7 +326,8 @@ def test_attention_changes_nothing_at_first():
 
 
 @pytest.mark.parametrize('module, inputs, sides', [
-    (resnet.Generator((32, 32, 3), attention=4), (1, 5), r'\[8, 16, 32\]'),
+    (resnet.Generator(image_shape=(32, 32, 3), attention=4), (1, 5),
+     r'\[8, 16, 32\]'),
     (resnet.Discriminator(attention=32), (1, 32, 32, 3), r'\[8, 16\]'),
     (resnet.Discriminator(attention=8), (1, 28, 28, 1), r'\[7, 14\]'),
 ])
@@ -335,7 +337,7 @@ def test_attention_at_an_unknown_side_is_rejected(module, inputs, sides):
 
 
 @pytest.mark.parametrize('module, inputs', [
-    (resnet.Generator((8, 8, 1), width=2), (2, 5)),
+    (resnet.Generator(image_shape=(8, 8, 1), width=2), (2, 5)),
     (resnet.Discriminator(width=2), (2, 8, 8, 1)),
 ])
 def test_labels_and_keys_are_accepted_and_unused(module, inputs):
@@ -354,4 +356,4 @@ def test_labels_and_keys_are_accepted_and_unused(module, inputs):
 @pytest.mark.parametrize('shape', [(4, 4, 1), (30, 30, 1), (32, 33, 3)])
 def test_sizes_that_cannot_be_halved_are_rejected(shape):
     with pytest.raises(ValueError, match=f'{shape[0]}x{shape[1]}'):
-        shapes_of(resnet.Generator(shape), (1, 5))
+        shapes_of(resnet.Generator(image_shape=shape), (1, 5))

@@ -96,7 +96,7 @@ def test_discriminator_has_the_papers_layers(argument, packing, width, count):
 
 
 def test_generator_equals_its_layers():
-    module = tiny.Generator((11, 11, 2), width=2)
+    module = tiny.Generator(image_shape=(11, 11, 2), width=2)
     z = jax.random.normal(jax.random.key(0), (6, 5))
     images, variables = module.init_with_output(
         jax.random.key(1), z, train=True
@@ -131,7 +131,7 @@ def test_discriminator_equals_its_layers():
 
 def test_points_are_rejected():
     with pytest.raises(ValueError, match='the mlp network takes any'):
-        tiny.Generator((2,)).init(
+        tiny.Generator(image_shape=(2,)).init(
             jax.random.key(0), jnp.zeros((1, 3)), train=False
         )
 
