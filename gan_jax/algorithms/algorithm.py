@@ -9,6 +9,7 @@ share; it knows neither losses nor penalties.
 
 from typing import Any, Callable, FrozenSet, NamedTuple, Optional, Protocol
 
+import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -291,6 +292,36 @@ class Algorithm(Protocol):
                 training set, or training samples if no others are available.
             apply: `Algorithm.apply` in chunks of one size.
         """
+
+
+def checked_step(algorithm, hyperparams, state, batch, key, number, **options):
+    """Call `train_step` and check what it is given and what it returns.
+
+    Everything is checked while the step is traced, at no cost when it runs.
+
+    Args, returns: as `Algorithm.train_step`.
+
+    Raises:
+        AssertionError: if the batch is not as described in `Batch`, the shapes
+            or dtypes of the state change, or a metric is no float32 scalar.
+    """
+    size = len(batch.sample_index)
+    chex.assert_type(batch.sample_index, jnp.int32)
+    for source in batch.sources.values():
+        dtype = jnp.float32 if source.images.ndim == 3 else jnp.uint8
+        chex.assert_type(source.images, dtype)
+        chex.assert_shape(source.images, (None, size, ...))
+        for integers in (source.labels, source.numbers):
+            if integers is not None:
+                chex.assert_type(integers, jnp.int32)
+                chex.assert_shape(integers, (len(source.images), size))
+    new, metrics = algorithm.train_step(
+        hyperparams, state, batch, key, number, **options
+    )
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, new)
+    chex.assert_tree_shape(metrics, ())
+    chex.assert_type([*metrics.values()], jnp.float32)
+    return new, metrics
 
 
 def init_player(module, tx, key, inputs):

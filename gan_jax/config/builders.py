@@ -343,10 +343,10 @@ def step(algorithm, feeds, variant, loop=None):
     """
 
     def run(state, constants, fed, key, collectives):
-        return algorithm.train_step(
-            constants.hyperparams, state, batch(feeds, constants, fed), key,
-            constants.number, variant=variant, collectives=collectives,
-            loop=loop,
+        return algorithm_lib.checked_step(
+            algorithm, constants.hyperparams, state,
+            batch(feeds, constants, fed), key, constants.number,
+            variant=variant, collectives=collectives, loop=loop,
         )
 
     return run

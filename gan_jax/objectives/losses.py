@@ -8,6 +8,7 @@ module knows neither networks nor configs nor devices.
 import math
 from typing import Callable, NamedTuple, Optional, Tuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -305,6 +306,7 @@ def relativistic_discriminator(real_logits, fake_logits):
         Jolicoeur-Martineau, The relativistic discriminator: a key element
         missing from standard GAN, https://arxiv.org/abs/1807.00734, 2018.
     """
+    chex.assert_equal_shape([real_logits, fake_logits])
     margin = (real_logits - fake_logits).astype(jnp.float32)
     return _mean(jax.nn.softplus(-margin))  # -log sigmoid(margin)
 

@@ -4,6 +4,7 @@ Pure functions, one number per sample; the losses of
 `algorithms.reconstruction`.
 """
 
+import chex
 import jax.numpy as jnp
 
 from gan_jax.core import options
@@ -18,7 +19,7 @@ def l1(images, reconstructions):
     Returns:
         [B] float32, >= 0.
     """
-    return _per_sample(jnp.abs(images - reconstructions))
+    return _per_sample(jnp.abs(_error(images, reconstructions)))
 
 
 def l2(images, reconstructions):
@@ -26,7 +27,7 @@ def l2(images, reconstructions):
 
     Args, returns: as `l1`.
     """
-    return _per_sample(jnp.square(images - reconstructions))
+    return _per_sample(jnp.square(_error(images, reconstructions)))
 
 
 def huber(images, reconstructions, delta=0.1):
@@ -46,7 +47,7 @@ def huber(images, reconstructions, delta=0.1):
         Huber, Robust Estimation of a Location Parameter, Annals of Mathematical
         Statistics 35, 1964.
     """
-    error = jnp.abs(images - reconstructions)
+    error = jnp.abs(_error(images, reconstructions))
     clipped = jnp.minimum(error, delta)
     return _per_sample(clipped * (error - clipped / 2))
 
@@ -69,6 +70,12 @@ def kl_from_standard_normal(mean, log_variance):
     return 0.5 * (
         jnp.square(mean) + jnp.expm1(log_variance) - log_variance
     ).sum(-1)
+
+
+def _error(images, reconstructions):
+    """Return the difference, of equal shapes, which nothing broadcasts."""
+    chex.assert_equal_shape([images, reconstructions])
+    return images - reconstructions
 
 
 def _per_sample(values):

@@ -3,6 +3,7 @@
 Pure functions from pytrees to pytrees; they know no networks.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -20,10 +21,14 @@ def ema(average, new, decay):
     Returns:
         pytree of the structure and dtypes of `average`.
 
+    Raises:
+        AssertionError: if their structures or shapes differ.
+
     References:
         Yazıcı et al., The Unusual Effectiveness of Averaging in GAN Training,
         https://arxiv.org/abs/1806.04498, 2018.
     """
+    chex.assert_trees_all_equal_shapes(average, new)
     return jax.tree.map(
         lambda a, n: (a + (1 - decay) * (n - a)).astype(a.dtype), average, new
     )

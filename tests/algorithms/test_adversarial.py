@@ -1,5 +1,6 @@
 """Update schedules, tested by the state after a step."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,10 +89,7 @@ def test_step_is_deterministic_and_equal_under_jit():
     again, _ = step(gan, state, batch())
     assert leaves_equal(once, again)
     jitted, _ = jax.jit(lambda s: step(gan, s, batch()))(state)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
-        once, jitted,
-    )
+    chex.assert_trees_all_close(once, jitted, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize('schedule', update_order.SCHEDULES)

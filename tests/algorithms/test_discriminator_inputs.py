@@ -1,5 +1,6 @@
 """Inputs of D: augmentation, packing, joint batches, past fakes."""
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -109,10 +110,7 @@ def test_joint_batch_changes_nothing_without_batch_statistics():
     state = start(gan)
     apart, _ = step(gan, state, batch())
     joint, _ = step(gan._replace(joint_batch=True), state, batch())
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
-        apart, joint,
-    )
+    chex.assert_trees_all_close(apart, joint, rtol=1e-5, atol=1e-6)
 
 
 def replayed(gan, state, fakes, **changes):

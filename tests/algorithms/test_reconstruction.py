@@ -184,9 +184,7 @@ def test_microbatches_change_only_rounding(name):
         config = configure(name, num_microbatches=parts)
         _, state, batch, step = start(config)
         states.append(step(state, batch, jax.random.key(1))[0])
-    chex.assert_trees_all_close(
-        states[0].memory, states[1].memory, atol=1e-5
-    )
+    chex.assert_trees_all_close(states[0].memory, states[1].memory, atol=1e-5)
     chex.assert_trees_all_close(
         states[0].players[DECODER].params, states[1].players[DECODER].params,
         atol=1e-4,

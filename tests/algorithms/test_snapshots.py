@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,10 +27,7 @@ def mean_of(trees):
 
 
 def assert_close(a, b):
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
-        a, b,
-    )
+    chex.assert_trees_all_close(a, b, rtol=1e-5, atol=1e-6)
 
 
 def assert_average(state, generators):

@@ -1,5 +1,6 @@
 """One update of one player, against updates computed by hand."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -151,10 +152,7 @@ def test_ema_starts_as_a_copy_and_follows_g():
         lambda a, n: 0.1 * a + 0.9 * n,
         state.averages[G].params, after.players[G].params,
     )
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
-        after.averages[G].params, expected,
-    )
+    chex.assert_trees_all_close(after.averages[G].params, expected, rtol=1e-5)
 
 
 def test_ema_warm_up_counts_steps_and_not_updates_of_g():
@@ -341,10 +339,7 @@ def test_drawn_targets_reach_the_discriminator():
     state = start(gan)
     plain, _ = step(helpers.linear_gan(), state, batch())
     hard, _ = step(gan, state, batch())
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
-        hard, plain,
-    )
+    chex.assert_trees_all_close(hard, plain, rtol=1e-5, atol=1e-7)
     smooth, _ = step(
         gan, state, batch(),
         label_treatment=targets.Treatment(real_low=0.9, real_high=0.9),
@@ -367,9 +362,8 @@ def test_mean_over_devices_reaches_gradients_and_metrics():
     two, _ = adversarial.train_step(
         gan, helpers.hyperparams(d_learning_rate=0.05), *arguments
     )
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
-        one.players[D].params, two.players[D].params,
+    chex.assert_trees_all_close(
+        one.players[D].params, two.players[D].params, rtol=1e-5, atol=1e-7
     )
 
 
@@ -384,10 +378,7 @@ def test_instance_noise_changes_training_until_it_has_decayed():
     late = state.replace(step=jnp.int32(10))
     without, _ = step(plain, late, batch())
     within, _ = step(noisy, late, batch(), **changes)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
-        without, within,
-    )
+    chex.assert_trees_all_close(without, within, rtol=1e-6)
 
 
 @pytest.mark.parametrize('d_steps, g_steps', [(2, 1), (1, 2)])
@@ -403,10 +394,7 @@ def test_schedules_scale_each_players_rate_by_the_step(d_steps, g_steps):
         'g_learning_rate': jnp.float32(0.05),
     }
     without, _ = step(plain, state, batch(2), **halved)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
-        within, without,
-    )
+    chex.assert_trees_all_close(within, without, rtol=1e-5, atol=1e-7)
 
 
 def by_hand(d, images, fakes, count, rate):
@@ -510,9 +498,8 @@ def test_microbatches_give_the_update_of_the_whole_batch(parts, loop):
     got, got_metrics = adversarial.train_step(
         gan, hyperparams, *arguments, loop=loop
     )
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
-        (got, got_metrics), (expected, metrics),
+    chex.assert_trees_all_close(
+        (got, got_metrics), (expected, metrics), rtol=1e-4, atol=1e-6
     )
 
 
@@ -534,9 +521,8 @@ def test_lazy_penalty_is_applied_every_kth_step_with_k_times_the_weight():
         else:
             expected, _ = step(none, now, batch())
             assert metrics['d/r1'] == 0  # none has joined yet
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
-            after.players[D].params, expected.players[D].params,
+        chex.assert_trees_all_close(
+            after.players[D].params, expected.players[D].params, rtol=1e-6
         )
 
 
@@ -563,9 +549,8 @@ def test_host_and_device_agree_on_the_due_penalties(number):
     device, device_metrics = adversarial.train_step(*arguments)
     due = frozenset() if number else frozenset({'r1'})
     host, host_metrics = adversarial.train_step(*arguments, due=due)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
-        (device, device_metrics), (host, host_metrics),
+    chex.assert_trees_all_close(
+        (device, device_metrics), (host, host_metrics), rtol=1e-5, atol=1e-7
     )
 
 

@@ -1,5 +1,6 @@
 """Builders: optimizers, penalties, feeds and passes of D from a config."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -241,7 +242,4 @@ def test_one_pass_of_a_dense_d_equals_two(norm):
         return state.players[D].opt_state, mine
 
     actual, expected = step(gan), step(gan._replace(joint_batch=False))
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
-        actual, expected,
-    )
+    chex.assert_trees_all_close(actual, expected, rtol=1e-5, atol=1e-6)

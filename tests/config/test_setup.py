@@ -1,5 +1,6 @@
 """Setups that cannot work: last layers and sizes of networks."""
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -55,7 +56,7 @@ def generate(name, shape, **fields):
 def test_output_changes_only_the_last_activation_of_generators(name, output):
     linear, variables = generate(name, (8, 8, 1), output='linear')
     bent, same = generate(name, (8, 8, 1), output=output)
-    jax.tree.map(np.testing.assert_array_equal, variables, same)
+    chex.assert_trees_all_equal(variables, same)
     np.testing.assert_array_equal(
         bent, activations.OUTPUTS[output].activation(linear)
     )
@@ -68,8 +69,7 @@ def test_output_changes_only_the_last_activation_of_generators(name, output):
 def test_default_output_is_tanh_for_images_and_linear_for_points(
     name, shape, output
 ):
-    jax.tree.map(
-        np.testing.assert_array_equal,
+    chex.assert_trees_all_equal(
         generate(name, shape), generate(name, shape, output=output),
     )
 

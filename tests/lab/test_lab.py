@@ -4,6 +4,7 @@ import dataclasses
 import json
 import struct
 
+import chex
 import jax
 from jax import monitoring
 import numpy as np
@@ -229,7 +230,7 @@ def test_single_steps_and_resets_give_the_same_bits(trained):
     assert int(session.states[0].step) == 0
     for _ in range(5):
         session.advance(1)
-    jax.tree.map(np.testing.assert_array_equal, session.states, before)
+    chex.assert_trees_all_equal(session.states, before)
 
 
 def test_live_settings_compile_nothing():
@@ -248,8 +249,8 @@ def test_live_settings_compile_nothing():
         assert not session.needs_compiling(new)
         state = jax.tree.map(np.asarray, session.states[0].players[D])
         session.change(new)
-        jax.tree.map(
-            np.testing.assert_array_equal, state,
+        chex.assert_trees_all_equal(
+            state,
             session.states[0].players[D],
         )
         session.advance(3)
@@ -294,12 +295,10 @@ def test_state_that_fits_is_kept_after_a_change():
     session.change(tiny(loss='least_squares', penalties={'lecam': 1.0}))
     (new,) = session.states
     assert int(new.step) == 4 and 'lecam' in new.memory
-    jax.tree.map(
-        np.testing.assert_array_equal, new.players[G], old.players[G]
-    )
+    chex.assert_trees_all_equal(new.players[G], old.players[G])
     session.change(tiny(optimizer='sgd'))
-    jax.tree.map(
-        np.testing.assert_array_equal, session.states[0].players[G].params,
+    chex.assert_trees_all_equal(
+        session.states[0].players[G].params,
         old.players[G].params,
     )
     assert session.views()[0]['metrics']
@@ -319,7 +318,7 @@ def test_a_second_gan_does_not_change_the_first():
         tiny(), gans=(*tiny().gans, *tiny(loss='hinge').gans)
     )
     session.change(both)
-    jax.tree.map(np.testing.assert_array_equal, session.states[0], old)
+    chex.assert_trees_all_equal(session.states[0], old)
     session.advance(1)
     assert [int(state.step) for state in session.states] == [5, 1]
     assert [view['tells'] for view in session.views()] == [

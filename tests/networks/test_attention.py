@@ -1,5 +1,6 @@
 """Self-attention against loops over pixels."""
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -175,7 +176,7 @@ def test_attention_of_dcgan_changes_nothing_at_first(module, inputs):
     )
     added = set(variables['params']) - set(plain['params'])
     assert added == {'SelfAttention_0'}
-    jax.tree.map(np.testing.assert_array_equal, before, after)
+    chex.assert_trees_all_equal(before, after)
 
 
 @pytest.mark.parametrize('module, inputs, sides', [

@@ -3,6 +3,7 @@
 import functools
 import re
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -214,7 +215,7 @@ def test_defaults_have_the_parameters_and_operations_of_plain_networks(name):
         )
         for m in (former, module)
     )
-    jax.tree.map(np.testing.assert_array_equal, before, now)
+    chex.assert_trees_all_equal(before, now)
     assert names == {
         jax.tree_util.keystr(path, simple=True, separator='/')
         for path, _ in jax.tree_util.tree_leaves_with_path(now['params'])

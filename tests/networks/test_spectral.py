@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -131,10 +132,7 @@ def test_evaluation_is_deterministic_and_keeps_the_vectors(name):
     )
     second = module.apply({**variables, **changed}, inputs, train=False)
     np.testing.assert_array_equal(first, second)
-    jax.tree.map(
-        np.testing.assert_array_equal,
-        changed['spectral'], variables['spectral'],
-    )
+    chex.assert_trees_all_equal(changed['spectral'], variables['spectral'])
 
 
 def test_evaluation_uses_the_stored_vectors():
@@ -280,9 +278,7 @@ def test_networks_have_spectral_norm_on_every_kernel(name, player):
     wrapped, _ = network(name, player, spectral_norm=True)
     without, variables = init(plain, inputs), init(wrapped, inputs)
     assert 'spectral' not in without
-    jax.tree.map(
-        np.testing.assert_array_equal, without['params'], variables['params']
-    )
+    chex.assert_trees_all_equal(without['params'], variables['params'])
 
     def sizes(kernel):
         return kernel.size // kernel.shape[-1], kernel.shape[-1]

@@ -269,3 +269,8 @@ def test_the_loss_of_the_readme_trains_by_the_command(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert 'Done: 2 steps' in done.stdout
+
+
+def test_relativistic_loss_does_not_broadcast():
+    with pytest.raises(AssertionError):
+        losses.relativistic_generator(jnp.ones((4, 1)), jnp.ones(4))

@@ -57,3 +57,11 @@ def test_kl_by_hand_and_by_sampling():
     logs = -np.square(noise) / 2 - np.log(np.asarray(variance)) / 2
     sampled = (logs + np.square(z) / 2).sum(1).mean()
     np.testing.assert_allclose(sampled, by_hand, rtol=0.02)
+
+
+@pytest.mark.parametrize('name', reconstructions.RECONSTRUCTIONS)
+def test_images_of_another_shape_are_not_broadcast(name):
+    with pytest.raises(AssertionError):
+        reconstructions.RECONSTRUCTIONS[name](
+            jnp.ones((2, 4, 4, 1)), jnp.ones((2, 4, 1, 1))
+        )

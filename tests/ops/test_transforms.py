@@ -1,5 +1,6 @@
 """Transformations of pytrees against arithmetic."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +22,11 @@ def test_ema_of_a_constant_converges_geometrically():
 def test_ema_with_decay_0_copies_and_with_1_keeps(decay, expected):
     average = transforms.ema([jnp.ones(2)], [jnp.full(2, 5.0)], decay)
     np.testing.assert_array_equal(average[0], np.full(2, expected))
+
+
+def test_ema_does_not_broadcast():
+    with pytest.raises(AssertionError):
+        transforms.ema({'w': jnp.ones((4, 2))}, {'w': jnp.ones(2)}, 0.9)
 
 
 def test_ema_keeps_the_dtype_of_the_average():
@@ -100,7 +106,7 @@ def test_empty_entries_of_a_ring_are_ignored():
 def test_ring_is_bitwise_unchanged_if_not_due(taken):
     ring = ring_of(taken)
     kept = jax.jit(transforms.keep_last)(ring, values(99), taken, False)
-    jax.tree.map(np.testing.assert_array_equal, kept, ring)
+    chex.assert_trees_all_equal(kept, ring)
     moved = jax.jit(transforms.keep_last)(ring, values(99), taken, True)
     assert np.flatnonzero(moved['w'] != ring['w']).tolist() == [
         2 * (taken % 3), 2 * (taken % 3) + 1

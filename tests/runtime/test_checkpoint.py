@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def test_checkpoint_restores_every_bit(state, tmp_path):
     assert again.steps() == [3]
     restored = again.restore(3, abstract(state))
     assert jax.tree.structure(restored) == jax.tree.structure(state)
-    jax.tree.map(np.testing.assert_array_equal, restored, state)
+    chex.assert_trees_all_equal(restored, state)
     assert all(
         a.dtype == b.dtype
         for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(state))

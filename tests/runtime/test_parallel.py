@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -169,7 +170,7 @@ def test_split_keeps_the_order_of_the_batch():
 def test_replicate_and_unreplicate_are_inverse():
     tree = {'a': np.arange(3.0), 'b': np.int32(4)}
     back = parallel.unreplicate(parallel.replicate(tree))
-    jax.tree.map(np.testing.assert_array_equal, back, tree)
+    chex.assert_trees_all_equal(back, tree)
 
 
 @pytest.mark.parametrize('error, parting', [

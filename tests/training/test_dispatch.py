@@ -1,6 +1,6 @@
 """Dispatch: the choice of compiled programs changes nothing but speed."""
 
-import jax
+import chex
 import numpy as np
 import pytest
 
@@ -61,10 +61,7 @@ def trained(config, folder, **kwargs):
 
 
 def assert_close(a, b):
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
-        a, b,
-    )
+    chex.assert_trees_all_close(a, b, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('name', helpers.cases(

@@ -3,8 +3,8 @@
 import json
 import math
 
+import chex
 import jax
-import numpy as np
 import pytest
 
 import helpers
@@ -115,9 +115,9 @@ def test_each_member_equals_a_run_of_its_config(tmp_path):
     config = run_files.load_config(folder)
     assert (config.seed, config.d_optimizer.learning_rate) == (1, 1e-3)
     alone = train.train(config, tmp_path / 'alone')
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
+    chex.assert_trees_all_close(
         state.players[G].params, alone.state.players[G].params,
+        rtol=1e-3, atol=1e-5,
     )
     lines = (folder / 'metrics.jsonl').read_text().splitlines()
     assert [json.loads(line)['step'] for line in lines] == [2, 4]

@@ -2,6 +2,7 @@
 
 import json
 
+import chex
 import jax
 import numpy as np
 from PIL import Image
@@ -61,7 +62,7 @@ def test_callback_has_the_losses_whenever_it_is_called(tmp_path):
 
 
 def assert_same_state(a, b):
-    jax.tree.map(np.testing.assert_array_equal, a.state, b.state)
+    chex.assert_trees_all_equal(a.state, b.state)
 
 
 def test_interrupted_run_ends_as_the_uninterrupted_one(tmp_path):
