@@ -21,7 +21,7 @@ CASES = [
 
 @pytest.mark.parametrize('name, step, expected', CASES)
 def test_schedule_is_its_closed_form(name, step, expected):
-    factor = schedules.SCHEDULES[name](jnp.int32(step), 100)
+    factor = schedules.SCHEDULES[name](100)(jnp.int32(step))
     np.testing.assert_allclose(factor, expected, atol=1e-6)
 
 
@@ -34,7 +34,7 @@ def test_warm_up_is_linear_and_then_changes_nothing(name):
     warm = jax.jit(schedules.make(name, 100, 10))
     for step, share in ((0, 0.1), (4, 0.5), (9, 1.0), (50, 1.0)):
         np.testing.assert_allclose(
-            warm(step), share * schedules.SCHEDULES[name](step, 100), rtol=1e-6
+            warm(step), share * schedules.SCHEDULES[name](100)(step), rtol=1e-6
         )
 
 
