@@ -21,6 +21,7 @@ def select_batches(data, places):
     return helpers.real_batch(data.sources['real'].images[places])
 
 
+@pytest.mark.integration
 def test_g_is_updated_against_the_new_d():
     gan = linear_gan()
     state = start(gan)

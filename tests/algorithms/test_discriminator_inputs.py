@@ -56,6 +56,7 @@ def test_packed_d_gets_tuples_of_generated_samples():
     assert not leaves_equal(after.players[G], state.players[G])
 
 
+@pytest.mark.integration
 def test_packing_works_with_penalties_on_z_and_on_images():
     gan = helpers.linear_gan(
         generator=mlp.Generator(image_shape=helpers.SHAPE, width=4, depth=1),
@@ -68,6 +69,7 @@ def test_packing_works_with_penalties_on_z_and_on_images():
     assert np.isfinite(list(metrics.values())).all()
 
 
+@pytest.mark.integration
 def test_packing_multiplies_the_images_drawn(tmp_path):
     config = helpers.tiny_mlp()
     config.packing = 2
@@ -244,6 +246,7 @@ def tricky():
     return config
 
 
+@pytest.mark.integration
 def test_tricks_resume_bit_for_bit(tmp_path):
     images = helpers.random_images()
     config = tricky()

@@ -24,6 +24,7 @@ from gan_jax.objectives.losses import LOSSES
 from gan_jax.objectives.penalties import PENALTIES
 from gan_jax.ops import optimizers
 
+
 SHAPE = (8, 8, 1)
 PENALTY_NAMES = ['', *PENALTIES]
 PRODUCT = list(itertools.product(LOSSES, PENALTY_NAMES, update_order.SCHEDULES))

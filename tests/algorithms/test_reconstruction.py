@@ -231,6 +231,7 @@ def test_moments_are_those_of_the_codes_of_the_batches():
     )
 
 
+@pytest.mark.integration
 def test_autoencoder_of_points_learns_a_plane(tmp_path):
     config = configure('autoencoder', latent_size=2, num_steps=400, **{
         'data.name': 'manifold', 'data.ambient': 6, 'data.dimension': 2,
@@ -258,6 +259,7 @@ def test_pictures_show_held_out_images():
     assert all(image.tobytes() in rows for image in shown)
 
 
+@pytest.mark.integration
 def test_run_writes_reconstructions_and_can_be_sampled(tmp_path):
     config = configure('vae')
     images = helpers.random_images(32)
@@ -272,6 +274,7 @@ def test_run_writes_reconstructions_and_can_be_sampled(tmp_path):
     )
 
 
+@pytest.mark.integration
 def test_codes_of_a_run_are_restored(tmp_path):
     config = configure('glo', latent='fitted')
     run = train.train(config, tmp_path, images=helpers.random_images(32))

@@ -18,6 +18,7 @@ from gan_jax.runs import sampling
 from gan_jax.runtime import parallel
 from gan_jax.training import train
 
+
 IMAGES = helpers.random_images()
 COUNT, EVERY, STEPS = 3, 2, 10  # snapshots at 2, 4, ...; 8 is the first's place
 

@@ -62,6 +62,7 @@ def folders(tmp_path_factory):
     return results
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('devices', [1, 4])
 def test_a_killed_run_resumes_bit_for_bit(devices, folders):
     _, _, expected = folders['whole', devices]
@@ -80,6 +81,7 @@ def test_a_killed_run_resumes_bit_for_bit(devices, folders):
     assert helpers.leaves_equal(state.averages, expected.averages)
 
 
+@pytest.mark.integration
 def test_four_devices_train_the_same_as_one(folders):
     one, four = (folders['whole', devices][2] for devices in (1, 4))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(
@@ -87,6 +89,7 @@ def test_four_devices_train_the_same_as_one(folders):
     ), one.players, four.players)
 
 
+@pytest.mark.integration
 def test_run_has_a_log_pictures_and_a_report(folders):
     folder, *_ = folders['whole', 1]
     run = folder / 'run'
@@ -102,6 +105,7 @@ def test_run_has_a_log_pictures_and_a_report(folders):
     assert data['classes'] == ['0', '1', '2'] and samples['classes'] == []
 
 
+@pytest.mark.integration
 def test_samples_need_only_the_run_folder(folders):
     folder, algorithm, state = folders['whole', 1]
     images = sampling.sample(algorithm, state, range(3))
@@ -112,6 +116,7 @@ def test_samples_need_only_the_run_folder(folders):
         sampling.latents_of(algorithm, [0])
 
 
+@pytest.mark.integration
 def test_training_lowers_the_loss_of_both_translations(folders):
     folder, *_ = folders['whole', 1]
     lines = (folder / 'run' / 'metrics.jsonl').read_text().splitlines()
@@ -122,6 +127,7 @@ def test_training_lowers_the_loss_of_both_translations(folders):
     assert last < 0.6 * first
 
 
+@pytest.mark.integration
 def test_pairs_are_drawn_together_once_per_epoch(folders, tmp_path):
     from gan_jax.config import builders
 

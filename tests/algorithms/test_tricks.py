@@ -23,6 +23,7 @@ from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.objectives.penalties import PENALTIES
 
+
 # Parts of a state: generator, discriminator, averages of G's weights, memory.
 PARTS = {
     'G': lambda state: state.players[G],

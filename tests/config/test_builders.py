@@ -223,6 +223,7 @@ def test_coupled_or_convolutional_d_uses_two_passes(options):
     assert not gan.joint_batch
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('norm', ['none', 'layer', 'group'])
 def test_one_pass_of_a_dense_d_equals_two(norm):
     config = dense_config(discriminator__norm=norm)

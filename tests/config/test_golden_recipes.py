@@ -8,6 +8,7 @@ import pytest
 import golden_recipes
 import helpers
 
+
 RECORDED = json.loads(golden_recipes.PATH.read_text())
 
 

@@ -29,7 +29,9 @@ def arguments(path):
 
 
 CASES = [
-    (path, argument)
+    pytest.param(
+        path, argument, marks=[pytest.mark.integration] * bool(argument)
+    )
     for path in RECIPES
     for argument in ['', *arguments(path)]
 ]
@@ -97,12 +99,14 @@ def check_resume(path, folder):
     assert helpers.leaves_equal(whole, parts)
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
 def test_shrunk_recipe_resumes_bit_for_bit(path, tmp_path):
     check_resume(path, tmp_path)
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
 def test_shrunk_recipe_resumes_bit_for_bit_on_four_devices(path, tmp_path):

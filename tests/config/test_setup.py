@@ -51,6 +51,7 @@ def generate(name, shape, **fields):
     return module.init_with_output(jax.random.key(1), z, train=True)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('output', GOLDEN_OUTPUTS)
 @pytest.mark.parametrize('name', GENERATORS)
 def test_output_changes_only_the_last_activation_of_generators(name, output):
@@ -106,6 +107,7 @@ def test_last_layer_that_cannot_reach_the_images_is_refused(
     assert not (tmp_path / 'run').exists()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('output', ['relu', 'sigmoid'])
 def test_allowed_bad_setup_warns_once_and_trains(
     output, tmp_path, capsys
@@ -242,6 +244,7 @@ def test_custom_networks_that_match_are_built(packing, register):
     assert kernel.shape == (8 * 6 * 3 * packing, 1)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('activation', [nn.relu, nn.sigmoid])
 def test_batch_reveals_a_last_layer_that_cannot_reach_the_data(
     activation, register, tmp_path, capsys
@@ -259,6 +262,7 @@ def test_batch_reveals_a_last_layer_that_cannot_reach_the_data(
     assert out.count("warning: generator.name='mine' starts with 64") == 1
 
 
+@pytest.mark.integration
 def test_batch_reveals_it_for_points_too(register, tmp_path):
     config = register(own_generator(nn.relu))
     config.data.name = 'ring'
@@ -267,6 +271,7 @@ def test_batch_reveals_it_for_points_too(register, tmp_path):
         train.train(config, tmp_path)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('value', [0.0, np.linspace(0.1, 0.9, 64)])
 def test_constant_samples_are_not_judged(value, register, tmp_path):
     config = register(own_generator(lambda x: x * 0 + jnp.float32(value)))
@@ -280,6 +285,7 @@ def test_non_negative_data_suit_every_last_layer():
     assert not validation.batch_problems(config, np.zeros(2), samples)
 
 
+@pytest.mark.integration
 def test_batch_is_checked_in_new_runs_alone(register, tmp_path, capsys):
     config = register(own_generator(nn.relu))
     config.allow_bad_setup = True

@@ -187,6 +187,7 @@ def files_with(folder, text):
     ]
 
 
+@pytest.mark.integration
 def test_run_with_secrets_in_its_data_uri_writes_none_and_continues(
     tmp_path, capsys, monkeypatch
 ):
@@ -211,6 +212,7 @@ def test_run_with_secrets_in_its_data_uri_writes_none_and_continues(
     assert 'https://***@host/others' in str(caught.value)
 
 
+@pytest.mark.integration
 def test_commands_show_no_secret(tmp_path):
     train = ['gan_jax.main', '--config', ROOT / 'configs' / 'dcgan.py']
     for command, flag, code in (

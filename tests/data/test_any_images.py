@@ -8,6 +8,7 @@ import helpers
 from gan_jax.config import defaults
 from gan_jax.training import train
 
+
 FORMS = {
     'grey': ('L', (32, 32), {}),
     'RGBA': ('RGBA', (32, 32), {'channels': 4}),

@@ -425,6 +425,7 @@ def test_zip_member_without_a_name_is_ignored(tmp_path):
     assert listed.ignored == (('', 'has no ending'),)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('name', FORMS)
 def test_file_is_closed_when_its_listing_is_gone(name, tmp_path):
     path = write(tmp_path / name, [('a.png', image_files.flat(1))])

@@ -11,6 +11,7 @@ import order_worker
 from gan_jax.data import order
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('devices', [
     4, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))
 ])

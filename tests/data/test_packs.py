@@ -142,6 +142,7 @@ def test_failed_build_leaves_nothing(form, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('form', packs.FORMS)
 def test_killed_build_leaves_no_pack_and_the_next_one_cleans_up(
     form, tmp_path
@@ -163,6 +164,7 @@ def test_killed_build_leaves_no_pack_and_the_next_one_cleans_up(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.integration
 def test_build_of_another_process_is_left_alone(tmp_path):
     with subprocess.Popen(
         [sys.executable, '-c', 'input()'], stdin=subprocess.PIPE
@@ -379,6 +381,7 @@ def memory_of(form, folder, count, batches):
     return packing, given['memory']
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('form', packs.FORMS)
 def test_streaming_a_small_pack_needs_little_memory(form, tmp_path):
     packing, used = memory_of(form, tmp_path / 'packed', 6000, 200)
@@ -387,6 +390,7 @@ def test_streaming_a_small_pack_needs_little_memory(form, tmp_path):
     assert min(used[-5:]) - min(used[5:10]) < 25
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.parametrize(
     'form, count', [('array', 200_000), ('array_record', 50_000)]

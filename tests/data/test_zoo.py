@@ -166,6 +166,7 @@ def train(root, *arguments):
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('feed', ['resident', 'streaming'])
 def test_run_on_a_zoo_with_few_bad_files_trains(feed, root):
     zoo.breed(root, 3000)
@@ -179,6 +180,7 @@ def test_run_on_a_zoo_with_few_bad_files_trains(feed, root):
     assert warning.startswith(f'warning: 1 of {good} images are enlarged')
 
 
+@pytest.mark.integration
 def test_run_on_fewer_images_than_a_batch_warns_and_trains(tmp_path):
     zoo.breed(tmp_path / 'few', 3)
     process = train(tmp_path / 'few')
@@ -186,6 +188,7 @@ def test_run_on_fewer_images_than_a_batch_warns_and_trains(tmp_path):
     assert 'warning: 3 images are fewer than a batch of 8' in process.stdout
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     'kinds, says',
     [

@@ -97,6 +97,7 @@ def test_the_score_needs_images_of_one_shape():
         classifier.classifier_accuracy(IMAGES, LABELS, IMAGES, LABELS[:3])
 
 
+@pytest.mark.integration
 def test_a_class_without_fakes_is_never_predicted():
     score = classifier.classifier_accuracy(
         IMAGES, LABELS, IMAGES, np.full(40, 7),

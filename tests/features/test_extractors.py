@@ -285,6 +285,7 @@ def test_a_packed_discriminator_is_shown_copies():
     )
 
 
+@pytest.mark.integration
 def test_features_that_depend_on_the_label_are_averaged_over_classes():
     gan, state = gan_of(num_classes=3, condition='concat')
     found = discriminators.of_discriminator(gan, state)(IMAGES)
@@ -326,6 +327,7 @@ def test_a_label_that_does_not_reach_the_features_does_not_matter(condition):
         assert extract.num_classes == 0 and found.logits is None
 
 
+@pytest.mark.integration
 def test_minibatch_layers_compare_no_samples():
     gan, state = gan_of(
         dcgan.Discriminator, minibatch_features=2, minibatch_stddev=True
@@ -338,6 +340,7 @@ def test_minibatch_layers_compare_no_samples():
     assert (found[:, -2:] == found[0, -2:]).all()
 
 
+@pytest.mark.integration
 def test_a_discriminator_of_points_takes_points():
     gan = helpers.linear_gan(
         generator=mlp.Generator(image_shape=(2,), width=4, depth=1),

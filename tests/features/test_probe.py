@@ -161,6 +161,7 @@ def test_a_comparison_can_have_a_test_set():
     assert untrained.random == found.random
 
 
+@pytest.mark.integration
 def test_fine_tuning_keeps_good_features_and_learns_missing_ones():
     points, labels = parity()
     points = points[:, :4]

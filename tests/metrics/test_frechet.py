@@ -25,11 +25,11 @@ def by_sqrtm(real, fake):
 
 
 def test_closed_form_of_pytorch_fid():
-    identity = np.eye(2048)
-    zeros = frechet.Moments(np.zeros(2048), identity, 9)
-    ones = frechet.Moments(np.ones(2048), identity, 9)
+    identity = np.eye(512)
+    zeros = frechet.Moments(np.zeros(512), identity, 9)
+    ones = frechet.Moments(np.ones(512), identity, 9)
     np.testing.assert_allclose(
-        frechet.frechet_from_moments(zeros, ones), 2048, rtol=1e-12
+        frechet.frechet_from_moments(zeros, ones), 512, rtol=1e-12
     )
 
 

@@ -204,6 +204,7 @@ def test_copies_are_too_near_without_held_out_images_too(name):
     assert verdict['reference'] == memorization.OTHERS
 
 
+@pytest.mark.integration
 def test_fresh_samples_are_rarely_too_near_without_held_out_images():
     values = [judge_alone(honest, seed) for seed in range(30)]
     assert sum(v['verdict'] == memorization.NEARER for v in values) <= 2

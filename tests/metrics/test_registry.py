@@ -107,6 +107,7 @@ def test_numbers_with_a_better_direction_rank_checkpoints():
                 assert rising == (better == 'lower')
 
 
+@pytest.mark.integration
 def test_help_of_evaluate_lists_the_catalog_without_slow_imports():
     code = (
         'import sys; from gan_jax.cli import evaluate\n'

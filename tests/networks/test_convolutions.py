@@ -41,8 +41,11 @@ def fixture_always_winograd(monkeypatch):
 
 
 def gradients(convolve, x, kernel, dy):
-    value, back = jax.vjp(convolve, x, kernel)
-    return value, back(dy)
+    def both(x, kernel, dy):
+        value, back = jax.vjp(convolve, x, kernel)
+        return value, back(dy)
+
+    return jax.jit(both)(x, kernel, dy)
 
 
 @pytest.mark.parametrize('size', SIZES)
@@ -78,14 +81,15 @@ def test_second_and_third_order_gradients_are_those_of_xla(size, form, request):
                 for g in jax.grad(slope, (0, 1))(x, kernel)
             )
 
-        return (
-            jax.grad(slope, (0, 1))(x, kernel),
-            jax.grad(activation, (0, 1))(x, kernel),
-        )
+        return jax.jit(lambda *inputs: (
+            jax.grad(slope, (0, 1))(*inputs),
+            jax.grad(activation, (0, 1))(*inputs),
+        ))(x, kernel)
 
     close(third(convolutions.strided), third(plain))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('sides', [
     (4, 4), (8, 16), (12, 4), (6, 8), (14, 8), (18, 14),
 ])
@@ -108,6 +112,7 @@ def test_winograd_has_the_value_and_gradients_of_xla(
     )
 
 
+@pytest.mark.integration
 def test_winograd_rounds_like_the_plain_sum(always_winograd):
     """Compare both with float64; allow five times the plain sum's error."""
     x, kernel, dy = draw((2, 8, 8, 96), (4, 4, 96, 80), (2, 4, 4, 80))
@@ -185,6 +190,7 @@ def test_linen_convolutions_are_unchanged(fields, side):
     close(ours.apply(variables, x), nn.Conv(**fields).apply(variables, x))
 
 
+@pytest.mark.integration
 def test_bfloat16_is_kept():
     x, kernel, dy = (
         a.astype(jnp.bfloat16)

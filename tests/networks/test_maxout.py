@@ -244,6 +244,7 @@ def test_maxout_networks_return_float32(name, player):
     }
 
 
+@pytest.mark.integration
 def test_spectral_norm_of_the_one_kernel_bounds_the_slope():
     # ||max_j a_j - max_j b_j|| <= ||a - b|| over all pieces of all units.
     module = mlp.Discriminator(width=6, maxout=3, spectral_norm=True)
@@ -274,6 +275,7 @@ def test_invalid_numbers_of_pieces_are_rejected(pieces):
         activations.maxout(draw(2, 4), pieces)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('loss', ['non_saturating', 'energy_based'])
 def test_maxout_trains_both_players(loss, tmp_path):
     config = helpers.tiny_mlp()

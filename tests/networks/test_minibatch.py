@@ -161,6 +161,7 @@ PLAYERS = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('name', PLAYERS)
 def test_discrimination_is_between_the_features_and_the_logits(name):
     module, last = PLAYERS[name]
@@ -223,6 +224,7 @@ def test_stddev_is_appended_to_the_last_feature_map_of_dcgan():
     assert output.features.shape == (4, 4 * 8 * 5)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('fields', [
     {}, {'minibatch_stddev': True}, {'minibatch_features': 3},
 ], ids=str)

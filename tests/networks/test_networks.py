@@ -58,6 +58,7 @@ def test_conv_transpose_has_the_value_and_gradients_of_xla(
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('kernel_size', [(3, 3), (4, 4), (5, 5)])
 def test_conv_transpose_has_the_second_order_gradients_of_xla(kernel_size):
     arguments = draw(kernel_size)
@@ -119,6 +120,7 @@ def shapes_of(name):
     return SHAPES + ([] if networks.NETWORKS[name].convolutional else [(2,)])
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('name, shape', [
     (name, shape) for name in networks.NETWORKS for shape in shapes_of(name)
 ])
@@ -155,7 +157,9 @@ def test_networks_of_a_pair_fit_and_return_float32(
 def test_generator_output_is_in_range_and_depends_on_z(name):
     module = networks.NETWORKS[name].generator(image_shape=(8, 8, 1), width=4)
     z = jax.random.normal(jax.random.key(0), (5, 7)) * 100
-    images, _ = module.init_with_output(jax.random.key(1), z, train=True)
+    images, _ = jax.jit(functools.partial(
+        module.init_with_output, train=True
+    ))(jax.random.key(1), z)
     assert np.abs(images).max() <= 1
     assert np.std(images, axis=0).min() > 0
 
@@ -251,6 +255,7 @@ def tiny(name, player, **fields):
     return getattr(pair, player)(**{'width': 2, **fields}), shape
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('spectral_norm', helpers.cases([False, True], False))
 @pytest.mark.parametrize(
     'name', [n for n in networks.NETWORKS if n not in SLOW]
@@ -265,6 +270,7 @@ def test_second_order_through_every_discriminator(
     check_slope_penalty(module, images, lambda output: output.logits.sum())
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('spectral_norm', helpers.cases([False, True], False))
 @pytest.mark.parametrize('name', [n for n in GENERATORS if n not in SLOW])
 def test_second_order_through_every_generator(name, spectral_norm, monkeypatch):
@@ -279,6 +285,7 @@ def test_second_order_through_every_generator(name, spectral_norm, monkeypatch):
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('name, player, fields', [
     ('mlp', 'generator', {'condition': 'concat', 'dropout': 0.3}),
     ('dcgan', 'generator', {'condition': 'batch_norm'}),

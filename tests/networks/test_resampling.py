@@ -32,6 +32,7 @@ FUSED = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('name', FUSED)
 @pytest.mark.parametrize('size', [(3, 3), (1, 1), (5, 3), (4, 4)])
 def test_fused_resampling_equals_resampling_and_convolution(
@@ -130,6 +131,7 @@ def test_max_pool_gives_the_gradient_to_the_maximum(sides):
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('function, shape', [
     (resampling.pixel_shuffle, (1, 2, 3, 8)),
     (resampling.pixel_unshuffle, (1, 4, 2, 3)),

@@ -248,6 +248,7 @@ def test_gains_are_those_of_the_authors(module, inputs, gains, monkeypatch):
     assert squares == [int(gain) for gain in gains.replace(' ', '')]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('fields', [
     {'spectral_norm': True, 'attention': 4, 'norm': 'layer'},
     {'dtype': jnp.bfloat16},

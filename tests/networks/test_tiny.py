@@ -136,6 +136,7 @@ def test_points_are_rejected():
         )
 
 
+@pytest.mark.integration
 def test_a_step_of_four_packed_samples_of_three_channels():
     config = of_recipe(packing=4)
     config.batch_size, shape = 2, (8, 8, 3)

@@ -238,6 +238,7 @@ README_LOSS = re.findall(
 )
 
 
+@pytest.mark.integration
 def test_the_loss_of_the_readme_trains(monkeypatch, tmp_path):
     (code,) = README_LOSS
     assert len([line for line in code.splitlines() if line]) <= 6
@@ -253,6 +254,7 @@ def test_the_loss_of_the_readme_trains(monkeypatch, tmp_path):
     assert np.isfinite(last['d/loss']) and np.isfinite(last['probe/d_auc'])
 
 
+@pytest.mark.integration
 def test_the_loss_of_the_readme_trains_by_the_command(tmp_path):
     (code,) = README_LOSS
     (tmp_path / 'mine.py').write_text(

@@ -97,6 +97,7 @@ def test_penalty_changes_values_inside_g():
     assert not np.allclose(*moved)
 
 
+@pytest.mark.integration
 def test_notes_are_averaged_over_microbatches():
     whole, parts = (
         stepped(make_gan(num_microbatches=count))[2] for count in (1, 3)

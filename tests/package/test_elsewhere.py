@@ -25,6 +25,7 @@ def test_that_warns():
 '''
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('variables, expected', [({}, 'false'), (
     {'XLA_PYTHON_CLIENT_PREALLOCATE': 'true'}, 'true',
 )])

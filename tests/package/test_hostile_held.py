@@ -435,6 +435,7 @@ def test_many_or_long_headers_are_refused(lab):
     assert status(own, f'Host: {own}') == 200
 
 
+@pytest.mark.integration
 def test_idle_connections_block_no_page(lab):
     host, port = lab[0].rsplit(':', 1)
     with contextlib.ExitStack() as stack:

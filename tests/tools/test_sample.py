@@ -68,7 +68,7 @@ def test_npz_holds_samples_latents_seeds_and_labels(written, run):
     expected = sampling.generate(
         run.algorithm, run.state, arrays['z'], arrays['labels']
     )
-    np.testing.assert_array_equal(arrays['samples'], expected)
+    np.testing.assert_allclose(arrays['samples'], expected, atol=1e-6)
     np.testing.assert_array_equal(arrays['z'], sampling.latents_of(
         run.algorithm, SEEDS, 0.5
     ))
