@@ -1,5 +1,7 @@
 """The kernel distance against double loops."""
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,13 @@ def test_mean_and_scatter_are_those_of_subsets_drawn_from_the_seed():
     error = found[0].std / np.sqrt(len(drawn))
     assert abs(found[0].mean - np.mean(drawn)) < 3 * error
     np.testing.assert_allclose(found[0].std, found[2].std, rtol=0.2)
+
+
+def test_defaults_are_100_subsets_of_1000():
+    # As in torch-fidelity and in NVIDIA's metrics.
+    defaults = inspect.signature(kernel.kernel_distance).parameters
+    assert defaults['num_subsets'].default == 100
+    assert defaults['subset_size'].default == 1000
 
 
 def test_it_is_unbiased():

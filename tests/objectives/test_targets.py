@@ -54,3 +54,15 @@ def test_a_target_depends_only_on_its_index():
     part = draw(jnp.array([70, 3]), real_low=0.0, flip_probability=0.5)
     for a, b in zip(whole, part):
         np.testing.assert_array_equal(a[jnp.array([70, 3])], b)
+
+
+def test_flips_of_real_and_fake_are_independent():
+    targets = draw(flip_probability=0.5)
+    both = ((targets.real == 0) & (targets.fake == 1)).mean()
+    np.testing.assert_allclose(both, 0.25, atol=0.03)
+
+
+def test_range_of_real_and_fake_are_drawn_independently():
+    targets = draw(real_low=0.0, fake_high=1.0)
+    correlation = np.corrcoef(targets.real, targets.fake)[0, 1]
+    assert abs(correlation) < 0.05

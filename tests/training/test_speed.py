@@ -13,6 +13,8 @@ from gan_jax.config import recipes
 from gan_jax.networks import convolutions
 from gan_jax.training import multi_seed
 
+pytestmark = pytest.mark.slow  # they measure time
+
 
 def fastest(function, repeats):
     """Return the seconds of the fastest of some calls, after one to compile."""
