@@ -1,6 +1,7 @@
 """Losses against closed forms, in value, sign of gradient and stability."""
 
 import functools
+import inspect
 import json
 import math
 import re
@@ -276,3 +277,39 @@ def test_the_loss_of_the_readme_trains_by_the_command(tmp_path):
 def test_relativistic_loss_does_not_broadcast():
     with pytest.raises(AssertionError):
         losses.relativistic_generator(jnp.ones((4, 1)), jnp.ones(4))
+
+
+# 1703.10717, section 3.4 (gamma is any number in [0, 1]); 1609.03126, MNIST;
+# 1611.04076, equation 9.
+PAPERS = {
+    'boundary_equilibrium': {'gamma': 0.5, 'k_rate': 0.001},
+    'energy_based': {'margin': 10},
+    'least_squares': {'a': 0, 'b': 1, 'c': 1},
+}
+
+
+@pytest.mark.parametrize('name', losses.LOSSES)
+def test_defaults_are_the_papers_in_options_and_functions(name):
+    loss = losses.LOSSES[name]
+    assert {o.name: o.default for o in loss.options} == PAPERS.get(name, {})
+    functions = [loss.discriminator, loss.generator]
+    if loss.memory:
+        functions.append(loss.memory.update)
+    for function in functions:
+        parameters = inspect.signature(function).parameters
+        for option in loss.options:
+            assert parameters[option.name].default == option.default
+
+
+@pytest.mark.parametrize('targets, d_loss, g_loss', [
+    ((0, 1, 1), 1 / 4, 1 / 8), ((-1, 1, 0), 1, 0), ((0, 2, 1), 1, 0),
+    ((0, 1, 2), 1 / 4, 9 / 8),
+])
+def test_least_squares_of_an_undecided_d(targets, d_loss, g_loss):
+    values = dict(zip('abc', targets))
+    balance = losses.balance('least_squares', values)
+    assert balance.equilibrium == (d_loss, g_loss)
+    middle = jnp.full(3, balance.middle)
+    loss = losses.LOSSES['least_squares']
+    assert loss.discriminator(middle, middle, **values) == d_loss
+    assert loss.generator(middle, middle, **values) == g_loss
