@@ -102,6 +102,15 @@ def test_a_host_reads_only_its_slice():
     assert set(map(tuple, np.reshape(log, (-1, 2)))) <= set(map(tuple, mine))
 
 
+def test_reads_that_follow_each_other_read_each_batch_once():
+    log = []
+    made = make(feed.StreamingFeed, log=log)
+    for position in range(0, 30, 3):
+        made.read(position, 3)
+    made.close()
+    assert len(log) <= BATCH * (30 + feed.MAX_AHEAD + 8)
+
+
 def test_reading_in_advance_is_bounded():
     log = []
     made = make(feed.StreamingFeed, log=log)

@@ -76,6 +76,14 @@ def test_float32_logits_are_scored_in_float64():
     assert found == inception_score.inception_score(logits.astype(np.float64))
 
 
+def test_probabilities_may_be_off_by_one_percent():
+    table = np.full((20, 4), 0.25)
+    inception_score.from_probabilities(table * 1.009)
+    for factor in (1.011, 0.989):
+        with pytest.raises(errors.DataError, match='are they logits'):
+            inception_score.from_probabilities(table * factor)
+
+
 def test_bad_arrays_are_refused():
     with pytest.raises(errors.DataError, match='logits: 9 are too few'):
         inception_score.inception_score(random_logits(9))

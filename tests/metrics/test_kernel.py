@@ -103,6 +103,10 @@ def test_float16_features_are_multiplied_in_float64():
     )
 
 
+def test_two_rows_are_enough():
+    assert kernel.kernel_distance(features(2), features(2)).subset_size == 2
+
+
 def test_bad_sets_are_refused():
     with pytest.raises(errors.DataError, match='real features: 1 are too few'):
         kernel.kernel_distance(features(1), features(9))

@@ -36,3 +36,10 @@ def test_sample_has_the_mean_and_covariance_of_the_subspace():
 def test_more_components_than_exist_are_refused(count):
     with pytest.raises(ValueError, match=f'num_components={count} is not'):
         principal.fit(np.eye(4), count)
+
+
+def test_as_many_components_are_found_as_there_are():
+    rows = np.random.RandomState(0).randn(4, 9)
+    assert principal.fit(rows, 3).axes.shape == (3, 9)
+    with pytest.raises(ValueError, match='is not from 1 to 3'):
+        principal.fit(rows, 4)

@@ -1,5 +1,7 @@
 """Reconstruction errors and the KL divergence against closed forms."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,8 +50,8 @@ def test_huber_has_a_bounded_slope(error, slope):
 def test_kl_by_hand_and_by_sampling():
     kl = reconstructions.kl_from_standard_normal
     np.testing.assert_allclose(kl(jnp.zeros((2, 3)), jnp.zeros((2, 3))), [0, 0])
-    mean, variance = jnp.array([[1.0, -2.0]]), jnp.array([[4.0, 0.25]])
-    by_hand = 0.5 * (1 + 4 - 1 - np.log(4) + 4 + 0.25 - 1 - np.log(0.25))
+    mean, variance = jnp.array([[1.0, -2.0]]), jnp.array([[4.0, 0.5]])
+    by_hand = 0.5 * (1 + 4 - 1 - np.log(4) + 4 + 0.5 - 1 - np.log(0.5))
     actual = kl(mean, jnp.log(variance))
     np.testing.assert_allclose(actual, [by_hand], rtol=1e-6)
     noise = np.random.RandomState(0).randn(200_000, 2)
@@ -57,6 +59,16 @@ def test_kl_by_hand_and_by_sampling():
     logs = -np.square(noise) / 2 - np.log(np.asarray(variance)) / 2
     sampled = (logs + np.square(z) / 2).sum(1).mean()
     np.testing.assert_allclose(sampled, by_hand, rtol=0.02)
+
+
+def test_default_of_an_option_is_that_of_its_function():
+    for name, options in reconstructions.OPTIONS.items():
+        parameters = inspect.signature(
+            reconstructions.RECONSTRUCTIONS[name]
+        ).parameters
+        for option in options:
+            assert parameters[option.name].default == option.default
+    assert reconstructions.OPTIONS['huber'][0].default == 0.1
 
 
 @pytest.mark.parametrize('name', reconstructions.RECONSTRUCTIONS)
