@@ -228,3 +228,32 @@ def test_unrolling_applies_one_update_to_d():
     expected, _ = step(plain, state, batch())
     assert leaves_equal(after.players[D], expected.players[D])
     assert not leaves_equal(after.players[G], expected.players[G])
+
+
+@pytest.mark.parametrize('step, every, burst', [
+    (0, 500, True), (24, 500, True), (25, 500, False), (499, 500, False),
+    (500, 500, True), (501, 500, False), (24, 0, True), (25, 0, False),
+    (500, 0, False),
+])
+def test_bursts_are_the_first_steps_and_every_later_one(step, every, burst):
+    assert update_order.is_burst(step, 25, every) == burst
+
+
+def test_defaults_of_schedules_are_the_authors():
+    # 1701.07875's code: 100 updates in each of the first 25 steps, and in every
+    # 500th; 1611.02163, the experiments with 5 unrolled updates.
+    assert {
+        option.name: option.default
+        for name in ('unrolled', 'wgan')
+        for option in update_order.OPTIONS[name]
+    } == {
+        'unroll_steps': 5, 'burst_steps': 100, 'burst_first': 25,
+        'burst_every': 500,
+    }
+
+
+@pytest.mark.parametrize('loss, above', [
+    (0.4, False), (0.5, False), (0.6, True), (jnp.nan, True),
+])
+def test_update_of_the_adaptive_schedule_is_above_the_threshold(loss, above):
+    assert bool(update_order.is_above(jnp.float32(loss), 0.5)) == above

@@ -263,7 +263,7 @@ def test_lecam_is_the_papers_and_documents_how_the_code_differs():
 
 @pytest.mark.parametrize('name', ['d_orthogonal', 'g_orthogonal'])
 def test_orthogonal_sums_squares_of_different_filters_products(name):
-    kernel = RANDOM.randn(2, 2, 3, 2).astype(np.float32)
+    kernel = RANDOM.randn(4, 5, 3, 2).astype(np.float32)
     params = {'conv': {'kernel': jnp.asarray(kernel), 'bias': jnp.ones(2)}}
     product = kernel[..., 0].ravel() @ kernel[..., 1].ravel()
     np.testing.assert_allclose(

@@ -66,3 +66,12 @@ def test_range_of_real_and_fake_are_drawn_independently():
     targets = draw(real_low=0.0, fake_high=1.0)
     correlation = np.corrcoef(targets.real, targets.fake)[0, 1]
     assert abs(correlation) < 0.05
+
+
+def test_ranges_and_flips_are_drawn_independently():
+    targets = draw(real_low=2.0, real_high=2.0, fake_high=1.0,
+                   flip_probability=0.5)
+    flipped = targets.real != 2
+    mean = [targets.fake[(targets.fake != 2) & f].mean()
+            for f in (flipped, ~flipped)]
+    np.testing.assert_allclose(mean, 0.5, atol=0.04)

@@ -119,6 +119,11 @@ def test_translation_is_at_most_an_eighth_and_pads_with_0():
     rows = moved.max(2).sum(1)  # rows with something left
     columns = moved.max(1).sum(1)
     assert set(rows) == {14, 15, 16} and set(columns) == {21, 22, 23, 24}
+    wide = jnp.ones((200, 1, 64, 1))
+    moved = np.asarray(changed(
+        ['translation'], images=wide, sample_index=jnp.arange(200)
+    ))
+    assert set(moved.sum((1, 2, 3))) == set(range(56, 65))
 
 
 def test_cutout_is_a_rectangle_of_at_most_half_the_sides():
