@@ -1,5 +1,7 @@
 """Latent distributions, truncation and interpolation."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 import scipy.stats
 
 from gan_jax.algorithms import latents
+from gan_jax.core import errors
 
 
 def test_z_depends_only_on_key_and_index():
@@ -78,3 +81,18 @@ def test_truncated_uniform_is_narrower():
     np.testing.assert_allclose(
         latents.truncate_uniform(z, 0.5), [-0.5, -0.1, 0.4]
     )
+
+
+def test_names_of_weights_have_snapshots_only_if_kept():
+    assert latents.weight_names(0) == ('ema', 'raw')
+    assert latents.weight_names(2) == ('ema', 'raw', 'snapshots')
+
+
+@pytest.mark.parametrize('labels', [[0, 3], [-1, 0], [0]])
+def test_labels_that_are_no_class_are_refused(labels):
+    gan = types.SimpleNamespace(
+        num_classes=3, latent='gaussian', latent_size=2
+    )
+    with pytest.raises(errors.ConfigError, match='must be a class in .0, 3'):
+        latents.inputs(gan, [5, 6], labels)
+    assert latents.inputs(gan, [5, 6], [0, 2]).labels.tolist() == [0, 2]

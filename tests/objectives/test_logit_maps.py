@@ -12,6 +12,7 @@ from gan_jax.objectives import losses
 from gan_jax.objectives import targets
 
 SMOOTH = targets.Treatment(real_low=0.9, real_high=0.9)
+NOISY = targets.Treatment(real_low=0.0, real_high=1.0)
 
 
 class Patches(nn.Module):
@@ -32,12 +33,12 @@ class Mean(nn.Module):
         return layers.Output(logits, images.reshape(len(images), -1))
 
 
-def stepped(discriminator, **changes):
+def stepped(discriminator, treatment=SMOOTH, **changes):
     gan = helpers.linear_gan(discriminator=discriminator, **changes)
     state = helpers.start(gan)
     hyperparams = {}
     if changes.get('treat_labels'):
-        hyperparams['label_treatment'] = SMOOTH
+        hyperparams['label_treatment'] = treatment
     return helpers.step(gan, state, helpers.batch(), **hyperparams)
 
 
@@ -73,6 +74,17 @@ def test_loss_is_the_mean_over_the_map(changes):
         metrics['d/loss'] - hard['d/loss'], 0.1 * hard['d/real_logits'],
         rtol=1e-4, atol=1e-6,
     )
+
+
+def test_all_places_of_a_sample_have_its_target():
+    # A target t adds (1 - t) times the logit, which is linear in the map.
+    added = []
+    for module in (Patches(), Mean()):
+        _, noisy = stepped(module, NOISY, treat_labels=True)
+        _, hard = stepped(module)
+        added.append(noisy['d/loss'] - hard['d/loss'])
+    assert abs(added[1]) > 1e-3
+    np.testing.assert_allclose(*added, rtol=1e-3)
 
 
 def test_score_of_a_sample_is_the_mean_of_its_map():
