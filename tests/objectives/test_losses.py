@@ -303,7 +303,7 @@ def test_defaults_are_the_papers_in_options_and_functions(name):
 
 @pytest.mark.parametrize('targets, d_loss, g_loss', [
     ((0, 1, 1), 1 / 4, 1 / 8), ((-1, 1, 0), 1, 0), ((0, 2, 1), 1, 0),
-    ((0, 1, 2), 1 / 4, 9 / 8),
+    ((0, 1, 2), 1 / 4, 9 / 8), ((1, 3, 2), 1, 0),
 ])
 def test_least_squares_of_an_undecided_d(targets, d_loss, g_loss):
     values = dict(zip('abc', targets))

@@ -18,6 +18,7 @@ def draw(sample_index=INDEX, **treatment):
 
 
 def test_default_targets_are_hard_labels():
+    assert targets_lib.HARD == (1, 0)
     targets = draw()
     np.testing.assert_array_equal(targets.real, np.ones(4000))
     np.testing.assert_array_equal(targets.fake, np.zeros(4000))
