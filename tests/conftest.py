@@ -28,9 +28,9 @@ PROMISES = frozenset(re.findall(
     r'`(\w+/test_\w+\.py::test_\w+(?:\[[^`]+\])?)`',
     (ROOT / 'tests' / 'README.md').read_text(),
 ))
-MOST_MAPS = 20_000
+MOST_MAPS = 20_000  # of a process, see `forget_programs`
 FAST = 'not integration and not slow'  # setup.cfg; replaced for given paths
-# Compiles twice as fast, for programs that run once and need not be fast.
+# Little optimisation, for programs that run once and need not be fast.
 QUICK_COMPILATION = '--xla_backend_optimization_level=0'
 # Some tests share what others define.
 sys.path += [str(p) for p in (ROOT / 'tests').iterdir() if p.is_dir()]
@@ -79,7 +79,7 @@ def pytest_sessionfinish(session):
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Skip files without a test of the fast tier, which save their imports."""
+    """Skip files without a test of the fast tier, to save their imports."""
     name = str(collection_path).removeprefix(f'{ROOT}/tests/')
     if (
         config.option.markexpr == FAST
@@ -116,11 +116,11 @@ def be_exact():
 
 @pytest.fixture(autouse=True, scope='module')
 def forget_programs():
-    """Unload compiled programs after a file where there are too many.
+    """Unload compiled programs after a file, if there are too many.
 
     On CPU each uses memory maps, of which Linux allows 65,530 per process; a
-    worker once crashed at that number. Files share small programs, so that
-    unloading them after each file took a third longer.
+    worker once crashed near that number. Below `MOST_MAPS` they stay, because
+    other files use the small ones too.
     """
     yield
     try:

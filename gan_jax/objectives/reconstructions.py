@@ -73,7 +73,7 @@ def kl_from_standard_normal(mean, log_variance):
 
 
 def _error(images, reconstructions):
-    """Return the difference, of equal shapes, which nothing broadcasts."""
+    """Return the difference; both must have the same shape."""
     chex.assert_equal_shape([images, reconstructions])
     return images - reconstructions
 

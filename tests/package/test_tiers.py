@@ -44,6 +44,10 @@ def test_promise_names_a_test_and_is_in_the_fast_tier(promise):
     assert not one.own_markers
 
 
+def test_default_tier_is_the_one_that_compiles_quickly():
+    assert f'-m "{conftest.FAST}"' in (conftest.ROOT / 'setup.cfg').read_text()
+
+
 def test_promises_are_not_few():
     assert len(conftest.PROMISES) > 20
 
