@@ -72,7 +72,7 @@ def init(module, inputs, labels=LABELS):
         'spectral': lambda leaf: np.full(leaf.shape, leaf.size**-0.5),
     }
     return {
-        name: jax.tree.map(lambda x: fill[name](x).astype(np.float32), tree)
+        name: jax.tree.map(lambda x: np.float32(fill[name](x)), tree)
         for name, tree in variables.items()
     }
 
