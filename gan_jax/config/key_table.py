@@ -297,6 +297,13 @@ NETWORK_OPTIONS = (
            options.Bounds(
                lambda v: 0 <= v <= options.INT32, 'a size in pixels (0 is off)'
            )),
+    Option('full_side', 32,
+           'r3gan: largest side of the maps that have the full width',
+           options.COUNT),
+    Option('num_blocks', 2, 'r3gan: residual blocks of a stage',
+           options.count(most=200)),
+    Option('group_size', 16, 'r3gan: channels of a group of a convolution',
+           options.count(most=2**16)),
     Option('prelu', False,
            'learn negative_slope for each channel (PReLU)', _ANY),
     Option('maxout', 0,

@@ -28,6 +28,7 @@ from gan_jax.networks import autoencoder
 from gan_jax.networks import dcgan
 from gan_jax.networks import encoders
 from gan_jax.networks import mlp
+from gan_jax.networks import r3gan
 from gan_jax.networks import resnet
 from gan_jax.networks import tiny
 
@@ -80,6 +81,7 @@ NETWORKS = {
     'mlp_autoencoder': Pair(
         None, autoencoder.MLPDiscriminator, convolutional=False, energies=True
     ),
+    'r3gan': Pair(r3gan.Generator, r3gan.Discriminator, convolutional=True),
     'resnet': Pair(resnet.Generator, resnet.Discriminator, convolutional=True),
     'tiny': Pair(tiny.Generator, tiny.Discriminator, convolutional=True),
 }
