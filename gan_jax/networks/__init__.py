@@ -25,6 +25,7 @@ So do the arguments of a call:
 from typing import Any, NamedTuple
 
 from gan_jax.networks import autoencoder
+from gan_jax.networks import biggan
 from gan_jax.networks import dcgan
 from gan_jax.networks import encoders
 from gan_jax.networks import mlp
@@ -58,6 +59,7 @@ class Pair(NamedTuple):
 
 
 NETWORKS = {
+    'biggan': Pair(biggan.Generator, biggan.Discriminator, convolutional=True),
     'dcgan': Pair(
         dcgan.Generator,
         dcgan.Discriminator,

@@ -19,7 +19,8 @@ from gan_jax.networks import layers
 
 KERNELS = [(2, 2), (3, 3), (4, 4), (5, 5), (4, 3)]
 SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3), (48, 80, 4), (64, 64, 3)]
-SLOW = ('r3gan', 'resnet', 'tiny')  # one case of second order below will do
+# One case of second order below will do.
+SLOW = ('biggan', 'r3gan', 'resnet', 'tiny')
 GENERATORS = [
     name for name, pair in networks.NETWORKS.items()
     if pair.generator is not None
