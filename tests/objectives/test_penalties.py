@@ -274,6 +274,20 @@ def test_orthogonal_sums_squares_of_different_filters_products(name):
     assert penalty(name, context(params=scales)) == 0
 
 
+def test_orthogonal_has_its_closed_gradient_and_ignores_lengths():
+    def value(matrix):
+        return penalty('g_orthogonal', context(params={'kernel': matrix}))
+
+    matrix = np.random.RandomState(2).randn(5, 3).astype(np.float32)
+    gram = matrix.T @ matrix
+    np.testing.assert_allclose(
+        jax.grad(value)(jnp.asarray(matrix)),
+        4 * matrix @ (gram * (1 - np.eye(3))), rtol=1e-4, atol=1e-4,
+    )
+    columns = np.linalg.qr(matrix)[0] * np.array([1, 2, 3])
+    np.testing.assert_allclose(value(jnp.asarray(columns)), 0, atol=1e-9)
+
+
 @pytest.mark.parametrize('name', LINEAR)
 def test_a_nan_is_not_hidden(name):
     broken = context(lambda x: Output(jnp.sum(x, -1) * jnp.nan))
