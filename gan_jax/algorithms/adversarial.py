@@ -252,6 +252,12 @@ class Adversarial(NamedTuple):
         """Return G's samples, computed with the running statistics."""
         return algorithm.evaluate(self.generator, weights, inputs)
 
+    def standing_statistics(self, weights, inputs, number):
+        """Return G's weights with BatchNorm's mean statistics over batches."""
+        return algorithm.standing_statistics(
+            self.generator, weights, inputs, number
+        )
+
     def collections(self, weights):
         """Return the parameters and statistics of G."""
         return algorithm.collections(weights)

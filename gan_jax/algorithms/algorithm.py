@@ -14,11 +14,13 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 
+from gan_jax.networks import layers
 from gan_jax.ops import averaging
 
+BATCH_STATS = 'batch_stats'  # Flax collection of BatchNorm's statistics
 # Flax collections that may be averaged. The average of unit vectors, which
 # spectral normalisation keeps, is not a unit vector.
-AVERAGED_STATS = ('batch_stats',)
+AVERAGED_STATS = (BATCH_STATS,)
 ALIVE = 'alive'  # internal metric, not logged: `TrainState.alive`
 
 
@@ -276,6 +278,18 @@ class Algorithm(Protocol):
     def apply(self, weights, inputs):
         """Return float32 samples [B, ...] in [-1, 1] for `Inputs`; pure."""
 
+    def standing_statistics(self, weights, inputs, number):
+        """Return `weights` with BatchNorm's mean statistics over batches; pure.
+
+        Args:
+            weights: as of `weights` for the first batch, then as returned.
+            inputs: `Inputs` of one batch.
+            number: of the batch, from 1.
+
+        Returns:
+            Weights; None if the network has no BatchNorm.
+        """
+
     def collections(self, weights):
         """Return `weights` as {name: pytree}, for files."""
 
@@ -407,6 +421,44 @@ def evaluate(module, weights, inputs):
         {'params': params, **stats}, inputs.main, train=False,
         **inputs.kwargs(),
     )
+
+
+def standing_statistics(module, weights, inputs, number):
+    """Return weights with BatchNorm's mean statistics over batches.
+
+    Args:
+        module: flax module.
+        weights: `Weights`; after the first batch, with the mean so far.
+        inputs: `Inputs` of one batch.
+        number: of the batch, from 1.
+
+    Returns:
+        `Weights`: BatchNorm has the mean over the first `number` batches of
+        their means and variances, all else is unchanged. None if the module has
+        no BatchNorm.
+
+    References:
+        Brock et al., Large Scale GAN Training for High Fidelity Natural Image
+        Synthesis, https://arxiv.org/abs/1809.11096, 2018, section 4.1.
+    """
+    if BATCH_STATS not in weights.stats:
+        return None
+    if takes_keys(module):
+        inputs = inputs._replace(
+            keys=jax.random.split(jax.random.key(0), len(inputs.main))
+        )
+    so_far = weights.stats[BATCH_STATS]
+    zeros = jax.tree.map(jnp.zeros_like, so_far)
+    _, new = forward(
+        module, weights._replace(stats={**weights.stats, BATCH_STATS: zeros}),
+        inputs,
+    )
+    share = 1 - getattr(module, 'norm_momentum', layers.MOMENTUM)
+    mean = jax.tree.map(
+        lambda old, moved: old + (moved / share - old) / number,
+        so_far, new[BATCH_STATS],
+    )
+    return weights._replace(stats={**weights.stats, BATCH_STATS: mean})
 
 
 def update_averages(state, names, decay):

@@ -257,6 +257,14 @@ class Reconstruction(NamedTuple):
             self.generator, weights[0], inputs._replace(main=codes)
         )
 
+    def standing_statistics(self, weights, inputs, number):
+        """Return weights with the decoder's mean statistics over batches."""
+        codes = self.codes(weights, inputs.main)
+        decoder = algorithm.standing_statistics(
+            self.generator, weights[0], inputs._replace(main=codes), number
+        )
+        return decoder and (decoder, *weights[1:])
+
     def collections(self, weights):
         """Return the parameters and statistics of the decoder."""
         return algorithm.collections(weights[0])

@@ -3,6 +3,8 @@
     python -m gan_jax sample --workdir=runs/dcgan --seeds=0-63 --out=grid.png
     python -m gan_jax sample --workdir=runs/cgan --labels=7 --out=sevens.png
     python -m gan_jax sample --workdir=runs/dcgan --truncation=0.7 --out=a.npz
+    python -m gan_jax sample --workdir=runs/biggan --truncation=0.7 \
+        --standing=16 --out=grid.png
     python -m gan_jax sample --workdir=runs/dcgan --seeds=0-999 --out=samples/
     python -m gan_jax sample --workdir=runs/dcgan --seeds=0-8 --between=10
 
@@ -31,6 +33,11 @@ COLUMNS = flags.DEFINE_integer(
 )
 LABELS = run_flags.define_labels()
 TRUNCATION = run_flags.define_truncation()
+STANDING = flags.DEFINE_integer(
+    'standing', 0, "Batches of 64 other samples whose statistics BatchNorm "
+    'gets (BigGAN, with --truncation); 0 keeps the running ones.',
+    lower_bound=0, upper_bound=10_000,
+)
 BETWEEN = flags.DEFINE_integer(
     'between', None, 'Images from each seed to the next, both included; the '
     'command interpolate has more options.', lower_bound=2,
@@ -51,6 +58,10 @@ def main(argv):
         raise errors.ConfigError(
             f'--between={BETWEEN.value} needs two or more --seeds'
         )
+    if BETWEEN.value and STANDING.value:
+        raise errors.ConfigError(
+            f'--standing={STANDING.value} is not for --between'
+        )
     if BETWEEN.value and not _is_grid():
         raise errors.ConfigError('--between needs a PNG file as --out')
     algorithm, state = run_flags.open_run(argv)
@@ -63,7 +74,9 @@ def main(argv):
             algorithm, state, seeds, BETWEEN.value, path=PATH.value, **options
         )
     else:
-        images = sampling.sample(algorithm, state, seeds, **options)
+        images = sampling.sample(
+            algorithm, state, seeds, standing=STANDING.value, **options
+        )
     with app.written('--out', OUT.value):
         _save(algorithm, seeds, images, options['labels'])
     app.say(

@@ -137,7 +137,7 @@ class ConditionalBatchNorm(nn.Module):
 
     num_classes: int
     dtype: Any = jnp.float32
-    momentum: float = 0.9
+    momentum: float = layers.MOMENTUM
 
     @nn.compact
     def __call__(self, x, labels, *, train):
@@ -156,7 +156,7 @@ class ConditionalBatchNorm(nn.Module):
         return (x * scale + bias).astype(self.dtype)
 
 
-def norm(network, labels, *, train, momentum=0.9):
+def norm(network, labels, *, train, momentum=layers.MOMENTUM):
     """Return the norm of a network's hidden layers; by class for 'batch_norm'.
 
     Args:

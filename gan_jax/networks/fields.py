@@ -9,6 +9,8 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from gan_jax.networks import layers
+
 
 class Layers(nn.Module, kw_only=True):
     """Fields of all layers.
@@ -69,4 +71,4 @@ class Dense(Activated, kw_only=True):
     depth: int = 2
     maxout: int = 0
     init_std: float = 0.0
-    norm_momentum: float = 0.9
+    norm_momentum: float = layers.MOMENTUM

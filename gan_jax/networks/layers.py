@@ -18,6 +18,7 @@ from gan_jax.networks import convolutions
 dcgan_init = nn.initializers.normal(0.02)
 
 NORMS = ('batch', 'group', 'instance', 'layer', 'none')
+MOMENTUM = 0.9  # decay of BatchNorm's running statistics
 NARROW = 4  # largest short side of a matrix for `narrow_dot`
 EPSILON = 1e-12  # shorter vectors are treated as 0
 
@@ -104,8 +105,8 @@ def dense_options(inputs, features):
     return {}
 
 
-def batch_norm(*, train, momentum=0.9, **fields):
-    """Return the BatchNorm of all networks: momentum 0.9, epsilon 1e-5."""
+def batch_norm(*, train, momentum=MOMENTUM, **fields):
+    """Return the BatchNorm of all networks: epsilon 1e-5."""
     return nn.BatchNorm(
         use_running_average=not train, momentum=momentum, epsilon=1e-5,
         **fields,
@@ -125,7 +126,7 @@ class Norm(nn.Module):
 
     kind: str
     dtype: Any = jnp.float32
-    momentum: float = 0.9
+    momentum: float = MOMENTUM
 
     @nn.compact
     def __call__(self, x, *, train):

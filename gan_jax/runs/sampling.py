@@ -19,6 +19,7 @@ from gan_jax.runs import run_files
 from gan_jax.runtime import checkpoint
 
 BATCH = 64  # images per call; a fixed size avoids recompilation
+STANDING_SEED = 2**30  # first seed of `standing_statistics`
 BEST = 'best'  # name of the step of lowest cost, of runs with keep_best
 
 
@@ -68,7 +69,8 @@ def parse_step(text):
 
 
 def sample(
-    algorithm, state, seeds, *, labels=None, weights='ema', truncation=None
+    algorithm, state, seeds, *, labels=None, weights='ema', truncation=None,
+    standing=0,
 ):
     """Generate one image for each seed.
 
@@ -85,16 +87,57 @@ def sample(
             the generator; 'raw', its parameters; or 'snapshots', the plain
             average of its last snapshots.
         truncation: as of `latents.inputs`.
+        standing: number of batches of other samples, of all classes and with
+            this truncation, whose mean statistics BatchNorm gets; 0 keeps the
+            running ones.
 
     Returns:
         float32 [len(seeds), H, W, C] in [-1, 1].
 
     Raises:
-        errors.ConfigError: for labels or weights that do not exist.
+        errors.ConfigError: for labels, weights or statistics that do not exist.
     """
     check_weights(algorithm, state, weights)
     inputs = algorithm.inputs(seeds, labels, truncation)
-    return apply(algorithm, algorithm.weights(state, weights), inputs)
+    chosen = algorithm.weights(state, weights)
+    if standing:
+        chosen = standing_statistics(algorithm, chosen, standing, truncation)
+    return apply(algorithm, chosen, inputs)
+
+
+def standing_statistics(algorithm, weights, count, truncation=None):
+    """Return weights with BatchNorm's mean statistics over batches of samples.
+
+    Args:
+        algorithm: `algorithm.Algorithm`.
+        weights: as of `Algorithm.weights`.
+        count: number of batches of `BATCH` samples, > 0.
+        truncation: as of `latents.inputs`.
+
+    Raises:
+        errors.ConfigError: if the network has no BatchNorm.
+
+    References:
+        Brock et al., Large Scale GAN Training for High Fidelity Natural Image
+        Synthesis, https://arxiv.org/abs/1809.11096, 2018, section 4.1.
+    """
+    for number in range(count):
+        first = STANDING_SEED + number * BATCH
+        inputs = algorithm.inputs(range(first, first + BATCH), None, truncation)
+        weights = _standing_statistics(algorithm, weights, inputs, number + 1)
+        if weights is None:
+            raise errors.ConfigError(
+                f'standing={count} computes the statistics of BatchNorm, and '
+                'this generator has none'
+            )
+    return weights
+
+
+def _update_statistics(algorithm, weights, inputs, number):
+    return algorithm.standing_statistics(weights, inputs, number)
+
+
+_standing_statistics = jax.jit(_update_statistics, static_argnums=0)
 
 
 def interpolate(

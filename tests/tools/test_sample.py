@@ -43,14 +43,18 @@ def written(run, points, tmp_path_factory):
         [*command, '--out=single/'],
         [*of_points, '--out=points.npz'],
         [*of_points, '--out=points/'],
+        [*of_points, '--out=points.npz', '--standing=2'],
+        [*command, '--out=one.png', '--standing=2', '--between=3'],
     ], folder)
 
 
 def test_each_form_prints_what_it_wrote(written):
     _, results = written
-    assert [code for code, _, _ in results] == [0, 0, 0, 0, 2], results
+    assert [code for code, _, _ in results] == [0] * 4 + [2] * 3, results
     assert results[1][1] == 'Wrote 3 samples of step 4 (ema) to all.npz\n'
     assert 'not points' in results[4][2]
+    assert 'standing=2 computes the statistics of BatchNorm' in results[5][2]
+    assert '--standing=2 is not for --between' in results[6][2]
 
 
 def test_png_is_a_grid(written, run):
