@@ -30,6 +30,12 @@ def config_of(network, feed):
     config.num_steps, config.checkpoint_every = STEPS, SAVED
     config.batch_size, config.d_steps = BATCH, D_STEPS
     config.data.feed, config.sample_every = feed, 0
+    if network == 'r3gan':
+        config.loss.name = 'relativistic'
+        config.penalties.r1.weight = config.penalties.r2.weight = 0.1
+        config.anneal.images = STEPS * BATCH
+        config.anneal.learning_rate = config.anneal.penalties = 0.5
+        config.anneal.ema_half_life = 4 * BATCH
     validation.leave_out(config)
     return config
 

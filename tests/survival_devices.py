@@ -17,7 +17,10 @@ from gan_jax.data import order
 from gan_jax.runs import sampling
 
 SAVED_ON, DEVICES = 4, (1, 2, 8)
-GAMES = list(itertools.product(('mlp', 'dcgan'), ('resident', 'streaming')))
+GAMES = [
+    *itertools.product(('mlp', 'dcgan'), ('resident', 'streaming')),
+    ('r3gan', 'resident'),
+]
 TOLERANCE = 1e-5
 
 

@@ -38,6 +38,9 @@ FEATURES = {
     'penalty': {
         'd_steps': 2, 'num_microbatches': 2, 'ema_half_life': 1000,
         'penalties.r1.weight': 0.1, 'penalties.r1.every': 4,
+        'anneal.images': 2000, 'anneal.learning_rate': 0.25,
+        'anneal.penalties': 0.1, 'anneal.b2': 0.9,
+        'anneal.ema_half_life': 500, 'fresh_reals': True,
         'discriminator.norm': 'layer',
     },
     'memory': {

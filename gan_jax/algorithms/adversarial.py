@@ -14,6 +14,7 @@ import optax
 
 from gan_jax.algorithms import adversarial_monitors
 from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import annealing
 from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms import game
 from gan_jax.algorithms.game import D, G
@@ -58,6 +59,8 @@ class Adversarial(NamedTuple):
         joint_batch: whether real and fake images pass through D as one batch,
             because the config says so or because only the speed differs.
         reuse_fakes: whether both players are updated on the same fakes.
+        fresh_reals: whether G's updates get real images that D has not seen in
+            the same step.
         packing: number of samples that D judges together, concatenated along
             the channels.
         history: number of past fakes kept for D; 0 is none.
@@ -66,6 +69,9 @@ class Adversarial(NamedTuple):
         treat_labels: whether D's targets are drawn by
             `game.Hyperparams.label_treatment`.
         clip_weights: whether D's weights are clipped after each update.
+        annealed: names of `annealing.MOVING`, the hyper-parameters that move.
+        ema_ramp: whether the half-life of G's average is limited by a share of
+            the images so far.
         penalties: names of `penalties.PENALTIES`.
         lazy: ((penalty, k), ...), penalties applied at every k-th step only,
             with k times their weight.
@@ -97,12 +103,15 @@ class Adversarial(NamedTuple):
     num_classes: int = 0
     joint_batch: bool = False
     reuse_fakes: bool = False
+    fresh_reals: bool = False
     packing: int = 1
     history: int = 0
     snapshots: int = 0
     snapshot_every: int = 100
     treat_labels: bool = False
     clip_weights: bool = False
+    annealed: Tuple[str, ...] = ()
+    ema_ramp: bool = False
     penalties: Tuple[str, ...] = ()
     lazy: Tuple[Tuple[str, int], ...] = ()
     burst_steps: int = 100
@@ -119,7 +128,12 @@ class Adversarial(NamedTuple):
 
     @property
     def draws(self):
-        """Return the number of real batches in one step; D and G share them."""
+        """Return the number of real batches in one step.
+
+        D and G share them, unless `fresh_reals`.
+        """
+        if self.fresh_reals:
+            return self.d_steps + self.g_steps
         return max(self.d_steps, self.g_steps)
 
     @property
@@ -152,6 +166,8 @@ class Adversarial(NamedTuple):
         loop=None,
     ):
         """Run one step, or one of its `PARTS`."""
+        if self.annealed:
+            hyperparams = annealing.at(self, hyperparams, state.step)
         return PARTS[variant.part](
             self, hyperparams, state, batch, key, number,
             collectives=collectives,

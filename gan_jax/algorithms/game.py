@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import annealing
 from gan_jax.algorithms import snapshots
 from gan_jax.objectives import penalties
 from gan_jax.objectives import targets
@@ -23,7 +24,8 @@ class Hyperparams(NamedTuple):
 
     Attributes:
         g_learning_rate, d_learning_rate: learning rates of the two players.
-        ema_decay: decay of the generator's average after the warm-up.
+        ema_decay: decay of the generator's average after the warm-up, if its
+            half-life neither moves nor has a ramp.
         noise_std: standard deviation of instance noise at step 0.
         noise_steps: step at which it reaches 0; 0 keeps it constant.
         loss_options: {option: scalar}, the options that the loss declares.
@@ -37,6 +39,11 @@ class Hyperparams(NamedTuple):
             one.
         d_threshold, g_threshold: losses above which the adaptive schedule
             updates each player.
+        g_b2, d_b2: b2 of Adam, if it moves.
+        ema_half_life: of that average, in steps.
+        ema_ramp: largest half-life as a share of the steps so far.
+        anneal_steps: steps in which values move to `anneal_to`, an
+            `annealing.Last`.
     """
 
     g_learning_rate: Any
@@ -54,6 +61,12 @@ class Hyperparams(NamedTuple):
     history_share: Any = 0.5
     d_threshold: Any = 0.0
     g_threshold: Any = 0.0
+    g_b2: Any = 0.999
+    d_b2: Any = 0.999
+    ema_half_life: Any = 0.0
+    ema_ramp: Any = 0.0
+    anneal_steps: Any = 1.0
+    anneal_to: Any = annealing.Last()
 
 
 def pack(images, packing):

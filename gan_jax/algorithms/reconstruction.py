@@ -400,10 +400,10 @@ OPTIONS = {
 # Config keys that no kind uses: there is no discriminator, and one update per
 # step.
 UNUSED_KEYS = (
-    'augment.', 'clip_weights', 'd_steps', 'discriminator.condition', 'g_steps',
-    'generator.condition', 'history.size', 'instance_noise.std', 'labels.',
-    'loss.', 'packing', 'penalties.', 'schedule.name', 'reuse_fakes',
-    'joint_batch',
+    'anneal.', 'augment.', 'clip_weights', 'd_steps', 'discriminator.condition',
+    'ema_ramp', 'fresh_reals', 'g_steps', 'generator.condition', 'history.size',
+    'instance_noise.std', 'joint_batch', 'labels.', 'loss.', 'packing',
+    'penalties.', 'reuse_fakes', 'schedule.name',
 )
 # Config keys that single kinds do not use either: their codes do not come from
 # a network.

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import annealing
 from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms.game import D, G
 from gan_jax.objectives import penalties
 from gan_jax.objectives import targets as targets_lib
 from gan_jax.ops import augment
-from gan_jax.ops import averaging
 from gan_jax.ops import transforms
 
 # Metrics that carry values to the memory of a loss and of penalties; they are
@@ -173,7 +173,7 @@ def generator_update(ctx, images, sample_index, labels=None):
         player, gan.g_tx, grads,
         scheduled_learning_rate(
             ctx.hyperparams.g_learning_rate, gan.g_schedule, state
-        ), stats,
+        ), stats, **_adam_options(gan, ctx.hyperparams.g_b2),
     )
     memory = _update_penalty_memory(ctx, G, player, metrics)
     if gan.loss.memory is not None:
@@ -183,7 +183,7 @@ def generator_update(ctx, images, sample_index, labels=None):
         )
         metrics.update(loss_metrics)
     state = algorithm.replace_player(state, G, player)
-    decay = averaging.ema_decay_at(state.step, ctx.hyperparams.ema_decay)
+    decay = annealing.ema_decay(gan, ctx.hyperparams, state.step)
     return algorithm.update_averages(
         state.replace(memory=memory), (G,), decay
     ), metrics
@@ -453,9 +453,16 @@ def scheduled_learning_rate(learning_rate, schedule, state):
     )
 
 
-def apply_updates(player, tx, grads, learning_rate, stats):
-    """Apply one optax update to a player."""
-    direction, opt_state = tx.update(grads, player.opt_state, player.params)
+def _adam_options(gan, b2):
+    """Return the arguments of Adam that move during training."""
+    return {'b2': b2} if 'b2' in gan.annealed else {}
+
+
+def apply_updates(player, tx, grads, learning_rate, stats, **options):
+    """Apply one optax update, with its extra arguments, to a player."""
+    direction, opt_state = tx.update(
+        grads, player.opt_state, player.params, **options
+    )
     params = jax.tree.map(
         lambda p, d: p - learning_rate * d, player.params, direction
     )
@@ -469,7 +476,7 @@ def _apply_discriminator_updates(ctx, player, grads, stats):
         player, gan.d_tx, grads,
         scheduled_learning_rate(
             hyperparams.d_learning_rate, gan.d_schedule, ctx.state
-        ), stats,
+        ), stats, **_adam_options(gan, hyperparams.d_b2),
     )
     if not gan.clip_weights:
         return player

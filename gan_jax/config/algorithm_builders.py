@@ -5,10 +5,13 @@ the data it knows only `builders.DataSpec`, of devices only the size of their
 memory.
 """
 
+import math
+
 import jax.numpy as jnp
 import optax
 
 from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import annealing
 from gan_jax.algorithms import game
 from gan_jax.algorithms import reconstruction
 from gan_jax.config import defaults
@@ -66,10 +69,13 @@ def build_adversarial(config, specs, memory):
         adaptive_augmentation=config.augment.adaptive,
         joint_batch=config.joint_batch or _judges_independently(config),
         reuse_fakes=config.reuse_fakes,
+        fresh_reals=config.fresh_reals,
         packing=config.packing,
         history=config.history.size,
         treat_labels=defaults.treats_labels(config),
         clip_weights=config.clip_weights > 0,
+        annealed=defaults.annealed(config),
+        ema_ramp=config.ema_ramp > 0,
         penalties=defaults.active_penalties(config),
         lazy=tuple(
             (name, config.penalties[name].every)
@@ -219,7 +225,30 @@ def adversarial_hyperparams(config):
         history_share=jnp.float32(config.history.share),
         d_threshold=jnp.float32(config.schedule.d_threshold),
         g_threshold=jnp.float32(config.schedule.g_threshold),
+        **_moving_hyperparams(config),
     )
+
+
+def _moving_hyperparams(config):
+    """Return the hyper-parameters of `annealing`; images become steps."""
+    images, last = defaults.images_per_batch(config), config.anneal
+    first_b2 = {
+        f'{player}_b2': jnp.float32(config[f'{player}_optimizer'].b2)
+        for player in ('g', 'd') if last.b2
+    }
+    return {
+        **first_b2,
+        'ema_half_life': jnp.float32(config.ema_half_life / images),
+        'ema_ramp': jnp.float32(config.ema_ramp),
+        'anneal_steps': jnp.float32((last.images or math.inf) / images),
+        'anneal_to': annealing.Last(
+            learning_rate=jnp.float32(last.learning_rate),
+            penalties=jnp.float32(last.penalties),
+            b2=jnp.float32(last.b2),
+            ema_half_life=jnp.float32(last.ema_half_life / images),
+            augment=jnp.float32(last.augment),
+        ),
+    }
 
 
 def reconstruction_hyperparams(config):

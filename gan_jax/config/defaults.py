@@ -220,6 +220,15 @@ def active_augmentations(config):
     )
 
 
+def annealed(config):
+    """List the names of `annealing.MOVING` that move, those not at defaults."""
+    default = default_config().anneal
+    return tuple(
+        name for name, value in config.anneal.items()
+        if name != 'images' and value != default[name]
+    )
+
+
 def active_penalties(config):
     """List the names of the penalties with a positive weight, sorted."""
     return tuple(

@@ -50,6 +50,7 @@ _REUSE_DEMANDS = tuple(  # of `reuse_fakes`
         ), 'requires that each step updates both players'),
     )
 )
+_ANNEAL = needs('anneal.images')
 _CONDITIONAL = options.Bounds(lambda v: v != 'none', '')
 _RECONSTRUCTIONS = ', '.join(sorted(reconstruction.KINDS))
 _AUGMENTED = tuple(f'augment.{name}' for name in sorted(augment.AUGMENTATIONS))
@@ -78,21 +79,57 @@ KEYS = (
            'length of the latent vector z', options.count(most=2**16)),
     Option('ema_decay', 0.999,
            'decay per update of G of the moving average of its weights',
-           _SHARE, needs('ema_half_life', bounds=options.OFF)),
+           _SHARE, needs('ema_half_life', bounds=options.OFF)
+           + needs('anneal.ema_half_life', bounds=options.OFF)),
     Option('ema_half_life', 0,
            'half-life of that average in images; 0 uses ema_decay',
            _OFF_OR_COUNT),
+    Option('ema_ramp', 0.0,
+           'largest half-life as a share of the images so far (StyleGAN2: '
+           '0.05); 0 is off', _SHARE,
+           needs('ema_half_life', 'anneal.ema_half_life')),
     Option('joint_batch', False,
            'D sees real and fake images in one batch; affects BatchNorm',
            _ANY),
     Option('reuse_fakes', False,
            'G is updated on the same fakes as D', _ANY,
            demands=_REUSE_DEMANDS),
+    Option('fresh_reals', False,
+           'G is updated on real images that D has not seen in the same step',
+           _ANY, demands=(options.Demand(
+               options.ON, 'reuse_fakes', options.OFF,
+               'takes labels of other images than the fakes'
+           ),)),
     Option('population', 1,
            'GANs trained at once, with seeds `seed`, `seed` + 1, ...',
            _COUNT),
     Option('packing', 1, 'samples that D classifies jointly (PacGAN)',
            options.count(most=64)),
+
+    # Values that move from the first, those of other keys, to the last.
+    Option('anneal.images', 0,
+           'images, one batch a step, in which a cosine moves the others; 0 is '
+           'off', options.Bounds(
+               lambda v: 0 <= v < 2**53, '0 (off) or positive, below 2^53'
+           )),
+    Option('anneal.learning_rate', 1.0,
+           'last share of both learning rates', options.NOT_NEGATIVE, _ANNEAL),
+    Option('anneal.penalties', 1.0, 'last share of the weight of each penalty',
+           options.NOT_NEGATIVE, _ANNEAL),
+    Option('anneal.b2', 0.0, 'last b2 of Adam, of both players; 0 keeps it',
+           options.BELOW_1, _ANNEAL, demands=tuple(
+               options.Demand(
+                   options.ON, f'{player}.name', options.equal('adam'),
+                   'is of Adam'
+               ) for player in ('d_optimizer', 'g_optimizer')
+           )),
+    Option('anneal.ema_half_life', 0,
+           'last ema_half_life, whose first value may be 0; 0 keeps it',
+           _OFF_OR_COUNT, _ANNEAL),
+    Option('anneal.augment', 0.0,
+           'last augment.probability; 0 keeps it', _SHARE,
+           _ANNEAL + needs(*_AUGMENTED)
+           + needs('augment.adaptive', bounds=options.OFF)),
 
     # Plain average of past generators, beside the moving average.
     Option('snapshots.count', 0,

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from gan_jax.algorithms import annealing
 from gan_jax.algorithms import reconstruction
 from gan_jax.config import defaults
 from gan_jax.config import key_table
@@ -373,7 +374,10 @@ def _check_counts(config):
                 f'{low}'
             )
     fakes = defaults.images_per_batch(config)
-    batches = config.num_steps * max(config.d_steps, config.g_steps)
+    updates = config.d_steps, config.g_steps
+    batches = config.num_steps * (
+        sum(updates) if config.fresh_reals else max(updates)
+    )
     for key, count, unit in (
         ('batch_size', fakes, f'with packing={config.packing} images'),
         ('num_steps', batches, f'with d_steps={config.d_steps} and g_steps='
@@ -384,6 +388,11 @@ def _check_counts(config):
                 f'{key}={config[key]} {unit} are {count:,}, more than a 32-bit '
                 'integer holds'
             )
+    if config.anneal.images and not defaults.annealed(config):
+        raise errors.ConfigError(
+            f'anneal.images={config.anneal.images} moves no value; set one of '
+            + ', '.join(f'anneal.{name}' for name in annealing.MOVING)
+        )
     if 0 < config.history.size < fakes:
         raise errors.ConfigError(
             f'history.size={config.history.size} is less than the {fakes} '

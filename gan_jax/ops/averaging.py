@@ -53,6 +53,22 @@ def ema_decay_at(step, decay):
     return jnp.minimum(decay, (1 + step) / (10 + step))
 
 
+def half_life_decay(half_life):
+    """Compute the decay of an EMA with a half-life.
+
+    0.5^(1 / half_life): after so many updates, a value of the past has half of
+    its weight.
+
+    Args:
+        half_life: float scalar >= 0, in updates of the average; at 0 the
+            average is a copy.
+
+    Returns:
+        float32 scalar in [0, 1).
+    """
+    return jnp.exp2(-1 / jnp.maximum(half_life, 1e-8))
+
+
 def keep_last(ring, new, taken, due=True):
     """Write a pytree to a ring buffer of size N, over the oldest entry.
 

@@ -26,10 +26,21 @@ class Optimizer(NamedTuple):
 
 
 def adam(differentiable, *, b1, b2):
-    """Return Adam (Kingma and Ba, https://arxiv.org/abs/1412.6980, 2014)."""
-    return optax.scale_by_adam(
-        b1=b1, b2=b2, eps_root=1e-16 if differentiable else 0.0
-    )
+    """Return Adam (Kingma and Ba, https://arxiv.org/abs/1412.6980, 2014).
+
+    Its `update` takes another b2 as a keyword argument, which may differ in
+    each step. The correction of the bias is by the b2 of that step.
+    """
+
+    def make(b2):
+        return optax.scale_by_adam(
+            b1=b1, b2=b2, eps_root=1e-16 if differentiable else 0.0
+        )
+
+    def update(updates, state, params=None, *, b2=b2, **_):
+        return make(b2).update(updates, state, params)
+
+    return optax.GradientTransformationExtraArgs(make(b2).init, update)
 
 
 def rmsprop(differentiable, *, decay):

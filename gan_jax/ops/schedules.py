@@ -1,12 +1,13 @@
-"""Learning rate schedules: functions of the step to a factor, from optax.
+"""Schedules: learning rates by optax, and any value along half a cosine.
 
-They count training steps as `num_steps` does, however many updates of each
-player a step contains: five updates of the discriminator per step do not anneal
-its rate five times faster.
+Both are functions of the step. They count training steps as `num_steps` does,
+however many updates of each player a step contains: five updates of the
+discriminator per step do not anneal its rate five times faster.
 """
 
 import functools
 
+import jax.numpy as jnp
 import optax
 
 from gan_jax.core import options
@@ -48,3 +49,24 @@ def make(name, num_steps, warmup_steps):
         return falls
     rises = optax.linear_schedule(1 / warmup_steps, 1.0, warmup_steps - 1)
     return lambda step: rises(step) * falls(step)
+
+
+def anneal(first, last, share):
+    """Move a value along half a cosine.
+
+    first + (last - first) * (1 - cos(pi share)) / 2: the first value at 0, the
+    mean of both at 1/2, and the last value from 1 on.
+
+    Args:
+        first, last: scalars.
+        share: scalar >= 0 of the steps in which the value moves.
+
+    Returns:
+        float32 scalar.
+
+    References:
+        Huang et al., The GAN is dead; long live the GAN! A Modern GAN Baseline,
+        https://arxiv.org/abs/2501.05441, 2025, section 4.
+    """
+    share = jnp.minimum(share, 1)
+    return first + (last - first) * (1 - jnp.cos(jnp.pi * share)) / 2

@@ -43,7 +43,7 @@ MAX_MEMBERS = 256  # members of one sweep
 NUM_SAMPLES = 100  # in the picture of a member
 # Keys that may vary: fields of `game.Hyperparams`, an argument of the step.
 NUMBERS = re.compile(r'''
-    [dg]_optimizer\.learning_rate | ema_decay | ema_half_life
+    [dg]_optimizer\.learning_rate | ema_(decay|half_life|ramp) | anneal\.\w+
     | instance_noise\.(std|decay_steps) | loss\.(?!name$)\w+ | labels\.\w+
     | penalties\.\w+\.weight | clip_weights | history\.share
     | augment\.(probability|target|adaptive_images)

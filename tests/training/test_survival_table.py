@@ -59,6 +59,11 @@ def test_recipes_have_an_event_at_nearly_each_step():
     assert 'at a burst' in due[6] and 'after a burst' in due[7]
 
 
+def test_r3gan_continues_on_one_device_what_four_began(tmp_path):
+    cases = survival_devices.check(('r3gan', 'resident'), tmp_path, devices=[1])
+    assert not failures(cases)
+
+
 @pytest.mark.slow
 def test_eight_devices_continue_a_run_of_four(tmp_path):
     cases = survival_devices.check(('mlp', 'resident'), tmp_path, devices=[8])
