@@ -135,6 +135,8 @@ def unsuited(config, variant):
         return 'joined: one pass updates the vectors of spectral norm once'
     if 'compile' in words and config.reuse_fakes:
         return 'compile: the graph of shared fakes spans two functions'
+    if 'split' in words and config.discriminator.name != 'r3gan':
+        return 'split: no convolution is grouped'
     return ''
 
 

@@ -20,6 +20,7 @@ of these, joined by plus signs:
                  that one uses no graphs
   joined         real and fake go through D in one pass, if D has neither
                  BatchNorm nor spectral normalisation
+  split          a grouped convolution is one convolution for each group
 """
 
 import functools
@@ -43,45 +44,55 @@ from gan_jax.config import defaults as defaults_lib
 from gan_jax.config import run_identity
 from gan_jax.core import errors
 from gan_jax.networks import dcgan
+from gan_jax.networks import r3gan
 from gan_jax.networks import resnet
 from gan_jax.runtime import malloc
 
-KNOWN = ('channels_last', 'compile', 'graph', 'heap', 'joined', 'plain')
+KNOWN = (
+    'channels_last', 'compile', 'graph', 'heap', 'joined', 'plain', 'split',
+)
 # Keys that the step below follows, or that do not affect it. For all others it
 # implements the default only.
 FOLLOWED = re.compile(
     r'batch_size|d_steps|dtype|ema_decay|latent_size|loss\.name|seed'
     r'|reuse_fakes|data\.(?!flip|dequantize).*|[gd]_optimizer\.(b1|b2'
     r'|learning_rate)|(generator|discriminator)\.(depth|kernel_size|name'
-    r'|negative_slope|norm|spectral_norm|width)'
+    r'|negative_slope|norm|spectral_norm|width|full_side|group_size'
+    r'|num_blocks)'
     r'|penalties\.(gradient_penalty|r1|r2)\.weight'
 )
 
-# {name: (loss of D, loss of G)} of logits.
+# {name: (loss of D, loss of G)} of (real logits, fake logits). The real logits
+# are None in G's step, except for RELATIVE.
 LOSSES = {
     'hinge': (
         lambda real, fake: (
             functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
         ),
-        lambda fake: -fake.mean(),
+        lambda _, fake: -fake.mean(),
     ),
     'least_squares': (
         lambda real, fake: (
             (real - 1).square().mean() + fake.square().mean()
         ) / 2,
-        lambda fake: (fake - 1).square().mean() / 2,
+        lambda _, fake: (fake - 1).square().mean() / 2,
     ),
     'non_saturating': (
         lambda real, fake: (
             functional.softplus(-real).mean() + functional.softplus(fake).mean()
         ),
-        lambda fake: functional.softplus(-fake).mean(),
+        lambda _, fake: functional.softplus(-fake).mean(),
+    ),
+    'relativistic': (
+        lambda real, fake: functional.softplus(fake - real).mean(),
+        lambda real, fake: functional.softplus(real - fake).mean(),
     ),
     'wasserstein': (
         lambda real, fake: fake.mean() - real.mean(),
-        lambda fake: -fake.mean(),
+        lambda _, fake: -fake.mean(),
     ),
 }
+RELATIVE = ('relativistic',)
 
 
 def _refuse(reason):
@@ -292,9 +303,150 @@ def resnet_discriminator(options, shape):
     )
 
 
+class _Grouped(nn.ModuleList):
+    """Convolution of size 3 as one convolution for each group: `split`."""
+
+    def __init__(self, channels, groups):
+        size = channels // groups
+        super().__init__(
+            nn.Conv2d(size, size, 3, padding=1) for _ in range(groups)
+        )
+
+    def forward(self, x):
+        """Keep the shape."""
+        parts = zip(self, x.chunk(len(self), 1))
+        return torch.cat([layer(part) for layer, part in parts], 1)
+
+
+class _Residual(nn.Module):
+    """The block of `networks.r3gan`, whose activations have the biases here of
+    the convolutions before them.
+    """
+
+    def __init__(self, options, channels, split):
+        super().__init__()
+        wide = 2 * channels
+        groups = max(wide // options.group_size, 1)
+        self._branch = nn.Sequential(
+            nn.Conv2d(channels, wide, 1), nn.LeakyReLU(r3gan.SLOPE),
+            _Grouped(wide, groups) if split else
+            nn.Conv2d(wide, wide, 3, padding=1, groups=groups),
+            nn.LeakyReLU(r3gan.SLOPE),
+            nn.Conv2d(wide, channels, 1, bias=False),
+        )
+
+    def forward(self, x):
+        """Keep the shape."""
+        return x + self._branch(x)
+
+
+class _Filter(nn.Module):
+    """`networks.fir` as a depthwise convolution."""
+
+    def __init__(self, channels, convolve, scale):
+        super().__init__()
+        taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
+        kernel = torch.outer(taps, taps) / scale
+        self.register_buffer('_kernel', kernel.repeat(channels, 1, 1, 1))
+        self._convolve = convolve
+
+    def forward(self, x):
+        """Double or halve the side."""
+        return self._convolve(
+            x, self._kernel, stride=2, padding=1, groups=len(self._kernel)
+        )
+
+
+class _Basis(nn.Module):
+    """`networks.r3gan.Basis`."""
+
+    def __init__(self, channels, sides):
+        super().__init__()
+        self._maps = nn.Parameter(torch.randn(1, channels, *sides))
+
+    def forward(self, x):
+        """Map [B, C] to [B, C, H, W]."""
+        return x[:, :, None, None] * self._maps
+
+
+class _WeightedSum(nn.Module):
+    """`networks.r3gan.WeightedSum`."""
+
+    def __init__(self, channels, sides):
+        super().__init__()
+        self._weights = nn.Parameter(
+            torch.randn(1, channels, *sides) / math.prod(sides) ** 0.5
+        )
+
+    def forward(self, x):
+        """Map [B, C, H, W] to [B, C]."""
+        return (x.float() * self._weights).sum((2, 3))
+
+
+class _Single(nn.Sequential):
+    """Layers in float32 under autocast too."""
+
+    def forward(self, x):
+        """Apply the layers."""
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
+def _r3gan_stages(options, shape, split):
+    """Return the sides of the smallest maps, their channels and G's stages.
+
+    Each stage is (channels before it, channels, module of its blocks).
+    """
+    if options.norm != 'none' or options.spectral_norm:
+        _refuse('r3gan with a norm')
+    widths = r3gan.stage_widths(shape, options.width, options.full_side)
+    doublings = 2 ** (len(widths) - 1)
+    sides = shape[0] // doublings, shape[1] // doublings
+    stages = []
+    for rank, channels in enumerate(widths):
+        low = rank >= max(1, len(widths) - r3gan.LOW_PRECISION)
+        stages.append((
+            widths[max(0, rank - 1)], channels,
+            (nn.Sequential if low else _Single)(*(
+                _Residual(options, channels, split)
+                for _ in range(options.num_blocks)
+            )),
+        ))
+    return sides, widths[0], stages
+
+
+def r3gan_generator(options, latent_size, shape, split=False):
+    """Return the layers of `networks.r3gan.Generator`."""
+    sides, first, stages = _r3gan_stages(options, shape, split)
+    layers = [nn.Linear(latent_size, first, bias=False), _Basis(first, sides)]
+    for rank, (before, channels, blocks) in enumerate(stages):
+        if before != channels:
+            layers.append(nn.Conv2d(before, channels, 1, bias=False))
+        if rank:
+            layers.append(_Filter(channels, functional.conv_transpose2d, 16))
+        layers.append(blocks)
+    last = nn.Conv2d(channels, shape[2], 1, bias=False)
+    return nn.Sequential(*layers, last, nn.Tanh())
+
+
+def r3gan_discriminator(options, shape, split=False):
+    """Return the layers of `networks.r3gan.Discriminator`."""
+    sides, last, stages = _r3gan_stages(options, shape, split)
+    layers = [nn.Conv2d(shape[2], stages[-1][1], 1, bias=False)]
+    for before, channels, blocks in stages[:0:-1]:
+        layers += [blocks, _Filter(channels, functional.conv2d, 64)]
+        if before != channels:
+            layers.append(nn.Conv2d(channels, before, 1, bias=False))
+    return nn.Sequential(
+        *layers, stages[0][2], _WeightedSum(last, sides),
+        nn.Linear(last, 1, bias=False),
+    )
+
+
 NETWORKS = {
     'dcgan': (dcgan_generator, dcgan_discriminator),
     'mlp': (mlp_generator, mlp_discriminator),
+    'r3gan': (r3gan_generator, r3gan_discriminator),
     'resnet': (resnet_generator, resnet_discriminator),
 }
 
@@ -382,10 +534,13 @@ class Step:
             torch.backends.cudnn.allow_tf32 = tf32
             torch.backends.cudnn.benchmark = True
         make_g, make_d = NETWORKS[config.generator.name]
+        split = {'split': True} if 'split' in words else {}
         self.generator = self._place(make_g(
-            config.generator, config.latent_size, shape
+            config.generator, config.latent_size, shape, **split
         ))
-        self.discriminator = self._place(make_d(config.discriminator, shape))
+        self.discriminator = self._place(
+            make_d(config.discriminator, shape, **split)
+        )
         self._average = [
             p.detach().clone() for p in self.generator.parameters()
         ]
@@ -469,12 +624,18 @@ class Step:
                 real_logits = self.discriminator(real).float()
                 fake_logits = self.discriminator(fake).float()
         loss = self._d_loss(real_logits, fake_logits)
-        for weight, logits, inputs in (
-            (weights.r1.weight, real_logits, real),
-            (weights.r2.weight, fake_logits, fake),
-        ):
-            if weight:
-                loss = loss + weight * self._squares(logits, inputs).mean() / 2
+        penalised = [
+            (weight, inputs) for weight, inputs in (
+                (weights.r1.weight, real), (weights.r2.weight, fake)
+            ) if weight
+        ]
+        if penalised:
+            # At once, since joined logits have one graph.
+            squares = self._squares(
+                [real_logits, fake_logits], [inputs for _, inputs in penalised]
+            )
+            for (weight, _), square in zip(penalised, squares):
+                loss = loss + weight * square.mean() / 2
         weight = weights.gradient_penalty.weight
         if weight:
             shares = torch.rand(
@@ -483,38 +644,45 @@ class Step:
             interpolates = torch.lerp(fake, real, shares).requires_grad_()
             with self._autocast():
                 logits = self.discriminator(interpolates).float()
-            slopes = self._squares(logits, interpolates).sqrt()
+            square, = self._squares([logits], [interpolates])
+            slopes = square.sqrt()
             loss = loss + weight * (slopes - 1).square().mean()
         loss.backward()
         return images
 
     def _squares(self, logits, inputs):
-        """Compute each sample's squared gradient norm."""
-        gradient, = torch.autograd.grad(
-            logits.sum(), inputs, create_graph=True
+        """Compute each sample's squared gradient norm, for each input."""
+        gradients = torch.autograd.grad(
+            sum(one.sum() for one in logits), inputs, create_graph=True
         )
-        return gradient.flatten(1).square().sum(1)
+        return [one.flatten(1).square().sum(1) for one in gradients]
 
-    def _g_gradients(self, z, images=None):
+    def _g_gradients(self, real, z, images=None):
         """Store gradients of G's loss in its parameters."""
+        real_logits = None
         with self._autocast():
+            if real is not None:
+                real_logits = self.discriminator(real).float()
             logits = self.discriminator(
                 self.generator(z) if images is None else images
             )
-        self._g_loss(logits.float()).backward()
+        self._g_loss(real_logits, logits.float()).backward()
 
     def step(self):
         """Run `d_steps` updates of D and one of G."""
         for _ in range(self._config.d_steps):
             self._d_optimizer.zero_grad(set_to_none=True)
-            images = self._update_d(self._reals(), self._latents())
+            real = self._reals()
+            images = self._update_d(real, self._latents())
             self._d_optimizer.step()
         self.discriminator.requires_grad_(False)
         self._g_optimizer.zero_grad(set_to_none=True)
+        relative = self._config.loss.name in RELATIVE
+        real = real.detach() if relative else None
         if self._config.reuse_fakes:
-            self._update_g(None, images)
+            self._update_g(real, None, images)
         else:
-            self._update_g(self._latents())
+            self._update_g(real, self._latents())
         self._g_optimizer.step()
         self.discriminator.requires_grad_(True)
         if self._config.ema_decay:

@@ -119,7 +119,7 @@ def test_pytorchs_networks_have_as_many_parameters(script, name):
 
 
 @pytest.mark.parametrize('changes, named', [
-    ({'loss.name': 'relativistic'}, 'relativistic'),
+    ({'loss.name': 'relativistic_average'}, 'relativistic_average'),
     ({'penalties.dragan.weight': 1.0}, 'dragan'),
     ({'generator.upsampling': 'nearest'}, 'upsampling'),
     ({'packing': 2}, 'packing'),
