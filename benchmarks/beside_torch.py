@@ -96,22 +96,27 @@ def shape_of(text):
     return tuple(int(side) for side in text.split('x'))
 
 
-def cases(only=(), dtype='float32'):
-    """List the `CASES` of these names, or all, with this dtype.
+def cases(only=(), dtype='float32', table=None):
+    """List the cases of these names, or all, with this dtype.
+
+    Args:
+        only: names; none for all.
+        dtype: dtype of the networks.
+        table: dict of cases; None for `CASES`.
 
     Raises:
         errors.ConfigError: for an unknown name.
     """
-    unknown = sorted(set(only) - set(CASES))
+    table = table or CASES
+    unknown = sorted(set(only) - set(table))
     if unknown:
         raise errors.ConfigError(
-            f'--only={unknown}: choose from {list(CASES)}'
+            f'--only={unknown}: choose from {list(table)}'
         )
-    return [_case(name, dtype) for name in only or CASES]
+    return [_case(name, dtype, *table[name]) for name in only or table]
 
 
-def _case(name, dtype):
-    path, changes, shape = CASES[name]
+def _case(name, dtype, path, changes, shape):
     changes = {'dtype': dtype, **changes}
     path, _, argument = path.partition(':')
     config = recipes.load(RECIPES / path, argument)
@@ -188,6 +193,17 @@ class Side:
             return None
 
 
+def describe():
+    """Return the date, the command, the device and the versions as a dict."""
+    described = environment.describe(0)
+    return {
+        name: described[key] for name, key in (
+            ('date', 'started'), ('command', 'command'), ('backend', 'backend'),
+            ('device', 'device_kind'), ('versions', 'versions'),
+        )
+    }
+
+
 def compare(compared, options, path=''):
     """Measure each case; print a table and write the numbers to `path`.
 
@@ -198,13 +214,7 @@ def compare(compared, options, path=''):
     """
     turns.share_memory()
     clock = Clock(options.patience, options.limit)
-    described = environment.describe(0)
-    result = {
-        name: described[key] for name, key in (
-            ('date', 'started'), ('command', 'command'), ('backend', 'backend'),
-            ('device', 'device_kind'), ('versions', 'versions'),
-        )
-    } | {
+    result = describe() | {
         'product': options.product, 'tf32': options.tf32, 'cases': {},
         'not_measured': [case.name for case in compared],
     }
@@ -254,7 +264,7 @@ def _warmed_up(compared, options, clock):
         while waiting and len(starts) < turns.at_once():
             case = waiting.pop(0)
             wave.append(case)
-            for name, start in _starts(case, options).items():
+            for name, start in worker_starts(case, options).items():
                 if compiles(name):
                     starts[case.name, name] = functools.partial(
                         Side, start, clock
@@ -284,18 +294,18 @@ def measure(case, options, clock, failures=None):
         variant: reason for variant in options.variants
         if (reason := unsuited(case.config, variant))
     } | (failures or {})
-    starts = _starts(case, options)
+    starts = worker_starts(case, options)
     with contextlib.ExitStack() as stack:
         sides = {
             name: stack.enter_context(Side(start, clock))
             for name, start in starts.items() if name not in failures
         }
-        counts, times = _alternate(
+        counts, times = time_in_turns(
             sides, 'train', options.rounds, options.seconds
         )
         memory = _ask(sides, 'memory')
         about = _ask(sides, 'about')
-        batches, samples = _alternate(
+        batches, samples = time_in_turns(
             sides, 'generate', options.rounds, SAMPLING * options.seconds
         )
         products = turns.alternate(
@@ -352,7 +362,7 @@ def _useful_gflop(case):
     return useful_flops.step(case.config, case.shape) / 1e9
 
 
-def _starts(case, options):
+def worker_starts(case, options):
     """Return {name: function that starts the worker of that side}."""
     common = [
         *case.arguments, f"--shape={'x'.join(map(str, case.shape))}",
@@ -368,7 +378,7 @@ def _starts(case, options):
     }
 
 
-def _alternate(workers, task, rounds, seconds):
+def time_in_turns(workers, task, rounds, seconds):
     """Time a task in turns; return (repeats of a turn, seconds), by worker."""
     counts = {
         name: _count(worker, task, seconds) for name, worker in workers.items()

@@ -229,7 +229,7 @@ def test_both_sides_are_told_of_tf32(script):
     case, = beside.cases(['mlp 64'])
     for tf32 in (True, False):
         options = beside.Options(('plain',), 2, 1.0, 8, tf32=tf32)
-        for start in beside._starts(case, options).values():
+        for start in beside.worker_starts(case, options).values():
             assert f'--tf32={tf32}' in start.args
 
 
