@@ -47,14 +47,12 @@ class Run(NamedTuple):
     algorithm: Any
     state: algorithm_lib.TrainState
 
-    def sample(self, seeds, *, labels=None, weights='ema'):
+    def sample(self, seeds, **options):
         """Generate float32 images [len(seeds), H, W, C] in [-1, 1].
 
-        Args and raises as `sampling.sample`.
+        Options and raises as `sampling.sample`.
         """
-        return sampling.sample(
-            self.algorithm, self.state, seeds, labels=labels, weights=weights
-        )
+        return sampling.sample(self.algorithm, self.state, seeds, **options)
 
 
 def train(
