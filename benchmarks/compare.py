@@ -113,12 +113,14 @@ ROWS = {
     'ebgan': Row('ebgan'),
     'began': Row('began'),
     'relativistic': Row('relativistic'),
+    'r3gan (own G)': Row('r3gan', own=True),
     'pacgan': Row('pacgan'),
     'cgan': Row('cgan'),
     'cgan (projection)': Row('cgan', {
         'generator.condition': 'batch_norm',
         'discriminator.condition': 'projection',
     }),
+    'biggan (own G)': Row('biggan', own=True),
     'acgan': Row('acgan'),
     "acgan (paper's weights)": Row('acgan', {
         'discriminator.dropout': 0.5,

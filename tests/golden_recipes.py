@@ -82,8 +82,21 @@ def penalties(config):
         config.penalties[name].weight = 0.5
 
 
+def annealed(config):
+    """Set values that move, and real images of G's own."""
+    config.loss.name, config.fresh_reals = 'relativistic', True
+    config.discriminator.norm = 'none'
+    config.penalties.r1.weight = config.penalties.r2.weight = 1.0
+    config.augment.color, config.augment.probability = True, 0.1
+    config.ema_half_life, config.ema_ramp = 100, 0.5
+    config.anneal.images = 16 * config.batch_size
+    config.anneal.learning_rate, config.anneal.penalties = 0.25, 0.1
+    config.anneal.b2, config.anneal.augment = 0.9, 0.8
+    config.anneal.ema_half_life = 40
+
+
 # Variants of the first recipe, for keys that no recipe sets.
-VARIANTS = (lazy, shown, counts, shared, adaptive, penalties)
+VARIANTS = (lazy, shown, counts, shared, adaptive, penalties, annealed)
 CASES = [path.stem for path in test_recipes.RECIPES] + [
     f'dcgan+{variant.__name__}' for variant in VARIANTS
 ]

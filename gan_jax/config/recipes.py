@@ -31,7 +31,9 @@ def load(path, argument=''):
     return module.get_config(*([argument] if argument else []))
 
 
-def on_images(recipe, argument, players=('generator', 'discriminator')):
+def on_images(
+    recipe, argument, players=('generator', 'discriminator'), sizes=(),
+):
     """Create the config of a recipe on images.
 
     Args:
@@ -39,6 +41,8 @@ def on_images(recipe, argument, players=('generator', 'discriminator')):
         argument: one of `IMAGES`; 'digits' needs no download, and 'images' are
             those of data.path, resized to 64x64.
         players: keys of the networks that the recipe uses.
+        sizes: the recipe's other arguments 'images_256', ...: images of
+            data.path, resized to that side.
 
     Returns:
         `defaults.default_config` with data, widths, number of steps and
@@ -47,7 +51,7 @@ def on_images(recipe, argument, players=('generator', 'discriminator')):
     Raises:
         errors.ConfigError: for another argument.
     """
-    _check(recipe, argument, IMAGES)
+    _check(recipe, argument, (*IMAGES, *sizes))
     config = defaults.default_config()
     config.data.name = argument
     if argument == 'digits':
@@ -59,8 +63,9 @@ def on_images(recipe, argument, players=('generator', 'discriminator')):
         return config
     config.num_steps = 20_000
     config.sample_every = config.checkpoint_every = 1000
-    if argument == 'images':
-        config.data.name, config.data.image_size = '', '64'
+    if argument == 'images' or argument in sizes:
+        config.data.name = ''
+        config.data.image_size = argument.partition('_')[2] or '64'
     if argument == 'celeb_a':
         config.data.image_size = '64'
         config.num_steps = 100_000

@@ -7,6 +7,8 @@ import pytest
 
 import helpers
 from conftest import ROOT
+from gan_jax.algorithms import algorithm as algorithm_lib
+from gan_jax.algorithms import game
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.config import recipes
@@ -18,7 +20,11 @@ from gan_jax.training import train
 RECIPES = sorted((ROOT / 'configs').glob('*.py'))
 POINTS = ('mixtures', 'unrolled')
 # The others are for images.
-OWN = {'one_dimension': ('line',), 'stacked_mnist': ('half', 'quarter')}
+OWN = {
+    'one_dimension': ('line',), 'stacked_mnist': ('half', 'quarter'),
+    'r3gan': (*recipes.IMAGES, 'images_64', 'images_256'),
+    'biggan': (*recipes.IMAGES, 'images_128'),
+}
 
 
 def arguments(path):
@@ -37,25 +43,59 @@ CASES = [
 ]
 SHAPES = {
     'digits': (32, 32, 1), 'mnist': (28, 28, 1), 'fashion_mnist': (28, 28, 1),
-    'cifar10': (32, 32, 3), 'celeb_a': (64, 64, 3), '': (64, 64, 3),
+    'cifar10': (32, 32, 3), 'celeb_a': (64, 64, 3),
     'stacked_mnist': (28, 28, 3),
     **dict.fromkeys(mixtures.MIXTURES, (2,)), 'line': (1,), 'manifold': (16,),
 }
 
 
+def shape_of(config):
+    """Return the shape of the images of a recipe, or of its points."""
+    if config.data.name:
+        return SHAPES[config.data.name]
+    return (int(config.data.image_size),) * 2 + (3,)
+
+
 @pytest.mark.parametrize('path, argument', CASES)
 def test_recipe_validates_and_fits_its_data(path, argument):
     config = recipes.load(path, argument)
-    if argument == 'images':
+    if argument.startswith('images'):
         with pytest.raises(errors.ConfigError, match='one of them must be set'):
             validation.validate(config)
         config.data.path = 'my/images'
     validation.validate(config)
-    specs = builders.single_source_specs(
-        SHAPES[config.data.name], num_classes=10
-    )
+    specs = builders.single_source_specs(shape_of(config), num_classes=10)
     builders.algorithm(config, specs)
     assert f'--config=configs/{path.name}' in path.read_text()
+
+
+# Recipe, argument, number of classes, parameters of G and D in the authors'
+# code (biggan:cifar10: PyTorch-StudioGAN; attention follows one block of D
+# here, not four).
+PUBLISHED = [
+    ('r3gan', 'cifar10', 10, 20_781_952, 21_280_512),
+    ('r3gan', 'images_64', 0, 22_429_824, 22_381_440),
+    ('r3gan', 'images_256', 0, 23_057_952, 23_009_568),
+    ('biggan', 'cifar10', 10, 9_416_196,
+     2_553_413 - 3 * (2 * 192 * (192 // 8 + 192 // 2) + 1)),
+    ('biggan', 'images_128', 1000, 70_433_988, 87_982_370),
+]
+
+
+@pytest.mark.parametrize(
+    'stem, argument, num_classes, g_size, d_size', PUBLISHED
+)
+def test_recipe_has_the_published_networks(
+    stem, argument, num_classes, g_size, d_size
+):
+    config = recipes.load(ROOT / 'configs' / f'{stem}.py', argument)
+    specs = builders.single_source_specs(
+        shape_of(config), num_classes=num_classes
+    )
+    gan = builders.algorithm(config, specs)
+    players = builders.abstract_state(config, gan, specs).players
+    assert algorithm_lib.count_params(players[game.G]) == g_size
+    assert algorithm_lib.count_params(players[game.D]) == d_size
 
 
 @pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
