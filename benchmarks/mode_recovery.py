@@ -79,7 +79,9 @@ PICTURE = flags.DEFINE_string('picture', '', 'PNG file to write.')
 
 RECIPE = pathlib.Path(__file__).parent.parent / 'configs' / 'mixtures.py'
 COLOURS = 16  # of the picture
-LENGTHS = {'wide': 25_000, 'published': 400_000, 'figure': 5_000}
+LENGTHS = {
+    'wide': mode_settings.WIDE_STEPS, 'published': 400_000, 'figure': 5_000,
+}
 # Steps between measurements, each with a save: half a minute to a few.
 EVERY = {'wide': 500, 'published': 1000, 'figure': 2500}
 NUM_POINTS, POINTS_PER_MODE = 2500, 26

@@ -104,6 +104,8 @@ def _moments(b1, b2):
     }
 
 
+WIDE_STEPS = 25_000  # updates of G in the wide table
+
 ROWS = {
     'minimax': {'loss.name': 'minimax'},
     'non_saturating': {},
@@ -126,6 +128,13 @@ ROWS = {
     'relativistic_r1_r2': {
         'loss.name': 'relativistic',
         'penalties.r1.weight': 0.1, 'penalties.r2.weight': 0.1,
+    },
+    'r3gan': {
+        'loss.name': 'relativistic', 'fresh_reals': True,
+        'penalties.r1.weight': 0.1, 'penalties.r2.weight': 0.1,
+        **_moments(0.0, 0.9), 'anneal.b2': 0.99,
+        'anneal.learning_rate': 0.25, 'anneal.penalties': 0.1,
+        'anneal.images': WIDE_STEPS * 512,
     },
     'pacgan2': {'packing': 2},
     'pacgan3': {'packing': 3},

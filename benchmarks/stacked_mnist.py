@@ -7,8 +7,9 @@ It reproduces the table of Lin et al., PacGAN: The power of two samples in
 generative adversarial networks, https://arxiv.org/abs/1712.04086, 2017, in the
 setting of Metz et al., Unrolled Generative Adversarial Networks,
 https://arxiv.org/abs/1611.02163, 2016: configs/stacked_mnist.py with packing or
-unrolling, and with D of 1/4 and 1/2 of G's size. All rows have the same
-networks, optimizers, batches, steps and samples.
+unrolling, and with D of 1/4 and 1/2 of G's size. These rows have the same
+networks, optimizers, batches, steps and samples. The row r3gan, of --sizes=own,
+is configs/r3gan.py:stacked_mnist, with networks of its own.
 
 A run ends after --num_steps, or after --minutes of training, not counting
 compilation. Run the same command again to continue after an interruption. A
@@ -50,16 +51,16 @@ MINUTES = flags.DEFINE_float(
 )
 SEEDS = flags.DEFINE_integer('seeds', 1, 'Number of seeds.', lower_bound=1)
 ONLY = flags.DEFINE_list('only', [], 'Rows, like gan,pacgan2; default all.')
-SIZES = flags.DEFINE_list('sizes', ['quarter', 'half'], 'Sizes of D.')
+SIZES = flags.DEFINE_list('sizes', ['quarter', 'half', 'own'], 'Sizes of D.')
 DATA_DIR = flags.DEFINE_string('data_dir', '', 'Folder of TFDS data.')
 JSON = flags.DEFINE_string('json', '', 'JSON file to write the numbers to.')
 PICTURE = flags.DEFINE_string('picture', '', 'PNG file of samples.')
 
-RECIPE = pathlib.Path(__file__).parent.parent / 'configs' / 'stacked_mnist.py'
+RECIPES = pathlib.Path(__file__).parent.parent / 'configs'
 NUM_SAMPLES = 25_600
 LOG_EVERY = 100  # steps between checks of the time limit
 SHOWN = (4, 8)  # rows and columns of samples of each run in the picture
-SHARES = {'quarter': '1/4', 'half': '1/2'}
+SHARES = {'quarter': '1/4', 'half': '1/2', 'own': '1'}
 NUMBERS = ('modes', 'reverse_kl', 'confident')
 ROWS = {
     'gan': {},
@@ -72,7 +73,9 @@ ROWS = {
         } for steps in (1, 5, 10)
     },
 }
-# Modes ± standard error and KL: PacGAN's table 3, which quotes Metz et al.
+OWN = ('r3gan',)  # rows of the size 'own'
+# Modes ± standard error and KL: PacGAN's table 3, which quotes Metz et al., and
+# table 2 of R3GAN (https://arxiv.org/abs/2501.05441, 2025), other networks.
 PUBLISHED = {
     'quarter': {
         'gan': '78.5 ± 17.6, 5.21 (Metz 30.6 ± 20.7, 5.99)',
@@ -92,17 +95,29 @@ PUBLISHED = {
         'unrolled5': '732 ± 45, 1.66',
         'unrolled10': '817.4 ± 38, 1.43',
     },
+    'own': {'r3gan': '1000, 0.078'},
 }
 
 
 def configure(row, size, seed):
     """Return the config of a run."""
-    config = recipes.load(RECIPE, size)
-    config.update_from_flattened_dict(ROWS[row])
+    if row in OWN:
+        config = recipes.load(RECIPES / f'{row}.py', 'stacked_mnist')
+    else:
+        config = recipes.load(RECIPES / 'stacked_mnist.py', size)
+        config.update_from_flattened_dict(ROWS[row])
     config.seed, config.num_steps = seed, NUM_STEPS.value
     config.data.data_dir = DATA_DIR.value
     config.log_every, config.sample_every = LOG_EVERY, 0
     return config
+
+
+def rows_of(size):
+    """List the rows of a size of D, of those in --only."""
+    return [
+        row for row in (OWN if size == 'own' else ROWS)
+        if not ONLY.value or row in ONLY.value
+    ]
 
 
 def folder(row, size, seed):
@@ -331,7 +346,8 @@ def main(argv):
     """Print the table; write --json and --picture."""
     del argv
     for flag, names, known in (
-        ('--only', ONLY.value, ROWS), ('--sizes', SIZES.value, SHARES)
+        ('--only', ONLY.value, (*ROWS, *OWN)),
+        ('--sizes', SIZES.value, SHARES),
     ):
         for name in names:
             if name not in known:
@@ -341,11 +357,11 @@ def main(argv):
     results = {
         size: {
             row: [measure(row, size, seed) for seed in range(SEEDS.value)]
-            for row in ONLY.value or ROWS
+            for row in rows_of(size)
         } for size in SIZES.value
     }
     print(
-        f'\nstacked MNIST, batch 128, {NUM_SAMPLES:,} samples, seeds 0 to '
+        f'\nstacked MNIST, {NUM_SAMPLES:,} samples, seeds 0 to '
         f'{SEEDS.value - 1}, full length {FULL:,} steps\n'
     )
     print('\n'.join(table(results)))

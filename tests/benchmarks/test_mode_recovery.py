@@ -55,7 +55,7 @@ def test_every_setting_of_every_table_builds():
             assert config.data.name == setting.source
             shape = (builders.mixture(config).ambient,)
             builders.algorithm(config, builders.single_source_specs(shape))
-    assert len(mode_settings.WIDE) == 24
+    assert len(mode_settings.WIDE) == 26
 
 
 def test_rows_of_the_wide_table_share_all_that_is_no_method():

@@ -77,12 +77,25 @@ def command(monkeypatch, tmp_path):
 
 
 def test_rows_are_those_that_were_published():
+    parse()
     for size in script.SHARES:
-        assert list(script.PUBLISHED[size]) == list(script.ROWS)
+        assert list(script.PUBLISHED[size]) == script.rows_of(size)
+
+
+def test_r3gan_has_its_own_recipe():
+    parse('--num_steps=50', '--only=r3gan,gan')
+    assert [script.rows_of(size) for size in script.SHARES] == [
+        ['gan'], ['gan'], ['r3gan']
+    ]
+    config = script.configure('r3gan', 'own', 3)
+    validation.validate(config)
+    assert (config.num_steps, config.seed) == (50, 3)
+    assert config.discriminator.name == 'r3gan'
+    assert config.data.name == 'stacked_mnist'
 
 
 @pytest.mark.parametrize('row', script.ROWS)
-@pytest.mark.parametrize('size', script.SHARES)
+@pytest.mark.parametrize('size', ['quarter', 'half'])
 def test_rows_differ_in_packing_and_unrolling_alone(row, size):
     parse('--num_steps=50', '--data_dir=my/tfds')
     config = script.configure(row, size, 3)
