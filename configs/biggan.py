@@ -36,6 +36,7 @@ classifier finds the requested class in 99.9 % of them.
 Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 1.009,
 nearest 0.962, spread 0.845; rarest class 9.9 %.
 Time: 8 minutes on one core of an AMD EPYC (2026-11-26).
+On MNIST FID 7.1 and 98.9 % clear digits (benchmarks/README.md).
 
 Differences: attention at 16x16, where the paper has 64x64 images at least; on
 the digits D gets images with Gaussian noise of standard deviation 0.4, which
