@@ -113,14 +113,14 @@ ROWS = {
     'ebgan': Row('ebgan'),
     'began': Row('began'),
     'relativistic': Row('relativistic'),
-    'r3gan (own G)': Row('r3gan', own=True),
+    'r3gan (own G)': Row('r3gan', {'instance_noise.std': 0.0}, own=True),
     'pacgan': Row('pacgan'),
     'cgan': Row('cgan'),
     'cgan (projection)': Row('cgan', {
         'generator.condition': 'batch_norm',
         'discriminator.condition': 'projection',
     }),
-    'biggan (own G)': Row('biggan', own=True),
+    'biggan (own G)': Row('biggan', {'instance_noise.std': 0.0}, own=True),
     'acgan': Row('acgan'),
     "acgan (paper's weights)": Row('acgan', {
         'discriminator.dropout': 0.5,
@@ -149,6 +149,8 @@ def configure(row):
     config.instance_noise.decay_steps = (
         NUM_STEPS.value if config.instance_noise.std else 0
     )
+    if config.anneal.images:
+        config.anneal.images = NUM_STEPS.value * config.batch_size
     config.log_every, config.sample_every = 20, 0
     config.data.test_share = TEST_SHARE
     return config
