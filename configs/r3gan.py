@@ -30,12 +30,11 @@ at 256x256, in bfloat16, for accelerators; they were not run. `images`,
 256x256. MNIST is resized to 32x32.
 
 Expected on the digits (the default) after 7,000 steps, seed 0: clear digits.
-Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 0.979,
-nearest 1.183, spread 0.937; rarest class 7.3 %.
+Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 0.975,
+nearest 1.190, spread 0.934; rarest class 7.5 %.
 Time: 10 minutes on 2 CPU cores (AMD EPYC, 2026-11-27).
-With --config.generator.full_side=8 --config.discriminator.full_side=8
---config.num_steps=7000 and the other lengths changed alike, 16 minutes gave
-0.985, 1.131, 0.944 and 7.6 %.
+With the full width up to 8x8 (`full_side=8` of both), 16 minutes gave 0.985,
+1.131, 0.944 and 7.6 %.
 On MNIST FID 10.6 and 86 % clear digits (benchmarks/README.md).
 
 Differences: on the digits D gets images with Gaussian noise of standard
