@@ -51,9 +51,10 @@ SHAPES = {
 
 def shape_of(config):
     """Return the shape of the images of a recipe, or of its points."""
-    if config.data.name:
-        return SHAPES[config.data.name]
-    return (int(config.data.image_size),) * 2 + (3,)
+    shape = SHAPES.get(config.data.name, (3,))
+    if config.data.image_size:
+        return (int(config.data.image_size),) * 2 + shape[-1:]
+    return shape
 
 
 @pytest.mark.parametrize('path, argument', CASES)
