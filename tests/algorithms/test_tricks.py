@@ -240,8 +240,26 @@ def needs_a_batch_norm(config, key):
     return option == 'norm_momentum' and config[player].norm != 'batch'
 
 
+def the_class_is_in_the_batch_norm(config, key):
+    return (
+        key == 'generator.norm' and config.generator.condition == 'batch_norm'
+    )
+
+
 def needs_one_update(config, key):
     return key == 'reuse_fakes' and config.d_steps * config.g_steps > 1
+
+
+def values_move(config, key):
+    """Return whether the key sets what moves, or has nothing that does."""
+    return (
+        key == 'ema_decay' and config.anneal.ema_half_life > 0
+        or key.endswith('_optimizer.name') and config.anneal.b2 > 0
+    )
+
+
+def reals_are_fresh(config, key):
+    return key == 'reuse_fakes' and config.fresh_reals
 
 
 def unrolling_needs_no_clipping(config, key):
@@ -256,7 +274,8 @@ def latent_is_another(config, key):
 REASONS = (
     field_is_missing, has_no_game, targets_are_missing, gradient_of_a_mixture,
     images_are_missing, meets_classes, needs_a_batch_norm, needs_one_update,
-    unrolling_needs_no_clipping, latent_is_another,
+    unrolling_needs_no_clipping, latent_is_another, values_move,
+    reals_are_fresh, the_class_is_in_the_batch_norm,
 )
 
 
