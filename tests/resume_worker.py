@@ -8,6 +8,7 @@ import sys
 
 import jax
 
+import conftest  # noqa: F401  finds test_recipes
 import test_recipes
 
 
