@@ -1,4 +1,4 @@
-"""BigGAN on handwritten digits (8 minutes on 2 CPU cores) or other classes.
+"""BigGAN on handwritten digits (8 minutes on one CPU core) or other classes.
 
 Paper: Brock et al., Large Scale GAN Training for High Fidelity Natural Image
 Synthesis, https://arxiv.org/abs/1809.11096, 2018. From the paper: networks
@@ -38,8 +38,8 @@ nearest 0.962, spread 0.845; rarest class 9.9 %.
 Time: 8 minutes on one core of an AMD EPYC (2026-11-26).
 On MNIST FID 7.1 and 98.9 % clear digits (benchmarks/README.md).
 
-Differences: attention at 16x16, where the paper has 64x64 images at least; on
-the digits D gets images with Gaussian noise of standard deviation 0.4, which
+Differences: attention at 16x16, where the paper has it at 64x64; on the
+digits D gets images with Gaussian noise of standard deviation 0.4, which
 falls to 0 at the end, as in dcgan.py. Rates and widths of the small settings
 are our choice. The orthogonal penalty is off, as in the authors' runs:
 --config.penalties.g_orthogonal.weight=5e-5 is theirs.
@@ -119,7 +119,7 @@ def get_config(argument='digits'):
     if argument == 'digits':
         config.instance_noise.std = 0.4
         config.instance_noise.decay_steps = config.num_steps
-    elif setting == SMALL:
+    elif setting is SMALL:  # MNIST and the like, of 28x28
         config.data.image_size = '32'
     elif argument == 'images_128':
         config.dtype, config.num_microbatches = 'bfloat16', 8

@@ -32,9 +32,9 @@ at 256x256, in bfloat16, for accelerators; they were not run. `images`,
 Expected on the digits (the default) after 7,000 steps, seed 0: clear digits.
 Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 0.975,
 nearest 1.190, spread 0.934; rarest class 7.5 %.
-Time: 10 minutes on 2 CPU cores (AMD EPYC, 2026-11-27).
-With the full width up to 8x8 (`full_side=8` of both), 16 minutes gave 0.985,
-1.131, 0.944 and 7.6 %.
+Time: 13 minutes on one core of an AMD EPYC, about 10 on 2 (2026-11-27).
+With the full width up to 8x8 (`full_side=8` of both), at twice the CPU time:
+0.985, 1.131, 0.944 and 7.6 %.
 On MNIST FID 10.6 and 86 % clear digits (benchmarks/README.md).
 
 Differences: on the digits D gets images with Gaussian noise of standard
@@ -87,10 +87,11 @@ def get_config(argument='digits'):
     return config
 
 
-def _size(config, *, width, full_side, rate, weight):
-    """Set networks of one block a stage, and what goes with their size."""
+def _size(config, *, width, full_side, rate, weight, num_blocks=1):
+    """Set the networks, and what goes with their size."""
     for player in (config.generator, config.discriminator):
-        player.width, player.full_side, player.num_blocks = width, full_side, 1
+        player.width, player.full_side = width, full_side
+        player.num_blocks = num_blocks
     for optimizer in (config.g_optimizer, config.d_optimizer):
         optimizer.learning_rate = rate
     config.penalties.r1.weight = config.penalties.r2.weight = weight
@@ -99,8 +100,10 @@ def _size(config, *, width, full_side, rate, weight):
 def _authors(config, argument):
     """Set the authors' constants."""
     width, batch_size, weight, half_life, probability = AUTHORS[argument]
-    _size(config, width=width, full_side=32, rate=2e-4, weight=weight)
-    config.generator.num_blocks = config.discriminator.num_blocks = 2
+    _size(
+        config, width=width, full_side=32, rate=2e-4, weight=weight,
+        num_blocks=2,
+    )
     config.dtype, config.batch_size = 'bfloat16', batch_size
     config.anneal.images = 20_000_000
     config.num_steps = -(-config.anneal.images // batch_size)

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from gan_jax.networks import activations
 from gan_jax.networks import attention
 from gan_jax.networks import conditioning
-from gan_jax.networks import convolutions
 from gan_jax.networks import dcgan
 from gan_jax.networks import fields
 from gan_jax.networks import layers
@@ -166,19 +165,11 @@ class ModulatedNorm(nn.Module):
         return y.astype(self.dtype)
 
 
-def _conv(
-    network, x, features, size=3, *, train,
-    convolve=convolutions.conv_general_dilated,
-):
-    """Apply a convolution of size x size, with spectral norm if enabled."""
-    wrap = layers.wrapper(network.spectral_norm, train=train)
-    return wrap(nn.Conv(
-        features,
-        (size, size),
-        dtype=network.dtype,
-        kernel_init=_initializer(network),
-        conv_general_dilated=convolve,
-    ))(x)
+def _conv(network, x, features, size=3, **options):
+    """Apply `layers.conv` with this initialiser."""
+    return layers.conv(
+        network, x, features, size, kernel_init=_initializer(network), **options
+    )
 
 
 def _up_block(network, x, features, *, norm, train):

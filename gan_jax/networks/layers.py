@@ -227,6 +227,31 @@ class SpectralNorm(nn.Module):
         return {'u': u, 'v': _unit(v, jnp.full((rows,), rows**-0.5))}
 
 
+def conv(
+    network, x, features, size, *, kernel_init, train,
+    convolve=convolutions.conv_general_dilated,
+):
+    """Apply a convolution of size x size, with spectral norm if enabled.
+
+    Args:
+        network: module with the fields `spectral_norm` and `dtype`.
+        x: [B, H, W, C].
+        features: number of output channels.
+        size: side of the kernel.
+        kernel_init: initialiser of the kernel.
+        train: whether the network is trained.
+        convolve: function of the form of `jax.lax.conv_general_dilated`.
+    """
+    wrap = wrapper(network.spectral_norm, train=train)
+    return wrap(nn.Conv(
+        features,
+        (size, size),
+        dtype=network.dtype,
+        kernel_init=kernel_init,
+        conv_general_dilated=convolve,
+    ))(x)
+
+
 def wrapper(spectral_norm, *, train):
     """Return the function that adds spectral norm to a layer, if enabled.
 

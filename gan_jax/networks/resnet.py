@@ -13,7 +13,6 @@ import jax.numpy as jnp
 from gan_jax.networks import activations
 from gan_jax.networks import attention
 from gan_jax.networks import conditioning
-from gan_jax.networks import convolutions
 from gan_jax.networks import dcgan
 from gan_jax.networks import fields
 from gan_jax.networks import layers
@@ -79,19 +78,11 @@ def _initializer(gain):
     return nn.initializers.variance_scaling(gain**2, 'fan_avg', 'uniform')
 
 
-def _conv(
-    network, x, features, size=3, *, gain=1.0, train,
-    convolve=convolutions.conv_general_dilated,
-):
-    """Apply a convolution of size x size, with spectral norm if enabled."""
-    wrap = layers.wrapper(network.spectral_norm, train=train)
-    return wrap(nn.Conv(
-        features,
-        (size, size),
-        dtype=network.dtype,
-        kernel_init=_initializer(gain),
-        conv_general_dilated=convolve,
-    ))(x)
+def _conv(network, x, features, size=3, *, gain=1.0, **options):
+    """Apply `layers.conv` with this initialiser."""
+    return layers.conv(
+        network, x, features, size, kernel_init=_initializer(gain), **options
+    )
 
 
 def _up_block(network, x, features, *, norm, train):

@@ -77,6 +77,24 @@ def init(module, inputs, labels=LABELS):
     }
 
 
+def check_r1(module, images):
+    """Check that R1's gradients are finite and reach every kernel."""
+    variables = init(module, images, None)
+    params = variables.pop('params')
+
+    @jax.jit
+    @jax.grad
+    def penalty(params):
+        slopes = jax.grad(lambda images: module.apply(
+            {'params': params, **variables}, images, train=True
+        ).logits.sum())(images)
+        return 0.5 * jnp.sum(jnp.square(slopes)) / len(images)
+
+    for grads in jax.tree.leaves(penalty(params)):
+        assert np.isfinite(grads).all()
+        assert grads.ndim < 2 or np.abs(grads).max() > 0
+
+
 def shapes(module, inputs, labels=LABELS):
     """Return the shapes of the variables."""
     return dict(jax.eval_shape(
