@@ -203,10 +203,13 @@ def conv_general_dilated(x, kernel, window_strides, padding, **options):
 
     For the field `conv_general_dilated` of `flax.linen.Conv`.
     """
-    sides = x.shape[1:-1]
+    sides, size = x.shape[1:-1], kernel.shape[:2]
+    same = padding == 'SAME' or tuple(padding) == tuple(
+        lax.padtype_to_pads(sides, size, window_strides, 'SAME')
+    )
     if (
-        tuple(window_strides) == (2, 2) and padding == 'SAME'
-        and min(kernel.shape[:2]) >= 2
+        tuple(window_strides) == (2, 2) and same
+        and min(size) >= 2
         and not any(side % 2 for side in sides)
         and options.get('feature_group_count', 1) == 1
         and set(options.get('rhs_dilation') or (1,)) == {1}
@@ -215,6 +218,66 @@ def conv_general_dilated(x, kernel, window_strides, padding, **options):
     return lax.conv_general_dilated(
         x, kernel, window_strides, padding, **options
     )
+
+
+def _centre(kernel):
+    """Append zeros to a kernel of 3, so that padding SAME is 1."""
+    return jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
+
+
+def centred_transpose(images, kernel):
+    """Upsample by 2 with a transposed convolution of size 3 and padding 1.
+
+    x[2i + 1 - k] += y[i] w[k]: the transpose of a convolution of stride 2 whose
+    windows are centred on pixels 2i, while those of `conv_transpose` begin
+    there. Equal to `jax.lax.conv_transpose` with padding ((1, 2), (1, 2)),
+    whose gradient takes 7 to 25 times as long on CPU.
+
+    Args:
+        images: [B, H, W, in_features].
+        kernel: [3, 3, in_features, features].
+
+    Returns:
+        [B, 2H, 2W, features].
+    """
+    if on_cpu():
+        kernel = _centre(jnp.flip(kernel, (0, 1)))
+        return transposed(images, kernel.swapaxes(2, 3))
+    return lax.conv_transpose(
+        images, kernel, (2, 2), ((1, 2), (1, 2)), dimension_numbers=DIMENSIONS
+    )
+
+
+def reflected(x, kernel, window_strides, padding, **options):
+    """Convolve with stride 1 after padding by reflection, to the same size.
+
+    The edge itself is not repeated: a row [0, 1, 2] becomes [1, 0, 1, 2, 1].
+    For the field `conv_general_dilated` of `flax.linen.Conv`, with padding
+    'VALID'.
+
+    On CPU a row of zeros is added below, and the row of the result that
+    depends on it is dropped: XLA's convolution without any padding takes 2 to
+    30 times as long as one with padding. The padding itself is cheap.
+
+    Args:
+        x: [B, H, W, C].
+        kernel: [k, k, C, F], k odd and k // 2 less than H and W.
+        window_strides: (1, 1).
+        padding: 'VALID'.
+        **options: further arguments of `jax.lax.conv_general_dilated`.
+
+    Returns:
+        [B, H, W, F].
+    """
+    height, size = x.shape[1], kernel.shape[0] // 2
+    x = jnp.pad(
+        x, ((0, 0), (size, size), (size, size), (0, 0)), mode='reflect'
+    )
+    if on_cpu():
+        padding = ((0, 1), (0, 0))
+    return lax.conv_general_dilated(
+        x, kernel, window_strides, padding, **options
+    )[:, :height]
 
 
 def conv_transpose(images, kernel):

@@ -178,6 +178,9 @@ def test_the_transposes_have_correct_gradients(which):
     {'strides': 2, 'kernel_size': (1, 1)},
     {'strides': 2, 'feature_group_count': 2},
     {'strides': 1, 'kernel_dilation': 2},
+    {'strides': 2, 'padding': 1}, {'strides': 2, 'padding': ((0, 2), (2, 0))},
+    {'strides': 2, 'padding': 1, 'kernel_size': (3, 3)},
+    {'strides': 2, 'padding': 1, 'kernel_dilation': 2},
 ])
 @pytest.mark.parametrize('side', [8, 7])
 def test_linen_convolutions_are_unchanged(fields, side):
@@ -188,6 +191,81 @@ def test_linen_convolutions_are_unchanged(fields, side):
     x, = draw((2, side, side, 2))
     variables = nn.Conv(**fields).init(jax.random.key(1), x)
     close(ours.apply(variables, x), nn.Conv(**fields).apply(variables, x))
+
+
+@pytest.mark.parametrize('padding, size, side, fast', [
+    ('SAME', 4, 8, True), (((1, 1), (1, 1)), 4, 8, True),
+    (((1, 1), (1, 1)), 4, 7, False), (((1, 1), (1, 1)), 3, 8, False),
+    ('VALID', 4, 8, False),
+])
+def test_padding_of_same_is_recognised(padding, size, side, fast, monkeypatch):
+    calls = []
+
+    def strided(x, kernel):
+        calls.append(kernel.shape)
+        return plain(x, kernel)
+
+    monkeypatch.setattr(convolutions, 'strided', strided)
+    layer = nn.Conv(
+        3, (size, size), 2, padding=padding,
+        conv_general_dilated=convolutions.conv_general_dilated,
+    )
+    jax.eval_shape(layer.init, jax.random.key(0), jnp.zeros((1, side, side, 2)))
+    assert bool(calls) == fast
+
+
+@pytest.mark.parametrize('on_cpu', [True, False])
+def test_centred_transpose_has_the_values_and_gradients_of_xla(
+    on_cpu, monkeypatch
+):
+    monkeypatch.setattr(convolutions, 'on_cpu', lambda: on_cpu)
+    y, kernel, dx = draw((2, 3, 4, 5), (3, 3, 5, 2), (2, 6, 8, 2))
+    close(
+        gradients(convolutions.centred_transpose, y, kernel, dx),
+        gradients(lambda y, kernel: lax.conv_transpose(
+            y, kernel, (2, 2), ((1, 2), (1, 2)),
+            dimension_numbers=convolutions.DIMENSIONS,
+        ), y, kernel, dx),
+    )
+
+
+def test_centred_transpose_is_centred():
+    pixel = jnp.zeros((1, 4, 4, 1)).at[0, 1, 2].set(1)
+    kernel, = draw((3, 3, 1, 1))
+    expected = np.zeros((8, 8))
+    expected[1:4, 3:6] = kernel[::-1, ::-1, 0, 0]
+    np.testing.assert_allclose(
+        convolutions.centred_transpose(pixel, kernel)[0, ..., 0], expected,
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize('on_cpu', [True, False])
+@pytest.mark.parametrize('size', [3, 7])
+def test_reflected_pads_by_reflection(on_cpu, size, monkeypatch):
+    monkeypatch.setattr(convolutions, 'on_cpu', lambda: on_cpu)
+    x, kernel, dy = draw((2, 5, 6, 2), (size, size, 2, 3), (2, 5, 6, 3))
+    edge = size // 2
+
+    def mirrored(x, kernel):
+        rows, columns = (
+            np.pad(np.arange(side), edge, mode='reflect') for side in (5, 6)
+        )
+        return lax.conv_general_dilated(
+            x[:, rows][:, :, columns], kernel, (1, 1), 'VALID',
+            dimension_numbers=convolutions.DIMENSIONS,
+        )
+
+    def reflected(x, kernel):
+        layer = nn.Conv(
+            3, (size, size), padding='VALID', use_bias=False,
+            conv_general_dilated=convolutions.reflected,
+        )
+        return layer.apply({'params': {'kernel': kernel}}, x)
+
+    close(
+        gradients(reflected, x, kernel, dy), gradients(mirrored, x, kernel, dy)
+    )
 
 
 @pytest.mark.integration
