@@ -1,10 +1,12 @@
-"""Generators, discriminators and encoders as Flax modules, and their registry.
+"""Registries of generators, discriminators and encoders: Flax modules.
 
 Networks know neither losses nor configs nor devices. A network documents only
 the fields of its own. Those of `fields` are inherited. The others have the same
 meaning in all networks:
 
     image_shape: (height, width, channels) of images, (D,) of points.
+    channels: channels of the images that a translator generates; its input may
+        have others.
     kernel_size: side of the square kernels.
     upsampling, downsampling: one of `resampling.UPSAMPLINGS` and
         `DOWNSAMPLINGS`.
@@ -15,8 +17,8 @@ meaning in all networks:
 
 So do the arguments of a call:
 
-    inputs: z [B, latent_size] of a generator; otherwise images [B, H, W, C] in
-        [-1, 1], or points [B, D].
+    inputs: z [B, latent_size] of a generator in `NETWORKS`; otherwise images
+        [B, H, W, C] in [-1, 1], or points [B, D].
     labels: [B] int32, or None if the condition needs none.
     train: whether norms use the statistics of the batch, and dropout is on.
     keys: [B] PRNG keys of dropout, or None.
@@ -32,15 +34,16 @@ from gan_jax.networks import mlp
 from gan_jax.networks import r3gan
 from gan_jax.networks import resnet
 from gan_jax.networks import tiny
+from gan_jax.networks import translation
 
 
 class Pair(NamedTuple):
     """The networks of one family.
 
     Attributes:
-        generator: module class with a field `image_shape`; None if the family
-            has only a discriminator.
-        discriminator: module class.
+        generator: module class with a field `image_shape`, or `channels` in
+            `TRANSLATORS`; None if the family has only a discriminator.
+        discriminator: module class; None if the family has only a generator.
         convolutional: whether they contain convolutions, which limits how many
             steps a call can scan on CPU.
         energies: whether the logits are energies, >= 0 and low for real images.
@@ -86,4 +89,11 @@ NETWORKS = {
     'r3gan': Pair(r3gan.Generator, r3gan.Discriminator, convolutional=True),
     'resnet': Pair(resnet.Generator, resnet.Discriminator, convolutional=True),
     'tiny': Pair(tiny.Generator, tiny.Discriminator, convolutional=True),
+}
+
+# Networks of image-to-image translation. Generators take images, and may change
+# their number of channels; none takes labels. No name is in `NETWORKS` too.
+TRANSLATORS = {
+    'resnet_translator': Pair(translation.ResNet, None, convolutional=True),
+    'unet': Pair(translation.UNet, None, convolutional=True),
 }

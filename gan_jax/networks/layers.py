@@ -48,6 +48,7 @@ class ConvTranspose(nn.Module):
         use_bias: whether to add a bias.
         dtype: dtype of the computation; parameters are float32.
         kernel_init: initialiser of the kernel.
+        conv_transpose: function of (images, kernel).
     """
 
     features: int
@@ -55,13 +56,14 @@ class ConvTranspose(nn.Module):
     use_bias: bool = True
     dtype: Any = jnp.float32
     kernel_init: Any = dcgan_init
+    conv_transpose: Any = convolutions.conv_transpose
 
     @nn.compact
     def __call__(self, images):
         """Upsample [B, H, W, C] to [B, 2H, 2W, features]."""
         shape = (*self.kernel_size, images.shape[-1], self.features)
         kernel = self.param('kernel', self.kernel_init, shape, jnp.float32)
-        images = convolutions.conv_transpose(
+        images = self.conv_transpose(
             images.astype(self.dtype), kernel.astype(self.dtype)
         )
         if self.use_bias:
@@ -143,6 +145,29 @@ class Norm(nn.Module):
         channels = x.shape[-1]
         groups = channels if self.kind == 'instance' else math.gcd(32, channels)
         return nn.GroupNorm(num_groups=groups, dtype=self.dtype)(x)
+
+
+def instance_norm(x, *, epsilon=1e-5):
+    """Normalize each channel of each sample, without a scale or a bias.
+
+    (x - mean) / sqrt(var + epsilon), mean and variance over height and width,
+    in training as in evaluation.
+
+    Args:
+        x: [B, H, W, C].
+        epsilon: Python float.
+
+    Returns:
+        Array of the shape and dtype of x, computed in float32.
+
+    References:
+        Ulyanov et al., Instance Normalization: The Missing Ingredient for Fast
+        Stylization, https://arxiv.org/abs/1607.08022, 2016.
+    """
+    centred = x.astype(jnp.float32)
+    centred = centred - centred.mean((1, 2), keepdims=True)
+    variance = jnp.square(centred).mean((1, 2), keepdims=True)
+    return (centred * jax.lax.rsqrt(variance + epsilon)).astype(x.dtype)
 
 
 def _unit(x, default):

@@ -60,19 +60,26 @@ def make(name, player, condition='none', **fields):
 
 
 def init(module, inputs, labels=LABELS):
+    """Return `fill` of the variables of a module."""
+    return fill(shapes(module, inputs, labels))
+
+
+def fill(variables):
     """Draw all parameters from N(0, 1/4), so that no scale is 1, no bias 0.
 
-    Other collections have their initial values. Nothing is compiled.
+    Other collections are the same for all modules. Nothing is compiled.
+
+    Args:
+        variables: arrays or their shapes.
     """
     random = np.random.RandomState(1)
-    variables = shapes(module, inputs, labels)
-    fill = {
+    values = {
         'params': lambda leaf: random.randn(*leaf.shape) / 2,
         'batch_stats': lambda leaf: np.ones(leaf.shape),
         'spectral': lambda leaf: np.full(leaf.shape, leaf.size**-0.5),
     }
     return {
-        name: jax.tree.map(lambda x: np.float32(fill[name](x)), tree)
+        name: jax.tree.map(lambda x: np.float32(values[name](x)), tree)
         for name, tree in variables.items()
     }
 
