@@ -31,6 +31,7 @@ from gan_jax.networks import biggan
 from gan_jax.networks import dcgan
 from gan_jax.networks import encoders
 from gan_jax.networks import mlp
+from gan_jax.networks import patchgan
 from gan_jax.networks import r3gan
 from gan_jax.networks import resnet
 from gan_jax.networks import tiny
@@ -94,6 +95,7 @@ NETWORKS = {
 # Networks of image-to-image translation. Generators take images, and may change
 # their number of channels; none takes labels. No name is in `NETWORKS` too.
 TRANSLATORS = {
+    'patchgan': Pair(None, patchgan.Discriminator, convolutional=True),
     'resnet_translator': Pair(translation.ResNet, None, convolutional=True),
     'unet': Pair(translation.UNet, None, convolutional=True),
 }
