@@ -16,6 +16,7 @@ import os
 import pathlib
 import re
 import sys
+import time
 
 import jax
 
@@ -79,6 +80,11 @@ def main(num_steps, every, folder):
     def note(step, metrics):
         del metrics
         if step % 100 == 0:
+            # A save under way holds files and threads; let it end.
+            least = min((record['files'] for record in records), default=1e9)
+            end = time.monotonic() + 10
+            while resources()['files'] > least and time.monotonic() < end:
+                time.sleep(0.05)
             compiled = sum(counter.counts.values())
             records.append({'step': step, **resources(), 'compiled': compiled})
 

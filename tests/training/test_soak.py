@@ -47,8 +47,7 @@ def assert_flat(columns, programs, warm):
     assert programs.pop('jit(_fun)') == 1  # the train step
     late = columns['step'] > warm
     assert late.sum() >= 10
-    for key in ('files', 'threads'):
-        # A save under way holds some for a moment, so the least are compared.
+    for key in ('files', 'threads'):  # the least, between saves
         first, second = np.array_split(columns[key][late], 2)
         assert second.min() <= first.min() + 2, columns[key]
     assert np.ptp(columns['compiled'][late]) == 0
