@@ -68,6 +68,38 @@ def mirror(images, key, sample_index):
     return jnp.where(mirrored, images[:, :, ::-1], images)
 
 
+def random_crop(images, key, sample_index, size):
+    """Cut a random part of a size out of each image.
+
+    The place is uniform, and drawn per sample: the images of a pair that are
+    cut with the same key have the same place.
+
+    Args:
+        images: [B, H, W, C] of any dtype.
+        key: PRNG key.
+        sample_index: [B] int32, indices in the global batch.
+        size: (height, width), at most (H, W); static.
+
+    Returns:
+        [B, height, width, C].
+
+    References:
+        Isola et al., Image-to-Image Translation with Conditional Adversarial
+        Networks, https://arxiv.org/abs/1611.07004, 2016: 256x256 of 286x286.
+    """
+    _, height, width, channels = images.shape
+
+    def crop(image, index):
+        y_key, x_key = jax.random.split(jax.random.fold_in(key, index))
+        y = jax.random.randint(y_key, (), 0, height - size[0] + 1, jnp.int32)
+        x = jax.random.randint(x_key, (), 0, width - size[1] + 1, jnp.int32)
+        return jax.lax.dynamic_slice(
+            image, (y, x, jnp.int32(0)), (*size, channels)
+        )
+
+    return jax.vmap(crop)(images, sample_index)
+
+
 def dequantize(images, key, sample_index):
     """Add uniform noise of one grey level, and scale images to [-1, 1].
 
