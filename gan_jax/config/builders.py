@@ -18,12 +18,17 @@ from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.data import feed as feed_lib
 from gan_jax.data import on_demand
+from gan_jax.data import pairs as pairs_lib
 from gan_jax.data import pictures
 from gan_jax.data import sources
 from gan_jax.ops import mixtures
 from gan_jax.runtime import parallel
 
 REAL = adversarial.REAL  # name of the data source of a run with one
+# Keys of `data` that must be equal in the sources of pairs.
+PAIR_KEYS = (
+    'classes', 'flip', 'limit', 'random_crop', 'split', 'task', 'test_share',
+)
 NUM_POINTS = 10_000  # reference points of a mixture, for plots and metrics
 
 
@@ -46,6 +51,9 @@ def request(config):
         limit=data.limit,
         memory=memory,
         max_bad=data.max_bad,
+        side=data.side,
+        task=data.task,
+        random_crop=defaults.random_crop(config),
     )
 
 
@@ -192,16 +200,36 @@ def datasets(config):
             f'{sorted(partners)}, each with its own data keys, such as '
             f'data.{sorted(partners)[0]}.path'
         )
-    loaded = {
-        name: dataset(defaults.of_source(config, name)) for name in partners
-    }
+    loaded, pairs = {}, {}
     for name, partner in partners.items():
-        counts = [len(loaded[source].images) for source in (name, partner)]
-        if counts[0] != counts[1]:
-            raise errors.DataError(
-                f'data.{name} has {counts[0]:,} images and data.{partner} '
-                f'{counts[1]:,}; they are drawn in pairs and must be equal'
+        pairs.setdefault(partner, []).append(name)
+    for names in pairs.values():
+        loaded.update(_load_pairs(config, names))
+    return {name: loaded[name] for name in partners}
+
+
+def _load_pairs(config, names):
+    """Load the data sets of sources that are drawn in pairs, or of one."""
+    configs = {name: defaults.of_source(config, name) for name in names}
+    for key in PAIR_KEYS if len(names) > 1 else ():
+        values = {name: own.data[key] for name, own in configs.items()}
+        if len(set(values.values())) > 1:
+            shown = ' and '.join(
+                f'data.{name}.{key}={value!r}' for name, value in values.items()
             )
+            raise errors.ConfigError(
+                f'{shown} differ; sources that are drawn in pairs must have '
+                f'the same {key}'
+            )
+    if len(names) > 1 and not any(map(defaults.has_mixture, configs.values())):
+        return pairs_lib.load(
+            {name: request(own) for name, own in configs.items()},
+            functools.partial(defaults.naming, config),
+        )
+    loaded = {}
+    for name, own in configs.items():
+        with defaults.naming(config, name):
+            loaded[name] = dataset(own)
     return loaded
 
 
@@ -236,7 +264,7 @@ def data_specs(datasets):
     """Return the `DataSpec` of each data set, {source: spec}."""
     return {
         name: DataSpec(
-            tuple(dataset.images.shape[1:]), len(dataset.classes),
+            dataset.sample_shape, len(dataset.classes),
             len(dataset.images),
         ) for name, dataset in datasets.items()
     }

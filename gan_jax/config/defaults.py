@@ -4,6 +4,7 @@ Parses text keys, such as sizes and lists of names, and derives what several
 modules need to know of a config. Builds no objects; see `builders`.
 """
 
+import contextlib
 import re
 
 from ml_collections import ConfigDict
@@ -15,6 +16,7 @@ from gan_jax.core import errors
 from gan_jax.data import arrays
 from gan_jax.data import pictures
 from gan_jax.data import sources
+from gan_jax.data import tasks
 from gan_jax import networks
 from gan_jax.objectives import losses
 from gan_jax.ops import augment
@@ -46,7 +48,27 @@ def image_size(config):
     Raises:
         errors.ConfigError: where it is neither '64' nor '48x80'.
     """
-    text = config.data.image_size
+    return _size('data.image_size', config.data.image_size)
+
+
+def random_crop(config):
+    """Parse data.random_crop, as `image_size` does, and compare the two.
+
+    Raises:
+        errors.ConfigError: where it is no size, or larger than the images.
+    """
+    crop = _size('data.random_crop', config.data.random_crop)
+    size = image_size(config)
+    if crop and size and (crop[0] > size[0] or crop[1] > size[1]):
+        raise errors.ConfigError(
+            f'data.random_crop={config.data.random_crop!r} is larger than '
+            f'data.image_size={config.data.image_size!r}'
+        )
+    return crop
+
+
+def _size(key, text):
+    """Parse the text of a size into (height, width), or None where it is ''."""
     if not text:
         return None
     match = re.fullmatch(r'(\d{1,6})(?:x(\d{1,6}))?', text, re.ASCII)
@@ -55,13 +77,12 @@ def image_size(config):
     )
     if height * width > pictures.MAX_PIXELS:
         raise errors.ConfigError(
-            f'data.image_size={text!r} has more than {pictures.MAX_PIXELS:,} '
-            'pixels'
+            f'{key}={text!r} has more than {pictures.MAX_PIXELS:,} pixels'
         )
     if not height * width:
         raise errors.ConfigError(
-            f"data.image_size={text!r} is not a size such as '64' or '48x80' "
-            '(height x width)'
+            f"{key}={text!r} is not a size such as '64' or '48x80' (height x "
+            'width)'
         )
     return height, width
 
@@ -81,12 +102,24 @@ def groups(config):
 
 
 def grouped_data(*names):
-    """Return the value of `data` with a group of keys for each source."""
-    return ConfigDict({name: data_config() for name in names})
+    """Return the value of `data` with a group of keys for each source.
+
+    A key of `data` itself sets the keys of all groups that are not set in the
+    group. There is no default name.
+    """
+    data = data_config()
+    data.name = ''
+    keys = list(data)
+    for name in names:
+        data[name] = ConfigDict({key: data.get_oneway_ref(key) for key in keys})
+    return data
 
 
 def of_source(config, name=None):
     """Return the config in which `data` is the group of one source.
+
+    If the sources share their images, the first one gets `data.side` 'A' and
+    the second 'B'.
 
     Args:
         config: ConfigDict of a run.
@@ -95,9 +128,46 @@ def of_source(config, name=None):
     names = groups(config)
     if not names:
         return config
+    name = name or names[0]
     own = config.copy_and_resolve_references()
-    own.data = config.data[name or names[0]].copy_and_resolve_references()
+    own.data = config.data[name].copy_and_resolve_references()
+    if own.data.get('side') == '' and _share_images(config, names):
+        own.data.side = tasks.SIDES[names.index(name)]
     return own
+
+
+def _share_images(config, names):
+    """Return whether one source of images holds the domains of two groups.
+
+    Missing keys are reported by `validation`, later.
+    """
+    groups = [config.data[name] for name in names]
+    origins = {group.get('path') or group.get('name') for group in groups}
+    parts = {(group.get('split'), group.get('classes')) for group in groups}
+    return len(groups) == 2 and not origins & set(mixtures.MIXTURES) and (
+        any(group.get('task') for group in groups)
+        or len(origins) == len(parts) == 1
+    )
+
+
+@contextlib.contextmanager
+def naming(config, name):
+    """Add the name of a source to the keys in errors, data.KEY, if it has one.
+
+    Args:
+        config: ConfigDict of a run.
+        name: of the source.
+    """
+    try:
+        yield
+    except errors.UserError as error:
+        if name not in groups(config):
+            raise
+        keys = '|'.join(config.data[name])
+        text = re.sub(
+            rf'(?<![\w./\'"])data\.(?=({keys})\b)', f'data.{name}.', str(error)
+        )
+        raise type(error)(text) from error
 
 
 def discriminator_name(config):

@@ -9,6 +9,7 @@ from gan_jax.algorithms import latents
 from gan_jax.algorithms import reconstruction
 from gan_jax.core import options
 from gan_jax.data import pictures
+from gan_jax.data import tasks
 from gan_jax.diagnosis import rules
 from gan_jax.features import extractors
 from gan_jax.metrics import catalog
@@ -253,6 +254,15 @@ KEYS = (
            "folder of prepared TFDS data sets; '' is TFDS's default", _ANY),
     Option('data.image_size', '',
            "'64' or '48x80' (height x width); '' keeps the size", _ANY),
+    Option('data.side', '',
+           'domain of a source with two: folders trainA and trainB, or the '
+           'halves of each image', ('', *tasks.SIDES)),
+    Option('data.task', '',
+           'make two domains from the images; gan_jax/data/README.md',
+           ('', *tasks.TASKS), needs('data.side')),
+    Option('data.random_crop', '',
+           "'256' or '48x80': train on random parts of this size; '' is off",
+           _ANY),
     Option('data.channels', 0,
            'number of channels; 0: 1 if all images are gray, else 3',
            options.Bounds(

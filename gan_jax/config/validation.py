@@ -30,6 +30,7 @@ PLAYERS = ('generator', 'discriminator')
 # Keys of `data` for images alone, and for data from files alone.
 IMAGE_KEYS = (
     'background', 'channels', 'crop', 'dequantize', 'flip', 'image_size',
+    'random_crop', 'side', 'task',
 )
 FILE_KEYS = (
     'classes', 'data_dir', 'feed', 'limit', 'max_bad', 'resident_share',
@@ -50,15 +51,36 @@ def validate(config, num_devices=1, points=None):
         errors.ConfigError: naming the first key with a value out of bounds, two
             keys that contradict each other, or a key without effect.
     """
-    for name in defaults.groups(config):
-        try:
-            validate(defaults.of_source(config, name), num_devices, points)
-        except errors.ConfigError as error:
-            raise errors.ConfigError(
-                str(error).replace('data.', f'data.{name}.')
-            ) from error
-    if defaults.groups(config):
+    names = defaults.groups(config)
+    for name in names:
+        with defaults.naming(config, name):
+            _validate(defaults.of_source(config, name), num_devices, points)
+    if names:
+        _check_shared(config, names)
         return
+    _validate(config, num_devices, points)
+    if config.data.random_crop:
+        raise errors.ConfigError(
+            f'data.random_crop={config.data.random_crop!r} is for algorithms '
+            f'with two sources, and algorithm={config.algorithm!r} trains on '
+            'whole images'
+        )
+
+
+def _check_shared(config, names):
+    """Check that a key which all sources share is used by one of them."""
+    for key, default in defaults.data_config().items():
+        values = [config.data[name][key] for name in names]
+        value = config.data.get(key, default)
+        if value not in (default, *values) and key != 'name':
+            own = ' and '.join(f'data.{name}.{key}' for name in names)
+            raise errors.ConfigError(
+                f'data.{key}={value!r} has no effect, because {own} are set'
+            )
+
+
+def _validate(config, num_devices, points):
+    """Validate the config of one source, as `validate`."""
     _check_keys(config)
     known, values = key_table.keys(), defaults.flatten(config)
     for key, option in known.items():
@@ -138,6 +160,8 @@ def leave_out(config, kept=()):
     Returns:
         List of messages, one for each key that was reset.
     """
+    if defaults.groups(config):
+        return _leave_out_of_groups(config, kept)
     known, values = key_table.keys(), defaults.flatten(config)
     if known.keys() != values.keys() or any(
             options.bounds_error(option, key, values[key])
@@ -154,6 +178,18 @@ def leave_out(config, kept=()):
         key, line = next(iter(remaining.items()))
         config.update_from_flattened_dict({key: known[key].default})
         lines.append(f'{line}; it is left out')
+
+
+def _leave_out_of_groups(config, kept):
+    """Reset keys as `leave_out`, but for those of `data`."""
+    own = defaults.of_source(config)
+    data = [key for key in defaults.flatten(own) if key.startswith('data.')]
+    lines = leave_out(own, (*kept, *data))
+    config.update_from_flattened_dict({
+        key: value for key, value in defaults.flatten(own).items()
+        if key not in data
+    })
+    return lines
 
 
 def _not_adversarial(config, key, default):
@@ -349,7 +385,7 @@ def _check_keys(config):
 
 def _check_texts(config):
     """Check that text values can be parsed and names are known."""
-    defaults.image_size(config)
+    defaults.random_crop(config)
     defaults.background(config)
     defaults.classes(config)
     for name in defaults.eval_metrics(config):

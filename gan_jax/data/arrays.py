@@ -1,4 +1,4 @@
-"""Images, or rows of numbers, in .npy and .npz files.
+"""Images, or rows of numbers, in arrays and in .npy and .npz files.
 
 Nothing pickled is loaded, because it could run code.
 """
@@ -9,9 +9,11 @@ import numpy as np
 
 from gan_jax.core import errors
 from gan_jax.data import memory
+from gan_jax.data import on_demand
 
 IMAGE_KEYS = ('images', 'image', 'x', 'data', 'arr_0')
 LABEL_KEYS = ('labels', 'label', 'y')
+MAX_CLASSES = 1_000_000  # larger labels are not class numbers
 HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -110,3 +112,49 @@ def axes(path):
                 return len(header[0])
     except Exception:  # as in `read`, which reports it
         return 0
+
+
+def check_images(name, images, labels):
+    """Check arrays of images and labels.
+
+    Args:
+        name: of their source, for messages.
+        images: array or `on_demand.OnDemand`.
+        labels: array, or None.
+
+    Returns:
+        (images uint8 [N, H, W, C], labels [N] int32 or None, class names).
+
+    Raises:
+        errors.DataError: for another dtype or shape.
+    """
+    if not isinstance(images, (np.ndarray, on_demand.OnDemand)):
+        images = np.asarray(images)
+    if images.ndim == 3:
+        images = images[..., None]
+    well_formed = images.ndim == 4 and images.shape[-1] in (1, 3, 4)
+    if images.dtype != np.uint8 or not well_formed or not all(images.shape):
+        raise errors.DataError(
+            f'images of {name} are {images.dtype} {list(images.shape)}; they '
+            'must be uint8 [N, height, width, channels], values 0 to 255, '
+            'N > 0, 1, 3 or 4 channels'
+        )
+    return images, *check_labels(labels, len(images))
+
+
+def check_labels(labels, count):
+    """Check the labels of `count` images; return (int32 [N], class names)."""
+    if labels is None:
+        return None, ()
+    labels = np.asarray(labels)
+    least, most, shown = 0, -1, ''
+    if labels.size and labels.dtype.kind in 'biu':
+        least, most = int(labels.min()), int(labels.max())
+        shown = f' from {least} to {most}'
+    if labels.shape != (count,) or not 0 <= least <= most < MAX_CLASSES:
+        raise errors.DataError(
+            f'labels are {labels.dtype} {list(labels.shape)}{shown}; they must '
+            f'be [{count}] integers from 0 to at most {MAX_CLASSES - 1}'
+        )
+    classes = tuple(str(label) for label in range(most + 1))
+    return labels.astype(np.int32), classes

@@ -101,12 +101,13 @@ def inspect(request):
     scheme, _, path = request.name.partition(':')
     if scheme == 'pack':
         packs.read(path, verify=True)
-    listed = sources.listing(request)
-    if listed is None:
+    found = None if request.task else sources.files(request)
+    if found is None:
         return _of_dataset(sources.load(request._replace(memory=0)))
+    listed = sources.select(found).listing
     album = _Album(len(listed.files))
     survey = listing_lib.survey(
-        listed, request.preparation, visit=lambda place, picture: album.add(
+        listed, found.request.preparation, visit=lambda place, picture: album.add(
             listed.files[place], picture.pixels
         ),
     )

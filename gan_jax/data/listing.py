@@ -18,6 +18,7 @@ from PIL import Image
 import platformdirs
 from tqdm import tqdm
 
+from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.data import pictures
 
@@ -185,17 +186,63 @@ def of_split(listing, split):
     folder = min(tops & set(SPLITS.get(split, ())), default='')
     if len(tops) < 2 or not tops <= split_names or not folder:
         return listing, False
+    return _below(listing, '/'.join([*parents[0][:shared], folder])), True
+
+
+def of_domain(listing, split, side):
+    """Select the folder of a domain, such as trainA for the split 'train'.
+
+    The layout is that of the authors of CycleGAN: trainA, trainB, testA, testB.
+
+    Args:
+        listing: a `Listing`.
+        split: as of `of_split`.
+        side: 'A' or 'B'.
+
+    Returns:
+        (`Listing` of that folder, True), or (the same listing, False) where no
+        folder has such a name.
+
+    Raises:
+        errors.DataError: where folders have such names, but no image is in one
+            of this split and side.
+    """
+    names = {
+        f'{name}{letter}' for split_names in SPLITS.values()
+        for name in split_names for letter in 'AB'
+    }
+    folders = {}  # name: path
+    for file in listing.files:
+        parents = file.split('/')[:-1]
+        for depth, part in enumerate(parents):
+            if part in names:
+                folders.setdefault(part, '/'.join(parents[:depth + 1]))
+                break
+    if not folders:
+        return listing, False
+    choices = [f'{name}{side}' for name in SPLITS.get(split, (split,))]
+    for name in choices:
+        if name in folders:
+            return _below(listing, folders[name]), True
+    raise errors.DataError(
+        f'{listing.name} holds no image in {choices[0]}; it has images in '
+        f'{", ".join(sorted(folders))}'
+    )
+
+
+def _below(listing, folder):
+    """Select the images below a folder, with its own classes."""
+    prefix = f'{folder}/'
     part = choose(listing, [
-        index for index, parent in enumerate(parents)
-        if parent[shared] == folder
+        index for index, file in enumerate(listing.files)
+        if file.startswith(prefix)
     ])
     labels, classes = classes_of(part.files)
-    prefix = '/'.join([*parents[0][:shared], folder, ''])
     return part._replace(
         labels=labels, classes=classes, skipped=tuple(
             bad for bad in listing.skipped if bad[0].startswith(prefix)
         ),
-    ), True
+    )
 
 
 def choose(listing, indices):

@@ -34,12 +34,15 @@ class Preparation(NamedTuple):
             `image_size`.
         background: (red, green, blue) behind transparent pixels if alpha is
             dropped, and around a padded image.
+        half: one of `HALVES`, for images of a pair side by side, or ''. The
+            half is cut out first.
     """
 
     image_size: Optional[Tuple[int, int]] = None
     channels: int = 0
     crop: str = 'center'
     background: Tuple[int, int, int] = (255, 255, 255)
+    half: str = ''
 
 
 class Picture(NamedTuple):
@@ -47,7 +50,8 @@ class Picture(NamedTuple):
 
     Attributes:
         pixels: [H, W, C] uint8, prepared.
-        size: (height, width) before preparation, upright.
+        size: (height, width) of the image, or of its half, before it is
+            resized; upright.
         mode: Pillow's mode of the file: 'L', 'RGB', 'I;16', 'P', …
     """
 
@@ -76,6 +80,7 @@ def _pad(picture, size, method, *, color):
     return padded
 
 
+HALVES = ('left', 'right')
 CROPS = {'center': _center, 'pad': _pad, 'stretch': _stretch}
 CHANNELS = {1: 'L', 3: 'RGB', 4: 'RGBA'}
 
@@ -138,8 +143,34 @@ def decode(content, preparation=Preparation()):
     except Exception as error:
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise ValueError(f'cannot be decoded: {reason}') from error
+    picture = _half(picture, preparation.half)
     size = picture.size[::-1]
+    preparation = preparation._replace(half='')
     return Picture(np.asarray(fit(picture, preparation)), size, mode)
+
+
+def _half(picture, half):
+    """Crop an image to its left or right half, where one is named."""
+    if not half:
+        return picture
+    width, height = picture.size
+    side = half_width(height, width)
+    left = side * HALVES.index(half)
+    return picture.crop((left, 0, left + side, height))
+
+
+def half_width(height, width):
+    """Return the width of the halves of an image of two, side by side.
+
+    Raises:
+        ValueError: worded to follow the file's name, if it cannot be one.
+    """
+    if width % 2 or width <= height:
+        raise ValueError(
+            f'is {height}x{width}, and a picture of two side by side has an '
+            'even width, greater than its height'
+        )
+    return width // 2
 
 
 def _memory_lock(size):
@@ -192,7 +223,11 @@ def fit(picture, preparation):
 
     Returns:
         [H, W, C] uint8.
+
+    Raises:
+        ValueError: where it has no halves.
     """
+    picture = _half(picture, preparation.half)
     channels = preparation.channels or _own_channels(
         picture.mode in ('L', 'LA'), picture.mode == 'LA', preparation
     )
@@ -229,8 +264,18 @@ def fit_array(pixels, preparation):
 
 
 def fitted_shape(shape, preparation):
-    """Return the (height, width, channels) of an image after preparation."""
+    """Return the (height, width, channels) of an image after preparation.
+
+    Args:
+        shape: before it; None for those that are not known.
+        preparation: a `Preparation`.
+
+    Raises:
+        ValueError: where it has no halves.
+    """
     *size, channels = shape
+    if preparation.half and None not in size:
+        size[1] = half_width(*size)
     if channels is not None or preparation.channels:
         channels = preparation.channels or _own_channels(
             channels == 1, False, preparation

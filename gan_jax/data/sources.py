@@ -26,6 +26,7 @@ from gan_jax.data import pictures
 from gan_jax.data import reading
 from gan_jax.data import selection
 from gan_jax.data import stacked
+from gan_jax.data import tasks
 from gan_jax.data import tfds_source
 
 ARRAYS = 'arrays'  # name of data that were passed from Python
@@ -40,12 +41,30 @@ class Dataset(NamedTuple):
             `on_demand.OnDemand`; or [N, D] float32.
         labels: [N] int32, or None.
         classes: a name for each label; () without labels.
+        random_crop: (height, width) of the random part of each image that is
+            trained on; None for the whole.
     """
 
     name: str
     images: Any
     labels: Optional[np.ndarray] = None
     classes: Tuple[str, ...] = ()
+    random_crop: Optional[Tuple[int, int]] = None
+
+    @property
+    def sample_shape(self):
+        """Return the shape of one sample as the networks see it."""
+        *size, depth = self.images.shape[1:]
+        return (*(self.random_crop or size), depth)
+
+    def centered(self, indices):
+        """Return samples at indices, cut out of the middle of the images."""
+        images = self.images[indices]
+        if self.random_crop is None:
+            return images
+        (height, width), size = self.random_crop, images.shape[-3:-1]
+        y, x = (size[0] - height) // 2, (size[1] - width) // 2
+        return images[..., y:y + height, x:x + width, :]
 
 
 class Request(NamedTuple):
@@ -64,6 +83,11 @@ class Request(NamedTuple):
         limit: largest number of images; 0 for all.
         memory: largest size of the images in memory, in bytes; None for any.
         max_bad: largest share of bad files.
+        side: 'A' or 'B' of a source with two domains, or ''. They are those of
+            the task, if there is one; or the folders trainA and trainB; or the
+            left and right half of each image.
+        task: a key of `tasks.TASKS`, or ''.
+        random_crop: as of `Dataset`.
     """
 
     name: str
@@ -75,6 +99,24 @@ class Request(NamedTuple):
     limit: int = 0
     memory: Optional[int] = None
     max_bad: float = 0.01
+    side: str = ''
+    task: str = ''
+    random_crop: Optional[Tuple[int, int]] = None
+
+
+class Files(NamedTuple):
+    """Encoded images of a source, before a part of them is selected.
+
+    Attributes:
+        listing: a `listing.Listing`, of the split if there are splits.
+        has_splits: whether there are.
+        request: the `Request`, whose `preparation` cuts out the halves of pairs
+            side by side.
+    """
+
+    listing: listing_lib.Listing
+    has_splits: bool
+    request: Request
 
 
 def digits(request):
@@ -113,8 +155,11 @@ def _enlarge(image):
 
 
 def _tfds(request, name=None):
-    listed = _tfds_listing(request, name or request.name)
-    return _of_listing(request, listed, has_splits=True)
+    return of_files(select(_tfds_files(request, name or request.name)))
+
+
+def _tfds_files(request, name):
+    return Files(_tfds_listing(request, name), True, _with_half(request))
 
 
 def _tfds_listing(request, name):
@@ -141,24 +186,41 @@ def _stacked(request):
 
 def _files(request, path):
     """Load a data set from a folder or an archive."""
-    return _of_listing(request, *_files_listing(request, path))
+    return of_files(select(_path_files(request, path)))
 
 
-def _files_listing(request, path):
-    """Return (listing of the split, whether the files have splits)."""
-    listed, has_splits = listing_lib.of_split(
-        FILES[request.name.partition(':')[0]](path), request.split
-    )
+def _path_files(request, path):
+    """List the files of a split, and of a domain, of a folder or an archive."""
+    listed = FILES[request.name.partition(':')[0]](path)
+    is_domain = False
+    if request.side and not request.task:
+        listed, is_domain = listing_lib.of_domain(
+            listed, request.split, request.side
+        )
+    has_splits = is_domain
+    if not is_domain:
+        listed, has_splits = listing_lib.of_split(listed, request.split)
+        request = _with_half(request)
     if has_splits:
         _refuse_share(request)
-    return listed, has_splits
+    return Files(listed, has_splits, request)
+
+
+def _with_half(request):
+    """Set the half that is cut out of images of two, side by side."""
+    if not request.side or request.task:
+        return request
+    half = pictures.HALVES[tasks.SIDES.index(request.side)]
+    return request._replace(
+        preparation=request.preparation._replace(half=half)
+    )
 
 
 def _arrays(request, path):
     images, labels = arrays.read(path)
     if images.ndim == 2:
         return _of_rows(request, path, images, labels)
-    images, labels, classes = _checked(path, images, labels)
+    images, labels, classes = arrays.check_images(path, images, labels)
     return _of_arrays(request, images, labels, classes)
 
 
@@ -179,7 +241,6 @@ DATASETS = {
     'stacked_kmnist': _stacked,
     'stacked_mnist': _stacked,
 }
-MAX_CLASSES = 1_000_000  # larger labels are not class numbers
 # Listings of image files, for the schemes that `_files` reads.
 FILES = {
     'folder': folder.listing, 'tar': archive.tar_listing,
@@ -284,29 +345,64 @@ def load(request):
     if complaint:
         raise errors.DataError(complaint)
     if request.name in DATASETS:
-        return DATASETS[request.name](request)
+        return finish(request, DATASETS[request.name](request))
     scheme, _, rest = request.name.partition(':')
-    return SCHEMES[scheme](request, rest)
+    return finish(request, SCHEMES[scheme](request, rest))
 
 
-def listing(request):
-    """List the encoded images of a request.
+def finish(request, dataset):
+    """Apply the task of a request, and check the size of its random crop.
+
+    Args:
+        request: a `Request`.
+        dataset: `Dataset` of its images.
+
+    Returns:
+        `Dataset`.
+
+    Raises:
+        errors.DataError: where they do not fit the images.
+    """
+    images = dataset.images
+    if images.ndim == 2:
+        return dataset
+    if request.task:
+        images = tasks.apply(images, request.task, request.side)
+        channels = request.preparation.channels
+        if channels not in (0, images.shape[-1]):
+            raise errors.DataError(
+                f'data.channels={channels}: side {request.side} of data.task='
+                f'{request.task!r} has {images.shape[-1]}; leave it at 0'
+            )
+        fits = request.memory is None or images.nbytes <= request.memory
+        if on_demand.in_memory(dataset.images) and fits:
+            images = on_demand.gather(images)
+    height, width = images.shape[1:3]
+    crop = request.random_crop or (1, 1)
+    if crop[0] > height or crop[1] > width:
+        raise errors.DataError(
+            f'data.random_crop={crop[0]}x{crop[1]} is larger than the images '
+            f'of {dataset.name}, {height}x{width}'
+        )
+    return dataset._replace(images=images, random_crop=request.random_crop)
+
+
+def files(request):
+    """List the encoded images of a request, before a part is selected.
 
     Args:
         request: a `Request`.
 
     Returns:
-        `listing.Listing`; None if the images are in arrays.
+        `Files`; None if the images are in arrays.
 
     Raises:
         errors.DataError: as in `load`.
     """
     scheme, _, rest = request.name.partition(':')
     if scheme == 'tfds' or DATASETS.get(request.name) is _tfds:
-        return _chosen(request, _tfds_listing(request, rest or scheme), True)
-    if scheme in FILES:
-        return _chosen(request, *_files_listing(request, rest))
-    return None
+        return _tfds_files(request, rest or scheme)
+    return _path_files(request, rest) if scheme in FILES else None
 
 
 def from_arrays(images, labels=None, *, name=ARRAYS, request=None):
@@ -327,40 +423,9 @@ def from_arrays(images, labels=None, *, name=ARRAYS, request=None):
     request = (request or Request(name))._replace(name=name)
     if np.ndim(images) == 2 and np.shape(images)[1:]:
         return _of_rows(request, name, images, labels)
-    return _of_arrays(request, *_checked(name, images, labels))
-
-
-def _checked(name, images, labels):
-    """Check arrays; return (images [N, H, W, C], labels, classes)."""
-    if not isinstance(images, (np.ndarray, on_demand.OnDemand)):
-        images = np.asarray(images)
-    if images.ndim == 3:
-        images = images[..., None]
-    well_formed = images.ndim == 4 and images.shape[-1] in (1, 3, 4)
-    if images.dtype != np.uint8 or not well_formed or not all(images.shape):
-        raise errors.DataError(
-            f'images of {name} are {images.dtype} {list(images.shape)}; they '
-            'must be uint8 [N, height, width, channels], values 0 to 255, '
-            'N > 0, 1, 3 or 4 channels'
-        )
-    return images, *_checked_labels(labels, len(images))
-
-
-def _checked_labels(labels, count):
-    if labels is None:
-        return None, ()
-    labels = np.asarray(labels)
-    least, most, shown = 0, -1, ''
-    if labels.size and labels.dtype.kind in 'biu':
-        least, most = int(labels.min()), int(labels.max())
-        shown = f' from {least} to {most}'
-    if labels.shape != (count,) or not 0 <= least <= most < MAX_CLASSES:
-        raise errors.DataError(
-            f'labels are {labels.dtype} {list(labels.shape)}{shown}; they must '
-            f'be [{count}] integers from 0 to at most {MAX_CLASSES - 1}'
-        )
-    classes = tuple(str(label) for label in range(most + 1))
-    return labels.astype(np.int32), classes
+    return finish(request, _of_arrays(
+        request, *arrays.check_images(name, images, labels)
+    ))
 
 
 def _of_rows(request, name, rows, labels):
@@ -375,7 +440,7 @@ def _of_rows(request, name, rows, labels):
             'finite signed numbers [N, D], N > 0, or images, uint8 [N, height, '
             'width] or [N, height, width, channels]'
         )
-    labels, classes = _checked_labels(labels, len(rows))
+    labels, classes = arrays.check_labels(labels, len(rows))
     indices, labels, classes = selection.select(
         request, len(rows), labels, classes
     )
@@ -388,6 +453,8 @@ def _of_arrays(request, images, labels, classes, has_splits=False):
         request, len(images), labels, classes, has_splits=has_splits
     )
     images = on_demand.choose(images, indices)
+    request = _with_half(request)
+    _check_half(request, images.shape[1:])
     preparation = request.preparation
     shape = pictures.fitted_shape(images.shape[1:], preparation)
     if shape != images.shape[1:]:
@@ -401,23 +468,52 @@ def _of_arrays(request, images, labels, classes, has_splits=False):
     return Dataset(request.name, images, labels, classes)
 
 
-def _of_listing(request, listed, has_splits=False):
-    """Build a data set from a listing of encoded images."""
-    listed = _chosen(request, listed, has_splits)
-    images, good = reading.read(
-        listed, request.preparation,
+def of_files(found):
+    """Build a data set of `Files` from which a part is selected."""
+    images, good = read(found)
+    listed = found.listing
+    labels = None if listed.labels is None else listed.labels[good]
+    return Dataset(found.request.name, images, labels, listed.classes)
+
+
+def read(found):
+    """Read the images of `Files`; return (images, their indices)."""
+    request = found.request
+    _check_half(request, found.listing.shape)
+    return reading.read(
+        found.listing, request.preparation,
         memory=request.memory, max_bad=request.max_bad,
     )
-    labels = None if listed.labels is None else listed.labels[good]
-    return Dataset(request.name, images, labels, listed.classes)
 
 
-def _chosen(request, listed, has_splits=False):
-    """Select the part of a listing that a request needs."""
+def _check_half(request, shape):
+    """Check that images of a known shape have halves, if one is needed."""
+    try:
+        pictures.fitted_shape(shape, request.preparation)
+    except ValueError as error:
+        raise errors.DataError(
+            f'an image of {request.name} {error}'
+        ) from error
+
+
+def select(found, names=None):
+    """Select the part of `Files` that their request needs.
+
+    Args:
+        found: `Files`.
+        names: of the images, which decide what is drawn; by default those of
+            the files.
+
+    Returns:
+        `Files`.
+    """
+    request, listed = found.request, found.listing
     indices, labels, classes = selection.select(
         request, len(listed.files), listed.labels, listed.classes,
-        names=listed.files, has_splits=has_splits,
+        names=names or listed.files, has_splits=found.has_splits,
     )
     if len(indices) < len(listed.files):
         listed = listing_lib.choose(listed, indices)
-    return listed._replace(labels=labels, classes=classes)
+    return found._replace(
+        listing=listed._replace(labels=labels, classes=classes)
+    )

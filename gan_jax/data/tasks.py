@@ -50,7 +50,7 @@ def invert(images):
 
 
 def stripes(images):
-    """Color images by their mean, and darken every other stripe.
+    """Apply a color that the mean decides, and darken every other stripe.
 
     x -> x c s, x the grey image, c the color of its mean, s 1 or 1/2 in turn by
     rows. The largest channel of c is 1, so x is the largest channel / s.
@@ -82,7 +82,7 @@ def edges(images):
 
 
 def blur(images):
-    """Blur by a Gaussian whose deviation is a 16th of the shorter side."""
+    """Apply a Gaussian blur; its deviation is a 16th of the shorter side."""
     deviation = min(images.shape[-3:-1]) / 16
     radius = int(np.ceil(3 * deviation))
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / deviation) ** 2)
@@ -129,7 +129,7 @@ def _padded(images, width):
 
 
 def _filtered(images, taps, axis):
-    """Correlate images with taps along an axis, inside the padding."""
+    """Apply a filter along an axis, inside the padding."""
     size = images.shape[axis] - len(taps) + 1
     parts = [
         tap * images.take(np.arange(start, start + size), axis)

@@ -69,7 +69,7 @@ def mirror(images, key, sample_index):
 
 
 def random_crop(images, key, sample_index, size):
-    """Cut a random part of a size out of each image.
+    """Crop each image to a random part of a size.
 
     The place is uniform, and drawn per sample: the images of a pair that are
     cut with the same key have the same place.

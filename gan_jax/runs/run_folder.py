@@ -208,7 +208,7 @@ def open_checkpoints(workdir, config, datasets, override):
     described = {
         name: {
             'name': redact.mask(dataset.name),
-            'image_shape': list(dataset.images.shape[1:]),
+            'image_shape': list(dataset.sample_shape),
             'classes': list(dataset.classes),
             'count': len(dataset.images),
         } for name, dataset in datasets.items()

@@ -314,7 +314,7 @@ def evenly_spaced(dataset):
     """Return evenly spaced images or points, as many as fit in a picture."""
     count = len(dataset.images)
     size = NUM_POINTS if dataset.images.ndim == 2 else NUM_IMAGES
-    return dataset.images[np.arange(size) * count // size]
+    return dataset.centered(np.arange(size) * count // size)
 
 
 def _fetch(metrics):

@@ -134,7 +134,7 @@ def test_split_reaches_the_data_set(form, tmp_path):
     for split, count in (('train', 2), ('test', 1)):
         request = sources.Request(f'{form}:{path}', split=split)
         assert len(sources.load(request).images) == count
-        assert len(sources.listing(request).files) == count
+        assert len(sources.files(request).listing.files) == count
 
 
 def test_bad_files_of_the_other_split_are_not_reported(tmp_path):

@@ -278,7 +278,8 @@ def test_listing_and_data_set_agree(tmp_path):
     request = sources.Request(
         f'folder:{tmp_path}/in', classes=('0', '2'), test_share=0.25, limit=5
     )
-    listed, dataset = sources.listing(request), sources.load(request)
+    listed = sources.select(sources.files(request)).listing
+    dataset = sources.load(request)
     assert len(listed.files) == 5
     np.testing.assert_array_equal(listed.labels, dataset.labels)
     assert listed.classes == dataset.classes == ('0', '2')
@@ -288,7 +289,7 @@ def test_listing_and_data_set_agree(tmp_path):
     ]
     np.testing.assert_array_equal(levels, dataset.images[:, 0, 0, 0])
     for name in ('digits', 'stacked_mnist', 'npy:x', 'pack:x'):
-        assert sources.listing(sources.Request(name)) is None
+        assert sources.files(sources.Request(name)) is None
 
 
 @pytest.mark.parametrize('places', [
