@@ -5,6 +5,7 @@ written last, so a folder of that name is complete. The manifest holds sizes and
 SHA-256 of the files.
 """
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -49,6 +50,23 @@ def write(images, labels, classes, path, *, form='array', source=''):
     Raises:
         errors.DataError: if the folder exists or cannot be written.
     """
+    with new_folder(path) as folder:
+        return _fill(folder, images, labels, classes, form, source)
+
+
+@contextlib.contextmanager
+def new_folder(path):
+    """Create a folder, which gets its name when it is complete.
+
+    Args:
+        path: of the folder; it must not exist.
+
+    Yields:
+        `pathlib.Path` of a folder to fill.
+
+    Raises:
+        errors.DataError: if the folder exists or cannot be written.
+    """
     target = pathlib.Path(os.path.expanduser(path))
     if target.exists():
         raise errors.DataError(f'{path} exists already')
@@ -60,7 +78,7 @@ def write(images, labels, classes, path, *, form='array', source=''):
                 shutil.rmtree(stale)
         partial.mkdir(parents=True)
         try:
-            manifest = _fill(partial, images, labels, classes, form, source)
+            yield partial
             partial.rename(target)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -69,7 +87,6 @@ def write(images, labels, classes, path, *, form='array', source=''):
         raise errors.DataError(
             f'{path} cannot be written: {error.strerror or error}'
         ) from error
-    return manifest
 
 
 def _is_running(pid):

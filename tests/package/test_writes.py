@@ -38,6 +38,8 @@ COMMANDS = {
     'train': [DCGAN, *TINY, '--workdir={out}/main',
               '--config.data.path={images}'],
     'pack': ['{images}', '--out={out}/packed'],
+    'make_pairs': ['digits', '--task=edges', '--data.limit=40',
+                   '--out={out}/pairs'],
     'prepare': ['mnist', '--manual_dir={idx}', '--data_dir={out}/tfds'],
     'quiz': ['--workdir={run}', '--pairs=2', '--out={out}/quiz.html'],
     'reconstruct': ['--workdir={run}', '--images=0-1', '--steps=2',
