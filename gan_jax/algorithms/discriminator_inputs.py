@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
+from gan_jax.algorithms import history
 from gan_jax.algorithms import latents
 from gan_jax.ops import augment
 
@@ -26,6 +27,7 @@ FLIP_KEY = 11
 DEQUANTIZE_KEY = 12
 CODE_KEY = 13
 POSE_KEY = 14
+CROP_KEY = 15
 FIRST_PENALTY_KEY = 16
 
 
@@ -222,11 +224,7 @@ def _preprocess(ctx, images, sample_index, *, fake):
 
 
 def replay_fakes(ctx, fakes, sample_index):
-    """Replace some new fakes by past ones, and store the new ones.
-
-    Each sample is assigned a different entry of the history. With probability
-    `history_share` D receives the entry, which the new fake then replaces;
-    otherwise D receives the new fake, which also fills an entry that is empty.
+    """Replace some new fakes by those of the history, see `history.replay`.
 
     Args:
         ctx: an `UpdateContext`.
@@ -235,37 +233,12 @@ def replay_fakes(ctx, fakes, sample_index):
 
     Returns:
         (fakes [b, ...] for D, new history, equal on every device).
-
-    References:
-        Shrivastava et al., Learning from Simulated and Unsupervised Images
-        through Adversarial Training, https://arxiv.org/abs/1612.07828, 2016,
-        with the swap of CycleGAN's code in place of its half batches.
     """
-    history = ctx.state.memory['history']
-    place_key, swap_key = jax.random.split(
-        jax.random.fold_in(ctx.key, HISTORY_KEY)
+    return history.replay(
+        ctx.state.memory['history'], fakes,
+        jax.random.fold_in(ctx.key, HISTORY_KEY), sample_index,
+        ctx.hyperparams.history_share, ctx.collectives.gather,
     )
-    places = jax.random.permutation(
-        place_key, len(history['filled'])
-    )[sample_index]
-    swap = jax.vmap(lambda index: jax.random.uniform(
-        jax.random.fold_in(swap_key, index)
-    ))(sample_index) < ctx.hyperparams.history_share
-    filled = history['filled'][places]
-    past = history['images'][places]
-
-    def where(condition, first, second):
-        shape = (-1,) + (1,) * (fakes.ndim - 1)
-        return jnp.where(condition.reshape(shape), first, second)
-
-    d_fakes = where(swap & filled, past, fakes)
-    stored = where(swap | ~filled, fakes, past)
-    all_places = ctx.collectives.gather(places)
-    stored = ctx.collectives.gather(stored)
-    return d_fakes, {
-        'images': history['images'].at[all_places].set(stored),
-        'filled': history['filled'].at[all_places].set(True),
-    }
 
 
 def discriminator_keys(ctx, d_inputs, *, fake):

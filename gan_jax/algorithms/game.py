@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import annealing
+from gan_jax.algorithms import history
 from gan_jax.algorithms import snapshots
 from gan_jax.objectives import penalties
 from gan_jax.objectives import targets
@@ -141,10 +142,7 @@ def _init_memory(gan, players, image_shape):
     if gan.adaptive_augmentation:
         memory['augment'] = jnp.float32(0)
     if gan.history:
-        memory['history'] = {
-            'images': jnp.zeros((gan.history, *image_shape)),
-            'filled': jnp.zeros(gan.history, bool),
-        }
+        memory['history'] = history.init(gan.history, image_shape)
     if gan.snapshots:
         memory['snapshots'] = snapshots.init(gan.snapshots, players[G])
     return memory

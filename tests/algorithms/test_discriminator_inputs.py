@@ -11,6 +11,7 @@ import helpers
 from helpers import batch, leaves_equal, linear_gan, start, step
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import discriminator_inputs
+from gan_jax.algorithms import history as history_lib
 from gan_jax.algorithms.game import D, G
 from gan_jax.config import builders
 from gan_jax.networks import layers
@@ -136,6 +137,39 @@ def test_history_is_filled_before_it_replays():
     assert int(history['filled'].sum()) == 6
     kept = set(np.asarray(history['images'][:, 0, 0, 0]))
     assert kept == {0, 1, 2, 3, 4, 5, 6}
+
+
+def test_history_shows_new_fakes_until_it_is_full():
+    def query(memory, number):
+        fake, memory = history_lib.replay(
+            memory, jnp.full((1, 1), number, jnp.float32),
+            jax.random.fold_in(jax.random.key(0), number),
+            jnp.zeros(1, jnp.int32), 0.5, lambda values: values,
+        )
+        return memory, fake[0, 0]
+
+    memory, shown = jax.lax.scan(
+        query, history_lib.init(50, (1,)), jnp.arange(2050)
+    )
+    shown = np.asarray(shown)
+    np.testing.assert_array_equal(shown[:50], np.arange(50))
+    # Then, with 1/2, a stored one, which the new one replaces: an entry stays for
+    # 100 fakes on average, as in CycleGAN.
+    late = np.arange(1050, 2050) - shown[1050:]
+    assert 0.45 < (late > 0).mean() < 0.55
+    assert 80 < late[late > 0].mean() < 120
+    assert len(set(np.asarray(memory['images']).ravel())) == 50
+
+
+def test_last_batch_before_a_history_is_full_goes_on_with_its_first_entries():
+    memory = history_lib.init(5, (1,))
+    for number in range(2):
+        fakes = jnp.arange(3.0).reshape(3, 1) + 3 * number
+        _, memory = history_lib.replay(
+            memory, fakes, jax.random.key(0), jnp.arange(3), 1.0, lambda x: x
+        )
+    np.testing.assert_array_equal(memory['images'].ravel(), [5, 1, 2, 3, 4])
+    assert memory['filled'].all()
 
 
 @pytest.mark.parametrize('share, swapped', [(0.0, 0), (1.0, 6)])
