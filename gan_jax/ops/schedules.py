@@ -21,14 +21,19 @@ SCHEDULES = {
     'cosine': functools.partial(optax.cosine_decay_schedule, 1.0),
     'linear': functools.partial(optax.linear_schedule, 1.0, 0.0),
 }
-_FALLING = (options.Option(
-    'schedule_steps', 0, 'steps until the learning rate reaches 0',
-    options.STEPS,
-),)
+_FALLING = (
+    options.Option(
+        'schedule_steps', 0, 'steps until the learning rate reaches 0',
+        options.STEPS,
+    ),
+    options.Option(
+        'hold_steps', 0, 'steps before it begins to fall', options.STEPS,
+    ),
+)
 OPTIONS = {'cosine': _FALLING, 'linear': _FALLING}  # of an optimizer's group
 
 
-def make(name, num_steps, warmup_steps):
+def make(name, num_steps, warmup_steps, hold_steps=0):
     """Build the schedule of a learning rate.
 
     Args:
@@ -37,6 +42,8 @@ def make(name, num_steps, warmup_steps):
             'constant'.
         warmup_steps: training steps over which the rate rises linearly from
             rate / warmup_steps; 0 is none.
+        hold_steps: training steps before the rate begins to fall, less than
+            num_steps; unused by 'constant'.
 
     Returns:
         Function of the step to a float32 scalar in [0, 1]; None if that is
@@ -44,7 +51,11 @@ def make(name, num_steps, warmup_steps):
     """
     if name == 'constant' and not warmup_steps:
         return None
-    falls = SCHEDULES[name](num_steps)
+    fall = SCHEDULES[name](num_steps - hold_steps)
+
+    def falls(step):
+        return fall(jnp.maximum(step - hold_steps, 0))
+
     if not warmup_steps:
         return falls
     rises = optax.linear_schedule(1 / warmup_steps, 1.0, warmup_steps - 1)

@@ -52,3 +52,17 @@ def test_documentation_of_schedules_counts_steps(text):
     assert 'steps' in text
     for unit in ('G updates', 'generator updates'):
         assert unit not in text
+
+
+@pytest.mark.parametrize('step, expected', [
+    (0, 1.0), (100, 1.0), (150, 0.5), (200, 0.0), (300, 0.0),
+])
+def test_rate_is_held_and_then_falls_to_0(step, expected):
+    factor = schedules.make('linear', 200, 0, hold_steps=100)
+    np.testing.assert_allclose(factor(jnp.int32(step)), expected, atol=1e-6)
+
+
+def test_held_rate_can_warm_up_first():
+    factor = schedules.make('cosine', 200, 10, hold_steps=100)
+    for step, expected in ((0, 0.1), (9, 1.0), (100, 1.0), (150, 0.5)):
+        np.testing.assert_allclose(factor(step), expected, atol=1e-6)
