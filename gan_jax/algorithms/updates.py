@@ -135,7 +135,7 @@ def generator_update(ctx, images, sample_index, labels=None):
                 ),
                 **_shared_context(ctx, d_inputs), real=real, fake=fake,
             )
-            penalty, values = _sum_penalties(ctx, G, context)
+            penalty, values = sum_penalties(ctx, G, context)
             metrics = {'g/loss': loss, **values}
             if gan.loss.memory is not None:
                 metrics[FAKE_LOGITS] = fake.logits.mean()
@@ -221,7 +221,7 @@ def _discriminator_objective(ctx, stats, d_inputs, params):
         generator_fn=d_inputs.generator_fn,
         **_shared_context(ctx, d_inputs), real=real, fake=fake,
     )
-    penalty, values = _sum_penalties(ctx, D, context)
+    penalty, values = sum_penalties(ctx, D, context)
     total = loss + penalty if values else loss
     return total, (new_stats, {**metrics, **values})
 
@@ -325,7 +325,7 @@ def _penalties_of(gan, player):
             yield place, name, penalty
 
 
-def _sum_penalties(ctx, player, context):
+def sum_penalties(ctx, player, context):
     """Sum a player's weighted penalties; return (sum, metrics).
 
     A lazy penalty is applied at every k-th step only, with k times its weight.

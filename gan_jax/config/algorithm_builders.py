@@ -14,11 +14,13 @@ from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import annealing
 from gan_jax.algorithms import game
 from gan_jax.algorithms import reconstruction
+from gan_jax.algorithms import translation
 from gan_jax.config import defaults
 from gan_jax.config import size_checks
 from gan_jax.core import errors
 from gan_jax import networks
 from gan_jax.networks import encoders
+from gan_jax.networks import translation as translators
 from gan_jax.objectives import losses
 from gan_jax.objectives import targets
 from gan_jax.ops import optimizers
@@ -137,18 +139,73 @@ def build_reconstruction(config, specs, memory):
     return built
 
 
+def build_translation(config, specs, memory):
+    """Build a `translation.Translation`, as of `builders.algorithm`."""
+    own = {
+        name: defaults.of_source(config, name) for name in translation.DOMAINS
+    }
+    shapes = [
+        (*(defaults.random_crop(own[name]) or specs[name].shape[:2]),
+         specs[name].shape[2])
+        for name in translation.DOMAINS
+    ]
+    size_checks.check_domains(config, shapes)
+    fields = {}
+    if config.generator.name == 'unet' and not config.generator.num_downs:
+        fields['num_downs'] = translators.num_halvings(shapes[0][:2])
+    directions = translation.KINDS[config.algorithm]
+    targets = [
+        shapes[translation.DOMAINS.index(translation.DIRECTIONS[name][1])]
+        for name in directions
+    ]
+    built = translation.Translation(
+        kind=config.algorithm,
+        generators=tuple(
+            _network(
+                config, config.generator,
+                networks.FAMILIES[config.generator.name].generator,
+                channels=shape[-1], **fields,
+            ) for shape in targets
+        ),
+        discriminators=len(directions) * (_network(
+            config, config.discriminator,
+            networks.FAMILIES[config.discriminator.name].discriminator,
+        ),),
+        shapes=tuple(shapes),
+        loss=losses.LOSSES[config.loss.name],
+        penalties=defaults.active_penalties(config),
+        identity=config.translation.identity > 0,
+        history=config.history.size,
+        flip=own[translation.A].data.flip,
+        random_crop=bool(defaults.random_crop(own[translation.A])),
+        own_statistics=config.batch_size == 1,
+        d_tx=optimizer(config.d_optimizer),
+        d_name=config.discriminator.name,
+        **_trained_fields(config),
+    )
+    size_checks.check_translation(config, built)
+    return built
+
+
 def _shared_fields(config):
-    """Return the fields that both kinds of algorithm have."""
+    """Return the fields that algorithms with latents have."""
     return {
-        'g_tx': optimizer(config.g_optimizer),
-        'g_schedule': _schedule(config.g_optimizer),
-        'd_schedule': _schedule(config.d_optimizer),
+        **_trained_fields(config),
         'latent': config.latent,
-        'num_microbatches': config.num_microbatches,
         'flip': config.data.flip,
         'dequantize': config.data.dequantize,
         'snapshots': config.snapshots.count,
         'snapshot_every': config.snapshots.every,
+    }
+
+
+def _trained_fields(config):
+    """Return the fields that all algorithms have."""
+    return {
+        'g_tx': optimizer(config.g_optimizer),
+        'g_schedule': _schedule(config.g_optimizer),
+        'd_schedule': _schedule(config.d_optimizer),
+        'num_microbatches': config.num_microbatches,
         'g_name': config.generator.name,
     }
 
@@ -182,7 +239,8 @@ def optimizer(options, differentiable=False):
 def _schedule(options):
     """Build the schedule of a learning rate; None if it is constant."""
     return schedules.make(
-        options.schedule, options.schedule_steps, options.warmup_steps
+        options.schedule, options.schedule_steps, options.warmup_steps,
+        options.hold_steps,
     )
 
 
@@ -207,25 +265,40 @@ def adversarial_hyperparams(config):
         **_shared_hyperparams(config),
         noise_std=jnp.float32(config.instance_noise.std),
         noise_steps=jnp.float32(config.instance_noise.decay_steps),
-        loss_options={
-            option.name: jnp.float32(config.loss[option.name])
-            for option in losses.LOSSES[config.loss.name].options
-        },
+        **_weights(config),
         label_treatment=targets.Treatment(
             **{k: jnp.float32(v) for k, v in config.labels.items()}
         ),
-        penalty_weights={
-            name: jnp.float32(config.penalties[name].weight)
-            for name in defaults.active_penalties(config)
-        },
         clip_limit=jnp.float32(config.clip_weights),
         augment_probability=jnp.float32(config.augment.probability),
         augment_target=jnp.float32(config.augment.target),
         augment_speed=jnp.float32(images / config.augment.adaptive_images),
-        history_share=jnp.float32(config.history.share),
         d_threshold=jnp.float32(config.schedule.d_threshold),
         g_threshold=jnp.float32(config.schedule.g_threshold),
         **_moving_hyperparams(config),
+    )
+
+
+def _weights(config):
+    """Return options of the loss and weights of penalties."""
+    return {
+        'loss_options': {
+            option.name: jnp.float32(config.loss[option.name])
+            for option in losses.LOSSES[config.loss.name].options
+        },
+        'penalty_weights': {
+            name: jnp.float32(config.penalties[name].weight)
+            for name in defaults.active_penalties(config)
+        },
+        'history_share': jnp.float32(config.history.share),
+    }
+
+
+def translation_hyperparams(config):
+    """Return the `translation.Hyperparams` of a config."""
+    return translation.Hyperparams(
+        **_shared_hyperparams(config), **_weights(config),
+        **{k: jnp.float32(v) for k, v in config.translation.items()},
     )
 
 
@@ -264,7 +337,7 @@ def reconstruction_hyperparams(config):
 
 
 def _shared_hyperparams(config):
-    """Return the hyper-parameters that both kinds of algorithm have."""
+    """Return the hyper-parameters that all algorithms have."""
     images = defaults.images_per_batch(config)
     ema_decay = config.ema_decay
     if config.ema_half_life:

@@ -13,6 +13,7 @@ import numpy as np
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import reconstruction
+from gan_jax.algorithms import translation
 from gan_jax.config import algorithm_builders
 from gan_jax.config import defaults
 from gan_jax.core import errors
@@ -304,6 +305,10 @@ ALGORITHMS = {
         algorithm_builders.build_reconstruction,
         algorithm_builders.reconstruction_hyperparams,
     )),
+    **{kind: Entry(
+        sources, algorithm_builders.build_translation,
+        algorithm_builders.translation_hyperparams,
+    ) for kind, sources in translation.SOURCES.items()},
 }
 
 

@@ -174,7 +174,7 @@ def discriminator_name(config):
     """Return the name of D's network, an autoencoder for energy losses."""
     name = config.discriminator.name
     if losses.LOSSES[config.loss.name].energies:
-        return networks.NETWORKS[name].autoencoder or name
+        return networks.FAMILIES[name].autoencoder or name
     return name
 
 
@@ -185,7 +185,7 @@ def encoder(config):
     """
     if config.algorithm not in reconstruction.ENCODED:
         return None
-    return networks.NETWORKS[config.discriminator.name].encoder
+    return networks.FAMILIES[config.discriminator.name].encoder
 
 
 def is_conditional(config):
@@ -201,7 +201,7 @@ def network_names(config):
 def convolutional(config):
     """Return whether a network of a config has convolutions."""
     return any(
-        networks.NETWORKS[options.name].convolutional
+        networks.FAMILIES[options.name].convolutional
         for options in (config.generator, config.discriminator)
     )
 

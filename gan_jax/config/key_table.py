@@ -7,6 +7,7 @@ merges these with the table. Knows nothing of a config's values.
 from gan_jax.algorithms import update_order
 from gan_jax.algorithms import latents
 from gan_jax.algorithms import reconstruction
+from gan_jax.algorithms import translation
 from gan_jax.core import options
 from gan_jax.data import pictures
 from gan_jax.data import tasks
@@ -51,9 +52,11 @@ _REUSE_DEMANDS = tuple(  # of `reuse_fakes`
         ), 'requires that each step updates both players'),
     )
 )
+_CYCLE = needs('algorithm', bounds=options.equal('cyclegan'))
 _ANNEAL = needs('anneal.images')
 _CONDITIONAL = options.Bounds(lambda v: v != 'none', '')
 _RECONSTRUCTIONS = ', '.join(sorted(reconstruction.KINDS))
+_TRANSLATIONS = ', '.join(sorted(translation.KINDS))
 _AUGMENTED = tuple(f'augment.{name}' for name in sorted(augment.AUGMENTATIONS))
 
 # Name, default, description, bounds, and the needs without which the option
@@ -70,8 +73,8 @@ KEYS = (
     Option('d_steps', 1, 'discriminator updates per step', _UPDATES),
     Option('g_steps', 1, 'generator updates per step', _UPDATES),
     Option('algorithm', 'adversarial',
-           f'adversarial, or without a discriminator: {_RECONSTRUCTIONS}',
-           _ANY),
+           f'adversarial; between two domains: {_TRANSLATIONS}; or without a '
+           f'discriminator: {_RECONSTRUCTIONS}', _ANY),
     Option('dtype', 'float32', 'type of computations; parameters are float32',
            DTYPES),
     Option('latent', 'gaussian',
@@ -171,6 +174,17 @@ KEYS = (
            'images in which the probability can go from 0 to 1', _COUNT,
            needs('augment.adaptive')),
 
+    # Errors in the loss of generators from images to images.
+    Option('translation.cycle', 10.0,
+           'weight of the error of an image translated there and back',
+           options.NOT_NEGATIVE, _CYCLE),
+    Option('translation.identity', 5.0,
+           'weight of the change of an image of the target; 0 is off',
+           options.NOT_NEGATIVE, _CYCLE),
+    Option('translation.l1', 100.0,
+           'weight of the error to the true image', options.NOT_NEGATIVE,
+           needs('algorithm', bounds=options.equal('pix2pix'))),
+
     # Noise on all images that D sees.
     Option('instance_noise.std', 0.0,
            'std at step 0, for images in [-1, 1]; 0 is off',
@@ -218,10 +232,13 @@ KEYS = (
            'biggan: length of the embedding that all blocks share; 0 is none',
            options.count(most=2**16, off=True),
            needs('generator.condition', bounds=options.equal('batch_norm'))),
+    Option('generator.num_downs', 0,
+           'unet: halvings of the side; 0 is as many as possible',
+           options.count(most=32, off=True)),
     Option('generator.upsampling', 'transposed', 'dcgan: upsampling layer',
            resampling.UPSAMPLINGS),
     Option('discriminator.name', 'dcgan', 'network of the discriminator',
-           networks.NETWORKS),
+           [n for n, pair in networks.FAMILIES.items() if pair.discriminator]),
     Option('discriminator.condition', 'none', 'how the class label enters',
            conditioning.DISCRIMINATOR_CONDITIONS),
     Option('discriminator.negative_slope', 0.2,
@@ -342,7 +359,9 @@ NETWORK_OPTIONS = (
     Option('width', 64,
            'dcgan: channels at full resolution; mlp: hidden units',
            options.count(most=2**16)),
-    Option('depth', 2, 'mlp: number of hidden layers', options.count(most=200)),
+    Option('depth', 2,
+           'mlp: number of hidden layers; patchgan: halvings of the side',
+           options.count(most=200)),
     Option('kernel_size', 4, 'dcgan: side of the convolution kernels',
            options.count(least=2, most=100)),
     Option('norm', 'batch', 'normalization of hidden layers', layers.NORMS),
@@ -356,7 +375,7 @@ NETWORK_OPTIONS = (
     Option('full_side', 32,
            'r3gan: largest side of the maps that have the full width',
            options.COUNT),
-    Option('num_blocks', 2, 'r3gan: residual blocks of a stage',
+    Option('num_blocks', 2, 'residual blocks: of a stage in r3gan, of all in resnet_translator',
            options.count(most=200)),
     Option('group_size', 16, 'r3gan: channels of a group of a convolution',
            options.count(most=2**16)),
@@ -430,7 +449,7 @@ def keys():
     declared = [(option.name, option) for option in KEYS]
     declared.append(('generator.name', Option(
         'name', 'dcgan', 'network of the generator',
-        [name for name, pair in networks.NETWORKS.items() if pair.generator],
+        [name for name, pair in networks.FAMILIES.items() if pair.generator],
     )))
     for player in ('generator', 'discriminator'):
         for option in NETWORK_OPTIONS:

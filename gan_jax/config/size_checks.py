@@ -51,6 +51,51 @@ def check_sizes(config, gan, image_shape):
     return {'generator': generator, 'discriminator': discriminator}
 
 
+def check_domains(config, shapes):
+    """Check that two domains have images of the same size.
+
+    Args:
+        config: ConfigDict.
+        shapes: (height, width, channels) of both.
+
+    Raises:
+        errors.ConfigError: where the sizes differ, or an identity error would
+            compare images of other channels.
+    """
+    (*first, a), (*second, b) = shapes
+    if first != second:
+        raise errors.ConfigError(
+            f'images of data.a have {first[0]}x{first[1]} pixels and those of '
+            f'data.b {second[0]}x{second[1]}; set data.image_size or '
+            'data.random_crop'
+        )
+    if a != b and config.algorithm == 'cyclegan' and (
+            config.translation.identity):
+        raise errors.ConfigError(
+            f'translation.identity={config.translation.identity} compares '
+            f'images of {a} and {b} channels; use 0, or set data.channels'
+        )
+
+
+def check_translation(config, built):
+    """Check that the networks of a translation take its images.
+
+    Args:
+        config: ConfigDict.
+        built: `translation.Translation`.
+
+    Raises:
+        errors.ConfigError: where they do not.
+    """
+    key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
+    try:
+        jax.eval_shape(lambda key: built.init(key, None, None), key)
+    except ValueError as error:
+        raise errors.ConfigError(
+            f'{defaults.network_names(config)}: {error}'
+        ) from error
+
+
 def check_samples(config, module, latent_size, image_shape, count, classes=0):
     """Check that a generator makes one sample of the data's shape per latent.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from gan_jax.algorithms import annealing
 from gan_jax.algorithms import reconstruction
+from gan_jax.algorithms import translation
 from gan_jax.config import defaults
 from gan_jax.config import key_table
 from gan_jax.core import errors
@@ -59,6 +60,8 @@ def validate(config, num_devices=1, points=None):
         _check_shared(config, names)
         return
     _validate(config, num_devices, points)
+    if config.algorithm in translation.KINDS:
+        return
     if config.data.random_crop:
         raise errors.ConfigError(
             f'data.random_crop={config.data.random_crop!r} is for algorithms '
@@ -134,7 +137,7 @@ def unused(config, points=None):
         if value == known[key].default:
             continue
         reason = (
-            _not_adversarial(config, key, known[key].default)
+            _not_in_algorithm(config, key, known[key].default)
             or _without_targets(config, key)
             or _not_chosen(config, key, choices)
             or _not_in_network(config, key)
@@ -192,9 +195,11 @@ def _leave_out_of_groups(config, kept):
     return lines
 
 
-def _not_adversarial(config, key, default):
-    """Return why a key has no effect without a discriminator, or ''."""
+def _not_in_algorithm(config, key, default):
+    """Return why a key has no effect with the algorithm, or ''."""
     name = config.algorithm
+    if name in translation.KINDS and key.startswith(translation.UNUSED_KEYS):
+        return f'is not used by algorithm={name!r}'
     if name not in reconstruction.KINDS:
         return ''
     if key.startswith(reconstruction.UNUSED_KEYS):
@@ -249,7 +254,7 @@ def _not_in_network(config, key):
     name = config[player].name
     if player == 'discriminator':
         name = defaults.discriminator_name(config)
-    module = getattr(networks.NETWORKS[name], player)
+    module = getattr(networks.FAMILIES[name], player)
     if player == 'discriminator':
         module = defaults.encoder(config) or module
     if field in module.__dataclass_fields__:
@@ -447,7 +452,7 @@ def _check_counts(config):
 def _check_game(config, points):
     """Check that loss, networks, penalties and data fit each other."""
     loss = losses.LOSSES[config.loss.name]
-    pair = networks.NETWORKS[defaults.discriminator_name(config)]
+    pair = networks.FAMILIES[defaults.discriminator_name(config)]
     if loss.energies != pair.energies:
         allowed = sorted(
             name for name, pair in networks.NETWORKS.items()
@@ -461,6 +466,7 @@ def _check_game(config, points):
             f'discriminator.name={config.discriminator.name!r}'
         )
     _check_reconstruction(config, points)
+    _check_translation(config, points)
     _check_schedules(config)
     _check_augmentations(config, points)
     _check_condition(config)
@@ -534,6 +540,51 @@ def _check_reconstruction(config, points):
         )
 
 
+def _check_translation(config, points):
+    """Check the settings of a translation of images to images."""
+    name = config.algorithm
+    for player in PLAYERS:
+        network = config[player].name
+        if (network in networks.TRANSLATORS) != (name in translation.KINDS):
+            table = networks.NETWORKS
+            if name in translation.KINDS:
+                table = networks.TRANSLATORS
+            allowed = [n for n, pair in table.items() if getattr(pair, player)]
+            raise errors.ConfigError(
+                f'{player}.name={network!r} is not for algorithm={name!r}; use '
+                f'one of {sorted(allowed)}'
+            )
+    if name not in translation.KINDS:
+        return
+    if points:
+        raise errors.ConfigError(
+            f'algorithm={name!r} translates images, and '
+            f'{defaults.source(config)!r} has points'
+        )
+    if losses.LOSSES[config.loss.name].memory is not None:
+        raise errors.ConfigError(
+            f'loss.name={config.loss.name!r} keeps a memory of one '
+            f'discriminator, which algorithm={name!r} has not'
+        )
+    if name == 'pix2pix' and config.history.size:
+        raise errors.ConfigError(
+            f'history.size={config.history.size} would show fakes beside other '
+            "images than their own; algorithm='pix2pix' needs 0"
+        )
+    for penalty in defaults.active_penalties(config):
+        if penalty not in translation.PENALTIES:
+            raise errors.ConfigError(
+                f'penalties.{penalty} is not for algorithm={name!r}; use one '
+                f'of {list(translation.PENALTIES)}'
+            )
+        every = config.penalties[penalty].every
+        if every != 1:
+            raise errors.ConfigError(
+                f'penalties.{penalty}.every={every} is not for algorithm='
+                f'{name!r}, which applies it in every step; use 1'
+            )
+
+
 def _check_schedules(config):
     """Check that schedules have the numbers that they depend on."""
     for player in ('g_optimizer', 'd_optimizer'):
@@ -542,6 +593,13 @@ def _check_schedules(config):
             raise errors.ConfigError(
                 f'{player}.schedule={optimizer.schedule!r} needs '
                 f'{player}.schedule_steps, the step at which it reaches 0'
+            )
+        if optimizer.hold_steps and (
+                optimizer.hold_steps >= optimizer.schedule_steps):
+            raise errors.ConfigError(
+                f'{player}.hold_steps={optimizer.hold_steps} is not less than '
+                f'{player}.schedule_steps={optimizer.schedule_steps}, at which '
+                'the rate is 0'
             )
     schedule = config.schedule
     if schedule.name == 'wgan' and schedule.burst_steps % config.d_steps:

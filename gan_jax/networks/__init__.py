@@ -99,3 +99,6 @@ TRANSLATORS = {
     'resnet_translator': Pair(translation.ResNet, None, convolutional=True),
     'unet': Pair(translation.UNet, None, convolutional=True),
 }
+
+# All families. Which of them an algorithm can have, `validation` decides.
+FAMILIES = {**NETWORKS, **TRANSLATORS}

@@ -153,6 +153,8 @@ class ResNet(fields.Layers, kw_only=True):
     dropout: float = 0.0
     output: str = 'auto'
 
+    side_multiple, smallest_side = 4, SMALLEST  # of images
+
     @nn.compact
     def __call__(self, inputs, *, train, keys=None):
         """Translate images.
@@ -163,7 +165,9 @@ class ResNet(fields.Layers, kw_only=True):
             [B, H, W, channels] float32, by default in [-1, 1].
         """
         sides = check_images(self, inputs)
-        if any(side % 4 or side < SMALLEST for side in sides):
+        if any(
+            side % self.side_multiple or side < SMALLEST for side in sides
+        ):
             raise ValueError(
                 f'image size {sides[0]}x{sides[1]} does not fit the ResNet: '
                 f'both sides must be multiples of 4 and at least {SMALLEST}'
@@ -270,6 +274,14 @@ class UNet(fields.Layers, kw_only=True):
         return _finish(self, _double(
             self, nn.relu(x), self.channels, 4, train=train, use_bias=True
         ))
+
+    @property
+    def side_multiple(self):
+        """Return the number that sides are multiples of, if num_downs is set.
+        """
+        return 2 ** self.num_downs
+
+    smallest_side = side_multiple
 
     def _depth(self, sides):
         """Return the number of halvings, at least 2."""
