@@ -50,19 +50,19 @@ def invert(images):
 
 
 def stripes(images):
-    """Apply a color that the mean decides, and darken every other stripe.
+    """Apply colors from red on the left to blue on the right, and stripes.
 
-    x -> x c s, x the grey image, c the color of its mean, s 1 or 1/2 in turn by
-    rows. The largest channel of c is 1, so x is the largest channel / s.
+    x -> x c s, x the grey image, c the color of its column, s 1 or 1/2 in turn
+    by rows. c is (1 - t, 1/2, t) over its largest value, t from 0 on the left
+    to 1 on the right. So x is the largest channel / s.
 
     Returns:
         uint8 [..., H, W, 3].
     """
     images = grey(images)
     height, width = images.shape[-3:-1]
-    total = images.sum((-3, -2, -1), keepdims=True, dtype=np.int64)
-    phase = 8 * total / (255 * height * width) + np.arange(3) / 3
-    color = 0.5 + 0.5 * np.cos(2 * np.pi * phase)
+    share = np.linspace(0, 1, width)
+    color = np.stack([1 - share, np.full(width, 0.5), share], -1)
     color /= color.max(-1, keepdims=True)
     return _rounded(images * color * np.where(_stripes(height), 0.5, 1.0))
 

@@ -44,23 +44,18 @@ def test_inverting_keeps_alpha():
 
 
 def test_stripes_by_hand():
-    # The mean is 255 / 16, so the phase is 1/2: red is 0, green and blue 3/4
-    # before they are scaled to 1.
-    image = np.zeros((4, 4, 1), np.uint8)
-    image[1, 2], image[2, 3] = 128, 127
-    expected = np.zeros((4, 4, 3), np.uint8)
-    expected[1, 2, 1:], expected[2, 3, 1:] = 64, 127
-    np.testing.assert_array_equal(tasks.stripes(image), expected)
+    image = np.full((2, 3, 1), 200, np.uint8)
+    np.testing.assert_array_equal(tasks.stripes(image), [
+        [[200, 100, 0], [200, 200, 200], [0, 100, 200]],
+        [[100, 50, 0], [100, 100, 100], [0, 50, 100]],
+    ])
 
 
-def test_digits_of_all_colors_and_back(digits):
-    striped = tasks.stripes(digits)
-    largest = striped.max(-1).astype(int)
+def test_stripes_can_be_undone(digits):
+    largest = tasks.stripes(digits).max(-1).astype(int)
     dark = np.arange(32) // 2 % 2 == 1
     grey = np.where(dark[:, None], 2 * largest, largest)
     assert abs(grey - digits[..., 0]).max() <= 1
-    strongest = striped.sum((1, 2), dtype=int).argmax(-1)
-    assert set(strongest) == {0, 1, 2}
 
 
 def test_edges_of_a_step_by_hand():
