@@ -8,7 +8,6 @@ neither losses nor optimizers.
 from typing import Any, Callable, FrozenSet, NamedTuple, Optional
 
 import jax
-import jax.numpy as jnp
 
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game

@@ -33,8 +33,9 @@ NUM_SHOWN = 10  # rows of a picture
 # Penalties that are computed from images and outputs of one discriminator
 # alone, and keep no memory.
 PENALTIES = (
-    'dragan', 'drift', 'feature_matching', 'gradient_penalty',
-    'gradient_penalty_one_sided', 'orthogonal', 'r1', 'r2', 'zero_centered',
+    'd_orthogonal', 'dragan', 'drift', 'feature_matching', 'g_orthogonal',
+    'gradient_penalty', 'gradient_penalty_one_sided', 'r1', 'r2',
+    'zero_centered',
 )
 # Config keys that have no effect: there is no z, and each step updates every
 # network once.
@@ -264,10 +265,13 @@ class Translation(NamedTuple):
             direction: _players(direction)[0] for direction in self.directions
         }
         if name == 'ema':
-            return {d: state.averages[network] for d, network in networks.items()}
+            return {
+                direction: state.averages[network]
+                for direction, network in networks.items()
+            }
         return {
-            d: algorithm.weights_of(state.players[network])
-            for d, network in networks.items()
+            direction: algorithm.weights_of(state.players[network])
+            for direction, network in networks.items()
         }
 
     def translate(self, weights, images, direction, keys=None):
@@ -521,7 +525,7 @@ def _generator_objective(ctx, stats, fixed, real, sample_index, params):
         fakes[target] = translate(direction, real[source])
     for place, direction in enumerate(this.directions):
         source, target = DIRECTIONS[direction]
-        _, player = _players(direction)
+        generator, player = _players(direction)
         judge = functools.partial(
             _judge, ctx, place, fixed[player], real[source], stats[player]
         )
@@ -534,8 +538,8 @@ def _generator_objective(ctx, stats, fixed, real, sample_index, params):
         )
         metrics[f'g/gan_{target}'] = loss
         total += loss + _penalty(
-            ctx, place, 'generator', judge, params, real, fakes, sample_index,
-            output, metrics,
+            ctx, place, 'generator', judge, params[generator], real, fakes,
+            sample_index, output, metrics,
         )
         if this.paired:
             total += weights.l1 * error('l1', fakes[target], real[target])

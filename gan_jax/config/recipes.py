@@ -97,6 +97,49 @@ def on_points(recipe, argument):
     return config
 
 
+def between_domains(recipe, argument, sizes):
+    """Create the config of a recipe that translates images.
+
+    Both optimizers are Adam with b1 of 0.5, as in CycleGAN and pix2pix, and the
+    rates are held for half of the steps and then fall linearly to 0.
+
+    Args:
+        recipe: name of its file in configs/, without the suffix; also the name
+            of the algorithm.
+        argument: one of the keys of `sizes`. 'digits' need no download; others
+            are images of data.path, which are mirrored and cropped at random.
+        sizes: {argument: (width of G, width of D, depth of D, data.image_size,
+            data.random_crop, batch size, steps)}.
+
+    Returns:
+        `defaults.default_config` with groups of data keys for a and b.
+
+    Raises:
+        errors.ConfigError: for another argument.
+    """
+    _check(recipe, argument, sizes)
+    config = defaults.default_config()
+    config.algorithm = recipe
+    config.data = data = defaults.grouped_data('a', 'b')
+    (
+        config.generator.width, config.discriminator.width,
+        config.discriminator.depth, data.image_size, data.random_crop,
+        config.batch_size, config.num_steps,
+    ) = sizes[argument]
+    if argument == 'digits':
+        data.name, data.test_share = 'digits', 0.1
+    else:
+        data.flip, data.crop = True, 'stretch'
+    config.discriminator.name = 'patchgan'
+    for optimizer in (config.g_optimizer, config.d_optimizer):
+        optimizer.b1, optimizer.schedule = 0.5, 'linear'
+        optimizer.schedule_steps = config.num_steps
+        optimizer.hold_steps = config.num_steps // 2
+    config.sample_every = config.checkpoint_every = 1000
+    config.log_every = 100
+    return config
+
+
 def _check(recipe, argument, arguments):
     if argument not in arguments:
         raise errors.ConfigError(

@@ -36,7 +36,9 @@ class Diagnosis:
             self.observe(record['step'], record)
 
     def probe(self, algorithm, state):
-        """Measure the numbers of `probes.Probe`; {} before `patience` steps.
+        """Measure the numbers of `probes.Probe`.
+
+        {} before `patience` steps, and if samples are not made from latents.
 
         Args:
             algorithm: `algorithm.Algorithm` of the run.
@@ -46,7 +48,8 @@ class Diagnosis:
             {'probe/name': float}.
         """
         patience = self._config.diagnosis.patience
-        if not self._on or int(state.step) < patience:
+        if not self._on or int(state.step) < patience or (
+                not algorithm.latent_size):
             return {}
         if self._probe is None:
             config, dataset = self._config, self._dataset

@@ -13,6 +13,7 @@ from etils import epath
 import jax
 
 from gan_jax.algorithms import algorithm as algorithm_lib
+from gan_jax.algorithms import translation
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.config import validation
@@ -371,6 +372,9 @@ def _summarize(writer, workdir, start, config, seconds, images):
     """Print where the files are and which commands come next."""
     folder = f"'{workdir}'" if ' ' in str(workdir) else str(workdir)
     steps = config.num_steps - start
+    use = f'sample --workdir={folder} --seeds=0-63 --out=grid.png'
+    if config.algorithm in translation.KINDS:
+        use = f'translate --workdir={folder} --input=image.png --out=out.png'
     writer.say(
         f'\nDone: {steps} steps to step {config.num_steps} in {seconds:.0f} s, '
         f'{images / seconds:.0f} real images/s, including compilation, samples '
@@ -379,8 +383,7 @@ def _summarize(writer, workdir, start, config, seconds, images):
         f'  metrics      {workdir / "metrics.jsonl"}\n'
         f'  checkpoints  {workdir / "checkpoints"}\n'
         'Next:\n'
-        f'  python -m gan_jax sample --workdir={folder} --seeds=0-63 '
-        '--out=grid.png\n'
+        f'  python -m gan_jax {use}\n'
         f'  tensorboard --logdir={folder}    (pip install tensorboard)\n'
         '  repeat the command with a larger --config.num_steps to continue'
     )

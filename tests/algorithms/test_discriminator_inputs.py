@@ -161,7 +161,7 @@ def test_history_shows_new_fakes_until_it_is_full():
     assert len(set(np.asarray(memory['images']).ravel())) == 50
 
 
-def test_last_batch_before_a_history_is_full_goes_on_with_its_first_entries():
+def test_batch_beyond_the_end_of_a_history_goes_on_at_its_start():
     memory = history_lib.init(5, (1,))
     for number in range(2):
         fakes = jnp.arange(3.0).reshape(3, 1) + 3 * number
