@@ -20,6 +20,7 @@ from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
 from gan_jax.algorithms import reconstruction
+from gan_jax.algorithms import translation
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.data import sources
@@ -35,6 +36,8 @@ SHAPE = (2, 2, 1)  # of the images of `batch`
 def tiny(config):
     """Shrink a config so that its nets compile and run in seconds."""
     lacks = reconstruction.WITHOUT.get(config.algorithm, ())
+    if config.algorithm in translation.KINDS:
+        lacks = ('latent_size',)
     for player in ('generator', 'discriminator'):
         if f'{player}.' not in lacks:
             config[player].width = 4

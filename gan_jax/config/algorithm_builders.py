@@ -183,7 +183,9 @@ def build_translation(config, specs, memory):
         d_name=config.discriminator.name,
         **_trained_fields(config),
     )
-    size_checks.check_translation(config, built)
+    players = size_checks.check_translation(config, built)
+    if memory is not None:
+        size_checks.check_memory(config, shapes[0], players, memory)
     return built
 
 

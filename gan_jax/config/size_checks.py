@@ -84,16 +84,26 @@ def check_translation(config, built):
         config: ConfigDict.
         built: `translation.Translation`.
 
+    Returns:
+        {player: `_Traced`}, of the first direction.
+
     Raises:
         errors.ConfigError: where they do not.
     """
-    key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
-    try:
-        jax.eval_shape(lambda key: built.init(key, None, None), key)
-    except ValueError as error:
-        raise errors.ConfigError(
-            f'{defaults.network_names(config)}: {error}'
-        ) from error
+    source, target = built.shapes
+    condition = {}
+    if built.paired:
+        condition['condition'] = jnp.zeros((2, *source))
+    return {
+        'generator': _trace(
+            config, built.generators[0], 'generator', (2, *source),
+            f'cannot read {_size(source)}',
+        ),
+        'discriminator': _trace(
+            config, built.discriminators[0], 'discriminator', (2, *target),
+            f'cannot read {_size(target)}', **condition,
+        ),
+    }
 
 
 def check_samples(config, module, latent_size, image_shape, count, classes=0):
@@ -189,13 +199,14 @@ class _Traced(NamedTuple):
     widest: int
 
 
-def _trace(config, module, player, shape, failure, classes=0):
+def _trace(config, module, player, shape, failure, classes=0, **inputs):
     """Trace a network on inputs of a shape; returns `_Traced`."""
-    labels = {'labels': jnp.zeros(shape[0], jnp.int32)} if classes else {}
+    if classes:
+        inputs['labels'] = jnp.zeros(shape[0], jnp.int32)
     try:
         program, (output, variables) = jax.make_jaxpr(
             lambda key: module.init_with_output(
-                key, jnp.zeros(shape), train=False, **labels
+                key, jnp.zeros(shape), train=False, **inputs
             ), return_shape=True,
         )(jax.random.key(0))
     except (OverflowError, TypeError, ValueError) as error:

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gan_jax.algorithms import translation
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.config import run_identity
@@ -119,8 +120,14 @@ def members(config, grid, num_seeds):
         List of `Member`.
 
     Raises:
-        errors.ConfigError: where one is not valid or there are too many.
+        errors.ConfigError: where one is not valid, there are too many, or they
+            would make no samples to compare.
     """
+    if config.algorithm in translation.KINDS:
+        raise errors.ConfigError(
+            f'algorithm={config.algorithm!r} makes no samples from seeds, by '
+            'which the runs of a sweep are compared; use separate runs'
+        )
     combinations = [
         dict(zip(grid, values)) for values in itertools.product(*grid.values())
     ]

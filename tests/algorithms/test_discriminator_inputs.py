@@ -153,8 +153,8 @@ def test_history_shows_new_fakes_until_it_is_full():
     )
     shown = np.asarray(shown)
     np.testing.assert_array_equal(shown[:50], np.arange(50))
-    # Then, with 1/2, a stored one, which the new one replaces: an entry stays for
-    # 100 fakes on average, as in CycleGAN.
+    # Then, with 1/2, a stored one, which the new one replaces: an entry stays
+    # for 100 fakes on average, as in CycleGAN.
     late = np.arange(1050, 2050) - shown[1050:]
     assert 0.45 < (late > 0).mean() < 0.55
     assert 80 < late[late > 0].mean() < 120

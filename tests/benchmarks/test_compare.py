@@ -59,7 +59,7 @@ def command(monkeypatch, tmp_path):
 def test_there_is_a_row_for_every_recipe_of_images():
     image_recipes = {
         path.stem for path in (ROOT / 'configs').glob('*.py')
-        if 'digits' in path.read_text()
+        if 'on_images' in path.read_text()
     }
     assert {row.recipe for row in script.ROWS.values()} == image_recipes
     parse()

@@ -9,6 +9,7 @@ import helpers
 from conftest import ROOT
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import game
+from gan_jax.algorithms import translation
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.config import recipes
@@ -24,6 +25,8 @@ OWN = {
     'one_dimension': ('line',), 'stacked_mnist': ('half', 'quarter'),
     'r3gan': (*recipes.IMAGES, 'images_64', 'images_256'),
     'biggan': (*recipes.IMAGES, 'images_128'),
+    'cyclegan': ('digits', 'images', 'images_256'),
+    'pix2pix': ('digits', 'images', 'images_256'),
 }
 
 
@@ -49,6 +52,18 @@ SHAPES = {
 }
 
 
+def specs_of(config):
+    """Return the specs of the sources of a recipe."""
+    if config.algorithm not in translation.KINDS:
+        return builders.single_source_specs(shape_of(config), num_classes=10)
+    *sides, _ = shape_of(defaults.of_source(config, 'a'))
+    channels = {'stripes': (1, 3), 'edges': (1, 1)}.get(config.data.task, (3, 3))
+    return {
+        name: builders.DataSpec((*sides, own))
+        for name, own in zip('ab', channels)
+    }
+
+
 def shape_of(config):
     """Return the shape of the images of a recipe, or of its points."""
     shape = SHAPES.get(config.data.name, (3,))
@@ -65,8 +80,7 @@ def test_recipe_validates_and_fits_its_data(path, argument):
             validation.validate(config)
         config.data.path = 'my/images'
     validation.validate(config)
-    specs = builders.single_source_specs(shape_of(config), num_classes=10)
-    builders.algorithm(config, specs)
+    builders.algorithm(config, specs_of(config))
     assert f'--config=configs/{path.name}' in path.read_text()
 
 
@@ -119,6 +133,10 @@ def shrink(config):
         config.data.name, config.data.channels = 'digits', 3
     if config.data.name == 'digits':
         config.data.image_size = '8'
+    if config.algorithm in translation.KINDS:
+        config.data.image_size, config.discriminator.depth = '16', 1
+        if config.generator.name == 'resnet_translator':
+            config.generator.num_blocks = 1
     if config.generator.attention:
         config.data.image_size = '16'
         config.generator.attention = config.discriminator.attention = 8
