@@ -1,4 +1,4 @@
-"""Write the pairs of an image-to-image task, made from any images, as PNG files.
+"""Write the pairs of an image-to-image task, made from any images, as PNGs.
 
     python -m gan_jax make_pairs digits --task=stripes --out=my/stripes
     python -m gan_jax make_pairs my/images --data.image_size=64 --task=edges \\

@@ -106,10 +106,12 @@ def inspect(request):
         return _of_dataset(sources.load(request._replace(memory=0)))
     listed = sources.select(found).listing
     album = _Album(len(listed.files))
+
+    def visit(place, picture):
+        album.add(listed.files[place], picture.pixels)
+
     survey = listing_lib.survey(
-        listed, found.request.preparation, visit=lambda place, picture: album.add(
-            listed.files[place], picture.pixels
-        ),
+        listed, found.request.preparation, visit=visit
     )
     reading.check(listed.name, survey.skipped, len(survey.good), 1)
     labels = None if listed.labels is None else listed.labels[survey.good]

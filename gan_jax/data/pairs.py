@@ -125,10 +125,13 @@ def _stems(listing, whole):
         stem = os.path.splitext('/'.join(file.split('/')[shared:]))[0]
         other = stems.setdefault(stem, index)
         if other != index:
-            names = (listing.files[place] for place in (other, index))
+            shown = ' and '.join(
+                listing_lib.shown(listing.files[place])
+                for place in (other, index)
+            )
             raise errors.DataError(
-                f'{listing.name} has {" and ".join(map(listing_lib.shown, names))}, and '
-                'pairs are matched by file name without the ending'
+                f'{listing.name} has {shown}, and pairs are matched by '
+                'file name without the ending'
             )
     return stems
 
@@ -169,4 +172,3 @@ def _check_shapes(datasets):
 
 def _listed(names):
     return ' and '.join(f'data.{name}' for name in names)
-

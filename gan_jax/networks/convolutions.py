@@ -221,7 +221,7 @@ def conv_general_dilated(x, kernel, window_strides, padding, **options):
 
 
 def _centre(kernel):
-    """Append zeros to a kernel of 3, so that padding SAME is 1."""
+    """Pad a kernel of 3 with zeros behind, so that padding SAME is 1."""
     return jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
 
 

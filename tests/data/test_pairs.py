@@ -23,7 +23,6 @@ def config_of(**keys):
     config = defaults.default_config()
     config.algorithm, config.batch_size = toy.Toy.name, 4
     config.data = defaults.grouped_data('a', 'b')
-    config.data.resident_share = 1e-3
     config.update_from_flattened_dict({
         f'data.{key.replace("__", ".")}': value for key, value in keys.items()
     })
@@ -40,9 +39,10 @@ def load(config):
 @pytest.fixture
 def unpaired(monkeypatch):
     """Let the algorithm draw both sources apart."""
+    entry = builders.ALGORITHMS[toy.Toy.name]
     monkeypatch.setitem(
         builders.ALGORITHMS, toy.Toy.name,
-        builders.ALGORITHMS[toy.Toy.name]._replace(sources={'a': 'a', 'b': 'b'}),
+        entry._replace(sources={'a': 'a', 'b': 'b'}),
     )
 
 
@@ -73,8 +73,9 @@ def fill(root, side, names, size=(8, 8), color=False):
 
 def two_folders(root, count=COUNT, **options):
     """Write pairs a/NN.png and b/NN.png."""
+    names = [f'{n:02}.png' for n in range(count)]
     for side in 'ab':
-        fill(root / side, side, [f'{n:02}.png' for n in range(count)], **options)
+        fill(root / side, side, names, **options)
     return {f'{side}__path': str(root / side) for side in 'ab'}
 
 
@@ -423,4 +424,3 @@ def test_listing_of_a_domain_keeps_its_bad_files_and_classes(tmp_path):
     )
     assert is_domain and found.classes == ('cat', 'dog')
     assert [name for name, _ in found.skipped] == ['x/valA/bad.png']
-

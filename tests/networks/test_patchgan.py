@@ -110,8 +110,8 @@ def test_discriminator_equals_its_layers_in_numpy():
 def test_condition_precedes_the_images_and_matters():
     module = patchgan.Discriminator(depth=1, width=2, norm='batch')
     condition, images = layers_of.images_of(8, 3), layers_of.images_of(8, 1)
-    together = np.concatenate([condition, images], -1)
-    variables, _ = layers_of.drawn(module, together)
+    joined = np.concatenate([condition, images], -1)
+    variables, _ = layers_of.drawn(module, joined)
     weights = algorithm.Weights(variables.pop('params'), variables)
 
     @jax.jit
@@ -120,7 +120,7 @@ def test_condition_precedes_the_images_and_matters():
         return algorithm.forward(module, weights, inputs)[0].logits
 
     value = logits(images, condition)
-    np.testing.assert_allclose(value, logits(together), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(value, logits(joined), rtol=1e-4, atol=1e-5)
     for other in (condition[::-1], -condition):
         assert np.abs(value - logits(images, other)).max() > 1e-2
 
