@@ -37,7 +37,7 @@ def read(listing, preparation, *, memory=None, max_bad=0.01):
         shape = pictures.fitted_shape(listing.shape, preparation)
         if None not in shape:
             good = np.arange(len(listing.files))
-            return lazy(listing, good, shape, preparation), good
+            return Lazy(listing, good, shape, preparation), good
     survey = listing_lib.survey(listing, preparation, keep=keep)
     report_skipped(listing, survey)
     check(listing.name, survey.skipped, len(survey.good), max_bad)
@@ -45,7 +45,7 @@ def read(listing, preparation, *, memory=None, max_bad=0.01):
     warn_enlarged(survey, shape)
     if keep:
         return _stack(survey.images, shape), survey.good
-    return lazy(listing, survey.good, shape, preparation), survey.good
+    return Lazy(listing, survey.good, shape, preparation), survey.good
 
 
 def _estimate(listing, preparation):
@@ -142,63 +142,112 @@ def _stack(images, shape):
     return stacked
 
 
-def lazy(listing, good, shape, preparation):
-    """Build a lazy array of images, which are decoded when they are indexed.
+class Lazy(on_demand.OnDemand):
+    """Images of a listing, which are decoded when they are indexed.
 
     An image that has become unreadable, or changed its size, is reported once
     and always replaced by the next good one in the listing's order.
+    """
+
+    def __init__(self, listing, good, shape, preparation):
+        """Create a lazy array.
+
+        Args:
+            listing: a `listing.Listing`.
+            good: int64 [n], indices of its images.
+            shape: (height, width, channels) of each.
+            preparation: a `pictures.Preparation`.
+        """
+        read = read_jointly([self])
+        super().__init__(
+            (len(good), *shape), lambda indices: read(indices)[0]
+        )
+        self.name = listing.name
+        self._listing, self._good = listing, good
+        self._preparation = preparation._replace(channels=shape[-1])
+
+    def part(self, indices):
+        """Select images at indices int64 [n]; return a `Lazy`."""
+        return Lazy(
+            self._listing, self._good[indices], self.shape[1:],
+            self._preparation,
+        )
+
+    def attempt(self, indices):
+        """Read images, without a replacement for those that are bad.
+
+        Args:
+            indices: int64 [n].
+
+        Returns:
+            (uint8 [n, H, W, C], {row of a bad image: (its name, reason)}).
+        """
+        files = [int(file) for file in self._good[indices]]
+        images, bad = np.empty((len(files), *self.shape[1:]), np.uint8), {}
+        for row, content in enumerate(listing_lib.each(self._listing, files)):
+            picture = listing_lib.decoded(content, self._preparation)
+            reason = picture  # an exception, if it is not a picture
+            if isinstance(picture, pictures.Picture):
+                if picture.pixels.shape == self.shape[1:]:
+                    images[row] = picture.pixels
+                    continue
+                reason = f'has become {picture.size[0]}x{picture.size[1]}'
+            bad[row] = (self._listing.files[files[row]], reason)
+        return images, bad
+
+
+def read_jointly(parts):
+    """Build a function that reads the images of one or more lazy arrays.
+
+    If one of the images at an index is bad, it is reported once, and all of
+    them are replaced by those at the next index where all are good.
 
     Args:
-        listing: a `listing.Listing`.
-        good: int64 [n], indices of its images.
-        shape: (height, width, channels) of each.
-        preparation: a `pictures.Preparation`.
+        parts: list of `Lazy`s, or arrays in memory, of the same length.
 
     Returns:
-        `on_demand.OnDemand` [n, *shape].
+        Function of indices int64 [n] to a list of uint8 [n, H, W, C]. It is
+        thread-safe, and raises `errors.DataError` if no image is good.
     """
-    preparation = preparation._replace(channels=shape[-1])
-    reported = set()
+    reported, unit = set(), 'pair' if len(parts) > 1 else 'image'
 
-    def decode(content, index):
-        picture = listing_lib.decoded(content, preparation)
-        reason = picture  # an exception, if it is not a picture
-        if isinstance(picture, pictures.Picture):
-            if picture.pixels.shape == shape:
-                return picture.pixels
-            reason = f'has become {picture.size[0]}x{picture.size[1]}'
-        if index not in reported:
-            reported.add(index)
-            bad = listing_lib.shown(listing.files[good[index]])
-            _say(
-                f'skipped {bad} of {listing.name}: it {reason}; the next good '
-                'image replaces it'
-            )
-        return None
+    def attempt(indices):
+        images, rows = [], set()
+        for part in parts:
+            if not isinstance(part, Lazy):
+                images.append(part[indices])
+                continue
+            read, bad = part.attempt(indices)
+            images.append(read)
+            rows.update(bad)
+            for file, reason in bad.values():
+                if (part.name, file) not in reported:
+                    reported.add((part.name, file))
+                    _say(
+                        f'skipped {listing_lib.shown(file)} of {part.name}: it '
+                        f'{reason}; the next good {unit} replaces it'
+                    )
+        return images, rows
 
     def replacement(index):
-        for step in range(1, len(good)):
-            other = (index + step) % len(good)
-            content = listing_lib.contents(listing, [int(good[other])])[0]
-            pixels = decode(content, other)
-            if pixels is not None:
-                return pixels
+        count = len(parts[0])
+        for step in range(1, count):
+            images, rows = attempt(np.array([(index + step) % count]))
+            if not rows:
+                return images
+        names = sorted({p.name for p in parts if isinstance(p, Lazy)})
         raise errors.DataError(
-            f'{listing.name} holds no readable image any more'
+            f'no readable {unit} is left in {" and ".join(names)}'
         )
 
     def fetch(indices):
-        files = [int(file) for file in good[indices]]
-        images = np.empty((len(indices), *shape), np.uint8)
-        contents = listing_lib.each(listing, files)
-        for row, (index, content) in enumerate(zip(indices, contents)):
-            pixels = decode(content, int(index))
-            if pixels is None:
-                pixels = replacement(int(index))
-            images[row] = pixels
+        images, rows = attempt(indices)
+        for row in sorted(rows):
+            for own, other in zip(images, replacement(int(indices[row]))):
+                own[row] = other[0]
         return images
 
-    return on_demand.OnDemand((len(good), *shape), fetch)
+    return fetch
 
 
 def _say(line):

@@ -317,7 +317,7 @@ def test_one_member_is_unpacked_at_a_time(tmp_path, monkeypatch):
     ]))
     tracemalloc.start()
     images, good = reading.read(listing(path), pictures.Preparation())
-    pixels = reading.lazy(listing(path), good, images.shape[1:],
+    pixels = reading.Lazy(listing(path), good, images.shape[1:],
                           pictures.Preparation())[:]
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -224,7 +224,7 @@ def test_all_images_gone_is_an_error(root):
     images, _ = read(root, 0)
     for path in root.iterdir():
         path.unlink()
-    with pytest.raises(errors.DataError, match='no readable image any more'):
+    with pytest.raises(errors.DataError, match='no readable image is left in'):
         images[0]
 
 
