@@ -28,7 +28,8 @@ from gan_jax.runtime import parallel
 REAL = adversarial.REAL  # name of the data source of a run with one
 # Keys of `data` that must be equal in the sources of pairs.
 PAIR_KEYS = (
-    'classes', 'flip', 'limit', 'random_crop', 'split', 'task', 'test_share',
+    'classes', 'feed', 'flip', 'limit', 'random_crop', 'split', 'task',
+    'test_share',
 )
 NUM_POINTS = 10_000  # reference points of a mixture, for plots and metrics
 

@@ -1,95 +1,32 @@
-"""Two sources, from the command line's keys to batches: pairs and domains."""
+"""Pairs of images in two sources, from the command line's keys to batches."""
 
 import shutil
+import threading
 
 import numpy as np
 import pytest
 
+import helpers
 import image_files
-import toy
+import two_sources
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.config import validation
 from gan_jax.core import errors
-from gan_jax.data import listing as listing_lib
-from gan_jax.data import sources
-from gan_jax.data import tasks
-
-COUNT = 12
-
-
-def config_of(**keys):
-    """Return a config of two sources; a key is that of one or of both."""
-    config = defaults.default_config()
-    config.algorithm, config.batch_size = toy.Toy.name, 4
-    config.data = defaults.grouped_data('a', 'b')
-    config.update_from_flattened_dict({
-        f'data.{key.replace("__", ".")}': value for key, value in keys.items()
-    })
-    return config
+from gan_jax.data import folder
+from gan_jax.data import on_demand
+from gan_jax.data import pairs
+from gan_jax.data import pictures
+from gan_jax.data import reading
+from two_sources import (
+    COUNT, config_of, fill, levels, load, matched, refused, two_folders,
+)
 
 
-def load(config):
-    """Return the data sets of both sources, as a run does."""
-    validation.validate(config)
-    datasets = builders.datasets(config)
-    return datasets['a'], datasets['b']
-
-
-@pytest.fixture
-def unpaired(monkeypatch):
-    """Let the algorithm draw both sources apart."""
-    entry = builders.ALGORITHMS[toy.Toy.name]
-    monkeypatch.setitem(
-        builders.ALGORITHMS, toy.Toy.name,
-        entry._replace(sources={'a': 'a', 'b': 'b'}),
-    )
-
-
-def refused(config, *words):
-    """Check that a config ends in one line with words."""
-    with pytest.raises(errors.UserError) as error:
-        load(config)
-    line = str(error.value)
-    assert '\n' not in line and len(line) < 400, line
-    for word in words:
-        assert word in line, line
-
-
-def level(number, side):
-    """Return the grey level of an image, another one for each side."""
-    return 10 * number + (5 if side == 'b' else 0)
-
-
-def fill(root, side, names, size=(8, 8), color=False):
-    """Write an image under each name, flat, of the level of its place."""
-    for number, name in enumerate(names):
-        grey = level(number, side)
-        image_files.write(
-            root / name,
-            image_files.flat((grey, 0, 0) if color else grey, size),
-        )
-
-
-def two_folders(root, count=COUNT, **options):
-    """Write pairs a/NN.png and b/NN.png."""
-    names = [f'{n:02}.png' for n in range(count)]
-    for side in 'ab':
-        fill(root / side, side, names, **options)
-    return {f'{side}__path': str(root / side) for side in 'ab'}
-
-
-def levels(dataset):
-    return dataset.images[:][:, 0, 0, 0].tolist()
-
-
-def matched(a, b):
-    """Check that each image has its partner; return the levels of a."""
-    assert levels(b) == [value + 5 for value in levels(a)]
-    return levels(a)
-
-
-# Pairs by name.
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Use a cache folder of its own."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
 
 
 def test_pairs_are_matched_by_the_name_without_the_ending(tmp_path):
@@ -154,6 +91,16 @@ def test_pair_with_a_bad_image_is_left_out(tmp_path, capsys):
     refused(config_of(**paths), '1 of 12 images', 'data.a.max_bad=0.01')
 
 
+@pytest.mark.parametrize('side', 'ab')
+def test_pair_with_an_image_that_is_bad_unread_is_left_out(side, tmp_path):
+    paths = two_folders(tmp_path)
+    file = tmp_path / side / '03.png'
+    file.unlink()
+    file.symlink_to('nothing')  # skipped by the listing
+    values = matched(*load(config_of(max_bad=0.1, **paths)))
+    assert values == [10 * n for n in range(COUNT) if n != 3]
+
+
 def test_pairs_of_arrays_are_matched_by_number(tmp_path):
     images = np.arange(0, 60, 10, np.uint8)[:, None, None] + np.zeros((4, 4))
     for side, add in (('a', 0), ('b', 5)):
@@ -164,89 +111,153 @@ def test_pairs_of_arrays_are_matched_by_number(tmp_path):
     assert len(matched(a, b)) == 4
 
 
-# Two domains in one source.
+def test_useless_keys_of_a_recipe_are_left_out():
+    config = config_of(name='digits', task='invert', a__background='white')
+    config.clip_weights, config.snapshots.every = 0.0, 7
+    (line,) = validation.leave_out(config)
+    assert line.startswith('snapshots.every=7')
+    assert config.snapshots.every == 100 and config.data.task == 'invert'
 
 
-def reference_layout(root, count=COUNT):
-    """Write trainA, trainB, testA and testB; B has fewer images."""
-    for split in ('train', 'test'):
-        for side, size in (('a', count), ('b', count - 2)):
-            names = [f'{split}{n}.jpg' for n in range(size)]
-            fill(root / f'{split}{side.upper()}', side, names)
-    return root
+# Images that turn bad during a run.
 
 
-@pytest.mark.parametrize('form', ['folder', 'zip'])
-def test_one_path_selects_train_and_test_of_both_domains(
-    form, tmp_path, unpaired
+def damage(root):
+    """Delete an image of a, cut one of b, and resize another one."""
+    (root / 'a' / '02.png').unlink()
+    image_files.write(root / 'b' / '05.png', image_files.flat(1)[:20])
+    image_files.write(root / 'b' / '11.png', image_files.flat(1, (9, 9)))
+    numbers = np.arange(COUNT)
+    numbers[[2, 5, 11]] = 3, 6, 0
+    return (10 * numbers).tolist()
+
+
+@pytest.mark.parametrize('first', 'ab')
+def test_image_that_turns_bad_takes_its_partner_with_it(
+    first, tmp_path, capsys
 ):
-    root = reference_layout(tmp_path / 'horse2zebra')
-    path = root if form == 'folder' else shutil.make_archive(
-        root, form, tmp_path, 'horse2zebra'
+    paths = two_folders(tmp_path)
+    datasets = dict(zip('ab', load(config_of(feed='streaming', **paths))))
+    expected = damage(tmp_path)
+    other = 'ab'['ab'.index(first) - 1]
+    for _ in range(2):
+        values = {name: levels(datasets[name]) for name in (first, other)}
+        assert values['a'] == expected
+        assert values['b'] == [value + 5 for value in expected]
+    told = sorted(capsys.readouterr().err.splitlines())
+    assert [line.split()[1] for line in told] == ['02.png', '05.png', '11.png']
+    assert all(
+        line.endswith('; the next good pair replaces it') for line in told
     )
-    for split in ('train', 'test'):
-        a, b = load(config_of(path=str(path), split=split))
-        assert (len(a.images), len(b.images)) == (COUNT, COUNT - 2)
-        assert {n % 10 for n in levels(a)} == {0}
-        assert {n % 10 for n in levels(b)} == {5}
-        assert a.labels is None
-    names = sources.files(sources.Request(
-        f'{form}:{path}', split='test', side='B'
-    )).listing.files
-    assert all('/testB/test' in f'/{name}' for name in names)
 
 
-def test_domains_of_a_single_source_are_selected_by_their_side(tmp_path):
-    root = reference_layout(tmp_path)
-    config = defaults.default_config()
-    config.data.path, config.data.side = str(root), 'B'
-    validation.validate(config)
-    assert len(builders.dataset(config).images) == COUNT - 2
+def test_streams_of_pairs_stay_pairs_while_files_turn_bad(tmp_path):
+    paths = two_folders(tmp_path)
+    config = config_of(feed='streaming', **paths)
+    feeds = builders.feeds(config, builders.datasets(config))
+    seen = []
+    for position in range(30):
+        if position == 5:
+            damage(tmp_path)
+        a, b = (feeds[name].read(position, 1)[0] for name in 'ab')
+        np.testing.assert_array_equal(b.astype(int), a.astype(int) + 5)
+        seen += a[:, :, 0, 0, 0].ravel().tolist()
+    for feed in feeds.values():
+        feed.close()
+    assert set(seen) >= {0, 10, 30, 40, 60} and 20 not in seen[-40:]
 
 
-def side_by_side(root, count=COUNT):
-    """Write pictures of two halves."""
-    for number in range(count):
-        halves = np.uint8([[level(number, side) for side in 'ab']])
-        image_files.write(root / f'{number}.png', image_files.encoded(
-            halves.repeat(6, 0).repeat(6, 1)
-        ))
-    return root
+def test_task_and_halves_stay_pairs_while_files_turn_bad(tmp_path):
+    fill(tmp_path / 'a', 'a', [f'{n:02}.png' for n in range(COUNT)])
+    a, b = load(config_of(
+        path=str(tmp_path / 'a'), task='invert', feed='streaming'
+    ))
+    (tmp_path / 'a' / '04.png').unlink()
+    assert levels(a)[3:6] == [30, 50, 50]
+    assert levels(b)[3:6] == [225, 205, 205]
+    root = two_sources.side_by_side(tmp_path / 'AB')
+    a, b = load(config_of(path=str(root), feed='streaming'))
+    (root / '4.png').unlink()
+    assert 40 not in matched(a, b)
 
 
-def test_halves_are_the_sides_of_other_pictures(tmp_path):
-    root = side_by_side(tmp_path / 'AB')
-    for path in (root, shutil.make_archive(root, 'zip', root)):
-        a, b = load(config_of(path=str(path), b__channels=3))
-        assert a.images.shape == (COUNT, 6, 6, 1)
-        assert b.images.shape == (COUNT, 6, 6, 3)
-        assert (a.images == a.images[:, :1, :1]).all()
-        assert len(matched(a, b)) == COUNT
-    a, b = load(config_of(path=str(root), image_size='4', feed='streaming'))
-    assert a.images.shape == (COUNT, 4, 4, 1)
-    matched(a, b)
-    images = np.concatenate([a.images[:], b.images[:]], 2)
-    np.save(tmp_path / 'AB.npy', images)
-    matched(*load(config_of(path=str(tmp_path / 'AB.npy'))))
+def test_images_in_memory_follow_a_partner_on_demand(tmp_path):
+    two_folders(tmp_path)
+    listed = [folder.listing(tmp_path / side) for side in 'ab']
+    parts = [
+        reading.read(one, pictures.Preparation(), memory=memory)[0]
+        for one, memory in zip(listed, (None, 0))
+    ]
+    assert pairs.join(parts[:1])[0] is parts[0]
+    a, b = pairs.join(parts)
+    assert not on_demand.in_memory(a)
+    expected = damage(tmp_path)
+    expected[2] = 20  # is in memory
+    assert a[:][:, 0, 0, 0].tolist() == expected
+    assert b[:][:, 0, 0, 0].tolist() == [value + 5 for value in expected]
 
 
-@pytest.mark.parametrize('name', tasks.TASKS)
-def test_tasks_make_pairs_of_any_source(name):
-    a, b = load(config_of(name='digits', task=name, limit=20))
-    digits = sources.load(sources.Request('digits', limit=20)).images
-    for dataset, function in zip((a, b), tasks.TASKS[name]):
-        np.testing.assert_array_equal(dataset.images, function(digits))
-    np.testing.assert_array_equal(a.labels, b.labels)
+def test_no_pair_left_is_an_error_in_both(tmp_path):
+    paths = two_folders(tmp_path, 2)
+    a, b = load(config_of(feed='streaming', **paths))
+    (tmp_path / 'a' / '00.png').unlink()
+    (tmp_path / 'b' / '01.png').unlink()
+    for dataset in (a, b):
+        with pytest.raises(errors.DataError, match='no readable pair is left'):
+            dataset.images[0]
 
 
-def test_task_of_files_keeps_test_share_and_streams(tmp_path):
-    names = [f'{n:02}.png' for n in range(COUNT)]
-    fill(tmp_path, 'a', names, color=True)
-    kwargs = {'path': str(tmp_path), 'task': 'invert', 'test_share': 0.25}
-    for feed in ('auto', 'streaming'):
-        a, b = load(config_of(split='test', feed=feed, **kwargs))
-        assert len(a.images) == 3
-        np.testing.assert_array_equal(a.images[:], 255 - b.images[:])
+def shared_reads(count=8):
+    """Return (shared reads of two sources, images of one, indices read)."""
+    images, reads = helpers.random_images(count, (2, 2, 3)), []
+
+    def read(indices):
+        reads.append(indices.tolist())
+        return [images[indices], 255 - images[indices]]
+
+    return pairs._SharedReads(read, [12, 12]), images, reads
+
+
+def test_each_pair_is_read_once_for_both_sources():
+    shared, images, reads = shared_reads()
+    batches = [np.array([n, n + 1]) for n in range(6)]
+    results = {}
+
+    def run(place):
+        results[place] = [shared.read(place, batch) for batch in batches]
+
+    threads = [threading.Thread(target=run, args=(n,)) for n in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(reads) == [batch.tolist() for batch in batches]
+    for batch, one, two in zip(batches, results[0], results[1]):
+        np.testing.assert_array_equal(one, images[batch])
+        np.testing.assert_array_equal(two, 255 - images[batch])
+    assert not shared._waiting
+
+
+def test_one_source_alone_is_read_anew_within_the_memory(monkeypatch):
+    shared, images, reads = shared_reads()
+    monkeypatch.setattr(pairs, 'MAX_BYTES', 3 * 12)
+    for _ in range(2):
+        for n in range(8):
+            one = shared.read(0, np.array([n]))
+            np.testing.assert_array_equal(one, images[[n]])
+    assert len(reads) == 16 and len(shared._waiting) == 3
+    other = shared.read(1, np.array([0]))
+    np.testing.assert_array_equal(other, 255 - images[:1])
+    assert len(reads) == 17
+    shared.read(1, np.array([7]))
+    assert len(reads) == 17
+
+
+def test_error_of_a_joint_read_reaches_both_sources():
+    shared, *_ = shared_reads(count=2)
+    for place in (0, 1):
+        with pytest.raises(IndexError):
+            shared.read(place, np.array([5]))
 
 
 # Keys of both sources, and of one.
@@ -288,139 +299,3 @@ def test_random_crop_is_the_shape_of_a_sample():
         datasets['b'].centered([3, 5]),
         datasets['b'].images[[3, 5], 4:32, 2:34],
     )
-
-
-def test_useless_keys_of_a_recipe_are_left_out():
-    config = config_of(name='digits', task='invert', a__background='white')
-    config.clip_weights, config.snapshots.every = 0.0, 7
-    (line,) = validation.leave_out(config)
-    assert line.startswith('snapshots.every=7')
-    assert config.snapshots.every == 100 and config.data.task == 'invert'
-
-
-# Mistakes, one line each.
-
-
-def test_mistakes_of_keys_end_in_one_line(tmp_path):
-    paths = two_folders(tmp_path, 2)
-    digits = {'name': 'digits', 'task': 'stripes'}
-    for keys, *words in [
-        ({'a__path': paths['a__path']}, "data.b.name='' and data.b.path=''"),
-        ({**paths, 'b__path': '/none'}, "data.b.path='/none' is not a folder"),
-        ({**paths, 'b__image_size': 'x'}, "data.b.image_size='x' is not"),
-        ({'name': 'digits', 'task': 'stripe'}, 'data.a.task', "'stripes'"),
-        ({**paths, 'b__side': 'C'}, "data.b.side='C'", "['', 'A', 'B']"),
-        ({**digits, 'channels': 1}, 'data.b.channels=1', 'has 3'),
-        ({**digits, 'random_crop': '33'}, 'data.a.random_crop=33x33',
-         '32x32'),
-        ({**digits, 'random_crop': '9', 'image_size': '8'},
-         "data.a.random_crop='9' is larger than data.a.image_size='8'"),
-        ({**digits, 'random_crop': '4x'}, "data.a.random_crop='4x'"),
-        ({**digits, 'b__flip': True}, 'data.a.flip=False and data.b.flip=True'),
-        ({**digits, 'a__limit': 5}, 'data.a.limit=5', 'drawn in pairs'),
-        ({**digits, 'a__channels': 1, 'b__channels': 1, 'channels': 3},
-         'data.channels=3 has no effect'),
-        ({'name': 'ring', 'task': 'invert'}, 'data.a.task', 'has points'),
-        ({**paths, 'task': 'invert'}, 'pairs of the images of one source'),
-        ({'name': 'digits'}, 'an image of digits is 32x32', 'side by side'),
-    ]:
-        refused(config_of(**keys), *words)
-
-
-def test_mistakes_of_a_single_source_end_in_one_line():
-    for keys, word in [
-        ({'random_crop': '8'}, 'with two sources'),
-        ({'task': 'invert'}, 'data.side'),
-    ]:
-        config = defaults.default_config()
-        config.data.update(keys)
-        with pytest.raises(errors.ConfigError, match=word):
-            validation.validate(config)
-
-
-@pytest.mark.parametrize('only, other', [('a', 'b'), ('b', 'a')])
-def test_image_without_a_partner_is_named(only, other, tmp_path):
-    paths = two_folders(tmp_path, 3)
-    fill(tmp_path / only, only, [f'x{n}.png' for n in range(4)])
-    refused(
-        config_of(**paths), f'4 of 7 images of data.{only} have no partner',
-        f'data.{other}: x0, x1, x2, …',
-    )
-
-
-def test_two_images_of_one_name_are_refused(tmp_path):
-    paths = two_folders(tmp_path, 2)
-    fill(tmp_path / 'b', 'b', ['00.bmp'])
-    refused(config_of(**paths), '00.bmp and 00.png', 'without the ending')
-
-
-def test_pairs_of_different_sizes_are_refused(tmp_path):
-    two_folders(tmp_path / 'x', 2)
-    two_folders(tmp_path / 'y', 2, size=(8, 9))
-    paths = {
-        'a__path': str(tmp_path / 'x' / 'a'),
-        'b__path': str(tmp_path / 'y' / 'b'),
-    }
-    refused(config_of(**paths), 'data.a have 8x8', 'data.b 8x9', 'image_size')
-    load(config_of(image_size='6', **paths))
-
-
-def test_empty_domain_is_named(tmp_path, unpaired):
-    root = reference_layout(tmp_path, 3)
-    shutil.rmtree(root / 'trainB')
-    (root / 'trainB').mkdir()
-    refused(
-        config_of(path=str(root)), 'no image in trainB; it has images in testA'
-    )
-    load(config_of(path=str(root), split='test'))
-    (tmp_path / 'none').mkdir()
-    refused(config_of(
-        a__path=str(root / 'trainA'), b__path=str(tmp_path / 'none')
-    ), 'none holds no image')
-
-
-def test_empty_side_of_pairs_is_named(tmp_path):
-    paths = two_folders(tmp_path, 2)
-    (tmp_path / 'none').mkdir()
-    refused(config_of(**{**paths, 'a__path': str(tmp_path / 'none')}),
-            'none holds no image')
-
-
-@pytest.mark.parametrize('size', [(4, 9), (8, 8), (8, 4)])
-def test_picture_that_is_not_two_side_by_side_is_refused(size, tmp_path):
-    fill(tmp_path, 'a', ['1.png', '2.png'], size=size)
-    refused(
-        config_of(path=str(tmp_path)),
-        f'1.png, is {size[0]}x{size[1]}, and a picture of two side by side',
-    )
-
-
-def test_files_and_arrays_are_no_pairs(tmp_path):
-    paths = two_folders(tmp_path, 2)
-    refused(
-        config_of(a__path=paths['a__path'], b__name='digits'),
-        'data.a has image files and data.b has not',
-    )
-
-
-def test_only_keys_are_renamed_in_errors():
-    config = config_of()
-    text = "data.path='data.name' of my/data.path: set data.limits, data.limit"
-    with pytest.raises(errors.DataError) as error:
-        with defaults.naming(config, 'b'):
-            raise errors.DataError(text)
-    assert str(error.value) == (
-        "data.b.path='data.name' of my/data.path: set data.limits, data.b.limit"
-    )
-
-
-def test_listing_of_a_domain_keeps_its_bad_files_and_classes(tmp_path):
-    fill(tmp_path, 'a', [
-        'x/valA/cat/1.png', 'x/valA/dog/2.png', 'x/valB/1.png', '0.png'
-    ])
-    (tmp_path / 'x' / 'valA' / 'bad.png').symlink_to('nothing')
-    found, is_domain = listing_lib.of_domain(
-        sources.FILES['folder'](tmp_path), 'test', 'A'
-    )
-    assert is_domain and found.classes == ('cat', 'dog')
-    assert [name for name, _ in found.skipped] == ['x/valA/bad.png']
