@@ -1,5 +1,6 @@
 """Encoded images for tests, well formed and not."""
 
+import gzip
 import io
 import struct
 import zlib
@@ -95,3 +96,23 @@ def write(path, content=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(flat(90) if content is None else content)
     return path
+
+
+def write_idx(folder, split, images, labels):
+    """Write two idx files in the form of MNIST's.
+
+    Args:
+        folder: of the files.
+        split: 'train' or 'test'.
+        images: uint8 [N, H, W].
+        labels: uint8 [N].
+    """
+    prefix = {'train': 'train', 'test': 't10k'}[split]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, values in (
+            ('images-idx3-ubyte', images), ('labels-idx1-ubyte', labels)):
+        header = b'\0\0\x08' + bytes([values.ndim])
+        header += np.array(values.shape, '>u4').tobytes()
+        (folder / f'{prefix}-{name}.gz').write_bytes(
+            gzip.compress(header + values.tobytes())
+        )

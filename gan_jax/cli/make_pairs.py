@@ -13,8 +13,6 @@ sets another share. Layouts:
     side_by_side  train, test; the left half of a file is A, the right half B
 """
 
-import os
-
 from absl import flags
 
 from gan_jax.cli import app
@@ -53,14 +51,9 @@ def main(argv):
         dataset.images, TASK.value, OUT.value, layout=LAYOUT.value,
         test_share=request.test_share or TEST_SHARE,
     )
-    keys = f'--config.data.path={OUT.value}'
-    if LAYOUT.value == 'folders':
-        keys = ' '.join(
-            f'--config.data.{side.lower()}.path={os.path.join(OUT.value, side)}'
-            for side in tasks.SIDES
-        )
     what = 'images' if LAYOUT.value == 'unpaired' else 'pairs'
     app.say(
         f'Wrote {counts["train"]:,} {what} for training and {counts["test"]:,} '
-        f'for testing to {OUT.value}; train on them with {keys}'
+        f'for testing to {OUT.value}; train on them with '
+        f'--config.data.path={OUT.value}'
     )

@@ -5,6 +5,7 @@ modules need to know of a config. Builds no objects; see `builders`.
 """
 
 import contextlib
+import os
 import re
 
 from ml_collections import ConfigDict
@@ -118,8 +119,8 @@ def grouped_data(*names):
 def of_source(config, name=None):
     """Return the config in which `data` is the group of one source.
 
-    If the sources share their images, the first one gets `data.side` 'A' and
-    the second 'B'.
+    If two sources share their images, the first one gets `data.side` 'A' and
+    the second 'B', unless it is set; the other one gets the other side then.
 
     Args:
         config: ConfigDict of a run.
@@ -132,22 +133,34 @@ def of_source(config, name=None):
     own = config.copy_and_resolve_references()
     own.data = config.data[name].copy_and_resolve_references()
     if own.data.get('side') == '' and _share_images(config, names):
-        own.data.side = tasks.SIDES[names.index(name)]
+        number = names.index(name)
+        other = config.data[names[1 - number]].get('side')
+        if other in tasks.SIDES:
+            number = 1 - tasks.SIDES.index(other)
+        own.data.side = tasks.SIDES[number]
     return own
 
 
-def _share_images(config, names):
-    """Return whether one source of images holds the domains of two groups.
+def origin(data):
+    """Return the path or name of a group of `data`, in one spelling.
 
-    Missing keys are reported by `validation`, later.
+    It is None where both keys are missing, which `validation` reports later.
     """
+    if data.get('path'):
+        return os.path.normpath(os.path.expanduser(data.path))
+    return data.get('name')
+
+
+def _share_images(config, names):
+    """Return whether one source of images holds the domains of two groups."""
     groups = [config.data[name] for name in names]
-    origins = {group.get('path') or group.get('name') for group in groups}
+    origins = {origin(group) for group in groups}
     parts = {(group.get('split'), group.get('classes')) for group in groups}
-    return len(groups) == 2 and not origins & set(mixtures.MIXTURES) and (
-        any(group.get('task') for group in groups)
-        or len(origins) == len(parts) == 1
-    )
+    is_one = len(origins) == len(parts) == 1
+    if len(groups) != 2 or origins & set(mixtures.MIXTURES) or (
+            is_one and _is_table(groups[0].get('path'))):
+        return False
+    return is_one or any(group.get('task') for group in groups)
 
 
 @contextlib.contextmanager
@@ -229,10 +242,13 @@ def has_points(config):
     A table is recognised by its file's header. Where the file is missing, as on
     a machine that only samples, the data count as images.
     """
-    scheme, _, path = source(config).partition(':')
-    if scheme in ('npy', 'npz'):
-        return arrays.axes(path) == 2
-    return has_mixture(config)
+    return _is_table(config.data.path) or has_mixture(config)
+
+
+def _is_table(path):
+    """Return whether a path is that of rows of numbers."""
+    scheme, _, file = sources.uri_of_path(path or '').partition(':')
+    return scheme in ('npy', 'npz') and arrays.axes(file) == 2
 
 
 def classes(config):

@@ -272,8 +272,8 @@ KEYS = (
     Option('data.image_size', '',
            "'64' or '48x80' (height x width); '' keeps the size", _ANY),
     Option('data.side', '',
-           'domain of a source with two: folders trainA and trainB, or the '
-           'halves of each image', ('', *tasks.SIDES)),
+           'domain of a source with two: folders trainA and trainB, folders A '
+           'and B, or the halves of each image', ('', *tasks.SIDES)),
     Option('data.task', '',
            'make two domains from the images; gan_jax/data/README.md',
            ('', *tasks.TASKS), needs('data.side')),

@@ -230,6 +230,25 @@ def of_domain(listing, split, side):
     )
 
 
+def of_side(listing, side):
+    """Select the folder A or B, if only these two hold images.
+
+    Args:
+        listing: a `Listing`.
+        side: 'A' or 'B'.
+
+    Returns:
+        (`Listing` of that folder, True), or (the same listing, False).
+    """
+    parents = [name.split('/')[:-1] for name in listing.files]
+    shared = len(os.path.commonprefix(parents)) if parents else 0
+    tops = {''.join(parent[shared:shared + 1]) for parent in parents}
+    if tops not in ({'A', 'B'}, {'a', 'b'}):
+        return listing, False
+    [folder] = (top for top in tops if top.upper() == side)
+    return _below(listing, '/'.join([*parents[0][:shared], folder])), True
+
+
 def _below(listing, folder):
     """Select the images below a folder, with its own classes."""
     prefix = f'{folder}/'

@@ -84,8 +84,8 @@ class Request(NamedTuple):
         memory: largest size of the images in memory, in bytes; None for any.
         max_bad: largest share of bad files.
         side: 'A' or 'B' of a source with two domains, or ''. They are those of
-            the task, if there is one; or the folders trainA and trainB; or the
-            left and right half of each image.
+            the task, if there is one; or the folders trainA and trainB, or A
+            and B; or the left and right half of each image.
         task: a key of `tasks.TASKS`, or ''.
         random_crop: as of `Dataset`.
     """
@@ -192,15 +192,17 @@ def _files(request, path):
 def _path_files(request, path):
     """List the files of a split, and of a domain, of a folder or an archive."""
     listed = FILES[request.name.partition(':')[0]](path)
-    is_domain = False
+    has_splits = is_domain = False
     if request.side and not request.task:
-        listed, is_domain = listing_lib.of_domain(
+        listed, has_splits = listing_lib.of_domain(
             listed, request.split, request.side
         )
-    has_splits = is_domain
-    if not is_domain:
+        if not has_splits:
+            listed, is_domain = listing_lib.of_side(listed, request.side)
+    if not has_splits:
+        if not is_domain:
+            request = _with_half(request)
         listed, has_splits = listing_lib.of_split(listed, request.split)
-        request = _with_half(request)
     if has_splits:
         _refuse_share(request)
     return Files(listed, has_splits, request)
@@ -479,20 +481,40 @@ def of_files(found):
 def read(found):
     """Read the images of `Files`; return (images, their indices)."""
     request = found.request
-    _check_half(request, found.listing.shape)
+    _check_first_half(found)
     return reading.read(
         found.listing, request.preparation,
         memory=request.memory, max_bad=request.max_bad,
     )
 
 
-def _check_half(request, shape):
+def _check_first_half(found):
+    """Check that the first image has halves, if one is needed.
+
+    If it has not, all images are probably whole; none of them is reported.
+    """
+    request, listed = found.request, found.listing
+    _check_half(request, listed.shape)
+    if not request.preparation.half or None not in listed.shape[:2]:
+        return
+    for index, file in enumerate(listed.files):
+        picture = listing_lib.decoded(
+            listing_lib.contents(listed, [index])[0], pictures.Preparation()
+        )
+        if isinstance(picture, pictures.Picture):
+            shape, shown = picture.pixels.shape, listing_lib.shown(file)
+            _check_half(request, shape, f'{shown} of {listed.name}')
+            return
+
+
+def _check_half(request, shape, image=''):
     """Check that images of a known shape have halves, if one is needed."""
     try:
         pictures.fitted_shape(shape, request.preparation)
     except ValueError as error:
         raise errors.DataError(
-            f'an image of {request.name} {error}'
+            f'{image or f"an image of {request.name}"} {error}; for other '
+            'images, choose a source for each domain, or --config.data.task'
         ) from error
 
 

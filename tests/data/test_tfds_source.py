@@ -37,22 +37,14 @@ def by_content(dataset):
     }
 
 
-def write_idx(path, values):
-    header = b'\0\0\x08' + bytes([values.ndim])
-    header += np.array(values.shape, '>u4').tobytes()
-    path.write_bytes(gzip.compress(header + values.tobytes()))
-
-
 @pytest.fixture
 def idx_folder(tmp_path):
     """Four small idx files in the form of MNIST's."""
     source = tmp_path / 'raw'
-    source.mkdir()
-    for prefix, count in (('train', 12), ('t10k', 5)):
+    for split, count in (('train', 12), ('test', 5)):
         images = helpers.random_images(count, (28, 28), seed=count)
         labels = (np.arange(count) % 10).astype(np.uint8)
-        write_idx(source / f'{prefix}-images-idx3-ubyte.gz', images)
-        write_idx(source / f'{prefix}-labels-idx1-ubyte.gz', labels)
+        image_files.write_idx(source, split, images, labels)
     return source
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import helpers
+import image_files
 from conftest import ROOT
 from gan_jax.runtime import writer
-from test_tfds_source import write_idx
 
 QUIET = ['--config.batch_size=8', '--config.log_every=2']
 TINY = [
@@ -69,13 +69,12 @@ def places(tmp_path_factory):
     places = {name: root / name for name in ('run', 'images', 'idx', 'out')}
     for number, image in enumerate(helpers.random_images(24)):
         writer.save_png(places['images'] / f'{number:02}.png', image)
-    places['idx'].mkdir()
     places['out'].mkdir()
-    for prefix in ('train', 't10k'):
-        write_idx(places['idx'] / f'{prefix}-images-idx3-ubyte.gz',
-                  helpers.random_images(4, (28, 28)))
-        write_idx(places['idx'] / f'{prefix}-labels-idx1-ubyte.gz',
-                  np.arange(4, dtype=np.uint8))
+    for split in ('train', 'test'):
+        image_files.write_idx(
+            places['idx'], split, helpers.random_images(4, (28, 28)),
+            np.arange(4, dtype=np.uint8),
+        )
     places['csv'] = root / 'a.csv'
     places['csv'].write_text(
         'quiz,run,step,weights,pair,real,answer,confidence\n'
