@@ -58,6 +58,7 @@ def validate(config, num_devices=1, points=None):
             _validate(defaults.of_source(config, name), num_devices, points)
     if names:
         _check_shared(config, names)
+        _check_domains(config, names)
         return
     _validate(config, num_devices, points)
     if config.algorithm in translation.KINDS:
@@ -75,11 +76,39 @@ def _check_shared(config, names):
     for key, default in defaults.data_config().items():
         values = [config.data[name][key] for name in names]
         value = config.data.get(key, default)
-        if value not in (default, *values) and key != 'name':
+        unset = '' if key == 'name' else default
+        if value not in (unset, *values):
             own = ' and '.join(f'data.{name}.{key}' for name in names)
             raise errors.ConfigError(
                 f'data.{key}={value!r} has no effect, because {own} are set'
             )
+
+
+def _check_domains(config, names):
+    """Check that the sources are not the same images by mistake."""
+    own = {name: defaults.of_source(config, name) for name in names}
+    tasks = {name: one.data.task for name, one in own.items()}
+    if len(set(tasks.values())) > 1:
+        shown = ' and '.join(f'data.{n}.task={t!r}' for n, t in tasks.items())
+        raise errors.ConfigError(
+            f'{shown} differ; a task makes both domains: set data.task'
+        )
+    origins = [defaults.origin(one.data) for one in own.values()]
+    task = tasks[names[0]]
+    if task and len(set(origins)) > 1:
+        raise errors.ConfigError(
+            f'data.task={task!r} makes both domains of one source, not of '
+            f'{" and ".join(map(repr, origins))}; data.task=\'\' leaves their '
+            'images as they are'
+        )
+    sides = [one.data.side for one in own.values()]
+    parts = {(one.data.split, one.data.classes) for one in own.values()}
+    if sides[0] and len({*sides}) == len({*origins}) == len(parts) == 1:
+        shown = ' and '.join(f'data.{name}.side' for name in names)
+        raise errors.ConfigError(
+            f'{shown} are both {sides[0]!r}, so both sources have the same '
+            "images; leave data.side at ''"
+        )
 
 
 def _validate(config, num_devices, points):
