@@ -369,12 +369,12 @@ def finish(request, dataset):
     if images.ndim == 2:
         return dataset
     if request.task:
-        images = tasks.apply(images, request.task, request.side)
         channels = request.preparation.channels
+        images = tasks.apply(images, request.task, request.side, channels)
         if channels not in (0, images.shape[-1]):
             raise errors.DataError(
                 f'data.channels={channels}: side {request.side} of data.task='
-                f'{request.task!r} has {images.shape[-1]}; leave it at 0'
+                f'{request.task!r} has {images.shape[-1]}; set it to 0'
             )
         fits = request.memory is None or images.nbytes <= request.memory
         if on_demand.in_memory(dataset.images) and fits:

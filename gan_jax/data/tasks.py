@@ -152,19 +152,27 @@ TASKS = {
 }
 
 
-def apply(images, name, side):
+def apply(images, name, side, channels=0):
     """Map one function of a task lazily over images.
 
     Args:
         images: uint8 [N, H, W, C], array, memory map or `on_demand.OnDemand`.
         name: of `TASKS`.
         side: one of `SIDES`.
+        channels: 3 for grey results as RGB.
 
     Returns:
         `on_demand.OnDemand` [N, H, W, C'].
     """
     function = TASKS[name][SIDES.index(side)]
-    shape = function(np.zeros(images.shape[1:], np.uint8)).shape
+
+    def drawn(images):
+        results = function(images)
+        if channels == 3 and results.shape[-1] == 1:
+            return results.repeat(3, -1)
+        return results
+
+    shape = drawn(np.zeros(images.shape[1:], np.uint8)).shape
     return on_demand.OnDemand(
-        (len(images), *shape), lambda indices: function(images[indices])
+        (len(images), *shape), lambda indices: drawn(images[indices])
     )

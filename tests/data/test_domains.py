@@ -140,6 +140,21 @@ def test_tasks_make_pairs_of_any_source(name):
     np.testing.assert_array_equal(a.labels, b.labels)
 
 
+@pytest.mark.parametrize('feed', ['auto', 'streaming'])
+@pytest.mark.parametrize('name', ['stripes', 'edges', 'invert'])
+def test_channels_make_grey_domains_of_a_task_rgb(name, feed, tmp_path):
+    names = [f'{n:02}.png' for n in range(COUNT)]
+    fill(tmp_path, 'a', names, color=name == 'invert')
+    config = config_of(path=str(tmp_path), task=name, feed=feed)
+    originals = load(config)
+    config.data.channels = 3
+    for one, other in zip(originals, load(config)):
+        assert other.images.shape == (COUNT, 8, 8, 3)
+        np.testing.assert_array_equal(
+            other.images[:], np.broadcast_to(one.images[:], other.images.shape)
+        )
+
+
 def test_task_of_files_keeps_test_share_and_streams(tmp_path):
     names = [f'{n:02}.png' for n in range(COUNT)]
     fill(tmp_path, 'a', names, color=True)
