@@ -193,11 +193,17 @@ def _path_files(request, path):
     """List the files of a split, and of a domain, of a folder or an archive."""
     listed = FILES[request.name.partition(':')[0]](path)
     has_splits = is_domain = False
-    if request.side and not request.task:
+    if request.side:
         listed, has_splits = listing_lib.of_domain(
             listed, request.split, request.side
         )
-        if not has_splits:
+        if has_splits and request.task:
+            raise errors.DataError(
+                f'data.task={request.task!r} makes two domains of one, and '
+                f'{listed.name} has folders of two, such as trainA; set it to '
+                "''"
+            )
+        if not has_splits and not request.task:
             listed, is_domain = listing_lib.of_side(listed, request.side)
     if not has_splits:
         if not is_domain:

@@ -153,6 +153,16 @@ def test_empty_domain_is_named(tmp_path):
     ), 'none holds no image')
 
 
+@pytest.mark.parametrize('make', [config_of, unpaired])
+def test_task_of_two_domains_is_refused(make, tmp_path):
+    root = reference_layout(tmp_path, 3)
+    refused(
+        make(path=str(root), task='stripes'),
+        f"data.a.task='stripes' makes two domains of one, and {root} has",
+    )
+    load(make(path=str(root / 'trainA'), task='stripes'))
+
+
 def test_missing_domain_is_named(tmp_path):
     root = reference_layout(tmp_path, 3)
     shutil.rmtree(root / 'trainB')
