@@ -364,7 +364,7 @@ class Translation(NamedTuple):
         return self.shapes[DOMAINS.index(domain)]
 
     def _fit(self, images, domain):
-        """Cut the centre of images to the size in training."""
+        """Return the centre of images, of the size in training."""
         height, width, _ = self._shape(domain)
         y, x = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
         return images[:, y:y + height, x:x + width]

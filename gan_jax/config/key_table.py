@@ -237,8 +237,6 @@ KEYS = (
            options.count(most=32, off=True)),
     Option('generator.upsampling', 'transposed', 'dcgan: upsampling layer',
            resampling.UPSAMPLINGS),
-    Option('discriminator.name', 'dcgan', 'network of the discriminator',
-           [n for n, pair in networks.FAMILIES.items() if pair.discriminator]),
     Option('discriminator.condition', 'none', 'how the class label enters',
            conditioning.DISCRIMINATOR_CONDITIONS),
     Option('discriminator.negative_slope', 0.2,
@@ -448,11 +446,13 @@ def keys():
         ValueError: where a key is declared with two defaults.
     """
     declared = [(option.name, option) for option in KEYS]
-    declared.append(('generator.name', Option(
-        'name', 'dcgan', 'network of the generator',
-        [name for name, pair in networks.FAMILIES.items() if pair.generator],
-    )))
     for player in ('generator', 'discriminator'):
+        declared.append((f'{player}.name', Option(
+            'name', 'dcgan', f'network of the {player}', [
+                name for name, pair in networks.FAMILIES.items()
+                if getattr(pair, player)
+            ],
+        )))
         for option in NETWORK_OPTIONS:
             if option.name in NETWORK_NEEDS:
                 key, bounds = NETWORK_NEEDS[option.name]

@@ -24,6 +24,7 @@ So do the arguments of a call:
     keys: [B] PRNG keys of dropout, or None.
 """
 
+import collections
 from typing import Any, NamedTuple
 
 from gan_jax.networks import autoencoder
@@ -101,4 +102,4 @@ TRANSLATORS = {
 }
 
 # All families. Which of them an algorithm can have, `validation` decides.
-FAMILIES = {**NETWORKS, **TRANSLATORS}
+FAMILIES = collections.ChainMap(NETWORKS, TRANSLATORS)

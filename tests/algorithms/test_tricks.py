@@ -16,6 +16,7 @@ from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import game
 from gan_jax.algorithms.game import D, G
 from gan_jax.algorithms import reconstruction
+from gan_jax.algorithms import translation
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.config import recipes

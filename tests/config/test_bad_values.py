@@ -211,7 +211,8 @@ def test_changed_choice_resets_options_of_the_recipes_choice(
     lambda path: path.stem
 ))
 def test_recipes_set_no_unused_keys(path):
-    assert validation.unused(recipes.load(path)) == {}
+    config = defaults_lib.of_source(recipes.load(path))
+    assert validation.unused(config) == {}
 
 
 @pytest.mark.parametrize('key, names', [
@@ -222,7 +223,7 @@ def test_recipes_set_no_unused_keys(path):
 def test_every_choice_works_with_every_recipe(key, names):
     for path in (ROOT / 'configs').glob('*.py'):
         for name in names:
-            config = recipes.load(path)
+            config = defaults_lib.of_source(recipes.load(path))
             config.update_from_flattened_dict({key: name})
             validation.leave_out(config, [key])
             assert not validation.unused(config).keys() - {key}

@@ -57,7 +57,8 @@ def specs_of(config):
     if config.algorithm not in translation.KINDS:
         return builders.single_source_specs(shape_of(config), num_classes=10)
     *sides, _ = shape_of(defaults.of_source(config, 'a'))
-    channels = {'stripes': (1, 3), 'edges': (1, 1)}.get(config.data.task, (3, 3))
+    channels = {'stripes': (1, 3), 'edges': (1, 1)}
+    channels = channels.get(config.data.task, (3, 3))
     return {
         name: builders.DataSpec((*sides, own))
         for name, own in zip('ab', channels)
