@@ -12,7 +12,7 @@ from gan_jax.networks import activations
 
 # The list of all generators, as messages print it.
 GENERATORS = re.escape(str(sorted(
-    name for name, pair in networks.NETWORKS.items() if pair.generator
+    name for name, pair in networks.FAMILIES.items() if pair.generator
 )))
 
 
