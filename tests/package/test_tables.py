@@ -9,6 +9,7 @@ import keys_page
 from gan_jax.algorithms import update_order
 from gan_jax.algorithms import latents
 from gan_jax.algorithms import reconstruction
+from gan_jax.algorithms import translation
 from gan_jax.config import defaults
 from gan_jax.config import key_table
 from gan_jax.data import packs
@@ -47,7 +48,7 @@ NUMBERS = [
 OBJECTIVES = (ROOT / 'configs' / 'OBJECTIVES.md').read_text()
 NAMES = [
     *losses.LOSSES, *penalties.PENALTIES, *schedules.SCHEDULES,
-    *networks.NETWORKS, *autoencoder.ENERGIES, *layers.NORMS,
+    *networks.FAMILIES, *translation.KINDS, *autoencoder.ENERGIES, *layers.NORMS,
     *resampling.UPSAMPLINGS, *resampling.DOWNSAMPLINGS,
     *conditioning.GENERATOR_CONDITIONS, *conditioning.DISCRIMINATOR_CONDITIONS,
     *update_order.SCHEDULES, *latents.LATENTS, *latents.PATHS, *latents.WEIGHTS,
