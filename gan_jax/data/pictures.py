@@ -125,13 +125,25 @@ def decode(content, preparation=Preparation()):
     Raises:
         ValueError: with the reason, worded to follow the file's name.
     """
+    with _reasons(content), opened(content) as picture, _memory_lock(
+        picture.size
+    ):
+        picture.load()
+        mode = picture.mode
+        picture = _eight_bits(_upright(picture))
+    picture = _half(picture, preparation.half)
+    size = picture.size[::-1]
+    preparation = preparation._replace(half='')
+    return Picture(np.asarray(fit(picture, preparation)), size, mode)
+
+
+@contextlib.contextmanager
+def _reasons(content):
+    """Convert the exceptions of decoding to ValueError with the reason."""
     if not content:
         raise ValueError('is empty')
     try:
-        with opened(content) as picture, _memory_lock(picture.size):
-            picture.load()
-            mode = picture.mode
-            picture = _eight_bits(_upright(picture))
+        yield
     except Image.UnidentifiedImageError as error:
         raise ValueError(_unidentified(content)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -143,10 +155,68 @@ def decode(content, preparation=Preparation()):
     except Exception as error:
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise ValueError(f'cannot be decoded: {reason}') from error
-    picture = _half(picture, preparation.half)
-    size = picture.size[::-1]
-    preparation = preparation._replace(half='')
-    return Picture(np.asarray(fit(picture, preparation)), size, mode)
+
+
+class Animation(NamedTuple):
+    """The frames of an animated image.
+
+    Attributes:
+        size: (height, width) of each frame.
+        durations: of each frame, in milliseconds.
+        loop: number of times that the frames are repeated, 0 for ever; None if
+            they are shown once.
+    """
+
+    size: Tuple[int, int]
+    durations: Tuple[int, ...]
+    loop: Optional[int]
+
+
+def animation(content):
+    """Return the `Animation` of a GIF; None if it is another image or still.
+
+    All frames are decoded once, to find damaged ones.
+
+    Args:
+        content: bytes of the file.
+
+    Raises:
+        ValueError: with the reason, worded to follow the file's name, if it is
+            a GIF and damaged.
+    """
+    if not Image.OPEN['GIF'][1](content[:16]):
+        return None
+    with _reasons(content), opened(content, ('GIF',)) as film:
+        if film.n_frames == 1:
+            return None
+        durations = []
+        for number in range(film.n_frames):
+            film.seek(number)
+            film.load()
+            durations.append(film.info.get('duration', 0))
+        return Animation(
+            film.size[::-1], tuple(durations), film.info.get('loop')
+        )
+
+
+def frames(content, preparation=Preparation()):
+    """Decode the frames of a GIF, one at a time.
+
+    Args:
+        content: bytes of the file.
+        preparation: a `Preparation` with channels, since those of the file may
+            differ between frames.
+
+    Yields:
+        [H, W, C] uint8, as `decode` returns for the first frame.
+
+    Raises:
+        ValueError: as `decode`.
+    """
+    with _reasons(content), opened(content, ('GIF',)) as film:
+        for number in range(film.n_frames):
+            film.seek(number)
+            yield fit(_eight_bits(film), preparation)
 
 
 def _half(picture, half):

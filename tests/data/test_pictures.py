@@ -371,3 +371,60 @@ def test_damage_anywhere_is_a_picture_or_a_reason(form):
             assert str(error).split()[0] in ('is', 'has', 'cannot', 'begins')
             refused += 1
     assert 50 < refused
+
+
+def animated(frames, form='GIF', **options):
+    """Encode PIL images as an animation."""
+    return image_files.encoded(
+        frames[0], form, save_all=True, append_images=frames[1:], **options
+    )
+
+
+def test_frames_of_a_gif_are_decoded_like_its_first():
+    flats = [Image.new('RGB', (6, 4), color) for color in (GREEN, RED, GREEN)]
+    content = animated(flats, duration=[20, 50, 30], loop=2)
+    assert pictures.animation(content) == pictures.Animation(
+        (4, 6), (20, 50, 30), 2
+    )
+    frames = list(pictures.frames(content, pictures.Preparation(channels=3)))
+    assert [frame[0, 0].tolist() for frame in frames] == [
+        [*GREEN], [*RED], [*GREEN]
+    ]
+    np.testing.assert_array_equal(frames[0], decode(content).pixels)
+
+
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_transparent_frames_have_the_background(channels):
+    clear = Image.new('RGBA', (4, 4), (0, 0, 0, 0))
+    dot = clear.copy()
+    dot.putpixel((1, 1), (255, 0, 0, 255))
+    content = animated([clear, dot], duration=50, disposal=2)
+    preparation = pictures.Preparation(channels=channels, background=GREEN)
+    frames = list(pictures.frames(content, preparation))
+    assert len(frames) == 2
+    for frame in frames:
+        assert frame.shape == (4, 4, channels)
+        shown = {1: [150], 3: [*GREEN]}
+        if channels == 4:
+            assert frame[0, 0, 3] == 0
+        else:
+            assert frame[0, 0].tolist() == shown[channels]
+    assert frames[1][1, 1, 0] == (76 if channels == 1 else 255)
+
+
+@pytest.mark.parametrize('content', [
+    image_files.flat(GREEN), image_files.flat(GREEN, form='GIF'), b'', b'GIF',
+    animated([Image.new('L', (2, 2), n) for n in (1, 2)], 'WEBP'),
+])
+def test_other_images_are_no_animation(content):
+    assert pictures.animation(content) is None
+
+
+def test_damaged_frame_of_a_gif_is_a_reason():
+    frames = [Image.fromarray(noise(32, 32)) for _ in range(3)]
+    frames[1] = Image.fromarray(255 - noise(32, 32))
+    content = animated(frames, duration=50)
+    with pytest.raises(ValueError, match='cannot be decoded'):
+        pictures.animation(content[:2 * len(content) // 3])
+    with pytest.raises(ValueError, match='cannot be decoded'):
+        list(pictures.frames(content[:2 * len(content) // 3]))
