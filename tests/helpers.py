@@ -63,6 +63,35 @@ def tiny_mlp():
     return config
 
 
+def tiny_translation(kind='cyclegan', **changes):
+    """Return a config of small networks between two domains of arrays.
+
+    Args:
+        kind: 'cyclegan', or 'pix2pix' with dropout for sides from 64.
+        **changes: {key: value}, with '__' for '.'.
+    """
+    config = defaults.default_config()
+    config.algorithm, config.num_steps, config.report = kind, 4, False
+    config.data = defaults.grouped_data('a', 'b')
+    config.data.a.name, config.data.b.name = 'digits', 'mnist'  # not loaded
+    config.generator.width = config.discriminator.width = 4
+    config.discriminator.name, config.discriminator.depth = 'patchgan', 1
+    if kind == 'cyclegan':
+        config.generator.name, config.generator.num_blocks = (
+            'resnet_translator', 1
+        )
+        config.generator.norm = config.discriminator.norm = 'instance'
+        config.loss.name, config.batch_size = 'least_squares', 4
+    else:
+        config.generator.name, config.generator.dropout = 'unet', 0.5
+        config.generator.norm = config.discriminator.norm = 'batch'
+        config.batch_size = 1
+    config.update_from_flattened_dict({
+        key.replace('__', '.'): value for key, value in changes.items()
+    })
+    return config
+
+
 def random_images(count=32, shape=(8, 8, 1), seed=0):
     """Return uint8 noise [count, *shape]."""
     random = np.random.RandomState(seed)
@@ -228,13 +257,27 @@ def untrained(config, workdir, images=None, labels=None):
     Weights, averages, statistics and moments of codes are random and all
     different, so that code which uses the wrong ones is detected.
 
+    Args:
+        config: ConfigDict of the run.
+        workdir: folder to create.
+        images: uint8 images, {source: images} for several sources, or None for
+            the data of the config.
+        labels: of the images, if there is one source.
+
     Returns:
         `train.Run`.
     """
-    dataset = builders.dataset(config) if images is None else (
-        sources.from_arrays(images, labels, request=builders.request(config))
-    )
-    datasets = {builders.REAL: dataset}
+    if isinstance(images, dict):
+        datasets = {name: sources.from_arrays(
+            own, request=builders.request(defaults.of_source(config, name))
+        ) for name, own in images.items()}
+    else:
+        dataset = builders.dataset(config) if images is None else (
+            sources.from_arrays(
+                images, labels, request=builders.request(config)
+            )
+        )
+        datasets = {builders.REAL: dataset}
     specs = builders.data_specs(datasets)
     algorithm = builders.algorithm(config, specs)
     state = builders.initial_state(config, algorithm, specs)

@@ -8,7 +8,6 @@ from absl import flags
 
 from gan_jax.cli import app
 from gan_jax.core import errors
-from gan_jax.tools import video
 
 WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run to load.')
 STEP = flags.DEFINE_string(
@@ -32,6 +31,14 @@ def define_truncation():
         'truncation', None, 'Largest absolute value of each coordinate of z: '
         'a smaller one gives less variety and fewer bad samples.',
         lower_bound=1e-3
+    )
+
+
+def define_direction():
+    """Define --direction of runs that translate images."""
+    return flags.DEFINE_string(
+        'direction', None, "Direction of a run that translates images: "
+        "'a_to_b', which is the default, or 'b_to_a' of CycleGAN."
     )
 
 
@@ -112,6 +119,7 @@ def save_rows(out, images, fps):
         errors.ConfigError: for a film of points, or if `out` cannot be written.
     """
     from gan_jax.runtime import writer
+    from gan_jax.tools import video
 
     flat = images.reshape(-1, *images.shape[2:])
     if flat.ndim == 2 and video.is_film(out):

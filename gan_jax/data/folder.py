@@ -11,11 +11,12 @@ from gan_jax.core import errors
 from gan_jax.data import listing as listing_lib
 
 
-def listing(path):
+def listing(path, key='data.path'):
     """List a folder; links are followed, and no folder is entered twice.
 
     Args:
         path: the folder.
+        key: name of the key or flag that holds the path, for errors.
 
     Returns:
         `listing.Listing`, sorted by name.
@@ -28,11 +29,11 @@ def listing(path):
         return _listing(root, path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise errors.DataError(
-            f'data.path={str(path)!r} is not a folder'
+            f'{key}={str(path)!r} is not a folder'
         ) from error
     except OSError as error:
         raise errors.DataError(
-            f'data.path={str(path)!r} cannot be read: {error.strerror}'
+            f'{key}={str(path)!r} cannot be read: {error.strerror}'
         ) from error
 
 

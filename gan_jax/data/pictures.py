@@ -184,7 +184,7 @@ def animation(content):
         ValueError: with the reason, worded to follow the file's name, if it is
             a GIF and damaged.
     """
-    if not Image.OPEN['GIF'][1](content[:16]):
+    if not content.startswith((b'GIF87a', b'GIF89a')):
         return None
     with _reasons(content), opened(content, ('GIF',)) as film:
         if film.n_frames == 1:

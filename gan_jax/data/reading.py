@@ -39,7 +39,7 @@ def read(listing, preparation, *, memory=None, max_bad=0.01):
             good = np.arange(len(listing.files))
             return Lazy(listing, good, shape, preparation), good
     survey = listing_lib.survey(listing, preparation, keep=keep)
-    report_skipped(listing, survey)
+    report_skipped(listing.name, survey.skipped)
     check(listing.name, survey.skipped, len(survey.good), max_bad)
     shape = common_shape(listing, survey, preparation)
     warn_enlarged(survey, shape)
@@ -63,11 +63,10 @@ def _estimate(listing, preparation):
     return len(listing.files) * (height or 0) * (width or 0) * (channels or 3)
 
 
-def report_skipped(listing, survey):
-    """Report the bad images of a survey on stderr."""
-    for name, reason in survey.skipped:
-        shown = listing_lib.shown(name)
-        _say(f'skipped {shown} of {listing.name}: it {reason}')
+def report_skipped(source, skipped):
+    """Report bad images, (name, reason) each, of a source on stderr."""
+    for name, reason in skipped:
+        _say(f'skipped {listing_lib.shown(name)} of {source}: it {reason}')
 
 
 def check(name, skipped, count, max_bad):

@@ -109,7 +109,7 @@ TOOLS = {
     'sample': '--out=x.png', 'export': '--out=x',
     'interpolate': '--out=x.gif', 'walk': '--out=x.png',
     'arithmetic': '--sum=3+5', 'reconstruct': '--out=x.png',
-    'quiz': '--out=x.html',
+    'quiz': '--out=x.html', 'translate': '--out=x.png',
 }
 OF_ALL_TOOLS = [  # (flags, exit code, part of the message); RUN is a run
     ([], 2, '--workdir is missing'),

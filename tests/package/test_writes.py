@@ -51,6 +51,8 @@ COMMANDS = {
     'sweep': [f'--config={ROOT}/configs/mixtures.py', *TINY[:5],
               *QUIET, '--config.num_steps=2', '--config.population=2',
               '--workdir={out}/sweep'],
+    'translate': ['--workdir={translation}', '--input={images}',
+                  '--out={out}/translated'],
     'walk': ['--workdir={run}', '--coordinates=0', '--out={out}/w.png'],
 }
 # Calls that write, by the folder that is written to; others are left to fail.
@@ -83,6 +85,10 @@ def places(tmp_path_factory):
     config = helpers.tiny_mlp()
     config.data.path, config.data.name = str(places['images']), ''
     helpers.untrained(config, places['run'])
+    places['translation'] = root / 'translation'
+    helpers.untrained(helpers.tiny_translation(), places['translation'], {
+        name: helpers.random_images() for name in 'ab'
+    })
     writer.write_json(places['run'] / 'environment.json', [])
     (places['run'] / writer.METRICS).write_text('{"step": 2, "d/loss": 1}\n')
     return places
