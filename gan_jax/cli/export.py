@@ -6,6 +6,13 @@
 The folder holds the generator as StableHLO (for any batch size, on CPU, CUDA
 and TPU), its weights as safetensors, a model card, and a script that samples
 with JAX, NumPy and Pillow only, as in the second command.
+
+    python -m gan_jax export --workdir=runs/cyclegan --direction=a_to_b \\
+      --out=exported
+    python exported/translate.py image.png --out=translated.png
+
+Of CycleGAN and pix2pix the generator of one direction is exported, for images
+of the size in training.
 """
 
 from absl import flags
@@ -14,22 +21,33 @@ from gan_jax.cli import app
 from gan_jax.cli import run_flags
 
 OUT = flags.DEFINE_string('out', '', 'Folder to write the files to.')
+DIRECTION = run_flags.define_direction()
 
 
 def main(argv):
     """Export the generator of --workdir to --out."""
+    from gan_jax.algorithms import translation
     from gan_jax.core import errors
     from gan_jax.tools import export
+    from gan_jax.tools import export_translation
 
     if not OUT.value:
         raise errors.ConfigError('--out is missing, such as --out=exported')
     algorithm, state = run_flags.open_run(argv)
+    arguments = (
+        OUT.value, run_flags.WORKDIR.value, algorithm, state,
+        run_flags.WEIGHTS.value,
+    )
+    translates = algorithm.name in translation.KINDS
     with app.written('--out', OUT.value):
-        export.write(
-            OUT.value, run_flags.WORKDIR.value, algorithm, state,
-            run_flags.WEIGHTS.value,
-        )
+        if translates or DIRECTION.value:
+            export_translation.write(*arguments, DIRECTION.value or 'a_to_b')
+        else:
+            export.write(*arguments)
+    script, verb = (export_translation.SCRIPT, 'translate') if translates else (
+        export.SCRIPT, 'sample from it'
+    )
     app.say(
         f'Wrote the generator of {run_flags.describe(state)} to {OUT.value}; '
-        f'sample from it by: python {OUT.value}/{export.SCRIPT}'
+        f'{verb} by: python {OUT.value}/{script}'
     )

@@ -20,14 +20,17 @@ from gan_jax.core import files
 from gan_jax.data import sources
 from gan_jax.runs import run_files
 from gan_jax.runs import sampling
-from gan_jax.runtime import environment
+from gan_jax.tools import model_card
 
 PROGRAM = 'generator.stablehlo'
 TENSORS = 'generator.safetensors'
 CARD = 'README.md'
 SCRIPT = 'sample.py'
 PLATFORMS = ('cpu', 'cuda', 'tpu')
-SHOWN = ('d/loss', 'g/loss', 'data/epoch')  # metrics in the card
+NAMES = {
+    'platforms': ', '.join(PLATFORMS), 'program': PROGRAM, 'script': SCRIPT,
+    'tensors': TENSORS,
+}
 
 # Source code of `latents.LATENTS` for the script, which imports only JAX.
 NORMAL = 'return jax.random.normal(key, ({size},))'
@@ -74,6 +77,19 @@ else:
     Image.fromarray({row}).save(args.out)
 '''
 
+USE = '''\
+## Sample
+
+    pip install jax flatbuffers numpy pillow
+    python {script} 0 1 2 3
+
+A seed gives the same sample as `python -m gan_jax sample`. From Python:
+
+    from jax import export
+    generate = export.deserialize(bytearray(open('{program}', 'rb').read()))
+    samples = generate.call(z)  # and labels, where there are classes
+'''
+
 
 def write(folder, workdir, algorithm, state, weights='ema'):
     """Write the four files.
@@ -88,13 +104,17 @@ def write(folder, workdir, algorithm, state, weights='ema'):
     Raises:
         OSError: if a file cannot be written.
     """
-    folder = files.to_path(folder)
-    contents = {
+    save(folder, {
         PROGRAM: program(algorithm, state, weights),
         TENSORS: tensors(workdir, algorithm, state, weights),
         SCRIPT: script(algorithm, run_files.load_data(workdir)),
         CARD: card(workdir, algorithm, state, weights),
-    }
+    })
+
+
+def save(folder, contents):
+    """Write files, {name: bytes or text}, to a folder, as `write` does."""
+    folder = files.to_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         files.write(folder / name, content)
@@ -121,7 +141,20 @@ def program(algorithm, state, weights='ema'):
     inputs = [jax.ShapeDtypeStruct((size, algorithm.latent_size), jnp.float32)]
     if algorithm.num_classes:
         inputs.append(jax.ShapeDtypeStruct((size,), jnp.int32))
-    exported = jax_export.export(jax.jit(generate), platforms=PLATFORMS)
+    return serialize(generate, *inputs)
+
+
+def serialize(function, *inputs):
+    """Export a function of arrays as StableHLO, for all `PLATFORMS`.
+
+    Args:
+        function: of arrays, that can be traced.
+        *inputs: `jax.ShapeDtypeStruct` of each.
+
+    Returns:
+        bytes, for `jax.export.deserialize`.
+    """
+    exported = jax_export.export(jax.jit(function), platforms=PLATFORMS)
     return bytes(exported(*inputs).serialize())
 
 
@@ -131,23 +164,34 @@ def tensors(workdir, algorithm, state, weights='ema'):
     Args:
         workdir, algorithm, state, weights: as `write`.
     """
-    collections = algorithm.collections(algorithm.weights(state, weights))
+    data = run_files.load_data(workdir)
+    return pack(algorithm.collections(algorithm.weights(state, weights)), {
+        **origin(state, weights),
+        'latent': algorithm.latent,
+        'latent_size': str(algorithm.latent_size),
+        'num_classes': str(algorithm.num_classes),
+        'image_shape': json.dumps(data['image_shape']),
+    })
+
+
+def origin(state, weights):
+    """Return the metadata that every file of tensors has, {name: text}."""
+    return {
+        'made_by': f'gan_jax {gan_jax.__version__}',
+        'step': str(int(state.step)),
+        'weights': weights,
+    }
+
+
+def pack(collections, metadata):
+    """Return a pytree by name, float32, as bytes of a safetensors file."""
     named = {
         jax.tree_util.keystr(path, simple=True, separator='.'): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(collections)
     }
-    data = run_files.load_data(workdir)
     return safetensors.save(
         {name: np.asarray(leaf, np.float32) for name, leaf in named.items()},
-        metadata={
-            'made_by': f'gan_jax {gan_jax.__version__}',
-            'step': str(int(state.step)),
-            'weights': weights,
-            'latent': algorithm.latent,
-            'latent_size': str(algorithm.latent_size),
-            'num_classes': str(algorithm.num_classes),
-            'image_shape': json.dumps(data['image_shape']),
-        },
+        metadata=metadata,
     )
 
 
@@ -189,135 +233,35 @@ def card(workdir, algorithm, state, weights='ema'):
     """
     config = sampling.load_data_config(workdir)
     data = run_files.load_data(workdir)
-    shape = 'x'.join(map(str, data['image_shape']))
-    kind = 'points' if len(data['image_shape']) == 1 else 'images'
-    classes = ', '.join(data['classes'])
-    step = int(state.step)
+    points = len(data['image_shape']) == 1
     inputs = f'`z` float32 [B, {algorithm.latent_size}] ({algorithm.latent})'
     if algorithm.num_classes:
         inputs += f', `labels` int32 [B] in [0, {algorithm.num_classes})'
+    kind_of_run = f'`{algorithm.name}`' if algorithm.monitors is None else (
+        f'GAN, loss `{config.loss.name}`'
+    )
+    return model_card.build(workdir, state, weights, [
+        ('data', describe(config, data)),
+        ('trained as', kind_of_run),
+        ('inputs', inputs),
+        ('output', f'float32 [B, {", ".join(map(str, data["image_shape"]))}]'
+         + ('' if points else ' in [-1, 1]')),
+    ], title=epath.Path(workdir).name, use=USE, names=NAMES)
+
+
+def describe(config, data):
+    """Describe the data of a run in a line.
+
+    Args:
+        config: of the source, as of `defaults.of_source`.
+        data: its entry of `run_files.load_sources`.
+    """
     source = defaults.source(config)
     if data.get('name') == sources.ARRAYS:
         source = 'arrays passed from Python'
-    images = f'{data["count"]:,} {kind}'
-    starts = run_files.load_dicts(workdir, 'environment.json') or [{}]
-    rows = [
-        ('data', f'{source}, {images} of {shape}'
-         + (f', classes {classes}' if classes else '')),
-        ('steps', f'{step:,} of {config.num_steps:,}, batches of '
-         f'{config.batch_size}'),
-        ('weights', {'ema': 'moving average of the generator',
-                     'raw': 'weights of the generator as trained',
-                     'snapshots': "average of the generator's last snapshots",
-                     }[weights]),
-        ('trained as', f'`{algorithm.name}`' if algorithm.monitors is None
-         else f'GAN, loss `{config.loss.name}`'),
-        ('command', f'`{starts[-1].get("command", "unknown")}`'),
-        ('inputs', inputs),
-        ('output', f'float32 [B, {", ".join(map(str, data["image_shape"]))}]'
-         + ('' if kind == 'points' else ' in [-1, 1]')),
-        ('exported by', ', '.join(f'{name} {version}' for name, version in {
-            'gan_jax': gan_jax.__version__, **environment.versions()
-        }.items() if name in ('gan_jax', 'jax'))),
-    ]
-    metrics = [*_logged(workdir, step), *_evaluated(workdir, step, weights)]
-    if not metrics:
-        metrics = ['The run folder holds no metrics of this step.']
-    return CARD_TEXT.format(
-        name=epath.Path(workdir).name, platforms=', '.join(PLATFORMS),
-        what='\n'.join(f'| {key} | {value} |' for key, value in rows),
-        metrics='\n'.join(metrics),
-        program=PROGRAM, tensors=TENSORS, script=SCRIPT,
+    kind = 'points' if len(data['image_shape']) == 1 else 'images'
+    shape = 'x'.join(map(str, data['image_shape']))
+    classes = ', '.join(data['classes'])
+    return f'{source}, {data["count"]:,} {kind} of {shape}' + (
+        f', classes {classes}' if classes else ''
     )
-
-
-def _logged(workdir, step):
-    """Yield lines on the metrics that training logged at a step."""
-    values = {}
-    for item in run_files.lines(workdir, 'metrics.jsonl'):
-        if item and item.get('step') == step:
-            values = item
-    numbers = {
-        name: files.number(value) for name, value in values.items()
-        if name in SHOWN or name.startswith('eval/')
-    }
-    if values:
-        yield f'Logged at step {step:,}: ' + ', '.join(
-            f'{name} {value:.4g}' for name, value in numbers.items()
-            if value is not None
-        ) + '.'
-
-
-def _evaluated(workdir, step, weights):
-    """Yield lines on the newest evaluation of a step and weights."""
-    evaluations = [
-        item for item in run_files.load_dicts(workdir, 'evaluation.json')
-        if (item.get('step'), item.get('weights')) == (step, weights)
-        and isinstance(item.get('values'), dict)
-    ]
-    if not evaluations:
-        return
-    newest = evaluations[-1]
-    features = newest.get('features')
-    note = features.get('note') if isinstance(features, dict) else '?'
-    yield (
-        f'\n{_count(newest.get("num_fake"))} samples against '
-        f'{_count(newest.get("num_real"))} real images of '
-        f'{newest.get("data")} {newest.get("split")}; features: {note}.\n'
-    )
-    yield from ('| metric | value | of real images |', '|---|---|---|')
-    for name, numbers in newest['values'].items():
-        value, floor = (
-            files.number(numbers.get(key)) if isinstance(numbers, dict)
-            else None for key in ('value', 'floor')
-        )
-        if value is not None:
-            yield f'| {name} | {value:.4g} | ' + (
-                '|' if floor is None else f'{floor:.4g} |'
-            )
-
-
-def _count(value):
-    return f'{value:,}' if type(value) is int else '?'
-
-
-CARD_TEXT = '''\
----
-library_name: jax
-tags:
-- gan
-- stablehlo
-# license: set one; it may depend on the data that the run was trained on.
----
-
-# Generator of {name}
-
-| | |
-|---|---|
-{what}
-
-## Metrics
-
-{metrics}
-
-These values were measured on this run only.
-
-## Sample
-
-    pip install jax flatbuffers numpy pillow
-    python {script} 0 1 2 3
-
-A seed gives the same sample as `python -m gan_jax sample`. From Python:
-
-    from jax import export
-    generate = export.deserialize(bytearray(open('{program}', 'rb').read()))
-    samples = generate.call(z)  # and labels, where there are classes
-
-`{program}` is StableHLO for {platforms} and any batch size, with the
-weights inside. `{tensors}` holds the same weights by name.
-
-## Licence
-
-None is set. Whoever publishes these files must choose one, considering the
-licence of the data.
-'''

@@ -251,7 +251,11 @@ def test_bare_prints_are_detected(code):
 def test_pillow_opens_only_named_formats_in_one_module(path):
     code = path.read_text()
     assert openers(code) == []
-    assert 'Image.open(' not in code or path == PACKAGE / 'data/pictures.py'
+    # The second is in the text of a script.
+    own = [PACKAGE / name for name in (
+        'data/pictures.py', 'tools/export_translation.py'
+    )]
+    assert 'Image.open(' not in code or path in own
     assert 'Image import open' not in code
 
 
