@@ -48,7 +48,8 @@ NUMBERS = [
 OBJECTIVES = (ROOT / 'configs' / 'OBJECTIVES.md').read_text()
 NAMES = [
     *losses.LOSSES, *penalties.PENALTIES, *schedules.SCHEDULES,
-    *networks.FAMILIES, *translation.KINDS, *autoencoder.ENERGIES, *layers.NORMS,
+    *networks.FAMILIES, *translation.KINDS, *autoencoder.ENERGIES,
+    *layers.NORMS,
     *resampling.UPSAMPLINGS, *resampling.DOWNSAMPLINGS,
     *conditioning.GENERATOR_CONDITIONS, *conditioning.DISCRIMINATOR_CONDITIONS,
     *update_order.SCHEDULES, *latents.LATENTS, *latents.PATHS, *latents.WEIGHTS,
