@@ -71,7 +71,7 @@ class Options(NamedTuple):
     """Options of a comparison.
 
     Attributes:
-        variants: variants of PyTorch's step, see torch_step.py.
+        variants: variants of PyTorch's step, see torch_base.py.
         rounds: turns of each.
         seconds: approximate time of a turn.
         product: side of the matrices of the reference product.

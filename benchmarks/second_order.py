@@ -31,7 +31,7 @@ TORCH = flags.DEFINE_list(
     'torch', [
         'channels_last', 'channels_last+heap', 'channels_last+heap+joined',
         'heap+split',
-    ], "Variants of PyTorch's step, see torch_step.py."
+    ], "Variants of PyTorch's step, see torch_base.py."
 )
 DTYPE = flags.DEFINE_enum(
     'dtype', 'float32', ['bfloat16', 'float32'], 'Dtype of the networks.'

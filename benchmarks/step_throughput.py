@@ -73,7 +73,7 @@ AGAINST = flags.DEFINE_enum(
 )
 TORCH = flags.DEFINE_list(
     'torch', ['channels_last', 'channels_last+joined'],
-    "Variants of PyTorch's step, see torch_step.py."
+    "Variants of PyTorch's step, see torch_base.py."
 )
 TABLE = flags.DEFINE_bool(
     'table', False, 'Compare all cases of beside_torch.py.'

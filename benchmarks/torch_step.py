@@ -8,36 +8,21 @@ over all parameters, data resident on the device. The networks are those of
     python benchmarks/torch_step.py --config=configs/dcgan.py:cifar10 \
         --shape=32x32x3 --variant=channels_last
 
-answers questions on standard input (`turns.py`). With config.dtype='bfloat16'
-forward and backward run under autocast. A variant is `plain`, or a combination
-of these, joined by plus signs:
-
-  channels_last  images are stored as NHWC
-  heap           the process keeps freed memory, as ours does
-  compile        torch.compile, on CUDA with graphs (reduce-overhead)
-  graph          the whole step (both players, their optimizers, the average) is
-                 captured once in a CUDA graph and replayed; with `compile`,
-                 that one uses no graphs
-  joined         real and fake go through D in one pass, if D has neither
-                 BatchNorm nor spectral normalisation
-  split          a grouped convolution is one convolution for each group
+answers questions on standard input. Variants are those of torch_base.py.
 """
 
 import functools
 import math
 import re
-import resource
-import statistics
-import time
 
 from absl import flags
 from ml_collections import config_flags
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 import beside_torch
+import torch_base
 import turns
 from gan_jax.cli import app
 from gan_jax.config import defaults as defaults_lib
@@ -46,11 +31,7 @@ from gan_jax.core import errors
 from gan_jax.networks import dcgan
 from gan_jax.networks import r3gan
 from gan_jax.networks import resnet
-from gan_jax.runtime import malloc
 
-KNOWN = (
-    'channels_last', 'compile', 'graph', 'heap', 'joined', 'plain', 'split',
-)
 # Keys that the step below follows, or that do not affect it. For all others it
 # implements the default only.
 FOLLOWED = re.compile(
@@ -95,10 +76,6 @@ LOSSES = {
 RELATIVE = ('relativistic',)
 
 
-def _refuse(reason):
-    raise errors.ConfigError(f'no PyTorch step is written for {reason}')
-
-
 def _norm(options, channels, flat=False):
     if options.norm == 'none':
         return nn.Identity()
@@ -106,7 +83,7 @@ def _norm(options, channels, flat=False):
         return (nn.BatchNorm1d if flat else nn.BatchNorm2d)(channels)
     if options.norm == 'layer':
         return nn.LayerNorm(channels) if flat else nn.GroupNorm(1, channels)
-    _refuse(f'norm={options.norm!r}')
+    torch_base.refuse(f'norm={options.norm!r}')
 
 
 def _bend(options):
@@ -398,7 +375,7 @@ def _r3gan_stages(options, shape, split):
     Each stage is (channels before it, channels, module of its blocks).
     """
     if options.norm != 'none' or options.spectral_norm:
-        _refuse('r3gan with a norm')
+        torch_base.refuse('r3gan with a norm')
     widths = r3gan.stage_widths(shape, options.width, options.full_side)
     doublings = 2 ** (len(widths) - 1)
     sides = shape[0] // doublings, shape[1] // doublings
@@ -456,45 +433,21 @@ def _check(config):
     if config.generator.name != config.discriminator.name or (
         config.generator.name not in NETWORKS
     ):
-        _refuse(f'generator.name={config.generator.name!r} with '
-                f'discriminator.name={config.discriminator.name!r}')
+        torch_base.refuse(
+            f'generator.name={config.generator.name!r} with '
+            f'discriminator.name={config.discriminator.name!r}'
+        )
     if config.loss.name not in LOSSES:
-        _refuse(f'loss.name={config.loss.name!r}')
+        torch_base.refuse(f'loss.name={config.loss.name!r}')
     defaults = defaults_lib.flatten(defaults_lib.default_config())
     for key, value in defaults_lib.flatten(config).items():
         if value != defaults[key] and not FOLLOWED.fullmatch(key) and (
             key not in run_identity.FREE_KEYS
         ):
-            _refuse(f'{key}={value!r}, only for {defaults[key]!r}')
+            torch_base.refuse(f'{key}={value!r}, only for {defaults[key]!r}')
 
 
-def captured(function):
-    """Capture what a function does on CUDA in a graph; return its replay.
-
-    As https://docs.pytorch.org/docs/stable/notes/cuda.html has it: three calls
-    on a stream of their own, which choose algorithms and make the optimizers'
-    state, then one that is recorded. What the function reads and writes keeps
-    its place in memory, and random numbers go on from replay to replay.
-    """
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            function()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        kept = function()
-    return functools.partial(_replay, graph, kept)
-
-
-def _replay(graph, kept):
-    """Replay a graph; returns what it has written to."""
-    graph.replay()
-    return kept
-
-
-class Step:
+class Step(torch_base.TimedStep):
     """Both players, their optimizers, resident data and the step itself.
 
     Attributes:
@@ -507,34 +460,20 @@ class Step:
         Args:
             config: validated ConfigDict.
             shape: (H, W, C) of images, or (D,) of points.
-            variant: see above.
+            variant: of torch_base.py.
             tf32: whether CUDA's products of float32 may be of TF32.
 
         Raises:
             errors.ConfigError: for what is not written here.
         """
         _check(config)
-        words = set(variant.split('+'))
-        if words - set(KNOWN):
-            raise errors.ConfigError(
-                f'--torch={variant!r}: a variant consists of {list(KNOWN)}'
-            )
+        super().__init__(config, variant, tf32)
         reason = beside_torch.unsuited(config, variant)
         if reason:
             raise errors.ConfigError(reason)
-        if 'heap' in words:
-            malloc.keep_freed_memory()
-        self._config, self._words, self._shape = config, words, shape
-        self._cuda = torch.cuda.is_available()
-        if 'graph' in words and not self._cuda:
-            raise errors.ConfigError('graph: needs a CUDA device')
-        self._device = torch.device('cuda' if self._cuda else 'cpu')
-        if self._cuda:
-            torch.backends.cuda.matmul.allow_tf32 = tf32
-            torch.backends.cudnn.allow_tf32 = tf32
-            torch.backends.cudnn.benchmark = True
+        self._shape = shape
         make_g, make_d = NETWORKS[config.generator.name]
-        split = {'split': True} if 'split' in words else {}
+        split = {'split': True} if 'split' in self._words else {}
         self.generator = self._place(make_g(
             config.generator, config.latent_size, shape, **split
         ))
@@ -545,53 +484,31 @@ class Step:
             p.detach().clone() for p in self.generator.parameters()
         ]
         self._g_optimizer, self._d_optimizer = (
-            torch.optim.Adam(
-                network.parameters(), options.learning_rate,
-                (options.b1, options.b2), fused=True,
-                capturable='graph' in words,
-            ) for network, options in (
+            self._optimizer(network.parameters(), options)
+            for network, options in (
                 (self.generator, config.g_optimizer),
                 (self.discriminator, config.d_optimizer),
             )
         )
         self._d_loss, self._g_loss = LOSSES[config.loss.name]
         self._real = self._place_data()
-        self._joined = 'joined' in words
-        self._update_d, self._update_g = self._d_gradients, self._g_gradients
-        if 'compile' in words:
-            graphs = self._cuda and 'graph' not in words
-            mode = 'reduce-overhead' if graphs else 'default'
-            self._update_d = torch.compile(self._d_gradients, mode=mode)
-            self._update_g = torch.compile(self._g_gradients, mode=mode)
-        self._train, self._generate = self.step, self.sample
-        if 'graph' in words:
-            self._train = captured(self.step)
-            self.generator.eval()
-            self._generate = captured(self.sample)
-            self.generator.train()
-
-    def _place(self, network):
-        network = network.to(self._device)
-        if 'channels_last' in self._words and len(self._shape) == 3:
-            network = network.to(memory_format=torch.channels_last)
-        return network
+        self._joined = 'joined' in self._words
+        self._update_d = self._compiled(self._d_gradients)
+        self._update_g = self._compiled(self._g_gradients)
+        self._start(self.generator)
 
     def _place_data(self):
-        """Return 512 images of noise as uint8, or points."""
+        """Return images of noise as uint8, or points, on the device."""
         if len(self._shape) == 1:
-            return torch.randn(512, *self._shape, device=self._device)
-        height, width, channels = self._shape
-        noise = np.random.RandomState(0).randint(
-            0, 256, (512, channels, height, width)
-        )
-        images = torch.from_numpy(noise.astype(np.uint8)).to(self._device)
-        if 'channels_last' in self._words:
-            images = images.contiguous(memory_format=torch.channels_last)
-        return images
+            return torch.randn(
+                torch_base.NUM_IMAGES, *self._shape, device=self._device
+            )
+        images = torch_base.noise_images(self._shape, self._words)
+        return images.to(self._device)
 
     def _reals(self):
         places = torch.randint(
-            512, (self._config.batch_size,), device=self._device
+            len(self._real), (self._config.batch_size,), device=self._device
         )
         images = self._real[places]
         return images if len(self._shape) == 1 else images.float() / 127.5 - 1
@@ -600,11 +517,6 @@ class Step:
         return torch.randn(
             self._config.batch_size, self._config.latent_size,
             device=self._device,
-        )
-
-    def _autocast(self):
-        return torch.autocast(
-            self._device.type, torch.bfloat16, self._config.dtype == 'bfloat16'
         )
 
     def _d_gradients(self, real, z):
@@ -697,52 +609,9 @@ class Step:
         with self._autocast():
             return self.generator(self._latents())
 
-    def _timed(self, make, count):
-        self._wait()
-        began = time.perf_counter()
-        for _ in range(count):
-            make()
-        self._wait()
-        return time.perf_counter() - began
-
-    def _wait(self):
-        if self._cuda:
-            torch.cuda.synchronize()
-
-    def train(self, count):
-        """Time steps, in seconds."""
-        return self._timed(self._train, count)
-
-    def generate(self, count):
-        """Time batches of samples with the running statistics, in seconds."""
-        self.generator.eval()
-        self._generate()
-        taken = self._timed(self._generate, count)
-        self.generator.train()
-        return taken
-
-    def memory(self):
-        """Return the peak memory in bytes, of the device or the process."""
-        if self._cuda:
-            return torch.cuda.max_memory_allocated()
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-    def product_rate(self, size):
-        """Return the FLOP/s of a matrix product, median of 5."""
-        dtype = getattr(torch, self._config.dtype)
-        a = torch.ones(size, size, device=self._device, dtype=dtype)
-        times = [self._timed(lambda: a @ a, 1) for _ in range(6)][1:]
-        return 2 * size**3 / statistics.median(times)
-
     def about(self):
         """Return the version, and the number of parameters of each network."""
-        return {
-            'version': torch.__version__,
-            'parameters': [
-                sum(p.numel() for p in network.parameters())
-                for network in (self.generator, self.discriminator)
-            ],
-        }
+        return self._described(self.generator, self.discriminator)
 
 
 def main(argv):
