@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import kernels
 import turns
 import useful_flops
+from gan_jax.algorithms import translation
 from gan_jax.config import recipes
 from gan_jax.core import errors
 from gan_jax.runtime import environment
@@ -368,8 +369,11 @@ def worker_starts(case, options):
         *case.arguments, f"--shape={'x'.join(map(str, case.shape))}",
         f'--tf32={options.tf32}',
     ]
+    script = 'torch_step.py'
+    if case.config.algorithm in translation.KINDS:
+        script = 'torch_translation.py'
     scripts = {'ours': ('step_throughput.py', '--serve')} | {
-        variant: ('torch_step.py', f'--variant={variant}')
+        variant: (script, f'--variant={variant}')
         for variant in options.variants if not unsuited(case.config, variant)
     }
     return {

@@ -43,8 +43,6 @@ import beside_torch
 import kernels
 import turns
 from gan_jax.algorithms import algorithm
-from gan_jax.algorithms import game
-from gan_jax.algorithms.game import D, G
 from gan_jax.cli import app
 from gan_jax.config import builders
 from gan_jax.config import defaults
@@ -138,23 +136,27 @@ class Variant:
     def __init__(self, config, shape, num_steps):
         self.shape, self.num_steps = shape, num_steps
         self._dtype = config.dtype
-        gan = builders.algorithm(config, builders.single_source_specs(shape))
-        feed = _feed(config, shape)
+        self._feeds = _feeds(config, shape)
+        specs = {name: builders.DataSpec(shape) for name in self._feeds}
+        gan = builders.algorithm(config, specs)
         convolutional = defaults.convolutional(config)
         call = parallel.train_call(
-            builders.step(gan, {builders.REAL: feed}, algorithm.Variant()),
+            builders.step(gan, self._feeds, algorithm.Variant()),
             num_steps, convolutional,
         )
-        self.state = parallel.replicate(jax.jit(
-            lambda key: game.init(gan, key, shape)
-        )(jax.random.key(config.seed)))
-        self.constants = parallel.constants(
-            {builders.REAL: feed.resident}, builders.hyperparams(config),
-            jax.random.key(1), defaults.images_per_batch(config),
+        self.state = parallel.replicate(
+            builders.initial_state(config, gan, specs)
         )
-        fed = feed.read(0, num_steps * gan.draws)
-        fed = fed.reshape(num_steps, gan.draws, -1)
-        self.fed = parallel.split({builders.REAL: fed})
+        self.constants = parallel.constants(
+            {name: feed.resident for name, feed in self._feeds.items()},
+            builders.hyperparams(config), jax.random.key(1),
+            defaults.images_per_batch(config),
+        )
+        self.fed = parallel.split({
+            name: feed.read(0, num_steps * gan.draws).reshape(
+                num_steps, gan.draws, -1
+            ) for name, feed in self._feeds.items()
+        })
         began = time.perf_counter()
         self.call = parallel.compile_call(
             call, convolutional, self.state, self.constants, self.fed
@@ -164,9 +166,15 @@ class Variant:
         def sample(weights, number):
             key = jax.random.fold_in(jax.random.key(2), number)
             key = key if convolutional else parallel.fast_key(key)
-            size = config.batch_size, config.latent_size
-            z = jax.random.normal(key, size)
-            return gan.apply(weights, algorithm.Inputs(z))
+            if gan.latent_size:
+                size = config.batch_size, config.latent_size
+                inputs = jax.random.normal(key, size)
+            else:
+                images = jax.random.bits(
+                    key, (config.batch_size, *shape), np.uint8
+                )
+                inputs = algorithm.to_unit_range(images)
+            return gan.apply(weights, algorithm.Inputs(inputs))
 
         self._weights = functools.partial(gan.weights, name='ema')
         self._sample = jax.jit(
@@ -220,14 +228,13 @@ class Variant:
         return kernels.grouped(kernels.trace(self.seconds), count)
 
     def about(self):
-        """Return the version, and the number of parameters of each network."""
+        """Return the version and each network's parameters, generators first."""
         return {
             'version': jax.__version__,
             'parameters': [
-                sum(leaf.size // len(leaf) for leaf in jax.tree.leaves(params))
-                for params in (
-                    self.state.players[G].params, self.state.players[D].params
-                )
+                sum(leaf.size // len(leaf) for leaf in jax.tree.leaves(
+                    self.state.players[name].params
+                )) for name in sorted(self.state.players, reverse=True)
             ],
         }
 
@@ -238,14 +245,24 @@ class Variant:
         return float((costs or {}).get('flops', float('nan')))
 
 
-def _feed(config, shape):
+def _feeds(config, shape):
+    """Build the feeds of all sources, {source: feed}."""
+    return {
+        name: _feed(config, shape, stream)
+        for stream, name in enumerate(
+            builders.ALGORITHMS[config.algorithm].sources
+        )
+    }
+
+
+def _feed(config, shape, stream):
     """Build a feed of noise, or of points that are sampled on the device."""
     if len(shape) == 1:
         return builders.feed(config, None)
-    noise = np.random.RandomState(0).randint(0, 256, (512, *shape))
+    noise = np.random.RandomState(stream).randint(0, 256, (512, *shape))
     return feed_lib.ResidentFeed(
-        sources.from_arrays(noise.astype(np.uint8)),
-        seed=config.seed, batch_size=defaults.images_per_batch(config),
+        sources.from_arrays(noise.astype(np.uint8)), seed=config.seed,
+        batch_size=defaults.images_per_batch(config), stream=stream,
     )
 
 
