@@ -228,7 +228,7 @@ class Variant:
         return kernels.grouped(kernels.trace(self.seconds), count)
 
     def about(self):
-        """Return the version and each network's parameters, generators first."""
+        """Return the version and the sizes of networks, generators first."""
         return {
             'version': jax.__version__,
             'parameters': [

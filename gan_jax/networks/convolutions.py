@@ -15,6 +15,7 @@ between pixels. Wide kernels use `winograd`. It can go when XLA does both well.
 """
 
 import functools
+import math
 
 import jax
 from jax import lax
@@ -26,6 +27,9 @@ DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
 LARGE = 8  # smallest side for which `_sub_pixel` is faster than XLA
 LEAST_ODD = 7  # smallest odd side for Winograd, padded: 64 pixels for 49
 WIDE = 64  # fewest channels for which Winograd's fewer products are faster
+# Least pixels of the batch times channels for which a kernel of 3 x 3 pays for
+# its transforms.
+LEAST_3X3 = 2**16
 
 
 def _xla_strided(x, kernel):
@@ -248,6 +252,43 @@ def centred_transpose(images, kernel):
     )
 
 
+def _suits_valid(shape, kernel):
+    """Return whether `winograd.valid` is faster than XLA's convolution.
+
+    Args:
+        shape: (B, H, W) of the result.
+        kernel: [kh, kw, C, F].
+    """
+    narrow = min(kernel.shape[2:])
+    return (
+        on_cpu() and kernel.dtype == jnp.float32
+        and kernel.shape[:2] == (3, 3) and narrow >= WIDE
+        and math.prod(shape) * narrow >= LEAST_3X3
+        and not any(side % 2 for side in shape[1:])
+    )
+
+
+@jax.custom_vjp
+def _valid(x, kernel):
+    """Apply `winograd.valid`."""
+    return winograd.valid(x, kernel)
+
+
+def _valid_forward(x, kernel):
+    return winograd.valid(x, kernel), (x, kernel)
+
+
+def _valid_backward(residuals, dy):
+    x, kernel = residuals
+    return (
+        winograd.valid_transposed(dy, kernel),
+        winograd.valid_kernel_gradient(x, dy),
+    )
+
+
+_valid.defvjp(_valid_forward, _valid_backward)
+
+
 def reflected(x, kernel, window_strides, padding, **options):
     """Convolve with stride 1 after padding by reflection, to the same size.
 
@@ -257,7 +298,8 @@ def reflected(x, kernel, window_strides, padding, **options):
 
     On CPU a row of zeros is added below, and the row of the result that
     depends on it is dropped: XLA's convolution without any padding takes 2 to
-    30 times as long as one with padding. The padding itself is cheap.
+    30 times as long as one with padding. The padding itself is cheap. Wide
+    kernels of 3 x 3 use `winograd`.
 
     Args:
         x: [B, H, W, C].
@@ -269,15 +311,17 @@ def reflected(x, kernel, window_strides, padding, **options):
     Returns:
         [B, H, W, F].
     """
-    height, size = x.shape[1], kernel.shape[0] // 2
+    shape, size = x.shape[:3], kernel.shape[0] // 2
     x = jnp.pad(
         x, ((0, 0), (size, size), (size, size), (0, 0)), mode='reflect'
     )
+    if _suits_valid(shape, kernel):
+        return _valid(x, kernel)
     if on_cpu():
         padding = ((0, 1), (0, 0))
     return lax.conv_general_dilated(
         x, kernel, window_strides, padding, **options
-    )[:, :height]
+    )[:, :shape[1]]
 
 
 def conv_transpose(images, kernel):

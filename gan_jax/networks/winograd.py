@@ -1,8 +1,8 @@
-"""Winograd convolutions of 4 x 4 at stride 2: nine matrix products for 16.
+"""Winograd convolutions: 4 x 4 at stride 2, and 3 x 3 at stride 1.
 
-Over squares of 2 x 2 pixels, such a kernel is one of 2 x 2 at stride 1. Along
-an axis, two adjacent outputs y, z follow from three squares a, b, c and the
-kernel's parts g, h as
+4 x 4 at stride 2 needs nine matrix products for 16. Over squares of 2 x 2
+pixels, such a kernel is one of 2 x 2 at stride 1. Along an axis, two adjacent
+outputs y, z follow from three squares a, b, c and the kernel's parts g, h as
 
   y = a g + b h = (a - b) g + b (g + h)
   z = b g + c h =             b (g + h) - (b - c) h
@@ -13,13 +13,19 @@ convolution, its transpose in x and its transpose in the kernel consist of the
 same nine products, each of the two arrays that are known among input, kernel
 and output.
 
-This module exists for speed on CPU, where XLA has no Winograd convolution of
-stride 2, and can go when it has. `convolutions` decides when to use it.
+3 x 3 at stride 1 needs 16 for 36. Along an axis, two adjacent outputs follow
+from four pixels a, b, c, d and the kernel's e, f, g as
+
+  y = a e + b f + c g = p + q + r    p = (a - c) e, q = (b + c) (e + f + g) / 2
+  z = b e + c f + d g = q - r - s    r = (c - b) (e - f + g) / 2, s = (b - d) g
+
+This module exists for speed on CPU, where XLA has no Winograd convolutions, and
+can go when it has. `convolutions` decides when to use it.
 
 References:
     S. Winograd, Arithmetic Complexity of Computations, 1980.
     A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks,
-    https://arxiv.org/abs/1509.09308, 2015 (kernels of 3 x 3 at stride 1).
+    https://arxiv.org/abs/1509.09308, 2015, F(2x2, 3x3).
 """
 
 from jax import lax
@@ -33,10 +39,7 @@ def strided(x, kernel):
         _along_both_axes(_transform_kernel, _kernel_grid(kernel)),
     )
     pairs = _along_both_axes(lambda p, q, r: (p + q, q - r), products)
-    batch, height, width, features = pairs[0][0].shape
-    y = jnp.stack([jnp.stack(row, 3) for row in pairs], 2)
-    y = y.reshape(batch, 2 * height, 2 * width, features)
-    return y[:, :x.shape[1] // 2, :x.shape[2] // 2]
+    return _interleave(pairs)[:, :x.shape[1] // 2, :x.shape[2] // 2]
 
 
 def transposed(y, kernel):
@@ -67,6 +70,100 @@ def kernel_gradient(x, y):
     kernel = jnp.stack([jnp.stack(row) for row in parts])
     kernel = kernel.reshape(2, 2, 2, 2, channels, features)
     return kernel.swapaxes(1, 2).reshape(4, 4, channels, features)
+
+
+def valid(x, kernel):
+    """Convolve x [B, H + 2, W + 2, C] by [3, 3, C, F] to [B, H, W, F].
+
+    There is no padding. H and W are even.
+    """
+    products = _map_grids(
+        jnp.matmul, _along_both_axes(_pixels_input, _pixel_grid(x)),
+        _along_both_axes(_pixels_kernel, _small_grid(kernel)),
+    )
+    pairs = _along_both_axes(
+        lambda p, q, r, s: (p + q + r, q - r - s), products
+    )
+    return _interleave(pairs)
+
+
+def valid_transposed(y, kernel):
+    """Apply the transpose of `valid` in x: [B, H, W, F] to [B, H+2, W+2, C]."""
+    products = _map_grids(
+        lambda y, kernel: y @ kernel.T,
+        _along_both_axes(_pixels_output, _output_grid(y)),
+        _along_both_axes(_pixels_kernel, _small_grid(kernel)),
+    )
+    rows = [_transpose_pixels(*row, axis=2) for row in products]
+    return _transpose_pixels(*rows, axis=1)
+
+
+def valid_kernel_gradient(x, y):
+    """Apply the transpose of `valid` in the kernel: x, y to [3, 3, C, F]."""
+    products = _map_grids(
+        lambda x, y: _flatten(x).T @ _flatten(y),
+        _along_both_axes(_pixels_input, _pixel_grid(x)),
+        _along_both_axes(_pixels_output, _output_grid(y)),
+    )
+    parts = _along_both_axes(lambda p, q, r, s: (
+        p + (q + r) / 2, (q - r) / 2, (q + r) / 2 + s
+    ), products)
+    return jnp.stack([jnp.stack(row) for row in parts])
+
+
+def _pixels_input(a, b, c, d):
+    """Return the factors of the four products from the pixels of an axis."""
+    return a - c, b + c, c - b, b - d
+
+
+def _pixels_kernel(e, f, g):
+    """Return the factors of the four products from the kernel of an axis."""
+    return e, (e + f + g) / 2, (e - f + g) / 2, g
+
+
+def _pixels_output(y, z):
+    """Return the factors of the transposes' products from two outputs."""
+    return y, y + z, y - z, -z
+
+
+def _pixel_grid(x):
+    """Return the 4 x 4 pixels that each 2 x 2 outputs of `valid` depend on."""
+    height, width = (side - 2 for side in x.shape[1:3])
+    return [
+        [x[:, i:height + i:2, j:width + j:2] for j in range(4)]
+        for i in range(4)
+    ]
+
+
+def _small_grid(kernel):
+    """Return a kernel of 3 x 3 as a grid of [C, F]."""
+    return [[kernel[i, j] for j in range(3)] for i in range(3)]
+
+
+def _transpose_pixels(p, q, r, s, axis):
+    """Apply the transpose of `_pixels_input` along an axis.
+
+    The last two of four pixels are the first two of the next pair of outputs.
+    """
+    even = _padded(p, axis, 0, 1) + _padded(q + r - p, axis, 1, 0)
+    odd = _padded(q - r + s, axis, 0, 1) - _padded(s, axis, 1, 0)
+    shape = list(even.shape)
+    shape[axis] *= 2
+    return jnp.stack([even, odd], axis + 1).reshape(shape)
+
+
+def _padded(array, axis, *widths):
+    """Pad an array of four axes with zeros, along one axis."""
+    pads = [(0, 0)] * 4
+    pads[axis] = widths
+    return jnp.pad(array, pads)
+
+
+def _interleave(pairs):
+    """Return a grid of 2 x 2 arrays [B, H, W, C] as one [B, 2 H, 2 W, C]."""
+    batch, height, width, features = pairs[0][0].shape
+    y = jnp.stack([jnp.stack(row, 3) for row in pairs], 2)
+    return y.reshape(batch, 2 * height, 2 * width, features)
 
 
 def _transform_input(a, b, c):
@@ -107,13 +204,8 @@ def _transpose_input(p, q, r, axis):
 
     The third square of each pair of outputs is the first one of the next pair.
     """
-    def padded(array, *widths):
-        pads = [(0, 0)] * 4
-        pads[axis] = widths
-        return jnp.pad(array, pads)
-
-    even = padded(p, 0, 1) - padded(r, 1, 0)
-    odd = padded(q + r - p, 0, 1)
+    even = _padded(p, axis, 0, 1) - _padded(r, axis, 1, 0)
+    odd = _padded(q + r - p, axis, 0, 1)
     shape = list(even.shape)
     shape[axis] *= 2
     squares = jnp.stack([even, odd], axis + 1).reshape(shape)

@@ -1,4 +1,4 @@
-"""Convolutions of stride 2: values and gradients of every order, parts."""
+"""Convolutions: values and gradients of every order, parts."""
 
 import flax.linen as nn
 import jax
@@ -38,6 +38,7 @@ def fixture_always_sub_pixel(monkeypatch):
 @pytest.fixture(name='always_winograd')
 def fixture_always_winograd(monkeypatch):
     monkeypatch.setattr(convolutions, 'WIDE', 1)
+    monkeypatch.setattr(convolutions, 'LEAST_3X3', 1)
 
 
 def gradients(convolve, x, kernel, dy):
@@ -240,32 +241,101 @@ def test_centred_transpose_is_centred():
     )
 
 
+def mirrored(x, kernel):
+    """Pad by reflection and convolve, by XLA alone."""
+    edge = len(kernel) // 2
+    rows, columns = (
+        np.pad(np.arange(side), edge, mode='reflect') for side in x.shape[1:3]
+    )
+    return lax.conv_general_dilated(
+        x[:, rows][:, :, columns], kernel, (1, 1), 'VALID',
+        dimension_numbers=convolutions.DIMENSIONS,
+    )
+
+
+def reflected(x, kernel):
+    return convolutions.reflected(
+        x, kernel, (1, 1), 'VALID', dimension_numbers=convolutions.DIMENSIONS
+    )
+
+
 @pytest.mark.parametrize('on_cpu', [True, False])
 @pytest.mark.parametrize('size', [3, 7])
 def test_reflected_pads_by_reflection(on_cpu, size, monkeypatch):
     monkeypatch.setattr(convolutions, 'on_cpu', lambda: on_cpu)
     x, kernel, dy = draw((2, 5, 6, 2), (size, size, 2, 3), (2, 5, 6, 3))
-    edge = size // 2
 
-    def mirrored(x, kernel):
-        rows, columns = (
-            np.pad(np.arange(side), edge, mode='reflect') for side in (5, 6)
-        )
-        return lax.conv_general_dilated(
-            x[:, rows][:, :, columns], kernel, (1, 1), 'VALID',
-            dimension_numbers=convolutions.DIMENSIONS,
-        )
-
-    def reflected(x, kernel):
-        layer = nn.Conv(
+    def layer(x, kernel):
+        return nn.Conv(
             3, (size, size), padding='VALID', use_bias=False,
             conv_general_dilated=convolutions.reflected,
-        )
-        return layer.apply({'params': {'kernel': kernel}}, x)
+        ).apply({'params': {'kernel': kernel}}, x)
 
-    close(
-        gradients(reflected, x, kernel, dy), gradients(mirrored, x, kernel, dy)
+    close(gradients(layer, x, kernel, dy), gradients(mirrored, x, kernel, dy))
+
+
+@pytest.mark.parametrize('sides', [(4, 6), (2, 8)])
+def test_winograd_of_3x3_has_the_value_and_gradients_of_xla(
+    sides, always_winograd, monkeypatch
+):
+    x, kernel, dy = draw((2, *sides, 3), (3, 3, 3, 4), (2, *sides, 4))
+    expected = gradients(mirrored, x, kernel, dy)
+    monkeypatch.setattr(  # it must not be called
+        convolutions.lax, 'conv_general_dilated', None
     )
+    close(gradients(reflected, x, kernel, dy), expected)
+
+
+def test_winograd_of_3x3_has_second_order_gradients(always_winograd):
+    x, kernel = draw((1, 4, 4, 2), (3, 3, 2, 3))
+
+    def penalty(convolve):
+        def squared_slope(x, kernel):
+            slope = jax.grad(lambda x: jnp.tanh(convolve(x, kernel)).sum())(x)
+            return jnp.square(slope).sum()
+
+        return jax.jit(jax.grad(squared_slope, (0, 1)))(x, kernel)
+
+    close(penalty(reflected), penalty(mirrored))
+
+
+@pytest.mark.integration
+def test_winograd_of_3x3_rounds_like_the_plain_sum(always_winograd):
+    """Compare both with float64; allow five times the plain sum's error."""
+    x, kernel, dy = draw((2, 8, 8, 96), (3, 3, 96, 80), (2, 8, 8, 80))
+    with jax.enable_x64():
+        exact = gradients(mirrored, *(
+            jnp.asarray(a, jnp.float64) for a in (x, kernel, dy)
+        ))
+
+    def errors(convolve):
+        actual = gradients(convolve, x, kernel, dy)
+        return np.array([
+            np.abs(np.asarray(a, np.float64) - np.asarray(b)).max()
+            for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(exact))
+        ])
+
+    assert (errors(reflected) <= 5 * errors(mirrored)).all()
+
+
+def test_only_large_products_on_cpu_use_winograd_of_3x3(monkeypatch):
+    monkeypatch.setattr(winograd, 'valid', lambda x, kernel: 'winograd')
+    monkeypatch.setattr(
+        convolutions, '_valid', convolutions._valid.__wrapped__
+    )
+
+    def form(batch=1, side=16, channels=256, dtype=jnp.float32, size=3):
+        x = jnp.zeros((batch, side, side, channels), dtype)
+        kernel = jnp.zeros((size, size, channels, 256), dtype)
+        actual = reflected(x, kernel)
+        return actual if isinstance(actual, str) else 'plain'
+
+    assert form() == form(batch=4, channels=64) == 'winograd'
+    assert form(side=14) == form(side=17) == form(channels=128) == 'plain'
+    assert form(batch=9, channels=32) == form(size=7) == 'plain'
+    assert form(dtype=jnp.bfloat16) == 'plain'
+    monkeypatch.setattr(convolutions, 'on_cpu', lambda: False)
+    assert form() == 'plain'
 
 
 @pytest.mark.integration
