@@ -21,6 +21,7 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
+from gan_jax.networks import narrow
 from gan_jax.networks import winograd
 
 DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
@@ -29,7 +30,9 @@ LEAST_ODD = 7  # smallest odd side for Winograd, padded: 64 pixels for 49
 WIDE = 64  # fewest channels for which Winograd's fewer products are faster
 # Least pixels of the batch times channels for which a kernel of 3 x 3 pays for
 # its transforms.
-LEAST_3X3 = 2**16
+LEAST_3X3 = 2**17
+NARROW = 4  # most channels for which `narrow` is faster
+MOST_SHARES = 2**24  # largest size of its intermediate array: 64 MiB
 
 
 def _xla_strided(x, kernel):
@@ -259,12 +262,26 @@ def _suits_valid(shape, kernel):
         shape: (B, H, W) of the result.
         kernel: [kh, kw, C, F].
     """
-    narrow = min(kernel.shape[2:])
+    fewest = min(kernel.shape[2:])
     return (
         on_cpu() and kernel.dtype == jnp.float32
-        and kernel.shape[:2] == (3, 3) and narrow >= WIDE
-        and math.prod(shape) * narrow >= LEAST_3X3
+        and kernel.shape[:2] == (3, 3) and fewest >= WIDE
+        and math.prod(shape) * fewest >= LEAST_3X3
         and not any(side % 2 for side in shape[1:])
+    )
+
+
+def _suits_narrow(shape, kernel):
+    """Return whether `narrow.valid` is faster, and not too large.
+
+    Args:
+        shape: (B, H, W) of the padded images.
+        kernel: [kh, kw, C, F].
+    """
+    return (
+        on_cpu() and kernel.dtype == jnp.float32
+        and kernel.shape[3] <= NARROW < kernel.shape[2]
+        and narrow.num_shares(shape, kernel) <= MOST_SHARES
     )
 
 
@@ -299,7 +316,7 @@ def reflected(x, kernel, window_strides, padding, **options):
     On CPU a row of zeros is added below, and the row of the result that
     depends on it is dropped: XLA's convolution without any padding takes 2 to
     30 times as long as one with padding. The padding itself is cheap. Wide
-    kernels of 3 x 3 use `winograd`.
+    kernels of 3 x 3 use `winograd`, those to few channels `narrow`.
 
     Args:
         x: [B, H, W, C].
@@ -317,6 +334,8 @@ def reflected(x, kernel, window_strides, padding, **options):
     )
     if _suits_valid(shape, kernel):
         return _valid(x, kernel)
+    if _suits_narrow(x.shape[:3], kernel):
+        return narrow.valid(x, kernel)
     if on_cpu():
         padding = ((0, 1), (0, 0))
     return lax.conv_general_dilated(

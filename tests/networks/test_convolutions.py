@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gan_jax.networks import convolutions
+from gan_jax.networks import narrow
 from gan_jax.networks import winograd
 
 SIZES = [(2, 2), (3, 3), (4, 4), (5, 5), (4, 3)]
@@ -330,12 +331,56 @@ def test_only_large_products_on_cpu_use_winograd_of_3x3(monkeypatch):
         actual = reflected(x, kernel)
         return actual if isinstance(actual, str) else 'plain'
 
-    assert form() == form(batch=4, channels=64) == 'winograd'
-    assert form(side=14) == form(side=17) == form(channels=128) == 'plain'
-    assert form(batch=9, channels=32) == form(size=7) == 'plain'
-    assert form(dtype=jnp.bfloat16) == 'plain'
+    assert form(side=24) == form(batch=8, channels=64) == 'winograd'
+    assert form() == form(side=25) == form(batch=3, channels=128) == 'plain'
+    assert form(batch=17, channels=32) == form(side=24, size=7) == 'plain'
+    assert form(side=24, dtype=jnp.bfloat16) == 'plain'
     monkeypatch.setattr(convolutions, 'on_cpu', lambda: False)
-    assert form() == 'plain'
+    assert form(side=24) == 'plain'
+
+
+@pytest.mark.parametrize('size, features', [(7, 3), (3, 1)])
+def test_narrow_has_the_value_and_gradients_of_xla(
+    size, features, monkeypatch
+):
+    x, kernel, dy = draw(
+        (2, 5, 6, 9), (size, size, 9, features), (2, 5, 6, features)
+    )
+    expected = gradients(mirrored, x, kernel, dy)
+    monkeypatch.setattr(  # it must not be called
+        convolutions.lax, 'conv_general_dilated', None
+    )
+    close(gradients(reflected, x, kernel, dy), expected)
+
+
+def test_narrow_has_second_order_gradients():
+    x, kernel = draw((1, 4, 5, 6), (3, 3, 6, 2))
+
+    def penalty(convolve):
+        def squared_slope(x, kernel):
+            slope = jax.grad(lambda x: jnp.tanh(convolve(x, kernel)).sum())(x)
+            return jnp.square(slope).sum()
+
+        return jax.jit(jax.grad(squared_slope, (0, 1)))(x, kernel)
+
+    close(penalty(reflected), penalty(mirrored))
+
+
+def test_only_convolutions_to_few_channels_on_cpu_are_narrow(monkeypatch):
+    monkeypatch.setattr(narrow, 'valid', lambda x, kernel: 'narrow')
+
+    def form(channels=8, features=3, dtype=jnp.float32):
+        x = jnp.zeros((1, 8, 8, channels), dtype)
+        actual = reflected(x, jnp.zeros((7, 7, channels, features), dtype))
+        return actual if isinstance(actual, str) else 'plain'
+
+    assert form() == form(features=4) == form(channels=5) == 'narrow'
+    assert form(features=5) == form(channels=4) == 'plain'
+    assert form(dtype=jnp.bfloat16) == 'plain'
+    monkeypatch.setattr(convolutions, 'MOST_SHARES', 14 * 14 * 7 * 7 * 3 - 1)
+    assert form() == 'plain' and form(features=2) == 'narrow'
+    monkeypatch.setattr(convolutions, 'on_cpu', lambda: False)
+    assert form(features=2) == 'plain'
 
 
 @pytest.mark.integration
