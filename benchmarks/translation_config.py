@@ -16,6 +16,7 @@ def get_config(argument='6'):
     config.batch_size = 1
     config.loss.name = 'least_squares'
     config.history.size = 50
+    config.translation.cycle, config.translation.identity = 5.0, 2.5
     config.generator.name = 'resnet_translator'
     config.generator.num_blocks = int(argument)
     config.discriminator.name = 'patchgan'

@@ -1,6 +1,6 @@
 """Measure the time of a training step of CycleGAN, beside PyTorch's.
 
-    python benchmarks/translation_speed.py --json=out.json
+    python benchmarks/translation_speed.py --limit=1200 --json=out.json
     python benchmarks/translation_speed.py --dtype=bfloat16 \
         --torch=channels_last,channels_last+graph,channels_last+joined+graph
 
@@ -19,8 +19,7 @@ from gan_jax.cli import app
 ONLY = flags.DEFINE_list('only', [], 'Cases; all by default.')
 TORCH = flags.DEFINE_list(
     'torch', [
-        'plain', 'channels_last', 'channels_last+heap',
-        'channels_last+heap+joined',
+        'plain', 'heap', 'heap+joined', 'channels_last+heap',
     ], "Variants of PyTorch's step, see torch_base.py."
 )
 DTYPE = flags.DEFINE_enum(
