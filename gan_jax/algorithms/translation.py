@@ -234,7 +234,6 @@ class Translation(NamedTuple):
         new = new.replace(
             step=state.step + 1, position=state.position + self.draws
         )
-        new = algorithm.select(state.alive, new, state)
         return algorithm.keep_if_finite(state, new, metrics)
 
     def plan(self, step, fast_control_flow, read):
