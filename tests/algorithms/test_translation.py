@@ -411,6 +411,29 @@ def test_pictures_show_both_directions_and_gray_as_color():
         rows[:, 5], this.translate(weights, there, 'a_to_b'), atol=1e-4)
 
 
+# Parameters of the authors' networks, counted in their code.
+PUBLISHED = [
+    ('cyclegan', {
+        'generator_a_to_b': 11_378_179, 'generator_b_to_a': 11_378_179,
+        'discriminator_a': 2_764_737, 'discriminator_b': 2_764_737,
+    }),
+    ('pix2pix', {'generator_a_to_b': 54_413_955, 'discriminator_b': 2_768_705}),
+]
+
+
+@pytest.mark.parametrize('kind, sizes', PUBLISHED)
+def test_recipe_has_the_published_networks(kind, sizes):
+    config = recipes.load(ROOT / 'configs' / f'{kind}.py', 'images_256')
+    specs = {name: builders.DataSpec((286, 286, 3)) for name in 'ab'}
+    this = builders.algorithm(config, specs)
+    players = builders.abstract_state(config, this, specs).players
+    assert {
+        name: algorithm.count_params(player) for name, player in players.items()
+    } == sizes
+    assert this.shapes == ((256, 256, 3),) * 2
+    assert this.own_statistics  # batches of one image
+
+
 def test_samples_from_seeds_are_refused():
     with pytest.raises(errors.ConfigError, match='gan_jax translate'):
         translator().inputs([0])
