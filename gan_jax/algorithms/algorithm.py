@@ -101,8 +101,8 @@ class Inputs(NamedTuple):
     Attributes:
         main: latents [B, D], or images [B, H, W, C].
         labels: [B] int32, the class of each sample.
-        condition: [B, H, W, C], an image that each sample is conditioned on;
-            not used by the algorithms here.
+        condition: [B, H, W, C], an image that each sample is conditioned on,
+            in pix2pix.
         keys: [B] PRNG keys of the network's own noise.
         numbers: {name: scalar}, such as the fade-in factor of a growing layer;
             not used by the algorithms here.
