@@ -26,7 +26,7 @@ from gan_jax.cli import app
 from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax.data import sources
-from gan_jax.evaluation import runner
+from gan_jax.evaluation import reference
 from gan_jax.metrics import principal
 from gan_jax.runs import run_files
 from gan_jax.runs import sampling
@@ -241,7 +241,7 @@ def main(argv):
     del argv
     config, gan, state = load('autoencoder')
     training = sources.load(builders.request(config))
-    held_out = runner.held_out_of(config)
+    held_out = reference.held_out_of(config)
     if held_out is None or training.labels is None:
         raise errors.DataError(
             f'--autoencoder={RUNS["autoencoder"].value} needs labelled images, '

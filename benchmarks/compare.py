@@ -46,7 +46,7 @@ from gan_jax.config import recipes
 from gan_jax.config import run_identity
 from gan_jax.core import errors
 from gan_jax.data import sources
-from gan_jax.evaluation import runner
+from gan_jax.evaluation import reference as reference_lib
 from gan_jax.features import classifier
 from gan_jax.features import extractors
 from gan_jax.metrics import memorization
@@ -231,7 +231,7 @@ def copying(run):
     Returns:
         {'memorisation': share of near samples, 'copies': bool}.
     """
-    held_out = runner.held_out_of(run.config)
+    held_out = reference_lib.held_out_of(run.config)
     if held_out is None:
         return {'memorisation': None, 'copies': None}
     training = sources.load(builders.request(run.config))

@@ -14,6 +14,7 @@ from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.core import redact
 from gan_jax.evaluation import pixel_stats
+from gan_jax.evaluation import reference
 from gan_jax.evaluation import runner
 from gan_jax.features import extractors
 from gan_jax.metrics import catalog
@@ -154,14 +155,14 @@ class OnlineEvaluator:
         if self._real is not None:
             return
         config, dataset = self._config, self._dataset
-        self._extractor = runner.extractor_of(
+        self._extractor = reference.extractor_of(
             config.eval_features, config, dataset,
-            runner.held_out_of(config, config.data.split, dataset),
+            reference.held_out_of(config, config.data.split, dataset),
             redact.say,
         )
-        indices = runner.sample_indices(
+        indices = reference.sample_indices(
             len(dataset.images), config.eval_samples
         )
-        self._real = runner.view_of(
+        self._real = reference.view_of(
             dataset, indices, self._extractor, 'real'
         )

@@ -5,21 +5,16 @@ gan_jax/metrics beside their floors, and reports them as lines and as JSON. This
 module parses no flags; gan_jax/cli/evaluate.py does.
 """
 
-import contextlib
 import math
-import pathlib
-import sys
 from typing import NamedTuple, Optional, Tuple
 
 from etils import epath
 import numpy as np
-import platformdirs
-from tqdm import tqdm
 
-from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.data import sources
+from gan_jax.evaluation import reference
 from gan_jax.features import classifier
 from gan_jax.features import discriminators
 from gan_jax.features import extractors
@@ -78,12 +73,12 @@ def evaluate_run(workdir, step, options, say, keep=lambda result: None):
     steps = sampling.saved_steps(workdir) if step == ALL_STEPS else [
         sampling.parse_step(step)
     ]
-    training = _dataset(config, options.split)
-    held_out = held_out_of(config, options.split, training)
-    indices = sample_indices(len(training.images), options.num_real)
+    training = reference.dataset(config, options.split)
+    held_out = reference.held_out_of(config, options.split, training)
+    indices = reference.sample_indices(len(training.images), options.num_real)
     extractor = None
     if options.features != DISCRIMINATOR:
-        extractor = extractor_of(
+        extractor = reference.extractor_of(
             options.features, config, training, held_out, say
         )
     results, real = [], None
@@ -98,11 +93,11 @@ def evaluate_run(workdir, step, options, say, keep=lambda result: None):
         if options.features == DISCRIMINATOR:
             extractor = discriminators.of_discriminator(algorithm, state)
         if real is None or options.features == DISCRIMINATOR:
-            real = view_of(training, indices, extractor, 'real')
+            real = reference.view_of(training, indices, extractor, 'real')
         count = options.num_fake or len(real)
         fake = registry.View(
             sample(algorithm, state, count, options.weights), None, extractor,
-            progress=_progress('fake'),
+            progress=reference.progress_bar('fake'),
         )
         settings = {
             'run': str(workdir), 'step': int(state.step),
@@ -179,13 +174,16 @@ def compare_sources(real, fake, options, say):
             f'{_size(shapes[1])}; set --data.image_size and --data.channels to '
             'make them equal'
         )
-    held_out = _held_out(real, (options.split,), sets[0])
+    held_out = reference.held_out_part(real, (options.split,), sets[0])
     config = defaults.default_config()
     config.data.name, config.data.data_dir = real.name, real.data_dir
-    extractor = extractor_of(options.features, config, sets[0], held_out, say)
+    extractor = reference.extractor_of(
+        options.features, config, sets[0], held_out, say
+    )
     views = [
-        view_of(
-            data, sample_indices(len(data.images), count), extractor, label
+        reference.view_of(
+            data, reference.sample_indices(len(data.images), count), extractor,
+            label,
         ) for data, count, label in (
             (sets[0], options.num_real, 'real'),
             (sets[1], options.num_fake or options.num_real, 'fake'),
@@ -246,150 +244,15 @@ def _check(options, known):
         )
 
 
-def _dataset(config, split):
-    if defaults.has_mixture(config):
-        return builders.dataset(config)
-    return sources.load(builders.request(config)._replace(split=split))
-
-
-def held_out_of(config, split='train', like=None):
-    """Load the images that were not trained on.
-
-    Args:
-        config: of the run.
-        split: of the images they are compared with; config.data.split was
-            trained on.
-        like: `sources.Dataset` whose name, size, channels and classes they must
-            have, or None.
-
-    Returns:
-        `sources.Dataset`, or None if no images were held out.
-    """
-    if defaults.has_mixture(config):
-        return None
-    request = builders.request(config)
-    if like is not None and like.name != request.name:  # of arrays
-        return None
-    return _held_out(request, (split, config.data.split), like)
-
-
-def _held_out(request, splits, like):
-    # In the notation of TFDS: 'train[:80%]+test[:1000]'.
-    names = {
-        part.partition('[')[0].strip() for part in '+'.join(splits).split('+')
-    }
-    if names & {'all', 'test'}:
-        return None
-    request = request._replace(split='test')
-    if like is not None and like.images.ndim == 4:
-        *size, channels = like.images.shape[1:]
-        request = request._replace(preparation=request.preparation._replace(
-            image_size=tuple(size), channels=channels
-        ))
-    try:
-        held_out = sources.load(request)
-    except errors.DataError:
-        return None
-    return held_out if like is None or _form(held_out) == _form(like) else None
-
-
-def _form(dataset):
-    return tuple(dataset.images.shape[1:]), tuple(dataset.classes)
-
-
-def sample_indices(count, most):
-    """Draw at most `most` indices of `count` images, in ascending order."""
-    if count <= most:
-        return np.arange(count)
-    return np.sort(np.random.RandomState(0).permutation(count)[:most])
-
-
-def view_of(dataset, indices, extractor, label):
-    """Return a `registry.View` of part of a data set, with cached features.
-
-    Args:
-        dataset: `sources.Dataset`.
-        indices: int [n].
-        extractor: `extractors.Extractor`.
-        label: title of the progress bar.
-    """
-    labels = None if dataset.labels is None else dataset.labels[indices]
-    cache = pathlib.Path(platformdirs.user_cache_dir('gan_jax')) / 'features'
-    return registry.View(
-        np.asarray(dataset.images[indices]), labels, extractor,
-        progress=_progress(label), cache=cache,
-    )
-
-
 def sample(algorithm, state, count, weights='ema'):
     """Sample seeds 0 to count - 1: uint8 images, or float points."""
     samples = []
     chunk = 16 * sampling.BATCH
-    for first in _with_progress(range(0, count, chunk), 'sampling'):
+    for first in reference.with_progress(range(0, count, chunk), 'sampling'):
         seeds = range(first, min(first + chunk, count))
         batch = sampling.sample(algorithm, state, seeds, weights=weights)
         samples.append(writer.to_uint8(batch) if batch.ndim > 2 else batch)
     return np.concatenate(samples)
-
-
-def extractor_of(name, config, training, held_out, say):
-    """Build an extractor by name; points are always compared directly.
-
-    Args:
-        name: one of `extractors.EXTRACTORS`; '' for the classifier, or
-            'random' where the data have no labels.
-        config: of the data.
-        training: `sources.Dataset`.
-        held_out: `sources.Dataset` or None.
-        say: function that prints a line.
-
-    Returns:
-        `extractors.Extractor`.
-    """
-    if training.images.ndim == 2 and name != 'pixels':
-        say(f'note: points are compared as they are, not by {name!r}')
-        name = 'pixels'
-    if not name:
-        name = 'random' if training.labels is None else 'classifier'
-        if name == 'random':
-            say(
-                f'note: {training.name} has no labels for a classifier, so '
-                'images are compared by features of an untrained network '
-                '(--features=random); --features=inception is better'
-            )
-    source = defaults.source(config)
-    if name == 'classifier' and source.startswith('stacked_'):
-        return _stacked(config, source.removeprefix('stacked_'))
-    return extractors.make(name, training, held_out)
-
-
-def _stacked(config, source):
-    """Build the extractor of stacked images: a classifier of each channel."""
-    single = config.copy_and_resolve_references()
-    single.data.name, single.data.channels = source, 1
-    one = extractors.make(
-        'classifier', _dataset(single, 'train'), _dataset(single, 'test')
-    )
-
-    def apply(images):
-        outputs = [one.apply(images[..., c:c + 1]) for c in range(3)]
-        features = np.concatenate([np.asarray(f) for f, _ in outputs], -1)
-        red, green, blue = (  # log probabilities
-            np.asarray(logits) - np.logaddexp.reduce(
-                np.asarray(logits), -1, keepdims=True
-            ) for _, logits in outputs
-        )
-        joint = (
-            red[:, :, None, None] + green[:, None, :, None]
-            + blue[:, None, None, :]
-        )
-        return features, joint.reshape(len(images), -1)
-
-    return one._replace(
-        fingerprint=extractors.fingerprint('stacked', one.fingerprint),
-        note=f'{one.note}, each channel', num_classes=one.num_classes ** 3,
-        apply=apply,
-    )
 
 
 def _settings(dataset, split, real, fake, extractor):
@@ -508,7 +371,9 @@ def _size(shape):
 def _memorization(workdir, training, held_out, extractor, fake, say):
     """Test for copies, and save the samples nearest to training images."""
     views = [
-        data and view_of(data, np.arange(len(data.images)), extractor, label)
+        data and reference.view_of(
+            data, np.arange(len(data.images)), extractor, label
+        )
         for data, label in ((held_out, 'held out'), (training, 'training'))
     ]
     if held_out is None:
@@ -562,28 +427,3 @@ def _probe(algorithm, state, training, indices, held_out):
         training.labels[indices], test=test,
     )
     return dict(accuracies._asdict())
-
-
-def _progress(label):
-    """Return a function of (done, total) for a bar; None without a terminal."""
-    if not sys.stderr.isatty():
-        return None
-    bar = tqdm(desc=label, unit='image', leave=False, dynamic_ncols=True)
-
-    def show(done, count):
-        bar.total = count
-        bar.update(done - bar.n)
-        if done == count:
-            bar.close()
-
-    return show
-
-
-def _with_progress(steps, label):
-    """Yield the steps, with a progress bar on a terminal."""
-    with contextlib.ExitStack() as stack:
-        if sys.stderr.isatty():
-            steps = stack.enter_context(
-                tqdm(steps, desc=label, leave=False, dynamic_ncols=True)
-            )
-        yield from steps

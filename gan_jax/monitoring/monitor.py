@@ -8,7 +8,7 @@ import math
 from gan_jax.config import defaults
 from gan_jax.diagnosis import game as game_lib
 from gan_jax.diagnosis import rules
-from gan_jax.evaluation import runner
+from gan_jax.evaluation import reference
 from gan_jax.monitoring import probes
 from gan_jax.objectives import losses
 
@@ -55,7 +55,7 @@ class Diagnosis:
             config, dataset = self._config, self._dataset
             self._probe = probes.Probe(
                 config, dataset,
-                runner.held_out_of(config, config.data.split, dataset),
+                reference.held_out_of(config, config.data.split, dataset),
             )
         return self._probe.numbers(algorithm, state)
 

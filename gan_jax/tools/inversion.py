@@ -20,7 +20,7 @@ from gan_jax.core import files
 from gan_jax.data import listing
 from gan_jax.data import pictures
 from gan_jax.data import sources
-from gan_jax.evaluation import runner
+from gan_jax.evaluation import reference
 from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 
@@ -115,7 +115,7 @@ def load_targets(workdir, text, split='', labels=None):
 def _of_run(config, text, split):
     """Load images of the run's data by index."""
     indices = sampling.parse_seeds(text, '--images')
-    dataset = None if split == 'train' else runner.held_out_of(config)
+    dataset = None if split == 'train' else reference.held_out_of(config)
     if dataset is None and split == 'test':
         raise errors.DataError('the run held out no images of its data')
     name = 'train' if dataset is None else 'test'

@@ -20,7 +20,7 @@ from PIL import Image
 from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax.core import files
-from gan_jax.evaluation import runner
+from gan_jax.evaluation import reference
 from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 from gan_jax.runtime import writer
@@ -114,7 +114,7 @@ def _reals(workdir, split):
     """Load the real images; return (images, description)."""
     sampling.check_data(workdir)
     config = sampling.load_data_config(workdir)
-    dataset = None if split == 'train' else runner.held_out_of(config)
+    dataset = None if split == 'train' else reference.held_out_of(config)
     if dataset is not None:
         return dataset.images, f'{dataset.name} test'
     if split == 'test':

@@ -17,7 +17,7 @@ from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.evaluation import online_eval
-from gan_jax.evaluation import runner
+from gan_jax.evaluation import reference
 from gan_jax.monitoring import monitor
 from gan_jax.runs import sampling
 from gan_jax.runtime import parallel
@@ -305,7 +305,7 @@ def _examples(parts):
     }
     if parts.algorithm.encodes:
         config, dataset = parts.first
-        held_out = runner.held_out_of(config, config.data.split, dataset)
+        held_out = reference.held_out_of(config, config.data.split, dataset)
         examples['held_out'] = evenly_spaced(held_out or dataset)
     return examples
 

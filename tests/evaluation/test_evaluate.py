@@ -12,6 +12,7 @@ from conftest import ROOT
 from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax.data import sources
+from gan_jax.evaluation import reference
 from gan_jax.evaluation import runner
 from gan_jax.metrics import registry
 from gan_jax.runs import sampling
@@ -217,8 +218,8 @@ def test_held_out_images_are_resized_like_the_training_images(tmp_path):
         test={'a': helpers.random_images(3, (12, 10, 3))},
     )
     training = builders.dataset(config)
-    assert runner.held_out_of(config).images.shape == (3, 12, 10, 3)
-    held_out = runner.held_out_of(config, like=training)
+    assert reference.held_out_of(config).images.shape == (3, 12, 10, 3)
+    held_out = reference.held_out_of(config, like=training)
     assert held_out.images.shape == (3, 8, 8, 1)
 
 
@@ -229,10 +230,10 @@ def test_held_out_images_of_other_classes_or_arrays_are_not_used(tmp_path):
     )
     training = builders.dataset(config)
     assert training.classes == ('a', 'b')
-    assert runner.held_out_of(config).classes != training.classes
-    assert runner.held_out_of(config, like=training) is None
+    assert reference.held_out_of(config).classes != training.classes
+    assert reference.held_out_of(config, like=training) is None
     arrays = sources.from_arrays(images)
-    assert runner.held_out_of(config, like=arrays) is None
+    assert reference.held_out_of(config, like=arrays) is None
 
 
 @pytest.mark.parametrize('split, held_out', [
@@ -243,11 +244,11 @@ def test_held_out_images_of_other_classes_or_arrays_are_not_used(tmp_path):
 ])
 def test_splits_that_were_used_are_not_held_out(split, held_out, monkeypatch):
     found = sources.from_arrays(helpers.random_images(4))
-    monkeypatch.setattr(runner.sources, 'load', lambda request: found)
+    monkeypatch.setattr(reference.sources, 'load', lambda request: found)
     config = helpers.tiny_mlp()
-    assert (runner.held_out_of(config, split) is found) == held_out
+    assert (reference.held_out_of(config, split) is found) == held_out
     config.data.split = split
-    assert (runner.held_out_of(config) is found) == held_out
+    assert (reference.held_out_of(config) is found) == held_out
 
 
 def test_points_are_compared_directly(tmp_path):
