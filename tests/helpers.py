@@ -267,17 +267,16 @@ def untrained(config, workdir, images=None, labels=None):
     Returns:
         `train.Run`.
     """
-    if isinstance(images, dict):
+    if images is None:
+        datasets = builders.datasets(config)
+    elif isinstance(images, dict):
         datasets = {name: sources.from_arrays(
             own, request=builders.request(defaults.of_source(config, name))
         ) for name, own in images.items()}
     else:
-        dataset = builders.dataset(config) if images is None else (
-            sources.from_arrays(
-                images, labels, request=builders.request(config)
-            )
-        )
-        datasets = {builders.REAL: dataset}
+        datasets = {builders.REAL: sources.from_arrays(
+            images, labels, request=builders.request(config)
+        )}
     specs = builders.data_specs(datasets)
     algorithm = builders.algorithm(config, specs)
     state = builders.initial_state(config, algorithm, specs)

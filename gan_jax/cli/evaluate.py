@@ -11,6 +11,12 @@ real images against the other, or of the real images themselves. All that a
 value depends on is printed too, and written to a JSON file. The last command
 counts the answers that people gave to a page of `python -m gan_jax quiz`.
 
+Of a run that translates images (cyclegan, pix2pix), the translations of
+held-out images are measured in each direction: their error to the true images,
+where these are known, the error of a cycle, the share that keeps its class, and
+metrics against real images of the target, all beside those of the images that
+were not translated.
+
 The default features come from a classifier that is trained on the labels of the
 data, or from an untrained network if there are none. FID as in papers needs
 --features=inception, after `python -m gan_jax convert_inception`.
@@ -24,8 +30,9 @@ from gan_jax.metrics import catalog
 WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run to evaluate.')
 METRICS = flags.DEFINE_string(
     'metrics', '', f"Metrics, joined by commas, of "
-    f"'{','.join(catalog.NAMES)}'; by default all that the features and "
-    'the data allow.'
+    f"'{','.join(catalog.NAMES)}', of translations also "
+    f"'{','.join(catalog.OF_TRANSLATIONS)}'; by default all that the features "
+    'and the data allow.'
 )
 FEATURES = flags.DEFINE_string(
     'features', '', "Features to compare images by: 'classifier' (trained on "
@@ -39,15 +46,17 @@ STEP = flags.DEFINE_string(
 )
 WEIGHTS = app.define_weights()
 NUM_FAKE = flags.DEFINE_integer(
-    'num_fake', None, 'Number of samples, of the seeds from 0 on; by default '
-    'that of the real images.', lower_bound=4
+    'num_fake', None, 'Number of samples, of the seeds from 0 on, or of images '
+    'to translate; by default that of the real images.', lower_bound=4
 )
 NUM_REAL = flags.DEFINE_integer(
     'num_real', 10_000, 'Largest number of real images, drawn at random.',
     lower_bound=4
 )
 SPLIT = flags.DEFINE_string(
-    'split', 'train', "Split of the real images; 'test' is held out."
+    'split', '', "Split of the real images, by default 'train'; 'test' is held "
+    'out. For translations that of the images to translate, by default the '
+    'held-out ones if there are any.'
 )
 OUT = flags.DEFINE_string(
     'out', '', "JSON file to add the results to; by default 'evaluation.json' "

@@ -1,8 +1,9 @@
 """Evaluation of a run's samples, or of one set of images against another.
 
-Loads the images, extracts features, measures the metrics of
-gan_jax/metrics beside their floors, and reports them as lines and as JSON. This
-module parses no flags; gan_jax/cli/evaluate.py does.
+Loads the images, extracts features, measures the metrics of gan_jax/metrics
+beside their floors, and reports them as lines and as JSON. `translations` does
+it for runs that translate images. This module parses no flags;
+gan_jax/cli/evaluate.py does.
 """
 
 import math
@@ -14,7 +15,9 @@ import numpy as np
 from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.data import sources
+from gan_jax.evaluation import domains
 from gan_jax.evaluation import reference
+from gan_jax.evaluation import translations
 from gan_jax.features import classifier
 from gan_jax.features import discriminators
 from gan_jax.features import extractors
@@ -22,11 +25,13 @@ from gan_jax.features import probe as probe_lib
 from gan_jax.metrics import catalog
 from gan_jax.metrics import frechet
 from gan_jax.metrics import registry
+from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 
 DISCRIMINATOR = 'discriminator'
 ALL_STEPS = 'all'
+TRAIN = 'train'  # default split of real images
 
 
 class EvaluationOptions(NamedTuple):
@@ -37,9 +42,11 @@ class EvaluationOptions(NamedTuple):
         features: one of `extractors.EXTRACTORS`, or 'discriminator'; '' as in
             `extractor_of`.
         weights: of the generator, one of `Algorithm.weight_names`.
-        num_fake: number of samples; None for as many as real images.
+        num_fake: number of samples, or of images to translate; None for as many
+            as real images.
         num_real: largest number of real images.
-        split: of the real images.
+        split: of the real images, or of the images to translate; '' for
+            'train', or for held-out images to translate if there are any.
     """
 
     metrics: Tuple[str, ...] = ()
@@ -47,7 +54,7 @@ class EvaluationOptions(NamedTuple):
     weights: str = 'ema'
     num_fake: Optional[int] = None
     num_real: int = 10_000
-    split: str = 'train'
+    split: str = ''
 
 
 def evaluate_run(workdir, step, options, say, keep=lambda result: None):
@@ -61,18 +68,28 @@ def evaluate_run(workdir, step, options, say, keep=lambda result: None):
         keep: function that is called with each result once it is computed.
 
     Returns:
-        List of dicts of JSON types, one for each step. With 'all', steps that
-        cannot be read are skipped.
+        List of dicts of JSON types, one for each step, and for each direction
+        of a translation. With 'all', steps that cannot be read are skipped.
 
     Raises:
         errors.UserError: one line that names the mistake.
     """
-    _check(options, catalog.NAMES)
     sampling.check_data(workdir)
-    config = sampling.load_data_config(workdir)
+    config = run_files.load_config(workdir)
+    translates = domains.is_translation(config)
+    if translates:
+        translations.check(options)
+    else:
+        _check(options, catalog.NAMES)
     steps = sampling.saved_steps(workdir) if step == ALL_STEPS else [
         sampling.parse_step(step)
     ]
+    if translates:
+        return translations.evaluate_run(
+            workdir, steps, options, say, keep, skip_damaged=step == ALL_STEPS
+        )
+    config = defaults.of_source(config)
+    options = options._replace(split=options.split or TRAIN)
     training = reference.dataset(config, options.split)
     held_out = reference.held_out_of(config, options.split, training)
     indices = reference.sample_indices(len(training.images), options.num_real)
@@ -133,8 +150,9 @@ def evaluate(workdir, metrics=(), *, step=None, say=lambda line: None,
             `num_fake`, `num_real`, `split`.
 
     Returns:
-        List of dicts, one for each step: 'values' holds each number with its
-        floor, the other keys the settings that it depends on.
+        List of dicts, one for each step (and direction of a translation):
+        'values' holds each number with its floor, the other keys the settings
+        that it depends on.
 
     Raises:
         errors.UserError: one line that names the mistake.
@@ -159,13 +177,14 @@ def compare_sources(real, fake, options, say):
         errors.UserError: one line that names the mistake.
     """
     _check(options, (*catalog.METRICS, 'memorization'))
+    options = options._replace(split=options.split or TRAIN)
     if options.features == DISCRIMINATOR:
         raise errors.ConfigError(
             "--features='discriminator' needs a run, named by --workdir"
         )
     sets = [
         sources.load(request._replace(split=split))
-        for request, split in ((real, options.split), (fake, 'train'))
+        for request, split in ((real, options.split), (fake, TRAIN))
     ]
     shapes = [tuple(data.images.shape[1:]) for data in sets]
     if shapes[0] != shapes[1]:

@@ -44,8 +44,20 @@ METRICS = {
     'swd': Metric({'swd': LOWER}, images=True),
     'support': Metric({'support': HIGHER}),
 }
+# Of runs that translate images from domain to domain, in this order.
+OF_TRANSLATIONS = {
+    'true_error': Metric({
+        'true_error': LOWER, 'domain_distance': '', 'true_error_ratio': LOWER,
+        'mean_image_error': '',
+    }, images=True),
+    'cycle_error': Metric({'cycle_error': LOWER}, images=True),
+    'class_kept': Metric({'class_kept': HIGHER}, images=True, classes=True),
+}
+# All that such a run is measured by, if no metrics are named.
+DEFAULT_OF_TRANSLATIONS = (*OF_TRANSLATIONS, 'fid', 'kid', 'prdc', 'swd')
 OF_RUNS = ('cas', 'memorization', 'probe')  # need a run, or held-out images
 NAMES = (*METRICS, *OF_RUNS)
+NAMES_OF_TRANSLATIONS = (*METRICS, *OF_TRANSLATIONS)
 
 # Numbers that a run measures of its samples without labels and features.
 PIXEL_STATS = {'diversity': ONE, 'nearest_real': ONE}

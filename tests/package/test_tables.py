@@ -44,6 +44,7 @@ NUMBERS = [
     *(name for kind in catalog.METRICS.values() for name in kind.better),
     *(name.removeprefix('eval/') for name in catalog.RANKED),
     *catalog.OF_RUNS,
+    *(n for kind in catalog.OF_TRANSLATIONS.values() for n in kind.better),
 ]
 OBJECTIVES = (ROOT / 'configs' / 'OBJECTIVES.md').read_text()
 NAMES = [
