@@ -1,13 +1,15 @@
 """HTML reports of one run, or of several side by side.
 
-`load_run` reads the folder and `inspect_model` samples the networks; `facts`,
-`figures`, `galleries` and `pictures` turn both into values; `page` renders
-these by the templates beside it. It must not know how a run is trained.
+`load_run` reads the folder, `inspect_model` samples the networks, and
+`inspect_translation` translates by them; `facts`, `figures`, `galleries` and
+`pictures` turn all into values; `page` renders these by the templates beside
+it. It must not know how a run is trained.
 """
 
 from etils import epath
 
 from gan_jax.core import files
+from gan_jax.evaluation import domains
 from gan_jax.reporting import inspect_model
 from gan_jax.reporting import load_run
 from gan_jax.reporting import page
@@ -36,16 +38,23 @@ def comparison(workdirs):
     return page.of_runs([load_run.load(workdir) for workdir in workdirs])
 
 
-def write_report(workdir, algorithm, state, dataset, say):
+def write_report(workdir, algorithm, state, config, datasets, say):
     """Write the page of a run that has just ended; an error is a warning.
 
     Args:
         workdir: folder of the run.
-        algorithm, state, dataset: of the run, in memory.
+        algorithm, state, config: of the run, in memory.
+        datasets: {source: `sources.Dataset`} that it was trained on.
         say: function that prints a line.
     """
     try:
-        inspection = inspect_model.inspect(algorithm, state, dataset)
+        if domains.is_translation(config):
+            inspection = inspect_model.inspect_translations(
+                algorithm, state, config, datasets
+            )
+        else:
+            first = next(iter(datasets.values()))
+            inspection = inspect_model.inspect(algorithm, state, first)
         text = page.of_run(load_run.load(workdir), inspection)
         save(workdir / NAME, text)
         say(f'Report    {workdir / NAME}')

@@ -104,12 +104,15 @@ def metrics(run):
     """Return rows of the metrics of `gan_jax evaluate`.
 
     Returns:
-        [(name, value, floor, better, step, settings)], texts.
+        [(name, value, floor, better, step, settings)], texts; in a run that
+        translates, the number of untranslated images stands before the floor.
     """
+    before = load_run.untranslated(run)
     return [
-        (name, figures.final(value), figures.final(floor),
-         figures.BETTER.get(name, ''), 'unknown' if step is None else step,
-         settings)
+        (name, figures.final(value),
+         *[figures.final(before.get(name))] * run.translates,
+         figures.final(floor), figures.better(name),
+         'unknown' if step is None else step, settings)
         for name, (value, floor, step, settings)
         in sorted(load_run.measured(run).items())
     ]

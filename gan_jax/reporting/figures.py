@@ -29,9 +29,24 @@ IN_NATS = ('probability', 'relative')  # kinds of losses
 # title, label of the axis, {metric: its label in the legend}
 PANELS = {
     'losses': ('Losses', 'loss', {'d/loss': "D's loss", 'g/loss': "G's loss"}),
+    'domains': (
+        'Adversarial losses by domain', 'loss of one domain',
+        {'d/loss_a': 'D of a', 'd/loss_b': 'D of b', 'g/gan_a': 'G to a',
+         'g/gan_b': 'G to b'},
+    ),
+    'images': (
+        'Errors of images', 'mean difference of values in [-1, 1]',
+        {'g/cycle_a': 'cycle from a', 'g/cycle_b': 'cycle from b',
+         'g/identity_a': 'identity of a', 'g/identity_b': 'identity of b',
+         'g/l1': 'to the true image'},
+    ),
     'logits': (
         "D's scores", "D's mean output (logit)",
-        {'d/real_logits': 'of real images', 'd/fake_logits': 'of samples'},
+        {'d/real_logits': 'of real images', 'd/fake_logits': 'of samples',
+         'd/real_logits_a': 'of real images of a',
+         'd/fake_logits_a': 'of translations to a',
+         'd/real_logits_b': 'of real images of b',
+         'd/fake_logits_b': 'of translations to b'},
     ),
     'gradients': (
         'Gradients', 'norm of the gradient',
@@ -50,10 +65,16 @@ BETTER = {
     'nearest_real': '1 matches held-out images; near 0 is copying',
     'high_quality': 'higher is better',
     **{
-        name: f'{direction} is better' for measure in catalog.METRICS.values()
-        for name, direction in measure.better.items() if direction
+        name: f'{direction} is better' for measure in (
+            *catalog.METRICS.values(), *catalog.OF_TRANSLATIONS.values()
+        ) for name, direction in measure.better.items() if direction
     },
 }
+
+
+def better(name):
+    """Return which values of a metric are better; '' if it is unknown."""
+    return BETTER.get(name.rpartition('/')[2], '')
 
 
 def curves(run):
@@ -98,7 +119,7 @@ def metrics(run):
     figures = [
         _figure(
             name, name, [line for line in group if len(line[1]) > 1],
-            note=BETTER.get(name, ''), smooth=False, markers=True,
+            note=better(name), smooth=False, markers=True,
         ) for name, group in sorted(lines.items())
     ]
     return [figure for figure in figures if figure]
@@ -127,7 +148,7 @@ def _compared(runs, name):
     measured = name.startswith('eval/')
     return _figure(
         name, name, lines, smooth=not measured, markers=measured,
-        note=BETTER.get(name.removeprefix('eval/'), ''),
+        note=better(name),
     )
 
 
@@ -163,7 +184,7 @@ def _evaluated(run):
     metrics = {}
     for evaluation in run.evaluations:
         step = evaluation.get('step')
-        for name, value in evaluation['values'].items():
+        for name, value in load_run.named_values(evaluation):
             value = value.get('value') if isinstance(value, dict) else None
             value = files.number(value)
             if type(step) is int and value is not None:

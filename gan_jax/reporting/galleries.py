@@ -5,6 +5,7 @@ It must not know HTML; `pictures` cuts and encodes.
 
 from typing import NamedTuple
 
+from gan_jax.algorithms import translation
 from gan_jax.reporting import inspect_model
 from gan_jax.reporting import load_run
 from gan_jax.reporting import pictures
@@ -35,12 +36,18 @@ def _shown(picture, caption, alt='', title=''):
 def film(run):
     """Return [(step, `Shown`)] of the samples over time."""
     kind = 'Generated and real points' if run.has_points else (
-        'Samples of fixed latents'
+        f'{"Translations" if run.translates else "Samples"} of fixed '
+        f'{fixed_inputs(run)}'
     )
     return [
         (step, Shown(embedded, '', f'{kind} at step {step}'))
         for step, embedded in pictures.film(run.frames)
     ]
+
+
+def fixed_inputs(run):
+    """Return what the pictures of all steps have in common, as a noun."""
+    return 'images' if run.translates else 'latents'
 
 
 def grids(run):
@@ -52,10 +59,14 @@ def grids(run):
     last = pictures.read(run.frames[-1].path) if run.frames else None
     if last is not None:
         step = run.frames[-1].step
-        caption = f'Samples of seeds 0 to 63 at step {step:,}, not selected'
-        if run.has_points:
-            caption = f'Samples over real points at step {step:,}'
-        grids.append(_shown(pictures.first(last, run.image_shape), caption))
+        if run.translates:
+            grids.append(_shown(last, _columns(run, step)))
+        else:
+            caption = f'Samples of seeds 0 to 63 at step {step:,}, not selected'
+            if run.has_points:
+                caption = f'Samples over real points at step {step:,}'
+            shown = pictures.first(last, run.image_shape)
+            grids.append(_shown(shown, caption))
     if run.has_points:
         return grids
     for name, path in run.reals.items():
@@ -68,6 +79,35 @@ def grids(run):
         shape = load_run.shape_of(run.sources.get(name, {}))
         grids.append(_shown(pictures.spread(reals, shape), caption))
     return grids
+
+
+def _columns(run, step):
+    """Describe the columns of a picture of translations."""
+    columns = [
+        'an image of {0}, its translation to {1}, '.format(
+            *translation.DIRECTIONS[name]
+        ) + ('the true image' if len(names) == 1 else 'that translated back')
+        for names in [translation.KINDS[run.config['algorithm']]]
+        for name in names
+    ]
+    return (
+        f'Training images, evenly spaced, at step {step:,}. Columns: '
+        f'{"; ".join(columns)}'
+    )
+
+
+def translations(inspection):
+    """Return [`Shown`] of the translations of each direction."""
+    return [
+        _shown(
+            rows.picture, f'Rows, from the top: {"; ".join(rows.rows)}'
+            + ('' if rows.error is None else
+               f'. Mean error to the true images: {rows.error:.3f}'),
+            title=f'From {rows.source} to {rows.target}, at step '
+            f'{inspection.step:,}, images '
+            + ('that were held out' if rows.held_out else 'trained on'),
+        ) for rows in inspection.translations
+    ]
 
 
 def reconstructions(run):

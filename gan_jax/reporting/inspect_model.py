@@ -11,7 +11,9 @@ import numpy as np
 from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax.core import redact
+from gan_jax.evaluation import domains
 from gan_jax.metrics import registry
+from gan_jax.reporting import inspect_translation
 from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 from gan_jax.runtime import writer
@@ -49,7 +51,9 @@ class Inspection(NamedTuple):
         distances: float [rows, neighbours], Euclidean over pixels.
         num_searched: number of training images that were searched.
         num_images: number of all training images.
-        reasons: {'scored' or 'pairs': sentence} why it is missing.
+        translations: list of `inspect_translation.Rows`.
+        reasons: {'scored', 'pairs' or 'translations': sentence} why it is
+            missing.
     """
 
     step: Optional[int] = None
@@ -58,6 +62,7 @@ class Inspection(NamedTuple):
     distances: Any = None
     num_searched: int = 0
     num_images: int = 0
+    translations: tuple = ()
     reasons: dict = {}
 
 
@@ -94,6 +99,30 @@ def inspect(algorithm, state, dataset=None, reason=''):
     else:
         inspection = inspection._replace(**_neighbours(images, dataset.images))
     return inspection._replace(reasons=reasons)
+
+
+def inspect_translations(algorithm, state, config, datasets=None):
+    """Translate images by a run's networks.
+
+    Args:
+        algorithm, state, config, datasets: as of `inspect_translation.inspect`.
+
+    Returns:
+        `Inspection`, with the reason where no images can be loaded.
+    """
+    step, reasons = int(state.step), {
+        'scored': 'Images are not scored: each discriminator judges patches of '
+        'one domain.',
+        'pairs': 'The nearest real images stand below the translations.',
+    }
+    try:
+        rows = inspect_translation.inspect(algorithm, state, config, datasets)
+    except (errors.UserError, OSError, ImportError) as error:
+        return Inspection(step, reasons={
+            **reasons, 'pairs': 'No images were translated.',
+            'translations': f'The images are not available: {_line(error)}.',
+        })
+    return Inspection(step, translations=tuple(rows), reasons=reasons)
 
 
 def _missing(reason, step=None):
@@ -162,6 +191,9 @@ def restore(workdir):
         algorithm, state = sampling.load(workdir)
     except (errors.UserError, OSError) as error:
         return _missing(f'The networks cannot be restored: {_line(error)}.')
+    config = run_files.load_config(workdir)
+    if domains.is_translation(config):
+        return inspect_translations(algorithm, state, config)
     return inspect(algorithm, state, *_data_of(workdir))
 
 

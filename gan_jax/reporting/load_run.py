@@ -10,6 +10,7 @@ import shlex
 import sys
 from typing import Any, NamedTuple, Optional
 
+from gan_jax.algorithms import translation
 from gan_jax.config import defaults as defaults_lib
 from gan_jax.core import errors
 from gan_jax.core import files
@@ -83,6 +84,11 @@ class Run(NamedTuple):
     def image_shape(self):
         """Return `shape_of` the first source."""
         return shape_of(self.data)
+
+    @property
+    def translates(self):
+        """Return whether the run translates images."""
+        return self.config.get('algorithm') in translation.KINDS
 
     @property
     def has_points(self):
@@ -309,7 +315,7 @@ def measured(run):
     newest = {}
     for evaluation in run.evaluations:
         step = evaluation.get('step')
-        for name, value in evaluation['values'].items():
+        for name, value in named_values(evaluation):
             if _is_dict(value) and 'value' in value:
                 newest[name] = (
                     files.number(value['value']),
@@ -318,6 +324,29 @@ def measured(run):
                     settings_of(evaluation),
                 )
     return newest
+
+
+def named_values(evaluation):
+    """Yield (name, value) of an evaluation; of a direction, 'a_to_b/fid'."""
+    direction = evaluation.get('direction')
+    known = isinstance(direction, str) and direction in translation.DIRECTIONS
+    prefix = f'{direction}/' if known else ''
+    for name, value in evaluation['values'].items():
+        yield prefix + name, value
+
+
+def untranslated(run):
+    """Return the newest numbers of images before their translation.
+
+    Returns:
+        {name of a metric: float or None}.
+    """
+    return {
+        name: files.number(value['untranslated'])
+        for evaluation in run.evaluations
+        for name, value in named_values(evaluation)
+        if _is_dict(value) and 'untranslated' in value
+    }
 
 
 def settings_of(evaluation):

@@ -39,6 +39,8 @@ def of_run(run, inspection):
         summary=facts.summary(run), diagnosed=facts.diagnosed(run),
         grids=galleries.grids(run),
         reconstructions=galleries.reconstructions(run),
+        translations=galleries.translations(inspection),
+        fixed_inputs=galleries.fixed_inputs(run),
         by_score=galleries.by_score(inspection),
         num_scored=inspect_model.NUM_SCORED, inspection=inspection,
         metrics=facts.metrics(run), last_metrics=facts.last_metrics(run),

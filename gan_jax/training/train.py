@@ -241,7 +241,8 @@ def _continue(workdir, parts, state):
     _summarize(writer, workdir, start, config, seconds, images)
     if config.report and parallel.is_first_host():
         reporting.write_report(
-            workdir, parts.algorithm, state, parts.first[1], writer.say
+            workdir, parts.algorithm, state, config, parts.datasets,
+            writer.say,
         )
     return state
 
