@@ -495,7 +495,7 @@ FLAGS = [
     f'--config.num_steps={STEPS}', '--config.generator.width=2',
     '--config.discriminator.width=2', '--config.discriminator.depth=1',
     '--config.checkpoint_every=4', '--config.sample_every=30',
-    '--config.log_every=5', '--config.data.limit=40',
+    '--config.log_every=5', '--config.data.limit=40', '--config.keep_every=8',
 ]
 
 
@@ -546,17 +546,20 @@ def test_killed_translation_resumes_bit_for_bit(runs, tmp_path):
 
 @pytest.mark.integration
 def test_four_devices_translate_as_one(runs, tmp_path):
-    kind, _, expected = runs
-    four = whole(kind, tmp_path / 'run', 4)
+    kind, folder, _ = runs
+    whole(kind, tmp_path / 'run', 4)
+    four, expected = (
+        sampling.load(path, 8)[1] for path in (tmp_path / 'run', folder)
+    )
     # Adam turns the rounding errors of a bias before a norm, whose gradient is
-    # 0, into steps of the learning rate; kernels move by 0.01 in 60 steps.
+    # 0, into steps of the learning rate; kernels move by 0.001 in 8 steps.
     kernels = 0
     for name in four.players:
         for (path, leaf), other in zip(
                 jax.tree_util.tree_leaves_with_path(four.players[name].params),
                 jax.tree.leaves(expected.players[name].params)):
             if path[-1].key == 'kernel':
-                np.testing.assert_allclose(leaf, other, atol=2e-3)
+                np.testing.assert_allclose(leaf, other, atol=2e-4)
                 kernels += 1
     assert kernels >= 10
     jax.tree.map(lambda a, b: np.testing.assert_allclose(
