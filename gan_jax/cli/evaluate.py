@@ -58,6 +58,10 @@ SPLIT = flags.DEFINE_string(
     'out. For translations that of the images to translate, by default the '
     'held-out ones if there are any.'
 )
+PAIRED = flags.DEFINE_bool(
+    'paired', False, 'Files of the same name in both domains are true '
+    'translations of each other.'
+)
 OUT = flags.DEFINE_string(
     'out', '', "JSON file to add the results to; by default 'evaluation.json' "
     'in the folder of the run.'
@@ -97,6 +101,7 @@ def main(argv):
         metrics=tuple(m.strip() for m in METRICS.value.split(',') if m.strip()),
         features=FEATURES.value, weights=WEIGHTS.value,
         num_fake=NUM_FAKE.value, num_real=NUM_REAL.value, split=SPLIT.value,
+        paired=PAIRED.value,
     )
     out = OUT.value or runner.default_out(WORKDIR.value)
 

@@ -58,7 +58,7 @@ def is_translation(config):
     return config.algorithm in translation.KINDS
 
 
-def directions(config, split='', training=None):
+def directions(config, split='', training=None, paired=False):
     """Load the images of all directions of a run.
 
     Args:
@@ -67,6 +67,7 @@ def directions(config, split='', training=None):
             trained on if none are held out.
         training: {source: `sources.Dataset`} that it was trained on, if they
             are loaded.
+        paired: whether files of the same name in both domains are pairs.
 
     Returns:
         List of `Direction`.
@@ -89,7 +90,7 @@ def directions(config, split='', training=None):
     loaded = []
     for name in translation.KINDS[config.algorithm]:
         source, target = translation.DIRECTIONS[name]
-        images, partners, known_by = _pairs(own, source, target, inputs)
+        images, partners, known_by = _pairs(own, source, target, inputs, paired)
         loaded.append(Direction(
             name, source, target, cut(images),
             partners and cut(partners).images, known_by,
@@ -165,13 +166,14 @@ def _alike(held_out, training):
     )
 
 
-def _pairs(config, source, target, inputs):
+def _pairs(config, source, target, inputs, paired):
     """Return (inputs, true translations or None, why they are known).
 
     Args:
         config: of the inputs.
         source, target: domains.
         inputs: {source: `sources.Dataset`}.
+        paired: as of `directions`.
     """
     if len(set(translation.SOURCES[config.algorithm].values())) == 1:
         return inputs[source], inputs[target], 'trained on pairs'
@@ -185,10 +187,12 @@ def _pairs(config, source, target, inputs):
         images = tasks.apply(originals.images, other.task, other.side)
         partners = inputs[source]._replace(images=images, labels=None)
         return inputs[source], partners, f'data.task={other.task!r}'
-    if _are_halves(own, other):
+    halves = _are_halves(own, other)
+    if halves or paired:
         naming = functools.partial(defaults.naming, config)
         pairs = pairs_lib.load(requests, naming)
-        return pairs[source], pairs[target], 'halves of one picture'
+        known_by = 'halves of one picture' if halves else 'files of one name'
+        return pairs[source], pairs[target], known_by
     return inputs[source], None, ''
 
 

@@ -47,6 +47,8 @@ class EvaluationOptions(NamedTuple):
         num_real: largest number of real images.
         split: of the real images, or of the images to translate; '' for
             'train', or for held-out images to translate if there are any.
+        paired: whether files of the same name in both domains are true
+            translations of each other, though not trained on as pairs.
     """
 
     metrics: Tuple[str, ...] = ()
@@ -55,6 +57,7 @@ class EvaluationOptions(NamedTuple):
     num_fake: Optional[int] = None
     num_real: int = 10_000
     split: str = ''
+    paired: bool = False
 
 
 def evaluate_run(workdir, step, options, say, keep=lambda result: None):
@@ -81,6 +84,11 @@ def evaluate_run(workdir, step, options, say, keep=lambda result: None):
         translations.check(options)
     else:
         _check(options, catalog.NAMES)
+        if options.paired:
+            raise errors.ConfigError(
+                f'--paired is for runs that translate images, and --workdir='
+                f'{workdir} has algorithm={config.algorithm!r}'
+            )
     steps = sampling.saved_steps(workdir) if step == ALL_STEPS else [
         sampling.parse_step(step)
     ]

@@ -73,7 +73,9 @@ def evaluate_run(workdir, steps, options, say, keep, skip_damaged=False):
     config = run_files.load_config(workdir)
     setups = [
         _Setup(direction, options, say)
-        for direction in domains.directions(config, options.split)
+        for direction in domains.directions(
+            config, options.split, paired=options.paired
+        )
     ]
     results = []
     for number in steps:

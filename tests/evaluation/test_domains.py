@@ -114,6 +114,10 @@ def test_domains_in_two_folders_are_no_pairs_but_for_pix2pix(tmp_path):
             np.testing.assert_array_equal(255 - one, other)
         else:
             assert there.partners is None
+            there = domains.directions(config, paired=True)[0]
+            assert there.known_by == 'files of one name'
+            one, other = images_of(there)
+            np.testing.assert_array_equal(255 - one, other)
 
 
 def test_middles_are_compared_where_training_crops_at_random():

@@ -126,6 +126,9 @@ def test_named_metrics_that_cannot_be_measured_are_errors(folder):
     asked = RANDOM._replace(metrics=('fib',))
     with pytest.raises(errors.ConfigError, match="mean 'fid'"):
         runner.evaluate_run(folder, None, asked, print)
+    with pytest.raises(errors.ConfigError, match='--paired is for runs'):
+        options = RANDOM._replace(paired=True)
+        runner.evaluate_run(folder, None, options, print)
     with pytest.raises(errors.ConfigError, match='--features='):
         options = RANDOM._replace(features='vgg')
         runner.evaluate_run(folder, None, options, print)
