@@ -33,7 +33,7 @@ from gan_jax.cli import app
 from gan_jax.config import defaults as defaults_lib
 from gan_jax.config import run_identity
 from gan_jax.core import errors
-from gan_jax.networks import translation
+from gan_jax.networks import translators
 
 # As of `torch_step`; there is one size of both domains.
 FOLLOWED = re.compile(
@@ -52,7 +52,7 @@ STD = 0.02  # of initial weights
 
 
 class _Residual(nn.Module):
-    """The block of `networks.translation.ResNet`."""
+    """The block of `networks.translators.ResNet`."""
 
     def __init__(self, channels):
         super().__init__()
@@ -69,7 +69,7 @@ class _Residual(nn.Module):
 
 
 def generator(channels, width, num_blocks):
-    """Return the layers of `networks.translation.ResNet`.
+    """Return the layers of `networks.translators.ResNet`.
 
     Args:
         channels: of the images of both domains.
@@ -103,11 +103,11 @@ def discriminator(channels, width, depth):
         width: channels of the first layer.
         depth: number of layers that halve the side.
     """
-    slope = translation.SLOPE
+    slope = translators.SLOPE
     layers = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(slope, True)]
     before = width
     for number in range(1, depth + 1):
-        features = width * min(2**number, translation.WIDEST)
+        features = width * min(2**number, translators.WIDEST)
         stride = 2 if number < depth else 1
         layers += [
             nn.Conv2d(before, features, 4, stride, 1),

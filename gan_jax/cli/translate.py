@@ -50,23 +50,23 @@ def main(argv):
     """Translate --input by the run --workdir and write --out."""
     from gan_jax.core import errors
     from gan_jax.data import reading
-    from gan_jax.tools import translation
+    from gan_jax.tools import image_translation
 
     algorithm, state = run_flags.open_run(argv)
     for name, flag in (('input', INPUT), ('out', OUT)):
         if not flag.value:
             raise errors.ConfigError(f'--{name} is missing')
     direction = DIRECTION.value or 'a_to_b'
-    translator = translation.build(
+    translator = image_translation.build(
         run_flags.WORKDIR.value, algorithm, state, direction,
         weights=run_flags.WEIGHTS.value, tile=TILE.value,
         overlap=OVERLAP.value, seed=SEED.value,
     )
-    source = translation.load_input(INPUT.value, OUT.value)
+    source = image_translation.load_input(INPUT.value, OUT.value)
     with app.written('--out', OUT.value):
-        result = translation.write(translator, source, OUT.value)
+        result = image_translation.write(translator, source, OUT.value)
     reading.report_skipped(INPUT.value, result.skipped)
-    unit = 'frames' if source.kind in translation.FILMS else 'pictures'
+    unit = 'frames' if source.kind in image_translation.FILMS else 'pictures'
     app.say(
         f'Wrote {result.images:,} {unit}, {direction} by '
         f'{run_flags.describe(state)}, to {OUT.value}'

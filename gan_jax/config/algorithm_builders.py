@@ -20,7 +20,7 @@ from gan_jax.config import size_checks
 from gan_jax.core import errors
 from gan_jax import networks
 from gan_jax.networks import encoders
-from gan_jax.networks import translation as translators
+from gan_jax.networks import translators
 from gan_jax.objectives import losses
 from gan_jax.objectives import targets
 from gan_jax.ops import optimizers

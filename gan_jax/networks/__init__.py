@@ -36,7 +36,7 @@ from gan_jax.networks import patchgan
 from gan_jax.networks import r3gan
 from gan_jax.networks import resnet
 from gan_jax.networks import tiny
-from gan_jax.networks import translation
+from gan_jax.networks import translators
 
 
 class Pair(NamedTuple):
@@ -97,8 +97,8 @@ NETWORKS = {
 # their number of channels; none takes labels. No name is in `NETWORKS` too.
 TRANSLATORS = {
     'patchgan': Pair(None, patchgan.Discriminator, convolutional=True),
-    'resnet_translator': Pair(translation.ResNet, None, convolutional=True),
-    'unet': Pair(translation.UNet, None, convolutional=True),
+    'resnet_translator': Pair(translators.ResNet, None, convolutional=True),
+    'unet': Pair(translators.UNet, None, convolutional=True),
 }
 
 # All families. Which of them an algorithm can have, `validation` decides.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from gan_jax.networks import fields
 from gan_jax.networks import layers
-from gan_jax.networks import translation
+from gan_jax.networks import translators
 
 
 class Discriminator(fields.Layers, kw_only=True):
@@ -26,7 +26,7 @@ class Discriminator(fields.Layers, kw_only=True):
     The map has side floor(s / 2^depth) - 2 for images of side s: 30 for 256 and
     depth 3. The loss is a mean over the map.
 
-    As in the authors' code, with the norms of `translation.norm`. The paper's
+    As in the authors' code, with the norms of `translators.norm`. The paper's
     patches of one pixel, a network of its own, are not possible.
 
     Attributes (others: see `gan_jax.networks`):
@@ -64,21 +64,21 @@ class Discriminator(fields.Layers, kw_only=True):
             x = jnp.concatenate([condition, inputs], -1)
 
         def convolve(x, number, features, **options):
-            halves = translation.HALVE if number < self.depth else {
-                'padding': translation.PADDING_1
+            halves = translators.HALVE if number < self.depth else {
+                'padding': translators.PADDING_1
             }
-            return translation.conv(
+            return translators.conv(
                 self, x, features, 4, train=train, **halves, **options
             )
 
         x = nn.leaky_relu(
-            convolve(x, 0, self.width, use_bias=True), translation.SLOPE
+            convolve(x, 0, self.width, use_bias=True), translators.SLOPE
         )
         for number in range(1, self.depth + 1):
-            features = self.width * min(2**number, translation.WIDEST)
+            features = self.width * min(2**number, translators.WIDEST)
             x = convolve(x, number, features)
-            x = translation.norm(self, x, train=train)
-            x = nn.leaky_relu(x, translation.SLOPE)
+            x = translators.norm(self, x, train=train)
+            x = nn.leaky_relu(x, translators.SLOPE)
         logits = convolve(x, self.depth, 1, use_bias=True)
         return layers.Output(logits[..., 0].astype(jnp.float32), x.mean((1, 2)))
 
@@ -88,7 +88,7 @@ class Discriminator(fields.Layers, kw_only=True):
         Raises:
             ValueError: if they do not fit.
         """
-        height, width = translation.check_images(self, images)
+        height, width = translators.check_images(self, images)
         smallest = 3 * 2**self.depth
         if self.depth < 1 or min(height, width) < smallest:
             raise ValueError(

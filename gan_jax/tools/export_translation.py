@@ -16,8 +16,8 @@ from gan_jax.config import defaults
 from gan_jax.data import pictures
 from gan_jax.runs import run_files
 from gan_jax.tools import export
+from gan_jax.tools import image_translation as tool
 from gan_jax.tools import model_card
-from gan_jax.tools import translation as tool
 
 SCRIPT = 'translate.py'
 NAMES = {**export.NAMES, 'script': SCRIPT}

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import test_translation as layers_of
+import test_translators as layers_of
 from gan_jax import networks
 from gan_jax.algorithms import algorithm
 from gan_jax.networks import patchgan

@@ -14,7 +14,7 @@ import helpers
 import image_files
 from gan_jax.data import pictures
 from gan_jax.tools import export_translation
-from gan_jax.tools import translation
+from gan_jax.tools import image_translation
 from test_export import REFUSING
 
 RUNS = {  # kind, direction, channels of a and b, side
@@ -79,12 +79,12 @@ def translated(exports, tmp_path_factory):
 def test_script_gives_the_picture_of_the_command(name, exports, translated):
     run, _ = exports[name]
     direction = RUNS[name][1]
-    translator = translation.build(
+    translator = image_translation.build(
         run.workdir, run.algorithm, run.state, direction
     )
     content = (translated / f'{name}.png').read_bytes()
     image = pictures.decode(content, translator.preparation).pixels
-    expected = translation.translate(translator, image)
+    expected = image_translation.translate(translator, image)
     raw = np.load(translated / f'{name}_out.npy')
     np.testing.assert_allclose((raw + 1) * 127.5, expected, atol=0.51)
     with Image.open(translated / f'{name}_out.png') as picture:

@@ -13,7 +13,7 @@ import test_conditioning as players
 from gan_jax import networks
 from gan_jax.algorithms import algorithm
 from gan_jax.networks import activations
-from gan_jax.networks import translation
+from gan_jax.networks import translators
 
 KEY = jax.random.key(0)
 KEYS = jax.random.split(KEY, 2)
@@ -48,7 +48,7 @@ def count(module, images):
 @pytest.mark.parametrize('setting', RESNETS, ids=str)
 def test_resnet_has_as_many_parameters_as_the_authors(setting):
     blocks, width, norm = setting
-    module = translation.ResNet(
+    module = translators.ResNet(
         channels=3, num_blocks=blocks, width=width, norm=norm
     )
     assert count(module, jnp.zeros((1, 32, 32, 3))) == RESNETS[setting]
@@ -57,7 +57,7 @@ def test_resnet_has_as_many_parameters_as_the_authors(setting):
 @pytest.mark.parametrize('setting', UNETS, ids=str)
 def test_unet_has_as_many_parameters_as_the_authors(setting):
     side, width = setting
-    module = translation.UNet(channels=3, width=width)
+    module = translators.UNet(channels=3, width=width)
     assert count(module, jnp.zeros((1, side, side, 3))) == UNETS[setting]
 
 
@@ -156,7 +156,7 @@ def images_of(side, channels, count=2):
 
 
 def test_resnet_equals_its_layers_in_numpy():
-    module = translation.ResNet(channels=2, width=3, num_blocks=2)
+    module = translators.ResNet(channels=2, width=3, num_blocks=2)
     images = images_of(8, 1)
     variables, params = drawn(module, images)
 
@@ -186,7 +186,7 @@ def test_resnet_equals_its_layers_in_numpy():
 def test_unet_equals_its_layers_in_numpy():
     # 16 -> 8 -> 4 -> 2 -> 1, without dropout, in evaluation: the running
     # statistics, all 1.
-    module = translation.UNet(channels=2, width=3)
+    module = translators.UNet(channels=2, width=3)
     images = images_of(16, 1)
     variables, params = drawn(module, images)
 
@@ -219,7 +219,7 @@ def test_unet_equals_its_layers_in_numpy():
 @pytest.fixture(scope='module', name='resnet')
 def fixture_resnet():
     """Return a small ResNet and its variables, with outputs of all sizes."""
-    module = translation.ResNet(channels=2, width=4, num_blocks=2)
+    module = translators.ResNet(channels=2, width=4, num_blocks=2)
     variables, _ = drawn(module, images_of(16, 3))
     return module, variables
 
@@ -271,7 +271,7 @@ def test_samples_of_an_instance_norm_do_not_depend_on_the_batch(resnet):
 
 
 def test_initial_weights_are_the_authors():
-    module = translation.ResNet(
+    module = translators.ResNet(
         channels=4, width=4, num_blocks=1, norm='batch'
     )
     params = jax.jit(lambda: module.init(
@@ -303,12 +303,12 @@ def test_unet_drops_units_of_the_inner_layers_but_the_innermost(
         return x
 
     monkeypatch.setattr(activations, 'dropout', dropout)
-    shapes(translation.UNet(channels=1, width=1), jnp.zeros((2, side, side, 1)))
+    shapes(translators.UNet(channels=1, width=1), jnp.zeros((2, side, side, 1)))
     assert dropped == levels
 
 
 def test_unet_drops_units_by_the_key_of_each_sample_in_training():
-    module = translation.UNet(channels=1, width=1)
+    module = translators.UNet(channels=1, width=1)
     assert algorithm.takes_keys(module)
     images = images_of(64, 1)
     variables, _ = drawn(module, images)
@@ -334,11 +334,11 @@ def test_unet_drops_units_by_the_key_of_each_sample_in_training():
 
 
 def test_resnet_drops_units_within_its_blocks():
-    module = translation.ResNet(
+    module = translators.ResNet(
         channels=1, width=1, num_blocks=2, dropout=0.5
     )
     assert algorithm.takes_keys(module)
-    assert not algorithm.takes_keys(translation.ResNet(channels=1))
+    assert not algorithm.takes_keys(translators.ResNet(channels=1))
     images = images_of(8, 1)
     variables, _ = drawn(module, images)
 
@@ -354,7 +354,7 @@ def test_resnet_drops_units_within_its_blocks():
     (32, 0, 1), (32, 3, 4), (96, 0, 3), (256, 0, 1), (256, 7, 2),
 ])
 def test_unet_halves_the_side_down_to_1(side, num_downs, smallest):
-    module = translation.UNet(channels=1, width=1, num_downs=num_downs)
+    module = translators.UNet(channels=1, width=1, num_downs=num_downs)
     _, variables = shapes(
         module, jnp.zeros((1, side, side, 1)), capture_intermediates=True
     )
@@ -369,7 +369,7 @@ def test_unet_halves_the_side_down_to_1(side, num_downs, smallest):
 
 @pytest.mark.parametrize('norm', ['batch', 'instance'])
 def test_innermost_map_of_one_sample_matters(norm):
-    module = translation.UNet(channels=1, width=2, norm=norm)
+    module = translators.UNet(channels=1, width=2, norm=norm)
     images = images_of(8, 1, count=1)
     variables, _ = drawn(module, images)
     stats = {k: v for k, v in variables.items() if k != 'params'}
@@ -385,8 +385,8 @@ def test_innermost_map_of_one_sample_matters(norm):
 
 
 @pytest.mark.parametrize('module', [
-    translation.ResNet(channels=1, width=4, num_blocks=1),
-    translation.UNet(channels=1, width=4),
+    translators.ResNet(channels=1, width=4, num_blocks=1),
+    translators.UNet(channels=1, width=4),
 ], ids=lambda m: type(m).__name__)
 def test_bfloat16_is_near_float32(module):
     images = images_of(16, 1)
@@ -407,7 +407,7 @@ def test_bfloat16_is_near_float32(module):
 ])
 def test_last_activation_is_selected_by_name(output, last):
     images = images_of(8, 1)
-    linear = translation.ResNet(
+    linear = translators.ResNet(
         channels=1, width=1, num_blocks=0, output='linear'
     )
     variables, _ = drawn(linear, images)
@@ -418,16 +418,16 @@ def test_last_activation_is_selected_by_name(output, last):
 
 
 @pytest.mark.parametrize('module, shape, match', [
-    (translation.ResNet(channels=1), (2, 30, 32, 1),
+    (translators.ResNet(channels=1), (2, 30, 32, 1),
      '30x32 does not fit the ResNet: .* multiples of 4'),
-    (translation.ResNet(channels=1), (2, 4, 4, 1), '4x4 .* at least 8'),
-    (translation.ResNet(channels=1), (2, 7), r'needs images, .* \[7\]'),
-    (translation.UNet(channels=1), (2, 30, 30, 1), '30x30 .* multiples of 4'),
-    (translation.UNet(channels=1, num_downs=5), (2, 48, 32, 1),
+    (translators.ResNet(channels=1), (2, 4, 4, 1), '4x4 .* at least 8'),
+    (translators.ResNet(channels=1), (2, 7), r'needs images, .* \[7\]'),
+    (translators.UNet(channels=1), (2, 30, 30, 1), '30x30 .* multiples of 4'),
+    (translators.UNet(channels=1, num_downs=5), (2, 48, 32, 1),
      '48x32 .* multiples of 32, .* num_downs=5'),
-    (translation.UNet(channels=1, num_downs=1), (2, 32, 32, 1),
+    (translators.UNet(channels=1, num_downs=1), (2, 32, 32, 1),
      'num_downs=1 '),
-    (translation.UNet(channels=1), (2, 7), r'needs images, .* \[7\]'),
+    (translators.UNet(channels=1), (2, 7), r'needs images, .* \[7\]'),
 ])
 def test_invalid_sizes_are_reported_in_one_line(module, shape, match):
     with pytest.raises(ValueError, match=match) as raised:

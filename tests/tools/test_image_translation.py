@@ -11,8 +11,8 @@ import helpers
 import image_files
 from gan_jax.core import errors
 from gan_jax.data import pictures
+from gan_jax.tools import image_translation as tool
 from gan_jax.tools import tiles
-from gan_jax.tools import translation
 from gan_jax.tools import video
 
 GREEN = (0, 128, 0)
@@ -213,10 +213,10 @@ def test_mp4_keeps_its_frame_rate_and_number_of_frames(run, tmp_path):
     for number, frame in enumerate(levels):
         frame[:, number:] = 255 - frame[:, number:]
     video.save_mp4(path, iter(levels), '24000:1001')
-    translator = translation.build(run.workdir, run.algorithm, run.state)
-    source = translation.load_input(str(path), str(out))
-    result = translation.write(translator, source, str(out))
-    assert result == translation.Result(7)
+    translator = tool.build(run.workdir, run.algorithm, run.state)
+    source = tool.load_input(str(path), str(out))
+    result = tool.write(translator, source, str(out))
+    assert result == tool.Result(7)
     mp4 = video.read_mp4(out)
     assert mp4 == video.Mp4((16, 20), '24000:1001')
     images = video.mp4_frames(path, video.read_mp4(path))
@@ -228,14 +228,14 @@ def test_mp4_keeps_its_frame_rate_and_number_of_frames(run, tmp_path):
     assert count == 7
     path.write_bytes(path.read_bytes()[:-300] + bytes(300))
     with pytest.raises(errors.DataError, match='--input=.*a.MP4 cannot be'):
-        translation.load_input(str(path), str(out))
+        tool.load_input(str(path), str(out))
 
 
 def test_seed_draws_the_dropout_of_pix2pix(pix2pix):
     image = noise(64, 64)
     options = pix2pix.workdir, pix2pix.algorithm, pix2pix.state
     by_seed = [
-        translation.translate(translation.build(*options, seed=seed), image)
+        tool.translate(tool.build(*options, seed=seed), image)
         for seed in (0, 0, 1)
     ]
     np.testing.assert_array_equal(by_seed[0], by_seed[1])
@@ -254,9 +254,9 @@ def test_seed_draws_the_dropout_of_pix2pix(pix2pix):
 
 def test_tile_is_one_that_the_network_takes(pix2pix):
     options = pix2pix.workdir, pix2pix.algorithm, pix2pix.state
-    translator = translation.build(*options, tile=10, overlap=4)
+    translator = tool.build(*options, tile=10, overlap=4)
     assert translator.grid == tiles.Grid(10, 4, 64, 64)
-    assert translation.translate(translator, noise(3, 70)).shape == (3, 70, 3)
+    assert tool.translate(translator, noise(3, 70)).shape == (3, 70, 3)
 
 
 def test_mistakes_end_in_one_line(run, pix2pix, written, tmp_path):
@@ -326,11 +326,11 @@ def test_mistakes_end_in_one_line(run, pix2pix, written, tmp_path):
 
 
 def test_existing_file_is_replaced(run, tmp_path):
-    translator = translation.build(run.workdir, run.algorithm, run.state)
+    translator = tool.build(run.workdir, run.algorithm, run.state)
     image_files.write(tmp_path / 'a.png', image_files.encoded(noise(16, 16)))
     image_files.write(tmp_path / 'out.png', b'old')
     paths = str(tmp_path / 'a.png'), str(tmp_path / 'out.png')
-    translation.write(translator, translation.load_input(*paths), paths[1])
+    tool.write(translator, tool.load_input(*paths), paths[1])
     assert pixels(tmp_path / 'out.png').shape == (16, 16, 1)
 
 
@@ -338,4 +338,4 @@ def test_gif_too_large_for_memory_is_refused(written, monkeypatch):
     monkeypatch.setattr(video, 'MAX_GIF_PIXELS', 3 * 16 * 16 - 1)
     path = str(written[0] / 'film.gif')
     with pytest.raises(errors.DataError, match='3 frames of 16x16, more than'):
-        translation.load_input(path, 'x.gif')
+        tool.load_input(path, 'x.gif')
