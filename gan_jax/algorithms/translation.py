@@ -80,13 +80,12 @@ class Translation(NamedTuple):
             image that is translated.
         g_tx, d_tx: optax transforms, without a learning rate.
         shapes: (height, width, channels) of the images of a and of b, as the
-            networks are trained on them.
+            networks are trained on them. Larger ones are cropped at random.
         loss: `losses.Loss`.
         penalties: names of `PENALTIES`.
         identity: whether an image of the target is to stay as it is.
         history: number of past fakes kept for each discriminator; 0 is none.
-        flip: whether images are mirrored with probability 1/2.
-        random_crop: whether images are cropped to `shapes` at random.
+        flip: domains whose images are mirrored with probability 1/2.
         own_statistics: whether a batch norm was trained on single images, whose
             statistics it needs.
         num_microbatches, g_schedule, d_schedule: as in
@@ -104,8 +103,7 @@ class Translation(NamedTuple):
     penalties: Tuple = ()
     identity: bool = False
     history: int = 0
-    flip: bool = False
-    random_crop: bool = False
+    flip: Tuple = ()
     own_statistics: bool = False
     num_microbatches: int = 1
     g_schedule: Optional[Callable] = None
@@ -467,12 +465,13 @@ def _real_images(ctx, images, sample_index):
     this, real = ctx.gan, {}
     for place, (name, source) in enumerate(images.items()):
         key = ctx.key if this.paired else jax.random.fold_in(ctx.key, place)
-        if this.random_crop:
+        size = this._shape(name)[:2]
+        if source.shape[1:3] != size:
             source = augment.random_crop(
                 source, jax.random.fold_in(key, discriminator_inputs.CROP_KEY),
-                sample_index, this._shape(name)[:2],
+                sample_index, size,
             )
-        if this.flip:
+        if name in this.flip:
             source = augment.mirror(
                 source, jax.random.fold_in(key, discriminator_inputs.FLIP_KEY),
                 sample_index,

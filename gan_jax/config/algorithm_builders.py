@@ -141,14 +141,7 @@ def build_reconstruction(config, specs, memory):
 
 def build_translation(config, specs, memory):
     """Build a `translation.Translation`, as of `builders.algorithm`."""
-    own = {
-        name: defaults.of_source(config, name) for name in translation.DOMAINS
-    }
-    shapes = [
-        (*(defaults.random_crop(own[name]) or specs[name].shape[:2]),
-         specs[name].shape[2])
-        for name in translation.DOMAINS
-    ]
+    shapes = tuple(specs[name].shape for name in translation.DOMAINS)
     size_checks.check_domains(config, shapes)
     fields = {}
     if config.generator.name == 'unet' and not config.generator.num_downs:
@@ -171,13 +164,14 @@ def build_translation(config, specs, memory):
             config, config.discriminator,
             networks.FAMILIES[config.discriminator.name].discriminator,
         ),),
-        shapes=tuple(shapes),
+        shapes=shapes,
         loss=losses.LOSSES[config.loss.name],
         penalties=defaults.active_penalties(config),
         identity=config.translation.identity > 0,
         history=config.history.size,
-        flip=own[translation.A].data.flip,
-        random_crop=bool(defaults.random_crop(own[translation.A])),
+        flip=tuple(
+            name for name in translation.DOMAINS if config.data[name].flip
+        ),
         own_statistics=config.batch_size == 1,
         d_tx=optimizer(config.d_optimizer),
         d_name=config.discriminator.name,

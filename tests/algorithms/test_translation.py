@@ -228,7 +228,7 @@ def test_first_fakes_of_a_history_are_judged():
 @pytest.mark.parametrize('kind', translation.KINDS)
 def test_pairs_are_cropped_and_mirrored_alike_and_others_apart(kind):
     this = translator(
-        kind, shapes=((2, 2, 2), (2, 2, 2)), random_crop=True, flip=True
+        kind, shapes=((2, 2, 2), (2, 2, 2)), flip=('a', 'b')
     )
     batch = batch_of(32)
     same = batch._replace(sources={name: batch.sources['a'] for name in 'ab'})
@@ -240,6 +240,18 @@ def test_pairs_are_cropped_and_mirrored_alike_and_others_apart(kind):
         state = scaled(start(this), discriminator_a=1, discriminator_b=1)
         _, metrics = step(this, state, same)
         assert metrics['d/real_logits_a'] != metrics['d/real_logits_b']
+
+
+def test_domains_are_mirrored_if_their_own_key_is_set():
+    config = shrunk('cyclegan')
+    config.data.b.flip = True
+    assert built(config)[0].flip == ('b',)
+    batch = batch_of(32)
+    same = batch._replace(sources={name: batch.sources['a'] for name in 'ab'})
+    for flip, changed in (((), False), (('b',), True)):
+        this = translator('pix2pix', flip=flip)
+        _, metrics = step(this, start(this), same)
+        assert (metrics['g/l1'] > 0) == changed
 
 
 @pytest.mark.parametrize('kind', translation.KINDS)
@@ -424,13 +436,12 @@ PUBLISHED = [
 @pytest.mark.parametrize('kind, sizes', PUBLISHED)
 def test_recipe_has_the_published_networks(kind, sizes):
     config = recipes.load(ROOT / 'configs' / f'{kind}.py', 'images_256')
-    specs = {name: builders.DataSpec((286, 286, 3)) for name in 'ab'}
+    specs = {name: builders.DataSpec((256, 256, 3)) for name in 'ab'}
     this = builders.algorithm(config, specs)
     players = builders.abstract_state(config, this, specs).players
     assert {
         name: algorithm.count_params(player) for name, player in players.items()
     } == sizes
-    assert this.shapes == ((256, 256, 3),) * 2
     assert this.own_statistics  # batches of one image
 
 
