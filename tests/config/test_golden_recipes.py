@@ -22,7 +22,8 @@ def test_every_recipe_and_variant_is_recorded():
 def test_recipe_reproduces_the_recorded_metrics(case, tmp_path):
     run, actual = golden_recipes.numbers(case, tmp_path)
     assert int(run.state.step) == golden_recipes.STEPS
-    assert np.isfinite(run.sample(range(4))).all()
+    if run.algorithm.latent_size:
+        assert np.isfinite(run.sample(range(4))).all()
     golden_recipes.compare(case, actual, RECORDED)
 
 
