@@ -496,23 +496,29 @@ def _generator_objective(ctx, stats, fixed, real, sample_index, params):
         2016, equation 4.
     """
     this, weights = ctx.gan, ctx.hyperparams
-    stats, metrics, fakes, total = dict(stats), {}, {}, 0.0
+    stats, metrics, fakes, same, total = dict(stats), {}, {}, {}, 0.0
     count = iter(range(3 * len(this.directions)))  # of the generators' passes
 
-    def translate(direction, images):
-        module = this.generators[this.directions.index(direction)]
-        name, keys = _players(direction)[0], None
-        if algorithm.takes_keys(module):
-            key = jax.random.fold_in(
-                ctx.key, discriminator_inputs.NETWORK_NOISE_KEY
-            )
-            pass_ctx = ctx._replace(key=jax.random.fold_in(key, next(count)))
-            keys = discriminator_inputs.sample_keys(pass_ctx, 0, sample_index)
-        images, stats[name] = algorithm.forward(
-            module, (params[name], stats[name]),
-            algorithm.Inputs(images, keys=keys),
+    def noise_keys():
+        key = jax.random.fold_in(
+            ctx.key, discriminator_inputs.NETWORK_NOISE_KEY
         )
-        return images
+        own = ctx._replace(key=jax.random.fold_in(key, next(count)))
+        return discriminator_inputs.sample_keys(own, 0, sample_index)
+
+    def translate(direction, *batches):
+        module = this.generators[this.directions.index(direction)]
+        name, outputs = _players(direction)[0], []
+        for group in _passes(stats[name], batches):
+            keys = None
+            if algorithm.takes_keys(module):
+                keys = jnp.concatenate([noise_keys() for _ in group])
+            images, stats[name] = algorithm.forward(
+                module, (params[name], stats[name]),
+                algorithm.Inputs(jnp.concatenate(group), keys=keys),
+            )
+            outputs += jnp.split(images, len(group))
+        return outputs
 
     def error(name, images, others):
         metrics[f'g/{name}'] = value = jnp.abs(images - others).mean()
@@ -520,7 +526,10 @@ def _generator_objective(ctx, stats, fixed, real, sample_index, params):
 
     for direction in this.directions:
         source, target = DIRECTIONS[direction]
-        fakes[target] = translate(direction, real[source])
+        kept = [real[target]] if this.identity and not this.paired else []
+        fakes[target], *same[target] = translate(
+            direction, real[source], *kept
+        )
     for place, direction in enumerate(this.directions):
         source, target = DIRECTIONS[direction]
         generator, player = _players(direction)
@@ -542,14 +551,13 @@ def _generator_objective(ctx, stats, fixed, real, sample_index, params):
         if this.paired:
             total += weights.l1 * error('l1', fakes[target], real[target])
             continue
-        cycled = translate(_back(direction), fakes[target])
+        cycled, = translate(_back(direction), fakes[target])
         total += weights.cycle * error(
             f'cycle_{source}', cycled, real[source]
         )
-        if this.identity:
+        for image in same[target]:
             total += weights.identity * error(
-                f'identity_{target}', translate(direction, real[target]),
-                real[target],
+                f'identity_{target}', image, real[target]
             )
     metrics['g/loss'] = total
     return total, (stats, metrics, jax.lax.stop_gradient(fakes))
@@ -583,10 +591,20 @@ def _discriminator_objective(ctx, stats, real, fakes, sample_index, params):
         judge = functools.partial(
             _judge, ctx, place, params[name], real[source]
         )
-        output = {}
-        for kind, images in (('real', real[target]), ('fake', fakes[target])):
-            output[kind], stats[name] = judge(stats[name], images)
-            metrics[f'd/{kind}_logits_{target}'] = output[kind].logits.mean()
+        images, output = {'real': real[target], 'fake': fakes[target]}, {}
+        for kinds in _passes(stats[name], tuple(images)):
+            judged, stats[name] = judge(
+                stats[name], jnp.concatenate([images[kind] for kind in kinds])
+            )
+            parts = jax.tree.map(
+                lambda value: value.reshape(
+                    len(kinds), -1, *value.shape[1:]
+                ), judged,
+            )
+            for number, kind in enumerate(kinds):
+                output[kind] = jax.tree.map(lambda part: part[number], parts)
+        for kind, own in output.items():
+            metrics[f'd/{kind}_logits_{target}'] = own.logits.mean()
         loss = this.loss.discriminator(
             output['real'].logits, output['fake'].logits,
             **(ctx.hyperparams.loss_options or {}),
@@ -602,12 +620,33 @@ def _discriminator_objective(ctx, stats, real, fakes, sample_index, params):
     return total, (stats, metrics)
 
 
+def _passes(stats, batches):
+    """Group the batches that a network is applied to in one pass: all.
+
+    That takes less time than a pass for each. But a batch norm, whose
+    statistics are those of a pass, has one for each.
+    """
+    if algorithm.BATCH_STATS in stats:
+        return [(batch,) for batch in batches]
+    return [batches]
+
+
 def _judge(ctx, place, params, source, stats, images):
-    """Return a discriminator's output on images, and its new statistics."""
+    """Return a discriminator's output on images, and its new statistics.
+
+    Args:
+        ctx: a `discriminator_inputs.UpdateContext`.
+        place: of the direction.
+        params, stats: of the discriminator of the target.
+        source: [b, H, W, C], images of the source.
+        images: [k b, H, W, C'], k images of the target for each of them.
+    """
+    condition = None
+    if ctx.gan.paired:
+        condition = jnp.concatenate([source] * (len(images) // len(source)))
     return algorithm.forward(
-        ctx.gan.discriminators[place], (params, stats), algorithm.Inputs(
-            images, condition=source if ctx.gan.paired else None
-        ),
+        ctx.gan.discriminators[place], (params, stats),
+        algorithm.Inputs(images, condition=condition),
     )
 
 
