@@ -26,6 +26,17 @@ layer and layers that halve the side. `images` and `images_256` are your own: a
 folder with trainA and trainB, or one folder or archive for each domain. They
 are resized to 72 and 286 pixels and cropped to the size at random, and
 mirrored. images_256 is the authors' setting, for accelerators; it was not run.
+
+Expected on the digits (the default) after 6,000 steps, seed 0: held-out digits
+are colored and striped as they should be, and back. The error to the true image
+is 0.12 and 0.15 of the distance between the domains; all keep their class
+(benchmarks/README.md, "How well are images translated?").
+Time: 3.3 minutes on 2 CPU cores (AMD EPYC, 2026-11-27).
+
+Differences: digits and `images` have smaller networks and batches of 4; users
+of the authors' code found one image better (its issues 213 and 616). The digits
+have no identity error, because their domains have one and three channels. The
+generators' moving averages translate; the authors have none.
 """
 
 from gan_jax.config import recipes

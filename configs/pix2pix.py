@@ -26,6 +26,17 @@ same file names, pictures of two halves, or one set with data.task. They are
 resized to 72 and 286 pixels and cropped to the size at random, and mirrored,
 both images of a pair alike. images_256 is the authors' setting for facades, for
 accelerators; it was not run.
+
+Expected on the digits (the default) after 6,000 steps, seed 0: clear digits,
+with a mean error of 0.019 to the held-out ones, of a range of 1; the mean digit
+has 0.097, and the same network trained by L1 alone 0.018
+(benchmarks/README.md, "How well are images translated?").
+Time: 57 s on 2 CPU cores (AMD EPYC, 2026-11-27).
+
+Differences: digits and `images` have smaller networks, batches of 4 and
+instance norm, which is batch norm for one image. G's moving average translates.
+A U-Net for 32x32 has no layers with dropout, as in the authors' code, and so
+the digits have no noise.
 """
 
 from gan_jax.config import recipes

@@ -6,6 +6,7 @@ pix2pix has one of each and learns from pairs. Pure.
 """
 
 import functools
+import math
 from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 import jax
@@ -19,6 +20,7 @@ from gan_jax.algorithms import history
 from gan_jax.algorithms import nan_trace
 from gan_jax.algorithms import updates
 from gan_jax.core import errors
+from gan_jax.networks import convolutions
 from gan_jax.objectives import losses
 from gan_jax.objectives import penalties
 from gan_jax.ops import augment
@@ -29,6 +31,7 @@ DIRECTIONS = {'a_to_b': (A, B), 'b_to_a': (B, A)}  # (source, target)
 KINDS = {'cyclegan': ('a_to_b', 'b_to_a'), 'pix2pix': ('a_to_b',)}
 SOURCES = {'cyclegan': {A: A, B: B}, 'pix2pix': {A: A, B: A}}
 NUM_SHOWN = 10  # rows of a picture
+LARGE = 2**15  # pixels of the largest pass of several batches on CPU
 
 # Penalties that are computed from images and outputs of one discriminator
 # alone, and keep no memory.
@@ -509,7 +512,7 @@ def _generator_objective(ctx, stats, fixed, real, sample_index, params):
     def translate(direction, *batches):
         module = this.generators[this.directions.index(direction)]
         name, outputs = _players(direction)[0], []
-        for group in _passes(stats[name], batches):
+        for group in _passes(stats[name], batches, batches):
             keys = None
             if algorithm.takes_keys(module):
                 keys = jnp.concatenate([noise_keys() for _ in group])
@@ -592,7 +595,7 @@ def _discriminator_objective(ctx, stats, real, fakes, sample_index, params):
             _judge, ctx, place, params[name], real[source]
         )
         images, output = {'real': real[target], 'fake': fakes[target]}, {}
-        for kinds in _passes(stats[name], tuple(images)):
+        for kinds in _passes(stats[name], images.values(), tuple(images)):
             judged, stats[name] = judge(
                 stats[name], jnp.concatenate([images[kind] for kind in kinds])
             )
@@ -620,15 +623,26 @@ def _discriminator_objective(ctx, stats, real, fakes, sample_index, params):
     return total, (stats, metrics)
 
 
-def _passes(stats, batches):
-    """Group the batches that a network is applied to in one pass: all.
+def _passes(stats, batches, names):
+    """Group the batches that a network is applied to in one pass.
 
-    That takes less time than a pass for each. But a batch norm, whose
-    statistics are those of a pass, has one for each.
+    All at once take less time than one after the other, but for large batches
+    on CPU. A batch norm, whose statistics are those of a pass, has a pass for
+    each.
+
+    Args:
+        stats: of the network.
+        batches: arrays [b, H, W, C].
+        names: of the batches, or themselves.
+
+    Returns:
+        List of tuples of names.
     """
-    if algorithm.BATCH_STATS in stats:
-        return [(batch,) for batch in batches]
-    return [batches]
+    pixels = sum(math.prod(batch.shape[:3]) for batch in batches)
+    large = convolutions.on_cpu() and pixels > LARGE
+    if large or algorithm.BATCH_STATS in stats:
+        return [(name,) for name in names]
+    return [names]
 
 
 def _judge(ctx, place, params, source, stats, images):

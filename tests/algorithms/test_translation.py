@@ -265,6 +265,25 @@ def test_microbatches_have_the_gradient_of_the_batch(kind):
     ), (whole, expected), (parts, metrics))
 
 
+@pytest.mark.parametrize('kind', translation.KINDS)
+def test_batches_in_one_pass_have_the_results_of_a_pass_for_each(
+        kind, monkeypatch):
+    config = shrunk(kind)
+    config.generator.dropout = 0.5
+    if kind == 'cyclegan':
+        config.translation.identity = 2.0
+    this, state, batch = built(config, ((16, 16, 3), (16, 16, 3)))
+    options = builders.hyperparams(config), state, batch, jax.random.key(0), 0
+    _, expected = algorithm.checked_step(this, *options)
+    monkeypatch.setattr(translation, 'LARGE', 0)
+    _, metrics = algorithm.checked_step(this, *options)
+    assert metrics.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(
+            metrics[name], value, rtol=1e-3, err_msg=name
+        )
+
+
 @pytest.mark.parametrize('name', translation.PENALTIES)
 def test_every_penalty_trains(name):
     config = shrunk('cyclegan')
