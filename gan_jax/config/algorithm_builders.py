@@ -143,8 +143,10 @@ def build_translation(config, specs, memory):
     """Build a `translation.Translation`, as of `builders.algorithm`."""
     shapes = tuple(specs[name].shape for name in translation.DOMAINS)
     size_checks.check_domains(config, shapes)
+    generator = networks.FAMILIES[config.generator.name].generator
     fields = {}
-    if config.generator.name == 'unet' and not config.generator.num_downs:
+    if 'num_downs' in generator.__dataclass_fields__ and (
+            not config.generator.num_downs):  # also for images of other sizes
         fields['num_downs'] = translators.num_halvings(shapes[0][:2])
     directions = translation.KINDS[config.algorithm]
     targets = [
@@ -155,9 +157,8 @@ def build_translation(config, specs, memory):
         kind=config.algorithm,
         generators=tuple(
             _network(
-                config, config.generator,
-                networks.FAMILIES[config.generator.name].generator,
-                channels=shape[-1], **fields,
+                config, config.generator, generator, channels=shape[-1],
+                **fields,
             ) for shape in targets
         ),
         discriminators=len(directions) * (_network(

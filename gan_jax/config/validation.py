@@ -61,9 +61,7 @@ def validate(config, num_devices=1, points=None):
         _check_domains(config, names)
         return
     _validate(config, num_devices, points)
-    if config.algorithm in translation.KINDS:
-        return
-    if config.data.random_crop:
+    if config.data.random_crop and config.algorithm not in translation.KINDS:
         raise errors.ConfigError(
             f'data.random_crop={config.data.random_crop!r} is for algorithms '
             f'with two sources, and algorithm={config.algorithm!r} trains on '
