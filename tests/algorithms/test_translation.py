@@ -196,11 +196,13 @@ def test_update_is_that_of_generators_first_and_then_discriminators():
 
 def test_each_discriminator_has_a_history_of_its_own():
     this = translator(history=6)
-    state = scaled(start(this), generator_a_to_b=0.5, generator_b_to_a=3.0)
+    fixed = {'generator_a_to_b': 0.5, 'generator_b_to_a': 3.0,
+             'discriminator_a': 1.0, 'discriminator_b': 1.0}
+    state, past = scaled(start(this), **fixed), None
     for number in range(4):
         batch = batch_of(seed=number)
         state, metrics = step(this, state, batch, history_share=1)
-        state = scaled(state, generator_a_to_b=0.5, generator_b_to_a=3.0)
+        state = scaled(state, **fixed)
         kept = {name: state.memory[name]['images'] for name in state.memory}
         real = units(batch)
         for name, expected in (('discriminator_b', 0.5 * real['a']),
@@ -209,10 +211,14 @@ def test_each_discriminator_has_a_history_of_its_own():
             np.testing.assert_allclose(
                 np.sort(kept[name], 0), np.sort(expected, 0), atol=1e-6
             )
-        if number:
-            np.testing.assert_allclose(
-                metrics['d/fake_logits_b'], 0.5, atol=0.2
-            )
+        past = past or real  # those of the first batch are judged at once
+        np.testing.assert_allclose(
+            metrics['d/fake_logits_b'], 0.5 + 0.5 * past['a'].mean(), rtol=1e-5
+        )
+        np.testing.assert_allclose(
+            metrics['d/fake_logits_a'], 0.5 + 3 * past['b'].mean(), rtol=1e-5
+        )
+        past = real
     assert set(state.memory) == {'discriminator_a', 'discriminator_b'}
 
 
