@@ -68,8 +68,9 @@ def specs_of(config):
 def shape_of(config):
     """Return the shape of the images of a recipe, or of its points."""
     shape = SHAPES.get(config.data.name, (3,))
-    if config.data.image_size:
-        return (int(config.data.image_size),) * 2 + shape[-1:]
+    side = config.data.random_crop or config.data.image_size
+    if side:
+        return (int(side),) * 2 + shape[-1:]
     return shape
 
 
