@@ -14,6 +14,8 @@ References:
 import jax
 import jax.numpy as jnp
 
+from gan_jax.networks import convolutions
+
 AXES = (1, 2)  # height and width of [B, H, W, C]
 
 
@@ -71,6 +73,51 @@ def downsample(x):
             for start in range(4)
         )
         x = 0.125 * (first + fourth) + 0.375 * (second + third)
+    return x
+
+
+def conv_down(x, kernel):
+    """Convolve with stride 2 after a filter [1, 3, 3, 1] / 8, as StyleGAN2.
+
+    Both on images with zeros around them.
+
+    Args:
+        x: [B, 2H, 2W, C].
+        kernel: [3, 3, C, F].
+
+    Returns:
+        [B, H, W, F].
+    """
+    filtered = _blur(x, 2, (0.125, 0.375, 0.375, 0.125))
+    return convolutions.inner_strided(filtered, kernel)
+
+
+def conv_up(x, kernel):
+    """Convolve by a transposed convolution of stride 2, then filter.
+
+    z[2i + k] += x[i] w[k], then [1, 3, 3, 1] / 4: `upsample` followed by a
+    convolution, computed on the small images.
+
+    Args:
+        x: [B, H, W, C].
+        kernel: [3, 3, C, F].
+
+    Returns:
+        [B, 2H, 2W, F].
+    """
+    images = convolutions.inner_transposed(x, kernel.swapaxes(2, 3))
+    return _blur(images, 1, (0.25, 0.75, 0.75, 0.25))
+
+
+def _blur(x, size, taps):
+    """Pad height and width with `size` zeros and filter them by `taps`."""
+    x = jnp.pad(x, ((0, 0), (size, size), (size, size), (0, 0)))
+    for axis in AXES:
+        length = x.shape[axis] - len(taps) + 1
+        x = sum(
+            tap * jax.lax.slice_in_dim(x, start, start + length, axis=axis)
+            for start, tap in enumerate(taps)
+        )
     return x
 
 

@@ -392,3 +392,42 @@ def test_bfloat16_is_kept():
     value, back = jax.vjp(convolutions.strided, x, kernel)
     actual = {value.dtype, *(gradient.dtype for gradient in back(dy))}
     assert actual == {jnp.dtype('bfloat16')}
+
+
+@pytest.mark.parametrize('on_cpu', [True, False])
+def test_inner_strided_has_three_orders_of_xlas_gradients(
+    on_cpu, monkeypatch
+):
+    x, kernel, weights = draw((2, 9, 7, 3), (3, 3, 3, 4), (2, 4, 3, 4))
+
+    def xla(x, kernel):
+        return lax.conv_general_dilated(
+            x, kernel, (2, 2), 'VALID',
+            dimension_numbers=convolutions.DIMENSIONS,
+        )
+
+    def orders(strided):
+        def value(x, kernel):
+            return jnp.sum(jnp.sin(strided(x, kernel)) * weights)
+
+        def square(x, kernel):
+            grads = jax.grad(value, (0, 1))(x, kernel)
+            return sum(jnp.sum(jnp.square(grad)) for grad in grads)
+
+        return jax.jit(lambda *a: (
+            strided(*a), jax.grad(value, (0, 1))(*a),
+            jax.grad(square, (0, 1))(*a),
+        ))(x, kernel)
+
+    expected = orders(xla)
+    monkeypatch.setattr(convolutions, 'on_cpu', lambda: on_cpu)
+    close(orders(convolutions.inner_strided), expected)
+
+
+@pytest.mark.parametrize('on_cpu', [True, False])
+def test_inner_transposed_is_the_transpose(on_cpu, monkeypatch):
+    monkeypatch.setattr(convolutions, 'on_cpu', lambda: on_cpu)
+    x, kernel, y = draw((2, 9, 7, 3), (3, 3, 3, 4), (2, 4, 3, 4))
+    there = jnp.vdot(convolutions.inner_strided(x, kernel), y)
+    back = jnp.vdot(x, convolutions.inner_transposed(y, kernel))
+    np.testing.assert_allclose(there, back, rtol=1e-4)

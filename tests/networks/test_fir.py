@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gan_jax.networks import convolutions
 from gan_jax.networks import fir
 
 X = jnp.arange(16.0).reshape(1, 4, 4, 1)
@@ -74,3 +75,65 @@ def test_dtype_is_kept(resample):
 def test_odd_sides_are_refused():
     with pytest.raises(ValueError, match='4x5'):
         fir.downsample(jnp.zeros((1, 4, 5, 1)))
+
+
+def spread(x):
+    """Insert zeros between the pixels: [B, H, W, C] to [B, 2H - 1, …]."""
+    y = np.zeros((len(x), 2 * x.shape[1] - 1, 2 * x.shape[2] - 1, x.shape[3]))
+    y[:, ::2, ::2] = x
+    return y
+
+
+def windows(x, kernel, stride=1):
+    """Sum over windows without padding; kernel: [k, k, C, F]."""
+    size = len(kernel)
+    return np.stack([np.stack([
+        np.einsum('bijc,ijcf->bf', x[:, i:i + size, j:j + size], kernel)
+        for j in range(0, x.shape[2] - size + 1, stride)
+    ], 1) for i in range(0, x.shape[1] - size + 1, stride)], 1)
+
+
+def padded(x, size):
+    return np.pad(x, [(0, 0), (size, size), (size, size), (0, 0)])
+
+
+def filtered(x, scale):
+    taps = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64 * scale
+    return windows(x, taps[..., None, None] * np.eye(x.shape[-1]))
+
+
+def numpy_conv_up(x, kernel):
+    y = windows(padded(spread(x), 2), kernel[::-1, ::-1])
+    return filtered(padded(y, 1), 4)
+
+
+def numpy_conv_down(x, kernel):
+    return windows(filtered(padded(x, 2), 1), kernel, 2)
+
+
+@pytest.mark.parametrize('on_cpu', [True, False])
+@pytest.mark.parametrize('convolve, expected, shape', [
+    (fir.conv_up, numpy_conv_up, (2, 3, 5, 2)),
+    (fir.conv_down, numpy_conv_down, (2, 6, 10, 2)),
+])
+def test_convolution_with_a_filter_equals_numpy(
+    convolve, expected, shape, on_cpu, monkeypatch
+):
+    monkeypatch.setattr(convolutions, 'on_cpu', lambda: on_cpu)
+    rng = np.random.RandomState(0)
+    x, kernel = rng.randn(*shape), rng.randn(3, 3, 2, 3)
+    np.testing.assert_allclose(
+        jax.jit(lambda *a: convolve(*a))(jnp.float32(x), jnp.float32(kernel)),
+        expected(x, kernel), rtol=1e-4, atol=1e-4,
+    )
+
+
+def test_convolution_after_upsampling_is_the_same_inside():
+    rng = np.random.RandomState(0)
+    x = rng.randn(1, 8, 8, 2).astype(np.float32)
+    kernel = rng.randn(3, 3, 2, 3).astype(np.float32)
+    expected = windows(padded(fir.upsample(x), 1), kernel[::-1, ::-1])
+    actual = fir.conv_up(x, kernel)
+    np.testing.assert_allclose(
+        actual[:, 2:-2, 2:-2], expected[:, 2:-2, 2:-2], atol=1e-4
+    )
