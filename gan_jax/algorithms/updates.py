@@ -14,6 +14,7 @@ from gan_jax.algorithms import annealing
 from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms.game import D, G
 from gan_jax.objectives import penalties
+from gan_jax.objectives import penalty_output
 from gan_jax.objectives import targets as targets_lib
 from gan_jax.ops import augment
 from gan_jax.ops import transforms
@@ -363,9 +364,9 @@ def sum_penalties(ctx, player, context):
 
 
 def _as_noted(output):
-    """Return (a penalty's output as `penalties.PenaltyOutput`, its value)."""
-    if not isinstance(output, penalties.PenaltyOutput):
-        output = penalties.PenaltyOutput(output, None)
+    """Return (a penalty's output as `PenaltyOutput`, its value)."""
+    if not isinstance(output, penalty_output.PenaltyOutput):
+        output = penalty_output.PenaltyOutput(output, None)
     return output, output.value
 
 

@@ -22,6 +22,9 @@ from gan_jax.objectives.parameter_penalties import (
     historical_averaging, historical_averaging_init,
     historical_averaging_update, orthogonal,
 )
+from gan_jax.objectives.path_length import (
+    path_length, path_length_init, path_length_update,
+)
 
 
 class Context(NamedTuple):
@@ -79,36 +82,24 @@ class Context(NamedTuple):
     labels: Optional[jax.Array] = None
 
 
-class PenaltyOutput(NamedTuple):
-    """The output of a penalty that also returns values for its memory.
-
-    Attributes:
-        value: float32 scalar, before the weight.
-        notes: pytree of arrays; `Penalty.update` receives its mean over
-            microbatches and devices.
-    """
-
-    value: jax.Array
-    notes: Any
-
-
 class Penalty(NamedTuple):
     """One penalty and its properties.
 
     Attributes:
         player: 'discriminator' or 'generator', to whose loss it is added.
         fn: (context, memory, key) -> float32 scalar, before the weight,
-            or `PenaltyOutput`.
+            or `penalty_output.PenaltyOutput`.
         init: params -> initial memory; None if it has no memory.
         update: (memory, the player's new params, metrics) -> memory, called
             once per update with metrics averaged over devices. With `notes`:
             (memory, new params, metrics, notes), called once per update in
             which the penalty is applied.
-        notes: whether `fn` returns `PenaltyOutput`.
+        notes: whether `fn` returns `penalty_output.PenaltyOutput`.
         input_gradient: whether it takes the gradient of D with respect to
             single images, which BatchNorm in D would mix.
         classes: whether it needs D's class logits.
         images: whether it transforms images and does not apply to points.
+        styles: whether it needs a generator with styles.
         title: display name; '' for the name itself.
         lab_text: description in the lab; '' for the first line of `fn`.
         lab_weight: default weight in the lab, for points of the plane.
@@ -122,6 +113,7 @@ class Penalty(NamedTuple):
     input_gradient: bool = False
     classes: bool = False
     images: bool = False
+    styles: bool = False
     title: str = ''
     lab_text: str = ''
     lab_weight: float = 1.0
@@ -205,6 +197,11 @@ PENALTIES = {
         'discriminator', lecam, lecam_init, lecam_update,
         title='LeCam', lab_weight=0.1,
         lab_text="Keeps D's outputs close to their running averages.",
+    ),
+    'path_length': Penalty(
+        'generator', path_length, path_length_init, path_length_update,
+        notes=True, images=True, styles=True, title='Path length',
+        lab_text='Makes equal steps in w change images equally much.',
     ),
     'pulling_away': Penalty(
         'generator', pulling_away,

@@ -11,6 +11,7 @@ from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
 from gan_jax.algorithms.game import G
 from gan_jax.objectives import penalties
+from gan_jax.objectives import penalty_output
 
 WEIGHT = jnp.float32(0.5)
 
@@ -38,7 +39,7 @@ def length(context, memory, key):
     images = context.generator_method('synthesis', w)
     np.testing.assert_array_equal(images.shape, context.fake_images.shape)
     size = jnp.mean(jnp.square(w))
-    return penalties.PenaltyOutput(jnp.square(size - memory), size)
+    return penalty_output.PenaltyOutput(jnp.square(size - memory), size)
 
 
 def remember(memory, params, metrics, notes):
