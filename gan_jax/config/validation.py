@@ -509,9 +509,16 @@ def _check_penalty(config, name, points):
             f'penalties.{name} changes images, and '
             f'{defaults.source(config)!r} has points'
         )
+    generator = networks.FAMILIES[config.generator.name].generator
+    if penalty.styles and not getattr(generator, 'has_styles', False):
+        raise errors.ConfigError(
+            f'penalties.{name} needs a generator with styles, such as '
+            f"'stylegan2', not generator.name={config.generator.name!r}"
+        )
     if not penalty.input_gradient:
         return
-    if config.discriminator.norm == 'batch':
+    if config.discriminator.norm == 'batch' and not (
+            _not_in_network(config, 'discriminator.norm')):
         raise errors.ConfigError(
             f'penalties.{name} uses the gradient at single images, '
             "which discriminator.norm='batch' mixes; choose 'none', "

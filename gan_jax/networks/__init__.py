@@ -35,6 +35,7 @@ from gan_jax.networks import mlp
 from gan_jax.networks import patchgan
 from gan_jax.networks import r3gan
 from gan_jax.networks import resnet
+from gan_jax.networks import stylegan2
 from gan_jax.networks import tiny
 from gan_jax.networks import translators
 
@@ -90,6 +91,9 @@ NETWORKS = {
     ),
     'r3gan': Pair(r3gan.Generator, r3gan.Discriminator, convolutional=True),
     'resnet': Pair(resnet.Generator, resnet.Discriminator, convolutional=True),
+    'stylegan2': Pair(
+        stylegan2.Generator, stylegan2.Discriminator, convolutional=True
+    ),
     'tiny': Pair(tiny.Generator, tiny.Discriminator, convolutional=True),
 }
 
