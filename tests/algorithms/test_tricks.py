@@ -102,7 +102,8 @@ TRICKS = [
             ),
         )
         for name, penalty in PENALTIES.items()
-        if not penalty.classes  # these need a condition beside them
+        # These need a condition, or a network, beside them.
+        if not (penalty.classes or penalty.styles)
     ),
 ]
 

@@ -25,6 +25,9 @@ OWN = {
     'one_dimension': ('line',), 'stacked_mnist': ('half', 'quarter'),
     'r3gan': (*recipes.IMAGES, 'images_64', 'images_256'),
     'biggan': (*recipes.IMAGES, 'images_128'),
+    'stylegan2': (
+        *recipes.IMAGES, 'auto_64_32', 'auto_256', 'paper_256', 'paper_1024',
+    ),
     'cyclegan': ('digits', 'images', 'images_256'),
     'pix2pix': ('digits', 'images', 'images_256'),
 }
@@ -93,6 +96,10 @@ PUBLISHED = [
     ('r3gan', 'cifar10', 10, 20_781_952, 21_280_512),
     ('r3gan', 'images_64', 0, 22_429_824, 22_381_440),
     ('r3gan', 'images_256', 0, 23_057_952, 23_009_568),
+    ('stylegan2', 'cifar10', 10, 20_215_315, 23_089_664),
+    ('stylegan2', 'auto_64_32', 0, 22_243_608, 23_407_361),
+    ('stylegan2', 'paper_256', 0, 24_767_458, 24_001_089),
+    ('stylegan2', 'paper_1024', 0, 30_370_060, 29_012_513),
     ('biggan', 'cifar10', 10, 9_416_196,
      2_553_413 - 3 * (2 * 192 * (192 // 8 + 192 // 2) + 1)),
     ('biggan', 'images_128', 1000, 70_433_988, 87_982_370),

@@ -133,8 +133,8 @@ def shapes_of(name):
 
 @pytest.mark.integration
 @pytest.mark.parametrize('name, shape, spectral_norm', [
-    (name, shape, spectral_norm) for name in networks.NETWORKS for shape in shapes_of(name)
-    for spectral_norm in spectral_norms(name)
+    (name, shape, spectral_norm) for name in networks.NETWORKS
+    for shape in shapes_of(name) for spectral_norm in spectral_norms(name)
 ])
 @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
 def test_networks_of_a_pair_fit_and_return_float32(
