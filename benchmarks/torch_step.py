@@ -23,6 +23,7 @@ from torch.nn import functional
 
 import beside_torch
 import torch_base
+import torch_stylegan2
 import turns
 from gan_jax.cli import app
 from gan_jax.config import defaults as defaults_lib
@@ -39,8 +40,8 @@ FOLLOWED = re.compile(
     r'|reuse_fakes|data\.(?!flip|dequantize).*|[gd]_optimizer\.(b1|b2'
     r'|learning_rate)|(generator|discriminator)\.(depth|kernel_size|name'
     r'|negative_slope|norm|spectral_norm|width|full_side|group_size'
-    r'|num_blocks)'
-    r'|penalties\.(gradient_penalty|r1|r2)\.weight'
+    r'|num_blocks|mapping_layers|style_mixing|residual|stddev_group|output)'
+    r'|penalties\.(gradient_penalty|path_length|r1|r2)\.(weight|every)'
 )
 
 # {name: (loss of D, loss of G)} of (real logits, fake logits). The real logits
@@ -425,6 +426,7 @@ NETWORKS = {
     'mlp': (mlp_generator, mlp_discriminator),
     'r3gan': (r3gan_generator, r3gan_discriminator),
     'resnet': (resnet_generator, resnet_discriminator),
+    'stylegan2': (torch_stylegan2.generator, torch_stylegan2.discriminator),
 }
 
 
@@ -437,6 +439,8 @@ def _check(config):
             f'generator.name={config.generator.name!r} with '
             f'discriminator.name={config.discriminator.name!r}'
         )
+    if config.reuse_fakes and config.penalties.path_length.weight:
+        torch_base.refuse('path length of fakes that both updates share')
     if config.loss.name not in LOSSES:
         torch_base.refuse(f'loss.name={config.loss.name!r}')
     defaults = defaults_lib.flatten(defaults_lib.default_config())
@@ -493,6 +497,8 @@ class Step(torch_base.TimedStep):
         self._d_loss, self._g_loss = LOSSES[config.loss.name]
         self._real = self._place_data()
         self._joined = 'joined' in self._words
+        self._count = 0  # of steps
+        self._path_length = torch_stylegan2.PathLength(self._device)
         self._update_d = self._compiled(self._d_gradients)
         self._update_g = self._compiled(self._g_gradients)
         self._start(self.generator)
@@ -519,14 +525,20 @@ class Step(torch_base.TimedStep):
             device=self._device,
         )
 
-    def _d_gradients(self, real, z):
+    def _weight(self, name):
+        """Return the weight of a penalty in this step; 0 if it is not due."""
+        penalty = self._config.penalties[name]
+        due = self._count % penalty.every == 0
+        return penalty.weight * penalty.every if due else 0.0
+
+    def _d_gradients(self, real, z, r1=0.0, r2=0.0):
         """Store gradients of D's loss in its parameters; return the fakes."""
         config, weights = self._config, self._config.penalties
         with torch.set_grad_enabled(config.reuse_fakes), self._autocast():
             images = self.generator(z)
         fake = images.detach().float()
-        real.requires_grad_(bool(weights.r1.weight))
-        if weights.r2.weight:
+        real.requires_grad_(bool(r1))
+        if r2:
             fake.requires_grad_()
         with self._autocast():
             if self._joined:
@@ -538,7 +550,7 @@ class Step(torch_base.TimedStep):
         loss = self._d_loss(real_logits, fake_logits)
         penalised = [
             (weight, inputs) for weight, inputs in (
-                (weights.r1.weight, real), (weights.r2.weight, fake)
+                (r1, real), (r2, fake)
             ) if weight
         ]
         if penalised:
@@ -569,7 +581,7 @@ class Step(torch_base.TimedStep):
         )
         return [one.flatten(1).square().sum(1) for one in gradients]
 
-    def _g_gradients(self, real, z, images=None):
+    def _g_gradients(self, real, z, images=None, path_length=0.0):
         """Store gradients of G's loss in its parameters."""
         real_logits = None
         with self._autocast():
@@ -578,14 +590,19 @@ class Step(torch_base.TimedStep):
             logits = self.discriminator(
                 self.generator(z) if images is None else images
             )
-        self._g_loss(real_logits, logits.float()).backward()
+        loss = self._g_loss(real_logits, logits.float())
+        if path_length:
+            loss = loss + path_length * self._path_length(self.generator, z)
+        loss.backward()
 
     def step(self):
         """Run `d_steps` updates of D and one of G."""
         for _ in range(self._config.d_steps):
             self._d_optimizer.zero_grad(set_to_none=True)
             real = self._reals()
-            images = self._update_d(real, self._latents())
+            images = self._update_d(
+                real, self._latents(), self._weight('r1'), self._weight('r2')
+            )
             self._d_optimizer.step()
         self.discriminator.requires_grad_(False)
         self._g_optimizer.zero_grad(set_to_none=True)
@@ -594,7 +611,11 @@ class Step(torch_base.TimedStep):
         if self._config.reuse_fakes:
             self._update_g(real, None, images)
         else:
-            self._update_g(real, self._latents())
+            self._update_g(
+                real, self._latents(),
+                path_length=self._weight('path_length'),
+            )
+        self._count += 1
         self._g_optimizer.step()
         self.discriminator.requires_grad_(True)
         if self._config.ema_decay:
