@@ -116,11 +116,82 @@ class MixedGenerator(nn.Module):
         return x.reshape(-1, 2, 2, 1)
 
 
+class StyledGenerator(nn.Module):
+    """Linear style-based generator: w = A z + C label, image = sum_l B_l w_l.
+
+    Noise is added to the images; `mean` is that of w.
+    """
+
+    num_classes: int = 0
+
+    draws_noise = has_styles = True
+    num_styles = 3
+
+    def setup(self):
+        normal = nn.initializers.normal(1.0)
+        self.mapping = self.param('mapping', normal, (3, 3))
+        self.embedding = self.param('embedding', normal, (
+            max(self.num_classes, 1), 3
+        ))
+        self.synthesis = self.param('synthesis', normal, (3, 3, 4))
+        self.mean = self.variable(
+            'styles', 'mean', lambda: jnp.array([0.5, -1.0, 2.0])
+        )
+        self.noise = self.variable(
+            'noise', 'map', lambda: jnp.array([0.1, -0.2, 0.3, 0.4])
+        )
+
+    def __call__(
+        self, z, labels=None, *, train, keys=None, truncation=None,
+        truncated_styles=None,
+    ):
+        styles = self.map(z, labels, train=train, truncation=truncation,
+                          truncated_styles=truncated_styles)
+        return self.synthesize(styles, train=train, keys=keys)
+
+    def map(
+        self, z, labels=None, *, train=False, keys=None, truncation=None,
+        truncated_styles=None,
+    ):
+        del train, keys
+        w = z @ self.mapping
+        if labels is not None:
+            w = w + self.embedding[labels]
+        styles = jnp.repeat(w[:, None], self.num_styles, 1)
+        if truncation is None:
+            return styles
+        moved = self.mean.value + truncation * (styles - self.mean.value)
+        if truncated_styles is None:
+            return moved
+        first = jnp.arange(self.num_styles) < truncated_styles
+        return jnp.where(first[:, None], moved, styles)
+
+    def synthesize(self, styles, *, train=False, keys=None):
+        del train
+        noise = self.noise.value if keys is None else jax.vmap(
+            lambda key: 0.1 * jax.random.normal(key, (4,))
+        )(keys)
+        images = jnp.einsum('bld,ldp->bp', styles, self.synthesis) + noise
+        return images.reshape(-1, *SHAPE)
+
+
+def styled_gan(num_classes=0):
+    """Return a GAN whose generator is style-based and linear, with its state.
+
+    Returns:
+        (`Adversarial`, `TrainState`).
+    """
+    gan = linear_gan(
+        generator=StyledGenerator(num_classes), num_classes=num_classes
+    )
+    return gan, start(gan)
+
+
 class LinearDiscriminator(nn.Module):
-    """One dense layer from images to the logit."""
+    """One dense layer from images to the logit; labels are not used."""
 
     @nn.compact
-    def __call__(self, images, *, train):
+    def __call__(self, images, labels=None, *, train):
         features = images.reshape(len(images), -1)
         return layers.Output(nn.Dense(1)(features)[:, 0], features)
 

@@ -56,7 +56,7 @@ class Toy(NamedTuple):
     name, moves, monitors = 'toy', 'of all four', None
     players = ('g_ab', 'g_ba', 'd_a', 'd_b')
     sources, draws = {'a': 'a', 'b': 'a'}, 1
-    num_classes = latent_size = 0
+    num_classes = latent_size = num_styles = 0
     latent, weight_names = '', ('ema', 'raw')
     encodes = searchable = False
     summary = tuple((name, name, 'linear') for name in players)
@@ -144,7 +144,7 @@ class Toy(NamedTuple):
     def cadences(self):
         return ()
 
-    def inputs(self, seeds, labels=None, truncation=None):
+    def inputs(self, seeds, labels=None, **options):
         return algorithm.Inputs(np.stack([
             np.random.RandomState(seed).uniform(-1, 1, self.shape)
             for seed in seeds

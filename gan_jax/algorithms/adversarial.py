@@ -137,6 +137,13 @@ class Adversarial(NamedTuple):
         return max(self.d_steps, self.g_steps)
 
     @property
+    def num_styles(self):
+        """Return the number of styles of a style-based G, else 0."""
+        if getattr(self.generator, 'has_styles', False):
+            return self.generator.num_styles
+        return 0
+
+    @property
     def weight_names(self):
         """Return the names of G's weights that `weights` accepts."""
         return latents.weight_names(self.snapshots)
@@ -256,17 +263,30 @@ class Adversarial(NamedTuple):
                 return kept, count
         return kept, len(batches)
 
-    def inputs(self, seeds, labels=None, truncation=None):
+    def inputs(self, seeds, labels=None, **options):
         """Return the z and the class of each seed."""
-        return latents.inputs(self, seeds, labels, truncation)
+        return latents.inputs(self, seeds, labels, **options)
 
     def weights(self, state, name):
         """Return G's `algorithm.Weights`, see `latents.weights`."""
         return latents.weights(state, G, name)
 
     def apply(self, weights, inputs):
-        """Return G's samples, computed with the running statistics."""
-        return algorithm.evaluate(self.generator, weights, inputs)
+        """Return G's samples, computed with the running statistics.
+
+        `inputs.main` is z [B, latent_size], or styles [B, num_styles, D].
+        """
+        of_styles = self.num_styles and inputs.main.ndim == 3
+        return algorithm.evaluate(
+            self.generator, weights, inputs,
+            method='synthesize' if of_styles else None,
+        )
+
+    def styles(self, weights, inputs):
+        """Return the styles [B, num_styles, D] of z, by G's mapping network."""
+        return algorithm.evaluate(
+            self.generator, weights, inputs, method='map'
+        )
 
     def standing_statistics(self, weights, inputs, number):
         """Return G's weights with BatchNorm's mean statistics over batches."""

@@ -99,13 +99,14 @@ class Inputs(NamedTuple):
     """The inputs of a network, one row per sample.
 
     Attributes:
-        main: latents [B, D], or images [B, H, W, C].
+        main: latents [B, D], styles [B, num_styles, D], or images
+            [B, H, W, C].
         labels: [B] int32, the class of each sample.
         condition: [B, H, W, C], an image that each sample is conditioned on,
             in pix2pix.
         keys: [B] PRNG keys of the network's own noise.
-        numbers: {name: scalar}, such as the fade-in factor of a growing layer;
-            not used by the algorithms here.
+        numbers: {name: scalar}, such as the truncation of styles; they apply
+            to all samples.
     """
 
     main: jax.Array
@@ -122,6 +123,13 @@ class Inputs(NamedTuple):
             'keys': self.keys, **(self.numbers or {}),
         }
         return {name: v for name, v in named.items() if v is not None}
+
+    def rows(self, index):
+        """Return the inputs of some samples, selected by an index of rows."""
+        arrays = jax.tree.map(
+            lambda array: array[index], self._replace(numbers=None)
+        )
+        return arrays._replace(numbers=self.numbers)
 
 
 class Collectives(NamedTuple):
@@ -200,6 +208,8 @@ class Algorithm(Protocol):
         num_classes: number of classes that can be sampled; 0 if unconditional.
         latent, latent_size: distribution of z, one of `latents.LATENTS`, and
             its length; '' and 0 if images are generated from images only.
+        num_styles: number of vectors w from which a style-based generator
+            makes an image; 0 for other generators.
         weight_names: names that `weights` accepts; the first is the default.
         encodes: whether `encode` maps images to latents.
         searchable: whether the z of an image can be found by optimisation.
@@ -265,8 +275,11 @@ class Algorithm(Protocol):
     def cadences(self):
         """Return the periods, in steps, at which the plan differs; 0: none."""
 
-    def inputs(self, seeds, labels=None, truncation=None):
+    def inputs(self, seeds, labels=None, **options):
         """Return the `Inputs` that belong to seeds.
+
+        Args:
+            seeds, labels, options: as of `latents.inputs`.
 
         Raises:
             errors.ConfigError: for an option that the algorithm lacks.
@@ -276,7 +289,14 @@ class Algorithm(Protocol):
         """Return the pytree that `apply` takes, for one of `weight_names`."""
 
     def apply(self, weights, inputs):
-        """Return float32 samples [B, ...] in [-1, 1] for `Inputs`; pure."""
+        """Return float32 samples [B, ...] in [-1, 1] for `Inputs`; pure.
+
+        Where `num_styles` is not 0, `Inputs.main` may also be styles, of which
+        labels and numbers are part already.
+        """
+
+    def styles(self, weights, inputs):
+        """Return [B, num_styles, D] of z, if `num_styles` is not 0; pure."""
 
     def standing_statistics(self, weights, inputs, number):
         """Return `weights` with BatchNorm's mean statistics over batches; pure.
@@ -414,11 +434,19 @@ def forward(module, weights, inputs):
     )
 
 
-def evaluate(module, weights, inputs):
-    """Apply a module with its running statistics; return its output."""
+def evaluate(module, weights, inputs, method=None):
+    """Apply a module, or a method of it, with its running statistics.
+
+    Args:
+        module, weights, inputs: as of `forward`.
+        method: name of the method; None is the call.
+
+    Returns:
+        The output.
+    """
     params, stats = weights
     return module.apply(
-        {'params': params, **stats}, inputs.main, train=False,
+        {'params': params, **stats}, inputs.main, train=False, method=method,
         **inputs.kwargs(),
     )
 

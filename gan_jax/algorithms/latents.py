@@ -13,6 +13,8 @@ from gan_jax.core import errors
 
 WEIGHTS = ('ema', 'raw', 'snapshots')  # names that `weights` accepts
 CHUNK = 64  # seeds drawn per call; one shape compiles only once
+NOISES = ('fixed', 'random')  # noise maps of a style-based generator
+LEAST_LIMIT = 1e-3  # of the values of z
 
 
 def gaussian(key, size):
@@ -151,39 +153,133 @@ def slerp(first, last, shares):
 PATHS = {'lerp': lerp, 'slerp': slerp}
 
 
-def inputs(algorithm, seeds, labels=None, truncation=None):
+def inputs(
+    algorithm, seeds, labels=None, truncation=None, truncated_styles=None,
+    noise='fixed',
+):
     """Return the `algorithm.Inputs` of seeds, for an algorithm with latents.
 
     The z of a seed depends only on the seed and the latent size: it is the same
     in every run, and whatever other seeds are in the sequence.
 
     Args:
-        algorithm: with `latent`, `latent_size` and `num_classes`.
+        algorithm: with `latent`, `latent_size`, `num_classes` and `num_styles`.
         seeds: sequence of ints in [0, 2^31).
         labels: class of each seed; by default the seed modulo the number of
             classes.
-        truncation: limit of the absolute values, see `TRUNCATIONS`; None for
-            no limit.
+        truncation: limit of the absolute values of z, see `TRUNCATIONS`; for a
+            style-based generator psi instead, see `numbers`. None for neither.
+        truncated_styles: as of `numbers`.
+        noise: one of `NOISES`: the noise maps of a style-based generator are
+            those that it keeps, or are drawn anew for each seed.
 
     Raises:
-        errors.ConfigError: if the algorithm does not support the labels or the
-            truncation.
+        errors.ConfigError: if the algorithm does not support the labels, the
+            truncation or the noise.
     """
     return algorithm_lib.Inputs(
         z_from_seeds(algorithm, seeds, truncation),
         labels_from_seeds(algorithm, seeds, labels),
+        keys=noise_keys(algorithm, seeds, noise),
+        numbers=numbers(algorithm, truncation, truncated_styles),
+    )
+
+
+def numbers(algorithm, truncation=None, truncated_styles=None):
+    """Return the truncation of styles as `Inputs.numbers`.
+
+    A style w becomes mean + psi (w - mean), the mean being that of w over z.
+
+    Args:
+        algorithm: with `num_styles`.
+        truncation: psi, any finite number: 0 gives the image of the mean, 1
+            changes nothing, -1 mirrors w at the mean. None for no truncation.
+        truncated_styles: number of styles, from the lowest resolution on, to
+            truncate; None for all.
+
+    Returns:
+        {name: scalar}; None without truncation, or if z is truncated instead
+        because the generator has no styles.
+
+    Raises:
+        errors.ConfigError: for numbers out of range, or styles that do not
+            exist.
+
+    References:
+        Karras et al., A Style-Based Generator Architecture for Generative
+        Adversarial Networks, https://arxiv.org/abs/1812.04948, 2018, appendix
+        B.
+    """
+    if truncated_styles is not None:
+        named = f'truncated_styles={truncated_styles}'
+        check_styles(algorithm, named)
+        if truncation is None:
+            raise errors.ConfigError(f'{named} needs a truncation')
+        if not 1 <= truncated_styles <= algorithm.num_styles:
+            raise errors.ConfigError(
+                f'{named} is not from 1 to {algorithm.num_styles}, the number '
+                'of styles'
+            )
+    if truncation is None or not algorithm.num_styles:
+        return None
+    if not np.isfinite(truncation):
+        raise errors.ConfigError(f'truncation={truncation} is not finite')
+    named = {'truncation': np.float32(truncation)}
+    if truncated_styles is not None:
+        named['truncated_styles'] = np.int32(truncated_styles)
+    return named
+
+
+def check_styles(algorithm, option):
+    """Check that the generator of an algorithm is style-based.
+
+    Args:
+        algorithm: with `num_styles`.
+        option: what needs it, such as "space='w'", for the error.
+
+    Raises:
+        errors.ConfigError: if it is not.
+    """
+    if not algorithm.num_styles:
+        raise errors.ConfigError(
+            f'{option} needs a style-based generator, such as stylegan2; that '
+            'of this run has no styles'
+        )
+
+
+def noise_keys(algorithm, seeds, noise):
+    """Return the PRNG keys [len(seeds)] of random noise maps; None if fixed.
+
+    Args, raises: as `inputs`.
+    """
+    if noise not in NOISES:
+        raise errors.ConfigError(errors.unknown_name('noise', noise, NOISES))
+    if noise == 'fixed':
+        return None
+    check_styles(algorithm, f'noise={noise!r}')
+    # Another key than that of z, which folds seeds into key 0.
+    return jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(1), seed))(
+        np.asarray(seeds, np.int32)
     )
 
 
 def z_from_seeds(algorithm, seeds, truncation=None):
     """Return the z of each seed, float32 [len(seeds), latent_size].
 
+    It is not truncated if styles are, see `numbers`.
+
     Args, raises: as `inputs`.
     """
+    truncation = None if algorithm.num_styles else truncation
     if truncation is not None and algorithm.latent not in TRUNCATIONS:
         raise errors.ConfigError(
             f'truncation={truncation} is not supported: latent='
             f'{algorithm.latent!r} has one length'
+        )
+    if truncation is not None and not truncation >= LEAST_LIMIT:
+        raise errors.ConfigError(
+            f'truncation={truncation} limits the absolute values of z; it must '
+            f'be at least {LEAST_LIMIT}'
         )
     seeds = np.asarray(seeds, np.int32)
     padded = np.pad(seeds, (0, -len(seeds) % CHUNK), mode='edge')

@@ -98,7 +98,7 @@ class Reconstruction(NamedTuple):
     players = (DECODER, ENCODER)
     sources = {REAL: REAL}
     draws = 1
-    num_classes = 0  # that can be sampled
+    num_classes = num_styles = 0  # that can be sampled
     monitors = None
 
     @property
@@ -208,9 +208,9 @@ class Reconstruction(NamedTuple):
         """Return no periods: the plan is the same at every step."""
         return ()
 
-    def inputs(self, seeds, labels=None, truncation=None):
+    def inputs(self, seeds, labels=None, **options):
         """Return the z of each seed."""
-        return latents.inputs(self, seeds, labels, truncation)
+        return latents.inputs(self, seeds, labels, **options)
 
     def weights(self, state, name):
         """Return the decoder's `algorithm.Weights` and the map of z to codes.

@@ -116,7 +116,7 @@ class Translation(NamedTuple):
 
     draws = 1
     lazy = ()
-    num_classes = latent_size = 0
+    num_classes = latent_size = num_styles = 0
     latent = ''
     weight_names = ('ema', 'raw')
     encodes = searchable = False
@@ -251,9 +251,9 @@ class Translation(NamedTuple):
         """Return no periods: the plan is the same at every step."""
         return ()
 
-    def inputs(self, seeds, labels=None, truncation=None):
+    def inputs(self, seeds, labels=None, **options):
         """Raise an error: images are not made from seeds."""
-        del seeds, labels, truncation
+        del seeds, labels, options
         raise errors.ConfigError(
             f'algorithm={self.name!r} has no latents: it translates images to '
             'images; use python -m gan_jax translate'

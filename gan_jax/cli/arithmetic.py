@@ -7,7 +7,8 @@ Each number is a seed. A term of several seeds, joined by commas, stands for the
 mean of their z. The picture has one row for each term: the samples of its
 seeds, and in the last column the sample of their mean. The last row has the
 sample of the sum. Radford et al., https://arxiv.org/abs/1511.06434, 2015,
-introduced this.
+introduced this. With --space=w of a style-based generator, the offsets of w
+from the mean w are added.
 """
 
 from absl import flags
@@ -24,6 +25,7 @@ RESCALE = flags.DEFINE_bool(
 OUT = flags.DEFINE_string('out', 'arithmetic.png', 'PNG file to write.')
 LABELS = run_flags.define_labels()
 TRUNCATION = run_flags.define_truncation()
+SPACE = run_flags.define_space('latents are added')
 
 
 def main(argv):
@@ -38,8 +40,8 @@ def main(argv):
     algorithm, state = run_flags.open_run(argv)
     images, columns = latent_paths.pictures_of_sum(
         algorithm, state, terms, run_flags.labels(LABELS, 1),
-        run_flags.WEIGHTS.value, rescale=RESCALE.value,
-        truncation=TRUNCATION.value,
+        run_flags.WEIGHTS.value, space=SPACE.value, rescale=RESCALE.value,
+        **TRUNCATION(),
     )
     if images.ndim == 2:
         raise errors.ConfigError('arithmetic needs a run on images, not points')

@@ -5,6 +5,7 @@
         --frames=30 --out=ways.gif
     python -m gan_jax interpolate --workdir=runs/dcgan --seeds='1-4;5-8' \\
         --out=ways.mp4
+    python -m gan_jax interpolate --workdir=runs/stylegan2 --space=w
 
 A PNG has one row for the path from each seed to the next. A film (.gif or .mp4)
 shows these paths one after the other. Groups of seeds, separated by a
@@ -26,9 +27,11 @@ FRAMES = flags.DEFINE_integer(
     lower_bound=2
 )
 PATH = flags.DEFINE_enum(
-    'path', 'slerp', ['lerp', 'slerp'],
-    "Path in latent space: 'slerp' is an arc, 'lerp' a straight line."
+    'path', None, ['lerp', 'slerp'],
+    "Path in latent space: 'slerp' is an arc, the default in z; 'lerp' is a "
+    'straight line, the only one in w.'
 )
+SPACE = run_flags.define_space('the path lies')
 LOOP = flags.DEFINE_bool(
     'loop', False, 'Continue from the last seed to the first.'
 )
@@ -57,7 +60,7 @@ def main(argv):
     paths = [latent_paths.interpolate(
         algorithm, state, group, FRAMES.value, loop=LOOP.value, path=PATH.value,
         labels=run_flags.labels(LABELS, len(group)),
-        weights=run_flags.WEIGHTS.value, truncation=TRUNCATION.value,
+        weights=run_flags.WEIGHTS.value, space=SPACE.value, **TRUNCATION(),
     ) for group in groups]
     if video.is_film(OUT.value):
         tiles = [latent_paths.as_film(each, LOOP.value) for each in paths]

@@ -26,12 +26,58 @@ def define_labels():
 
 
 def define_truncation():
-    """Define --truncation."""
-    return flags.DEFINE_float(
+    """Define --truncation and --truncated_styles.
+
+    Returns:
+        A function that returns their values, as options of `latents.inputs`.
+    """
+    truncation = flags.DEFINE_float(
         'truncation', None, 'Largest absolute value of each coordinate of z: '
-        'a smaller one gives less variety and fewer bad samples.',
-        lower_bound=1e-3
+        'a smaller one gives less variety and fewer bad samples. For a '
+        'style-based generator psi, which moves w towards the mean w: 0 is the '
+        'mean, 1 changes nothing.'
     )
+    truncated_styles = flags.DEFINE_integer(
+        'truncated_styles', None, 'Number of styles that --truncation applies '
+        'to, from the lowest resolution on; by default all.'
+    )
+    return lambda: {
+        'truncation': truncation.value,
+        'truncated_styles': truncated_styles.value,
+    }
+
+
+def define_space(text):
+    """Define --space, 'z' or 'w'.
+
+    Args:
+        text: what is done in it, for the help.
+    """
+    return flags.DEFINE_enum(
+        'space', 'z', ['z', 'w'], f"Space in which {text}: 'w' is that of the "
+        'styles of a style-based generator.'
+    )
+
+
+def parse_styles(text, algorithm):
+    """Parse numbers of styles such as '0-3'; None gives None.
+
+    Raises:
+        errors.ConfigError: if it is no list, or a style does not exist.
+    """
+    from gan_jax.algorithms import latents
+    from gan_jax.runs import sampling
+
+    if text is None:
+        return None
+    latents.check_styles(algorithm, f'--styles={text}')
+    styles = sampling.parse_seeds(text, '--styles')
+    if max(styles) >= algorithm.num_styles:
+        raise errors.ConfigError(
+            f'--styles={text}: the generator has the styles 0 to '
+            f'{algorithm.num_styles - 1}'
+        )
+    return styles
 
 
 def define_direction():

@@ -19,6 +19,7 @@ from gan_jax.runs import run_files
 from gan_jax.runtime import checkpoint
 
 BATCH = 64  # images per call; a fixed size avoids recompilation
+SPACES = ('z', 'w')  # in which seeds can be interpolated
 STANDING_SEED = 2**30  # first seed of `standing_statistics`
 BEST = 'best'  # name of the step of lowest cost, of runs with keep_best
 
@@ -70,7 +71,7 @@ def parse_step(text):
 
 def sample(
     algorithm, state, seeds, *, labels=None, weights='ema', truncation=None,
-    standing=0,
+    truncated_styles=None, noise='fixed', standing=0,
 ):
     """Generate one image for each seed.
 
@@ -86,7 +87,7 @@ def sample(
         weights: one of `Algorithm.weight_names`: 'ema', the moving average of
             the generator; 'raw', its parameters; or 'snapshots', the plain
             average of its last snapshots.
-        truncation: as of `latents.inputs`.
+        truncation, truncated_styles, noise: as of `latents.inputs`.
         standing: number of batches of other samples, of all classes and with
             this truncation, whose mean statistics BatchNorm gets; 0 keeps the
             running ones.
@@ -98,21 +99,22 @@ def sample(
         errors.ConfigError: for labels, weights or statistics that do not exist.
     """
     check_weights(algorithm, state, weights)
-    inputs = algorithm.inputs(seeds, labels, truncation)
+    options = {'truncation': truncation, 'truncated_styles': truncated_styles}
+    inputs = algorithm.inputs(seeds, labels, noise=noise, **options)
     chosen = algorithm.weights(state, weights)
     if standing:
-        chosen = standing_statistics(algorithm, chosen, standing, truncation)
+        chosen = standing_statistics(algorithm, chosen, standing, **options)
     return apply(algorithm, chosen, inputs)
 
 
-def standing_statistics(algorithm, weights, count, truncation=None):
+def standing_statistics(algorithm, weights, count, **truncation):
     """Return weights with BatchNorm's mean statistics over batches of samples.
 
     Args:
         algorithm: `algorithm.Algorithm`.
         weights: as of `Algorithm.weights`.
         count: number of batches of `BATCH` samples, > 0.
-        truncation: as of `latents.inputs`.
+        truncation: `truncation` and `truncated_styles` of `latents.inputs`.
 
     Raises:
         errors.ConfigError: if the network has no BatchNorm.
@@ -123,7 +125,7 @@ def standing_statistics(algorithm, weights, count, truncation=None):
     """
     for number in range(count):
         first = STANDING_SEED + number * BATCH
-        inputs = algorithm.inputs(range(first, first + BATCH), None, truncation)
+        inputs = algorithm.inputs(range(first, first + BATCH), **truncation)
         weights = _standing_statistics(algorithm, weights, inputs, number + 1)
         if weights is None:
             raise errors.ConfigError(
@@ -141,35 +143,50 @@ _standing_statistics = jax.jit(_update_statistics, static_argnums=0)
 
 
 def interpolate(
-    algorithm, state, seeds, count, *, path='slerp', labels=None, weights='ema',
-    truncation=None,
+    algorithm, state, seeds, count, *, path=None, labels=None, weights='ema',
+    space='z', **truncation,
 ):
     """Generate interpolations from each seed's image to the next seed's.
 
     Args:
-        algorithm, state, weights, truncation: as `sample`.
+        algorithm, state, weights: as `sample`.
         seeds: two or more.
         count: images of each interpolation, both ends included, >= 2.
-        path: one of `latents.PATHS`.
-        labels: as of `sample`; an interpolation keeps the label of its start.
+        path: one of `latents.PATHS`; by default 'slerp' of z and 'lerp' of w.
+        labels: as of `sample`. In z an interpolation keeps the label of its
+            start; in w, of which the class is part, it leads to the next label.
+        space: one of `SPACES`; 'w' interpolates the styles of a style-based
+            generator.
+        truncation: `truncation` and `truncated_styles` of `sample`.
 
     Returns:
         float32 [(len(seeds) - 1) * count, H, W, C] in [-1, 1].
 
     Raises:
-        errors.ConfigError: as `sample`.
+        errors.ConfigError: as `sample`, and for a path that is not for w.
     """
-    z = latents_of(algorithm, seeds, truncation)
-    shares = jnp.linspace(0, 1, count)
-    paths = [
-        latents.PATHS[path](first, last, shares)
-        for first, last in zip(z, z[1:])
-    ]
     labels = latents.labels_from_seeds(algorithm, seeds, labels)
+    if space == 'w':
+        if path == 'slerp':
+            raise errors.ConfigError(
+                "path='slerp' is for space='z'; w lie on no sphere"
+            )
+        ends = styles_of(
+            algorithm, state, seeds, labels, weights=weights, **truncation
+        )
+    else:
+        ends = latents_of(algorithm, seeds, truncation.get('truncation'))
+    path = latents.PATHS[path or ('lerp' if space == 'w' else 'slerp')]
+    shares = jnp.linspace(0, 1, count)
+    flat = ends.reshape(len(ends), -1)
+    paths = np.concatenate([
+        path(first, last, shares) for first, last in zip(flat, flat[1:])
+    ])
     if labels is not None:
         labels = np.repeat(labels[:-1], count)
     return generate(
-        algorithm, state, np.concatenate(paths), labels, weights=weights
+        algorithm, state, paths.reshape(-1, *ends.shape[1:]), labels,
+        weights=weights, **({} if space == 'w' else truncation),
     )
 
 
@@ -203,6 +220,9 @@ _reconstruct = jax.jit(reconstruction.reconstruct, static_argnums=0)
 def latents_of(algorithm, seeds, truncation=None):
     """Return the latents of seeds, [N, latent_size], as `latents.z_from_seeds`.
 
+    Those of a style-based generator are not truncated; `generate` and
+    `to_styles` truncate its styles.
+
     Raises:
         errors.ConfigError: where the algorithm has no latents.
     """
@@ -212,6 +232,49 @@ def latents_of(algorithm, seeds, truncation=None):
             'images to images'
         )
     return latents.z_from_seeds(algorithm, seeds, truncation)
+
+
+def styles_of(
+    algorithm, state, seeds, labels=None, *, weights='ema', **truncation
+):
+    """Return the styles of seeds, see `to_styles`.
+
+    Args:
+        algorithm, state, seeds, labels, weights: as `sample`.
+        truncation: as `to_styles`.
+    """
+    labels = latents.labels_from_seeds(algorithm, seeds, labels)
+    return to_styles(
+        algorithm, state, latents_of(algorithm, seeds), labels,
+        weights=weights, **truncation,
+    )
+
+
+def to_styles(
+    algorithm, state, z, labels=None, *, weights='ema', **truncation
+):
+    """Map z to the styles of a style-based generator.
+
+    Args:
+        algorithm, state, z, labels, weights: as `generate`.
+        truncation: as of `latents.numbers`.
+
+    Returns:
+        float32 [N, num_styles, D], for `generate`: without truncation all
+        styles of a sample are the same w.
+
+    Raises:
+        errors.ConfigError: where the generator has no styles, and as
+            `generate`.
+    """
+    latents.check_styles(algorithm, "space='w'")
+    check_weights(algorithm, state, weights)
+    return _in_batches(
+        _styles, algorithm, algorithm.weights(state, weights),
+        algorithm_lib.Inputs(
+            z, labels, numbers=latents.numbers(algorithm, **truncation)
+        ),
+    )
 
 
 def check_weights(algorithm, state, weights):
@@ -239,13 +302,18 @@ def check_weights(algorithm, state, weights):
         )
 
 
-def generate(algorithm, state, z, labels=None, *, weights='ema'):
-    """Generate images from latents.
+def generate(
+    algorithm, state, z, labels=None, *, weights='ema', **truncation
+):
+    """Generate images from latents, or from the styles of latents.
 
     Args:
         algorithm, state, weights: as `sample`.
-        z: [N, latent_size], as of `latents_of`.
-        labels: int32 [N], as of `latents.labels_from_seeds`.
+        z: [N, latent_size], as of `latents_of`; or styles [N, num_styles, D],
+            as of `to_styles`, which are not truncated again.
+        labels: int32 [N], as of `latents.labels_from_seeds`; not used with
+            styles, of which the class is part.
+        truncation: as of `latents.numbers`; it does not change z.
 
     Returns:
         float32 [N, H, W, C] in [-1, 1].
@@ -254,10 +322,10 @@ def generate(algorithm, state, z, labels=None, *, weights='ema'):
         errors.ConfigError: for weights that do not exist.
     """
     check_weights(algorithm, state, weights)
-    return apply(
-        algorithm, algorithm.weights(state, weights),
-        algorithm_lib.Inputs(z, labels),
+    inputs = algorithm_lib.Inputs(z) if z.ndim == 3 else algorithm_lib.Inputs(
+        z, labels, numbers=latents.numbers(algorithm, **truncation)
     )
+    return apply(algorithm, algorithm.weights(state, weights), inputs)
 
 
 def apply(algorithm, weights, inputs):
@@ -271,23 +339,32 @@ def apply(algorithm, weights, inputs):
     Returns:
         float32 [N, ...], a NumPy array.
     """
+    return _in_batches(_apply, algorithm, weights, inputs)
+
+
+def _in_batches(function, algorithm, weights, inputs):
+    """Call a function of (algorithm, weights, inputs) in batches of `BATCH`."""
     count = len(inputs.main)
     indices = np.arange(-(-count // BATCH) * BATCH)
     chunks = np.minimum(indices, count - 1).reshape(-1, BATCH)
     weights = jax.tree.map(jnp.asarray, weights)
-    images = [
-        np.asarray(_apply(algorithm, weights, jax.tree.map(
-            lambda rows: rows[chunk], inputs
-        ))) for chunk in chunks
+    outputs = [
+        np.asarray(function(algorithm, weights, inputs.rows(chunk)))
+        for chunk in chunks
     ]
-    return np.concatenate(images)[:count]
+    return np.concatenate(outputs)[:count]
 
 
 def _apply_one(algorithm, weights, inputs):
     return algorithm.apply(weights, inputs)
 
 
+def _styles_one(algorithm, weights, inputs):
+    return algorithm.styles(weights, inputs)
+
+
 _apply = jax.jit(_apply_one, static_argnums=0)
+_styles = jax.jit(_styles_one, static_argnums=0)
 
 
 def load_data_config(workdir):

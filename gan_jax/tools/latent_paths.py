@@ -1,4 +1,4 @@
-"""Paths through latent space, and arithmetic of latents.
+"""Paths through the space of z, and arithmetic of latents.
 
 It computes z and asks `sampling` for the images. It writes no files.
 """
@@ -11,6 +11,7 @@ import numpy as np
 from gan_jax.algorithms import latents
 from gan_jax.core import errors
 from gan_jax.runs import sampling
+from gan_jax.runs import styles
 
 
 class Term(NamedTuple):
@@ -26,8 +27,7 @@ class Term(NamedTuple):
 
 
 def interpolate(
-    algorithm, state, seeds, frames, *, loop=False, path='slerp', labels=None,
-    **options,
+    algorithm, state, seeds, frames, *, loop=False, labels=None, **options,
 ):
     """Generate images along the path from each seed to the next.
 
@@ -36,8 +36,7 @@ def interpolate(
         seeds: two or more.
         frames: images of each path, both ends included, >= 2.
         loop: whether to add the path from the last seed to the first.
-        path, labels: as `sampling.interpolate`.
-        options: further arguments of `sampling.interpolate`.
+        labels, options: as `sampling.interpolate`.
 
     Returns:
         float32 [paths, frames, H, W, C], or [paths, frames, D] of points.
@@ -54,7 +53,7 @@ def interpolate(
         seeds.append(seeds[0])
         labels = labels if labels is None else [*labels, labels[0]]
     images = sampling.interpolate(
-        algorithm, state, seeds, frames, path=path, labels=labels, **options
+        algorithm, state, seeds, frames, labels=labels, **options
     )
     return images.reshape(-1, frames, *images.shape[1:])
 
@@ -173,28 +172,50 @@ def _project(algorithm, z):
 
 
 def pictures_of_sum(
-    algorithm, state, terms, labels=None, weights='ema', **options
+    algorithm, state, terms, labels=None, weights='ema', *, space='z',
+    rescale=False, **truncation,
 ):
     """Generate a table of images: one row for each term, and one for the sum.
 
     Args:
         algorithm, state, weights: as `sampling.sample`.
         terms: list of `Term`.
-        labels: one class for all; by default that of the first seed.
-        options: further arguments of `combine`.
+        labels: one class for all; by default that of the first seed, and in w,
+            of which the class is part, of each seed.
+        space: one of `sampling.SPACES`, in which the sum is taken.
+        rescale: as `combine`, in z only.
+        truncation: `truncation` and `truncated_styles` of `sampling.sample`.
 
     Returns:
         (float32 [rows * columns, H, W, C], columns). A row has the images of
         the term's seeds, and that of their mean in the last column. The last
         row has the sum there. Unused places are white.
+
+    Raises:
+        errors.ConfigError: for a sum of w to rescale, and as `sampling.sample`.
     """
-    latents_of_terms, means, total = combine(algorithm, terms, **options)
+    labels = labels and labels[:1]
+    if space == 'w':
+        if rescale:
+            raise errors.ConfigError(
+                "rescale is for space='z'; a sum of w has no typical length"
+            )
+        latents_of_terms, means, total = styles.combine(
+            algorithm, state, terms, labels, weights=weights, **truncation
+        )
+        truncation = {}
+    else:
+        latents_of_terms, means, total = combine(
+            algorithm, terms, rescale=rescale,
+            truncation=truncation.get('truncation'),
+        )
     z = np.concatenate([*latents_of_terms, means, total[None]])
-    first = terms[0].seeds[:1]
-    labels = latents.labels_from_seeds(algorithm, first, labels and labels[:1])
+    labels = latents.labels_from_seeds(algorithm, terms[0].seeds[:1], labels)
     if labels is not None:
         labels = np.repeat(labels, len(z))
-    images = sampling.generate(algorithm, state, z, labels, weights=weights)
+    images = sampling.generate(
+        algorithm, state, z, labels, weights=weights, **truncation
+    )
     columns = 1 + max(len(term.seeds) for term in terms)
     shape = (len(terms) + 1, columns, *images.shape[1:])
     table = np.ones(shape, np.float32)

@@ -91,7 +91,7 @@ def test_names_of_weights_have_snapshots_only_if_kept():
 @pytest.mark.parametrize('labels', [[0, 3], [-1, 0], [0]])
 def test_labels_that_are_no_class_are_refused(labels):
     gan = types.SimpleNamespace(
-        num_classes=3, latent='gaussian', latent_size=2
+        num_classes=3, num_styles=0, latent='gaussian', latent_size=2
     )
     with pytest.raises(errors.ConfigError, match='must be a class in .0, 3'):
         latents.inputs(gan, [5, 6], labels)
