@@ -2,11 +2,17 @@
 
     python -m gan_jax reconstruct --workdir=runs/dcgan --images=0-9
     python -m gan_jax reconstruct --workdir=runs/dcgan --images=a.png,b.png
+    python -m gan_jax reconstruct --workdir=runs/stylegan2 --space=w+
 
 Autoencoders use their encoder. For a GAN, Adam searches for the z whose image
 has the smallest squared error, from several random starts, and the best one is
 kept. The picture has each image above its reconstruction. An .npz file with the
 same name holds z (or the encoder's codes), images, reconstructions and errors.
+`python -m gan_jax sample --latents` samples from it.
+
+Of a style-based generator --space=w finds one w for all styles, from the mean
+of w on; --space=w+ finds a w for each style, which comes nearer but lies less
+among the w of samples.
 """
 
 from absl import flags
@@ -26,12 +32,18 @@ BY = flags.DEFINE_enum(
     'by', '', ['', 'encoder', 'search'], "Method; by default 'encoder' if the "
     "run has one, else 'search'."
 )
+SPACE = flags.DEFINE_enum(
+    'space', 'z', ['z', 'w', 'w+'], "Space of the search: 'w' and 'w+' are "
+    'those of the styles of a style-based generator.'
+)
 RESTARTS = flags.DEFINE_integer(
-    'restarts', 4, 'Random starts of the search for each image.',
+    'restarts', None, 'Random starts of the search for each image; by default '
+    '4, in w and w+ 1.',
     lower_bound=1
 )
 STEPS = flags.DEFINE_integer(
-    'steps', 300, 'Updates of z in each search.', lower_bound=1
+    'steps', None, 'Updates in each search; by default 300, in w and w+ 1000.',
+    lower_bound=1
 )
 LEARNING_RATE = flags.DEFINE_float(
     'learning_rate', 0.1, 'Initial learning rate of the search.',
@@ -39,8 +51,12 @@ LEARNING_RATE = flags.DEFINE_float(
 )
 PRIOR = flags.DEFINE_float(
     'prior', 0, "Weight of z's mean square in the search's loss; it pulls z "
-    'towards 0.',
+    'towards 0, or w towards its mean.',
     lower_bound=0
+)
+FEATURE_WEIGHT = flags.DEFINE_float(
+    'feature_weight', 0, "Weight of the distance of the discriminator's "
+    "features in the search's loss, beside that of pixels.", lower_bound=0
 )
 SEED = flags.DEFINE_integer(
     'seed', 0, 'Seed of the random starts.', lower_bound=0,
@@ -58,6 +74,7 @@ def main(argv):
     from gan_jax.core import errors
     from gan_jax.runs import sampling
     from gan_jax.tools import inversion
+    from gan_jax.tools import projection
 
     if not OUT.value.lower().endswith('.png'):
         raise errors.ConfigError(f'--out={OUT.value} must end in .png')
@@ -68,20 +85,41 @@ def main(argv):
     targets = inversion.load_targets(
         run_flags.WORKDIR.value, IMAGES.value, SPLIT.value, labels
     )
-    method = BY.value or ('encoder' if algorithm.encodes else 'search')
+    projects = SPACE.value in projection.SPACES
+    encodes = algorithm.encodes and not projects
+    method = BY.value or ('encoder' if encodes else 'search')
+    if method == 'encoder' and projects:
+        raise errors.ConfigError(
+            f'--by=encoder is not for --space={SPACE.value}'
+        )
+    weights = run_flags.WEIGHTS.value
     if method == 'encoder':
         inverted = inversion.encode(algorithm, state, targets.images)
+    elif projects:
+        inverted = projection.project(
+            algorithm, state, targets.images, SPACE.value,
+            _options(projection.OPTIONS), weights,
+        )
     else:
         inverted = inversion.search(
             algorithm, state, targets.images, targets.labels,
-            inversion.SearchOptions(
-                RESTARTS.value, STEPS.value, LEARNING_RATE.value, PRIOR.value,
-                SEED.value,
-            ), run_flags.WEIGHTS.value,
+            _options(inversion.SearchOptions()), weights,
         )
     with app.written('--out', OUT.value):
         _save(targets, inverted, method)
     _print(targets, inverted, method, state)
+
+
+def _options(default):
+    """Return the `inversion.SearchOptions` that the flags name."""
+    named = {
+        'restarts': RESTARTS.value, 'steps': STEPS.value,
+        'learning_rate': LEARNING_RATE.value, 'prior': PRIOR.value,
+        'seed': SEED.value, 'feature_weight': FEATURE_WEIGHT.value,
+    }
+    return default._replace(
+        **{name: value for name, value in named.items() if value is not None}
+    )
 
 
 def _save(targets, inverted, method):
@@ -96,11 +134,18 @@ def _save(targets, inverted, method):
     writer.save_png(OUT.value, picture)
     writer.save_arrays(
         OUT.value[:-len('.png')] + '.npz',
-        **{'z' if method == 'search' else 'codes': inverted.codes},
+        **{_name_of_codes(method): inverted.codes},
         images=targets.images, reconstructions=inverted.images,
         error=inverted.error,
         **({} if targets.labels is None else {'labels': targets.labels}),
     )
+
+
+def _name_of_codes(method):
+    """Return the name of the array of codes in the .npz file."""
+    if method == 'encoder':
+        return 'codes'
+    return 'z' if SPACE.value == 'z' else 'w'
 
 
 def _print(targets, inverted, method, state):

@@ -21,12 +21,13 @@ from gan_jax.data import listing
 from gan_jax.data import pictures
 from gan_jax.data import sources
 from gan_jax.evaluation import reference
+from gan_jax.features import discriminators
 from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 
 
 class SearchOptions(NamedTuple):
-    """Options of the search for z.
+    """Options of the search for latents.
 
     Attributes:
         restarts: random starts for each image, of which the best is kept.
@@ -34,6 +35,8 @@ class SearchOptions(NamedTuple):
         learning_rate: initial learning rate.
         prior: weight of the mean square of z in the loss; pulls z towards 0.
         seed: seed of the starts.
+        feature_weight: weight of the distance of features, see
+            `make_distance`.
     """
 
     restarts: int = 4
@@ -41,6 +44,7 @@ class SearchOptions(NamedTuple):
     learning_rate: float = 0.1
     prior: float = 0.0
     seed: int = 0
+    feature_weight: float = 0.0
 
 
 class Targets(NamedTuple):
@@ -63,7 +67,8 @@ class Inversion(NamedTuple):
     """Latents of images, and their reconstructions.
 
     Attributes:
-        codes: [N, latent_size], z or an encoder's codes.
+        codes: [N, latent_size], z or an encoder's codes; or styles
+            [N, num_styles, D].
         images: float32 [N, H, W, C], or points [N, D]: the reconstructions.
         error: [N], root mean square error of images in [-1, 1].
     """
@@ -174,7 +179,7 @@ def encode(algorithm, state, images):
     """
     reconstructions = sampling.reconstruct(algorithm, state, images)
     codes = np.asarray(algorithm.encode(state, jnp.asarray(images)))
-    error = _error(_to_unit_range(images), reconstructions)
+    error = error_of(to_unit_range(images), reconstructions)
     return Inversion(codes, reconstructions, error)
 
 
@@ -184,10 +189,11 @@ def search(
 ):
     """Find the z whose image is nearest, by Adam from several starts.
 
-    The loss is the mean squared error plus `prior` times the mean square of z.
-    If latents are uniform, values that leave [-1, 1) are drawn again, which is
-    the stochastic clipping of the second paper. If latents lie on a sphere, z
-    is projected back to it.
+    The loss is that of `make_distance` plus `prior` times the mean square of z.
+    The start of the smallest error of pixels, plus that term, is kept. If
+    latents are uniform, values that leave [-1, 1) are drawn again, which is the
+    stochastic clipping of the second paper. If latents lie on a sphere, z is
+    projected back to it.
 
     Args:
         algorithm: `algorithm.Algorithm` of the run.
@@ -224,7 +230,7 @@ def search(
         labels = latents.labels_from_seeds(algorithm, range(count), labels)
     else:
         labels = None
-    targets = _to_unit_range(images)
+    targets = to_unit_range(images)
     # One row for each start of each image, in chunks of one size.
     rows = np.tile(np.arange(count), options.restarts)
     padded = np.resize(rows, -(-len(rows) // sampling.BATCH) * sampling.BATCH)
@@ -245,7 +251,7 @@ def search(
         algorithm, state, z, None if labels is None else labels[rows],
         weights=weights,
     )
-    error = _error(targets[rows], reconstructions)
+    error = error_of(targets[rows], reconstructions)
     loss = np.square(error) + options.prior * np.square(z).mean(1)
     best = loss.reshape(options.restarts, count).argmin(0) * count
     best += np.arange(count)
@@ -255,14 +261,14 @@ def search(
 def _optimizer(algorithm, state, options, weights):
     """Return a function of (z, targets, labels, key) that optimizes z."""
     weights = jax.tree.map(jnp.asarray, algorithm.weights(state, weights))
+    distance = make_distance(algorithm, state, options.feature_weight)
     tx = optax.adam(optax.cosine_decay_schedule(
         options.learning_rate, options.steps
     ))
 
     def loss(z, targets, labels):
         images = algorithm.apply(weights, algorithm_lib.Inputs(z, labels))
-        axes = tuple(range(1, targets.ndim))
-        error = jnp.square(images - targets).mean(axes)
+        error = distance(images, targets)
         return (error + options.prior * jnp.square(z).mean(1)).sum()
 
     @jax.jit
@@ -306,11 +312,51 @@ PROJECTIONS = {
 }
 
 
-def _to_unit_range(images):
+def make_distance(algorithm, state, feature_weight=0.0):
+    """Return the distance that a search minimises.
+
+    It is the mean squared error of the pixels, plus `feature_weight` times that
+    of the features of the run's discriminator, divided by the mean square of
+    the target's features.
+
+    Args:
+        algorithm, state: as `search`.
+        feature_weight: >= 0.
+
+    Returns:
+        Function of two batches, images and targets, -> [B]; pure.
+
+    Raises:
+        errors.ConfigError: for features, if there is no discriminator.
+
+    References:
+        Zhu et al., Generative Visual Manipulation on the Natural Image
+        Manifold, https://arxiv.org/abs/1609.03552, 2016, section 3, where the
+        features are those of AlexNet.
+    """
+    extract = None
+    if feature_weight:
+        extract = discriminators.of_discriminator(algorithm, state).apply
+
+    def distance(images, targets):
+        error = jnp.square(images - targets).mean(tuple(range(1, images.ndim)))
+        if extract is None:
+            return error
+        features, wanted = extract(images)[0], extract(targets)[0]
+        scale = jnp.square(wanted).mean(1) + 1e-8
+        difference = jnp.square(features - wanted).mean(1) / scale
+        return error + feature_weight * difference
+
+    return distance
+
+
+def to_unit_range(images):
+    """Map uint8 images to float32 in [-1, 1]; points are unchanged."""
     return np.asarray(algorithm_lib.to_unit_range(jnp.asarray(images)))
 
 
-def _error(targets, reconstructions):
+def error_of(targets, reconstructions):
+    """Return the root mean square error of each reconstruction, [N]."""
     axes = tuple(range(1, targets.ndim))
     return np.sqrt(np.square(targets - reconstructions).mean(axes))
 
@@ -330,7 +376,7 @@ def pairs(images, reconstructions, columns=10):
     blocks = -(-len(images) // columns)
     table = np.ones((blocks, 2, columns, *images.shape[1:]), np.float32)
     for number, pair in enumerate(
-            zip(_to_unit_range(images), reconstructions)):
+            zip(to_unit_range(images), reconstructions)):
         block, column = divmod(number, columns)
         table[block, :, column] = pair
     return table.reshape(-1, *images.shape[1:]), columns
