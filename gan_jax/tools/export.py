@@ -58,7 +58,7 @@ def draw(seed):
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument('seeds', type=int, nargs='*', default=range({count}))
-{label_flag}parser.add_argument('--out', default='samples.{ending}')
+{flags}parser.add_argument('--out', default='samples.{ending}')
 args = parser.parse_args()
 program = pathlib.Path(__file__).with_name('{program}').read_bytes()
 seeds = np.array(args.seeds, np.int32)
@@ -68,6 +68,10 @@ samples = np.asarray(export.deserialize(bytearray(program)).call(*inputs))
 LABELS = '''\
 labels = seeds % {classes} if args.label is None else 0 * seeds + args.label
 '''
+LABEL_FLAG = "parser.add_argument('--label', type=int)\n"
+TRUNCATION_FLAG = (
+    "parser.add_argument('--truncation', type=float, default=1)\n"
+)
 SAVE_IMAGES = '''\
 if args.out.endswith('.npy'):
     np.save(args.out, samples)
@@ -87,7 +91,7 @@ A seed gives the same sample as `python -m gan_jax sample`. From Python:
 
     from jax import export
     generate = export.deserialize(bytearray(open('{program}', 'rb').read()))
-    samples = generate.call(z)  # and labels, where there are classes
+    samples = generate.call({inputs})
 '''
 
 
@@ -123,8 +127,9 @@ def save(folder, contents):
 def program(algorithm, state, weights='ema'):
     """Export the generator as StableHLO for any batch size.
 
-    It maps z [B, latent_size], and labels [B] if there are classes, to images.
-    The weights are constants of the program.
+    It maps z [B, latent_size], labels [B] if there are classes, and the
+    truncation [] if the generator is style-based, to images. The weights, and
+    the noise maps, are constants of the program.
 
     Args:
         algorithm, state, weights: as `write`.
@@ -133,15 +138,30 @@ def program(algorithm, state, weights='ema'):
         bytes, for `jax.export.deserialize`.
     """
     weights = jax.tree.map(jnp.asarray, algorithm.weights(state, weights))
+    names = input_names(algorithm)
 
-    def generate(z, labels=None):
-        return algorithm.apply(weights, algorithm_lib.Inputs(z, labels))
+    def generate(*arrays):
+        named = dict(zip(names, arrays))
+        numbers = {k: v for k, v in named.items() if k == 'truncation'}
+        return algorithm.apply(weights, algorithm_lib.Inputs(
+            named['z'], named.get('labels'), numbers=numbers or None
+        ))
 
     size, = jax_export.symbolic_shape('batch')
-    inputs = [jax.ShapeDtypeStruct((size, algorithm.latent_size), jnp.float32)]
-    if algorithm.num_classes:
-        inputs.append(jax.ShapeDtypeStruct((size,), jnp.int32))
-    return serialize(generate, *inputs)
+    shapes = {
+        'z': jax.ShapeDtypeStruct((size, algorithm.latent_size), jnp.float32),
+        'labels': jax.ShapeDtypeStruct((size,), jnp.int32),
+        'truncation': jax.ShapeDtypeStruct((), jnp.float32),
+    }
+    return serialize(generate, *(shapes[name] for name in names))
+
+
+def input_names(algorithm):
+    """Return the names of the program's inputs, in their order."""
+    return [
+        'z', *['labels'] * bool(algorithm.num_classes),
+        *['truncation'] * bool(algorithm.num_styles),
+    ]
 
 
 def serialize(function, *inputs):
@@ -208,14 +228,21 @@ def script(algorithm, data):
     shape = data['image_shape']
     points = len(shape) == 1
     classes = algorithm.num_classes
+    added = LABEL_FLAG * bool(classes)
+    added += TRUNCATION_FLAG * bool(algorithm.num_styles)
+    arrays = {
+        'z': 'jax.vmap(draw)(seeds)', 'labels': 'labels',
+        'truncation': 'np.float32(args.truncation)',
+    }
+    inputs = [arrays[name] for name in input_names(algorithm)]
     return SCRIPT_TEXT.format(
         ending='npy' if points else 'png', count=1000 if points else 16,
         pillow='' if points else 'from PIL import Image\n',
         program=PROGRAM,
         draw=DRAWS[algorithm.latent].format(size=algorithm.latent_size),
-        label_flag="parser.add_argument('--label', type=int)\n" * bool(classes),
+        flags=added,
         labels=LABELS.format(classes=classes) if classes else '',
-        inputs=f'jax.vmap(draw)(seeds){", labels" if classes else ","}',
+        inputs=', '.join(inputs) + ',' * (len(inputs) == 1),
         save='np.save(args.out, samples)\n' if points else (
             SAVE_IMAGES.format(row='row[..., 0]' if shape[2] == 1 else 'row')
         ),
@@ -237,6 +264,11 @@ def card(workdir, algorithm, state, weights='ema'):
     inputs = f'`z` float32 [B, {algorithm.latent_size}] ({algorithm.latent})'
     if algorithm.num_classes:
         inputs += f', `labels` int32 [B] in [0, {algorithm.num_classes})'
+    if algorithm.num_styles:
+        inputs += (
+            ', `truncation` float32 []: psi, which moves w towards its mean; 1 '
+            'is none, 0 the mean. The noise maps are fixed'
+        )
     kind_of_run = f'`{algorithm.name}`' if algorithm.monitors is None else (
         f'GAN, loss `{config.loss.name}`'
     )
@@ -246,7 +278,9 @@ def card(workdir, algorithm, state, weights='ema'):
         ('inputs', inputs),
         ('output', f'float32 [B, {", ".join(map(str, data["image_shape"]))}]'
          + ('' if points else ' in [-1, 1]')),
-    ], title=epath.Path(workdir).name, use=USE, names=NAMES)
+    ], title=epath.Path(workdir).name, use=USE, names={
+        **NAMES, 'inputs': ', '.join(input_names(algorithm)),
+    })
 
 
 def describe(config, data):

@@ -148,6 +148,29 @@ def test_program_is_for_all_platforms_and_any_batch(exports):
         assert images.shape == (size, 8, 8, 1)
 
 
+@pytest.mark.parametrize('classes', [0, 3])
+def test_program_of_styles_takes_the_truncation(classes):
+    gan, state = helpers.styled_gan(classes)
+    content = export.program(gan, state)
+    exported = jax_export.deserialize(bytearray(content))
+    z, *labels, truncation = exported.in_avals
+    assert truncation.shape == () and len(labels) == bool(classes)
+    inputs = gan.inputs(SEEDS)
+    for psi in (1, 0.5, -1):
+        found = exported.call(
+            inputs.main, *[inputs.labels] * bool(classes), np.float32(psi)
+        )
+        np.testing.assert_allclose(found, sampling.sample(
+            gan, state, SEEDS, truncation=psi
+        ), atol=1e-5)
+    data = {'image_shape': helpers.SHAPE}
+    text = export.script(gan, data)
+    assert "'--truncation', type=float, default=1" in text
+    names = ', labels' * bool(classes)
+    assert f'(seeds){names}, np.float32(args.truncation)\n' in text
+    assert 'truncation' not in export.script(helpers.linear_gan(), data)
+
+
 def test_tensors_are_the_weights_by_name(exports):
     run, folder = exports['images']
     found = safetensors.load_file(folder / 'generator.safetensors')
