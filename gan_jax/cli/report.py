@@ -10,7 +10,8 @@ pictures and scripts: it needs no server and contacts no host.
 A report of one run shows its command, data and environment; curves, as logged
 and smoothed; the samples of fixed latents over time; samples of the seeds 0 to
 63 beside real images of each source; the worst, median and best of the seeds 0
-to 255 by D's logit; the metrics of `gan_jax evaluate` and of eval_every; the
+to 255 by D's logit; of a style-based generator samples at several truncations
+and with mixed styles; the metrics of `gan_jax evaluate` and of eval_every; the
 diagnosis; samples beside their nearest training images; the config. A report of
 several runs has tables of facts, last metrics and differing config keys, curves
 in common charts and a row of grids for each run.

@@ -137,6 +137,11 @@ def by_score(inspection):
     return rows
 
 
+def styles(inspection):
+    """Return [`Shown`] of truncated and mixed samples."""
+    return [_shown(picture, text) for text, picture in inspection.styles]
+
+
 def neighbours(run, inspection):
     """Return `Shown` of samples beside training images, or None.
 

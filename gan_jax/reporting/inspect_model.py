@@ -16,12 +16,15 @@ from gan_jax.metrics import registry
 from gan_jax.reporting import inspect_translation
 from gan_jax.runs import run_files
 from gan_jax.runs import sampling
+from gan_jax.runs import styles
 from gan_jax.runtime import writer
 
 NUM_SCORED = 256  # samples that D scores
 NUM_SHOWN = 8  # of them in each of the rows worst, median, best
 NUM_MATCHED = 64  # samples that are matched with training images
 ROWS, NEIGHBOURS = 8, 4  # matched samples shown, and neighbours of each
+TRUNCATIONS = (-1, -0.5, 0, 0.5, 0.7, 1)  # of a style-based generator
+MIXED_ROWS, MIXED_COLUMNS = range(4), range(4, 10)  # seeds of mixed styles
 MOST_IMAGES = 10_000  # training images that are searched
 MOST_BYTES = 32 * 2**20  # of their pixels
 
@@ -52,6 +55,8 @@ class Inspection(NamedTuple):
         num_searched: number of training images that were searched.
         num_images: number of all training images.
         translations: list of `inspect_translation.Rows`.
+        styles: ((caption, uint8 [H, W, C]), ...), grids of a style-based
+            generator.
         reasons: {'scored', 'pairs' or 'translations': sentence} why it is
             missing.
     """
@@ -63,6 +68,7 @@ class Inspection(NamedTuple):
     num_searched: int = 0
     num_images: int = 0
     translations: tuple = ()
+    styles: tuple = ()
     reasons: dict = {}
 
 
@@ -86,6 +92,8 @@ def inspect(algorithm, state, dataset=None, reason=''):
         )
     images = writer.to_uint8(samples)
     inspection, reasons = Inspection(int(state.step)), {}
+    if algorithm.num_styles:
+        inspection = inspection._replace(styles=_styles(algorithm, state))
     if algorithm.monitors is None:
         reasons['scored'] = (
             f'algorithm={algorithm.name!r} has no discriminator to score by.'
@@ -99,6 +107,29 @@ def inspect(algorithm, state, dataset=None, reason=''):
     else:
         inspection = inspection._replace(**_neighbours(images, dataset.images))
     return inspection._replace(reasons=reasons)
+
+
+def _styles(algorithm, state):
+    """Return `Inspection.styles`: truncated and mixed samples."""
+    steps = [sampling.sample(
+        algorithm, state, MIXED_ROWS, truncation=psi
+    ) for psi in TRUNCATIONS]
+    truncated = np.stack(steps, 1)  # [seeds, truncations, H, W, C]
+    coarse = range(algorithm.num_styles // 2)
+    mixed, columns = styles.mixing_grid(
+        algorithm, state, MIXED_ROWS, MIXED_COLUMNS, coarse
+    )
+    psis = ', '.join(f'{psi:g}' for psi in TRUNCATIONS)
+    rows, tops = (
+        f'{seeds[0]} to {seeds[-1]}' for seeds in (MIXED_ROWS, MIXED_COLUMNS)
+    )
+    return (
+        (f'Seeds {rows} at truncations {psis}, at step {int(state.step):,}: 0 '
+         'is the mean of w, 1 is no truncation',
+         writer.grid(truncated.reshape(-1, *truncated.shape[2:]), len(steps))),
+        (f'Styles 0 to {coarse[-1]} of the column (seeds {tops}), the others '
+         f'of the row (seeds {rows})', writer.grid(mixed, columns)),
+    )
 
 
 def inspect_translations(algorithm, state, config, datasets=None):

@@ -40,6 +40,7 @@ def of_run(run, inspection):
         grids=galleries.grids(run),
         reconstructions=galleries.reconstructions(run),
         translations=galleries.translations(inspection),
+        styles=galleries.styles(inspection),
         fixed_inputs=galleries.fixed_inputs(run),
         by_score=galleries.by_score(inspection),
         num_scored=inspect_model.NUM_SCORED, inspection=inspection,

@@ -24,6 +24,7 @@ from gan_jax.reporting import inspect_model
 from gan_jax.reporting import load_run
 from gan_jax.reporting import page
 from gan_jax.reporting import pictures
+from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 from test_load_run import folder
 
@@ -352,6 +353,25 @@ def test_neighbours_are_searched_in_a_bounded_number_of_images(monkeypatch):
     monkeypatch.setattr(inspect_model, 'MOST_BYTES', 64 * 10)
     matched = inspect_model._neighbours(samples, training)
     assert (matched['num_searched'], matched['num_images']) == (10, 40)
+
+
+def test_styles_are_truncated_and_mixed(tmp_path):
+    gan, state = helpers.styled_gan()
+    looked = inspect_model.inspect(gan, state)
+    (first, truncated), (second, mixed) = looked.styles
+    assert 'Seeds 0 to 3 at truncations -1, -0.5, 0, 0.5, 0.7, 1,' in first
+    assert 'Styles 0 to 0 of the column (seeds 4 to 9)' in second
+    rows = pictures.tiles(truncated, helpers.SHAPE).reshape(4, 6, 2, 2, 1)
+    own = writer.to_uint8(sampling.sample(gan, state, range(10)))
+    np.testing.assert_allclose(rows[:, -1].astype(int), own[:4], atol=1)
+    np.testing.assert_array_equal(rows[:, 2], rows[[0] * 4, 2])
+    table = pictures.tiles(mixed, helpers.SHAPE).reshape(5, 7, 2, 2, 1)
+    np.testing.assert_allclose(table[1:, 0].astype(int), own[:4], atol=1)
+    np.testing.assert_allclose(table[0, 1:].astype(int), own[4:], atol=1)
+    text = write(load_run.load(folder(tmp_path)), looked)
+    assert first in html.unescape(text) and second in html.unescape(text)
+    gan = helpers.linear_gan()
+    assert inspect_model.inspect(gan, helpers.start(gan)).styles == ()
 
 
 def write(run, looked=inspect_model.Inspection()):
