@@ -179,12 +179,15 @@ def styled_gan(num_classes=0):
     """Return a GAN whose generator is style-based and linear, with its state.
 
     Returns:
-        (`Adversarial`, `TrainState`).
+        (`Adversarial`, `TrainState`); the raw weights are not the averages.
     """
     gan = linear_gan(
         generator=StyledGenerator(num_classes), num_classes=num_classes
     )
-    return gan, start(gan)
+    state = start(gan)
+    player = state.players[game.G]
+    raw = player.replace(params=jax.tree.map(lambda x: 1.5 * x, player.params))
+    return gan, algorithm.replace_player(state, game.G, raw)
 
 
 class LinearDiscriminator(nn.Module):

@@ -165,6 +165,7 @@ def interpolate(
     Raises:
         errors.ConfigError: as `sample`, and for a path that is not for w.
     """
+    check_space(space)
     labels = latents.labels_from_seeds(algorithm, seeds, labels)
     if space == 'w':
         if path == 'slerp':
@@ -215,6 +216,16 @@ def reconstruct(algorithm, state, images):
 
 
 _reconstruct = jax.jit(reconstruction.reconstruct, static_argnums=0)
+
+
+def check_space(space):
+    """Check that a space is one of `SPACES`.
+
+    Raises:
+        errors.ConfigError: where it is not.
+    """
+    if space not in SPACES:
+        raise errors.ConfigError(errors.unknown_name('space', space, SPACES))
 
 
 def latents_of(algorithm, seeds, truncation=None):

@@ -194,6 +194,7 @@ def pictures_of_sum(
     Raises:
         errors.ConfigError: for a sum of w to rescale, and as `sampling.sample`.
     """
+    sampling.check_space(space)
     labels = labels and labels[:1]
     if space == 'w':
         if rescale:

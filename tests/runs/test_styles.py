@@ -157,6 +157,23 @@ def test_images_of_styles_are_those_of_seeds(conditional):
     )
 
 
+@pytest.mark.parametrize('call', [
+    lambda *given, **options: sampling.interpolate(
+        *given, SEEDS, 3, space='w', **options),
+    lambda *given, **options: styles.mixing_grid(
+        *given, [1], [2], [0], **options)[0],
+    lambda *given, **options: latent_paths.pictures_of_sum(
+        *given, latent_paths.parse_sum('1-2'), space='w', **options)[0],
+    lambda *given, **options: styles.directions(*given, **options).std,
+], ids=['path', 'mix', 'sum', 'directions'])
+def test_the_weights_are_those_asked_for(plain, call):
+    gan, state = plain
+    raw = state.replace(averages={G: gan.weights(state, 'raw')})
+    found = call(gan, state, weights='raw')
+    np.testing.assert_allclose(found, call(gan, raw), rtol=1e-5, atol=1e-5)
+    assert np.abs(found - call(gan, state)).max() > 0.01
+
+
 def test_mixing_takes_the_named_styles_of_the_other():
     first, second = np.zeros((2, 4, 3)), np.ones((2, 4, 3))
     mixed = styles.mix(first, second, [1, 3])
@@ -212,6 +229,8 @@ def test_paths_in_w_are_straight_and_lead_to_the_next_class(conditional):
     assert_near(path[:, 0], ends[:2])
     assert_near(path[:, 2], ends[1:])
     assert_near(path[:, 1], (ends[:2] + ends[1:]) / 2)
+    with pytest.raises(errors.ConfigError, match="space='y' is not one of"):
+        sampling.interpolate(gan, state, SEEDS, 3, space='y')
     with pytest.raises(errors.ConfigError, match="path='slerp'"):
         sampling.interpolate(gan, state, SEEDS, 3, space='w', path='slerp')
 
@@ -282,6 +301,8 @@ def test_sums_of_w_are_offsets_from_the_mean(plain):
     )
     w, mean = w_of(gan, state, [1, 2])
     assert_near(twice[-1:], by_hand(state, mean + (w - mean).sum(0)[None]))
+    with pytest.raises(errors.ConfigError, match="space='y' is not one of"):
+        latent_paths.pictures_of_sum(gan, state, terms, space='y')
     with pytest.raises(errors.ConfigError, match='rescale'):
         latent_paths.pictures_of_sum(
             gan, state, terms, space='w', rescale=True
