@@ -295,7 +295,7 @@ class Synthesis(nn.Module):
             'constant', nn.initializers.normal(1.0),
             (height // doublings, width // doublings, widths[0]), jnp.float32,
         )
-        x = jnp.broadcast_to(constant, (len(styles), *constant.shape))
+        x = jnp.broadcast_to(constant, (styles.shape[0], *constant.shape))
         images = None
         dtypes = stage_dtypes(len(widths), self.dtype)
         for number, (features, dtype) in enumerate(zip(widths, dtypes)):
@@ -412,7 +412,7 @@ class Generator(nn.Module, kw_only=True):
         w = self.mapping(inputs, labels)
         mean = self.mean(w, update=train)
         styles = jnp.broadcast_to(
-            w[:, None], (len(w), self.num_styles, w.shape[-1])
+            w[:, None], (w.shape[0], self.num_styles, w.shape[-1])
         )
         if train and keys is not None and self.style_mixing:
             styles = self._mix(styles, inputs, labels, keys)
