@@ -23,6 +23,7 @@ from gan_jax.algorithms import reconstruction
 from gan_jax.algorithms import translation
 from gan_jax.config import builders
 from gan_jax.config import defaults
+from gan_jax.config import validation
 from gan_jax.data import sources
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
@@ -60,6 +61,20 @@ def tiny_mlp():
     config.generator.name = config.discriminator.name = 'mlp'
     config.generator.norm = config.discriminator.norm = 'none'
     config.generator.depth = config.discriminator.depth = 1
+    return config
+
+
+def tiny_stylegan2():
+    """Return a config of a small conditional StyleGAN2."""
+    config = tiny(defaults.default_config())
+    changes = {
+        'generator.name': 'stylegan2', 'discriminator.name': 'stylegan2',
+        'generator.condition': 'concat',
+        'discriminator.condition': 'projection',
+        'generator.width': 8, 'discriminator.width': 8, 'latent_size': 6,
+    }
+    config.update_from_flattened_dict(changes)
+    validation.leave_out(config, changes)
     return config
 
 

@@ -37,6 +37,7 @@ COMMANDS = {
     'recipes': [],
     'train': [DCGAN, *TINY, '--workdir={out}/main',
               '--config.data.path={images}'],
+    'mix': ['--workdir={styled}', '--out={out}/m.png'],
     'pack': ['{images}', '--out={out}/packed'],
     'make_pairs': ['digits', '--task=edges', '--data.limit=40',
                    '--out={out}/pairs'],
@@ -89,6 +90,11 @@ def places(tmp_path_factory):
     helpers.untrained(helpers.tiny_translation(), places['translation'], {
         name: helpers.random_images() for name in 'ab'
     })
+    places['styled'] = root / 'styled'
+    helpers.untrained(
+        helpers.tiny_stylegan2(), places['styled'], helpers.random_images(),
+        np.arange(32) % 3,
+    )
     writer.write_json(places['run'] / 'environment.json', [])
     (places['run'] / writer.METRICS).write_text('{"step": 2, "d/loss": 1}\n')
     return places
