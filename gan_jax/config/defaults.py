@@ -300,10 +300,14 @@ def treats_labels(config):
 
 
 def active_augmentations(config):
-    """List the names of the augmentations that are on, sorted."""
-    return tuple(
+    """List the names of the augmentations that are on, sorted.
+
+    An adaptive probability without one of them means ADA, hence its 'bgc'.
+    """
+    names = tuple(
         name for name in sorted(augment.AUGMENTATIONS) if config.augment[name]
     )
+    return names or ('bgc',) * bool(config.augment.adaptive)
 
 
 def annealed(config):

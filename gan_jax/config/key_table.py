@@ -166,7 +166,8 @@ KEYS = (
            needs(*_AUGMENTED)
            + needs('augment.adaptive', bounds=options.OFF)),
     Option('augment.adaptive', False,
-           "adapt the probability to D's outputs, starting at 0", _ANY),
+           "adapt the probability to D's outputs, starting at 0; alone it is "
+           'ADA, with augment.bgc', _ANY),
     Option('augment.target', 0.6, 'target of the mean sign of D on real images',
            options.Bounds(lambda v: -1 <= v <= 1, 'in [-1, 1]'),
            needs('augment.adaptive')),

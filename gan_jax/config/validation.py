@@ -650,16 +650,14 @@ def _check_schedules(config):
 
 def _check_augmentations(config, points):
     """Check that augmentations fit the data and the loss."""
-    augmentations = defaults.active_augmentations(config)
-    if augmentations and points:
+    keys = [
+        name for name in (*sorted(augment.AUGMENTATIONS), 'adaptive')
+        if config.augment[name]
+    ]
+    if keys and points:
         raise errors.ConfigError(
-            f'augment.{augmentations[0]} changes images, and '
+            f'augment.{keys[0]} changes images, and '
             f'{defaults.source(config)!r} has points'
-        )
-    if config.augment.adaptive and not augmentations:
-        keys = [f'augment.{name}' for name in sorted(augment.AUGMENTATIONS)]
-        raise errors.ConfigError(
-            f'augment.adaptive=True has nothing to adapt; set one of {keys}'
         )
     if config.augment.adaptive and losses.LOSSES[config.loss.name].energies:
         raise errors.ConfigError(

@@ -8,6 +8,8 @@ module knows neither networks nor losses.
 import jax
 import jax.numpy as jnp
 
+from gan_jax.ops import ada
+
 
 def instance_noise(images, key, sample_index, std):
     """Add Gaussian noise to each image, real or generated.
@@ -262,14 +264,38 @@ def cutout(image, key):
     return jnp.where(inside, 0, image)
 
 
-# In the order in which the authors' code applies them.
+def with_probability(function):
+    """Return a change that is applied to an image with a probability.
+
+    Args:
+        function: (image, key) -> image.
+
+    Returns:
+        (image, key, probability) -> image.
+    """
+
+    def augment(image, key, probability):
+        draw_key, choice_key = jax.random.split(key)
+        applied = jax.random.uniform(choice_key, (), jnp.float32) < probability
+        return jnp.where(applied, function(image, draw_key), image)
+
+    return augment
+
+
+# (image, key, probability) -> image. The last three are in the order in which
+# DiffAugment's code applies them.
 AUGMENTATIONS = {
-    'color': color, 'translation': translation, 'cutout': cutout,
+    'bgc': ada.bgc,
+    'color': with_probability(color),
+    'translation': with_probability(translation),
+    'cutout': with_probability(cutout),
 }
+# To fold into the key of a sample; another augmentation gets the next number.
+KEY_NUMBERS = {'color': 0, 'cutout': 1, 'translation': 2, 'bgc': 3}
 
 
 def apply(images, key, sample_index, names, probability):
-    """Apply each augmentation to each image with a probability.
+    """Apply augmentations to each image with a probability.
 
     Colour comes before translation, so that the padding is mid-grey, and
     translation before cutout, so that the rectangle is not shifted.
@@ -279,7 +305,8 @@ def apply(images, key, sample_index, names, probability):
         key: PRNG key.
         sample_index: [B] int32, indices in the global batch.
         names: names of `AUGMENTATIONS`; applied in the order of the dict.
-        probability: scalar in [0, 1], of each augmentation of each image.
+        probability: scalar in [0, 1], of each augmentation of each image; with
+            'bgc' of each of its changes.
 
     Returns:
         [B, H, W, C].
@@ -287,20 +314,16 @@ def apply(images, key, sample_index, names, probability):
     References:
         Zhao et al., Differentiable Augmentation for Data-Efficient GAN
         Training, https://arxiv.org/abs/2006.10738, 2020;
-        https://github.com/mit-han-lab/data-efficient-gans.
+        https://github.com/mit-han-lab/data-efficient-gans. For 'bgc', see
+        `ada.bgc`.
     """
-    numbers = {name: n for n, name in enumerate(sorted(AUGMENTATIONS))}
 
     def augment(image, index):
+        sample_key = jax.random.fold_in(key, index)
         for name, function in AUGMENTATIONS.items():
             if name in names:
-                draw_key, choice_key = jax.random.split(jax.random.fold_in(
-                    jax.random.fold_in(key, index), numbers[name]
-                ))
-                applied = jax.random.uniform(
-                    choice_key, (), jnp.float32
-                ) < probability
-                image = jnp.where(applied, function(image, draw_key), image)
+                change_key = jax.random.fold_in(sample_key, KEY_NUMBERS[name])
+                image = function(image, change_key, probability)
         return image
 
     return jax.vmap(augment)(images, sample_index)
@@ -312,7 +335,8 @@ def adapt(probability, signs, target, speed):
     p <- clip(p + sign(r - target) speed, 0, 1), r = E sign D(x), which is near
     1 if D overfits to the real images. The paper's target is 0.6, and its speed
     lets p change from 0 to 1 within 500,000 images. The authors' code has no
-    upper bound.
+    upper bound, since above 1 the augmentations do not change further, and
+    updates p after every fourth step, by the mean of their signs.
 
     Args:
         probability: p.
@@ -325,8 +349,7 @@ def adapt(probability, signs, target, speed):
 
     References:
         Karras et al., Training Generative Adversarial Networks with Limited
-        Data, https://arxiv.org/abs/2006.06676, 2020. It has more augmentations
-        than `AUGMENTATIONS`.
+        Data, https://arxiv.org/abs/2006.06676, 2020.
     """
     return jnp.clip(probability + jnp.sign(signs - target) * speed, 0, 1)
 

@@ -274,8 +274,8 @@ def test_adaptive_probability_is_stored_and_used():
 def tricky():
     config = helpers.tiny_mlp()
     config.history.size, config.packing = 20, 2
-    config.augment.color = config.augment.adaptive = True
-    config.augment.adaptive_images = 100
+    config.augment.adaptive, config.augment.adaptive_images = True, 100
+    config.augment.target = -1.0  # so that the probability rises
     config.penalties.lecam.weight = 0.1
     return config
 
@@ -291,6 +291,7 @@ def test_tricks_resume_bit_for_bit(tmp_path):
     parts = train.train(config, tmp_path / 'parts', images=images).state
     assert leaves_equal(whole, parts)
     assert whole.memory['history']['images'].shape == (20, 8, 8, 1)
+    assert whole.memory['augment'] > 0.1
 
 
 def test_half_life_is_in_images():

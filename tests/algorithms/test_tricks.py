@@ -48,6 +48,8 @@ TRICKS = [
     ('labels.fake_high', 0.3, DENSE, '', 'D'),
     ('labels.flip_probability', 0.5, DENSE, '', 'D'),
     ('instance_noise.std', 0.5, DENSE, '', 'GDA'),
+    ('augment.adaptive', True, DENSE, 'M', 'M'),
+    ('augment.bgc', True, DENSE, '', 'GDA'),
     ('augment.color', True, DENSE, '', 'GDA'),
     ('augment.cutout', True, DENSE, '', 'GDA'),
     ('augment.translation', True, DENSE, '', 'GDA'),

@@ -62,7 +62,6 @@ OVERRIDES = [
     (['--config.generator.output=sigmoid'], 'allow_bad_setup'),
     (['--config.data.name=ring', '--config.data.flip=True'], 'has points'),
     (['--config.num_microbatches=3'], '63 or 66'),
-    (['--config.augment.adaptive=True'], 'nothing to adapt'),
     (['--config.d_optimizer.schedule=linear'], 'schedule_steps'),
     # the command line itself
     (['surplus'], "'surplus'"),

@@ -150,7 +150,10 @@ BAD_GAMES = [
         {'data.name': 'ring', 'augment.color': True},
         'augment.color changes images',
     ),
-    ({'augment.adaptive': True}, 'nothing to adapt'),
+    (
+        {'data.name': 'ring', 'augment.adaptive': True},
+        'augment.adaptive changes images',
+    ),
     (
         {'augment.adaptive': True, 'augment.color': True,
          'loss.name': 'energy_based'},

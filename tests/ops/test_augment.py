@@ -83,7 +83,7 @@ def test_augmentation_depends_only_on_the_index(name):
     assert not np.allclose(whole, PICTURES)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', ['color', 'cutout', 'translation'])
 def test_probability_applies_to_each_image(name):
     np.testing.assert_array_equal(changed([name], 0.0), PICTURES)
     half = np.asarray(changed([name], 0.5) != PICTURES).any((1, 2, 3))
