@@ -36,6 +36,8 @@ def config_of(network, feed):
         config.anneal.images = STEPS * BATCH
         config.anneal.learning_rate = config.anneal.penalties = 0.5
         config.anneal.ema_half_life = 4 * BATCH
+        config.augment.adaptive, config.augment.target = True, -1.0  # p rises
+        config.augment.adaptive_images = STEPS * D_STEPS * BATCH
     validation.leave_out(config)
     return config
 
