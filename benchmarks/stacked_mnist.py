@@ -24,11 +24,11 @@ the table has means and standard errors.
 
 import json
 import pathlib
-import signal
 
 from absl import flags
 import numpy as np
 
+import run_clock
 from gan_jax.cli import app
 from gan_jax.config import recipes
 from gan_jax.config import run_identity
@@ -37,7 +37,6 @@ from gan_jax.evaluation import runner
 from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 from gan_jax.runtime import writer
-from gan_jax.training import train
 
 FULL = 500_000  # steps of the papers
 
@@ -125,62 +124,6 @@ def folder(row, size, seed):
     return pathlib.Path(OUT.value) / f'{row}-{size}-seed{seed}'
 
 
-class Clock:
-    """Clock of the seconds that a run's steps took, over all its starts."""
-
-    def __init__(self, workdir):
-        """Continue from the speeds in metrics.jsonl."""
-        self._speeds = {}
-        path = workdir / 'metrics.jsonl'
-        for line in path.read_text().splitlines() if path.exists() else ():
-            record = json.loads(line)
-            self.look(record['step'], record)
-
-    def look(self, step, metrics):
-        """Record the speed of the steps up to this one."""
-        # A run that was killed repeats some steps; the later speed counts.
-        self._speeds[step] = metrics['perf/steps_per_sec']
-
-    def seconds(self):
-        """Return the sum, which does not include compilation."""
-        total, before = 0.0, 0
-        for step, speed in sorted(self._speeds.items()):
-            total += (step - before) / speed if speed else 0.0
-            before = step
-        return total
-
-    def is_over(self):
-        """Return whether the time limit has passed."""
-        return 0 < 60 * MINUTES.value <= self.seconds()
-
-
-def newest(workdir):
-    """Return the newest saved step of a run, or 0."""
-    try:
-        return sampling.saved_steps(workdir)[-1]
-    except errors.CheckpointError:
-        return 0
-
-
-def run(config, workdir, clock):
-    """Train to the end or the time limit, and save."""
-
-    def look(step, metrics):
-        was_over = clock.is_over()
-        clock.look(step, metrics)
-        # A second SIGTERM would stop without a save.
-        if clock.is_over() and not was_over:
-            signal.raise_signal(signal.SIGTERM)  # saves and stops
-
-    if newest(workdir) >= config.num_steps or clock.is_over():
-        return
-    try:
-        train.train(config, workdir, callback=look)
-    except errors.StoppedError:
-        if not clock.is_over():
-            raise
-
-
 def numbers(workdir, weights):
     """Count the modes of samples, and of as many real triples."""
     (result,) = runner.evaluate_run(workdir, None, runner.EvaluationOptions(
@@ -219,15 +162,15 @@ def measure(row, size, seed):
             )
     if 'failed' in result:
         return result
-    clock = Clock(workdir)
+    clock = run_clock.Clock(workdir, MINUTES.value)
     print(f'\n{row}, D of {SHARES[size]} of G, seed {seed}', flush=True)
     try:
-        run(config, workdir, clock)
+        run_clock.run(config, workdir, clock)
     except errors.NonFiniteError as error:
         result = {'failed': str(error)}
         writer.write_json(path, result)
         return result
-    step = newest(workdir)
+    step = run_clock.newest(workdir)
     if (result.get('step'), result.get('num_samples')) != (step, NUM_SAMPLES):
         result = {
             'step': step, 'seconds': clock.seconds(),

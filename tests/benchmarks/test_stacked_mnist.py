@@ -137,7 +137,7 @@ def test_a_finished_run_is_kept_and_a_longer_one_goes_on_from_it(
         raise AssertionError('a finished run trains again')
 
     with monkeypatch.context() as patch:
-        patch.setattr(script.train, 'train', train)
+        patch.setattr(script.run_clock.train, 'train', train)
         assert command('--num_steps=4') == first
         assert command('--num_steps=2') == first  # its length is told
     capsys.readouterr()
@@ -147,12 +147,12 @@ def test_a_finished_run_is_kept_and_a_longer_one_goes_on_from_it(
 
 def test_the_clock_ends_a_run_and_more_minutes_go_on(command, monkeypatch):
     # A call makes two steps, each of a minute; one more call follows the end.
-    look = script.Clock.look
+    look = script.run_clock.Clock.look
 
     def slow(self, step, metrics):
         look(self, step, {'perf/steps_per_sec': 1 / 60})
 
-    monkeypatch.setattr(script.Clock, 'look', slow)
+    monkeypatch.setattr(script.run_clock.Clock, 'look', slow)
     first = command('--num_steps=40', '--minutes=3')
     assert (first['step'], first['seconds']) == (6, 360)
     assert command('--num_steps=40', '--minutes=3') == first
@@ -164,13 +164,12 @@ def test_a_signal_from_elsewhere_is_no_end_of_time(command, monkeypatch):
     def stop(*args, **options):
         raise errors.StoppedError('SIGTERM came', 15)
 
-    monkeypatch.setattr(script.train, 'train', stop)
+    monkeypatch.setattr(script.run_clock.train, 'train', stop)
     with pytest.raises(errors.StoppedError):
         command('--num_steps=4', '--minutes=3')
 
 
 def test_clock_counts_steps_that_were_made_twice_once(tmp_path):
-    parse('--minutes=0.1')
     lines = [
         {'step': 20, 'perf/steps_per_sec': 10.0},
         {'step': 40, 'perf/steps_per_sec': 20.0},
@@ -178,12 +177,12 @@ def test_clock_counts_steps_that_were_made_twice_once(tmp_path):
     (tmp_path / 'metrics.jsonl').write_text(
         ''.join(json.dumps(line) + '\n' for line in lines)
     )
-    clock = script.Clock(tmp_path)
+    clock = script.run_clock.Clock(tmp_path, 0.1)
     assert clock.seconds() == 3 and not clock.is_over()
     clock.look(40, {'perf/steps_per_sec': 5.0})
     assert clock.seconds() == 6 and clock.is_over()
-    parse()  # no limit
-    assert not clock.is_over() and not script.Clock(tmp_path / 'x').seconds()
+    assert not script.run_clock.Clock(tmp_path).is_over()  # no limit
+    assert not script.run_clock.Clock(tmp_path / 'x').seconds()
 
 
 def test_a_run_that_fails_stays_with_its_reason(command, monkeypatch, capsys):
@@ -194,7 +193,7 @@ def test_a_run_that_fails_stays_with_its_reason(command, monkeypatch, capsys):
         workdir.mkdir(parents=True)
         raise errors.NonFiniteError('d/loss is nan at step 1')
 
-    monkeypatch.setattr(script.train, 'train', fail)
+    monkeypatch.setattr(script.run_clock.train, 'train', fail)
     command('--num_steps=4')
     command('--num_steps=4')
     assert len(calls) == 1
