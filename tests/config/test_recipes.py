@@ -13,6 +13,7 @@ from gan_jax.algorithms import translation
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.config import recipes
+from gan_jax.config import run_identity
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.ops import mixtures
@@ -120,6 +121,21 @@ def test_recipe_has_the_published_networks(
     players = builders.abstract_state(config, gan, specs).players
     assert algorithm_lib.count_params(players[game.G]) == g_size
     assert algorithm_lib.count_params(players[game.D]) == d_size
+
+
+def test_few_images_is_stylegan2_with_ada_and_held_out_images():
+    plain, few = (
+        recipes.load(ROOT / 'configs' / f'{stem}.py', 'images')
+        for stem in ('stylegan2', 'few_images')
+    )
+    keys = {
+        difference.partition(':')[0]
+        for difference in run_identity.differences(plain, few)
+    }
+    assert keys == {
+        'augment.adaptive', 'augment.adaptive_images', 'data.test_share',
+    }
+    assert defaults.active_augmentations(few) == ('bgc',)
 
 
 @pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
