@@ -13,7 +13,7 @@ from gan_jax.core import errors
 
 _PACKAGE = pathlib.Path(__file__).parent
 # Modules of `cli` that are no commands.
-_PARTS = ('__init__', 'app', 'recipe_files', 'run_flags')
+_PARTS = ('__init__', 'app', 'recipe_files', 'run_config', 'run_flags')
 
 
 def main():

@@ -3,7 +3,8 @@
     python -m gan_jax.main --config=configs/dcgan.py
     python -m gan_jax.main --config=configs/dcgan.py:mnist --config.d_steps=2
 
-The same command continues from the newest checkpoint of its run folder.
+The same command continues from the newest checkpoint of its run folder. So does
+`python -m gan_jax train --workdir=…`, with the config of that folder.
 """
 
 from absl import flags

@@ -174,15 +174,32 @@ def _define_data_keys():
 
 
 def _with_paths(argv):
-    """Return the command line with a recipe's name replaced by its path."""
-    flag = re.compile(r'(--?config=)(.+)', re.DOTALL)
+    """Return the command line with a recipe's name replaced by its path.
+
+    Without --config, it is the config of the run in --workdir, if there is one.
+    """
     words = list(argv)
     for index, word in enumerate(words):
-        if match := flag.fullmatch(word):
+        if match := re.fullmatch(r'(--?config=)(.+)', word, re.DOTALL):
             words[index] = match[1] + recipe_files.path_of(match[2])
         elif word in ('--config', '-config') and index + 1 < len(words):
             words[index + 1] = recipe_files.path_of(words[index + 1])
+    workdir = _value(argv, 'workdir')
+    if 'config' in _GROUPS and workdir and _value(argv, 'config') is None and (
+            recipe_files.is_run(workdir)):
+        words.insert(1, f'--config={recipe_files.of_run(workdir)}')
     return words
+
+
+def _value(argv, name):
+    """Return the last value of a flag, '' for an unfinished one, or None."""
+    value = None
+    words = flags.FLAGS.read_flags_from_files(argv, force_gnu=False)
+    for word, following in zip(words, [*words[1:], '']):
+        match = re.fullmatch(rf'--?{name}(=.*)?', word, re.DOTALL)
+        if match:
+            value = match[1][1:] if match[1] else following
+    return value
 
 
 def _check_repeated_keys(argv):

@@ -35,14 +35,17 @@ def path_of(recipe):
     """Return the path of a recipe that is named as in `dcgan:mnist`.
 
     Args:
-        recipe: name or path, optionally followed by :argument.
+        recipe: name or path, optionally followed by :argument; or a run folder,
+            whose config is then the recipe.
 
     Returns:
-        Path and argument; a path is returned unchanged.
+        Path and argument; the path of a file is returned unchanged.
 
     Raises:
         errors.ConfigError: for an unknown name.
     """
+    if is_run(recipe):
+        return of_run(recipe)
     name, colon, argument = recipe.partition(':')
     if not name or '/' in name or pathlib.Path(name).exists() or (
             name.endswith('.py')):
@@ -54,3 +57,13 @@ def path_of(recipe):
             f'recipes` lists{errors.nearest(name, summaries())}'
         )
     return f'{path}{colon}{argument}'
+
+
+def is_run(path):
+    """Return whether a local path is the folder of a run."""
+    return bool(path) and pathlib.Path(path, 'config.json').is_file()
+
+
+def of_run(workdir):
+    """Return the path and argument of the recipe that is a run's config."""
+    return f'{_PACKAGE / "cli" / "run_config.py"}:{workdir}'

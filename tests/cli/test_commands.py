@@ -84,6 +84,26 @@ def test_recipes_are_listed_and_found_by_name():
         assert code == 2 and 'd_steps' in err
 
 
+def test_a_run_is_continued_by_its_own_config(tmp_path):
+    config = helpers.tiny_mlp()
+    config.loss.name = 'hinge'
+    helpers.untrained(config, tmp_path / 'run')
+    results = helpers.commands([
+        ['gan_jax', 'train', '--workdir=run'],
+        ['gan_jax', 'train', '--workdir', 'run', '--config.loss.name=ls'],
+        ['gan_jax', 'train', '--workdir=run', '--config.latent_size=5'],
+        ['gan_jax', 'train', '--config=run', '--config.latent_size=5',
+         '--workdir=run'],
+        ['gan_jax', 'train', '--workdir=none'],
+    ], cwd=tmp_path)
+    assert results[0][0] == 0 and 'complete: 4 of 4' in results[0][1]
+    for (code, _, err), expected, says in zip(results[1:], [2, 5, 5, 2], [
+        "loss.name='ls' is not one of", '(latent_size: 3 -> 5)',
+        '(latent_size: 3 -> 5)', 'name a recipe, such as --config=',
+    ]):
+        assert code == expected and says in err
+
+
 def test_closed_pipe_of_help_is_not_an_error():
     reads, writes = os.pipe()
     os.close(reads)
