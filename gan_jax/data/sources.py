@@ -30,6 +30,7 @@ from gan_jax.data import tasks
 from gan_jax.data import tfds_source
 
 ARRAYS = 'arrays'  # name of data that were passed from Python
+UNKNOWN = 'unknown'  # name of the data of converted networks
 
 
 class Dataset(NamedTuple):
@@ -295,7 +296,7 @@ def explain(name):
     scheme, colon, rest = name.partition(':')
     if colon and scheme in SCHEMES:
         return '' if rest else f'data.name={name!r} names nothing after the :'
-    if name in DATASETS:
+    if name in DATASETS or name == UNKNOWN:
         return ''
     if not name:
         return "data.name='' and data.path='': one of them must be set"
@@ -350,6 +351,11 @@ def load(request):
         errors.DataError: if it is unknown, not prepared or unreadable.
     """
     complaint = explain(request.name)
+    if request.name == UNKNOWN:
+        complaint = (
+            f'data.name={UNKNOWN!r}: the images of a converted network are not '
+            'known; set data.path, or data.name, to images'
+        )
     if complaint:
         raise errors.DataError(complaint)
     if request.name in DATASETS:

@@ -16,6 +16,7 @@ from gan_jax.config import run_identity
 from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.core import redact
+from gan_jax.data import sources
 from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 from gan_jax.runtime import checkpoint
@@ -227,10 +228,16 @@ def open_checkpoints(workdir, config, datasets, override):
 
 
 def _compare(workdir, config, described, override):
-    """Check that config and data are those that a run started with."""
+    """Check that config and data are those that a run started with.
+
+    Converted networks have no data until they are trained here.
+    """
     # Secrets in the stored config are masked, so masked configs are compared.
     masked = ConfigDict(redact.mask_values(config.to_dict()))
-    changed = run_identity.differences(run_files.load_config(workdir), masked)
+    stored = run_files.load_config(workdir)
+    if stored.data.get('name') == sources.UNKNOWN and not stored.data.path:
+        stored.data = masked.data
+    changed = run_identity.differences(stored, masked)
     if changed and not override:
         raise errors.CheckpointError(
             f'{workdir} holds a run with another config '
@@ -243,6 +250,8 @@ def _compare(workdir, config, described, override):
 
 def _compare_source(workdir, stored, described):
     """Check shape and classes of a data source; warn of another count."""
+    if stored['name'] == sources.UNKNOWN:
+        return _compare_unknown(workdir, stored, described)
     for key in ('image_shape', 'classes'):
         before, now = stored.get(key), described.get(key)
         if before != now:
@@ -256,6 +265,23 @@ def _compare_source(workdir, stored, described):
             f'warning: the data had {before} images when this run was last '
             f'started and have {now} now, so their order is different'
         )
+
+
+def _compare_unknown(workdir, stored, described):
+    """Check that data fit networks that come without data.
+
+    Networks without classes ignore those of the data.
+    """
+    for key, before, now in (
+        ('image_shape', stored['image_shape'], described['image_shape']),
+        ('number of classes', len(stored['classes']),
+         len(described['classes'])),
+    ):
+        if before and before != now:
+            raise errors.CheckpointError(
+                f'{workdir} holds networks for data with {key} {before}, not '
+                f'{now}'
+            )
 
 
 def rollbacks(workdir):

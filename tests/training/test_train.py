@@ -1,17 +1,22 @@
 """Training from Python: results, files, continuation and errors."""
 
+import contextlib
 import json
 
 import chex
+from etils import epath
 import jax
 import numpy as np
 from PIL import Image
 import pytest
 
 import helpers
+from gan_jax.config import builders
 from gan_jax.config import validation
 from gan_jax.core import errors
+from gan_jax.data import sources
 from gan_jax.runs import run_files
+from gan_jax.runs import run_folder
 from gan_jax.runs import sampling
 from gan_jax.training import train
 
@@ -114,6 +119,34 @@ def test_data_of_another_shape_are_refused_and_of_another_count_warned_of(
     assert 'had 32 images when this run was last started and have 31 now' in (
         capsys.readouterr().err
     )
+
+
+def test_unknown_data_may_become_any_of_the_shape(tmp_path, monkeypatch):
+    config, images = helpers.tiny_mlp(), helpers.random_images()
+    labels = np.arange(32) % 3
+    config.num_steps, config.data.name = 2, 'unknown'
+    unknown = sources.from_arrays(images[:0], name='unknown')._replace(
+        classes=('0', '1', '2')
+    )
+    with pytest.raises(errors.DataError, match='set data.path'):
+        train.train(config, tmp_path)
+    with contextlib.closing(run_folder.open_checkpoints(
+        epath.Path(tmp_path), config, {'real': unknown}, False
+    )) as checkpoints:
+        specs = builders.data_specs({'real': unknown})
+        algorithm = builders.algorithm(config, specs)
+        state = builders.initial_state(config, algorithm, specs)
+        checkpoints.save(0, state)
+    config.data.name, config.data.flip = 'digits', True
+    with pytest.raises(errors.CheckpointError, match='classes 3, not 2'):
+        train.train(config, tmp_path, images=images, labels=labels % 2)
+    with pytest.raises(errors.CheckpointError, match='with image_shape'):
+        train.train(config, tmp_path, images=images[:, 1:], labels=labels)
+    train.train(config, tmp_path, images=images, labels=labels)
+    assert run_files.load_data(tmp_path)['count'] == 32
+    config.data.flip = False  # now the data are known
+    with pytest.raises(errors.CheckpointError, match='data.flip'):
+        train.train(config, tmp_path, images=images, labels=labels)
 
 
 def test_seed_decides_the_result(tmp_path):
