@@ -24,7 +24,6 @@ from gan_jax.networks import r3gan
 
 MAPPING_RATE = 0.01  # factor of the learning rate of the mapping
 MEAN_DECAY = 0.995  # of the running mean of w
-CLASS_LAYERS = 8  # layers of the mapping of classes in D
 LOW_PRECISION = 4  # largest number of resolutions in bfloat16
 MIXING_KEY = 0  # folded into the key of a sample; noise maps count from 1
 STYLES, NOISE = 'styles', 'noise'  # collections: mean of w, fixed noise maps
@@ -510,11 +509,14 @@ class Discriminator(nn.Module, kw_only=True):
             CIFAR-10 ('orig').
         stddev_group: samples of a group whose standard deviation is a feature;
             0 is off. The authors' is 4 to 8, and 32 for CIFAR-10.
+        mapping_layers: dense layers of the mapping of classes; with 0 it is a
+            linear function, divided by its root mean square.
         condition: 'none' or 'projection'.
     """
 
     width: int = 512
     full_side: int = 32
+    mapping_layers: int = 8
     residual: bool = True
     stddev_group: int = 4
     num_classes: int = 0
@@ -556,7 +558,8 @@ class Discriminator(nn.Module, kw_only=True):
         )(x)
         if conditional:
             w = Mapping(
-                CLASS_LAYERS, self.num_classes, widths[-1], name='mapping'
+                self.mapping_layers, self.num_classes, widths[-1],
+                name='mapping',
             )(None, labels)
             logits = (logits * w) / math.sqrt(widths[-1])
         return layers.Output(logits.sum(-1), x.astype(self.dtype))

@@ -456,9 +456,11 @@ def test_skip_connection_is_added_with_half_of_the_variance():
     )
 
 
-def test_logit_is_a_product_with_the_class():
+@pytest.mark.parametrize('layers', [8, 1, 0])
+def test_logit_is_a_product_with_the_class(layers):
+    fields = {'mapping_layers': layers} if layers != 8 else {}  # the default
     module = stylegan2.Discriminator(
-        **SMALL, num_classes=3, condition='projection'
+        **SMALL, num_classes=3, condition='projection', **fields
     )
     x = jax.random.normal(KEY, (4, 16, 16, 3)).at[1:].set(0)
     labels = jnp.array([0, 1, 2, 1])
@@ -471,10 +473,10 @@ def test_logit_is_a_product_with_the_class():
     )
     output = apply(x, labels)
     product = output.features @ params['output']['kernel'] / math.sqrt(8)
-    w = stylegan2.Mapping(8, 3, 8).apply(
+    w = stylegan2.Mapping(layers, 3, 8).apply(
         {'params': params['mapping']}, None, labels
     )
-    assert len(params['mapping']) == 9  # eight layers and the embedding
+    assert len(params['mapping']) == layers + 1  # and the embedding
     np.testing.assert_allclose(
         output.logits, (product * w).sum(1) / math.sqrt(8), rtol=1e-4,
         atol=1e-5,
