@@ -12,6 +12,8 @@ import pytest
 
 import helpers
 import image_files
+import official_stylegan2
+import torch_files
 from conftest import ROOT
 from gan_jax.runtime import writer
 
@@ -27,6 +29,7 @@ COMMANDS = {
     'arithmetic': ['--workdir={run}', '--sum=3+5-7', '--out={out}/a.png'],
     'check_data': ['{images}', '--out={out}/check.png'],
     'check_setup': [DCGAN, *TINY[:5], '--steps=2', '--out={out}/setup.png'],
+    'convert_stylegan2': ['{pickle}', '--workdir={out}/converted'],
     'doctor': [],
     'evaluate': ['--workdir={run}', '--metrics=swd', '--features=pixels',
                  '--num_fake=8', '--num_real=8'],
@@ -83,6 +86,10 @@ def places(tmp_path_factory):
         'quiz,run,step,weights,pair,real,answer,confidence\n'
         'a,r,1,ema,1,left,left,1\n'
     )
+    places['pickle'] = root / 'network.pkl'
+    places['pickle'].write_bytes(torch_files.dumps(
+        official_stylegan2.snapshot(probability=None)
+    ))
     config = helpers.tiny_mlp()
     config.data.path, config.data.name = str(places['images']), ''
     helpers.untrained(config, places['run'])
