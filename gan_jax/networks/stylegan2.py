@@ -12,6 +12,7 @@ from typing import Any, Tuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gan_jax.networks import activations
 from gan_jax.networks import conditioning
@@ -25,7 +26,7 @@ from gan_jax.networks import r3gan
 MAPPING_RATE = 0.01  # factor of the learning rate of the mapping
 MEAN_DECAY = 0.995  # of the running mean of w
 LOW_PRECISION = 4  # largest number of resolutions in bfloat16
-MIXING_KEY = 0  # folded into the key of a sample; noise maps count from 1
+MIXING_KEY, NOISE_KEY = 0, 1  # folded into the key of a sample
 STYLES, NOISE = 'styles', 'noise'  # collections: mean of w, fixed noise maps
 
 
@@ -148,25 +149,23 @@ class ModulatedConv(nn.Module):
 class StyledConv(nn.Module):
     """Modulated convolution of size 3, noise, bias and LeakyReLU.
 
-    The noise is one map, multiplied by a learned number that starts at 0. It is
-    drawn for each sample if keys are given, else it is a fixed map of the
-    collection 'noise', drawn when the network is initialised.
+    The noise is one map, multiplied by a learned number that starts at 0. If
+    none is given, it is a fixed map of the collection 'noise', drawn when the
+    network is initialised.
 
     Attributes:
         features: channels of the output.
-        number: folded into the keys; different for each layer.
         up: whether the sides are doubled.
         dtype: dtype of the computation; parameters are float32.
     """
 
     features: int
-    number: int
     up: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x, style, keys=None):
-        """Apply to x: [B, H, W, C] with style: [B, w]."""
+    def __call__(self, x, style, noise=None):
+        """Apply to x: [B, H, W, C] with style: [B, w]; noise: [B, H, W]."""
         x = ModulatedConv(
             self.features, up=self.up, dtype=self.dtype, name='modulated'
         )(x, style)
@@ -178,11 +177,7 @@ class StyledConv(nn.Module):
             NOISE, 'noise',
             lambda: jax.random.normal(self.make_rng('params'), sides),
         ).value
-        noise = fixed[None] if keys is None else jax.vmap(
-            lambda key: jax.random.normal(
-                jax.random.fold_in(key, self.number), sides
-            )
-        )(keys)
+        noise = fixed[None] if noise is None else noise
         bias = self.param(
             'bias', nn.initializers.zeros, (self.features,), jnp.float32
         )
@@ -224,36 +219,31 @@ class Stage(nn.Module):
     Attributes:
         features: channels of the feature maps.
         channels: channels of the images.
-        number: of the stage, from 0.
         dtype: dtype of the computation; parameters are float32.
     """
 
     features: int
     channels: int
-    number: int
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x, images, styles, keys=None):
+    def __call__(self, x, images, styles, noise):
         """Return (feature maps, images) of the next resolution.
 
         Args:
             x: [B, h, w, C] feature maps.
             images: [B, h, w, channels] float32; None before the first stage.
             styles: one [B, w] for each layer, the last one of `ToRGB`.
-            keys: [B] PRNG keys of the noise, or None.
+            noise: one [B, H, W] for each convolution of size 3, or None.
         """
         fields = {'features': self.features, 'dtype': self.dtype}
         x = x.astype(self.dtype)
-        first = 2 * self.number  # number of this stage's first layer
         if images is not None:
             images = fir.upsample(images)
-            x = StyledConv(**fields, number=first, up=True, name='conv_up')(
-                x, styles[0], keys
+            x = StyledConv(**fields, up=True, name='conv_up')(
+                x, styles[0], noise[0]
             )
-        x = StyledConv(**fields, number=first + 1, name='conv')(
-            x, styles[-2], keys
-        )
+        x = StyledConv(**fields, name='conv')(x, styles[-2], noise[-1])
         rgb = ToRGB(self.channels, self.dtype, name='to_rgb')(x, styles[-1])
         return x, rgb if images is None else images + rgb
 
@@ -289,21 +279,46 @@ class Synthesis(nn.Module):
             self.image_shape, self.width, self.full_side
         )
         height, width, channels = self.image_shape
-        doublings = 2 ** (len(widths) - 1)
+        sides = [
+            (height // 2**k, width // 2**k) for k in range(len(widths))
+        ][::-1]
         constant = self.param(
-            'constant', nn.initializers.normal(1.0),
-            (height // doublings, width // doublings, widths[0]), jnp.float32,
+            'constant', nn.initializers.normal(1.0), (*sides[0], widths[0]),
+            jnp.float32,
         )
+        noise = _draw_noise(keys, [sides[0], *np.repeat(sides[1:], 2, 0)])
         x = jnp.broadcast_to(constant, (styles.shape[0], *constant.shape))
         images = None
         dtypes = stage_dtypes(len(widths), self.dtype)
         for number, (features, dtype) in enumerate(zip(widths, dtypes)):
-            first = max(2 * number - 1, 0)
-            own = [styles[:, k] for k in range(first, 2 * number + 2)]
+            first, last = max(2 * number - 1, 0), 2 * number + 1
+            own = [styles[:, k] for k in range(first, last + 1)]
             x, images = Stage(
-                features, channels, number, dtype, name=f'stage_{number}'
-            )(x, images, own, keys)
+                features, channels, dtype, name=f'stage_{number}'
+            )(x, images, own, noise[first:last])
         return images
+
+
+def _draw_noise(keys, sides):
+    """Draw the noise maps of samples, by one call for all layers.
+
+    Args:
+        keys: [B] PRNG keys; None for no noise.
+        sides: (H, W) of each layer.
+
+    Returns:
+        List of [B, H, W] for each layer, or of None.
+    """
+    if keys is None:
+        return [None] * len(sides)
+    ends = np.cumsum([height * width for height, width in sides])
+    noise = jax.vmap(lambda key: jax.random.normal(
+        jax.random.fold_in(key, NOISE_KEY), (ends[-1],)
+    ))(keys)
+    return [
+        part.reshape(-1, *shape)
+        for part, shape in zip(jnp.split(noise, ends[:-1], 1), sides)
+    ]
 
 
 class Generator(nn.Module, kw_only=True):
@@ -427,19 +442,18 @@ class Generator(nn.Module, kw_only=True):
         """Replace styles from a random layer on by those of another z."""
 
         def draw(key):
-            z_key, cut_key, choice_key = jax.random.split(
-                jax.random.fold_in(key, MIXING_KEY), 3
-            )
-            cut = jax.random.randint(
-                cut_key, (), 1, self.num_styles, jnp.int32
-            )
-            mixed = jax.random.bernoulli(
-                choice_key, jnp.float32(self.style_mixing)
+            z_key, cut_key = jax.random.split(
+                jax.random.fold_in(key, MIXING_KEY)
             )
             z = jax.random.normal(z_key, inputs.shape[1:], jnp.float32)
-            return z, jnp.where(mixed, cut, self.num_styles)
+            return z, jax.random.uniform(cut_key, (2,), jnp.float32)
 
-        z, cuts = jax.vmap(draw)(keys)
+        z, uniform = jax.vmap(draw)(keys)
+        cuts = jnp.where(
+            uniform[:, 0] < self.style_mixing,
+            1 + jnp.floor(uniform[:, 1] * (self.num_styles - 1)),
+            self.num_styles,
+        )
         others = self.mapping(z, labels)[:, None]
         layer = jnp.arange(self.num_styles)
         return jnp.where((layer < cuts[:, None])[..., None], styles, others)
