@@ -38,6 +38,12 @@ def config_of(network, feed):
         config.anneal.ema_half_life = 4 * BATCH
         config.augment.adaptive, config.augment.target = True, -1.0  # p rises
         config.augment.adaptive_images = STEPS * D_STEPS * BATCH
+    if network == 'stylegan2':
+        config.discriminator.stddev_group = 0  # groups are of one device
+        config.penalties.r1.weight, config.penalties.r1.every = 0.1, 4
+        config.penalties.path_length.weight = 0.01
+        config.penalties.path_length.every = 2
+        config.ema_half_life, config.ema_ramp = 4 * BATCH, 0.5
     validation.leave_out(config)
     return config
 

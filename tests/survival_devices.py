@@ -19,7 +19,7 @@ from gan_jax.runs import sampling
 SAVED_ON, DEVICES = 4, (1, 2, 8)
 GAMES = [
     *itertools.product(('mlp', 'dcgan'), ('resident', 'streaming')),
-    ('r3gan', 'resident'),
+    ('r3gan', 'resident'), ('stylegan2', 'resident'),
 ]
 TOLERANCE = 1e-5
 

@@ -59,8 +59,9 @@ def test_recipes_have_an_event_at_nearly_each_step():
     assert 'at a burst' in due[6] and 'after a burst' in due[7]
 
 
-def test_r3gan_continues_on_one_device_what_four_began(tmp_path):
-    cases = survival_devices.check(('r3gan', 'resident'), tmp_path, devices=[1])
+@pytest.mark.parametrize('network', ['r3gan', 'stylegan2'])
+def test_one_device_continues_what_four_began(network, tmp_path):
+    cases = survival_devices.check((network, 'resident'), tmp_path, devices=[1])
     assert not failures(cases)
 
 
