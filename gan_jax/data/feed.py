@@ -35,7 +35,13 @@ class ResidentFeed:
             host_slice: (start, stop) of this host's part of it; all by default.
             stream: index of the order, for runs with several.
         """
-        self.resident = (dataset.images, dataset.labels)
+        # Rows, because a TPU pads the last two axes, to 8 x 128 or more. It
+        # stored images in another order than the step reads them in, and so
+        # copied all of them in each call.
+        self.resident = (
+            dataset.images.reshape(len(dataset.images), -1), dataset.labels
+        )
+        self._shape = dataset.images.shape[1:]
         self._draw = _draw_function(
             dataset, seed, batch_size, host_slice, stream
         )
@@ -45,11 +51,11 @@ class ResidentFeed:
         """Return the indices, int32 [count, b], of batches from a position."""
         return self._draw(position, count)
 
-    @staticmethod
-    def select(resident, fed):
+    def select(self, resident, fed):
         """Gather (images, labels or None) at indices of any shape."""
-        images, labels = resident
-        return images[fed], None if labels is None else labels[fed]
+        rows, labels = resident
+        images = rows[fed].reshape(*fed.shape, *self._shape)
+        return images, None if labels is None else labels[fed]
 
     def close(self):
         """Close the feed: a no-op, because it holds no resources."""

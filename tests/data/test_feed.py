@@ -62,6 +62,13 @@ def test_batches_are_those_of_the_order(kind, labels):
     made.close()
 
 
+def test_resident_images_are_rows_without_a_copy():
+    data = dataset()
+    made = feed.ResidentFeed(data, seed=SEED, batch_size=BATCH)
+    rows, _ = made.resident
+    assert rows.shape == (SIZE, 4) and np.shares_memory(rows, data.images)
+
+
 @pytest.mark.parametrize('kind', FEEDS)
 def test_reads_of_any_length_are_contiguous(kind):
     made = make(kind)
