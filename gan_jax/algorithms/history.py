@@ -53,16 +53,19 @@ def replay(history, fakes, key, sample_index, share, gather):
     swap = jax.vmap(lambda index: jax.random.uniform(
         jax.random.fold_in(swap_key, index)
     ))(sample_index) < share
-    filled, past = filled[places], history['images'][places]
+    # Rows: a TPU would store images in one order, and copy all for the other.
+    images = history['images']
+    rows = images.reshape(size, -1)
+    filled, past = filled[places], rows[places].reshape(fakes.shape)
 
     def where(condition, first, second):
         shape = (-1,) + (1,) * (fakes.ndim - 1)
         return jnp.where(condition.reshape(shape), first, second)
 
     d_fakes = where(swap & filled, past, fakes)
-    stored = where(swap | ~filled, fakes, past)
+    stored = where(swap | ~filled, fakes, past).reshape(len(fakes), -1)
     all_places, stored = gather(places), gather(stored)
     return d_fakes, {
-        'images': history['images'].at[all_places].set(stored),
+        'images': rows.at[all_places].set(stored).reshape(images.shape),
         'filled': history['filled'].at[all_places].set(True),
     }
