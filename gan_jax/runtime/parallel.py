@@ -323,7 +323,9 @@ def constants(resident, hyperparams, key, batch_size):
     )
 
 
-def train_call(step, num_steps, convolutional=True, members=None):
+def train_call(
+    step, num_steps, convolutional=True, members=None, devices=None
+):
     """Build a function that makes `num_steps` steps on all devices.
 
     Args:
@@ -336,6 +338,8 @@ def train_call(step, num_steps, convolutional=True, members=None):
             for leaves with an axis of members, None for shared ones. State and
             fed then have that axis too, [devices, members, ...] and
             [devices, S, members, ...]. None for a single run.
+        devices: to compile for, such as those of a topology that this machine
+            lacks; by default those of all hosts.
 
     Returns:
         Function (state, constants, fed) -> (state, metrics of the last step).
@@ -361,7 +365,9 @@ def train_call(step, num_steps, convolutional=True, members=None):
         state, metrics = jax.lax.scan(body, state, fed)
         return state, jax.tree.map(lambda array: array[-1], metrics)
 
-    return jax.pmap(call, axis_name=AXIS, donate_argnums=0)
+    return jax.pmap(
+        call, axis_name=AXIS, donate_argnums=0, devices=devices
+    )
 
 
 def compile_call(call, convolutional, *args):

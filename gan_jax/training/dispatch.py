@@ -69,9 +69,7 @@ class Dispatch:
         """
         most = size or self.steps_per_call
         until = until or step - step % most + most
-        plan = self._algorithm.plan(
-            step, self._fast_control_flow, _metric_to_float
-        )
+        plan = self._plan(step)
         size, metrics, call = 1, None, next(plan)
         while True:
             if call.variant.part == algorithm_lib.STEP:
@@ -98,10 +96,7 @@ class Dispatch:
         Returns:
             [(name, float)] of `nan_trace.trace`, in order of computation.
         """
-        plan = self._algorithm.plan(
-            step, self._fast_control_flow, _metric_to_float
-        )
-        due = next(plan).variant.due
+        due = next(self._plan(step)).variant.due
         variant = algorithm_lib.Variant(algorithm_lib.TRACE, due)
         _, notes = self._run(
             state, position, algorithm_lib.Call(variant, self._draws), 1
@@ -109,6 +104,32 @@ class Dispatch:
         notes = parallel.unreplicate(notes)
         # The first five characters, four digits and a space, only sort them.
         return [(name[5:], float(notes[name])) for name in sorted(notes)]
+
+    def first_call(self, step, position, devices):
+        """Build the first call of a step's plan, to be compiled elsewhere.
+
+        Args:
+            step, position: counters of a state, as ints; the step is a multiple
+                of `steps_per_call`.
+            devices: as of `parallel.train_call`.
+
+        Returns:
+            (function of `parallel.train_call`, its argument `fed`, steps that
+            it makes).
+        """
+        call, size = next(self._plan(step)), 1
+        if call.variant.part == algorithm_lib.STEP:
+            size = self._size(
+                step, self.steps_per_call, step + self.steps_per_call
+            )
+        fed = self._read_batches(position, call.reads * size, size)
+        return self._build(call.variant, size, devices), fed, size
+
+    def _plan(self, step):
+        """Return the plan of a step, as of `Algorithm.plan`."""
+        return self._algorithm.plan(
+            step, self._fast_control_flow, _metric_to_float
+        )
 
     def _size(self, step, size, until):
         """Return the number of steps of the next call."""
@@ -170,20 +191,22 @@ class Dispatch:
     def _call(self, name, *args):
         """Call the program (variant, steps); compile it the first time."""
         if name not in self._compiled:
-            variant, size = name
-            step = builders.step(
-                self._algorithm, self._feeds, variant, self._loop
-            )
-            call = parallel.train_call(
-                step, size, self._convolutional, self._members
-            )
             self._compiled[name] = parallel.compile_call(
-                call, self._convolutional, *args
+                self._build(*name), self._convolutional, *args
             )
         state, metrics = self._compiled[name](*args)
         if parallel.must_block():
             jax.block_until_ready(state)
         return state, metrics
+
+    def _build(self, variant, size, devices=None):
+        """Build the function of `parallel.train_call` of a variant."""
+        step = builders.step(
+            self._algorithm, self._feeds, variant, self._loop
+        )
+        return parallel.train_call(
+            step, size, self._convolutional, self._members, devices
+        )
 
 
 def _metric_to_float(metric):

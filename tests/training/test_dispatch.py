@@ -1,13 +1,17 @@
 """Dispatch: the choice of compiled programs changes nothing but speed."""
 
 import chex
+import jax
 import numpy as np
 import pytest
 
 import helpers
 from gan_jax.algorithms.game import D, G
+from gan_jax.config import builders
 from gan_jax.config import validation
+from gan_jax.data import sources
 from gan_jax.runtime import parallel
+from gan_jax.training import dispatch
 from gan_jax.training import train
 
 IMAGES = helpers.random_images()
@@ -138,6 +142,28 @@ def test_convolutions_on_cpu_use_one_program_per_set_of_penalties(
     assert (np.diff(orthogonal) != 0).tolist() == [
         False, True, False, True, False
     ]
+
+
+def test_first_call_for_other_devices_is_that_of_training():
+    config = small(num_steps=12)
+    data = {builders.REAL: sources.from_arrays(IMAGES)}
+    feeds, specs = builders.feeds(config, data), builders.data_specs(data)
+    algorithm = builders.algorithm(config, specs)
+    constants = parallel.constants(
+        {name: feed.resident for name, feed in feeds.items()},
+        builders.hyperparams(config), jax.random.key(0), config.batch_size,
+    )
+    dispatcher = dispatch.Dispatch(config, algorithm, feeds, constants, [12])
+
+    def state():
+        return parallel.replicate(
+            builders.initial_state(config, algorithm, specs)
+        )
+
+    call, fed, size = dispatcher.first_call(0, 0, jax.devices())
+    assert size == dispatcher.steps_per_call == 12
+    trained, *_ = dispatcher.advance(state(), 0, 0)
+    assert helpers.leaves_equal(call(state(), constants, fed)[0], trained)
 
 
 def test_adaptive_convolutions_on_cpu_call_one_player_at_a_time(tmp_path):
