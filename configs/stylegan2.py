@@ -16,17 +16,18 @@ average of G with a half-life in images, which is short at first.
 
 | argument             | width   | z   | batch | R1        | steps     |
 |----------------------|---------|-----|-------|-----------|-----------|
-| digits               | 64-32   | 64  | 32    | 0.1       | 2,000     |
-| mnist, fashion_mnist | 64-32   | 64  | 32    | 0.1       | 20,000    |
-| stacked_mnist        | 64-32   | 64  | 32    | 0.1       | 20,000    |
+| digits               | 32-16   | 64  | 32    | 0.1       | 6,500     |
+| mnist, fashion_mnist | 32-16   | 64  | 32    | 0.1       | 20,000    |
+| stacked_mnist        | 32-16   | 64  | 32    | 0.1       | 20,000    |
 | images, celeb_a      | 128-64  | 128 | 32    | 0.1       | 100,000   |
 | cifar10, with class  | 512     | 512 | 64    | 0.01      | 1,562,500 |
 | auto_R, auto_R_B     | 512-    | 512 | B     | by R, B   | 25 M / B  |
 | paper_256            | 512-64  | 512 | 64    | 1         | 390,625   |
-| paper_1024           | 512-32  | 512 | 32    | 10        | 781,250   |
+| stylegan2_1024       | 512-32  | 512 | 32    | 10        | 781,250   |
 
-Width: channels of the smallest maps and of the largest. `images`, `auto_R` and
-`paper_R` are your own images, resized to 64x64 or to the side R, a power of 2.
+Width: channels of the smallest maps and of the largest. `images`, `auto_R`,
+`paper_256` and `stylegan2_1024` (config F of the paper) are your own images,
+resized to 64x64 or to the side R.
 MNIST is resized to 32x32. `auto_R` has the authors' rules for any side R and
 batch B: rate 0.0025 (0.002 from 1024 on), weight of R1 0.0002 R^2 / B,
 half-life 10,000 B / 32 images; B is 32 up to 128x128 and less above. The
@@ -47,9 +48,9 @@ AUTO = re.compile(r'auto_([1-9]\d{0,3})(?:_([1-9]\d{0,5}))?')
 AUTHORS = {
     'cifar10': (64, 64, 0.01, 500_000, 100_000_000, 2, 32),
     'paper_256': (32, 64, 1.0, 20_000, 25_000_000, 8, 8),
-    'paper_1024': (64, 32, 10.0, 10_000, 25_000_000, 8, 4),
+    'stylegan2_1024': (64, 32, 10.0, 10_000, 25_000_000, 8, 4),
 }
-PAPER = ('paper_256', 'paper_1024')
+PAPER = ('paper_256', 'stylegan2_1024')
 RAMP = 0.05  # largest half-life of the average as a share of the images so far
 
 
@@ -59,9 +60,7 @@ def get_config(argument='digits'):
     config = recipes.on_images(
         'stylegan2', argument, sizes=(*PAPER, auto[0] if auto else 'auto_256')
     )
-    config.data.flip = argument in ('images', 'celeb_a', 'cifar10') or (
-        config.data.name == ''
-    )
+    config.data.flip = config.data.name in ('', 'celeb_a', 'cifar10')
     config.generator.output = 'linear'
     for player in (config.generator, config.discriminator):
         player.name = 'stylegan2'
@@ -78,8 +77,14 @@ def get_config(argument='digits'):
         _size(config, width=128, full_side=32, batch_size=32, weight=0.1)
         config.num_steps = 100_000
     else:
-        _size(config, width=64, full_side=16, batch_size=32, weight=0.1)
-    if argument in ('mnist', 'fashion_mnist', 'stacked_mnist'):
+        _size(config, width=32, full_side=16, batch_size=32, weight=0.1)
+        config.latent_size = 64
+        _without_path_length(config)
+    if argument == 'digits':
+        config.num_steps = 6500
+        config.instance_noise.std = 0.4
+        config.instance_noise.decay_steps = config.num_steps
+    elif argument in ('mnist', 'fashion_mnist', 'stacked_mnist'):
         config.data.image_size = '32'
     _average(config, config.num_steps * config.batch_size // 20)
     return config
@@ -96,8 +101,14 @@ def _size(config, *, width, full_side, batch_size, weight, rate=0.0025):
 
 
 def _average(config, half_life, ramp=RAMP):
-    """Set the average of G."""
+    """Set the average of G.
+
+    Without a ramp its half-life "moves" to itself, so that it has no warm-up
+    either, as in the authors' code.
+    """
     config.ema_half_life, config.ema_ramp = half_life, ramp
+    if not ramp:
+        config.anneal.images, config.anneal.ema_half_life = 1, half_life
 
 
 def _auto(config, side, batch_size):
@@ -121,7 +132,7 @@ def _authors(config, argument):
     ) = AUTHORS[argument]
     _size(
         config, width=512, full_side=full_side, batch_size=batch_size,
-        weight=weight, rate=0.002 if argument == 'paper_1024' else 0.0025,
+        weight=weight, rate=0.002 if argument == PAPER[1] else 0.0025,
     )
     _average(config, half_life, 0.0 if argument in PAPER else RAMP)
     config.dtype, config.num_steps = 'bfloat16', -(-images // batch_size)
@@ -132,6 +143,10 @@ def _authors(config, argument):
         config.discriminator.condition = 'projection'
         config.discriminator.residual = False
         config.generator.style_mixing = 0.0
-        config.penalties.path_length.weight = 0.0
-        config.penalties.path_length.every = 1
+        _without_path_length(config)
     return config
+
+
+def _without_path_length(config):
+    config.penalties.path_length.weight = 0.0
+    config.penalties.path_length.every = 1

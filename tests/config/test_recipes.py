@@ -27,7 +27,8 @@ OWN = {
     'r3gan': (*recipes.IMAGES, 'images_64', 'images_256'),
     'biggan': (*recipes.IMAGES, 'images_128'),
     'stylegan2': (
-        *recipes.IMAGES, 'auto_64_32', 'auto_256', 'paper_256', 'paper_1024',
+        *recipes.IMAGES, 'auto_64_32', 'auto_256', 'paper_256',
+        'stylegan2_1024',
     ),
     'cyclegan': ('digits', 'images', 'images_256'),
     'pix2pix': ('digits', 'images', 'images_256'),
@@ -100,11 +101,51 @@ PUBLISHED = [
     ('stylegan2', 'cifar10', 10, 20_215_315, 23_089_664),
     ('stylegan2', 'auto_64_32', 0, 22_243_608, 23_407_361),
     ('stylegan2', 'paper_256', 0, 24_767_458, 24_001_089),
-    ('stylegan2', 'paper_1024', 0, 30_370_060, 29_012_513),
+    ('stylegan2', 'stylegan2_1024', 0, 30_370_060, 29_012_513),
     ('biggan', 'cifar10', 10, 9_416_196,
      2_553_413 - 3 * (2 * 192 * (192 // 8 + 192 // 2) + 1)),
     ('biggan', 'images_128', 1000, 70_433_988, 87_982_370),
 ]
+
+
+# Of the authors' train.py: batch, largest side with the full width, rate,
+# weight of R1, half-life of the average in thousands of images, ramp, layers of
+# the mapping, group of the deviation, thousands of images.
+STYLEGAN2 = {
+    'cifar10': (64, 64, 0.0025, 0.01, 500, 0.05, 2, 32, 100_000),
+    'paper_256': (64, 32, 0.0025, 1.0, 20, 0, 8, 8, 25_000),
+    'stylegan2_1024': (32, 64, 0.002, 10.0, 10, 0, 8, 4, 25_000),
+    'auto_128_64': (64, 32, 0.0025, 0.0512, 20, 0.05, 2, 4, 25_000),
+    'auto_128': (32, 32, 0.0025, 0.1024, 10, 0.05, 2, 4, 25_000),
+    'auto_256_64': (64, 32, 0.0025, 0.2048, 20, 0.05, 2, 4, 25_000),
+    'auto_1024': (4, 64, 0.002, 52.4288, 1.25, 0.05, 2, 4, 25_000),
+}
+
+
+@pytest.mark.parametrize('argument', STYLEGAN2)
+def test_stylegan2_has_the_published_settings(argument):
+    (
+        batch, full_side, rate, weight, half_life, ramp, layers, group, images
+    ) = STYLEGAN2[argument]
+    config = recipes.load(ROOT / 'configs' / 'stylegan2.py', argument)
+    assert config.batch_size == batch
+    for player in (config.generator, config.discriminator):
+        assert (player.width, player.full_side) == (512, full_side)
+    for optimizer in (config.g_optimizer, config.d_optimizer):
+        assert (optimizer.b1, optimizer.b2) == (0, 0.99)
+        assert optimizer.learning_rate == rate
+    r1, length = config.penalties.r1, config.penalties.path_length
+    assert r1.weight == pytest.approx(weight) and r1.every == 16
+    cifar = argument == 'cifar10'
+    assert (length.weight, length.every) == ((0, 1) if cifar else (2, 4))
+    assert config.ema_half_life == 1000 * half_life
+    assert config.ema_ramp == ramp
+    assert config.anneal.ema_half_life == (0 if ramp else 1000 * half_life)
+    assert config.generator.mapping_layers == layers
+    assert config.generator.style_mixing == (0 if cifar else 0.9)
+    assert config.discriminator.stddev_group == group
+    assert config.discriminator.residual != cifar
+    assert config.num_steps == -(-1000 * images // batch)
 
 
 @pytest.mark.parametrize(
