@@ -180,7 +180,11 @@ def configure(config, settings, data):
         (config.discriminator, settings.d_widths),
     ):
         player.width, player.full_side = width, full_side
+    # Without a ramp the average would have a warm-up, which forgets G_ema; a
+    # half-life that moves, be it to itself, has none (see `annealing`).
     config.ema_ramp = 0.0
+    config.anneal.images = 1
+    config.anneal.ema_half_life = config.ema_half_life
     if settings.probability is not None:
         config.augment.adaptive = True
         config.augment.adaptive_images = RESUMED_IMAGES

@@ -1,12 +1,18 @@
 """The authors' StyleGAN2 networks become ours: settings, weights, refusals."""
 
+import functools
+
 import chex
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import helpers
 import official_stylegan2 as official
 import torch_files
 from conftest import ROOT
+from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import game
 from gan_jax.config import builders
 from gan_jax.config import recipes
@@ -168,6 +174,31 @@ def test_all_but_the_networks_is_as_in_a_new_run(converted):
             state.players[player].opt_state, new.players[player].opt_state
         )
     assert {**state.memory, 'augment': 0.0} == new.memory
+
+
+@pytest.mark.integration
+def test_a_step_moves_the_average_by_its_half_life():
+    config, _, gan, state = convert(official.snapshot(0, 'orig'))
+    images = np.resize(official.images(), (1, config.batch_size, 16, 16, 3))
+    new, _ = jax.jit(functools.partial(adversarial.train_step, gan))(
+        builders.hyperparams(config), state,
+        helpers.real_batch(jnp.asarray(images)), jax.random.key(0),
+    )
+    old_average, average, weights = (
+        np.concatenate([np.ravel(leaf).astype(float) for leaf in leaves])
+        for leaves in map(jax.tree.leaves, (
+            state.averages[game.G].params, new.averages[game.G].params,
+            new.players[game.G].params,
+        ))
+    )
+    away = weights - old_average
+    share = (average - old_average) @ away / (away @ away)
+    assert share == pytest.approx(
+        1 - 0.5**(config.batch_size / config.ema_half_life), rel=2e-3
+    )
+    np.testing.assert_allclose(
+        average, old_average + share * away, rtol=1e-6, atol=1e-6
+    )
 
 
 def test_without_ada_there_is_no_probability():
