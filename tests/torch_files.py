@@ -91,7 +91,7 @@ def storage(array, *, size=None, after=None, machine=True, **claims):
     own = (*identity(array, size=size, **claims), None)
     parts = [
         MAGIC, 1001, {'protocol_version': 1001, 'little_endian': machine},
-        Persistent(own), ['0'],
+        Persistent(own), [own[2]],
     ]
     size = (own[4] if after is None else after).to_bytes(8, 'little')
     return b''.join(dumps(part, 2) for part in parts) + size + (

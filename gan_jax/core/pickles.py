@@ -13,6 +13,10 @@ import pickletools
 from typing import NamedTuple
 
 MAX_INSTRUCTIONS = 2_000_000  # of a file with all that it contains
+MAX_ARGUMENTS = 16  # of a call
+MAX_COPIES = 4  # of a file's bytes that its calls may create
+LEAST_ROOM = 2**20  # bytes that the calls of a small file may create
+ITEM_BYTES = 128  # of an item of a dict or set that a call creates
 MAX_SHOWN = 80  # characters of a value in a message
 KEYS = (str, int, float, bytes, type(None))  # types whose hash does not recurse
 LITERALS = {  # instructions that push their argument
@@ -38,11 +42,16 @@ class Global(NamedTuple):
 
 
 class Budget:
-    """Number of instructions that a file may still run."""
+    """Instructions that a file may still run, and bytes its calls may create.
 
-    def __init__(self):
-        """Start with `MAX_INSTRUCTIONS`."""
+    An instruction creates a value of a few bytes, or what the file holds. A
+    call copies its arguments, which may be used again and again.
+    """
+
+    def __init__(self, size):
+        """Start with `MAX_INSTRUCTIONS`, and `MAX_COPIES` of a file's size."""
         self._left = MAX_INSTRUCTIONS
+        self._room = max(LEAST_ROOM, MAX_COPIES * size)
 
     def spend(self):
         """Count one instruction; raise FormatError where none is left."""
@@ -51,6 +60,23 @@ class Budget:
             raise FormatError(
                 f'has more than {MAX_INSTRUCTIONS:,} pickle instructions'
             )
+
+    def allocate(self, size):
+        """Count bytes before a call creates them.
+
+        Raises:
+            FormatError: where they are too many for the size of the file.
+        """
+        self._room -= size
+        if self._room < 0:
+            raise FormatError(
+                f'asks for more than {MAX_COPIES} times the memory of its bytes'
+            )
+
+    def allocate_items(self, items):
+        """Count the items of a dict or set like `allocate`; return them."""
+        self.allocate(ITEM_BYTES * len(items))
+        return items
 
 
 class Machine:
@@ -162,7 +188,8 @@ class Machine:
     def _call(self, _):
         """Replace a name and its arguments by the value that they build."""
         function, arguments = self._top(2)
-        if type(function) is not Global or type(arguments) is not tuple:
+        if type(function) is not Global or type(arguments) is not tuple or (
+                len(arguments) > MAX_ARGUMENTS):
             raise TypeError('no name to call')
         self._stack.append(self._admitted[function.name](*arguments))
 

@@ -3,11 +3,13 @@
 A class is not imported: an object becomes an `Instance` of its name and
 attributes. The module's source, which pickles of StyleGAN2 carry, is dropped.
 Tensors become views of the file's bytes, so that a file cannot claim more
-memory than it has bytes. PyTorch is not used.
+memory than it has bytes; all that its calls create is bounded by a small
+multiple of them. PyTorch is not used.
 
 A `pickles.FormatError` has a message that follows the name of the file.
 """
 
+import functools
 import io
 import math
 from typing import NamedTuple
@@ -102,7 +104,7 @@ def load(data):
     Raises:
         pickles.FormatError: where the file is damaged, or holds anything else.
     """
-    budget = pickles.Budget()
+    budget = pickles.Budget(len(data))
     admitted = _admitted(budget)
     try:
         if data.startswith(ZIP):
@@ -129,10 +131,15 @@ def _hint(name):
 def _admitted(budget):
     """Return {admitted name: function that builds its value}, see `pickles`."""
     return {
-        '_codecs.encode': _encode,
-        'builtins.set': _new_set, '__builtin__.set': _new_set,
-        'collections.OrderedDict': _new_dict,
-        'dnnlib.util.EasyDict': _new_dict,
+        '_codecs.encode': functools.partial(_encode, budget),
+        **dict.fromkeys(
+            ('builtins.set', '__builtin__.set'),
+            functools.partial(_new_set, budget),
+        ),
+        **dict.fromkeys(
+            ('collections.OrderedDict', 'dnnlib.util.EasyDict'),
+            functools.partial(_new_dict, budget),
+        ),
         'numpy.dtype': _Dtype, 'numpy.ndarray': None,
         **{f'numpy.{core}.multiarray.{name}': build
            for core in ('core', '_core') for name, build in (
@@ -141,26 +148,27 @@ def _admitted(budget):
         **dict.fromkeys(STORAGES),
         'torch._utils._rebuild_parameter': lambda tensor, *_: tensor,
         'torch._utils._rebuild_tensor_v2': _new_tensor,
-        'torch.storage._load_from_bytes': (
-            lambda data: _load_storage(data, budget)
+        'torch.storage._load_from_bytes': functools.partial(
+            _load_storage, budget
         ),
         'torch_utils.persistence._reconstruct_persistent_obj': _new_instance,
     }
 
 
-def _encode(text, encoding):
+def _encode(budget, text, encoding):
     """Return bytes, which old versions of the pickle format store as text."""
     if type(text) is not str or encoding != 'latin1':
         raise TypeError('no bytes')
+    budget.allocate(len(text))
     return text.encode('latin1', 'replace')
 
 
-def _new_set(items=()):
-    return set(pickles.plain_keys(list(items)))
+def _new_set(budget, items=()):
+    return set(pickles.plain_keys(list(budget.allocate_items(items))))
 
 
-def _new_dict(pairs=()):
-    pairs = [(key, value) for key, value in pairs]
+def _new_dict(budget, pairs=()):
+    pairs = [(key, value) for key, value in budget.allocate_items(pairs)]
     pickles.plain_keys([key for key, _ in pairs])
     return dict(pairs)
 
@@ -224,10 +232,11 @@ def _new_storage(identity):
     return _Storage(key, STORAGES[storage.name], size)
 
 
-def _load_storage(data, budget):
+def _load_storage(budget, data):
     """Read a storage that `torch.save` wrote to bytes, in either format."""
     if type(data) is not bytes:
         raise TypeError('no bytes')
+    budget.allocate(len(data))
     load_either = _load_zip if data.startswith(ZIP) else _load_older
     storage = load_either(data, budget, dict.fromkeys(STORAGES))
     if type(storage) is not _Storage:

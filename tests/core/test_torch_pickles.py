@@ -13,7 +13,9 @@ import torch_files
 from gan_jax.core import pickles
 from gan_jax.core import torch_pickles
 
-Call, Name = torch_files.Call, torch_files.Name
+Call, Name, Persistent = (
+    torch_files.Call, torch_files.Name, torch_files.Persistent
+)
 ROW = np.arange(24, dtype=np.float32)
 
 
@@ -38,23 +40,26 @@ def test_plain_values_are_read(protocol):
     assert read['h'] is read['a']
 
 
+def as_text(array):
+    """Return a tensor for protocol 2, which stores bytes as text."""
+    made = Call(
+        'torch.storage._load_from_bytes', Call(
+            '_codecs.encode', torch_files.storage(array).decode('latin1'),
+            'latin1',
+        ),
+    )
+    tensor = torch_files.tensor(array)
+    tensor.arguments = (made, *tensor.arguments[1:])
+    return tensor
+
+
 @pytest.mark.parametrize('protocol', [2, 3, 4, 5])
 @pytest.mark.parametrize('array', [
     ROW.reshape(2, 3, 4), ROW[:0].reshape(0, 5), np.float32(3.0),
     ROW.astype(np.float64), ROW.astype(np.float16), np.arange(5),
 ])
 def test_tensors_are_read(array, protocol):
-    if protocol == 2:  # it has no bytes: they are stored as text
-        made = Call(
-            'torch.storage._load_from_bytes', Call(
-                '_codecs.encode', torch_files.storage(array).decode('latin1'),
-                'latin1',
-            ),
-        )
-        tensor = torch_files.tensor(array)
-        tensor.arguments = (made, *tensor.arguments[1:])
-    else:
-        tensor = torch_files.parameter(array)
+    tensor = as_text(array) if protocol == 2 else torch_files.parameter(array)
     read = torch_pickles.load(torch_files.dumps(tensor, protocol))
     np.testing.assert_array_equal(read, array, strict=True)
 
@@ -78,7 +83,7 @@ def test_archives_are_read():
     pair = {'a': ROW, 'b': ROW[:3]}
     tensors = {
         key: Call(
-            'torch._utils._rebuild_tensor_v2', torch_files.Persistent(
+            'torch._utils._rebuild_tensor_v2', Persistent(
                 torch_files.identity(array, key)
             ), 0, array.shape, (1,), False, Call('collections.OrderedDict'),
         ) for key, array in pair.items()
@@ -148,6 +153,13 @@ def nested(depth):
     return data
 
 
+def again(name, *arguments):
+    """Return a pickle of 500 calls with the same arguments."""
+    return torch_files.dumps([Call(name, *arguments) for _ in range(500)])
+
+
+MEMORY = '^asks for more than 4 times the memory of its bytes$'
+LARGE = np.zeros(2**18, np.float32)  # 1 MB
 # A list of 2^60 lists, remembered as number 60.
 BOMB = b']\x94' + b''.join(
     b'](h%ch%ce\x94' % (number, number) for number in range(60)
@@ -273,6 +285,25 @@ HOSTILE = {
     'shape of texts': (
         torch_files.dumps(bad_tensor(('3',), (1,))), 'impossible shape',
     ),
+    'memory by text': (again('_codecs.encode', 'x' * 2**20, 'latin1'), MEMORY),
+    'memory by sets': (again('builtins.set', list(range(2**13))), MEMORY),
+    'memory by dicts': (
+        again('collections.OrderedDict', [(n, n) for n in range(2**13)]),
+        MEMORY,
+    ),
+    'memory by storages': (
+        again('torch.storage._load_from_bytes', torch_files.storage(
+            ROW, key='x' * 2**20
+        )), MEMORY,
+    ),
+    'memory by archives': (
+        again('torch.storage._load_from_bytes', torch_files.archive(
+            Persistent(torch_files.identity(LARGE)), {'0': LARGE}
+        )), MEMORY,
+    ),
+    'many arguments': (
+        again('numpy.core.multiarray._reconstruct', *range(17)), '^is damaged',
+    ),
     'object without a class': (
         torch_files.dumps(Call(
             'torch_utils.persistence._reconstruct_persistent_obj',
@@ -312,6 +343,17 @@ def test_every_cut_and_every_changed_byte_is_refused_or_read():
             torch_pickles.load(bytes(changed))
         except pickles.FormatError as error:
             assert '\n' not in str(error)
+
+
+def test_calls_may_create_what_a_real_file_needs():
+    arrays = [np.full(2**18, n, np.float32) for n in range(8)]
+    for protocol in (2, 4):
+        data = torch_files.dumps([
+            torch_files.tensor(array) if protocol == 4 else as_text(array)
+            for array in arrays
+        ], protocol)
+        read = torch_pickles.load(data)
+        np.testing.assert_array_equal(read, arrays)
 
 
 def test_number_of_instructions_is_limited(monkeypatch):
