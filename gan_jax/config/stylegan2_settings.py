@@ -23,6 +23,7 @@ NETWORKS = {'G': 'Generator', 'D': 'Discriminator', 'G_ema': 'Generator'}
 FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64  # of all resampling
 MAX_SIDE = 2**13  # of images
 MAX_GROUP = 2**16  # of D's minibatch deviation
+MAX_CLASSES = 2**16
 CLASS_LAYERS = 8  # of D's mapping in the authors' code
 RESUMED_IMAGES = 100_000  # in which ADA's probability can go from 0 to 1
 PLAIN = (str, int, float, type(None))
@@ -227,11 +228,13 @@ def _number(modules, network, module, attribute):
     value = state.get(attribute)
     if value is None and attribute == 'group_size' and attribute in state:
         return MAX_GROUP
-    least = attribute not in ('c_dim', 'num_layers')
-    if type(value) is not int or not least <= value < 2**31:
+    least = int(attribute not in ('c_dim', 'num_layers'))
+    most = MAX_CLASSES if attribute == 'c_dim' else 2**31 - 1
+    if type(value) is not int or not least <= value <= most:
         name = '.'.join(filter(None, (network, module, attribute)))
         raise FormatError(
-            f'has {name}={pickles.show(value)}, and needs a number'
+            f'has {name}={pickles.show(value)}, and needs a number from '
+            f'{least} to {most:,}'
         )
     return value
 

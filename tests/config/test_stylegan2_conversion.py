@@ -251,6 +251,14 @@ def changed(network, names, **changes):
     return content
 
 
+def classes(count):
+    """Return a snapshot of networks that claim a number of classes."""
+    content = official.snapshot()
+    for network in stylegan2_settings.NETWORKS:
+        state_of(content[network])['c_dim'] = count
+    return content
+
+
 def without(key):
     content = official.snapshot()
     del content[key]
@@ -333,6 +341,10 @@ REFUSED = {  # content: start of what is said
     'no side': (
         lambda: changed('D', (), img_resolution=None),
         'has D.img_resolution=None, and needs a number',
+    ),
+    'classes': (
+        lambda: classes(2**31 - 1),
+        'has D.c_dim=2147483647, and needs a number from 0 to 65,536',
     ),
     'attribute of an array': (
         lambda: changed('G', (), z_dim=3, architecture=torch_files.tensor(NAN)),
