@@ -97,15 +97,21 @@ def _variables(path, network, tensors, ours, side):
     expected = weight_files.flatten(algorithm.collections(ours))
     names = {name: _their_name(network, name, side) for name in expected}
     tensors = {
-        f'{network}.{name}': np.asarray(value, np.float32)
+        f'{network}.{name}': value
         for name, value in tensors.items() if not UNUSED.fullmatch(name)
     }
+    # Before the copies in float32; of them, the type need not be that.
     weight_files.check_tensors(
         path,
         {name: ('float32', value.shape) for name, value in tensors.items()},
         {names[name]: ('float32', _their_shape(name, value.shape))
          for name, value in expected.items()},
     )
+    with np.errstate(over='ignore'):  # of float64, which is then not finite
+        tensors = {
+            name: np.asarray(value, np.float32)
+            for name, value in tensors.items()
+        }
     weight_files.check_finite(path, tensors)
     stats = traverse_util.unflatten_dict({
         name: _convert(name, tensors[names[name]]) for name in expected

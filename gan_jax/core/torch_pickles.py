@@ -30,7 +30,8 @@ STORAGES = {  # classes of PyTorch's storages
 }
 SCALARS = ('b1', 'f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4')
 MAX_AXES = 8
-MAX_DEPTH, MAX_MODULES = 8, 10_000  # of a network
+MAX_DEPTH, MAX_MODULES, MAX_TENSORS = 8, 10_000, 10_000  # of a network
+MAX_NAME = 100  # characters of a module or tensor in its module
 PARTS = ('_parameters', '_buffers', '_modules')  # attributes of a module
 
 FormatError = pickles.FormatError
@@ -318,13 +319,13 @@ def modules(network):
                 type(module.state.get(part)) is dict for part in PARTS):
             raise FormatError(f'has {pickles.show(name or "a network")}, which '
                               'is no module')
-        if name.count('.') > MAX_DEPTH or len(found) > MAX_MODULES:
+        found[name], children = module, _named(module.state['_modules'])
+        if name.count('.') > MAX_DEPTH or (
+                len(found) + len(waiting) + len(children) > MAX_MODULES):
             raise FormatError('has modules in modules without end')
-        found[name] = module
         waiting += [
             (f'{name}.{child}'.lstrip('.'), inner)
-            for child, inner in module.state['_modules'].items()
-            if inner is not None
+            for child, inner in children.items() if inner is not None
         ]
     return found
 
@@ -334,10 +335,47 @@ def tensors(network):
 
     Args, raises: as `modules`.
     """
-    return {
-        f'{name}.{key}'.lstrip('.'): value
+    parts = [
+        (name, _named(module.state[part]))
         for name, module in modules(network).items()
         for part in ('_parameters', '_buffers')
-        for key, value in module.state[part].items()
+    ]
+    if sum(len(part) for _, part in parts) > MAX_TENSORS:
+        raise FormatError(f'has more than {MAX_TENSORS:,} tensors in a network')
+    return {
+        f'{name}.{key}'.lstrip('.'): value
+        for name, part in parts for key, value in part.items()
         if type(value) is np.ndarray
     }
+
+
+def _named(part):
+    """Return one of the `PARTS` of a module, whose names must be short texts.
+
+    Raises:
+        pickles.FormatError: where they are not; the same part may stand in many
+            modules, so that long names would take much memory.
+    """
+    for name in part:
+        if type(name) is not str or len(name) > MAX_NAME:
+            raise FormatError(
+                f'has the name {pickles.show(name)} in a module, which is none'
+            )
+    return part
+
+
+def check_sizes(tensors, size):
+    """Check that tensors hold no more than the file that they are views of.
+
+    Args:
+        tensors: iterable of arrays.
+        size: of the file in bytes.
+
+    Raises:
+        pickles.FormatError: where they have more than `pickles.MAX_COPIES`
+            times as many, because many share their values.
+    """
+    if sum(tensor.nbytes for tensor in tensors) > pickles.MAX_COPIES * size:
+        raise FormatError(
+            f'claims tensors of more than {pickles.MAX_COPIES} times its bytes'
+        )

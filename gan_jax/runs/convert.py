@@ -28,8 +28,13 @@ def read(path, most):
             or holds other networks.
     """
     try:
-        content = torch_pickles.load(files.read(path, most))
-        return stylegan2_settings.read(content)
+        data = files.read(path, most)
+        settings, tensors = stylegan2_settings.read(torch_pickles.load(data))
+        torch_pickles.check_sizes((
+            tensor for network in tensors.values()
+            for tensor in network.values()
+        ), len(data))
+        return settings, tensors
     except OSError as error:
         raise errors.CheckpointError(
             f'{path} cannot be read: {error.strerror or error}'

@@ -1,6 +1,7 @@
 """The authors' StyleGAN2 networks become ours: settings, weights, refusals."""
 
 import functools
+import tracemalloc
 
 import chex
 import jax
@@ -22,6 +23,7 @@ from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.core import pickles
 from gan_jax.core import torch_pickles
+from gan_jax.runs import convert as conversion
 from gan_jax.runs import sampling
 
 CASES = {'resnet': 0, 'orig': 3}  # architecture of D: number of classes
@@ -367,6 +369,10 @@ REFUSED = {  # content: start of what is said
     'NaN': (
         lambda: other_tensor('bias', NAN), 'G.mapping.fc0.bias is not finite'
     ),
+    'float64': (
+        lambda: other_tensor('bias', np.full(8, 1e300)),
+        'G.mapping.fc0.bias is not finite',
+    ),
     'source': (
         lambda: torch_files.Call('builtins.exec', torch_files.SOURCE),
         "names 'builtins.exec'",
@@ -388,6 +394,33 @@ def test_channels_that_are_not_halved_are_refused(monkeypatch):
     monkeypatch.setattr(official, 'CHANNELS', {4: 16, 8: 16, 16: 7})
     with pytest.raises(pickles.FormatError, match=r'\[16, 16, 7\] channels'):
         convert(official.snapshot())
+
+
+def test_other_tensors_are_refused_before_they_are_copied(converted):
+    architecture, (_, _, _, state) = converted
+    _, tensors = stylegan2_settings.read(torch_pickles.load(torch_files.dumps(
+        official.snapshot(CASES[architecture], architecture)
+    )))
+    large = np.zeros(2**18, np.float16)
+    tensors['G'].update({f'a{n}': large for n in range(100)})
+    tracemalloc.start()
+    try:
+        with pytest.raises(errors.DamagedError, match="unexpected 'G.a0'"):
+            stylegan2_weights.convert('a.pkl', state, tensors, 16, None)
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()
+
+
+def test_tensors_that_share_their_values_are_refused(tmp_path):
+    content = official.snapshot()
+    large = torch_files.parameter(np.zeros(2**18, np.float32))
+    state_of(content['G'], 'mapping', 'fc0')['_parameters'].update(
+        {f'a{n}': large for n in range(6)}
+    )
+    (tmp_path / 'a.pkl').write_bytes(torch_files.dumps(content))
+    with pytest.raises(errors.CheckpointError, match='4 times its bytes'):
+        conversion.read(tmp_path / 'a.pkl', 2**30)
 
 
 @pytest.mark.parametrize('network, module, name', [

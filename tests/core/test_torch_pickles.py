@@ -380,12 +380,53 @@ def test_deep_and_endless_structures_end():
     assert time.monotonic() - start < 5
 
 
+def peak_of(function, network, says):
+    """Return the bytes that it takes to refuse a network."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(pickles.FormatError, match=says):
+            function(network)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def shared(count, parameters):
+    """Return a network of modules that share the dict of their parameters."""
+    def instance(modules, parameters):
+        return torch_pickles.Instance('A', {
+            '_parameters': parameters, '_buffers': {}, '_modules': modules,
+        })
+
+    inner = instance({}, parameters)
+    return instance({str(n): inner for n in range(count)}, {})
+
+
+@pytest.mark.parametrize('names, says', [
+    ([f'a{n}' for n in range(1000)], 'more than 10,000 tensors'),
+    (['a' * 2**20], "has the name 'a{80}' in a module"),
+    ([7], 'has the name 7 in a module'),
+    ([10**5000], 'has the name a value of type int in a module'),
+])
+def test_shared_parameters_are_not_expanded(names, says):
+    network = shared(1000, dict.fromkeys(names, ROW))
+    assert peak_of(torch_pickles.tensors, network, says) < 2**22
+
+
+def test_tensors_may_share_values_within_bounds():
+    torch_pickles.check_sizes([ROW] * 4, ROW.nbytes)
+    with pytest.raises(pickles.FormatError, match='4 times its bytes'):
+        torch_pickles.check_sizes([ROW] * 5, ROW.nbytes)
+
+
 def test_endless_modules_are_refused():
     state = {part: {} for part in torch_pickles.PARTS}
     loop = torch_pickles.Instance('A', state)
     state['_modules']['a'] = loop
     with pytest.raises(pickles.FormatError, match='without end'):
         torch_pickles.modules(loop)
+    state['_modules'] = {str(n): loop for n in range(5000)}
+    assert peak_of(torch_pickles.modules, loop, 'without end') < 2**24
     for value in (None, [], {}, torch_pickles.Instance('A', {})):
         with pytest.raises(pickles.FormatError, match='no module'):
             torch_pickles.modules(value)
