@@ -63,7 +63,7 @@ class Settings(NamedTuple):
         class_layers: dense layers of D's mapping of classes.
         stddev_group: samples in a group of D's minibatch deviation.
         low_precision: whether the largest maps were computed in float16.
-        probability: that of ADA in the end; None without ADA.
+        probability: that of ADA in the end, at most 1; None without ADA.
         other_augmentations: whether these were not ADA's 'bgc'.
     """
 
@@ -312,7 +312,8 @@ def _augmentations(pipe):
     value = torch_pickles.tensors(pipe).get('p')
     if value is None or value.shape or not 0 <= value < np.inf:
         raise FormatError('has an augment_pipe without p')
-    return float(value), any(
+    # The authors' p has no upper bound; from 1 on it changes nothing.
+    return min(float(value), 1.0), any(
         pipe.state.get(name, factor) != factor
         for name, factor in BGC.items()
         if isinstance(pipe.state.get(name, factor), PLAIN)

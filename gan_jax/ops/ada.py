@@ -78,7 +78,7 @@ def geometry_matrices(key, probability, size):
 
     Args:
         key: PRNG key.
-        probability: scalar p in [0, 1].
+        probability: scalar p in [0, 1]; a larger one is as 1.
         size: (height, width), static.
 
     Returns:
@@ -104,7 +104,7 @@ def geometry_matrices(key, probability, size):
         _rotation(jnp.cos(np.pi * draws[6, 0]), jnp.sin(np.pi * draws[6, 0])),
         _shift(-normal[7] / 8 * sides),
     ])
-    probabilities = jnp.full(count, probability, jnp.float32)
+    probabilities = jnp.full(count, jnp.minimum(probability, 1), jnp.float32)
     rotations = np.array(['rotation' in name for name in GEOMETRY])
     probabilities = jnp.where(
         rotations, 1 - jnp.sqrt(1 - probabilities), probabilities

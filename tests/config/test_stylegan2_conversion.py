@@ -209,6 +209,12 @@ def test_without_ada_there_is_no_probability():
     assert 'augment' not in state.memory
 
 
+def test_probabilities_above_1_are_1():
+    for given, expected in ((1.75, 1), (0.5, 0.5)):
+        *_, state = convert(official.snapshot(probability=given))
+        assert state.memory['augment'] == np.float32(expected)
+
+
 def test_other_augmentations_are_noticed():
     content = official.snapshot()
     for factors, other in (

@@ -57,6 +57,16 @@ def test_probability_0_is_exactly_the_identity(shape, dtype):
         assert (np.asarray(changed) == np.asarray(images)).all() == (p == 0)
 
 
+def test_probabilities_above_1_are_as_1():
+    for n in range(8):
+        at_1, above = (
+            ada.geometry_matrices(jax.random.key(n), p, (8, 8))
+            for p in (1.0, 1.5)
+        )
+        np.testing.assert_array_equal(at_1, above)
+        assert (above[4] != jnp.eye(3)).any()  # rotated
+
+
 def test_resampling_by_the_identity_is_the_identity():
     image = picture((12, 7, 3))
     np.testing.assert_allclose(ada.warp(image, jnp.eye(3)), image, atol=2e-6)
