@@ -4,6 +4,7 @@ Recipes are parsed here, never executed, so that listing them is quick.
 """
 
 import ast
+import os
 import pathlib
 
 import gan_jax
@@ -36,27 +37,31 @@ def path_of(recipe):
 
     Args:
         recipe: name or path, optionally followed by :argument; or a run folder,
-            whose config is then the recipe.
+            whose config is then the recipe. A name that ships with the package
+            comes first; the path of a folder must have a slash. ~ is expanded.
 
     Returns:
-        Path and argument; the path of a file is returned unchanged.
+        Path and argument; the path of a file is only expanded.
 
     Raises:
         errors.ConfigError: for an unknown name.
     """
-    if is_run(recipe):
-        return of_run(recipe)
     name, colon, argument = recipe.partition(':')
-    if not name or '/' in name or pathlib.Path(name).exists() or (
-            name.endswith('.py')):
-        return recipe
     path = folder() / f'{name}.py'
-    if not path.is_file():
-        raise errors.ConfigError(
-            f'--config={name} is not a recipe, which `python -m gan_jax '
-            f'recipes` lists{errors.nearest(name, summaries())}'
-        )
-    return f'{path}{colon}{argument}'
+    if name and '/' not in name and path.is_file():
+        return f'{path}{colon}{argument}'
+    recipe = os.path.expanduser(recipe)
+    if '/' in recipe and is_run(recipe):
+        return of_run(recipe)
+    name = recipe.partition(':')[0]
+    if not name or '/' in name or name.endswith('.py') or (
+            pathlib.Path(name).is_file()):
+        return recipe
+    raise errors.ConfigError(
+        f'--config={name} is not a recipe, which `python -m gan_jax recipes` '
+        f'lists{errors.nearest(name, summaries())}'
+        + (f'; the run is --config=./{recipe}' if is_run(recipe) else '')
+    )
 
 
 def is_run(path):

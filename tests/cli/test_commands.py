@@ -9,6 +9,8 @@ import pytest
 import helpers
 from conftest import ROOT
 from gan_jax import __main__ as gan_jax_main
+from gan_jax.cli import recipe_files
+from gan_jax.core import errors
 
 COMMANDS = list(gan_jax_main.commands())
 
@@ -84,6 +86,30 @@ def test_recipes_are_listed_and_found_by_name():
         assert code == 2 and 'd_steps' in err
 
 
+def test_names_of_recipes_come_before_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    for name in ('dcgan', 'own', 'a:b'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'config.json').write_text('{}')
+    (tmp_path / 'file').touch()
+    recipe, run = recipe_files.folder() / 'dcgan.py', recipe_files.of_run
+    for given, expected in {
+        'dcgan': f'{recipe}', 'dcgan:mnist': f'{recipe}:mnist',
+        './dcgan': run('./dcgan'), 'own/': run('own/'), './a:b': run('./a:b'),
+        f'{tmp_path}/own': run(f'{tmp_path}/own'),
+        '~/own': run(f'{tmp_path}/own'), '~/x.py:a': f'{tmp_path}/x.py:a',
+        './none': './none', 'x.py': 'x.py', 'file': 'file', '': '',
+    }.items():
+        assert recipe_files.path_of(given) == expected
+    for given, says in (
+        ('own', '; the run is --config=./own$'), ('zzz', 'lists$'),
+        ('dcgna:a/b', "did you mean 'dcgan'"),
+    ):
+        with pytest.raises(errors.ConfigError, match=says):
+            recipe_files.path_of(given)
+
+
 def test_a_run_is_continued_by_its_own_config(tmp_path):
     config = helpers.tiny_mlp()
     config.loss.name = 'hinge'
@@ -92,7 +118,7 @@ def test_a_run_is_continued_by_its_own_config(tmp_path):
         ['gan_jax', 'train', '--workdir=run'],
         ['gan_jax', 'train', '--workdir', 'run', '--config.loss.name=ls'],
         ['gan_jax', 'train', '--workdir=run', '--config.latent_size=5'],
-        ['gan_jax', 'train', '--config=run', '--config.latent_size=5',
+        ['gan_jax', 'train', '--config=./run', '--config.latent_size=5',
          '--workdir=run'],
         ['gan_jax', 'train', '--workdir=none'],
     ], cwd=tmp_path)
