@@ -68,8 +68,9 @@ def _describe(settings):
     )
     if settings.low_precision:
         app.say(
-            'The file computes its largest maps in float16, this run in '
-            'float32: images differ by its rounding.'
+            'The file computes its largest maps in float16 and clamps values '
+            'at ±256; this run does neither: images differ by rounding, and '
+            'where a value was clamped.'
         )
     if settings.other_augmentations:
         app.say(

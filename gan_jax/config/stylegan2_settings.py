@@ -44,7 +44,7 @@ ALLOWED = (
     (r'.*\.mapping\.fc\d+', 'bias_gain', (0.01,)),
     (r'.*\.(affine|embed|out|b4\.fc)', 'bias_gain', (1,)),
     (r'.*', 'use_noise', (True,)),
-    # Ours clamp in bfloat16 alone; float32 has no values that large.
+    # Theirs guards float16 and acts in float32 too; ours in bfloat16 alone.
     (r'.*', 'conv_clamp', (None, 256)),
     (r'D\.b4\.mbstd', 'num_channels', (1,)),
 )
@@ -62,7 +62,8 @@ class Settings(NamedTuple):
         residual: whether D has skips.
         class_layers: dense layers of D's mapping of classes.
         stddev_group: samples in a group of D's minibatch deviation.
-        low_precision: whether the largest maps were computed in float16.
+        low_precision: whether the largest maps were computed in float16, or
+            values clamped for it.
         probability: that of ADA in the end, at most 1; None without ADA.
         other_augmentations: whether these were not ADA's 'bgc'.
     """
@@ -142,7 +143,8 @@ def read(content):
         stddev_group=_number(discriminator, 'D', 'b4.mbstd', 'group_size'),
         low_precision=any(
             module.state.get('use_fp16') is True
-            for module in generator.values()
+            or module.state.get('conv_clamp') is not None
+            for name in ('G_ema', 'D') for module in networks[name].values()
         ),
         probability=probability,
         other_augmentations=other_augmentations,

@@ -17,6 +17,8 @@ def write(path, content, protocol=4):
 
 def test_command_converts_samples_and_trains_on(tmp_path):
     content = official.snapshot(3, 'orig', probability=None)
+    content['D'].arguments[0]['state']['_modules']['b16'].arguments[0][
+        'state']['use_fp16'] = True
     write(tmp_path / 'a.pkl', content, protocol=3)
     np.savez(
         tmp_path / 'images.npz',
@@ -41,6 +43,7 @@ def test_command_converts_samples_and_trains_on(tmp_path):
     codes = [0, 2, 0, 4, 4, 0, 0, 0, 4]
     assert [code for code, _, _ in results] == codes, results
     assert 'StyleGAN2 for 16x16x3, 3 classes' in results[0][1]
+    assert 'float16 and clamps values at ±256' in results[0][1]
     assert 'holds a run' in results[1][2]
     for _, _, err in results[3:5]:
         assert "data.name='unknown': " in err and err.count('\n') == 1

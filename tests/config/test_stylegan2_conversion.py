@@ -215,6 +215,50 @@ def test_probabilities_above_1_are_1():
         assert state.memory['augment'] == np.float32(expected)
 
 
+def of_stylegan3_repository():
+    """Return a snapshot with the attributes that stylegan3 gives StyleGAN2."""
+    content = official.snapshot()
+    content['training_set_kwargs'] = {'path': '/data/images.zip'}
+    waiting = [state_of(content[name]) for name in stylegan2_settings.NETWORKS]
+    while waiting:
+        state = waiting.pop()
+        waiting += map(state_of, state['_modules'].values())
+        if 'conv_clamp' in state:
+            state['conv_clamp'] = 256
+        if 'use_fp16' in state:  # from 8x8 on, at this size
+            half = 'const' not in state['_parameters']
+            state.update(use_fp16=half, fused_modconv_default='inference_only')
+    for name in ('G', 'G_ema'):
+        state_of(content[name], 'mapping')['w_avg_beta'] = 0.998
+        state_of(content[name], 'synthesis')['num_fp16_res'] = 4
+    return content
+
+
+def test_networks_of_the_stylegan3_repository_are_read():
+    content = of_stylegan3_repository()
+    config, _, algorithm, state = convert(content)
+    assert config.dtype == 'float32'
+    images = sampling.generate(
+        algorithm, state, official.latents(), None, weights='ema'
+    )
+    np.testing.assert_allclose(
+        images[:, 5, 9].ravel(), GOLDEN['resnet']['ema'], rtol=0, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize('make, low', [
+    (official.snapshot, False), (of_stylegan3_repository, True),
+    (lambda: changed('G_ema', ('synthesis', 'b16'), use_fp16=True), True),
+    (lambda: changed('D', ('b8',), use_fp16=True), True),
+    (lambda: changed('D', ('b4', 'conv'), conv_clamp=256), True),
+])
+def test_float16_and_its_clamp_are_noticed(make, low):
+    settings, _ = stylegan2_settings.read(
+        torch_pickles.load(torch_files.dumps(make()))
+    )
+    assert settings.low_precision == low
+
+
 def test_other_augmentations_are_noticed():
     content = official.snapshot()
     for factors, other in (
