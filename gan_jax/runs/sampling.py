@@ -3,6 +3,8 @@
 A seed gives the same image on any machine. Knows nothing of the training loop.
 """
 
+import math
+
 from etils import epath
 import jax
 import jax.numpy as jnp
@@ -18,10 +20,21 @@ from gan_jax.data import sources
 from gan_jax.runs import run_files
 from gan_jax.runtime import checkpoint
 
-BATCH = 64  # images per call; a fixed size avoids recompilation
+BATCH = 64  # most samples of a call; a fixed size avoids recompilation
+BATCH_PIXELS = 2**22  # most pixels of a call
 SPACES = ('z', 'w')  # in which seeds can be interpolated
 STANDING_SEED = 2**30  # first seed of `standing_statistics`
 BEST = 'best'  # name of the step of lowest cost, of runs with keep_best
+
+
+def batch_size(shape):
+    """Return how many samples to compute in a call, from 1 to `BATCH`.
+
+    Args:
+        shape: of one sample, (H, W, C) or (D,).
+    """
+    pixels = math.prod(shape[:-1])
+    return min(max(1, BATCH_PIXELS // pixels), BATCH)
 
 
 def parse_seeds(text, flag='--seeds'):
@@ -113,7 +126,7 @@ def standing_statistics(algorithm, weights, count, **truncation):
     Args:
         algorithm: `algorithm.Algorithm`.
         weights: as of `Algorithm.weights`.
-        count: number of batches of `BATCH` samples, > 0.
+        count: number of batches of `batch_size` samples, > 0.
         truncation: `truncation` and `truncated_styles` of `latents.inputs`.
 
     Raises:
@@ -123,9 +136,12 @@ def standing_statistics(algorithm, weights, count, **truncation):
         Brock et al., Large Scale GAN Training for High Fidelity Natural Image
         Synthesis, https://arxiv.org/abs/1809.11096, 2018, section 4.1.
     """
+    size = _size_of_call(
+        _apply, algorithm, weights, algorithm.inputs([0], **truncation)
+    )
     for number in range(count):
-        first = STANDING_SEED + number * BATCH
-        inputs = algorithm.inputs(range(first, first + BATCH), **truncation)
+        first = STANDING_SEED + number * size
+        inputs = algorithm.inputs(range(first, first + size), **truncation)
         weights = _standing_statistics(algorithm, weights, inputs, number + 1)
         if weights is None:
             raise errors.ConfigError(
@@ -209,9 +225,10 @@ def reconstruct(algorithm, state, images):
         raise errors.ConfigError(
             f'algorithm={algorithm.name!r} has no encoder for reconstructions'
         )
+    size = batch_size(images.shape[1:])
     return np.concatenate([
-        np.asarray(_reconstruct(algorithm, state, images[start:start + BATCH]))
-        for start in range(0, len(images), BATCH)
+        np.asarray(_reconstruct(algorithm, state, images[start:start + size]))
+        for start in range(0, len(images), size)
     ])
 
 
@@ -340,7 +357,7 @@ def generate(
 
 
 def apply(algorithm, weights, inputs):
-    """Apply an algorithm to inputs, in batches of `BATCH` samples.
+    """Apply an algorithm to inputs, in batches of `batch_size` samples.
 
     Args:
         algorithm: `algorithm.Algorithm`.
@@ -354,16 +371,34 @@ def apply(algorithm, weights, inputs):
 
 
 def _in_batches(function, algorithm, weights, inputs):
-    """Call a function of (algorithm, weights, inputs) in batches of `BATCH`."""
+    """Call a function of (algorithm, weights, inputs) in batches of samples.
+
+    The number of samples of a call is the `batch_size` of its outputs.
+    """
     count = len(inputs.main)
-    indices = np.arange(-(-count // BATCH) * BATCH)
-    chunks = np.minimum(indices, count - 1).reshape(-1, BATCH)
     weights = jax.tree.map(jnp.asarray, weights)
+    size = _size_of_call(function, algorithm, weights, inputs)
     outputs = [
-        np.asarray(function(algorithm, weights, inputs.rows(chunk)))
-        for chunk in chunks
+        np.asarray(function(algorithm, weights, _padded(inputs, start, size)))
+        for start in range(0, count, size)
     ]
     return np.concatenate(outputs)[:count]
+
+
+def _size_of_call(function, algorithm, weights, inputs):
+    """Return the `batch_size` of the outputs of a compiled function."""
+    # Traced with `BATCH` samples, as for the call itself if images are small.
+    outputs = function.eval_shape(
+        algorithm, weights, _padded(inputs, 0, BATCH)
+    )
+    return batch_size(outputs.shape[1:])
+
+
+def _padded(inputs, start, size):
+    """Return `size` inputs from `start` on; the last one is repeated."""
+    return inputs.rows(
+        np.minimum(np.arange(start, start + size), len(inputs.main) - 1)
+    )
 
 
 def _apply_one(algorithm, weights, inputs):

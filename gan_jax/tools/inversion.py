@@ -220,42 +220,71 @@ def search(
             f'algorithm={algorithm.name!r} has codes that name a class, which '
             'gradient descent cannot search'
         )
-    count = len(images)
     if algorithm.num_classes:
         if labels is None:
             raise errors.ConfigError(
                 'the generator is conditional; name the class of each image by '
                 '--labels'
             )
-        labels = latents.labels_from_seeds(algorithm, range(count), labels)
+        labels = latents.labels_from_seeds(
+            algorithm, range(len(images)), labels
+        )
     else:
         labels = None
-    targets = to_unit_range(images)
-    # One row for each start of each image, in chunks of one size.
-    rows = np.tile(np.arange(count), options.restarts)
-    padded = np.resize(rows, -(-len(rows) // sampling.BATCH) * sampling.BATCH)
-    key = jax.random.key(options.seed)
-    z = np.asarray(latents.draw(
-        key, jnp.arange(len(padded)), algorithm.latent_size, algorithm.latent
-    ))
+    targets, key = to_unit_range(images), jax.random.key(options.seed)
     optimize = _optimizer(algorithm, state, options, weights)
-    chunks = np.arange(len(padded)).reshape(-1, sampling.BATCH)
-    z = np.concatenate([
-        optimize(
-            z[chunk], targets[padded[chunk]],
-            None if labels is None else labels[padded[chunk]],
-            jax.random.fold_in(key, number),
-        ) for number, chunk in enumerate(chunks)
-    ])[:len(rows)]
-    reconstructions = sampling.generate(
-        algorithm, state, z, None if labels is None else labels[rows],
-        weights=weights,
+
+    def find(rows, numbers):
+        z = latents.draw(
+            key, rows, algorithm.latent_size, algorithm.latent
+        )
+        return optimize(
+            z, targets[numbers], None if labels is None else labels[numbers],
+            jax.random.fold_in(key, rows[0] // len(rows)),
+        )
+
+    def decode(z, numbers):
+        return sampling.generate(
+            algorithm, state, z, None if labels is None else labels[numbers],
+            weights=weights,
+        )
+
+    return best_of_starts(
+        targets, options, find, decode, lambda z: np.square(z).mean(1)
     )
-    error = error_of(targets[rows], reconstructions)
-    loss = np.square(error) + options.prior * np.square(z).mean(1)
+
+
+def best_of_starts(targets, options, find, decode, distance):
+    """Find codes from each start of each image, and keep the best ones.
+
+    A row is a start of an image. Rows are searched in batches of one size.
+
+    Args:
+        targets: float32 [N, H, W, C] in [-1, 1], or points [N, D].
+        options: `SearchOptions`.
+        find: function of the numbers of rows and of their images, [b] each, ->
+            codes [b, ...].
+        decode: function of codes and the numbers of their images -> images.
+        distance: function of codes -> [b], which `prior` weighs.
+
+    Returns:
+        `Inversion`, for each image of the code of smallest loss: the mean
+        squared error of the pixels plus `prior` times `distance`.
+    """
+    count = len(targets)
+    numbers = np.tile(np.arange(count), options.restarts)
+    size = min(sampling.batch_size(targets.shape[1:]), len(numbers))
+    padded = np.resize(numbers, -(-len(numbers) // size) * size)
+    codes = np.concatenate([
+        find(rows, padded[rows])
+        for rows in np.arange(len(padded)).reshape(-1, size)
+    ])[:len(numbers)]
+    images = decode(codes, numbers)
+    error = error_of(targets[numbers], images)
+    loss = np.square(error) + options.prior * distance(codes)
     best = loss.reshape(options.restarts, count).argmin(0) * count
     best += np.arange(count)
-    return Inversion(z[best], reconstructions[best], error[best])
+    return Inversion(codes[best], images[best], error[best])
 
 
 def _optimizer(algorithm, state, options, weights):

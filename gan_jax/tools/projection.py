@@ -11,8 +11,8 @@ from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import latents
 from gan_jax.core import errors
 from gan_jax.runs import sampling
-from gan_jax.tools import inversion
 from gan_jax.runs import styles as styles_lib
+from gan_jax.tools import inversion
 
 SPACES = ('w', 'w+')
 OPTIONS = inversion.SearchOptions(restarts=1, steps=1000)
@@ -60,30 +60,19 @@ def project(
         raise errors.ConfigError(errors.unknown_name('space', space, SPACES))
     latents.check_styles(algorithm, f'space={space!r}')
     sampling.check_weights(algorithm, state, weights)
-    count = len(images)
     targets = inversion.to_unit_range(images)
-    # One row for each start of each image, in chunks of one size.
-    rows = np.tile(np.arange(count), options.restarts)
-    size = min(sampling.BATCH, len(rows))
-    padded = np.resize(rows, -(-len(rows) // size) * size)
     centre, std = _moments(algorithm, state, weights)
     optimize = _optimizer(
         algorithm, state, space, options, weights, centre, std
     )
-    found = np.concatenate([
-        optimize(targets[padded[chunk]], chunk)
-        for chunk in np.arange(len(padded)).reshape(-1, size)
-    ])[:len(rows)]
-    reconstructions = sampling.generate(
-        algorithm, state, found, weights=weights
+    return inversion.best_of_starts(
+        targets, options,
+        lambda rows, numbers: optimize(targets[numbers], rows),
+        lambda styles, numbers: sampling.generate(
+            algorithm, state, styles, weights=weights
+        ),
+        lambda styles: np.square((styles - centre) / std).mean((1, 2)),
     )
-    error = inversion.error_of(targets[rows], reconstructions)
-    loss = np.square(error) + options.prior * np.square(
-        (found - centre) / std
-    ).mean((1, 2))
-    best = loss.reshape(options.restarts, count).argmin(0) * count
-    best += np.arange(count)
-    return inversion.Inversion(found[best], reconstructions[best], error[best])
 
 
 def _moments(algorithm, state, weights):

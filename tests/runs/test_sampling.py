@@ -53,6 +53,36 @@ def test_standing_statistics_are_the_mean_over_batches_of_samples():
     )
 
 
+@pytest.mark.parametrize('shape, size', [
+    ((2,), 64), ((32, 32, 3), 64), ((256, 256, 3), 64), ((256, 257, 1), 63),
+    ((512, 512, 3), 16), ((1024, 1024, 3), 4), ((4096, 4096, 3), 1),
+])
+def test_large_images_are_computed_in_smaller_calls(shape, size):
+    assert sampling.batch_size(shape) == size
+
+
+def test_samples_do_not_depend_on_the_size_of_a_call(monkeypatch):
+    counts = []
+
+    class Counted(nn.Module):
+        """One dense layer; records for how many samples it is compiled."""
+
+        @nn.compact
+        def __call__(self, z, *, train):
+            counts.append(len(z))
+            return nn.Dense(4)(z).reshape(-1, 2, 2, 1)
+
+    gan = helpers.linear_gan(generator=Counted())
+    state = helpers.start(gan)
+    counts.clear()
+    whole = sampling.sample(gan, state, range(8))
+    assert counts == [sampling.BATCH]
+    monkeypatch.setattr(sampling, 'BATCH_PIXELS', 3 * 2 * 2)
+    parts = sampling.sample(gan, state, range(8))
+    assert counts[1:] == [3]
+    np.testing.assert_allclose(parts, whole, atol=1e-6)
+
+
 def test_a_generator_without_batch_norm_has_no_standing_statistics():
     gan = helpers.linear_gan()
     with pytest.raises(errors.ConfigError, match='standing=3 .* has none'):

@@ -86,6 +86,18 @@ def test_an_image_does_not_depend_on_its_neighbours(styled):
     assert np.abs(other.codes - alone.codes).max() > 1e-3  # other noise
 
 
+def test_searches_do_not_depend_on_the_size_of_a_call(styled, monkeypatch):
+    options = FAST._replace(steps=20, restarts=2)
+    searches = (
+        lambda: project(styled, 'w+', options),
+        lambda: inversion.search(*styled, options=options),
+    )
+    whole = [search() for search in searches]
+    monkeypatch.setattr(sampling, 'BATCH_PIXELS', 4 * 2 * 2)
+    for first, search in zip(whole, searches):
+        np.testing.assert_allclose(first.codes, search().codes, atol=1e-4)
+
+
 def test_the_best_start_is_kept(styled):
     options = FAST._replace(steps=20)
     one, many = (
