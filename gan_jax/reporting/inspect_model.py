@@ -111,13 +111,19 @@ def inspect(algorithm, state, dataset=None, reason=''):
 
 def _styles(algorithm, state):
     """Return `Inspection.styles`: truncated and mixed samples."""
-    steps = [sampling.sample(
-        algorithm, state, MIXED_ROWS, truncation=psi
-    ) for psi in TRUNCATIONS]
-    truncated = np.stack(steps, 1)  # [seeds, truncations, H, W, C]
     coarse = range(algorithm.num_styles // 2)
-    mixed, columns = styles.mixing_grid(
-        algorithm, state, MIXED_ROWS, MIXED_COLUMNS, coarse
+    own = sampling.styles_of(algorithm, state, [*MIXED_ROWS, *MIXED_COLUMNS])
+    steps = np.stack([sampling.styles_of(
+        algorithm, state, MIXED_ROWS, truncation=psi
+    ) for psi in TRUNCATIONS], 1)  # [seeds, truncations, styles, D]
+    truncated, mixed = np.split(sampling.generate(
+        algorithm, state, np.concatenate([
+            steps.reshape(-1, *own.shape[1:]),
+            styles.grid_styles(own, len(MIXED_ROWS), coarse),
+        ])
+    ), [steps.shape[0] * steps.shape[1]])
+    mixed, columns = styles.grid_of(
+        mixed, len(MIXED_ROWS), len(MIXED_COLUMNS)
     )
     psis = ', '.join(f'{psi:g}' for psi in TRUNCATIONS)
     rows, tops = (
@@ -126,7 +132,7 @@ def _styles(algorithm, state):
     return (
         (f'Seeds {rows} at truncations {psis}, at step {int(state.step):,}: 0 '
          'is the mean of w, 1 is no truncation',
-         writer.grid(truncated.reshape(-1, *truncated.shape[2:]), len(steps))),
+         writer.grid(truncated, len(TRUNCATIONS))),
         (f'Styles 0 to {coarse[-1]} of the column (seeds {tops}), the others '
          f'of the row (seeds {rows})', writer.grid(mixed, columns)),
     )

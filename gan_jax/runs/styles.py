@@ -163,18 +163,38 @@ def mixing_grid(
     styles = sampling.styles_of(
         algorithm, state, seeds, labels, weights=weights, **truncation
     )
-    first, second = styles[:len(rows)], styles[len(rows):]
-    mixed = mix(first[:, None], second[None], places)
-    images = sampling.generate(algorithm, state, np.concatenate([
-        styles, mixed.reshape(-1, *styles.shape[1:])
-    ]), weights=weights)
-    shape = images.shape[1:]
-    table = np.ones((len(rows) + 1, len(columns) + 1, *shape), np.float32)
-    table[1:, 0], table[0, 1:] = np.split(images[:len(seeds)], [len(rows)])
-    table[1:, 1:] = images[len(seeds):].reshape(
-        len(rows), len(columns), *shape
+    images = sampling.generate(
+        algorithm, state, grid_styles(styles, len(rows), places),
+        weights=weights,
     )
-    return table.reshape(-1, *shape), len(columns) + 1
+    return grid_of(images, len(rows), len(columns))
+
+
+def grid_styles(styles, num_rows, places):
+    """Return the styles of all images of `mixing_grid`, for `grid_of`.
+
+    Args:
+        styles: [N, num_styles, D], of the row seeds and then the column seeds.
+        num_rows: number of row seeds, below N.
+        places: ints, the styles that are taken from the column's seed.
+
+    Returns:
+        [M, num_styles, D]: those given, then the mixed ones, row by row.
+    """
+    first, second = np.split(styles, [num_rows])
+    mixed = mix(first[:, None], second[None], places)
+    return np.concatenate([styles, mixed.reshape(-1, *styles.shape[1:])])
+
+
+def grid_of(images, num_rows, num_columns):
+    """Return images of `grid_styles` in the form of `mixing_grid`."""
+    shape = images.shape[1:]
+    table = np.ones((num_rows + 1, num_columns + 1, *shape), np.float32)
+    table[1:, 0], table[0, 1:], mixed = np.split(
+        images, [num_rows, num_rows + num_columns]
+    )
+    table[1:, 1:] = mixed.reshape(num_rows, num_columns, *shape)
+    return table.reshape(-1, *shape), num_columns + 1
 
 
 def combine(algorithm, state, terms, labels=None, *, weights='ema',

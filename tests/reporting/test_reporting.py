@@ -355,9 +355,18 @@ def test_neighbours_are_searched_in_a_bounded_number_of_images(monkeypatch):
     assert (matched['num_searched'], matched['num_images']) == (10, 40)
 
 
-def test_styles_are_truncated_and_mixed(tmp_path):
+def test_styles_are_truncated_and_mixed(tmp_path, monkeypatch):
     gan, state = helpers.styled_gan()
+    counts, apply = [], sampling.apply
+
+    def counted(algorithm, weights, inputs):
+        counts.append(len(inputs.main))
+        return apply(algorithm, weights, inputs)
+
+    monkeypatch.setattr(sampling, 'apply', counted)
     looked = inspect_model.inspect(gan, state)
+    # One call of the generator makes both grids, less the white corner.
+    assert counts == [inspect_model.NUM_SCORED, 4 * 6 + 5 * 7 - 1]
     (first, truncated), (second, mixed) = looked.styles
     assert 'Seeds 0 to 3 at truncations -1, -0.5, 0, 0.5, 0.7, 1,' in first
     assert 'Styles 0 to 0 of the column (seeds 4 to 9)' in second
