@@ -245,6 +245,11 @@ def has_points(config):
     return _is_table(config.data.path) or has_mixture(config)
 
 
+def names_linear_output(config):
+    """Return whether the config makes the last layer of G linear."""
+    return config.generator.output == 'linear'
+
+
 def _is_table(path):
     """Return whether a path is that of rows of numbers."""
     scheme, _, file = sources.uri_of_path(path or '').partition(':')

@@ -32,7 +32,8 @@ class Game(NamedTuple):
         reach: distance from `middle` to the output that means real.
         saturates: whether G's loss is flat where D is sure of fakes.
         clipped: whether D's weights are clipped.
-        bounded: whether the data have bounds, as images do and points do not.
+        bounded: whether the data have bounds, as images do and points do not,
+            and the last layer of G is meant to have them: it is not linear.
         g_size: number of parameters of G.
         d_size: number of parameters of D.
     """

@@ -36,6 +36,8 @@ def discriminator_overfits(window, game, limits):
 def range_differs(window, game, limits):
     """Test whether the range of G's values differs from that of the data.
 
+    It is a warning where both have bounds, else a note.
+
     References:
         Radford, Metz, Chintala, Unsupervised Representation Learning with Deep
         Convolutional Generative Adversarial Networks,

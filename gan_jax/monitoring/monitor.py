@@ -95,7 +95,9 @@ def game_of(config, algorithm, state):
         unit=unit, middle=balance.middle, reach=balance.reach,
         saturates=saturates,
         clipped=config.clip_weights > 0,
-        bounded=not defaults.has_points(config),
+        bounded=not defaults.has_points(config) and (
+            not defaults.names_linear_output(config)
+        ),
         g_size=g_size, d_size=d_size,
     )
 

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from gan_jax.config import builders
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.diagnosis import game as game_lib
 from gan_jax.diagnosis import rules
@@ -227,7 +228,10 @@ def _ranges(bench, after):
     span = float(np.ptp(real)) or 1.0
     # G has values of one sign only, as after a sigmoid, and the data have both.
     one_sided = real.min() < 0 <= fake.min() or fake.max() <= 0 < real.max()
-    bounded = bench.dataset.images.ndim > 2
+    # A linear last layer can reach beyond the data, and learns not to.
+    bounded = bench.dataset.images.ndim > 2 and (
+        not defaults.names_linear_output(bench.config)
+    )
     beyond = bounded and max(
         fake.max() - real.max(), real.min() - fake.min()
     ) > bench.config.diagnosis.range_gap * span

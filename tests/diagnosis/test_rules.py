@@ -181,7 +181,7 @@ def test_critic_may_have_large_losses_and_both_signs():
     assert 'discriminator_diverges' in findings(growing, game)
 
 
-def test_range_of_points_is_only_a_note():
+def test_range_without_bounds_is_only_a_note():
     records = probed(low_gap=0.5)
     assert findings(records)['range_differs'].level == 'warning'
     game = GAME._replace(bounded=False)

@@ -287,3 +287,5 @@ def test_game_has_sizes_and_the_floor_of_soft_targets():
     assert game_of(**{'loss.name': 'wasserstein'}).equilibrium is None
     assert game_of(**{'loss.name': 'energy_based'}).unit == 10
     assert game_of(**{'algorithm': 'vae'}).kind == 'none'
+    assert found.bounded
+    assert not game_of(**{'generator.output': 'linear'}).bounded

@@ -85,6 +85,25 @@ def test_values_that_are_not_finite_are_red(loss, bad, monkeypatch):
     ))
 
 
+@pytest.mark.parametrize('output, passed', [
+    ('auto', False), ('tanh', False), ('linear', True),
+])
+def test_only_a_linear_last_layer_may_reach_beyond_images(
+    output, passed, monkeypatch
+):
+    images = helpers.random_images(64)
+    bench = types.SimpleNamespace(
+        config=config_of(**{'generator.output': output}), algorithm=None,
+        dataset=sources.from_arrays(images), state=None,
+        batch=lambda count: (images, None),
+    )
+    fake = np.linspace(-9.7, 4.6, images.size).reshape(images.shape)
+    monkeypatch.setattr(setup_check.sampling, 'sample', lambda *_, **__: fake)
+    assert setup_check._ranges(bench, None).passed == passed
+    fake += 10  # of one sign: it does not cover the data
+    assert not setup_check._ranges(bench, None).passed
+
+
 @pytest.mark.parametrize('changes', [
     {'loss.name': 'wasserstein', 'clip_weights': 0.1},
     {'loss.name': 'energy_based'}, {'loss.name': 'hinge'},
