@@ -7,8 +7,9 @@
 Autoencoders use their encoder. For a GAN, Adam searches for the z whose image
 has the smallest squared error, from several random starts, and the best one is
 kept. The picture has each image above its reconstruction. An .npz file with the
-same name holds z (or the encoder's codes), images, reconstructions and errors.
-`python -m gan_jax sample --latents` samples from it.
+same name holds z (w with --space=w and w+, or the encoder's codes), images,
+reconstructions and errors. `python -m gan_jax sample --latents` samples from
+it.
 
 Of a style-based generator --space=w finds one w for all styles, from the mean
 of w on; --space=w+ finds a w for each style, which comes nearer but lies less
@@ -78,6 +79,12 @@ def main(argv):
 
     if not OUT.value.lower().endswith('.png'):
         raise errors.ConfigError(f'--out={OUT.value} must end in .png')
+    projects = SPACE.value in projection.SPACES
+    if projects and LABELS.value is not None:
+        raise errors.ConfigError(
+            f'--labels={LABELS.value} has no effect with --space='
+            f'{SPACE.value}: the class is part of w'
+        )
     labels = None if LABELS.value is None else (
         sampling.parse_seeds(LABELS.value, '--labels')
     )
@@ -85,7 +92,6 @@ def main(argv):
     targets = inversion.load_targets(
         run_flags.WORKDIR.value, IMAGES.value, SPLIT.value, labels
     )
-    projects = SPACE.value in projection.SPACES
     encodes = algorithm.encodes and not projects
     method = BY.value or ('encoder' if encodes else 'search')
     if method == 'encoder' and projects:

@@ -61,8 +61,12 @@ def main(argv):
     coordinates = COORDINATES.value and (
         sampling.parse_seeds(COORDINATES.value, '--coordinates')
     )
-    if SPACE.value == 'z' and STYLES.value is not None:
-        raise errors.ConfigError(f'--styles={STYLES.value} needs --space=w')
+    if SPACE.value == 'z':
+        for flag in (STYLES, DIRECTIONS):
+            if flag.value != flag.default:
+                raise errors.ConfigError(
+                    f'--{flag.name}={flag.value} needs --space=w'
+                )
     algorithm, state = run_flags.open_run(argv)
     coordinates = coordinates or range(min(8, algorithm.latent_size))
     walk = _walk_in_w if SPACE.value == 'w' else _walk_in_z

@@ -51,6 +51,9 @@ def written(run, tmp_path_factory):
         ['sample', '--truncation=0.5', '--truncated_styles=5', '--out=x.png'],
         ['sample', '--truncation=nan', '--out=x.png'],
         ['interpolate', '--space=w', '--path=slerp', '--out=x.png'],
+        ['walk', '--directions=coordinates', '--out=x.png'],
+        ['walk', '--styles=0', '--out=x.png'],
+        ['reconstruct', '--space=w+', '--labels=1', '--out=x.png'],
     ]
     return folder, helpers.commands([
         ['gan_jax', tool, f'--workdir={run.workdir}', *given]
@@ -72,13 +75,15 @@ def assert_grid(path, images, columns):
 
 def test_commands_say_what_they_wrote_or_what_is_wrong(written):
     _, results = written
-    assert [code for code, _, _ in results] == [0] * 10 + [2] * 4, results
+    assert [code for code, _, _ in results] == [0] * 10 + [2] * 7, results
     assert results[3][1] == (
         'Wrote 2 x 1 mixed samples of step 4 (ema) to mix.png\n'
     )
     for (_, _, err), words in zip(results[10:], (
             'the generator has the styles 0 to 3', 'is not from 1 to 4',
-            'truncation=nan is not finite', "path='slerp' is for space='z'")):
+            'truncation=nan is not finite', "path='slerp' is for space='z'",
+            '--directions=coordinates needs --space=w',
+            '--styles=0 needs --space=w', '--labels=1 has no effect with')):
         assert words in err and len(err.splitlines()) == 1
 
 
