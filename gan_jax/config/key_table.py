@@ -54,7 +54,7 @@ _REUSE_DEMANDS = tuple(  # of `reuse_fakes`
 )
 _CYCLE = needs('algorithm', bounds=options.equal('cyclegan'))
 _ANNEAL = needs('anneal.images')
-_CONDITIONAL = options.Bounds(lambda v: v != 'none', '')
+_CONDITIONAL = options.Bounds(lambda v: v != 'none', "other than 'none'")
 _RECONSTRUCTIONS = ', '.join(sorted(reconstruction.KINDS))
 _TRANSLATIONS = ', '.join(sorted(translation.KINDS))
 _AUGMENTED = tuple(f'augment.{name}' for name in sorted(augment.AUGMENTATIONS))

@@ -202,6 +202,12 @@ BAD_GAMES = [
         'discriminator.maxout to',
     ),
     (
+        {'discriminator.name': 'stylegan2', 'discriminator.norm': 'none',
+         'discriminator.mapping_layers': 2},
+        'discriminator.mapping_layers=2 has no effect: it needs '
+        "discriminator.condition to be other than 'none', not 'none'",
+    ),
+    (
         {'discriminator.norm': 'none', 'penalties.r1.weight': 1.0,
          'discriminator.minibatch_stddev': True},
         'which discriminator.minibatch_stddev mixes',
