@@ -30,6 +30,7 @@ from absl import flags
 import numpy as np
 
 import run_clock
+from gan_jax.algorithms import adversarial_monitors
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.cli import app
 from gan_jax.config import builders
@@ -151,11 +152,13 @@ def signs(algorithm, state, images):
     Returns:
         float in [-1, 1].
     """
-    images = images[:len(images) // 64 * 64] if len(images) > 64 else images
+    count = len(images)
+    padding = -count % adversarial_monitors.CHUNK
+    padded = images[np.arange(count + padding) % count]
     scores = algorithm.monitors.scores(
-        state, algorithm_lib.to_unit_range(images)
+        state, algorithm_lib.to_unit_range(padded)
     )
-    return float(np.sign(scores).mean())
+    return float(np.sign(scores[:count]).mean())
 
 
 def real_images(config, split):

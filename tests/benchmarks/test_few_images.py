@@ -66,6 +66,19 @@ def test_table_has_the_last_point_and_the_best_fid():
     )
 
 
+@pytest.mark.parametrize('count', [3, 64, 70])
+def test_signs_are_of_all_images(count):
+    gan = helpers.linear_gan()
+    state = helpers.start(gan)
+    images = helpers.random_images(count)[:, :2, :2]
+    (dense,) = state.players['discriminator'].params.values()
+    logits = (images / 127.5 - 1).reshape(count, -1) @ dense['kernel'][:, 0]
+    np.testing.assert_allclose(
+        script.signs(gan, state, images),
+        np.sign(logits + dense['bias']).mean(), rtol=1e-6,
+    )
+
+
 def test_too_few_images_and_unknown_rows_are_named(folder):
     parse(f'--data={folder}', '--count=33', '--side=8')
     with pytest.raises(errors.ConfigError, match='--count=33 of the 64 images'):
