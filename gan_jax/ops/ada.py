@@ -187,7 +187,8 @@ def warp(image, matrix):
     References:
         Karras et al., Training Generative Adversarial Networks with Limited
         Data, https://arxiv.org/abs/2006.06676, 2020. The authors pad by what
-        the corners of a batch need, at most by the same.
+        the corners of a batch need, at most by the same. That is not a static
+        shape; any smaller bound would lose what a strong change shows.
     """
     height, width, _ = image.shape
     x, y = _sources(matrix, [

@@ -103,7 +103,7 @@ def random_crop(images, key, sample_index, size):
 
 
 def dequantize(images, key, sample_index):
-    """Add uniform noise of one grey level, and scale images to [-1, 1].
+    """Add uniform noise of one gray level, and scale images to [-1, 1].
 
     x -> (x + u - 1/2) / 127.5 - 1 with u uniform in [0, 1), drawn per value.
     Rounding to the nearest level recovers the image, so values can exceed
@@ -203,14 +203,14 @@ def color(image, key):
     """
     shift, saturation, contrast = jax.random.uniform(key, (3,), jnp.float32)
     image = image + (shift - 0.5)
-    grey = image.mean(-1, keepdims=True)
-    image = grey + 2 * saturation * (image - grey)
+    gray = image.mean(-1, keepdims=True)
+    image = gray + 2 * saturation * (image - gray)
     mean = image.mean()
     return mean + (0.5 + contrast) * (image - mean)
 
 
 def translation(image, key):
-    """Shift by up to an eighth of each side; pad with 0, which is mid-grey.
+    """Shift by up to an eighth of each side; pad with 0, which is mid-gray.
 
     Args:
         image: [H, W, C].
@@ -297,8 +297,9 @@ KEY_NUMBERS = {'color': 0, 'cutout': 1, 'translation': 2, 'bgc': 3}
 def apply(images, key, sample_index, names, probability):
     """Apply augmentations to each image with a probability.
 
-    Colour comes before translation, so that the padding is mid-grey, and
-    translation before cutout, so that the rectangle is not shifted.
+    'bgc' is first. Color comes before translation, so that the padding is
+    mid-gray, and translation before cutout, so that the rectangle is not
+    shifted.
 
     Args:
         images: [B, H, W, C] in [-1, 1].
