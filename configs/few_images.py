@@ -1,8 +1,8 @@
 """StyleGAN2 with ADA, for 100 to 5,000 images of your own.
 
 Paper: Karras et al., Training Generative Adversarial Networks with Limited
-Data, https://arxiv.org/abs/2006.06676, 2020. With few images D learns them by
-heart, and what it then tells G makes samples worse. ADA changes all images that
+Data, https://arxiv.org/abs/2006.06676, 2020. With few images D overfits to
+them, and samples get worse (section 2 there). ADA changes all images that
 D sees, real and fake, with a probability that follows how sure D is of the real
 ones, so that the changes do not appear in samples (gan_jax/ops/ada.py).
 
@@ -14,10 +14,10 @@ ones, so that the changes do not appear in samples (gan_jax/ops/ada.py).
 
 Networks, losses and arguments are those of stylegan2.py: `images` resizes your
 images to 64x64, `auto_256` to 256x256, for an accelerator; `digits`, the
-default, needs no download. Here a tenth of the images is held out from
-training, to see what D has learned by heart. Mirror images are added, but not
-of digits and the like. If your images show text, or always face one side, take
-`--config.data.flip=False`.
+default, needs no download. A tenth of the digits, or of your images, is held
+out from training, to see what D has learned by heart. Mirror images are added,
+but not of digits and the like. If your images show text, or always face one
+side, take `--config.data.flip=False`.
 
 `--config.augment.adaptive=False` turns augmentation off. With that and
 `--config.augment.color=True --config.augment.translation=True

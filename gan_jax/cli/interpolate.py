@@ -9,8 +9,8 @@
 
 A PNG has one row for the path from each seed to the next. A film (.gif or .mp4)
 shows these paths one after the other. Groups of seeds, separated by a
-semicolon, are tiles of the film, side by side. For a PNG of a single group,
-`python -m gan_jax sample --between=12` draws the same picture.
+semicolon, are tiles of the film, side by side. For a PNG of a single group in
+z, `python -m gan_jax sample --between=12` draws the same picture.
 """
 
 from absl import flags

@@ -1,6 +1,6 @@
-"""Paths through the space of z, and arithmetic of latents.
+"""Paths through the space of z, and arithmetic of latents, z or w.
 
-It computes z and asks `sampling` for the images. It writes no files.
+It computes latents and asks `sampling` for the images. It writes no files.
 """
 
 import re
