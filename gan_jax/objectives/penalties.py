@@ -201,7 +201,6 @@ PENALTIES = {
     'path_length': Penalty(
         'generator', path_length, path_length_init, path_length_update,
         notes=True, images=True, styles=True, title='Path length',
-        lab_text='Makes equal steps in w change images equally much.',
     ),
     'pulling_away': Penalty(
         'generator', pulling_away,
