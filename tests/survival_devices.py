@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import jax
 import numpy as np
 
 import devices_worker as worker
@@ -21,7 +22,8 @@ GAMES = [
     *itertools.product(('mlp', 'dcgan'), ('resident', 'streaming')),
     ('r3gan', 'resident'), ('stylegan2', 'resident'),
 ]
-TOLERANCE = 1e-5
+TOLERANCE = 1e-5  # of samples
+STATE_TOLERANCE = 1e-4  # of weights of order 1, and of memory
 
 
 def train(folder, game, devices):
@@ -68,7 +70,15 @@ def difference(folder, arrays, whole, first, devices):
     if not np.array_equal(dealt, expected):
         return 'other images, or another order'
     error = np.abs(samples(folder) - samples(whole)).max()
-    return '' if error <= TOLERANCE else f'samples differ by {error:.1e}'
+    if not error <= TOLERANCE:
+        return f'samples differ by {error:.1e}'
+    states = [sampling.load(each)[1] for each in (folder, whole)]
+    errors = jax.tree.map(lambda a, b: np.abs(a - b).max(), *(
+        [(player.params, player.stats) for player in state.players.values()]
+        + [state.averages, state.memory] for state in states
+    ))
+    error = max(jax.tree.leaves(errors))
+    return '' if error <= STATE_TOLERANCE else f'states differ by {error:.1e}'
 
 
 def check(game, folder, devices=DEVICES):
