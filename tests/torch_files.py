@@ -99,6 +99,30 @@ def storage(array, *, size=None, after=None, machine=True, **claims):
     )
 
 
+def older(value, arrays):
+    """Return the older format of `torch.save`.
+
+    Args:
+        value: with `Persistent` storages, whose keys are those of `arrays`.
+        arrays: {key: array}.
+    """
+    parts = [MAGIC, 1001, {'little_endian': True}, value, sorted(arrays)]
+    return b''.join(dumps(part, 2) for part in parts) + b''.join(
+        arrays[key].size.to_bytes(8, 'little') + arrays[key].tobytes()
+        for key in sorted(arrays)
+    )
+
+
+def stored(array, key):
+    """Return the call that makes a tensor of the storage of a key."""
+    strides = np.array(array.strides) // array.itemsize
+    return Call(
+        'torch._utils._rebuild_tensor_v2', Persistent(identity(array, key)), 0,
+        array.shape, tuple(strides.tolist()), False,
+        Call('collections.OrderedDict'),
+    )
+
+
 def of_bytes(data, shape, strides, offset=0):
     """Return the call that makes a tensor of the bytes of a storage."""
     return Call(

@@ -20,6 +20,7 @@ import numpy as np
 from gan_jax.core import pickles
 
 MAGIC = 0x1950a86a20f9469cfc6c  # of PyTorch's older format
+OLDER = b'\x80\x02\x8a\x0a' + MAGIC.to_bytes(10, 'little')  # first bytes of it
 ZIP = b'PK\x03\x04'  # first bytes of PyTorch's newer format
 STORAGES = {  # classes of PyTorch's storages
     'torch.BoolStorage': '?', 'torch.ByteStorage': 'u1',
@@ -33,6 +34,7 @@ MAX_AXES = 8
 MAX_DEPTH, MAX_MODULES, MAX_TENSORS = 8, 10_000, 10_000  # of a network
 MAX_NAME = 100  # characters of a module or tensor in its module
 PARTS = ('_parameters', '_buffers', '_modules')  # attributes of a module
+TENSOR = 'torch._utils._rebuild_tensor_v2'
 
 FormatError = pickles.FormatError
 
@@ -92,7 +94,7 @@ class _Storage:
 
 
 def load(data):
-    """Read a pickle, or a zip archive that `torch.save` wrote.
+    """Read a pickle, or a file in either format of `torch.save`.
 
     Args:
         data: bytes of the file.
@@ -110,6 +112,8 @@ def load(data):
     try:
         if data.startswith(ZIP):
             return _load_zip(data, budget, admitted)
+        if data.startswith(OLDER):
+            return _load_older(data, budget, admitted)
         return pickles.Machine(admitted, budget, hint=_hint).run(
             io.BytesIO(data)
         )
@@ -148,7 +152,7 @@ def _admitted(budget):
            )},
         **dict.fromkeys(STORAGES),
         'torch._utils._rebuild_parameter': lambda tensor, *_: tensor,
-        'torch._utils._rebuild_tensor_v2': _new_tensor,
+        TENSOR: _new_tensor,
         'torch.storage._load_from_bytes': functools.partial(
             _load_storage, budget
         ),
@@ -246,28 +250,48 @@ def _load_storage(budget, data):
 
 
 def _load_older(data, budget, admitted):
-    """Read one storage in the older format of `torch.save`.
+    """Read the older format of `torch.save`.
 
     It has five pickles: a magic number, a version, a description of the
-    machine, the id of the storage, and the list of its key. Then come the
-    number of values in 8 bytes, and the values.
+    machine, the value, and the list of the keys of its storages. Then follow
+    the storages in the order of the list: the number of values in 8 bytes, and
+    the values.
     """
-    stream = io.BytesIO(data)
-    magic, _, machine, storage, keys = (
-        pickles.Machine(admitted, budget, persistent=_new_storage).run(stream)
-        for _ in range(5)
-    )
+    stream, storages = io.BytesIO(data), {}
+
+    def persistent(identity):
+        storage = _new_storage(identity)
+        return storages.setdefault(storage.key, storage)
+
+    def run(admitted):
+        return pickles.Machine(
+            admitted, budget, persistent=persistent, hint=_hint
+        ).run(stream)
+
+    magic, _, machine = (run(admitted) for _ in range(3))
+    # The storages lie behind the value, so it is read twice: the first time
+    # without tensors.
+    start = stream.tell()
+    run({
+        name: (lambda *_: None) if name == TENSOR else build
+        for name, build in admitted.items()
+    })
+    keys = run(admitted)
     if magic != MAGIC or not machine['little_endian'] or (
-            type(storage) is not _Storage or keys != [storage.key]):
+            sorted(keys) != sorted(storages)):
         raise FormatError('has a tensor in an unknown format')
-    start = stream.tell() + 8
-    size = int.from_bytes(data[start - 8:start], 'little')
-    if size != storage.size:
-        raise FormatError(
-            f'claims a tensor of {storage.size:,} values and of {size:,}'
-        )
-    storage.fill(data, start)
-    return storage
+    place = stream.tell()
+    for key in keys:
+        storage = storages[key]
+        size = int.from_bytes(data[place:place + 8], 'little')
+        if size != storage.size:
+            raise FormatError(
+                f'claims a tensor of {storage.size:,} values and of {size:,}'
+            )
+        storage.fill(data, place + 8)
+        place += 8 + storage.values.nbytes
+    stream.seek(start)
+    return run(admitted)
 
 
 def _load_zip(data, budget, admitted):

@@ -79,23 +79,30 @@ def test_tensors_may_be_parts_with_axes_in_another_order():
         np.testing.assert_array_equal(read, expected, strict=True)
 
 
-def test_archives_are_read():
-    pair = {'a': ROW, 'b': ROW[:3]}
-    tensors = {
-        key: Call(
-            'torch._utils._rebuild_tensor_v2', Persistent(
-                torch_files.identity(array, key)
-            ), 0, array.shape, (1,), False, Call('collections.OrderedDict'),
-        ) for key, array in pair.items()
-    }
-    read = torch_pickles.load(torch_files.archive(tensors, pair))
-    assert list(read) == ['a', 'b']
-    for key, array in pair.items():
-        np.testing.assert_array_equal(read[key], array)
+PAIR = {'b': ROW, 'a': np.arange(3)}
+TENSORS = {key: torch_files.stored(array, key) for key, array in PAIR.items()}
+
+
+@pytest.mark.parametrize('save', [torch_files.archive, torch_files.older])
+def test_both_formats_of_files_are_read(save):
+    read = torch_pickles.load(save({**TENSORS, 'c': TENSORS['a']}, PAIR))
+    assert list(read) == ['b', 'a', 'c']
+    for key, array in {**PAIR, 'c': PAIR['a']}.items():
+        np.testing.assert_array_equal(read[key], array, strict=True)
+
+
+def test_compressed_archives_are_refused():
     with pytest.raises(pickles.FormatError, match='is compressed'):
         torch_pickles.load(torch_files.archive(
-            tensors, pair, zipfile.ZIP_DEFLATED
+            TENSORS, PAIR, zipfile.ZIP_DEFLATED
         ))
+
+
+def test_every_cut_of_the_older_format_is_refused():
+    data = torch_files.older(TENSORS, PAIR)
+    for end in range(len(data)):
+        with pytest.raises(pickles.FormatError):
+            torch_pickles.load(data[:end])
 
 
 def test_other_values_of_networks_are_read():
@@ -258,6 +265,16 @@ HOSTILE = {
     'no storage': (
         torch_files.dumps(Call('torch.storage._load_from_bytes', b'N.')),
         'is no pickle, or one that is cut off',
+    ),
+    'name in the older format': (
+        torch_files.older(Call('os.system', 'echo'), {}), "^names 'os.system'",
+    ),
+    'storage that is not listed': (
+        torch_files.older(TENSORS, {'a': ROW}), 'unknown format',
+    ),
+    'storage of another size': (
+        torch_files.older(TENSORS, {**PAIR, 'a': ROW}),
+        'claims a tensor of 3 values and of 24',
     ),
     'big-endian number': (
         torch_files.dumps(Call(
