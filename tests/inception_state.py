@@ -28,7 +28,7 @@ def random_state(seed=0):
     state = {}
     for name, form in sorted(weights.flatten(inception.expected()).items()):
         shape = [0] * form.ndim
-        for ours, theirs in enumerate(convert_inception.torch_axes(form.ndim)):
+        for ours, theirs in enumerate(weights.torch_axes(form.ndim)):
             shape[theirs] = form.shape[ours]
         state[convert_inception.torch_name(name)] = _draw(random, name, shape)
     return state

@@ -30,10 +30,6 @@ OTHER = flags.DEFINE_bool(
 )
 
 MAX_BYTES = 2**28  # the published file has 95,628,359
-LEAVES = {
-    'kernel': 'weight', 'scale': 'weight', 'bias': 'bias',
-    'mean': 'running_mean', 'var': 'running_var',
-}
 
 
 def torch_name(name):
@@ -42,17 +38,10 @@ def torch_name(name):
     'batch_stats/Mixed_5b/branch1x1/bn/mean' is
     'Mixed_5b.branch1x1.bn.running_mean' there.
     """
+    from gan_jax.features import weights
+
     _, *modules, leaf = name.split('/')
-    return '.'.join([*modules, LEAVES[leaf]])
-
-
-def torch_axes(rank):
-    """Return the permutation of axes from pytorch-fid's tensor to ours.
-
-    Kernels are [out, in, height, width] there and [height, width, in, out]
-    here; the last layer's are [out, in] and [in, out].
-    """
-    return {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}[rank]
+    return '.'.join([*modules, weights.TORCH_LEAVES[leaf]])
 
 
 def to_variables(path, state):
@@ -69,36 +58,10 @@ def to_variables(path, state):
         errors.DamagedError: if a tensor is missing, unexpected, not finite, or
             has another shape or type.
     """
-    import numpy as np
-    from flax import traverse_util
-
     from gan_jax.features import inception
     from gan_jax.features import weights
 
-    expected = weights.flatten(inception.expected())
-    names = {torch_name(name): name for name in expected}
-    weights.check_tensors(
-        path,
-        {
-            name: (str(array.dtype), tuple(array.shape))
-            for name, array in state.items()
-            if not name.endswith('.num_batches_tracked')
-        },
-        {
-            theirs: ('float32', _torch_shape(expected[ours].shape))
-            for theirs, ours in names.items()
-        },
-    )
-    weights.check_finite(path, {name: state[name] for name in names})
-    return traverse_util.unflatten_dict({
-        ours: np.transpose(state[theirs], torch_axes(state[theirs].ndim))
-        for theirs, ours in names.items()
-    }, sep='/')
-
-
-def _torch_shape(shape):
-    axes = torch_axes(len(shape))
-    return tuple(shape[axes.index(axis)] for axis in range(len(shape)))
+    return weights.from_torch(path, state, inception.expected(), torch_name)
 
 
 def load_state(path, data):

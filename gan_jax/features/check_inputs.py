@@ -43,3 +43,21 @@ def checked(inputs):
             'convert them to uint8'
         )
     return inputs
+
+
+def check_channels(name, shape):
+    """Check that a shape is that of a batch of grey or RGB images.
+
+    Args:
+        name: of the network that takes them, for the message.
+        shape: of the batch.
+
+    Raises:
+        errors.DataError: if not.
+    """
+    if len(shape) != 4 or shape[-1] not in (1, 3) or 0 in shape:
+        alpha = len(shape) == 4 and shape[-1] in (2, 4)
+        raise errors.DataError(
+            f'{name} takes images [B, H, W, C] of 1 or 3 channels, not '
+            f'{list(shape)}{"; remove the alpha channel" if alpha else ""}'
+        )

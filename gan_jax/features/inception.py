@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax.core import errors
+from gan_jax.features import check_inputs
 from gan_jax.features import weights
 
 SIDE = 299
@@ -295,7 +296,7 @@ def prepare(images):
     Returns:
         [B, 299, 299, 3] float32 in [-1, 1].
     """
-    check_shape(images.shape)
+    check_inputs.check_channels('Inception-v3', images.shape)
     pixels = images.astype(jnp.float32)
     if images.dtype == jnp.uint8:
         pixels = pixels / 127.5 - 1
@@ -303,20 +304,6 @@ def prepare(images):
     # `resize` computes in full float32 by default.
     pixels = jax.image.resize(pixels, shape, 'bilinear', antialias=False)
     return jnp.broadcast_to(pixels, (*shape[:-1], 3))
-
-
-def check_shape(shape):
-    """Check that a shape is that of a batch of grey or RGB images.
-
-    Raises:
-        errors.DataError: if not.
-    """
-    if len(shape) != 4 or shape[-1] not in (1, 3) or 0 in shape:
-        alpha = len(shape) == 4 and shape[-1] in (2, 4)
-        raise errors.DataError(
-            f'Inception-v3 takes images [B, H, W, C] of 1 or 3 channels, not '
-            f'{list(shape)}{"; remove the alpha channel" if alpha else ""}'
-        )
 
 
 def check_values(images):
@@ -376,7 +363,7 @@ class Extractor(NamedTuple):
             errors.DataError: for an alpha channel, or other shapes, types or
                 values.
         """
-        check_shape(images.shape)
+        check_inputs.check_channels('Inception-v3', images.shape)
         check_values(images)
         return _apply(self.variables, _prepare(jnp.asarray(images)))
 

@@ -1,4 +1,4 @@
-"""Safetensors files of the weights of feature networks.
+"""Safetensors files of the weights of feature networks, and PyTorch's tensors.
 
 A file is untrusted: its size is bounded before it is read, and every tensor is
 checked against the network. It is read once, so that the hashed bytes are the
@@ -23,6 +23,10 @@ FORMAT = 1
 MAX_HEADER = 2**20  # bytes; Inception-v3 has 55,000
 SHOWN = 3  # differences in an error message
 KEY = 'gan_jax'
+TORCH_LEAVES = {  # names of parameters and statistics in PyTorch
+    'kernel': 'weight', 'scale': 'weight', 'bias': 'bias',
+    'mean': 'running_mean', 'var': 'running_var',
+}
 
 
 class Weights(NamedTuple):
@@ -175,6 +179,57 @@ def check_tensors(path, found, expected):
             f'{path} does not hold this network: {"; ".join(wrong[:SHOWN])}'
             f'{f"; and {more:,} more differences" if more > 0 else ""}'
         )
+
+
+def torch_axes(rank):
+    """Return the permutation of axes from PyTorch's tensor to ours.
+
+    Kernels are [out, in, height, width] there and [height, width, in, out]
+    here; those of dense layers are [out, in] and [in, out].
+    """
+    return {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}[rank]
+
+
+def from_torch(path, state, expected, torch_name):
+    """Convert the tensors of a network in PyTorch to variables of ours.
+
+    Args:
+        path: file that they are from, for error messages.
+        state: {name: float32 array}; `num_batches_tracked` is ignored.
+        expected: tree of dicts whose leaves have the shapes of our variables.
+        torch_name: function of a name of `flatten` to the name in `state`.
+
+    Returns:
+        Tree of arrays.
+
+    Raises:
+        errors.DamagedError: if a tensor is missing, unexpected, not finite, or
+            has another shape or type.
+    """
+    expected = flatten(expected)
+    names = {torch_name(name): name for name in expected}
+    check_tensors(
+        path,
+        {
+            name: (str(array.dtype), tuple(array.shape))
+            for name, array in state.items()
+            if not name.endswith('.num_batches_tracked')
+        },
+        {
+            theirs: ('float32', _torch_shape(expected[ours].shape))
+            for theirs, ours in names.items()
+        },
+    )
+    check_finite(path, {name: state[name] for name in names})
+    return traverse_util.unflatten_dict({
+        ours: np.transpose(state[theirs], torch_axes(state[theirs].ndim))
+        for theirs, ours in names.items()
+    }, sep='/')
+
+
+def _torch_shape(shape):
+    axes = torch_axes(len(shape))
+    return tuple(shape[axes.index(axis)] for axis in range(len(shape)))
 
 
 def check_finite(path, arrays):
