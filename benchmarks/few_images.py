@@ -43,6 +43,7 @@ from gan_jax.data import sources
 from gan_jax.evaluation import reference
 from gan_jax.evaluation import runner
 from gan_jax.features import extractors
+from gan_jax.metrics import catalog
 from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 from gan_jax.runtime import environment
@@ -199,7 +200,9 @@ def curve(row, config, workdir):
         logged = [p for logged, p in sorted(adapted.items()) if logged <= step]
         points.append({
             'step': step, 'images': step * config.batch_size,
-            **{name: result['values'][name]['value'] for name in NUMBERS},
+            **{name: result['values'][
+                catalog.name_of(name, FEATURES.value)
+            ]['value'] for name in NUMBERS},
             'r': signs(algorithm, state, real[0]),
             'r_held_out': signs(algorithm, state, real[1]),
             'p': FIXED.get(row, (logged or [0.0])[-1]),
@@ -254,7 +257,7 @@ def table(results):
     Returns:
         str.
     """
-    titles = [title for title, _ in COLUMNS.values()]
+    titles = [own_title(title) for title, _ in COLUMNS.values()]
     lines = [
         f'| augmentation | {" | ".join(titles)} |',
         '|---' * (1 + len(titles)) + '|',
@@ -265,6 +268,14 @@ def table(results):
         cells = [form.format(last[key]) for key, (_, form) in COLUMNS.items()]
         lines.append(f'| {row} | {" | ".join(cells)} |')
     return '\n'.join(lines)
+
+
+def own_title(text):
+    """Return a title, with the names that numbers have for the features."""
+    for name in ('fid', 'kid'):
+        own = catalog.name_of(name, FEATURES.value)
+        text = text if own == name else text.replace(name.upper(), own)
+    return text
 
 
 def draw(results, rows):
@@ -298,7 +309,8 @@ def draw(results, rows):
                 color=f'C{color}', label=label,
             )
     for axes, title in zip(panels, (
-        'FID to held-out images', 'r: own images, dotted: held-out', 'p',
+        own_title('FID to held-out images'),
+        'r: own images, dotted: held-out', 'p',
     )):
         axes.set_title(title, fontsize=9)
         axes.set_xlabel('images shown, thousands', fontsize=8)

@@ -33,6 +33,7 @@ from gan_jax.core import errors
 from gan_jax.data import sources
 from gan_jax.features import classifier
 from gan_jax.features import extractors
+from gan_jax.metrics import catalog
 from gan_jax.metrics import registry
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer
@@ -233,6 +234,16 @@ def measure(real, fake):
     return {name: number.value for name, number in numbers.items()}
 
 
+def own(name):
+    """Return the name of a number for the features that are used."""
+    return catalog.name_of(name, FEATURES.value)
+
+
+def column_title(name):
+    """Return the title of a number of `COLUMNS`."""
+    return COLUMNS[name][0] if own(name) == name else own(name)
+
+
 def load():
     """Load the images, and the extractor that was trained on them."""
     request = sources.Request(DATA.value, data_dir=DATA_DIR.value)
@@ -254,7 +265,7 @@ def load():
 def table_row(row):
     """Format a row as Markdown."""
     shown = [
-        form.format(row.values[name]) if name in row.values else ''
+        form.format(row.values[own(name)]) if own(name) in row.values else ''
         for name, (_, form) in COLUMNS.items()
     ]
     level = '' if row.level is None else f'{row.level:g}'
@@ -263,7 +274,7 @@ def table_row(row):
 
 def head():
     """Return the header of the table, two lines."""
-    titles = ['set', 'level', *(title for title, _ in COLUMNS.values())]
+    titles = ['set', 'level', *map(column_title, COLUMNS)]
     return f'| {" | ".join(titles)} |\n' + '|---' * len(titles) + '|'
 
 
@@ -290,7 +301,10 @@ def draw(rows, dpi):
         column[0].set_title(family.title)
         _plot(column[1], levels, ('fid', 'kid'))
         _plot(column[2], levels, ('precision', 'recall', 'coverage'))
-        _plot(column[3], levels, ('is', 'ms_ssim'), rows[0].values.get('is'))
+        _plot(
+            column[3], levels, ('is', 'ms_ssim'),
+            rows[0].values.get(own('is')),
+        )
         column[3].set_xticks(range(len(levels)), [
             REAL, *(f'{row.level:g}' for row in levels[1:])
         ])
@@ -306,9 +320,9 @@ def draw(rows, dpi):
         for axes in row[1:]:
             axes.tick_params(labelleft=False)
     _level(panels[1])
-    names = [name for name in COLUMNS if name in rows[0].values]
+    names = [name for name in COLUMNS if own(name) in rows[0].values]
     figure.legend(handles=[
-        Line2D([], [], label=COLUMNS[name][0], **STYLES[name])
+        Line2D([], [], label=column_title(name), **STYLES[name])
         for name in names
     ], loc='outside lower center', ncols=len(names))
     return writer.rasterize(figure) // 17 * 17
@@ -336,9 +350,9 @@ def _show(axes, levels):
 def _plot(axes, levels, names, unit=1.0):
     """Plot metrics over levels; the Inception Score is divided by `unit`."""
     for name in names:
-        if name not in levels[0].values:
+        if own(name) not in levels[0].values:
             continue
-        values = [row.values[name] for row in levels]
+        values = [row.values[own(name)] for row in levels]
         if name == 'is':
             values = np.divide(values, unit)
         if name == 'kid':  # unbiased, so it can be below 0

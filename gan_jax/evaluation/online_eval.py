@@ -35,7 +35,7 @@ def check(config, dataset):
 
     Raises:
         errors.ConfigError: if they cannot, with those that can.
-        errors.CheckpointError: if the weights of Inception are missing.
+        errors.CheckpointError: if the weights of the features are missing.
     """
     metrics, mixture = defaults.eval_metrics(config), builders.mixture(config)
     if metrics:
@@ -48,8 +48,8 @@ def check(config, dataset):
                 f'{_description(config, dataset)}; {measurable} can'
             )
     names = [
-        f'eval/{name}' for metric in metrics
-        for name in catalog.METRICS[metric].better
+        f'eval/{catalog.name_of(name, _features(config, dataset))}'
+        for metric in metrics for name in catalog.METRICS[metric].better
     ]
     if mixture is not None or len(dataset.images) >= PAIRED:
         names = [*pixel_stats.names(mixture), *names]
@@ -60,12 +60,17 @@ def check(config, dataset):
         )
 
 
+def _features(config, dataset):
+    """Return the name of the features; points are compared as they are."""
+    return 'pixels' if dataset.images.ndim == 2 else config.eval_features
+
+
 def _check_features(config, dataset):
     """Check that `eval_features` can be extracted from the data."""
     if dataset.images.ndim == 2:  # points are compared as they are
         return
-    if config.eval_features == 'inception':
-        extractors.make('inception')  # raises if its weights are missing
+    if config.eval_features in extractors.PRETRAINED:
+        extractors.make(config.eval_features)  # raises without its weights
     labels = () if dataset.labels is None else dataset.labels
     classes = len(np.unique(labels))
     if config.eval_features == 'classifier' and classes < 2:
@@ -121,11 +126,19 @@ class OnlineEvaluator:
         values = self._pixel_stats(algorithm, state)
         if not self._metrics:
             return values
+        is_first = self._real is None
         self._prepare()
         fake = registry.View(
             runner.sample(algorithm, state, self._config.eval_samples),
             None, self._extractor,
         )
+        if is_first:
+            redact.say(' | '.join(('evaluated by', *runner.protocol({
+                **runner.describe(
+                    self._dataset, self._config.data.split, self._real, fake,
+                    self._extractor,
+                ), 'fake': 'samples',
+            }))))
         for name in self._metrics:
             numbers = registry.measure(name, self._real, fake)
             values |= {f'eval/{k}': n.value for k, n in numbers.items()}

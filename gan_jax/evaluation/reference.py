@@ -129,7 +129,8 @@ def extractor_of(name, config, training, held_out, say):
             say(
                 f'note: {training.name} has no labels for a classifier, so '
                 'images are compared by features of an untrained network '
-                '(--features=random); --features=inception is better'
+                '(--features=random); --features=efficientnet_lite0 or '
+                'inception is better'
             )
     source = defaults.source(config)
     if name == 'classifier' and source.startswith('stacked_'):

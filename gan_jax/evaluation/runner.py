@@ -127,7 +127,7 @@ def evaluate_run(workdir, step, options, say, keep=lambda result: None):
         settings = {
             'run': str(workdir), 'step': int(state.step),
             'weights': options.weights, 'seeds': f'0-{count - 1}',
-            **_settings(training, options.split, real, fake, extractor),
+            **describe(training, options.split, real, fake, extractor),
         }
         results.append(_measure(options, real, fake, settings, say, {
             'cas': lambda: _classification_accuracy(
@@ -218,7 +218,7 @@ def compare_sources(real, fake, options, say):
     ]
     settings = {
         'fake': fake.name,
-        **_settings(sets[0], options.split, *views, extractor),
+        **describe(sets[0], options.split, *views, extractor),
     }
     return [_measure(options, *views, settings, say, {
         'memorization': lambda: _memorization(
@@ -282,7 +282,15 @@ def sample(algorithm, state, count, weights='ema'):
     return np.concatenate(samples)
 
 
-def _settings(dataset, split, real, fake, extractor):
+def describe(dataset, split, real, fake, extractor):
+    """Return what numbers of two sets of images depend on, of JSON types.
+
+    Args:
+        dataset: `sources.Dataset` of the real images.
+        split: name of their split.
+        real, fake: `registry.View`.
+        extractor: `extractors.Extractor`.
+    """
     return {
         'data': dataset.name, 'split': split,
         'shape': list(real.images.shape[1:]), 'num_real': len(real),
@@ -300,7 +308,7 @@ def _measure(options, real, fake, settings, say, of_runs):
     Args:
         options: `EvaluationOptions`.
         real, fake: `registry.View`.
-        settings: dict of `_settings`.
+        settings: dict of `describe`.
         say: function that prints a line.
         of_runs: {name: function without arguments} of metrics that are not in
             the registry.
@@ -308,7 +316,7 @@ def _measure(options, real, fake, settings, say, of_runs):
     Returns:
         The settings, and under 'values' the numbers.
     """
-    suffix = ' | '.join(_suffix(settings))
+    suffix = ' | '.join(protocol(settings))
     halves = registry.halves(real)
     values = {}
     for name in options.metrics or (*catalog.METRICS, *of_runs):
@@ -337,15 +345,14 @@ def _measure(options, real, fake, settings, say, of_runs):
 
 def _lines(name, numbers, count):
     """Yield a line for each number of a metric of the registry."""
-    metric = catalog.METRICS[name]
+    metric, better = catalog.METRICS[name], catalog.BETTER
     against = 'real' if metric.alone else f'halves of {count:,} real'
     for key, number in numbers.items():
-        if key.endswith('_std') or key not in metric.better and name == 'swd':
+        if key.endswith('_std') or key not in better and name == 'swd':
             continue
         std = numbers.get(f'{key}_std')
         spread = f' ± {std.value:.3g}' if std and std.value else ''
-        better = metric.better.get(key)
-        direction = f', {better} is better' if better else ''
+        direction = f', {better[key]} is better' if better.get(key) else ''
         yield (
             f'{key} {number.value:.4g}{spread} ({against}: '
             f'{number.floor:.4g}{direction})'
@@ -375,7 +382,13 @@ def _lines_of_run(name, values):
         )
 
 
-def _suffix(settings):
+def protocol(settings):
+    """Yield what a number depends on, part by part, for a line.
+
+    Args:
+        settings: dict of `describe`, and of samples of a saved step 'step',
+            'weights' and 'seeds', or else 'fake', the name of the images.
+    """
     features = settings['features']
     yield f'{features["note"]}, {features["fingerprint"]}'
     yield (

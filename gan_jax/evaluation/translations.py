@@ -215,7 +215,7 @@ class _Setup:
             f'note: images of {self._direction.target} have no labels of two '
             'classes or more for a classifier, so images are compared by '
             'features of an untrained network (--features=random); '
-            '--features=inception is better'
+            '--features=efficientnet_lite0 or inception is better'
         )
         return 'random'
 
@@ -354,7 +354,7 @@ def table(result):
     rows = [HEAD, *(
         (name, *(_text(value.get(key)) for key in (
             'value', 'untranslated', 'floor'
-        )), BETTER.get(name, ''))
+        )), catalog.BETTER.get(name, ''))
         for name, value in result['values'].items() if _is_shown(name)
     )]
     widths = [max(map(len, column)) for column in zip(*rows)]
@@ -375,16 +375,9 @@ def table(result):
     ]
 
 
-BETTER = {
-    name: way for metric in (
-        *catalog.OF_TRANSLATIONS.values(), *catalog.METRICS.values()
-    ) for name, way in metric.better.items()
-}
-
-
 def _is_shown(name):
     """Return whether a number has a row: no deviations, no single scales."""
-    return name in BETTER
+    return name in catalog.BETTER
 
 
 def _text(value):

@@ -17,6 +17,7 @@ from gan_jax.features import batches
 from gan_jax.features import check_inputs
 from gan_jax.features import classifier as classifier_lib
 from gan_jax.features import classifier_cache
+from gan_jax.features import efficientnet
 from gan_jax.features import inception as inception_lib
 from gan_jax.features import random_cnn
 
@@ -161,6 +162,33 @@ def inception(dataset=None, test=None, *, seed=0, progress=None, path=''):
     )
 
 
+def efficientnet_lite0(
+    dataset=None, test=None, *, seed=0, progress=None, path=''
+):
+    """Build the extractor of EfficientNet-Lite0.
+
+    Args:
+        dataset, test, seed, progress: not used.
+        path: as in `efficientnet.load`.
+
+    Returns:
+        `Extractor`.
+
+    Raises:
+        errors.CheckpointError: if the package of the weights is not installed.
+    """
+    del dataset, test, seed, progress
+    side = efficientnet.SIDE
+    return Extractor(
+        'efficientnet_lite0',
+        fingerprint(
+            'efficientnet_lite0', efficientnet.VERSION, efficientnet.SHA256
+        ),
+        f'EfficientNet-Lite0 of ImageNet at {side}x{side}, bilinear',
+        efficientnet.NUM_CLASSES, efficientnet.load(path),
+    )
+
+
 def classifier(
     dataset=None, test=None, *, seed=0, progress=None,
     settings=classifier_lib.Settings(),
@@ -197,11 +225,13 @@ def classifier(
 
 EXTRACTORS = {
     'classifier': classifier,
+    'efficientnet_lite0': efficientnet_lite0,
     'inception': inception,
     'pixels': pixels,
     'random': random,
 }
-WITH_CLASSES = ('classifier', 'inception')
+PRETRAINED = ('efficientnet_lite0', 'inception')  # on ImageNet
+WITH_CLASSES = ('classifier', *PRETRAINED)
 
 
 def make(name, dataset=None, test=None, **options):

@@ -59,11 +59,32 @@ OF_RUNS = ('cas', 'memorization', 'probe')  # need a run, or held-out images
 NAMES = (*METRICS, *OF_RUNS)
 NAMES_OF_TRANSLATIONS = (*METRICS, *OF_TRANSLATIONS)
 
+# Own names of numbers for some features, since the usual names stand for those
+# of Inception. As Stein et al., Exposing flaws of generative model evaluation
+# metrics, https://arxiv.org/abs/2306.04675, 2023, name them by the network.
+OWN_NAMES = {
+    'efficientnet_lite0': {
+        'fid': 'fd_efficientnet_lite0', 'is': 'is_efficientnet_lite0',
+        'kid': 'kd_efficientnet_lite0',
+    },
+}
+
 # Numbers that a run measures of its samples without labels and features.
 PIXEL_STATS = {'diversity': ONE, 'nearest_real': ONE}
 MODE_STATS = {  # in place of those, for points with modes
     'high_quality': HIGHER, 'modes': HIGHER, 'reverse_kl': LOWER,
     'smallest_mode': HIGHER,
+}
+
+# {name: which values are better} of all numbers of METRICS, OF_TRANSLATIONS and
+# OWN_NAMES.
+BETTER = {
+    name: better for metric in (*OF_TRANSLATIONS.values(), *METRICS.values())
+    for name, better in metric.better.items()
+}
+BETTER |= {
+    own: BETTER[name] for names in OWN_NAMES.values()
+    for name, own in names.items()
 }
 
 # {'eval/name': which values are better} of all numbers that rank checkpoints.
@@ -72,9 +93,27 @@ RANKED = {
         **{
             name: better for metric in METRICS.values()
             for name, better in metric.better.items() if better
+        }, **{
+            own: BETTER[own] for names in OWN_NAMES.values()
+            for own in names.values()
         }, **PIXEL_STATS, **MODE_STATS,
     }.items())
 }
+
+
+def name_of(number, features):
+    """Return the name of a number of a metric for some features.
+
+    Args:
+        number: name in `METRICS`, or such a name and '_std'.
+        features: name of the features.
+
+    Returns:
+        The own name, 'fd_efficientnet_lite0' of 'fid' for example, or `number`.
+    """
+    usual = number.removesuffix('_std')
+    own = OWN_NAMES.get(features, {}).get(usual, usual)
+    return own + number[len(usual):]
 
 
 def cost(name, value):

@@ -107,6 +107,11 @@ class View:
         return Extracted(new.features, new.logits)
 
     @property
+    def features_name(self):
+        """Return the name of the extractor."""
+        return self._extractor.name
+
+    @property
     def features(self):
         """Return the features, float32 [N, F]."""
         return self._extract().features
@@ -221,7 +226,7 @@ def measure(name, real, fake, halves=None):
             leaves the floor out.
 
     Returns:
-        {name: `Number`}.
+        {name: `Number`}; names are those of `catalog.name_of`.
 
     Raises:
         errors.ConfigError: if the features or the data do not fit the metric.
@@ -237,8 +242,9 @@ def measure(name, real, fake, halves=None):
         values = function(real, fake)
         floor = function(*halves) if halves else {}
     return {
-        key: Number(float(value), floor.get(key))
-        for key, value in values.items()
+        catalog.name_of(key, fake.features_name): Number(
+            float(value), floor.get(key)
+        ) for key, value in values.items()
     }
 
 

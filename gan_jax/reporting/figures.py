@@ -65,9 +65,8 @@ BETTER = {
     'nearest_real': '1 matches held-out images; near 0 is copying',
     'high_quality': 'higher is better',
     **{
-        name: f'{direction} is better' for measure in (
-            *catalog.METRICS.values(), *catalog.OF_TRANSLATIONS.values()
-        ) for name, direction in measure.better.items() if direction
+        name: f'{direction} is better'
+        for name, direction in catalog.BETTER.items() if direction
     },
 }
 

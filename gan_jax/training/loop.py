@@ -340,6 +340,8 @@ LINE = {  # metric: its format in a line of the terminal
     'eval/high_quality': 'high quality {:.3f}',
     'eval/fid': 'fid {:.1f}',
     'eval/kid': 'kid {:.3g}',
+    'eval/fd_efficientnet_lite0': 'fd_efficientnet_lite0 {:.1f}',
+    'eval/kd_efficientnet_lite0': 'kd_efficientnet_lite0 {:.3g}',
 }
 
 

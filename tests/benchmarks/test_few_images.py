@@ -29,6 +29,15 @@ DENSE = {  # which compile in a moment
 }
 
 
+def test_titles_have_the_names_of_the_features():
+    for features, title in (
+        ('efficientnet_lite0', 'best fd_efficientnet_lite0'),
+        ('random', 'best FID'),
+    ):
+        parse('--data=my/flowers', f'--features={features}')
+        assert script.own_title('best FID') == title
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Write 64 pictures of noise."""

@@ -125,6 +125,19 @@ def test_fid_rises_with_damage_from_near_its_floor(name, random_views):
     assert found[0] < 1.5 * floor < found[1]
 
 
+def test_numbers_have_the_names_of_the_features():
+    values = {'fd_efficientnet_lite0': 12.5, 'recall': 0.25}
+    row = script.Row('blur', 2, values, None)
+    parse('--features=efficientnet_lite0')
+    titles = [cell.strip() for cell in script.head().split('|')]
+    assert 'fd_efficientnet_lite0' in titles and 'recall' in titles
+    assert not {'FID', 'KID', 'IS'} & set(titles)
+    assert '| 12.5 |' in script.table_row(row)
+    parse('--features=classifier')
+    assert '| FID | KID |' in script.head()
+    assert '12.5' not in script.table_row(row)
+
+
 @pytest.fixture
 def written(monkeypatch, tmp_path, capsys):
     """Run main on choices of digits, with a small classifier."""

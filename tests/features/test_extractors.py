@@ -13,6 +13,7 @@ from gan_jax.core import errors
 from gan_jax.data import sources
 from gan_jax.features import classifier
 from gan_jax.features import discriminators
+from gan_jax.features import efficientnet
 from gan_jax.features import extractors
 from gan_jax.features import inception
 from gan_jax.features import random_cnn
@@ -59,7 +60,7 @@ def make(name):
     return extractors.make(name)
 
 
-# Inception's network has tests of its own; its weights are not at hand.
+# The pretrained networks have tests of their own.
 WIDTHS = {
     'classifier': 6, 'discriminator': 4, 'pixels': 64,
     'random': random_cnn.NUM_FEATURES,
@@ -102,9 +103,9 @@ def test_uint8_is_scaled_like_floats(name):
 
 
 def test_every_extractor_is_tested_above_or_elsewhere():
-    assert set(WIDTHS) - {'discriminator'} == set(extractors.EXTRACTORS) - {
-        'inception'
-    }
+    assert set(WIDTHS) - {'discriminator'} == (
+        set(extractors.EXTRACTORS) - set(extractors.PRETRAINED)
+    )
 
 
 def test_an_unknown_name_is_refused():
@@ -237,6 +238,24 @@ def test_inception_is_wrapped(monkeypatch):
 def test_inception_without_weights_names_the_conversion():
     with pytest.raises(errors.CheckpointError, match='convert_inception'):
         extractors.make('inception')
+
+
+def test_efficientnet_is_wrapped(monkeypatch):
+    def output(images):
+        means = images.mean((1, 2, 3))[:, None]
+        return efficientnet.Output(jnp.asarray(means), jnp.asarray(-means))
+
+    monkeypatch.setattr(
+        efficientnet, 'load', lambda path: efficientnet.Extractor(None)
+    )
+    extract = extractors.make('efficientnet_lite0')
+    assert (extract.name, extract.num_classes) == ('efficientnet_lite0', 1000)
+    assert '224x224, bilinear' in extract.note
+    found = extract._replace(apply=output)(IMAGES)
+    np.testing.assert_array_equal(found.logits, -found.features)
+    monkeypatch.setattr(efficientnet, 'VERSION', 'other')
+    other = extractors.make('efficientnet_lite0').fingerprint
+    assert other != extract.fingerprint
 
 
 def apply_all(gan, state, images, labels=None):

@@ -122,6 +122,37 @@ def test_help_of_evaluate_lists_the_catalog_without_slow_imports():
     assert f"'{','.join(catalog.NAMES)}'" in text and slow == '[]'
 
 
+def test_own_names_of_numbers_are_those_of_the_features():
+    extractor = Counting()
+    extractor.name = 'efficientnet_lite0'
+    real, fake = (view(200, seed, extractor=extractor) for seed in (0, 1))
+    values = {}
+    for name in ('fid', 'kid', 'is', 'prdc'):
+        numbers = registry.measure(name, real, fake, registry.halves(real))
+        assert not {'fid', 'kid', 'kid_std', 'is', 'is_std'} & set(numbers)
+        values |= {k: n.value for k, n in numbers.items()}
+    assert {
+        'fd_efficientnet_lite0', 'kd_efficientnet_lite0',
+        'kd_efficientnet_lite0_std', 'is_efficientnet_lite0', 'precision',
+    } <= set(values)
+    assert values['fd_efficientnet_lite0'] == pytest.approx(
+        registry.measure('fid', view(200), view(200, 1))['fid'].value
+    )
+    key = 'eval/fd_efficientnet_lite0'
+    assert catalog.cost(key, 1.0) < catalog.cost(key, 2.0)
+    key = 'eval/is_efficientnet_lite0'
+    assert catalog.cost(key, 1.0) > catalog.cost(key, 2.0)
+
+
+@pytest.mark.parametrize('number, features, name', [
+    ('fid', 'classifier', 'fid'), ('kid_std', 'inception', 'kid_std'),
+    ('kid_std', 'efficientnet_lite0', 'kd_efficientnet_lite0_std'),
+    ('recall', 'efficientnet_lite0', 'recall'),
+])
+def test_name_of_a_number(number, features, name):
+    assert catalog.name_of(number, features) == name
+
+
 def test_metrics_that_do_not_fit_data_or_features_are_refused():
     points = registry.View(np.zeros((60, 2), np.float32), None, Counting(False))
     with pytest.raises(errors.ConfigError, match='of images, not of points'):
