@@ -291,7 +291,7 @@ def draw(results, rows):
     from matplotlib.figure import Figure
 
     figure = Figure(
-        figsize=(9, 3 + 0.85 * len(rows)), dpi=100, layout='constrained'
+        figsize=(9, 3 + 0.85 * len(rows)), dpi=60, layout='constrained'
     )
     above, below = figure.subfigures(
         2, 1, height_ratios=[3, 0.85 * len(rows)]

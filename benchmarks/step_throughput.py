@@ -28,6 +28,8 @@ including libraries.
 """
 
 import functools
+import itertools
+import math
 import statistics
 import sys
 import time
@@ -125,6 +127,21 @@ def image_shape(config):
     return (*(defaults.image_size(config) or (height, width)), channels)
 
 
+def _variants(gan, convolutional):
+    """List the `algorithm.Variant`s of the steps of a cycle, in their order.
+
+    Where training chooses the lazy penalties of a step on the host, the cycle
+    has all their periods; else it has one step.
+    """
+    lazy = getattr(gan, 'lazy', ())
+    if parallel.has_fast_control_flow(convolutional) or not lazy:
+        return [algorithm.Variant()]
+    return [
+        next(gan.plan(step, False, float)).variant
+        for step in range(math.lcm(*(every for _, every in lazy)))
+    ]
+
+
 class Variant:
     """Compiled training call, and the state that it continues from.
 
@@ -140,10 +157,9 @@ class Variant:
         specs = {name: builders.DataSpec(shape) for name in self._feeds}
         gan = builders.algorithm(config, specs)
         convolutional = defaults.convolutional(config)
-        call = parallel.train_call(
-            builders.step(gan, self._feeds, algorithm.Variant()),
-            num_steps, convolutional,
-        )
+        variants = _variants(gan, convolutional)
+        if len(variants) > 1:
+            num_steps = self.num_steps = 1  # as in training
         self.state = parallel.replicate(
             builders.initial_state(config, gan, specs)
         )
@@ -158,9 +174,16 @@ class Variant:
             ) for name, feed in self._feeds.items()
         })
         began = time.perf_counter()
-        self.call = parallel.compile_call(
-            call, convolutional, self.state, self.constants, self.fed
-        )
+        compiled = {
+            variant: parallel.compile_call(
+                parallel.train_call(
+                    builders.step(gan, self._feeds, variant), num_steps,
+                    convolutional,
+                ), convolutional, self.state, self.constants, self.fed,
+            ) for variant in dict.fromkeys(variants)
+        }
+        self.call = compiled[variants[0]]
+        self._calls = itertools.cycle([compiled[v] for v in variants])
         self.compile_seconds = time.perf_counter() - began
 
         def sample(weights, number):
@@ -185,7 +208,9 @@ class Variant:
     def seconds(self):
         """Time one call, including its work on the device."""
         began = time.perf_counter()
-        self.state, metrics = self.call(self.state, self.constants, self.fed)
+        self.state, metrics = next(self._calls)(
+            self.state, self.constants, self.fed
+        )
         jax.block_until_ready((self.state, metrics))
         return time.perf_counter() - began
 
@@ -194,7 +219,7 @@ class Variant:
         calls = max(1, round(count / self.num_steps))
         began = time.perf_counter()
         for _ in range(calls):
-            self.state, metrics = self.call(
+            self.state, metrics = next(self._calls)(
                 self.state, self.constants, self.fed
             )
             if parallel.must_block():

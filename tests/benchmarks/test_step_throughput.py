@@ -96,6 +96,28 @@ def test_shared_fakes_save_a_forward_of_g(script):
     ) == 64 * g.total
 
 
+def test_steps_with_lazy_penalties_take_turns_as_in_training(
+    script, monkeypatch
+):
+    case, = script('beside_torch').cases(['stylegan2 32'])
+    specs = builders.single_source_specs(case.shape)
+    gan = builders.algorithm(case.config, specs)
+    throughput = script('step_throughput')
+    monkeypatch.setattr(
+        throughput.parallel, 'has_fast_control_flow', lambda _: False
+    )
+    dues = [sorted(v.due) for v in throughput._variants(gan, True)]
+    assert dues == [
+        ['path_length', 'r1'] if not step else
+        ['path_length'] if step % 4 == 0 else [] for step in range(16)
+    ]
+    monkeypatch.setattr(
+        throughput.parallel, 'has_fast_control_flow', lambda _: True
+    )
+    only, = throughput._variants(gan, True)
+    assert only.due is None
+
+
 def test_every_case_can_be_trained(script):
     for case in script('beside_torch').cases():
         validation.validate(case.config)
