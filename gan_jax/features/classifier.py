@@ -128,7 +128,10 @@ def labelled(images, labels, classes=()):
     Raises:
         errors.DataError: if not, in particular for fewer than two classes.
     """
-    others = "; 'inception', 'pixels' and 'random' need no labels"
+    others = (
+        "; 'efficientnet_lite0', 'inception', 'pixels' and 'random' need no "
+        'labels'
+    )
     if images is None or labels is None:
         raise errors.DataError(f'a classifier needs labelled images{others}')
     if np.ndim(images) != 4:

@@ -258,12 +258,12 @@ def test_zero_kernel_is_finite_and_can_recover():
 
 
 def players():
-    """List every module of the registry as (name, player)."""
+    """List the modules with spectral norm as (name, player)."""
     return [
         (name, player)
         for name, pair in networks.NETWORKS.items()
         for player in ('generator', 'discriminator')
-        if getattr(pair, player) is not None
+        if hasattr(getattr(pair, player), 'spectral_norm')
     ]
 
 

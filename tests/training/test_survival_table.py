@@ -4,10 +4,13 @@ import random
 import shutil
 import types
 
+import jax
 import numpy as np
 import pytest
 
+import devices_worker as worker
 import helpers
+import order_worker
 import survival
 import survival_damage
 import survival_devices
@@ -63,6 +66,28 @@ def test_recipes_have_an_event_at_nearly_each_step():
 def test_one_device_continues_what_four_began(network, tmp_path):
     cases = survival_devices.check((network, 'resident'), tmp_path, devices=[1])
     assert not failures(cases)
+
+
+def test_stylegan2_with_ada_continues_to_the_same_bits(tmp_path):
+    config = worker.config_of('stylegan2', 'resident')
+    config.discriminator.stddev_group = 4
+    config.augment.adaptive, config.augment.target = True, -1.0  # p rises
+    config.augment.adaptive_images = 1000
+    validation.leave_out(config)
+    images = order_worker.numbered(8)
+    whole = train.train(config, tmp_path / 'whole', images=images)
+    part = survival_devices.shortened(tmp_path / 'whole', tmp_path / 'part')
+    first = sampling.load(part)[1]
+    again = train.train(config, part, images=images)
+    for before, after in (
+        (first.memory['augment'], whole.state.memory['augment']),
+        (first.memory['path_length'], whole.state.memory['path_length']),
+        (first.averages[G].stats['styles']['mean']['mean'],
+         whole.state.averages[G].stats['styles']['mean']['mean']),
+    ):
+        assert np.all(np.isfinite(after)) and np.any(before)
+        assert np.any(np.asarray(before) != np.asarray(after))
+    jax.tree.map(np.testing.assert_array_equal, again.state, whole.state)
 
 
 @pytest.mark.slow
