@@ -26,7 +26,9 @@ from gan_jax.ops import optimizers
 
 
 SHAPE = (8, 8, 1)
-PENALTY_NAMES = ['', *PENALTIES]
+PENALTY_NAMES = [
+    '', *(name for name, penalty in PENALTIES.items() if not penalty.styles)
+]
 PRODUCT = list(itertools.product(LOSSES, PENALTY_NAMES, update_order.SCHEDULES))
 
 
