@@ -125,8 +125,8 @@ def test_unknown_data_may_become_any_of_the_shape(tmp_path, monkeypatch):
     config, images = helpers.tiny_mlp(), helpers.random_images()
     labels = np.arange(32) % 3
     config.num_steps, config.data.name = 2, 'unknown'
-    unknown = sources.from_arrays(images[:0], name='unknown')._replace(
-        classes=('0', '1', '2')
+    unknown = sources.from_arrays(images, name='unknown')._replace(
+        images=images[:0], classes=('0', '1', '2')
     )
     with pytest.raises(errors.DataError, match='set data.path'):
         train.train(config, tmp_path)
