@@ -114,7 +114,9 @@ ROWS = {
     'began': Row('began'),
     'relativistic': Row('relativistic'),
     'r3gan (own G)': Row('r3gan', {'instance_noise.std': 0.0}, own=True),
-    'stylegan2 (own G)': Row('stylegan2', own=True),
+    'stylegan2 (own G)': Row(
+        'stylegan2', {'instance_noise.std': 0.0}, own=True
+    ),
     'pacgan': Row('pacgan'),
     'cgan': Row('cgan'),
     'cgan (projection)': Row('cgan', {

@@ -134,7 +134,7 @@ def test_runs_are_measured_drawn_and_continued(
     text = (tmp_path / 'x.md').read_text()
     assert text in capsys.readouterr().out and '| diffaugment | 8 |' in text
     with Image.open(tmp_path / 'x.png') as image:
-        assert image.mode == 'RGB' and image.width == 900
+        assert image.mode == 'RGB' and image.width == 540
 
     def load(request):
         raise AssertionError('a finished run is measured again')
