@@ -36,8 +36,8 @@ settings of the authors are in bfloat16, for accelerators; they were not run.
 Expected on the digits (the default) after 6,500 steps, seed 0: clear digits.
 Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 0.978,
 nearest 1.160, spread 0.942; rarest class 6.4 %.
-Time: 6.4 minutes on 2 cores of an AMD EPYC (2026-11-27), programs compiled
-before; a minute more without them.
+Time: 6.4 minutes on 2 cores of an AMD EPYC (2026-11-27), with programs that
+were compiled before.
 
 Differences: on the digits D gets images with Gaussian noise of standard
 deviation 0.4, which falls to 0 at the end, as in dcgan.py. The small sizes,

@@ -34,8 +34,8 @@ class Mapping(nn.Module):
     """Dense layers from z and the class to w, of one length.
 
     z is divided by its root mean square, so that its length does not matter.
-    Of the class, a linear function is divided by its own, and appended. Each
-    layer is followed by LeakyReLU.
+    A linear function of the class is scaled in the same way, and appended to
+    z. Each layer is followed by LeakyReLU.
 
     Attributes:
         num_layers: number of dense layers.
