@@ -12,6 +12,7 @@ from absl import flags
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from ml_collections import config_flags
 import numpy as np
 import optax
 import pytest
@@ -165,7 +166,7 @@ class StyledGenerator(nn.Module):
         return self.synthesize(styles, train=train, keys=keys)
 
     def map(
-        self, z, labels=None, *, train=False, keys=None, truncation=None,
+        self, z, labels=None, keys=None, *, train=False, truncation=None,
         truncated_styles=None,
     ):
         del train, keys
@@ -181,7 +182,7 @@ class StyledGenerator(nn.Module):
         first = jnp.arange(self.num_styles) < truncated_styles
         return jnp.where(first[:, None], moved, styles)
 
-    def synthesize(self, styles, *, train=False, keys=None):
+    def synthesize(self, styles, keys=None, *, train=False):
         del train
         noise = self.noise.value if keys is None else jax.vmap(
             lambda key: 0.1 * jax.random.normal(key, (4,))
@@ -307,6 +308,9 @@ def load_script(name, folder='benchmarks'):
             patch.setattr(flags, f'DEFINE_{kind}', functools.partial(
                 define, flag_values=own
             ))
+        patch.setattr(config_flags, 'DEFINE_config_file', functools.partial(
+            config_flags.DEFINE_config_file, flag_values=own
+        ))
         spec = importlib.util.spec_from_file_location(name, path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)

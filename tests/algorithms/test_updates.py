@@ -265,6 +265,10 @@ def conditional_gan(condition, **changes):
 def test_penalty_is_added_only_to_the_loss_of_its_player(name):
     gan = mlp_gan(penalties=(name,))
     data = batch()
+    if penalties.PENALTIES[name].styles:
+        gan = helpers.linear_gan(
+            generator=helpers.StyledGenerator(), penalties=(name,)
+        )
     if penalties.PENALTIES[name].classes:
         gan = conditional_gan('auxiliary', penalties=(name,))
         data = helpers.real_batch(

@@ -102,7 +102,7 @@ def test_steps_with_lazy_penalties_take_turns_as_in_training(
     case, = script('beside_torch').cases(['stylegan2 32'])
     specs = builders.single_source_specs(case.shape)
     gan = builders.algorithm(case.config, specs)
-    throughput = script('step_throughput')
+    throughput, _ = helpers.load_script('step_throughput')
     monkeypatch.setattr(
         throughput.parallel, 'has_fast_control_flow', lambda _: False
     )
