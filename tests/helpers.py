@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import warnings
 
 from absl import flags
 import flax.linen as nn
@@ -22,9 +23,11 @@ from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import game
 from gan_jax.algorithms import reconstruction
 from gan_jax.algorithms import translation
+from gan_jax.cli import app
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.config import validation
+from gan_jax.core import errors
 from gan_jax.data import sources
 from gan_jax.networks import layers
 from gan_jax.networks import mlp
@@ -283,6 +286,39 @@ def mlp_gan(**changes):
         'generator': mlp.Generator(image_shape=SHAPE, width=4, depth=1),
         'discriminator': mlp.Discriminator(width=4, depth=1), **changes,
     })
+
+
+def typed(stem, *words):
+    """Return the config of a recipe with changes of the command line.
+
+    Args:
+        stem: name of the recipe, with :argument if it has one.
+        words: 'key=value', changes of the config.
+
+    Raises:
+        errors.UserError: as in the command, also for values that absl or
+            ml_collections refuse.
+    """
+    name, _, argument = stem.partition(':')
+    root = pathlib.Path(__file__).parent.parent
+    path = f'{root}/configs/{name}.py' + (f':{argument}' if argument else '')
+    argv = ['main', f'--config={path}', *(f'--config.{word}' for word in words)]
+    own = flags.FlagValues()
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setattr(flags, 'FLAGS', own)
+        # ml_collections loads recipes by a deprecated function.
+        warnings.filterwarnings('ignore', category=DeprecationWarning)
+        try:
+            config_flags.DEFINE_config_file(
+                'config', None, 'A recipe.', flag_values=own, sys_argv=argv
+            )
+            app._check_repeated_keys(argv)
+            left = own(argv)
+        except errors.UserError:
+            raise
+        except Exception as error:  # as `app._parse`
+            raise errors.ConfigError(app._message(error)) from error
+        return app.config_of(left)
 
 
 def load_script(name, folder='benchmarks'):

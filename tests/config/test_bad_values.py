@@ -4,16 +4,12 @@ Most tests parse the flags in this process, by the functions of `gan_jax.main`.
 """
 
 import random
-import warnings
 
-from absl import flags
-from ml_collections import config_flags
 import pytest
 
 import helpers
 from conftest import ROOT
 from gan_jax.algorithms import update_order
-from gan_jax.cli import app
 from gan_jax.config import builders
 from gan_jax.config import defaults as defaults_lib
 from gan_jax.config import key_table
@@ -26,38 +22,6 @@ from gan_jax import networks
 from gan_jax.objectives import losses
 from gan_jax.ops import optimizers
 from gan_jax.runtime import parallel
-
-
-def typed(stem, *words):
-    """Return the config of a recipe with changes of the command line.
-
-    Args:
-        stem: name of the recipe, with :argument if it has one.
-        words: 'key=value', changes of the config.
-
-    Raises:
-        errors.UserError: as in the command, also for values that absl or
-            ml_collections refuse.
-    """
-    name, _, argument = stem.partition(':')
-    path = f'{ROOT}/configs/{name}.py' + (f':{argument}' if argument else '')
-    argv = ['main', f'--config={path}', *(f'--config.{word}' for word in words)]
-    own = flags.FlagValues()
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        patch.setattr(flags, 'FLAGS', own)
-        # ml_collections loads recipes by a deprecated function.
-        warnings.filterwarnings('ignore', category=DeprecationWarning)
-        try:
-            config_flags.DEFINE_config_file(
-                'config', None, 'A recipe.', flag_values=own, sys_argv=argv
-            )
-            app._check_repeated_keys(argv)
-            left = own(argv)
-        except errors.UserError:
-            raise
-        except Exception as error:  # as `app._parse`
-            raise errors.ConfigError(app._message(error)) from error
-        return app.config_of(left)
 
 
 # recipe, what is typed, words of the line
@@ -143,7 +107,7 @@ REFUSED = [
 )
 def test_bad_and_unused_values_are_refused_in_one_line(stem, words, line):
     with pytest.raises(errors.ConfigError) as caught:
-        typed(stem, *words)
+        helpers.typed(stem, *words)
     assert line in str(caught.value) and '\n' not in str(caught.value)
     key = words[-1].partition('=')[0]
     assert key.rpartition('.')[2] in str(caught.value)
@@ -170,7 +134,7 @@ ACCEPTED = [
 def test_unusual_valid_values_are_accepted(
     stem, words, key, value, capsys
 ):
-    assert defaults_lib.flatten(typed(stem, *words))[key] == value
+    assert defaults_lib.flatten(helpers.typed(stem, *words))[key] == value
     assert capsys.readouterr().out == ''
 
 
@@ -190,7 +154,7 @@ def test_unusual_valid_values_are_accepted(
 def test_changed_choice_resets_options_of_the_recipes_choice(
     stem, words, left_out, capsys
 ):
-    config = typed(stem, *words)
+    config = helpers.typed(stem, *words)
     lines = capsys.readouterr().out.splitlines()
     assert sorted(line.split()[1].partition('=')[0] for line in lines) == (
         sorted(left_out)
@@ -252,7 +216,7 @@ LARGE = [
 
 @pytest.mark.parametrize('words, line', LARGE, ids=lambda value: str(value))
 def test_memory_is_checked_before_anything_is_built(words, line):
-    config = typed('dcgan', *words)
+    config = helpers.typed('dcgan', *words)
     size = defaults_lib.image_size(config) or (32, 32)
     with pytest.raises(errors.ConfigError) as caught:
         builders.algorithm(
@@ -262,8 +226,8 @@ def test_memory_is_checked_before_anything_is_built(words, line):
     assert line in str(caught.value)
     assert 'GiB, and a device has 16.0' in str(caught.value)
     builders.algorithm(
-        typed('dcgan'), builders.single_source_specs((32, 32, 1), 10, 1797),
-        memory=2**28,
+        helpers.typed('dcgan'),
+        builders.single_source_specs((32, 32, 1), 10, 1797), memory=2**28,
     )
 
 
@@ -294,7 +258,7 @@ def check(key, text):
         The error message, or '' if the value is accepted.
     """
     try:
-        config = typed('gan', f'{key}={text}')
+        config = helpers.typed('gan', f'{key}={text}')
         if config.population > 1:  # is for the command `sweep`
             return ''
         dataset = builders.dataset(config)
