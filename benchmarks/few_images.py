@@ -35,7 +35,6 @@ from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.cli import app
 from gan_jax.config import builders
 from gan_jax.config import recipes
-from gan_jax.config import run_identity
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.core import files
@@ -44,7 +43,6 @@ from gan_jax.evaluation import reference
 from gan_jax.evaluation import runner
 from gan_jax.features import extractors
 from gan_jax.metrics import catalog
-from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer
@@ -221,15 +219,7 @@ def measure(row, share):
     """
     config = configure(row, share)
     workdir = pathlib.Path(OUT.value) / f'{row}-seed{SEED.value}'
-    if (workdir / 'config.json').exists():
-        changed = run_identity.differences(
-            run_files.load_config(workdir), config
-        )
-        if changed:
-            raise errors.CheckpointError(
-                f'{workdir} holds a run of another config '
-                f'({"; ".join(changed)}); move it away'
-            )
+    run_clock.refuse_other(workdir, config)
     clock = run_clock.Clock(workdir, MINUTES.value)
     print(f'\n{row}', flush=True)
     run_clock.run(config, workdir, clock)

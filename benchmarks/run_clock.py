@@ -1,4 +1,4 @@
-"""Training of runs that end after a number of minutes, for other scripts.
+"""Runs of other scripts: that end after some minutes, and that go on.
 
 The time is that of the steps, without compilation, over all starts of a run.
 """
@@ -6,7 +6,9 @@ The time is that of the steps, without compilation, over all starts of a run.
 import json
 import signal
 
+from gan_jax.config import run_identity
 from gan_jax.core import errors
+from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 from gan_jax.training import train
 
@@ -43,6 +45,22 @@ class Clock:
     def is_over(self):
         """Return whether the time limit has passed."""
         return 0 < self._limit <= self.seconds()
+
+
+def refuse_other(workdir, config):
+    """Raise an error if a folder holds a run of another config.
+
+    Raises:
+        errors.CheckpointError: names the keys that differ.
+    """
+    if not (workdir / 'config.json').exists():
+        return
+    changed = run_identity.differences(run_files.load_config(workdir), config)
+    if changed:
+        raise errors.CheckpointError(
+            f'{workdir} holds a run of another config '
+            f'({"; ".join(changed)}); move it away'
+        )
 
 
 def newest(workdir):

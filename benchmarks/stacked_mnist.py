@@ -31,10 +31,8 @@ import numpy as np
 import run_clock
 from gan_jax.cli import app
 from gan_jax.config import recipes
-from gan_jax.config import run_identity
 from gan_jax.core import errors
 from gan_jax.evaluation import runner
-from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 from gan_jax.runtime import writer
 
@@ -151,15 +149,7 @@ def measure(row, size, seed):
     config, workdir = configure(row, size, seed), folder(row, size, seed)
     path = workdir / 'result.json'
     result = json.loads(path.read_text()) if path.exists() else {}
-    if (workdir / 'config.json').exists():
-        changed = run_identity.differences(
-            run_files.load_config(workdir), config
-        )
-        if changed:
-            raise errors.CheckpointError(
-                f'{workdir} holds a run of another config '
-                f'({"; ".join(changed)}); move it away'
-            )
+    run_clock.refuse_other(workdir, config)
     if 'failed' in result:
         return result
     clock = run_clock.Clock(workdir, MINUTES.value)
