@@ -24,8 +24,18 @@ from gan_jax.runtime import writer
 HERE = pathlib.Path(__file__).parent
 RECIPES = HERE.parent / 'configs'
 UNNORMED = {'discriminator.norm': 'none'}  # gradient penalties need this
+NUM_CLASSES = 10  # of the noise, for networks that depend on a class
+PLAYERS = ('generator', 'discriminator')
+R3GAN = {
+    f'{player}.{key}': value for player in PLAYERS for key, value in (
+        ('name', 'r3gan'), ('norm', 'none'), ('width', 48),
+        ('group_size', 16), ('num_blocks', 1),
+    )
+}
 # {name: (recipe, changes of its config, shape)}; of images width 64, batch 64.
 # The most interesting cases come first, as --limit may skip the last ones.
+# BigGAN and CycleGAN have the sizes of their users: PyTorch-StudioGAN's for
+# CIFAR-10, and the authors' for images of 256x256.
 CASES = {
     'dcgan 64 x512': ('dcgan.py:cifar10', {'batch_size': 512}, '64x64x3'),
     'dcgan 32': ('dcgan.py:cifar10', {}, '32x32x3'),
@@ -45,6 +55,13 @@ CASES = {
         'instance_noise.decay_steps': 0, 'penalties.path_length.weight': 2.0,
         'penalties.path_length.every': 4,
     }, '32x32x1'),
+    'r3gan 32': ('relativistic.py:cifar10', {
+        **R3GAN, 'penalties.r1.weight': 0.1, 'penalties.r2.weight': 0.1,
+    }, '32x32x3'),
+    'biggan 32': ('biggan.py:cifar10', {}, '32x32x3'),
+    'cyclegan 256': (
+        f"{HERE / 'translation_config.py'}:9", {}, '256x256x3',
+    ),
     'dcgan 32 r1 r2': ('dcgan.py:cifar10', {
         'penalties.r1.weight': 1.0, 'penalties.r2.weight': 1.0,
         **UNNORMED,

@@ -39,7 +39,8 @@ DEFAULT = [part for part in SHARES if part != 'tests']
 TABLE = (
     '--dtype=bfloat16', '--rounds=5', '--seconds=0.3', '--kernels=12',
     '--patience=120', '--torch=channels_last,channels_last+compile,'
-    'channels_last+graph,channels_last+compile+graph',
+    'channels_last+graph,channels_last+compile+graph,'
+    'channels_last+joined+graph',
 )
 TESTS = (  # of pure functions
     'algorithms/test_updates.py', 'metrics', 'networks', 'objectives', 'ops',

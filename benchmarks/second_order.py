@@ -47,20 +47,14 @@ LIMIT = flags.DEFINE_float(
 )
 JSON = flags.DEFINE_string('json', '', 'JSON file to write the numbers to.')
 
-PLAYERS = ('generator', 'discriminator')
 # {name: (recipe, changes of its config, shape)}; batch 64.
 CASES = {
     'dcgan 32': ('dcgan.py:cifar10', beside_torch.UNNORMED, '32x32x3'),
     'resnet 32': ('sngan.py:cifar10', {
-        **{f'{player}.name': 'resnet' for player in PLAYERS},
+        **{f'{player}.name': 'resnet' for player in beside_torch.PLAYERS},
         'discriminator.spectral_norm': False,
     }, '32x32x3'),
-    'r3gan 32': ('relativistic.py:cifar10', {
-        f'{player}.{key}': value for player in PLAYERS for key, value in (
-            ('name', 'r3gan'), ('norm', 'none'), ('width', 48),
-            ('group_size', 16), ('num_blocks', 1),
-        )
-    }, '32x32x3'),
+    'r3gan 32': ('relativistic.py:cifar10', beside_torch.R3GAN, '32x32x3'),
 }
 WEIGHTS = {'without': 0.0, 'with': 0.1}  # of each penalty
 HEAD = (

@@ -154,7 +154,10 @@ class Variant:
         self.shape, self.num_steps = shape, num_steps
         self._dtype = config.dtype
         self._feeds = _feeds(config, shape)
-        specs = {name: builders.DataSpec(shape) for name in self._feeds}
+        specs = {
+            name: builders.DataSpec(shape, _num_classes(config))
+            for name in self._feeds
+        }
         gan = builders.algorithm(config, specs)
         convolutional = defaults.convolutional(config)
         variants = _variants(gan, convolutional)
@@ -197,7 +200,12 @@ class Variant:
                     key, (config.batch_size, *shape), np.uint8
                 )
                 inputs = algorithm.to_unit_range(images)
-            return gan.apply(weights, algorithm.Inputs(inputs))
+            labels = None
+            if _num_classes(config):
+                labels = jax.random.randint(
+                    key, len(inputs), 0, _num_classes(config)
+                )
+            return gan.apply(weights, algorithm.Inputs(inputs, labels))
 
         self._weights = functools.partial(gan.weights, name='ema')
         self._sample = jax.jit(
@@ -280,13 +288,24 @@ def _feeds(config, shape):
     }
 
 
+def _num_classes(config):
+    """Return the number of classes of the noise; 0 for plain networks."""
+    plain = all(
+        config[player].condition == 'none' for player in beside_torch.PLAYERS
+    )
+    return 0 if plain else beside_torch.NUM_CLASSES
+
+
 def _feed(config, shape, stream):
     """Build a feed of noise, or of points that are sampled on the device."""
     if len(shape) == 1:
         return builders.feed(config, None)
-    noise = np.random.RandomState(stream).randint(0, 256, (512, *shape))
+    random, count = np.random.RandomState(stream), 512
+    noise = random.randint(0, 256, (count, *shape)).astype(np.uint8)
+    classes = _num_classes(config)
+    labels = random.randint(0, classes, count) if classes else None
     return feed_lib.ResidentFeed(
-        sources.from_arrays(noise.astype(np.uint8)), seed=config.seed,
+        sources.from_arrays(noise, labels), seed=config.seed,
         batch_size=defaults.images_per_batch(config), stream=stream,
     )
 

@@ -22,6 +22,7 @@ import time
 
 import numpy as np
 import torch
+from torch import nn
 
 from gan_jax.core import errors
 from gan_jax.runtime import malloc
@@ -35,6 +36,13 @@ NUM_IMAGES = 512  # that a step draws its batches from
 def refuse(reason):
     """Raise an error for what is not written in PyTorch."""
     raise errors.ConfigError(f'no PyTorch step is written for {reason}')
+
+
+def wrapper(options):
+    """Return the function that adds spectral norm to a layer, if enabled."""
+    if not options.spectral_norm:
+        return lambda layer: layer
+    return nn.utils.parametrizations.spectral_norm
 
 
 def noise_images(shape, words=(), seed=0):

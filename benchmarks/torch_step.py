@@ -23,6 +23,7 @@ from torch.nn import functional
 
 import beside_torch
 import torch_base
+import torch_biggan
 import torch_stylegan2
 import turns
 from gan_jax.cli import app
@@ -42,6 +43,10 @@ FOLLOWED = re.compile(
     r'|negative_slope|norm|spectral_norm|width|full_side|group_size'
     r'|num_blocks|mapping_layers|style_mixing|residual|stddev_group|output)'
     r'|penalties\.(gradient_penalty|path_length|r1|r2)\.(weight|every)'
+)
+OF_BIGGAN = re.compile(
+    r'(generator|discriminator)\.(attention|condition|shared_embedding'
+    r'|small_factor)'
 )
 
 # {name: (loss of D, loss of G)} of (real logits, fake logits). The real logits
@@ -94,12 +99,6 @@ def _bend(options):
     )
 
 
-def _wrap(options):
-    if not options.spectral_norm:
-        return lambda layer: layer
-    return nn.utils.parametrizations.spectral_norm
-
-
 class _Shape(nn.Module):
     """Reshape a vector to a feature map."""
 
@@ -114,7 +113,7 @@ class _Shape(nn.Module):
 
 def mlp_generator(options, latent_size, shape):
     """Return the layers of `networks.mlp.Generator`."""
-    wrap, layers, inputs = _wrap(options), [], latent_size
+    wrap, layers, inputs = torch_base.wrapper(options), [], latent_size
     for _ in range(options.depth):
         layers += [
             wrap(nn.Linear(inputs, options.width)),
@@ -130,7 +129,7 @@ def mlp_generator(options, latent_size, shape):
 
 def mlp_discriminator(options, shape):
     """Return the layers of `networks.mlp.Discriminator`."""
-    wrap, inputs = _wrap(options), math.prod(shape)
+    wrap, inputs = torch_base.wrapper(options), math.prod(shape)
     layers = [] if len(shape) == 1 else [nn.Flatten()]
     for layer in range(options.depth):
         layers.append(wrap(nn.Linear(inputs, options.width)))
@@ -151,7 +150,7 @@ def _padding(size):
 
 def dcgan_generator(options, latent_size, shape):
     """Return the layers of `networks.dcgan.Generator`."""
-    blocks, wrap = dcgan.num_blocks(shape), _wrap(options)
+    blocks, wrap = dcgan.num_blocks(shape), torch_base.wrapper(options)
     height, width, channels = shape
     start = height // 2**blocks, width // 2**blocks
     features = options.width * 2 ** (blocks - 1)
@@ -174,7 +173,7 @@ def dcgan_generator(options, latent_size, shape):
 
 def dcgan_discriminator(options, shape):
     """Return the layers of `networks.dcgan.Discriminator`."""
-    blocks, wrap = dcgan.num_blocks(shape), _wrap(options)
+    blocks, wrap = dcgan.num_blocks(shape), torch_base.wrapper(options)
     height, width, inputs = shape
     layers = []
     for block in range(blocks):
@@ -199,7 +198,7 @@ class _Up(nn.Module):
 
     def __init__(self, options, inputs, features):
         super().__init__()
-        wrap = _wrap(options)
+        wrap = torch_base.wrapper(options)
         self._norms = nn.ModuleList(
             [_norm(options, inputs), _norm(options, features)]
         )
@@ -220,7 +219,7 @@ class _Down(nn.Module):
 
     def __init__(self, options, inputs, features, halves, first):
         super().__init__()
-        wrap = _wrap(options)
+        wrap = torch_base.wrapper(options)
         hidden = features if first else inputs
         self._norms = nn.ModuleList([
             nn.Identity() if first else _norm(options, inputs),
@@ -252,7 +251,7 @@ class _SumOfPixels(nn.Module):
 
 def resnet_generator(options, latent_size, shape):
     """Return the layers of `networks.resnet.Generator`."""
-    wrap = _wrap(options)
+    wrap = torch_base.wrapper(options)
     first, *rest = resnet.generator_channels(shape, options.width)
     start = shape[0] // 2 ** len(rest), shape[1] // 2 ** len(rest)
     layers = [
@@ -277,7 +276,8 @@ def resnet_discriminator(options, shape):
         layers.append(_Down(options, inputs, features, halves, not block))
         inputs = features
     return nn.Sequential(
-        *layers, _SumOfPixels(), _wrap(options)(nn.Linear(inputs, 1))
+        *layers, _SumOfPixels(),
+        torch_base.wrapper(options)(nn.Linear(inputs, 1)),
     )
 
 
@@ -422,6 +422,7 @@ def r3gan_discriminator(options, shape, split=False):
 
 
 NETWORKS = {
+    'biggan': (torch_biggan.generator, torch_biggan.discriminator),
     'dcgan': (dcgan_generator, dcgan_discriminator),
     'mlp': (mlp_generator, mlp_discriminator),
     'r3gan': (r3gan_generator, r3gan_discriminator),
@@ -443,10 +444,13 @@ def _check(config):
         torch_base.refuse('path length of fakes that both updates share')
     if config.loss.name not in LOSSES:
         torch_base.refuse(f'loss.name={config.loss.name!r}')
+    patterns = [FOLLOWED]
+    if config.generator.name == 'biggan':
+        patterns.append(OF_BIGGAN)
     defaults = defaults_lib.flatten(defaults_lib.default_config())
     for key, value in defaults_lib.flatten(config).items():
-        if value != defaults[key] and not FOLLOWED.fullmatch(key) and (
-            key not in run_identity.FREE_KEYS
+        if value != defaults[key] and key not in run_identity.FREE_KEYS and (
+            not any(pattern.fullmatch(key) for pattern in patterns)
         ):
             torch_base.refuse(f'{key}={value!r}, only for {defaults[key]!r}')
 
@@ -525,28 +529,39 @@ class Step(torch_base.TimedStep):
             device=self._device,
         )
 
+    def _labels(self):
+        """Return (a class for each sample,), or () for plain networks."""
+        if self._config.generator.condition == 'none':
+            return ()
+        return torch.randint(
+            beside_torch.NUM_CLASSES, (self._config.batch_size,),
+            device=self._device,
+        ),
+
     def _weight(self, name):
         """Return the weight of a penalty in this step; 0 if it is not due."""
         penalty = self._config.penalties[name]
         due = self._count % penalty.every == 0
         return penalty.weight * penalty.every if due else 0.0
 
-    def _d_gradients(self, real, z, r1=0.0, r2=0.0):
+    def _d_gradients(self, real, z, r1=0.0, r2=0.0, labels=()):
         """Store gradients of D's loss in its parameters; return the fakes."""
         config, weights = self._config, self._config.penalties
         with torch.set_grad_enabled(config.reuse_fakes), self._autocast():
-            images = self.generator(z)
+            images = self.generator(z, *labels)
         fake = images.detach().float()
         real.requires_grad_(bool(r1))
         if r2:
             fake.requires_grad_()
         with self._autocast():
             if self._joined:
-                both = self.discriminator(torch.cat([real, fake])).float()
+                both = self.discriminator(
+                    torch.cat([real, fake]), *(one.tile(2) for one in labels)
+                ).float()
                 real_logits, fake_logits = both.chunk(2)
             else:
-                real_logits = self.discriminator(real).float()
-                fake_logits = self.discriminator(fake).float()
+                real_logits = self.discriminator(real, *labels).float()
+                fake_logits = self.discriminator(fake, *labels).float()
         loss = self._d_loss(real_logits, fake_logits)
         penalised = [
             (weight, inputs) for weight, inputs in (
@@ -567,7 +582,7 @@ class Step(torch_base.TimedStep):
             )
             interpolates = torch.lerp(fake, real, shares).requires_grad_()
             with self._autocast():
-                logits = self.discriminator(interpolates).float()
+                logits = self.discriminator(interpolates, *labels).float()
             square, = self._squares([logits], [interpolates])
             slopes = square.sqrt()
             loss = loss + weight * (slopes - 1).square().mean()
@@ -581,14 +596,17 @@ class Step(torch_base.TimedStep):
         )
         return [one.flatten(1).square().sum(1) for one in gradients]
 
-    def _g_gradients(self, real, z, images=None, path_length=0.0):
+    def _g_gradients(
+        self, real, z, images=None, path_length=0.0, labels=()
+    ):
         """Store gradients of G's loss in its parameters."""
         real_logits = None
         with self._autocast():
             if real is not None:
-                real_logits = self.discriminator(real).float()
+                real_logits = self.discriminator(real, *labels).float()
             logits = self.discriminator(
-                self.generator(z) if images is None else images
+                self.generator(z, *labels) if images is None else images,
+                *labels,
             )
         loss = self._g_loss(real_logits, logits.float())
         if path_length:
@@ -599,9 +617,10 @@ class Step(torch_base.TimedStep):
         """Run `d_steps` updates of D and one of G."""
         for _ in range(self._config.d_steps):
             self._d_optimizer.zero_grad(set_to_none=True)
-            real = self._reals()
+            real, labels = self._reals(), self._labels()
             images = self._update_d(
-                real, self._latents(), self._weight('r1'), self._weight('r2')
+                real, self._latents(), self._weight('r1'), self._weight('r2'),
+                labels,
             )
             self._d_optimizer.step()
         self.discriminator.requires_grad_(False)
@@ -609,11 +628,11 @@ class Step(torch_base.TimedStep):
         relative = self._config.loss.name in RELATIVE
         real = real.detach() if relative else None
         if self._config.reuse_fakes:
-            self._update_g(real, None, images)
+            self._update_g(real, None, images, labels=labels)
         else:
             self._update_g(
                 real, self._latents(),
-                path_length=self._weight('path_length'),
+                path_length=self._weight('path_length'), labels=labels,
             )
         self._count += 1
         self._g_optimizer.step()
@@ -628,7 +647,7 @@ class Step(torch_base.TimedStep):
     def sample(self):
         """Generate a batch."""
         with self._autocast():
-            return self.generator(self._latents())
+            return self.generator(self._latents(), *self._labels())
 
     def about(self):
         """Return the version, and the number of parameters of each network."""

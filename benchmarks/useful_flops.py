@@ -11,12 +11,15 @@ activations and optimizers, a few percent, are not counted. For each sample:
               and of G's inputs except the first
 
 Each gradient of a layer costs as much as its forward pass. The two updates have
-separate fakes, unless the config says otherwise (`reuse_fakes`).
+separate fakes, unless the config says otherwise (`reuse_fakes`). A relativistic
+loss of G needs D's output for real images too.
 """
 
 from typing import NamedTuple
 
+from gan_jax.networks import biggan
 from gan_jax.networks import dcgan
+from gan_jax.networks import r3gan
 from gan_jax.networks import resnet
 
 
@@ -122,7 +125,88 @@ def resnet_pair(config, shape):
     return generator, Cost(total + _dense(inputs, 1), first)
 
 
-FAMILIES = {'dcgan': dcgan_pair, 'mlp': mlp, 'resnet': resnet_pair}
+def _r3gan_stages(options, shape):
+    """Return (FLOPs of all stages, channels of the smallest, of the largest).
+    """
+    total, before = 0, None
+    widths = r3gan.stage_widths(shape, options.width, options.full_side)
+    for rank, channels in enumerate(widths):
+        halvings = len(widths) - 1 - rank
+        sides = shape[0] >> halvings, shape[1] >> halvings
+        if before not in (None, channels):  # at half the sides
+            total += _conv(1, before, channels, *sides) // 4
+        wide = 2 * channels
+        group = wide // max(wide // options.group_size, 1)
+        total += options.num_blocks * (
+            2 * _conv(1, channels, wide, *sides)
+            + _conv(3, group, wide, *sides)
+        )
+        before = channels
+    return total, widths[0], widths[-1]
+
+
+def r3gan_pair(config, shape):
+    """Return (cost of G, cost of D), without the filters."""
+    height, width, channels = shape
+    stages, low, high = _r3gan_stages(config.generator, shape)
+    first = _dense(config.latent_size, low)
+    last = _conv(1, high, channels, height, width)
+    generator = Cost(first + stages + last, first)
+    stages, low, high = _r3gan_stages(config.discriminator, shape)
+    first = _conv(1, channels, high, height, width)
+    return generator, Cost(first + stages + _dense(low, 1), first)
+
+
+def _attention(channels, pixels):
+    """Count `attention.SelfAttention`, whose keys are a quarter of pixels."""
+    narrow, half = channels // 8, channels // 2
+    return pixels * (
+        2 * _dense(channels, narrow) + 2 * _dense(channels, half)
+        + 2 * (pixels // 4) * (narrow + half)
+    )
+
+
+def biggan_pair(config, shape):
+    """Return (cost of G, cost of D), without the scales and biases of norms."""
+    g, d = config.generator, config.discriminator
+    features, *rest = biggan.generator_channels(shape, g.width)
+    high, wide = shape[0] >> len(rest), shape[1] >> len(rest)
+    chunk = -(-config.latent_size // (len(rest) + 1))
+    first = _dense(chunk, high * wide * features)
+    total = first
+    for after in rest:
+        total += _conv(1, features, after, high, wide)
+        high, wide = 2 * high, 2 * wide
+        total += _conv(3, features, after, high, wide)
+        total += _conv(3, after, after, high, wide)
+        if min(high, wide) == g.attention:
+            total += _attention(after, high * wide)
+        features = after
+    total += _conv(3, features, shape[2], high, wide)
+    generator = Cost(total, first)
+
+    total, first, inputs = 0, 0, shape[2]
+    for block, (features, halves) in enumerate(
+        biggan.discriminator_channels(shape, d.width, d.small_factor)
+    ):
+        layers = [_conv(3, inputs, features, high, wide)]
+        total += layers[0] + _conv(3, features, features, high, wide)
+        if halves:
+            high, wide = high // 2, wide // 2
+        if halves or inputs != features:
+            layers.append(_conv(1, inputs, features, high, wide))
+            total += layers[1]
+        first += 0 if block else sum(layers)
+        if halves and min(high, wide) == d.attention:
+            total += _attention(features, high * wide)
+        inputs = features
+    return generator, Cost(total + _dense(inputs, 1), first)
+
+
+FAMILIES = {
+    'biggan': biggan_pair, 'dcgan': dcgan_pair, 'mlp': mlp,
+    'r3gan': r3gan_pair, 'resnet': resnet_pair,
+}
 
 
 def step(config, shape):
@@ -150,4 +234,6 @@ def step(config, shape):
     if config.reuse_fakes:
         d_update -= g.total  # a forward of G serves both
     g_update = 3 * g.total - g.first + 2 * d.total
+    if config.loss.name.startswith('relativistic'):
+        g_update += d.total  # of real images
     return config.batch_size * (config.d_steps * d_update + g_update)

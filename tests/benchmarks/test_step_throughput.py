@@ -30,8 +30,10 @@ def fixture_script(monkeypatch):
     return importlib.import_module
 
 
-def parameters(config, shape):
-    gan = builders.algorithm(config, builders.single_source_specs(shape))
+def parameters(config, shape, num_classes):
+    gan = builders.algorithm(
+        config, builders.single_source_specs(shape, num_classes)
+    )
     state = jax.eval_shape(
         lambda key: game.init(gan, key, shape), jax.random.key(0)
     )
@@ -124,7 +126,8 @@ def test_every_case_can_be_trained(script):
 
 
 @pytest.mark.parametrize('name', [
-    'mlp 512', 'dcgan 28', 'dcgan 32 shared', 'celeb_a', 'dcgan 32 r1 r2', *(
+    'mlp 512', 'dcgan 28', 'dcgan 32 shared', 'celeb_a', 'dcgan 32 r1 r2',
+    pytest.param('biggan 32', marks=pytest.mark.integration), *(
         pytest.param(name, marks=pytest.mark.slow)
         for name in ('dcgan 64', 'sngan resnet 32', 'wgan_gp 32')
     ),
@@ -132,11 +135,14 @@ def test_every_case_can_be_trained(script):
 def test_pytorchs_networks_have_as_many_parameters(script, name):
     pytest.importorskip('torch')
     case, = script('beside_torch').cases([name])
-    case.config.batch_size = 2
+    case.config.batch_size, case.config.d_steps = 2, 1
     for player in (case.config.generator, case.config.discriminator):
         player.width = 8
     step = script('torch_step').Step(case.config, case.shape, 'channels_last')
-    assert step.about()['parameters'] == parameters(case.config, case.shape)
+    assert step.about()['parameters'] == parameters(
+        case.config, case.shape,
+        script('beside_torch').NUM_CLASSES if name == 'biggan 32' else 0,
+    )
     assert step.train(2) > 0 and step.generate(1) > 0 and step.memory() > 0
 
 
@@ -633,6 +639,48 @@ def test_a_graph_needs_a_cuda_device(script, monkeypatch):
 def test_quartiles_of_two_turns_lie_between_them(script):
     assert script('turns').quartiles([1.0, 3.0]) == [1.5, 2.0, 2.5]
     assert script('turns').quartiles([1.0, 2.0, 4.0]) == [1.0, 2.0, 4.0]
+
+
+TINY = {'batch_size': 4, **{
+    f'{player}.width': 8 for player in ('generator', 'discriminator')
+}}
+
+
+@pytest.mark.slow
+def test_each_family_has_its_rows_in_the_table(script, tmp_path, capsys):
+    pytest.importorskip('torch')
+    beside, path = script('beside_torch'), tmp_path / 'out.json'
+    table = {
+        name: (beside.CASES[name][0], {
+            **beside.CASES[name][1], **TINY, **changes,
+        }, shape) for name, changes, shape in (
+            ('r3gan 32', {}, '16x16x3'), ('stylegan2 32', {}, '16x16x1'),
+            ('biggan 32', {'d_steps': 1}, '16x16x3'),
+            ('cyclegan 256', {'generator.num_blocks': 1}, '32x32x3'),
+        )
+    }
+    beside.compare(
+        beside.cases((), 'bfloat16', table),
+        beside.Options(('channels_last', 'channels_last+graph'), 2, 0.05, 64),
+        str(path),
+    )
+    rows = capsys.readouterr().out.splitlines()[2:]
+    result = json.loads(path.read_text())
+    assert result['not_measured'] == []
+    for name, ours, theirs, graph in zip(
+        table, rows[::3], rows[1::3], rows[2::3]
+    ):
+        assert ours.startswith(f'| {name} | ours |')
+        assert theirs.startswith(f'| {name} | channels_last |')
+        reason = 'lazy' if name == 'stylegan2 32' else 'needs a CUDA device'
+        assert reason in graph or script('torch_base').torch.cuda.is_available()
+        about = result['cases'][name]['about']
+        assert about['ours']['parameters'] == (
+            about['channels_last']['parameters']
+        )
+        assert result['cases'][name]['samples_per_second'].keys() >= {
+            'ours', 'channels_last'
+        }
 
 
 @pytest.mark.slow
