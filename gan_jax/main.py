@@ -26,6 +26,10 @@ MULTIHOST = flags.DEFINE_bool(
     'multihost', False, 'Join the other processes of a cluster (TPU pod, SLURM)'
     ' before training; each runs this same command.'
 )
+DETERMINISTIC = flags.DEFINE_bool(
+    'deterministic', False, 'The same bits from start to start on a GPU, where '
+    'XLA else times kernels and takes the fastest at each start. Slower.'
+)
 
 
 def main(argv):
@@ -35,6 +39,8 @@ def main(argv):
     from ml_collections import config_flags
 
     from gan_jax.config import run_identity
+    from gan_jax.runs import run_folder
+    from gan_jax.runtime import determinism
     from gan_jax.runtime import parallel
     from gan_jax.training import sweep
     from gan_jax.training import train
@@ -43,6 +49,9 @@ def main(argv):
     overrides = config_flags.get_override_values(flags.FLAGS['config'])
     name = run_identity.run_name(recipe, overrides)
     workdir = WORKDIR.value or f'runs/{name}'
+    if DETERMINISTIC.value:
+        done = determinism.use(run_folder.at(workdir))
+        app.say(f'Deterministic: {done}')
     if MULTIHOST.value:
         parallel.initialize_hosts()
     if config.population > 1:

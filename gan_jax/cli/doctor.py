@@ -18,6 +18,9 @@ DATA_DIR = flags.DEFINE_string(
 WORKDIR = flags.DEFINE_string(
     'workdir', 'runs', 'Folder of runs, whose free disk space is reported.'
 )
+DETERMINISTIC = flags.DEFINE_bool(
+    'deterministic', False, "Test with the flags of `train --deterministic`."
+)
 
 
 def main(argv):
@@ -25,10 +28,13 @@ def main(argv):
     from gan_jax.core import errors
     from gan_jax.data import tfds_source
     from gan_jax.runtime import cache
+    from gan_jax.runtime import determinism
     from gan_jax.runtime import environment
 
     if len(argv) > 1:
         raise errors.ConfigError(f'unexpected argument {argv[1]!r}')
+    if DETERMINISTIC.value:
+        app.say(f'{"flags":10}{determinism.use(WORKDIR.value)}')
     machine = environment.machine()
     for name, value in machine.items():
         app.say(f'{name:10}{value}')
@@ -36,6 +42,8 @@ def main(argv):
     for device, result in environment.try_devices():
         app.say(f'{"device":10}{device}: {result}')
         healthy = healthy and not result.startswith('FAILED')
+    if healthy:
+        app.say(f'{"bits":10}{determinism.report()}')
     app.say(f'{"cache":10}{cache.folder() or "none"}')
     space = environment.free_space(WORKDIR.value)
     folder, names = tfds_source.prepared(DATA_DIR.value)

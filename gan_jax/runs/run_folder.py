@@ -28,7 +28,8 @@ from gan_jax.runtime import writer as writer_lib
 ROLLBACKS = 'rollbacks.json'
 RESTARTS = 'restarts.json'
 FOLDERS = ('checkpoints', 'samples', 'tensorboard')
-SUFFIXES = ('.html', '.json', '.jsonl', '.png')  # suffixes of a run's files
+# Of a run's files.
+SUFFIXES = ('.html', '.json', '.jsonl', '.png', '.textproto')
 
 
 def at(workdir):

@@ -18,6 +18,7 @@ import orbax.checkpoint as ocp
 from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.core import redact
+from gan_jax.runtime import determinism
 from gan_jax.runtime import manifest
 from gan_jax.runtime import parallel
 
@@ -151,6 +152,8 @@ class Checkpoints:
             shortage = self._disk_shortage(size + ROOM)
             if not parallel.on_all_hosts(not shortage):
                 raise OSError(shortage or 'another host has no space for it')
+            if self._first:
+                determinism.keep(self._folder.parent)
             self._manager.save(int(step), args=ocp.args.StandardSave(state))
         except (OSError, ValueError) as error:
             self._fail(error)

@@ -21,6 +21,7 @@ import numpy as np
 import gan_jax
 from gan_jax.core import redact
 from gan_jax.runtime import cache
+from gan_jax.runtime import determinism
 from gan_jax.runtime import malloc
 from gan_jax.runtime import parallel
 
@@ -110,6 +111,8 @@ def describe(seed):
         'platform': platform.platform(),
         'python': platform.python_version(),
         'versions': versions(),
+        'deterministic': determinism.is_set(),
+        'xla_flags': determinism.flags_set(),
         'git_revision': _git_revision(),
     }
 
