@@ -2,6 +2,7 @@
 
     python benchmarks/scaling.py --json=out.json
     python benchmarks/scaling.py --axes=devices --config_path=configs/gan.py
+    python benchmarks/scaling.py --paper
 
 One axis varies at a time; the others are those of a DCGAN of width 32 on
 32x32x3, batch size 32, one device. Each value has its own process
@@ -10,6 +11,10 @@ take turns. `devices` are virtual ones on CPU, which share its cores. With the
 same global batch the work is the same, so the time above that of the first row
 is the cost of pmap, of the mean over devices and of smaller parts. On other
 backends this axis is left out, and the others use the first device.
+
+--paper measures nothing: it prints what a step should take on 8 H200 and on
+TPU v5e, from public figures, and for the H200 also as two measured steps
+correct it.
 """
 
 import contextlib
@@ -17,12 +22,16 @@ import functools
 import os
 import pathlib
 import statistics
+from typing import NamedTuple, Optional
 
 from absl import flags
 
 import beside_torch
 import turns
+import useful_flops
+from gan_jax.algorithms import algorithm
 from gan_jax.cli import app
+from gan_jax.config import builders
 from gan_jax.config import recipes
 from gan_jax.core import errors
 from gan_jax.runtime import environment
@@ -51,6 +60,104 @@ ONLY = flags.DEFINE_list('axes', list(AXES), 'Axes to vary.')
 STEPS = flags.DEFINE_integer('steps', 4, 'Steps per turn.', lower_bound=1)
 ROUNDS = flags.DEFINE_integer('rounds', 5, 'Turns of each.', lower_bound=2)
 JSON = flags.DEFINE_string('json', '', 'JSON file to write the numbers to.')
+PAPER = flags.DEFINE_bool('paper', False, 'Print the model of other machines.')
+
+
+class Device(NamedTuple):
+    """Figures of an accelerator.
+
+    Attributes:
+        flops: FLOP/s of bfloat16 products.
+        bandwidth: of its memory, bytes/s.
+        links: to the others, in one direction, bytes/s.
+        measured: {batch size: seconds} of a step of the model's case; or None.
+    """
+
+    flops: float
+    bandwidth: float
+    links: float
+    measured: Optional[dict] = None
+
+
+# H200: the product and both steps as measured on 2026-11-26 (README.md), memory
+# and NVLink by https://www.nvidia.com/en-us/data-center/h200/. v5e: all by
+# https://docs.cloud.google.com/tpu/docs/v5e.
+DEVICES = {
+    'H200': Device(789e12, 4.8e12, 450e9, {64: 2.19e-3, 512: 5.76e-3}),
+    'v5e': Device(197e12, 0.819e12, 200e9),
+}
+CASE = 'dcgan 64'  # of beside_torch.py, bfloat16
+# XLA:TPU's count of a step of DCGAN at 32x32, of 64 images (README.md); four
+# times as many pixels take four times as many bytes.
+BYTES = 4 * 0.68e9 / 64  # an image
+MODELLED = (  # (device, how many, images on each)
+    ('H200', 1, 64), ('H200', 1, 512), ('H200', 8, 64), ('H200', 8, 512),
+    ('v5e', 8, 64), ('v5e', 256, 64), ('v5e', 256, 512),
+)
+
+
+def on_paper(device, count, images, flops, params):
+    """Return the least seconds of a step, {cause: seconds}.
+
+    Args:
+        device: `Device`.
+        count: number of devices.
+        images: on each device.
+        flops: of an image.
+        params: of both networks, averaged over devices in float32: all but one
+            of `count` parts of them are sent twice.
+    """
+    return {
+        'arithmetic': images * flops / device.flops,
+        'memory': images * BYTES / device.bandwidth,
+        'links': 2 * (count - 1) / count * 4 * params / device.links,
+    }
+
+
+def corrected(device, count, images, flops, params):
+    """Return the seconds of a step as the measured ones have it, or None.
+
+    Measured steps of two batch sizes give the line floor + slope * (arithmetic
+    + memory). The floor is the time of launches. Links are added as they are.
+    """
+    if device.measured is None:
+        return None
+
+    def work(images):
+        paper = on_paper(device, 1, images, flops, params)
+        return paper['arithmetic'] + paper['memory']
+
+    (small, first), (large, second) = device.measured.items()
+    slope = (second - first) / (work(large) - work(small))
+    links = on_paper(device, count, images, flops, params)['links']
+    return first + slope * (work(images) - work(small)) + links
+
+
+def paper_rows():
+    """Yield the table of --paper as lines of Markdown."""
+    case, = beside_torch.cases([CASE], 'bfloat16')
+    flops = useful_flops.step(case.config, case.shape) / case.config.batch_size
+    specs = builders.single_source_specs(case.shape)
+    state = builders.abstract_state(
+        case.config, builders.algorithm(case.config, specs), specs
+    )
+    params = sum(map(algorithm.count_params, state.players.values()))
+    yield (
+        '| devices | images on each | arithmetic, ms | memory, ms | links, ms '
+        '| sum, ms | as measured steps correct it, ms | images/s of all |'
+    )
+    yield '|---' * 8 + '|'
+    for name, count, images in MODELLED:
+        about = DEVICES[name], count, images, flops, params
+        paper = on_paper(*about)
+        better = corrected(*about)
+        seconds = better or sum(paper.values())
+        shown = [*paper.values(), sum(paper.values()), better]
+        cells = ['' if t is None else f'{1e3 * t:.2f}' for t in shown]
+        yield (
+            f"| {count} {name} | {images} | {' | '.join(cells)} | "
+            f'{count * images / seconds:,.0f} |'
+        )
 
 
 def start(change):
@@ -120,6 +227,9 @@ def rows(axis, results):
 def main(argv):
     """Print the tables; write --json."""
     del argv
+    if PAPER.value:
+        print('\n'.join(paper_rows()))
+        return
     unknown = sorted(set(ONLY.value) - set(AXES))
     if unknown:
         raise errors.ConfigError(

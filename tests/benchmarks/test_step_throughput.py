@@ -277,6 +277,25 @@ def test_scaling_tells_each_value_beside_the_first():
         script.main([])
 
 
+def test_the_model_on_paper_is_corrected_by_the_measured_steps(capsys):
+    script, parse = helpers.load_script('scaling')
+    device = script.Device(100.0, script.BYTES, 4.0, {1: 5.0, 3: 9.0})
+    # 1 second of arithmetic and 1 of memory an image: 3 + images * 2.
+    paper = script.on_paper(device, 4, 10, 100.0, 2)
+    assert paper == {'arithmetic': 10.0, 'memory': 10.0, 'links': 3.0}
+    assert script.corrected(device, 1, 1, 100.0, 2) == 5.0
+    assert script.corrected(device, 1, 10, 100.0, 2) == pytest.approx(23.0)
+    assert script.corrected(device, 4, 10, 100.0, 2) == pytest.approx(26.0)
+    assert script.corrected(
+        device._replace(measured=None), 4, 10, 100.0, 2
+    ) is None
+    parse('--paper')
+    script.main([])
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert len(lines) == len(script.MODELLED)
+    assert '| 5.76 |' in lines[1] and lines[-1].startswith('| 256 v5e | 512 |')
+
+
 def test_virtual_devices_are_of_the_cpu_alone(monkeypatch, capsys):
     script, parse = helpers.load_script('scaling')
     parse('--axes=devices,batch')
