@@ -144,6 +144,7 @@ def test_pytorchs_discriminator_computes_what_ours_does(script):
     assert_close(actual[:, 0], np.asarray(expected.logits))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('name', ['biggan 32', 'r3gan 32'])
 def test_counted_flops_are_those_of_pytorchs_counter(script, name):
     """The counter has filters and norms' layers too: a few percent."""
