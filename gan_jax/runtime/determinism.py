@@ -14,11 +14,11 @@ import importlib.metadata
 import os
 import pathlib
 import pkgutil
+import secrets
 import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ import numpy as np
 
 from gan_jax.core import errors
 from gan_jax.core import files
+from gan_jax.runtime import cache
 
 RESULTS = 'autotune.textproto'  # the ending makes XLA write text
 VARIABLE = 'XLA_FLAGS'
@@ -51,21 +52,18 @@ def use(workdir):
         str, a line that says what was done.
 
     Raises:
-        errors.ConfigError: where a flag of the user contradicts, or jaxlib does
-            not know a flag.
+        errors.ConfigError: where a flag of the user contradicts, jaxlib does
+            not know a flag, or the user's cache folder cannot be written.
         errors.CheckpointError: where the results cannot be read.
     """
     if not looks_for_gpu():
         return 'CPUs and TPUs need no flags'
     kept = files.to_path(workdir) / RESULTS
-    # Copies: XLA does not know all file systems, its flags cannot hold all
-    # paths, and what it writes is not written at once.
-    folder = pathlib.Path(tempfile.mkdtemp(prefix='gan_jax-'))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = _private_folder()
     wanted = {FORBID: 'true', DUMP: str(folder / RESULTS)}
     if kept.exists():
         wanted[LOAD] = str(folder / 'kept.textproto')
-        pathlib.Path(wanted[LOAD]).write_bytes(_content(kept))
+        files.write(wanted[LOAD], _content(kept))
     flags = merged(wanted, os.environ.get(VARIABLE, ''))
     _check_known(flags)
     os.environ[VARIABLE] = flags
@@ -74,6 +72,29 @@ def use(workdir):
         f'kernels are chosen as {kept} says' if LOAD in wanted
         else f'the choice of kernels is kept in {kept}'
     )
+
+
+def _private_folder():
+    """Create a folder for XLA's files in the user's cache, until the exit.
+
+    Not the run folder: XLA does not know all file systems, its flags cannot
+    hold all paths, and what it writes is not complete at once.
+    """
+    folder = cache.default().parent / f'kernels-{secrets.token_hex(8)}'
+    if len(str(folder).split()) > 1:
+        raise errors.ConfigError(
+            f'--deterministic: XLA cannot write to {folder}, which has blanks; '
+            'set XDG_CACHE_HOME to another folder'
+        )
+    try:
+        folder.mkdir(0o700, parents=True)
+    except OSError as error:
+        raise errors.ConfigError(
+            f'--deterministic: {folder} cannot be created: {error.strerror}; '
+            'set XDG_CACHE_HOME to another folder'
+        ) from error
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _content(path):
@@ -184,7 +205,7 @@ def keep(workdir):
         OSError: where the file cannot be written.
     """
     path = flags_set().get(DUMP)
-    if path and os.path.exists(path):
+    if path and pathlib.Path(path).exists():
         content = pathlib.Path(path).read_bytes()
         kept = workdir / RESULTS
         if not kept.exists() or files.read(kept, MOST) != content:

@@ -21,11 +21,12 @@ FORBIDDEN = f'{determinism.FORBID}=true'
 
 
 @pytest.fixture(name='gpu')
-def fixture_gpu(monkeypatch):
+def fixture_gpu(monkeypatch, tmp_path):
     """Behave as on a machine with a plugin for GPUs."""
     monkeypatch.setattr(determinism, 'looks_for_gpu', lambda: True)
     monkeypatch.setattr(determinism, '_check_known', lambda flags: None)
     monkeypatch.setenv(determinism.VARIABLE, '')
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     enabled = jax.config.jax_enable_compilation_cache
     yield monkeypatch
     jax.config.update('jax_enable_compilation_cache', enabled)
@@ -76,6 +77,20 @@ def test_a_new_run_keeps_the_results_and_the_next_start_loads_them(
     again = determinism.flags_set()
     assert pathlib.Path(again[determinism.LOAD]).read_text() == 'version: 3\n'
     assert again[determinism.DUMP] != flags[determinism.DUMP]
+
+
+def test_xla_writes_to_the_users_cache_alone(gpu, tmp_path):
+    determinism.use(tmp_path / 'run')
+    path = pathlib.Path(determinism.flags_set()[determinism.DUMP])
+    assert path.is_relative_to(tmp_path / 'cache')
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    gpu.setenv('XDG_CACHE_HOME', str(tmp_path / 'a b'))
+    with pytest.raises(errors.ConfigError, match='blanks'):
+        determinism.use(tmp_path / 'run')
+    (tmp_path / 'file').touch()
+    gpu.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
+    with pytest.raises(errors.ConfigError, match='cannot be created'):
+        determinism.use(tmp_path / 'run')
 
 
 def test_results_that_cannot_be_read_are_named(gpu, tmp_path):
