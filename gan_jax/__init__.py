@@ -4,12 +4,14 @@ The public functions, each imported on first use:
 
     train(config, workdir)             train or continue a run, returns a `Run`
     default_config()                   config of all keys with their defaults
-    load(workdir)                      (algorithm, state) of a trained run
+    load(path)                         a `Run` from its folder or a release
     sample(algorithm, state, seeds)    images or points by seed
     evaluate(workdir, metrics=…)       metrics of a run's samples
 
 and the public modules of pure functions: `losses`, `penalties`, `metrics`,
-`networks`, `transforms`. All other names may change without notice.
+`networks`, `transforms`. A `Run` has `algorithm`, `state`, `sample(seeds)`,
+`evaluate(metrics)`, `project(images)` and `translate(image)`. All other names
+may change without notice.
 """
 
 import importlib
@@ -20,7 +22,7 @@ __version__ = '0.1.0'
 _PUBLIC = {
     'train': ('gan_jax.training.train', 'train'),
     'default_config': ('gan_jax.config.defaults', 'default_config'),
-    'load': ('gan_jax.runs.sampling', 'load'),
+    'load': ('gan_jax.tools.trained_run', 'load'),
     'sample': ('gan_jax.runs.sampling', 'sample'),
     'evaluate': ('gan_jax.evaluation.runner', 'evaluate'),
     'losses': ('gan_jax.objectives.losses', None),

@@ -92,25 +92,15 @@ def main(argv):
     targets = inversion.load_targets(
         run_flags.WORKDIR.value, IMAGES.value, SPLIT.value, labels
     )
-    encodes = algorithm.encodes and not projects
-    method = BY.value or ('encoder' if encodes else 'search')
-    if method == 'encoder' and projects:
-        raise errors.ConfigError(
-            f'--by=encoder is not for --space={SPACE.value}'
-        )
-    weights = run_flags.WEIGHTS.value
-    if method == 'encoder':
-        inverted = inversion.encode(algorithm, state, targets.images)
-    elif projects:
-        inverted = projection.project(
-            algorithm, state, targets.images, SPACE.value,
-            _options(projection.OPTIONS), weights,
-        )
-    else:
-        inverted = inversion.search(
-            algorithm, state, targets.images, targets.labels,
-            _options(inversion.SearchOptions()), weights,
-        )
+    method = BY.value or (
+        'encoder' if algorithm.encodes and not projects else 'search'
+    )
+    inverted = projection.invert(
+        algorithm, state, targets.images, targets.labels, space=SPACE.value,
+        by=method, weights=run_flags.WEIGHTS.value, options=_options(
+            projection.OPTIONS if projects else inversion.SearchOptions()
+        ),
+    )
     with app.written('--out', OUT.value):
         _save(targets, inverted, method)
     _print(targets, inverted, method, state)

@@ -41,6 +41,12 @@ class DamagedError(CheckpointError):
     """The files of a checkpoint differ from those that were saved."""
 
 
+class ReleaseError(CheckpointError):
+    """A release is damaged, hostile or of another kind."""
+
+    exit_code = 8
+
+
 class CollapseError(UserError):
     """Mode collapse was detected and the config says to stop."""
 

@@ -102,6 +102,43 @@ def read(path, expected):
     expected = {k: tuple(v.shape) for k, v in flatten(expected).items()}
     size = sum(4 * int(np.prod(shape)) for shape in expected.values())
     data = read_file(path, size + MAX_HEADER)
+    tensors, about = parse(path, data)
+    if about['format'] != FORMAT:
+        raise errors.DamagedError(
+            f'{path} has format {about["format"]!a:.20}, not {FORMAT}; convert '
+            'it again'
+        )
+    check_tensors(
+        path,
+        {
+            name: (tensor['dtype'], tuple(tensor['shape']))
+            for name, tensor in tensors.items()
+        },
+        {name: ('F32', shape) for name, shape in expected.items()},
+    )
+    arrays = {
+        name: np.frombuffer(tensor['data'], '<f4').reshape(expected[name])
+        for name, tensor in tensors.items()
+    }
+    check_finite(path, arrays)
+    variables = traverse_util.unflatten_dict(arrays, sep='/')
+    return Weights(variables, _fingerprint(data), about)
+
+
+def parse(path, data):
+    """Parse the bytes of a safetensors file that this package wrote.
+
+    Args:
+        path: of the file, for messages.
+        data: bytes.
+
+    Returns:
+        ({name: {'dtype', 'shape', 'data'}} as of `safetensors.deserialize`,
+        dict of the metadata, with 'format').
+
+    Raises:
+        errors.DamagedError: if it is damaged or has other metadata.
+    """
     header = int.from_bytes(data[:8], 'little')
     if len(data) < 8 or header > MAX_HEADER:
         raise errors.DamagedError(f'{path} is not a safetensors file')
@@ -111,22 +148,7 @@ def read(path, expected):
         raise errors.DamagedError(
             f'{path} is a damaged safetensors file: {_line(error)}'
         ) from error
-    check_tensors(
-        path,
-        {
-            name: (tensor['dtype'], tuple(tensor['shape']))
-            for name, tensor in tensors.items()
-        },
-        {name: ('F32', shape) for name, shape in expected.items()},
-    )
-    about = _about(path, json.loads(data[8:8 + header]))
-    arrays = {
-        name: np.frombuffer(tensor['data'], '<f4').reshape(expected[name])
-        for name, tensor in tensors.items()
-    }
-    check_finite(path, arrays)
-    variables = traverse_util.unflatten_dict(arrays, sep='/')
-    return Weights(variables, _fingerprint(data), about)
+    return tensors, _about(path, json.loads(data[8:8 + header]))
 
 
 def read_file(path, most):
@@ -252,15 +274,11 @@ def _about(path, header):
     """Return the dict that `write` stored, from a parsed header."""
     try:
         about = json.loads(header['__metadata__'][KEY])
-        version = about['format']
+        about['format']
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise errors.DamagedError(
             f'{path} was not written by gan_jax'
         ) from error
-    if version != FORMAT:
-        raise errors.DamagedError(
-            f'{path} has format {version!a:.20}, not {FORMAT}; convert it again'
-        )
     return about
 
 

@@ -14,6 +14,7 @@ from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.data import pictures
+from gan_jax.runs import release_files
 
 MAX_SIDE = 2**20  # dimension of points
 MAX_CLASSES = 10**6
@@ -44,7 +45,7 @@ def load_config(workdir):
         validation.validate(config, points=shape and len(shape) == 1)
     except (ValueError, errors.ConfigError) as error:
         path = epath.Path(workdir) / 'config.json'
-        raise errors.CheckpointError(
+        raise release_files.error_type(workdir)(
             f'{path} is not the config of a run: {str(error):.300}'
         ) from error
     return config
@@ -125,7 +126,7 @@ def load_sources(workdir):
         ), '')
     if mistake:
         path = epath.Path(workdir) / 'data.json'
-        raise errors.CheckpointError(
+        raise release_files.error_type(workdir)(
             f'{path} does not describe the data of a run: {mistake}'
         )
     return sources
@@ -171,8 +172,14 @@ def _data_or_none(workdir, key):
 
 
 def _read(workdir, name):
-    """Load a JSON file of a run folder."""
+    """Load a JSON file of a run folder or a release."""
     path = f'{workdir}/{name}'
+    if release_files.is_release(workdir):
+        data = release_files.read(workdir, name)
+        try:
+            return files.parse_json(data)
+        except ValueError as error:
+            raise errors.ReleaseError(f'{path} {error}') from error
     try:
         return files.read_json(files.to_path(workdir) / name)
     except (OSError, ValueError) as error:

@@ -17,6 +17,7 @@ from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.core import redact
 from gan_jax.data import sources
+from gan_jax.runs import release_files
 from gan_jax.runs import run_files
 from gan_jax.runs import sampling
 from gan_jax.runtime import checkpoint
@@ -91,7 +92,13 @@ def check_entries(workdir, folders=FOLDERS):
 
     Raises:
         errors.CheckpointError: naming the first bad entry.
+        errors.ConfigError: where the folder is a release.
     """
+    if release_files.is_release(workdir):
+        raise errors.ConfigError(
+            f'--workdir={workdir} is a release; train from it by '
+            f'--config.init_from={workdir} with another --workdir'
+        )
     if files.is_remote(workdir):  # object stores have neither
         return
     for folder in (workdir, *(workdir / name for name in folders)):

@@ -17,6 +17,8 @@ from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.data import sources
+from gan_jax.runs import release_files
+from gan_jax.runs import release_tensors
 from gan_jax.runs import run_files
 from gan_jax.runtime import checkpoint
 
@@ -452,6 +454,8 @@ def saved_steps(workdir):
     Raises:
         errors.CheckpointError: where there are none.
     """
+    if release_files.is_release(workdir):
+        return [int(load(workdir)[1].step)]
     checkpoints = _checkpoints(workdir)
     try:
         steps = checkpoints.steps()
@@ -469,10 +473,10 @@ def _checkpoints(workdir):
 
 
 def load(workdir, step=None):
-    """Load a trained run from its folder.
+    """Load a trained run from its folder, or from a release.
 
     Args:
-        workdir: the run folder.
+        workdir: the run folder, or that of a release, which has one step.
         step: a saved step, or `BEST`; the newest by default.
 
     Returns:
@@ -481,19 +485,15 @@ def load(workdir, step=None):
     Raises:
         errors.CheckpointError: where there is no such run or step.
     """
-    config = run_files.load_config(workdir)
-    try:
-        specs = load_data_specs(workdir)
-        algorithm = builders.algorithm(config, specs)
-        abstract = builders.abstract_state(config, algorithm, specs)
-    except errors.UserError:
-        raise
-    except Exception as error:  # sizes that do not match raise many types
-        reason = ' '.join(str(error).split()) or type(error).__name__
-        raise errors.CheckpointError(
-            f'no networks can be built from config.json and data.json in '
-            f'{workdir}: {reason:.200}'
-        ) from error
+    algorithm, abstract = build(workdir)
+    if release_files.is_release(workdir):
+        state, _ = release_tensors.load(workdir, abstract)
+        if step not in (None, int(state.step)):
+            raise errors.CheckpointError(
+                f'{workdir} is a release of step {int(state.step)} and has no '
+                f'step {step}'
+            )
+        return algorithm, state
     checkpoints = _checkpoints(workdir)
     try:
         if step == BEST:
@@ -511,3 +511,31 @@ def load(workdir, step=None):
     if state is None:
         raise errors.CheckpointError(f'no checkpoint in {workdir} yet')
     return algorithm, state
+
+
+def build(workdir):
+    """Build the algorithm of a run folder or a release.
+
+    Returns:
+        (`algorithm.Algorithm`, its abstract `algorithm.TrainState`).
+
+    Raises:
+        errors.CheckpointError: where its files describe no networks.
+    """
+    config = run_files.load_config(workdir)
+    try:
+        specs = load_data_specs(workdir)
+        algorithm = builders.algorithm(config, specs)
+        return algorithm, builders.abstract_state(config, algorithm, specs)
+    except errors.CheckpointError:
+        raise
+    except errors.UserError as error:
+        if not release_files.is_release(workdir):
+            raise
+        raise errors.ReleaseError(f'{workdir}: {error}') from error
+    except Exception as error:  # sizes that do not match raise many types
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise release_files.error_type(workdir)(
+            f'no networks can be built from config.json and data.json in '
+            f'{workdir}: {reason:.200}'
+        ) from error

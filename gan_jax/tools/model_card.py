@@ -1,5 +1,7 @@
 """Model cards: what an exported generator is, and the metrics of its run."""
 
+import json
+
 import gan_jax
 from gan_jax.core import files
 from gan_jax.runs import run_files
@@ -73,10 +75,11 @@ def build(
             'gan_jax': gan_jax.__version__, **environment.versions()
         }.items() if name in ('gan_jax', 'jax'))),
     ]
-    metrics = [
-        *_logged(workdir, step),
-        *_evaluated(workdir, step, weights, direction),
-    ]
+    metrics = list(logged(workdir, step))
+    for evaluation in evaluations(workdir, step):
+        if (evaluation.get('weights'), evaluation.get('direction')) == (
+                weights, direction):
+            metrics += evaluated(evaluation)
     if not metrics:
         metrics = ['The run folder holds no metrics of this step.']
     return CARD_TEXT.format(
@@ -86,52 +89,71 @@ def build(
     )
 
 
-def _logged(workdir, step):
+def logged(workdir, step):
     """Yield lines on the metrics that training logged at a step."""
-    values = {}
+    logged = {}
     for item in run_files.lines(workdir, 'metrics.jsonl'):
         if item and item.get('step') == step:
-            values = item
+            logged = item
     numbers = {
-        name: files.number(value) for name, value in values.items()
+        name: files.number(value) for name, value in logged.items()
         if name in SHOWN or name.startswith('eval/')
     }
-    if values:
+    if logged:
         yield f'Logged at step {step:,}: ' + ', '.join(
             f'{name} {value:.4g}' for name, value in numbers.items()
             if value is not None
         ) + '.'
 
 
-def _evaluated(workdir, step, weights, direction):
-    """Yield lines on the newest evaluation of a step, weights, direction."""
-    evaluations = [
-        item for item in run_files.load_dicts(workdir, 'evaluation.json')
-        if (item.get('step'), item.get('weights'), item.get('direction')) == (
-            step, weights, direction
-        )
-        and isinstance(item.get('values'), dict)
-    ]
-    if not evaluations:
-        return
-    newest = evaluations[-1]
-    features = newest.get('features')
+def evaluations(workdir, step):
+    """Return the newest evaluation of a step for each weights and direction.
+
+    Returns:
+        List of dicts as of `runner.evaluate_run`, whose values are not checked.
+    """
+    newest = {}
+    for item in run_files.load_dicts(workdir, 'evaluation.json'):
+        if item.get('step') == step and isinstance(item.get('values'), dict):
+            key = json.dumps([item.get('weights'), item.get('direction')])
+            newest[key] = item
+    return list(newest.values())
+
+
+def protocol(evaluation):
+    """Return what the values of an evaluation depend on, as text."""
+    features = evaluation.get('features')
     note = features.get('note') if isinstance(features, dict) else '?'
-    yield (
-        f'\n{_count(newest.get("num_fake"))} samples against '
-        f'{_count(newest.get("num_real"))} real images of '
-        f'{newest.get("data")} {newest.get("split")}; features: {note}.\n'
+    direction, seeds = evaluation.get('direction'), evaluation.get('seeds')
+    return (
+        f'{_count(evaluation.get("num_fake"))} samples'
+        f'{f" (seeds {seeds})" if seeds else ""} of '
+        f'{evaluation.get("weights")} weights'
+        f'{f", {direction}," if direction else ""} against '
+        f'{_count(evaluation.get("num_real"))} real images of '
+        f'{evaluation.get("data")} {evaluation.get("split")}; features: {note}'
     )
-    yield from ('| metric | value | of real images |', '|---|---|---|')
-    for name, numbers in newest['values'].items():
+
+
+def values(evaluation):
+    """Yield (metric, value, its value for real images or None)."""
+    for name, numbers in evaluation['values'].items():
         value, floor = (
             files.number(numbers.get(key)) if isinstance(numbers, dict)
             else None for key in ('value', 'floor')
         )
         if value is not None:
-            yield f'| {name} | {value:.4g} | ' + (
-                '|' if floor is None else f'{floor:.4g} |'
-            )
+            yield name, value, floor
+
+
+def evaluated(evaluation):
+    """Yield lines on one of `evaluations`: its protocol and a table."""
+    yield f'\n{protocol(evaluation)}.\n'
+    yield from ('| metric | value | of real images |', '|---|---|---|')
+    for name, value, floor in values(evaluation):
+        yield f'| {name} | {value:.4g} | ' + (
+            '|' if floor is None else f'{floor:.4g} |'
+        )
 
 
 def _count(value):

@@ -75,6 +75,46 @@ def project(
     )
 
 
+def invert(
+    algorithm, state, images, labels=None, *, space='z', by='', weights='ema',
+    options=None,
+):
+    """Find the latents of images, by an encoder or a search.
+
+    Args:
+        algorithm: `algorithm.Algorithm` of the run.
+        state: `algorithm.TrainState`.
+        images: [N, H, W, C] uint8, or points [N, D].
+        labels: int32 [N], the class of each image for the search of z; by
+            default as of `inversion.search`.
+        space: 'z', or 'w' or 'w+' of a style-based generator.
+        by: 'encoder' or 'search'; by default the encoder, if there is one.
+        weights: of the search, one of `Algorithm.weight_names`.
+        options: `inversion.SearchOptions`; None for the defaults of the space.
+
+    Returns:
+        `inversion.Inversion`.
+
+    Raises:
+        errors.ConfigError: for a method or a space that the run does not have.
+    """
+    projects = space in SPACES
+    if not by:
+        by = 'encoder' if algorithm.encodes and not projects else 'search'
+    if by == 'encoder' and projects:
+        raise errors.ConfigError(f'--by=encoder is not for --space={space}')
+    if by == 'encoder':
+        return inversion.encode(algorithm, state, images)
+    if projects:
+        return project(
+            algorithm, state, images, space, options or OPTIONS, weights
+        )
+    return inversion.search(
+        algorithm, state, images, labels,
+        options or inversion.SearchOptions(), weights,
+    )
+
+
 def _moments(algorithm, state, weights):
     """Return the mean of w, [D], and its mean standard deviation, a scalar."""
     centre = styles_lib.mean_of(algorithm, state, weights)

@@ -1,15 +1,13 @@
 """Training of one run: from a config and a folder to a trained state.
 
-Public: `train` and the `Run` that it returns. Prepares the run folder, data and
+Public: `train`, which returns a `Run`. Prepares the run folder, data and
 state; handles restarts, rollbacks and errors; leaves the steps to `loop`.
 """
 
 import contextlib
 import errno
 import time
-from typing import Any, NamedTuple
 
-from etils import epath
 import jax
 
 from gan_jax.algorithms import algorithm as algorithm_lib
@@ -28,6 +26,7 @@ from gan_jax.runtime import lock
 from gan_jax.runtime import parallel
 from gan_jax.runtime import signals
 from gan_jax.runtime import writer as writer_lib
+from gan_jax.tools import trained_run
 from gan_jax.training import loop
 
 # Errors of a full disk, a quota, a file size limit, a read-only disk.
@@ -35,25 +34,7 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 MAX_ROLLBACKS = 3  # of a run, before a non-finite value stops it
 
 
-class Run(NamedTuple):
-    """Result of a training run.
-
-    Attributes:
-        workdir: folder of the run.
-        algorithm: `algorithm.Algorithm` of the run.
-        state: `algorithm.TrainState` of NumPy arrays.
-    """
-
-    workdir: epath.Path
-    algorithm: Any
-    state: algorithm_lib.TrainState
-
-    def sample(self, seeds, **options):
-        """Generate float32 images [len(seeds), H, W, C] in [-1, 1].
-
-        Options and raises as `sampling.sample`.
-        """
-        return sampling.sample(self.algorithm, self.state, seeds, **options)
+Run = trained_run.Run
 
 
 def train(

@@ -48,6 +48,7 @@ COMMANDS = {
     'quiz': ['--workdir={run}', '--pairs=2', '--out={out}/quiz.html'],
     'reconstruct': ['--workdir={run}', '--images=0-1', '--steps=2',
                     '--out={out}/r.png'],
+    'release': ['--workdir={run}', '--out={out}/released', '--training'],
     'report': ['--workdir={run}'],
     'report of two': ['--workdir={run}', '--workdir={run}',
                       '--out={out}/both.html'],

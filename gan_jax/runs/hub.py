@@ -1,0 +1,117 @@
+"""Releases on a model hub, by the package huggingface_hub, an extra.
+
+A release is pulled into the package's cache, or pushed from its folder. Only
+files of a release are transferred. What was pulled is verified as it is loaded.
+"""
+
+import importlib
+import os
+import re
+
+from gan_jax.core import errors
+from gan_jax.runs import release_files
+
+SCHEME = 'hf://'
+NAME = re.compile(
+    r'(?P<repo>[\w.-]{1,96}/[\w.-]{1,96})(?:@(?P<revision>[\w./-]{1,255}))?',
+    re.ASCII,
+)
+PATTERNS = (release_files.SUMS, *release_files.NAMES)
+
+
+def is_on_hub(path):
+    """Return whether a path is one of a model hub, 'hf://OWNER/NAME'."""
+    return os.fspath(path).startswith(SCHEME)
+
+
+def local(path):
+    """Return the folder of a path; a release on a hub is pulled first.
+
+    Args:
+        path: of a folder, or 'hf://OWNER/NAME' with or without '@REVISION'.
+
+    Raises:
+        errors.ConfigError: where it is no name, or the extra is missing.
+        errors.ReleaseError: where it cannot be pulled.
+    """
+    return pull(path) if is_on_hub(path) else path
+
+
+def pull(path, folder=None):
+    """Download a release from a hub.
+
+    Args:
+        path: 'hf://OWNER/NAME', with or without the scheme and '@REVISION'.
+        folder: to write to; by default one in the cache of huggingface_hub.
+
+    Returns:
+        Path of the folder, as text.
+
+    Raises:
+        errors.UserError: as `local`.
+    """
+    repo, revision = parse(path)
+    return _call('pulled', path, lambda library: library.snapshot_download(
+        repo, revision=revision, allow_patterns=list(PATTERNS),
+        **({} if folder is None else {'local_dir': os.fspath(folder)}),
+    ))
+
+
+def push(folder, name, public=False):
+    """Upload a release to a hub.
+
+    Args:
+        folder: of the release, a local path.
+        name: 'OWNER/NAME'; created if missing, private unless `public`.
+        public: whether a new repository is public.
+
+    Returns:
+        Address of the commit, or of the repository, as text.
+
+    Raises:
+        errors.UserError: as `local`.
+    """
+    repo, revision = parse(name)
+
+    def call(library):
+        api = library.HfApi()
+        api.create_repo(repo, private=not public, exist_ok=True)
+        return api.upload_folder(
+            repo_id=repo, folder_path=os.fspath(folder), revision=revision,
+            allow_patterns=list(PATTERNS), commit_message='Release by gan_jax',
+        )
+
+    return str(_call('pushed', name, call))
+
+
+def parse(path):
+    """Return the name and the revision, or None, of a release on a hub.
+
+    Raises:
+        errors.ConfigError: where it is not of the form OWNER/NAME.
+    """
+    match = NAME.fullmatch(os.fspath(path).removeprefix(SCHEME))
+    if match is None or '..' in match[0]:
+        raise errors.ConfigError(
+            f'{path!r} is not a release on a hub; it should look like '
+            f'{SCHEME}OWNER/NAME or {SCHEME}OWNER/NAME@REVISION'
+        )
+    return match['repo'], match['revision']
+
+
+def _call(done, path, function):
+    """Call function(huggingface_hub); its errors become one line."""
+    try:
+        library = importlib.import_module('huggingface_hub')
+    except ImportError as error:
+        raise errors.ConfigError(
+            f'{path} needs huggingface_hub: pip install -e ".[hub]"'
+        ) from error
+    try:
+        return function(library)
+    except Exception as error:  # of the network, the hub and the disk
+        lines = str(error).split('\n')
+        reason = ' '.join(lines[0].split()) or type(error).__name__
+        raise errors.ReleaseError(
+            f'{path} cannot be {done}: {reason:.200}'
+        ) from error

@@ -1,0 +1,126 @@
+"""Writing of releases: a run as a folder in the layout of model hubs.
+
+The folder holds all players and averages as safetensors, the config, a model
+card with samples and metrics, and the SHA-256 of each file. Whoever gets it can
+sample, measure, project and train on without the run folder.
+"""
+
+import io
+import json
+
+import numpy as np
+from PIL import Image
+
+from gan_jax.algorithms import translation
+from gan_jax.core import errors
+from gan_jax.core import files
+from gan_jax.runs import release_files
+from gan_jax.runs import release_tensors
+from gan_jax.runs import run_files
+from gan_jax.runs import sampling
+from gan_jax.runtime import writer
+from gan_jax.tools import release_card
+
+NUM_SAMPLES, NUM_POINTS = 64, 2500  # of the picture
+MAX_PICTURE, PNG = 2**26, b'\x89PNG\r\n'
+
+
+def write(
+    folder, workdir, algorithm, state, *, training=False, weights='ema',
+    licence=release_card.Licence(),
+):
+    """Write a release.
+
+    Args:
+        folder: to write to, created if missing; an older release in it is
+            replaced.
+        workdir: folder of the run, or of another release.
+        algorithm, state: of the run, as of `sampling.load`.
+        training: whether to add optimizers and memory, which going on with the
+            training needs.
+        weights: of the samples in the card, one of `Algorithm.weight_names`.
+        licence: `release_card.Licence`.
+
+    Returns:
+        {name of a file: its size in bytes}.
+
+    Raises:
+        errors.UserError: where the folder holds a run, or the workdir is a
+            release without optimizers and memory.
+        OSError: where a file cannot be written.
+    """
+    folder = files.to_path(folder)
+    _check(folder, workdir, training)
+    contents = {
+        release_files.CONFIG: _json(run_files.load_config(workdir).to_dict()),
+        release_files.DATA: _json(run_files.load_sources(workdir)),
+        **release_tensors.pack(state),
+    }
+    if not training:
+        del contents[release_files.TRAINING]
+    picture = _picture(workdir, algorithm, state, weights)
+    if picture:
+        contents[release_files.SAMPLES] = picture
+    contents[release_files.CARD] = release_card.build(
+        workdir, algorithm, state, weights, name=folder.name, licence=licence,
+        files={name: len(data) for name, data in contents.items()},
+    ).encode()
+    folder.mkdir(parents=True, exist_ok=True)
+    # Last: a folder that was written only in part is not a whole release.
+    files.remove(folder / release_files.SUMS)
+    for name in release_files.NAMES:
+        if name in contents:
+            files.write(folder / name, contents[name])
+        else:
+            files.remove(folder / name)
+    files.write(
+        folder / release_files.SUMS, release_files.format_sums(contents)
+    )
+    return {name: len(data) for name, data in contents.items()}
+
+
+def _check(folder, workdir, training):
+    """Check that nothing but a release is replaced, and nothing is missing."""
+    try:
+        present = sorted(path.name for path in folder.iterdir())
+    except FileNotFoundError:
+        present = []
+    if present and not release_files.is_release(folder):
+        raise errors.ConfigError(
+            f'--out={folder} holds other files, such as {present[0]!r}; name a '
+            'new folder, or a release to replace'
+        )
+    if training and release_files.is_release(workdir) and (
+            release_files.TRAINING not in release_files.read_sums(workdir)):
+        raise errors.ReleaseError(
+            f'{workdir} is a release without optimizers and memory, so '
+            '--training has nothing to add'
+        )
+
+
+def _json(content):
+    return (json.dumps(content, indent=2) + '\n').encode()
+
+
+def _picture(workdir, algorithm, state, weights):
+    """Return a PNG file of samples, a grid of images or a plot of points.
+
+    Of a translation it is the picture that training drew at this step; b''
+    where it drew none.
+    """
+    if algorithm.name in translation.KINDS:
+        path = files.to_path(workdir) / 'samples' / f'{state.step:06d}.png'
+        try:
+            data = files.read(path, MAX_PICTURE)
+        except (OSError, ValueError):
+            return b''
+        return data if data.startswith(PNG) else b''
+    shape = run_files.load_data(workdir)['image_shape']
+    count = NUM_SAMPLES if len(shape) == 3 else NUM_POINTS
+    samples = sampling.sample(algorithm, state, range(count), weights=weights)
+    picture = np.asarray(writer.picture(samples))
+    file = io.BytesIO()
+    Image.fromarray(
+        picture[..., 0] if picture.shape[-1] == 1 else picture
+    ).save(file, 'png')
+    return file.getvalue()
