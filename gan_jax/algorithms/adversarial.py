@@ -78,6 +78,7 @@ class Adversarial(NamedTuple):
         burst_steps, burst_first, burst_every: of the schedule 'wgan', see
             `update_order.is_burst`; `burst_steps` is the number of critic
             updates in a burst.
+        frozen: patterns of layers that do not move, see `freezing`.
         g_name, d_name: names of the networks, for display.
     """
 
@@ -117,6 +118,7 @@ class Adversarial(NamedTuple):
     burst_steps: int = 100
     burst_first: int = 25
     burst_every: int = 500
+    frozen: Tuple[str, ...] = ()
     g_name: str = ''
     d_name: str = ''
 

@@ -14,6 +14,7 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 
+from gan_jax.algorithms import freezing
 from gan_jax.networks import layers
 from gan_jax.ops import averaging
 
@@ -489,21 +490,22 @@ def standing_statistics(module, weights, inputs, number):
     return weights._replace(stats={**weights.stats, BATCH_STATS: mean})
 
 
-def update_averages(state, names, decay):
+def update_averages(state, names, decay, frozen=()):
     """Update the exponential moving averages of players.
 
-    BatchNorm's statistics are averaged too; other collections are copied.
+    BatchNorm's statistics are averaged too; other collections are copied. What
+    the patterns `frozen` name, as of `freezing.hold`, stays.
     """
     averages = dict(state.averages)
     for name in names:
         player, old = state.players[name], state.averages[name]
-        averages[name] = Weights(
+        averages[name] = freezing.hold(frozen, name, old, Weights(
             averaging.ema(old.params, player.params, decay), {
                 kind: averaging.ema(old.stats[kind], value, decay)
                 if kind in AVERAGED_STATS else value
                 for kind, value in player.stats.items()
             },
-        )
+        ))
     return state.replace(averages=averages)
 
 

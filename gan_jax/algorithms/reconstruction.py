@@ -7,7 +7,7 @@ one loss together.
 
 import functools
 import math
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 import flax.linen as nn
 import jax
@@ -17,6 +17,7 @@ import optax
 
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import discriminator_inputs
+from gan_jax.algorithms import freezing
 from gan_jax.algorithms import latents
 from gan_jax.algorithms import nan_trace
 from gan_jax.algorithms import snapshots
@@ -72,8 +73,8 @@ class Reconstruction(NamedTuple):
         latent: distribution of z when sampling, one of `latents.LATENTS`.
         reconstruction: one of `reconstructions.RECONSTRUCTIONS`.
         num_microbatches, g_schedule, d_schedule, flip, dequantize, snapshots,
-            snapshot_every: as in `adversarial.Adversarial`; g_ is the decoder,
-            d_ the encoder.
+            snapshot_every, frozen: as in `adversarial.Adversarial`; g_ is the
+            decoder, d_ the encoder.
         g_name, d_name: names of the networks, for display.
     """
 
@@ -92,6 +93,7 @@ class Reconstruction(NamedTuple):
     dequantize: bool = False
     snapshots: int = 0
     snapshot_every: int = 100
+    frozen: Tuple = ()
     g_name: str = ''
     d_name: str = ''
 
@@ -507,6 +509,11 @@ def update(ctx, images, sample_index, labels=None, numbers=None):
         (images, sample_index, labels, numbers),
     ))
     moments = metrics.pop('moments')
+    old = decoder, encoder
+    grads = [
+        freezing.without(this.frozen, player, own)
+        for player, own in zip((DECODER, ENCODER), grads)
+    ]
     metrics['g/grad_norm'] = updates.global_norm(grads[0])
     metrics['d/grad_norm'] = updates.global_norm(grads[1])
     decoder = updates.apply_updates(
@@ -527,6 +534,8 @@ def update(ctx, images, sample_index, labels=None, numbers=None):
         encoder = encoder.replace(
             params=jax.tree.map(encoders.into_unit_ball, encoder.params)
         )
+    decoder = freezing.hold(this.frozen, DECODER, old[0], decoder)
+    encoder = freezing.hold(this.frozen, ENCODER, old[1], encoder)
     decay = averaging.ema_decay_at(state.step, CODE_DECAY)
     codes = averaging.ema(state.memory['codes'], moments, decay)
     state = state.replace(
@@ -534,7 +543,9 @@ def update(ctx, images, sample_index, labels=None, numbers=None):
         memory={**state.memory, 'codes': codes},
     )
     decay = averaging.ema_decay_at(state.step, hyperparams.ema_decay)
-    return algorithm.update_averages(state, (DECODER,), decay), metrics
+    return algorithm.update_averages(
+        state, (DECODER,), decay, this.frozen
+    ), metrics
 
 
 def _objective(ctx, stats, targets, inputs, sample_index, params):

@@ -16,6 +16,7 @@ import optax
 
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import discriminator_inputs
+from gan_jax.algorithms import freezing
 from gan_jax.algorithms import history
 from gan_jax.algorithms import nan_trace
 from gan_jax.algorithms import updates
@@ -91,7 +92,7 @@ class Translation(NamedTuple):
         flip: domains whose images are mirrored with probability 1/2.
         own_statistics: whether a batch norm was trained on single images, whose
             statistics it needs.
-        num_microbatches, g_schedule, d_schedule: as in
+        num_microbatches, g_schedule, d_schedule, frozen: as in
             `adversarial.Adversarial`.
         g_name, d_name: names of the networks, for display.
     """
@@ -111,6 +112,7 @@ class Translation(NamedTuple):
     num_microbatches: int = 1
     g_schedule: Optional[Callable] = None
     d_schedule: Optional[Callable] = None
+    frozen: Tuple = ()
     g_name: str = ''
     d_name: str = ''
 
@@ -444,6 +446,10 @@ def update(ctx, images, sample_index):
     )
     memory = {name: metrics.pop(name) for name in state.memory}
     grads, stats, metrics = ctx.collectives.mean((grads, stats, metrics))
+    grads = {
+        name: freezing.without(this.frozen, name, own)
+        for name, own in grads.items()
+    }
     players = {}
     for letter, names in (('g', g_names), ('d', d_names)):
         metrics[f'{letter}/grad_norm'] = updates.global_norm(
@@ -454,13 +460,17 @@ def update(ctx, images, sample_index):
             getattr(this, f'{letter}_schedule'), state,
         )
         for name in names:
-            players[name] = updates.apply_updates(
-                state.players[name], getattr(this, f'{letter}_tx'), grads[name],
-                rate, stats[name],
+            players[name] = freezing.hold(
+                this.frozen, name, state.players[name], updates.apply_updates(
+                    state.players[name], getattr(this, f'{letter}_tx'),
+                    grads[name], rate, stats[name],
+                ),
             )
     state = state.replace(players=players, memory=memory)
     decay = averaging.ema_decay_at(state.step, hyperparams.ema_decay)
-    return algorithm.update_averages(state, g_names, decay), metrics
+    return algorithm.update_averages(
+        state, g_names, decay, this.frozen
+    ), metrics
 
 
 def _real_images(ctx, images, sample_index):

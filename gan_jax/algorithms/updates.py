@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import annealing
 from gan_jax.algorithms import discriminator_inputs
+from gan_jax.algorithms import freezing
 from gan_jax.algorithms.game import D, G
 from gan_jax.objectives import penalties
 from gan_jax.objectives import penalty_output
@@ -76,6 +77,7 @@ def discriminator_update(ctx, images, sample_index, labels=None):
             ctx, gradients, player.stats, (images, sample_index, labels)
         )
     )
+    grads = freezing.without(gan.frozen, D, grads)
     metrics['d/grad_norm'] = global_norm(grads)
     player = _apply_discriminator_updates(ctx, player, grads, stats)
     memory = _update_penalty_memory(ctx, D, player, metrics)
@@ -169,13 +171,14 @@ def generator_update(ctx, images, sample_index, labels=None):
             ctx, gradients, player.stats, (images, sample_index, labels)
         )
     )
+    grads = freezing.without(gan.frozen, G, grads)
     metrics['g/grad_norm'] = global_norm(grads)
-    player = apply_updates(
+    player = freezing.hold(gan.frozen, G, player, apply_updates(
         player, gan.g_tx, grads,
         scheduled_learning_rate(
             ctx.hyperparams.g_learning_rate, gan.g_schedule, state
         ), stats, **_adam_options(gan, ctx.hyperparams.g_b2),
-    )
+    ))
     memory = _update_penalty_memory(ctx, G, player, metrics)
     if gan.loss.memory is not None:
         memory['loss'], loss_metrics = gan.loss.memory.update(
@@ -186,7 +189,7 @@ def generator_update(ctx, images, sample_index, labels=None):
     state = algorithm.replace_player(state, G, player)
     decay = annealing.ema_decay(gan, ctx.hyperparams, state.step)
     return algorithm.update_averages(
-        state.replace(memory=memory), (G,), decay
+        state.replace(memory=memory), (G,), decay, gan.frozen
     ), metrics
 
 
@@ -293,6 +296,7 @@ def _unroll(ctx, d_inputs):
             _discriminator_objective, ctx, player.stats, d_inputs
         )
         grads, _ = jax.grad(objective, has_aux=True)(player.params)
+        grads = freezing.without(ctx.gan.frozen, D, grads)
         player = _apply_discriminator_updates(
             ctx, player, ctx.collectives.mean(grads), player.stats
         )
@@ -472,15 +476,15 @@ def apply_updates(player, tx, grads, learning_rate, stats, **options):
 
 def _apply_discriminator_updates(ctx, player, grads, stats):
     """Apply one optax update to D, then clip its weights if enabled."""
-    gan, hyperparams = ctx.gan, ctx.hyperparams
+    gan, hyperparams, old = ctx.gan, ctx.hyperparams, player
     player = apply_updates(
         player, gan.d_tx, grads,
         scheduled_learning_rate(
             hyperparams.d_learning_rate, gan.d_schedule, ctx.state
         ), stats, **_adam_options(gan, hyperparams.d_b2),
     )
-    if not gan.clip_weights:
-        return player
-    return player.replace(params=transforms.clip_weights(
-        player.params, hyperparams.clip_limit
-    ))
+    if gan.clip_weights:
+        player = player.replace(params=transforms.clip_weights(
+            player.params, hyperparams.clip_limit
+        ))
+    return freezing.hold(gan.frozen, D, old, player)

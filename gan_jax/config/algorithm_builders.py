@@ -203,6 +203,7 @@ def _trained_fields(config):
         'g_schedule': _schedule(config.g_optimizer),
         'd_schedule': _schedule(config.d_optimizer),
         'num_microbatches': config.num_microbatches,
+        'frozen': defaults.frozen(config),
         'g_name': config.generator.name,
     }
 

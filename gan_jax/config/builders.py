@@ -12,6 +12,7 @@ import numpy as np
 
 from gan_jax.algorithms import adversarial
 from gan_jax.algorithms import algorithm as algorithm_lib
+from gan_jax.algorithms import freezing
 from gan_jax.algorithms import reconstruction
 from gan_jax.algorithms import translation
 from gan_jax.config import algorithm_builders
@@ -326,9 +327,15 @@ def algorithm(config, specs, memory=None):
 
     Raises:
         errors.ConfigError: where the networks do not fit the data or each
-            other, or training would need more than `memory`.
+            other, `freeze` names no layer, or training would need more than
+            `memory`.
     """
-    return _entry(config).make(config, specs, memory)
+    built = _entry(config).make(config, specs, memory)
+    if config.freeze:
+        freezing.check(
+            defaults.frozen(config), abstract_state(config, built, specs)
+        )
+    return built
 
 
 def _entry(config):

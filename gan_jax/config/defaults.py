@@ -276,9 +276,27 @@ def classes(config):
 
 def eval_metrics(config):
     """Parse eval_metrics into a tuple of names."""
-    return tuple(
-        name.strip() for name in config.eval_metrics.split(',') if name.strip()
-    )
+    return _names(config.eval_metrics)
+
+
+def frozen(config):
+    """Parse freeze into a tuple of patterns."""
+    return _names(config.freeze)
+
+
+def init_players(config):
+    """Parse init_players into a tuple of names; () is all."""
+    return _names(config.init_players)
+
+
+def loggers(config):
+    """Parse loggers into a tuple of names."""
+    return _names(config.loggers)
+
+
+def _names(text):
+    """Parse a text of names joined by commas into a tuple."""
+    return tuple(name.strip() for name in text.split(',') if name.strip())
 
 
 def background(config):

@@ -27,6 +27,7 @@ from gan_jax.ops import augment
 from gan_jax.ops import mixtures
 from gan_jax.ops import optimizers
 from gan_jax.ops import schedules
+from gan_jax.runtime import loggers
 
 Option, needs = options.Option, options.needs
 
@@ -109,6 +110,26 @@ KEYS = (
            _COUNT),
     Option('packing', 1, 'samples that D classifies jointly (PacGAN)',
            options.count(most=64)),
+
+    # Fine-tuning: where a run starts, and what it leaves as it is.
+    Option('init_from', '',
+           'folder of a release or a run, or hf://OWNER/NAME, whose networks '
+           'the run starts from', _ANY, demands=(options.Demand(
+               options.ON, 'population', _IS_1, 'starts a single GAN'
+           ),)),
+    Option('init_players', '',
+           "networks to take, such as 'generator'; '' is all", _ANY,
+           needs('init_from')),
+    Option('init_resume', False,
+           'go on from its step, with its optimizers and memory; else from '
+           'step 0 with new ones', _ANY, needs('init_from'),
+           demands=(options.Demand(
+               options.ON, 'init_players', options.OFF,
+               'takes the whole state'
+           ),)),
+    Option('freeze', '',
+           "layers that do not move, such as 'discriminator/Conv_0'; "
+           'configs/RELEASES.md', _ANY),
 
     # Values that move from the first, those of other keys, to the last.
     Option('anneal.images', 0,
@@ -327,6 +348,9 @@ KEYS = (
 
     Option('log_every', 50, 'steps between logged metrics; 0 is off',
            _STEPS),
+    Option('loggers', 'tensorboard',
+           'where numbers and pictures go, besides files: '
+           f'{", ".join(sorted(loggers.LOGGERS))}, joined by commas', _ANY),
     Option('sample_every', 250, 'steps between grids of samples; 0 is off',
            _STEPS),
     Option('checkpoint_every', 500,

@@ -26,6 +26,7 @@ FREE_KEYS = (
     'keep_checkpoints',
     'keep_every',
     'log_every',
+    'loggers',
     'max_restarts',
     'num_steps',
     'on_collapse',

@@ -25,6 +25,7 @@ from gan_jax.objectives import losses
 from gan_jax.objectives import penalties
 from gan_jax.ops import augment
 from gan_jax.ops import mixtures
+from gan_jax.runtime import loggers
 from gan_jax.runtime import parallel
 
 PLAYERS = ('generator', 'discriminator')
@@ -424,6 +425,11 @@ def _check_texts(config):
         if name not in catalog.METRICS:
             raise errors.ConfigError(
                 errors.unknown_name('eval_metrics', name, catalog.METRICS)
+            )
+    for name in defaults.loggers(config):
+        if name not in loggers.LOGGERS:
+            raise errors.ConfigError(
+                errors.unknown_name('loggers', name, loggers.LOGGERS)
             )
     name = config.data.name
     complaint = '' if name in mixtures.MIXTURES else sources.explain(name)

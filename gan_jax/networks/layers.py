@@ -204,6 +204,9 @@ class SpectralNorm(nn.Module):
     as without the wrapper. Differs from flax's `nn.SpectralNorm`, which
     iterates in evaluation too.
 
+    The vectors of a kernel are named after layer and parameter, as in
+    'SpectralNorm_0/Conv_0.kernel/u'.
+
     Attributes:
         layer: a module of one argument with no collection but 'params'.
 
@@ -234,6 +237,7 @@ class SpectralNorm(nn.Module):
         matrix = kernel.reshape(-1, kernel.shape[-1]).astype(jnp.float32)
         constant = jax.lax.stop_gradient(matrix)  # so are u and v
         name = jax.tree_util.keystr(path, simple=True, separator='.')
+        name = f'{self.layer.name}.{name}'
         pair = self.variable('spectral', name, self._draw, constant)
         u, v = pair.value['u'], pair.value['v']
         if train and not self.is_initializing():

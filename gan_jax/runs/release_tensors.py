@@ -19,7 +19,8 @@ from gan_jax.runtime import parallel
 
 FORMAT = 1
 # Owners in `algorithm.TrainState.memory` that samplers read.
-SAMPLED_MEMORY = ('codes', 'snapshots')
+CODES = ('codes',)  # moments of an autoencoder's codes
+SAMPLED_MEMORY = (*CODES, 'snapshots')
 DTYPES = {
     'bfloat16': 'BF16', 'bool': 'BOOL', 'float16': 'F16', 'float32': 'F32',
     'int32': 'I32', 'int64': 'I64', 'int8': 'I8', 'uint32': 'U32',

@@ -28,7 +28,7 @@ from gan_jax.runtime import writer as writer_lib
 
 ROLLBACKS = 'rollbacks.json'
 RESTARTS = 'restarts.json'
-FOLDERS = ('checkpoints', 'samples', 'tensorboard')
+FOLDERS = ('checkpoints', 'samples', 'tensorboard', 'wandb')
 # Of a run's files.
 SUFFIXES = ('.html', '.json', '.jsonl', '.png', '.textproto')
 

@@ -1,11 +1,10 @@
-"""Output of a run: metrics, pictures, JSON files, terminal lines, TensorBoard.
+"""Output of a run: metrics, pictures, JSON files, terminal lines, loggers.
 
 Drawing functions return uint8 arrays; `Writer` owns the files of a running run.
 Knows nothing of networks or training.
 """
 
 import contextlib
-import importlib
 import json
 import math
 import sys
@@ -17,27 +16,10 @@ from tqdm import tqdm
 
 from gan_jax.core import files
 from gan_jax.core import redact
+from gan_jax.runtime import loggers
 
 METRICS = 'metrics.jsonl'
 DIAGNOSIS = 'diagnosis.jsonl'
-# Packages that tensorboardX needs for an object store, by scheme.
-TENSORBOARD_NEEDS = {'gs': 'google.cloud.storage', 's3': 'boto3'}
-
-
-def _tensorboard():
-    """Import tensorboardX without PyTorch.
-
-    If PyTorch is installed, tensorboardX imports it, which takes a second and
-    serves only types that are not written here.
-    """
-    hide_torch = 'torch' not in sys.modules
-    if hide_torch:
-        sys.modules['torch'] = None  # makes `import torch` fail
-    try:
-        return importlib.import_module('tensorboardX')
-    finally:
-        if hide_torch:
-            del sys.modules['torch']
 
 
 def grid(images, columns=None, *, tile=64, gap=2):
@@ -217,12 +199,15 @@ def _lines(path, step):
 class Writer:
     """All output of a run but its checkpoints.
 
-    Scalars go to `metrics.jsonl` and TensorBoard, images to `samples/` and
-    TensorBoard, lines to the terminal. Where `enabled` is False, nothing is
+    Scalars go to `metrics.jsonl` and the loggers, images to `samples/` and
+    the loggers, lines to the terminal. Where `enabled` is False, nothing is
     written or printed.
     """
 
-    def __init__(self, workdir, *, enabled, start, total):
+    def __init__(
+        self, workdir, *, enabled, start, total, names=('tensorboard',),
+        config=None,
+    ):
         """Open the files of a run folder.
 
         Args:
@@ -231,40 +216,38 @@ class Writer:
             start: step from which the run continues; records of later steps
                 are removed, because they will be written again.
             total: steps of the whole run.
+            names: of `loggers.LOGGERS`.
+            config: {key: value} that loggers keep, without secrets.
         """
         self._enabled = enabled
         self._workdir = epath.Path(workdir)
+        self._names, self._config = names, config or {}
         if not enabled:
             return
         self._keep_lines(start)
         self._bar = None
-        self._events = self._open_events(start)
+        self._loggers = self._open_loggers(start)
         if sys.stderr.isatty():
             self._bar = tqdm(
                 total=total, initial=start, unit='step', dynamic_ncols=True
             )
 
-    def _open_events(self, start):
-        """Open the TensorBoard file; None on an unsupported file system."""
-        folder = str(self._workdir / 'tensorboard')
-        scheme, remote, _ = folder.partition('://')
-        try:
-            if remote:
-                importlib.import_module(TENSORBOARD_NEEDS[scheme])
-        except (KeyError, ImportError):
-            needed = TENSORBOARD_NEEDS.get(scheme, 'a local folder')
-            self.say(f'warning: no TensorBoard in {folder}: needs {needed}')
-            return None
-        return _tensorboard().SummaryWriter(folder, purge_step=start + 1)
+    def _open_loggers(self, start):
+        """Return the opened loggers; some may not work on this file system."""
+        opened = (
+            loggers.LOGGERS[name](self._workdir, start, self._config, self.say)
+            for name in self._names
+        )
+        return [logger for logger in opened if logger is not None]
 
     def rewind(self, step):
         """Remove the records of later steps, which will be trained again."""
         if not self._enabled:
             return
-        if self._events is not None:
-            self._events.close()
+        for logger in self._loggers:
+            logger.close()
         self._keep_lines(step)
-        self._events = self._open_events(step)
+        self._loggers = self._open_loggers(step)
         if self._bar is not None:
             self._bar.n = step
             self._bar.refresh()
@@ -306,8 +289,8 @@ class Writer:
         record = {'step': step}
         for name, value in metrics.items():
             record[name] = value if math.isfinite(value) else None
-            if self._events is not None and math.isfinite(value):
-                self._events.add_scalar(name, value, step)
+            for logger in self._loggers if math.isfinite(value) else ():
+                logger.add_scalar(name, value, step)
         files.append(self._workdir / METRICS, json.dumps(record) + '\n')
         if self._bar is not None:
             self._bar.set_postfix_str(line)
@@ -325,34 +308,33 @@ class Writer:
     def finding(self, step, finding):
         """Report a finding of a step, {'rule', 'level', 'text', …}.
 
-        It goes to the terminal, `diagnosis.jsonl` and TensorBoard.
+        It goes to the terminal, `diagnosis.jsonl` and the loggers.
         """
         if not self._enabled:
             return
         line = '{level}: {text}. {advice}'.format(**finding)
         self.say(f'step {step}  {line}')
-        if self._events is not None:
-            name = f'diagnosis/{finding["rule"]}'
-            self._events.add_text(name, line, step)
+        for logger in self._loggers:
+            logger.add_text(f'diagnosis/{finding["rule"]}', line, step)
         record = {'step': step, **finding}
         files.append(self._workdir / DIAGNOSIS, json.dumps(record) + '\n')
 
     def picture(self, name, image, *, step=None):
         """Save uint8 [H, W, C] as `samples/<name>.png`.
 
-        With a step it goes to TensorBoard too.
+        With a step it goes to the loggers too.
         """
         if not self._enabled:
             return
         save_png(self._workdir / 'samples' / f'{name}.png', image)
-        if step is not None and self._events is not None:
-            self._events.add_image('samples', image, step, dataformats='HWC')
-            self._events.flush()
+        for logger in self._loggers if step is not None else ():
+            logger.add_image('samples', image, step, dataformats='HWC')
+            logger.flush()
 
     def close(self):
         """Close the files and the progress bar."""
         if self._enabled:
-            if self._events is not None:
-                self._events.close()
+            for logger in self._loggers:
+                logger.close()
             if self._bar is not None:
                 self._bar.close()

@@ -170,6 +170,10 @@ def train(config, workdir, grid=None, *, restart=False, say=redact.say):
     """
     environment.prepare()
     validation.validate(config, 1)
+    if config.init_from:
+        raise errors.ConfigError(
+            f'init_from={config.init_from} starts a single GAN, not a sweep'
+        )
     all_members = members(config, grid or {}, config.population)
     workdir = run_folder.at(workdir)
     with run_folder.created(workdir), lock.held(workdir), (

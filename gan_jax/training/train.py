@@ -16,9 +16,11 @@ from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.config import validation
 from gan_jax.core import errors
+from gan_jax.core import redact
 from gan_jax.data import sources
 from gan_jax.evaluation import online_eval
 from gan_jax import reporting
+from gan_jax.runs import initialization
 from gan_jax.runs import run_folder
 from gan_jax.runs import sampling
 from gan_jax.runtime import environment
@@ -173,6 +175,8 @@ def _train(config, workdir, images, labels, callback, override, stopper):
         enabled=parallel.is_first_host(),
         start=start,
         total=config.num_steps,
+        names=defaults.loggers(config),
+        config=redact.mask_values(defaults.flatten(config)),
     )
     parts = loop.RunComponents(
         config, datasets, {}, algorithm, checkpoints, writer, stopper,
@@ -199,7 +203,7 @@ def _restored(checkpoints, config, algorithm, specs):
         builders.abstract_state(config, algorithm, specs)
     )
     if state is None:
-        state = builders.initial_state(config, algorithm, specs)
+        state = initialization.initial_state(config, algorithm, specs)
     return state
 
 
@@ -273,9 +277,15 @@ def _describe(workdir, parts, state, problems):
         described = environment.describe(config.seed)
         described['from_step'] = int(state.step)
         writer_lib.append_json(workdir / 'environment.json', described)
-    if int(state.step):
+    if parts.checkpoints.steps():
         writer.say(f'Continuing from step {int(state.step)}')
         return
+    if config.init_from:
+        players = config.init_players or 'all networks'
+        writer.say(
+            f'Starting at step {int(state.step)} with {players} of '
+            f'{config.init_from}'
+        )
     for name, dataset in parts.datasets.items():
         file_name = 'reals' if len(parts.datasets) == 1 else f'reals-{name}'
         examples = loop.evenly_spaced(dataset)

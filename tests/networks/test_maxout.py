@@ -250,7 +250,7 @@ def test_spectral_norm_of_the_one_kernel_bounds_the_slope():
     module = mlp.Discriminator(width=6, maxout=3, spectral_norm=True)
     x = jax.random.normal(jax.random.key(0), (20, 4))
     variables = module.init(jax.random.key(1), x, train=False)
-    pair = variables['spectral']['SpectralNorm_0']['kernel']
+    pair, = variables['spectral']['SpectralNorm_0'].values()
     assert pair['v'].shape == (4,) and pair['u'].shape == (18,)
 
     @jax.jit

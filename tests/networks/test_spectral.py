@@ -65,7 +65,7 @@ def matrix_of(variables):
 
 
 def vectors_of(variables):
-    pair = variables['spectral']['kernel']
+    pair = variables['spectral']['layer.kernel']
     return np.asarray(pair['u']), np.asarray(pair['v'])
 
 

@@ -49,7 +49,7 @@ def run(tmp_path_factory):
     """Return a trained run with statistics, Adam and memory."""
     config = helpers.tiny_mlp()
     config.generator.norm, config.discriminator.spectral_norm = 'batch', True
-    config.penalties.historical_averaging.weight = 0.1
+    config.penalties.g_historical_averaging.weight = 0.1
     config.snapshots.count = 2
     return train.train(config, tmp_path_factory.mktemp('trained') / 'run')
 
@@ -223,7 +223,7 @@ BAD = {
         add_line(f'{ZEROS}  ../../etc/passwd\n'), 'has the line'
     ),
     'a name with a control character': (
-        add_line(f'{ZEROS}  a\x1b[2J\n'), r'\\x1b'
+        add_line(f'{ZEROS}  a\x1b[2J\n'), r'\x1b'
     ),
     'a name twice': (add_line(f'{ZEROS}  config.json\n'), 'has the line'),
     'a link to a device': (link_out, 'not a regular file'),
@@ -257,7 +257,9 @@ BAD = {
         )), 'not finite',
     ),
     'a negative step': (
-        lambda f: edit_tensors(f, lambda t: t.update(step=np.int32(-1))),
+        lambda f: edit_tensors(f, lambda t: t.update(
+            step=np.array(-1, np.int32)
+        )),
         'impossible counters',
     ),
     'the config of another network': (

@@ -15,6 +15,7 @@ from gan_jax.runs import run_folder
 from gan_jax.runtime import checkpoint
 from gan_jax.runtime import lock
 from gan_jax.runtime import manifest
+from gan_jax.runtime import loggers
 from gan_jax.runtime import writer
 
 
@@ -60,7 +61,7 @@ def test_remote_folder_is_created_locked_and_moved_aside(workdir):
 def test_remote_metrics_pictures_and_json_are_continued(
     workdir, capsys, monkeypatch
 ):
-    monkeypatch.setitem(writer.TENSORBOARD_NEEDS, 's3', 'no_such_module')
+    monkeypatch.setitem(loggers.TENSORBOARD_NEEDS, 's3', 'no_such_module')
     for start in (0, 2):
         run_writer = writer.Writer(workdir, enabled=True, start=start, total=4)
         for step in (start + 1, start + 2, start + 3):
