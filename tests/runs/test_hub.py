@@ -1,0 +1,93 @@
+"""Releases on a model hub, by a local double; no test uses the network."""
+
+import os
+import pathlib
+import re
+import shutil
+import sys
+import types
+
+import numpy as np
+import pytest
+
+import gan_jax
+import helpers
+from gan_jax.core import errors
+from gan_jax.runs import hub
+from gan_jax.runs import release_files
+from gan_jax.tools import release
+
+
+@pytest.fixture
+def library(monkeypatch, tmp_path):
+    """Return a double of huggingface_hub, whose hub is a folder."""
+    store, module = tmp_path / 'hub', types.ModuleType('huggingface_hub')
+    module.calls = []
+
+    class HfApi:
+        def create_repo(self, repo, *, private, exist_ok):
+            module.calls.append((repo, private, exist_ok))
+            (store / repo).mkdir(parents=True, exist_ok=exist_ok)
+
+        def upload_folder(
+            self, *, repo_id, folder_path, revision, allow_patterns,
+            commit_message,
+        ):
+            for name in os.listdir(folder_path):
+                if name in allow_patterns:
+                    shutil.copy(f'{folder_path}/{name}', store / repo_id)
+            return f'https://hub/{repo_id}/commit/1'
+
+    def snapshot_download(
+        repo, *, revision, allow_patterns, local_dir=tmp_path / 'cache'
+    ):
+        module.calls.append((repo, revision))
+        if not (store / repo).is_dir():
+            raise OSError(f'404: no {repo}\nRequest ID: 1')
+        # As in the cache of the hub, files are links.
+        pathlib.Path(local_dir).mkdir(exist_ok=True)
+        for name in os.listdir(store / repo):
+            if name in allow_patterns:
+                pathlib.Path(local_dir, name).symlink_to(store / repo / name)
+        return str(local_dir)
+
+    module.HfApi, module.snapshot_download = HfApi, snapshot_download
+    monkeypatch.setitem(sys.modules, 'huggingface_hub', module)
+    return module
+
+
+@pytest.fixture
+def released(tmp_path):
+    """Return an untrained run, and its release with a private file in it."""
+    run = helpers.untrained(
+        helpers.tiny_mlp(), tmp_path / 'run', helpers.random_images()
+    )
+    release.write(tmp_path / 'out', run.workdir, run.algorithm, run.state)
+    (tmp_path / 'out' / 'evaluation.json').write_text('[]')
+    return run, tmp_path / 'out'
+
+
+def test_pushed_release_is_pulled_and_samples(library, released, tmp_path):
+    run, folder = released
+    assert hub.push(folder, 'me/digits').endswith('/commit/1')
+    assert library.calls == [('me/digits', True, True)]  # private by default
+    loaded = gan_jax.load('hf://me/digits@v1.0')
+    assert library.calls[-1] == ('me/digits', 'v1.0')
+    np.testing.assert_array_equal(loaded.sample([5]), run.sample([5]))
+    assert sorted(os.listdir(loaded.workdir)) == sorted({
+        release_files.SUMS, *release_files.NAMES
+    } - {release_files.TRAINING})
+    hub.pull('me/digits', tmp_path / 'theirs')
+    assert gan_jax.load(tmp_path / 'theirs').algorithm == run.algorithm
+
+
+def test_mistakes_are_one_line(library, released, monkeypatch):
+    for name in ('digits', 'hf://a/b/c', 'hf://../x', 'a/b@../../c', 'a b/c'):
+        with pytest.raises(errors.ConfigError, match='OWNER/NAME'):
+            hub.parse(name)
+    with pytest.raises(errors.ReleaseError, match='404: no me/none') as info:
+        gan_jax.load('hf://me/none')
+    assert '\n' not in str(info.value)
+    monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
+    with pytest.raises(errors.ConfigError, match=re.escape('.[hub]')):
+        gan_jax.load('hf://me/digits')
