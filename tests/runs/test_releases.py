@@ -78,7 +78,6 @@ def test_release_samples_in_another_process_without_the_run(run, tmp_path):
 def test_release_holds_the_whole_state_and_equal_bytes(run, whole, tmp_path):
     loaded = gan_jax.load(whole)
     assert helpers.leaves_equal(loaded.state, run.state)
-    assert loaded.algorithm == run.algorithm
     again = write(tmp_path / 'out', loaded, training=True)
     for name in release_files.NAMES:
         if name != release_files.CARD:  # the command is that of the run
