@@ -119,7 +119,7 @@ class Wandb:
         self._run.log({STEP: step, name: self._wandb.Image(pixels)})
 
     def flush(self):
-        """Do nothing: wandb writes by itself."""
+        """Return at once: wandb writes by itself."""
 
     def close(self):
         """End the run."""
