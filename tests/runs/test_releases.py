@@ -296,14 +296,16 @@ def test_command_ends_in_one_line_and_code_8(whole, tmp_path):
     results = helpers.commands([
         ['gan_jax', 'sample', '--workdir=bad'],
         ['gan_jax', 'evaluate', '--workdir=bad'],
-        ['gan_jax', 'train', '--config=./bad', '--workdir=new'],
+        ['gan_jax', 'train', '--config=./bad', '--config.init_from=bad',
+         '--workdir=new'],
         ['gan_jax', 'train', f'--workdir={whole}'],
         ['gan_jax', 'release', f'--workdir={whole}', '--out=.'],
     ], cwd=tmp_path)
     assert [code for code, _, _ in results] == [8, 8, 8, 2, 2]
     for _, _, err in results:
         assert err.startswith('error: ') and err.count('\n') == 1
-    assert os.listdir(tmp_path) == ['bad']
+    assert sorted(os.listdir(tmp_path)) == ['bad', 'new']
+    assert not (tmp_path / 'new' / 'metrics.jsonl').exists()
 
 
 def test_files_that_are_not_read_may_change(whole, tmp_path):
