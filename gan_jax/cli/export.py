@@ -11,6 +11,9 @@ with JAX, NumPy and Pillow only, as in the second command.
       --out=exported
     python exported/translate.py image.png --out=translated.png
 
+--onnx adds the generator as ONNX, and --page an HTML file that runs it in a
+browser.
+
 Of CycleGAN and pix2pix the generator of one direction is exported, for images
 of the size in training.
 """
@@ -21,6 +24,14 @@ from gan_jax.cli import app
 from gan_jax.cli import run_flags
 
 OUT = flags.DEFINE_string('out', '', 'Folder to write the files to.')
+ONNX = flags.DEFINE_boolean(
+    'onnx', False, 'Writes generator.onnx too, for ONNX Runtime and other '
+    "programs. Needs pip install 'gan_jax[onnx]'."
+)
+PAGE = flags.DEFINE_boolean(
+    'page', False, 'Writes generator.html too, which runs the generator in a '
+    'browser without a network.'
+)
 DIRECTION = run_flags.define_direction()
 
 
@@ -37,6 +48,7 @@ def main(argv):
     arguments = (
         OUT.value, run_flags.WORKDIR.value, algorithm, state,
         run_flags.WEIGHTS.value,
+        ['onnx'] * ONNX.value + ['page'] * PAGE.value,
     )
     translates = algorithm.name in translation.KINDS
     with app.written('--out', OUT.value):

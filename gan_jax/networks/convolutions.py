@@ -14,6 +14,8 @@ misses the fast path, and its transposed convolution multiplies by the zeros
 between pixels. Wide kernels use `winograd`. It can go when XLA does both well.
 """
 
+import contextlib
+import contextvars
 import functools
 import math
 
@@ -33,6 +35,7 @@ WIDE = 64  # fewest channels for which Winograd's fewer products are faster
 LEAST_3X3 = 2**17
 NARROW = 4  # most channels for which `narrow` is faster
 MOST_SHARES = 2**24  # largest size of its intermediate array: 64 MiB
+_PLAIN = contextvars.ContextVar('plain', default=False)
 
 
 def _xla_strided(x, kernel):
@@ -43,8 +46,18 @@ def _xla_strided(x, kernel):
 
 
 def on_cpu():
-    """Return whether convolutions run on a CPU."""
-    return jax.default_backend() == 'cpu'
+    """Return whether convolutions have the forms that XLA's CPU needs."""
+    return jax.default_backend() == 'cpu' and not _PLAIN.get()
+
+
+@contextlib.contextmanager
+def plain():
+    """Trace convolutions as on accelerators, for programs that leave XLA."""
+    token = _PLAIN.set(True)
+    try:
+        yield
+    finally:
+        _PLAIN.reset(token)
 
 
 def _suits_winograd(sides, kernel):

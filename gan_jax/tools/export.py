@@ -20,12 +20,17 @@ from gan_jax.core import files
 from gan_jax.data import sources
 from gan_jax.runs import run_files
 from gan_jax.runs import sampling
+from gan_jax.tools import generator_page
+from gan_jax.tools import graph as graph_lib
 from gan_jax.tools import model_card
+from gan_jax.tools import onnx_file
 
 PROGRAM = 'generator.stablehlo'
 TENSORS = 'generator.safetensors'
 CARD = 'README.md'
 SCRIPT = 'sample.py'
+FORMATS = {'onnx': 'generator.onnx', 'page': 'generator.html'}
+OUTPUT = 'samples'  # name in the file of ONNX
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 NAMES = {
     'platforms': ', '.join(PLATFORMS), 'program': PROGRAM, 'script': SCRIPT,
@@ -93,10 +98,27 @@ A seed gives the same sample as `python -m gan_jax sample`. From Python:
     generate = export.deserialize(bytearray(open('{program}', 'rb').read()))
     samples = generate.call({inputs})
 '''
+FORMAT_USE = {'onnx': f'''
+## ONNX
+
+`{FORMATS["onnx"]}` is the generator for ONNX Runtime and other programs, with
+the same inputs, any batch size, and one output, `{OUTPUT}`, in float32.
+
+    import onnxruntime
+    session = onnxruntime.InferenceSession('{FORMATS["onnx"]}')
+    print([(i.name, i.type, i.shape) for i in session.get_inputs()])
+''', 'page': f'''
+## Page
+
+`{FORMATS["page"]}` runs the generator in a browser. It needs no server and no
+network. It compares its own samples with those of JAX, and says so.
+'''}
 
 
-def write(folder, workdir, algorithm, state, weights='ema'):
-    """Write the four files.
+def write(
+    folder, workdir, algorithm, state, weights='ema', formats=()
+):
+    """Write the four files, and those that were asked for.
 
     Args:
         folder: local or of a file system of etils.epath; created if missing.
@@ -104,15 +126,34 @@ def write(folder, workdir, algorithm, state, weights='ema'):
         algorithm: `algorithm.Algorithm` of the run.
         state: `algorithm.TrainState`.
         weights: one of `Algorithm.weight_names`.
+        formats: of `FORMATS`, which are written too.
 
     Raises:
         OSError: if a file cannot be written.
+        errors.ConfigError: if the generator cannot be written for ONNX.
     """
+    data, contents = run_files.load_data(workdir), {}
+    if formats:
+        graph = graph_lib.trace(*generator(algorithm, state, weights))
+    if 'onnx' in formats:
+        contents[FORMATS['onnx']] = onnx_file.content(graph, OUTPUT, {
+            **origin(state, weights), 'latent': algorithm.latent,
+        })
+    if 'page' in formats:
+        source = describe(sampling.load_data_config(workdir), data)
+        contents[FORMATS['page']] = generator_page.build(
+            graph, algorithm, algorithm.weights(state, weights),
+            title=epath.Path(workdir).name, shape=data['image_shape'],
+            about=f'step {int(state.step):,}, weights {weights}; {source}',
+            classes=[str(name) for name in data['classes']]
+            if algorithm.num_classes else [],
+        )
     save(folder, {
+        **contents,
         PROGRAM: program(algorithm, state, weights),
         TENSORS: tensors(workdir, algorithm, state, weights),
-        SCRIPT: script(algorithm, run_files.load_data(workdir)),
-        CARD: card(workdir, algorithm, state, weights),
+        SCRIPT: script(algorithm, data),
+        CARD: card(workdir, algorithm, state, weights) + further(formats),
     })
 
 
@@ -137,23 +178,51 @@ def program(algorithm, state, weights='ema'):
     Returns:
         bytes, for `jax.export.deserialize`.
     """
+    return serialize(*generator(algorithm, state, weights))
+
+
+def generator(algorithm, state, weights='ema'):
+    """Return the generator as a function of arrays, with its weights inside.
+
+    Args:
+        algorithm, state, weights: as `write`.
+
+    Returns:
+        (function, {name of an input: (dtype, shape)}), for `graph.structs`.
+    """
     weights = jax.tree.map(jnp.asarray, algorithm.weights(state, weights))
-    names = input_names(algorithm)
+    inputs = {name: {
+        'z': ('float32', (graph_lib.BATCH, algorithm.latent_size)),
+        'labels': ('int32', (graph_lib.BATCH,)), 'truncation': ('float32', ()),
+    }[name] for name in input_names(algorithm)}
 
     def generate(*arrays):
-        named = dict(zip(names, arrays))
+        named = dict(zip(inputs, arrays))
         numbers = {k: v for k, v in named.items() if k == 'truncation'}
         return algorithm.apply(weights, algorithm_lib.Inputs(
             named['z'], named.get('labels'), numbers=numbers or None
         ))
 
-    size, = jax_export.symbolic_shape('batch')
-    shapes = {
-        'z': jax.ShapeDtypeStruct((size, algorithm.latent_size), jnp.float32),
-        'labels': jax.ShapeDtypeStruct((size,), jnp.int32),
-        'truncation': jax.ShapeDtypeStruct((), jnp.float32),
-    }
-    return serialize(generate, *(shapes[name] for name in names))
+    return generate, inputs
+
+
+def serialize(function, inputs):
+    """Export a function of arrays as StableHLO, for all `PLATFORMS`.
+
+    Args:
+        function: of arrays, that can be traced.
+        inputs: {name: (dtype, shape)} of each.
+
+    Returns:
+        bytes, for `jax.export.deserialize`.
+    """
+    exported = jax_export.export(jax.jit(function), platforms=PLATFORMS)
+    return bytes(exported(*graph_lib.structs(inputs)).serialize())
+
+
+def further(formats):
+    """Return the part of a card on files of `FORMATS`."""
+    return ''.join(text for name, text in FORMAT_USE.items() if name in formats)
 
 
 def input_names(algorithm):
@@ -162,20 +231,6 @@ def input_names(algorithm):
         'z', *['labels'] * bool(algorithm.num_classes),
         *['truncation'] * bool(algorithm.num_styles),
     ]
-
-
-def serialize(function, *inputs):
-    """Export a function of arrays as StableHLO, for all `PLATFORMS`.
-
-    Args:
-        function: of arrays, that can be traced.
-        *inputs: `jax.ShapeDtypeStruct` of each.
-
-    Returns:
-        bytes, for `jax.export.deserialize`.
-    """
-    exported = jax_export.export(jax.jit(function), platforms=PLATFORMS)
-    return bytes(exported(*inputs).serialize())
 
 
 def tensors(workdir, algorithm, state, weights='ema'):

@@ -7,17 +7,20 @@ import json
 
 from etils import epath
 import jax
-from jax import export as jax_export
 import jax.numpy as jnp
 
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import translation
 from gan_jax.config import defaults
+from gan_jax.core import errors
 from gan_jax.data import pictures
+from gan_jax.networks import convolutions
 from gan_jax.runs import run_files
 from gan_jax.tools import export
+from gan_jax.tools import graph as graph_lib
 from gan_jax.tools import image_translation as tool
 from gan_jax.tools import model_card
+from gan_jax.tools import onnx_file
 
 SCRIPT = 'translate.py'
 NAMES = {**export.NAMES, 'script': SCRIPT}
@@ -66,24 +69,43 @@ The image is cut and resized to the size in training. From Python:
 '''
 
 
-def write(folder, workdir, algorithm, state, weights='ema', direction='a_to_b'):
-    """Write the four files.
+def write(
+    folder, workdir, algorithm, state, weights='ema', formats=(),
+    direction='a_to_b',
+):
+    """Write the four files, and those that were asked for.
 
     Args:
-        folder, workdir, state, weights: as of `export.write`.
+        folder, workdir, state, weights, formats: as of `export.write`.
         algorithm: `algorithm.Algorithm` of the run.
         direction: one of `Translation.directions`.
 
     Raises:
         OSError: if a file cannot be written.
-        errors.ConfigError: if the run has no such direction.
+        errors.ConfigError: if the run has no such direction, or its generator
+            cannot be written for ONNX.
     """
     tool.check_direction(algorithm, direction, workdir)
+    if 'page' in formats:
+        raise errors.ConfigError(
+            f'--page shows generators of z, and {workdir} translates images'
+        )
+    contents = {}
+    if 'onnx' in formats:
+        graph = graph_lib.trace(
+            *translator(algorithm, state, weights, direction)
+        )
+        contents[export.FORMATS['onnx']] = onnx_file.content(
+            graph, export.OUTPUT,
+            {**export.origin(state, weights), 'direction': direction},
+        )
     export.save(folder, {
+        **contents,
         export.PROGRAM: program(algorithm, state, weights, direction),
         export.TENSORS: tensors(algorithm, state, weights, direction),
         SCRIPT: script(workdir, algorithm, direction),
-        export.CARD: card(workdir, algorithm, state, weights, direction),
+        export.CARD: card(workdir, algorithm, state, weights, direction)
+        + export.further(formats),
     })
 
 
@@ -108,20 +130,48 @@ def program(algorithm, state, weights, direction):
     Returns:
         bytes, for `jax.export.deserialize`.
     """
-    chosen = {direction: jax.tree.map(
-        jnp.asarray, algorithm.weights(state, weights)[direction]
-    )}
+    chosen = _weights(algorithm, state, weights, direction)
 
     def generate(images):
         # `len` of a symbolic size fails, so the default keys are made here.
         keys = jax.vmap(jax.random.key)(jnp.arange(images.shape[0]))
         return algorithm.translate(chosen, images, direction, keys)
 
-    size, = jax_export.symbolic_shape('batch')
+    # The forms for CPU depend on the batch size, which is left open.
+    with convolutions.plain():
+        return export.serialize(generate, _inputs(algorithm, direction))
+
+
+def translator(algorithm, state, weights, direction):
+    """Return the translation of images one by one, as `export.generator`.
+
+    Dropout is that of seed 0 in each image, as of the command `translate`.
+
+    Args:
+        algorithm, state, weights, direction: as `write`.
+
+    Returns:
+        (function, {name of the input: (dtype, shape)}).
+    """
+    chosen = _weights(algorithm, state, weights, direction)
+    keys = jax.random.key(0)[None]
+
+    def one(image):
+        return algorithm.translate(chosen, image[None], direction, keys)[0]
+
+    return jax.vmap(one), _inputs(algorithm, direction)
+
+
+def _weights(algorithm, state, weights, direction):
+    """Return the weights of one direction, as `translate` takes them."""
+    return {direction: jax.tree.map(
+        jnp.asarray, algorithm.weights(state, weights)[direction]
+    )}
+
+
+def _inputs(algorithm, direction):
     source, _ = shapes(algorithm, direction)
-    return export.serialize(
-        generate, jax.ShapeDtypeStruct((size, *source), jnp.float32)
-    )
+    return {'images': ('float32', (graph_lib.BATCH, *source))}
 
 
 def tensors(algorithm, state, weights, direction):
