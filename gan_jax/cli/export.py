@@ -63,3 +63,4 @@ def main(argv):
         f'Wrote the generator of {run_flags.describe(state)} to {OUT.value}; '
         f'{verb} by: python {OUT.value}/{script}'
     )
+    app.say(export.expiry())

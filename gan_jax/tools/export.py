@@ -28,9 +28,14 @@ from gan_jax.tools import onnx_file
 PROGRAM = 'generator.stablehlo'
 TENSORS = 'generator.safetensors'
 CARD = 'README.md'
+ABOUT = 'export.json'
 SCRIPT = 'sample.py'
 FORMATS = {'onnx': 'generator.onnx', 'page': 'generator.html'}
 OUTPUT = 'samples'  # name in the file of ONNX
+# Months that a newer jax still loads the program, counted from the release of
+# the jax that wrote it: https://docs.jax.dev/en/latest/export/export.html,
+# "Compatibility guarantees".
+MONTHS = 6
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 NAMES = {
     'platforms': ', '.join(PLATFORMS), 'program': PROGRAM, 'script': SCRIPT,
@@ -154,13 +159,34 @@ def write(
         TENSORS: tensors(workdir, algorithm, state, weights),
         SCRIPT: script(algorithm, data),
         CARD: card(workdir, algorithm, state, weights) + further(formats),
-    })
+    }, {**origin(state, weights), 'workdir': str(workdir)})
 
 
-def save(folder, contents):
-    """Write files, {name: bytes or text}, to a folder, as `write` does."""
+def expiry():
+    """Return the sentence on how long the StableHLO can be loaded."""
+    return (
+        f'{PROGRAM} was written by jax {jax.__version__}. JAX promises that '
+        f'versions released up to {MONTHS} months after that one load it. '
+        'Repeat the command to make it anew.'
+    )
+
+
+def save(folder, contents, about):
+    """Write files to a folder, and what they are made of to `ABOUT`.
+
+    Args:
+        folder: as of `write`.
+        contents: {name: bytes or text}.
+        about: dict for `ABOUT`.
+    """
     folder = files.to_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    contents[ABOUT] = json.dumps({
+        **about, 'jax': jax.__version__,
+        'stablehlo': {'months': MONTHS, 'platforms': PLATFORMS,
+                      'promise': expiry()},
+        'files': sorted(contents),
+    }, indent=2) + '\n'
     for name, content in contents.items():
         files.write(folder / name, content)
 
@@ -221,8 +247,10 @@ def serialize(function, inputs):
 
 
 def further(formats):
-    """Return the part of a card on files of `FORMATS`."""
-    return ''.join(text for name, text in FORMAT_USE.items() if name in formats)
+    """Return the part of a card on how long it loads, and on `FORMATS`."""
+    parts = [f'\n## How long it loads\n\n{expiry()}\n']
+    parts += [text for name, text in FORMAT_USE.items() if name in formats]
+    return ''.join(parts)
 
 
 def input_names(algorithm):

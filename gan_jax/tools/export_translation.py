@@ -106,6 +106,9 @@ def write(
         SCRIPT: script(workdir, algorithm, direction),
         export.CARD: card(workdir, algorithm, state, weights, direction)
         + export.further(formats),
+    }, {
+        **export.origin(state, weights), 'workdir': str(workdir),
+        'direction': direction,
     })
 
 

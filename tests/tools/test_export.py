@@ -222,6 +222,12 @@ def test_command_exports_other_weights(exports, tmp_path):
     assert {path.name for path in out.iterdir()} == {
         path.name for path in folder.iterdir()
     }
+    assert f'jax {jax.__version__}. JAX promises' in output
+    about = json.loads((out / 'export.json').read_text())
+    assert about['jax'] == jax.__version__ and about['weights'] == 'raw'
+    assert about['step'] == '4' and about['stablehlo']['months'] == 6
+    assert {*about['files'], 'export.json'} == {p.name for p in out.iterdir()}
+    assert about['stablehlo']['promise'] in (out / 'README.md').read_text()
     program = jax_export.deserialize(
         bytearray((out / 'generator.stablehlo').read_bytes())
     )

@@ -17,9 +17,6 @@ from gan_jax.tools import export_translation
 from gan_jax.tools import graph
 from gan_jax.tools import onnx_file
 
-onnx = pytest.importorskip('onnx', reason="pip install -e '.[test]'")
-runtime = pytest.importorskip('onnxruntime', reason="pip install -e '.[test]'")
-
 SHAPE, LATENT, CLASSES = (16, 16, 3), 12, 3
 FIELDS = {  # of a generator, beside its shape and width
     'biggan': {'attention': 8, 'condition': 'batch_norm',
@@ -111,7 +108,19 @@ def values(inputs, size=5, seed=0):
     }
 
 
+def needed(package):
+    """Return a package; skip the test if it is missing."""
+    return pytest.importorskip(package, reason="pip install -e '.[test]'")
+
+
+@pytest.fixture(autouse=True)
+def packages():
+    needed('onnx')
+    needed('onnxruntime')
+
+
 def run(content, arrays):
+    runtime = needed('onnxruntime')
     return runtime.InferenceSession(content).run(None, arrays)[0]
 
 
@@ -210,7 +219,7 @@ def test_run_has_the_samples_of_the_run(name, tmp_path):
     np.testing.assert_allclose(
         run(content, arrays), run_.sample(test_export.SEEDS), atol=1e-4
     )
-    about = {p.key: p.value for p in onnx.load_from_string(
+    about = {p.key: p.value for p in needed('onnx').load_from_string(
         content
     ).metadata_props}
     assert about['step'] == '4' and about['weights'] == 'ema'

@@ -192,8 +192,8 @@ def test_command_exports_a_direction(exports, tmp_path):
     assert 'translates no images' in results[3][2]
     assert {path.name for path in (tmp_path / 'b').iterdir()} == {
         path.name for path in folder.iterdir()
-    } == {'README.md', 'generator.safetensors', 'generator.stablehlo',
-          'translate.py'}
+    } == {'README.md', 'export.json', 'generator.safetensors',
+          'generator.stablehlo', 'translate.py'}
     for name, channels in (('b', 1), ('a', 4)):
         content = (tmp_path / name / 'generator.stablehlo').read_bytes()
         shape = jax_export.deserialize(bytearray(content)).in_avals[0].shape
