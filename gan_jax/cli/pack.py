@@ -7,6 +7,9 @@
 The argument is a folder, an archive, an array file, or the name of a data set.
 Images are decoded, cropped and resized once. Training then reads them from the
 pack as fast as the disk allows, so the data need not fit into memory.
+
+    python -m gan_jax pack my/images --data.image_size=64 --to=stylegan \\
+      --out=my/images64.zip
 """
 
 from absl import flags
@@ -19,6 +22,10 @@ FORM = flags.DEFINE_enum(
     'form', 'array', ['array', 'array_record'],
     "'array' is one memory-mapped file, 'array_record' a compressed one."
 )
+TO = flags.DEFINE_enum(
+    'to', 'pack', ['pack', 'stylegan'], "'stylegan' writes a zip (--out ends "
+    "in .zip) or folder in the layout of StyleGAN's code, with dataset.json."
+)
 
 
 def main(argv):
@@ -26,6 +33,7 @@ def main(argv):
     from gan_jax.core import errors
     from gan_jax.data import packs
     from gan_jax.data import sources
+    from gan_jax.data import stylegan_layout
 
     request = app.request(argv, DATA.value)
     if not OUT.value:
@@ -33,6 +41,15 @@ def main(argv):
     dataset = sources.load(request._replace(memory=0))
     if dataset.images.ndim == 2:
         raise errors.DataError(f'{dataset.name} holds rows, not images')
+    if TO.value == 'stylegan':
+        stylegan_layout.write(
+            dataset.images, dataset.labels, dataset.classes, OUT.value
+        )
+        app.say(
+            f'Wrote {len(dataset.images):,} images in the layout of StyleGAN; '
+            f'train on them with --config.data.path={OUT.value}'
+        )
+        return
     manifest = packs.write(
         dataset.images, dataset.labels, dataset.classes, OUT.value,
         form=FORM.value, source=request.name,

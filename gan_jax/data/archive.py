@@ -14,6 +14,7 @@ import zipfile
 import zlib
 
 from gan_jax.core import errors
+from gan_jax.data import label_files
 from gan_jax.data import listing as listing_lib
 from gan_jax.data import memory
 
@@ -50,6 +51,9 @@ def zip_listing(path):
     lock = threading.Lock()  # one file position for all threads
 
     def read(info):
+        complaint = _zip_complaint(info)  # of a file of labels
+        if complaint:
+            raise ValueError(complaint)
         try:
             with lock, archive.open(info) as member:
                 # At most the size in the header, even if there is more.
@@ -141,6 +145,9 @@ def tar_listing(path):
     content = os.open(file, os.O_RDONLY)
 
     def read(member):
+        complaint = _complaint(member)  # of a file of labels
+        if complaint:
+            raise ValueError(complaint)
         return os.pread(content, member.size, member.offset_data)
 
     weakref.finalize(read, os.close, content)
@@ -160,8 +167,11 @@ def _compressed(path, file):
                         f'{path} is compressed and holds more than '
                         f'{MAX_MEMBERS:,} members: unpack it'
                     )
-                if not _complaint(member) and not listing_lib.why_ignored(
-                        _name(member.name)):
+                name = _name(member.name)
+                if not _complaint(member) and (
+                    label_files.is_one(name)
+                    or not listing_lib.why_ignored(name)
+                ):
                     total += member.size
                     if total > most:
                         raise errors.DataError(
@@ -173,9 +183,13 @@ def _compressed(path, file):
                     contents[member.offset] = file_object.read()
     except (OSError, *DAMAGED) as error:
         raise _unreadable(path, error) from error
-    return _listing(
-        path, file, _files(members), lambda member: contents[member.offset]
-    )
+
+    def read(member):
+        if member.offset not in contents:
+            raise ValueError(_complaint(member))
+        return contents[member.offset]
+
+    return _listing(path, file, _files(members), read)
 
 
 def _files(members):

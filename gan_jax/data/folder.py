@@ -8,6 +8,8 @@ import pathlib
 import stat
 
 from gan_jax.core import errors
+from gan_jax.core import files as files_lib
+from gan_jax.data import label_files
 from gan_jax.data import listing as listing_lib
 
 
@@ -45,7 +47,7 @@ def _listing(root, path):
     return listing_lib.make(
         path, files, pathlib.Path.read_bytes, listing_lib.digest(
             root.resolve(), *(f[0] for f in files if not any(f[2:])), *stats
-        ),
+        ), lambda file: files_lib.read(file, label_files.MOST),
     )
 
 

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from gan_jax.core import errors
 from gan_jax.core import files
+from gan_jax.data import label_files
 from gan_jax.data import pictures
 
 ENDINGS = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
@@ -54,6 +55,7 @@ class Listing(NamedTuple):
             not known without reading.
         chunk: images to read at once; above 1 for small images whose reads have
             a high latency.
+        labelled: whether a file of labels, not folders, decides the labels.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Listing(NamedTuple):
     trusted: bool = False
     shape: Tuple[Optional[int], ...] = (None, None, None)
     chunk: int = 1
+    labelled: bool = False
 
 
 class Survey(NamedTuple):
@@ -129,8 +132,10 @@ def classes_of(paths):
     return np.array([labels[name] for name in names], np.int32), classes
 
 
-def make(name, entries, read, fingerprint):
+def make(name, entries, read, fingerprint, load=None):
     """Build a listing, sorted by name, of the files of a source.
+
+    A file of labels (`label_files`) decides the labels, or else the folders.
 
     Args:
         name: of the source.
@@ -138,9 +143,14 @@ def make(name, entries, read, fingerprint):
             is bad or '') of each file.
         read: function that returns the bytes of one file.
         fingerprint: as in `Listing`.
+        load: function of the same argument that returns the bytes of a file of
+            labels; raises OSError or ValueError. By default `read`.
 
     Returns:
         `Listing`.
+
+    Raises:
+        errors.DataError: if the file of labels does not fit the images.
     """
     files, members, skipped, ignored = [], [], [], []
     for file, member, why, reason in sorted(entries, key=lambda e: e[0]):
@@ -151,7 +161,14 @@ def make(name, entries, read, fingerprint):
         else:
             files.append(file)
             members.append(member)
-    labels, classes = classes_of(files)
+    own = label_files.find([entry[0] for entry in entries], files)
+    if own:
+        member = next(entry[1] for entry in entries if entry[0] == own)
+        labels, classes = label_files.read(
+            name, own, load or read, member, files, [f for f, _ in skipped]
+        )
+    else:
+        labels, classes = classes_of(files)
     return Listing(
         name=str(name),
         files=tuple(files),
@@ -161,6 +178,7 @@ def make(name, entries, read, fingerprint):
         skipped=tuple(skipped),
         ignored=tuple(ignored),
         fingerprint=fingerprint,
+        labelled=bool(own),
     )
 
 
@@ -256,9 +274,11 @@ def _below(listing, folder):
         index for index, file in enumerate(listing.files)
         if file.startswith(prefix)
     ])
-    labels, classes = classes_of(part.files)
+    if not listing.labelled:
+        labels, classes = classes_of(part.files)
+        part = part._replace(labels=labels, classes=classes)
     return part._replace(
-        labels=labels, classes=classes, skipped=tuple(
+        skipped=tuple(
             bad for bad in listing.skipped if bad[0].startswith(prefix)
         ),
     )

@@ -129,7 +129,8 @@ def _fill(folder, images, labels, classes, form, source):
     return manifest
 
 
-def _chunks(images):
+def chunks(images):
+    """Yield images in parts of `CHUNK`, with a bar of progress."""
     bar = {'delay': 1, 'leave': False, 'disable': None}  # only on terminals
     with tqdm(total=len(images), desc='Packing', unit='image', **bar) as bar:
         for start in range(0, len(images), CHUNK):
@@ -144,7 +145,7 @@ def _write_array(path, images):
     }
     with path.open('wb') as file:
         np.lib.format.write_array_header_2_0(file, header)
-        for chunk in _chunks(images):
+        for chunk in chunks(images):
             file.write(np.ascontiguousarray(chunk))
         file.flush()
         os.fsync(file.fileno())
@@ -155,7 +156,7 @@ def _write_array_record(path, images):
 
     writer = array_record_module.ArrayRecordWriter(str(path), 'group_size:1')
     try:
-        for chunk in _chunks(images):
+        for chunk in chunks(images):
             for image in chunk:
                 writer.write(image.tobytes())
     finally:

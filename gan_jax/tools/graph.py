@@ -455,6 +455,10 @@ def _expm1(builder, equation, x):
     return builder.add('Sub', builder.add('Exp', x), _number(x, 1))
 
 
+def _erfc(builder, equation, x):
+    return builder.add('Sub', _number(x, 1), builder.add('Erf', x))
+
+
 def _not_equal(builder, equation, x, y):
     return builder.add('Not', builder.add('Equal', x, y, dtype=bool))
 
@@ -747,7 +751,8 @@ def _transposed_conv(builder, params, x, kernel):
 _ELEMENTWISE = {
     **{name: _unary(op) for name, op in UNARY.items()},
     **{name: _binary(op) for name, op in BINARY.items()},
-    'clamp': _clamp, 'convert_element_type': _convert, 'expm1': _expm1,
+    'clamp': _clamp, 'convert_element_type': _convert, 'erfc': _erfc,
+    'expm1': _expm1,
     'integer_pow': _integer_pow, 'log1p': _log1p, 'ne': _not_equal,
     'rsqrt': _rsqrt, 'select_n': _select, 'square': _square,
 }
