@@ -41,7 +41,7 @@ def write(images, labels, classes, path):
         with packs.new_folder(path) as folder:
             for name, content in _members(images, labels, classes):
                 (folder / name).parent.mkdir(exist_ok=True)
-                (folder / name).write_bytes(content)
+                files.write(folder / name, content)
         return
     target = os.path.expanduser(path)
     if os.path.lexists(target):

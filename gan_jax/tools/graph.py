@@ -277,7 +277,7 @@ class Builder:
         return self.add('Concat', *parts, shape=(len(shape),), axis=0)
 
     def expand(self, value, shape):
-        """Broadcast a value to a shape, if it has another."""
+        """Expand a value to a shape, if it has another."""
         if _same(np.shape(value) if not isinstance(value, Value)
                  else value.shape, shape):
             return value
@@ -306,7 +306,7 @@ class Builder:
         )
 
     def transpose(self, value, axes):
-        """Permute the axes of a value."""
+        """Move the axes of a value."""
         if list(axes) == list(range(len(axes))):
             return value
         if not isinstance(value, Value):
@@ -317,7 +317,7 @@ class Builder:
         )
 
     def slice(self, value, bounds):
-        """Slice a value, {axis: (start, end, step)}."""
+        """Select a part of a value, {axis: (start, end, step)}."""
         bounds = {
             axis: bound for axis, bound in bounds.items()
             if bound[0] or bound[2] != 1
@@ -482,7 +482,7 @@ def _convert(builder, equation, x):
 
 
 def _broadcast_in_dim(builder, equation, x, *sizes):
-    """Insert axes of size 1; the operators that follow broadcast them."""
+    """Add axes of size 1; the operators that follow broadcast them."""
     shape = [1] * len(equation.params['shape'])
     for axis, n in zip(equation.params['broadcast_dimensions'], x.shape):
         shape[axis] = n
@@ -556,7 +556,7 @@ def _pad(builder, equation, x, fill):
 
 
 def _insert(builder, x, fill, axis, count):
-    """Insert copies of a number between the entries along an axis."""
+    """Place copies of a number between the entries along an axis."""
     shape, rank = x.shape, len(x.shape)
     x = builder.reshape(x, (*shape[:axis + 1], 1, *shape[axis + 1:]))
     widths = [0] * (rank + 1)
@@ -619,7 +619,7 @@ def _dynamic_slice(builder, equation, x, *starts):
 
 
 def _cut(builder, x, starts, sizes):
-    """Slice at known starts, which are moved so that the slice fits."""
+    """Select a part at known starts, which are moved so that the slice fits."""
     bounds = {}
     for axis, (start, size) in enumerate(zip(starts, sizes)):
         if not _same([size], [x.shape[axis]]):
