@@ -148,13 +148,19 @@ def check(function, inputs, atol=1e-4):
     return traced, arrays, expected
 
 
-def drawn(variables, seed=0):
-    """Draw variables of the shapes given, so that none is 0 or 1."""
-    random = np.random.RandomState(seed)
+def drawn(variables, equalised):
+    """Draw variables of the shapes given, so that none is 0 or 1.
+
+    Layers with an equalised learning rate scale their kernels themselves, and
+    those of the mapping by its rate, 0.01, too.
+    """
+    random = np.random.RandomState(0)
 
     def draw(path, leaf):
         fan_in = np.prod(leaf.shape[:-1]) if len(leaf.shape) > 1 else 25
         noise = random.normal(0, fan_in ** -0.5, leaf.shape)
+        if equalised and len(leaf.shape) > 1:
+            noise *= fan_in ** 0.5 * (100 if 'mapping' in str(path) else 1)
         positive = path[-1].key in ('scale', 'var')
         return np.float32(abs(1 + noise) if positive else noise)
 
@@ -180,7 +186,7 @@ def family(name):
     variables = drawn(jax.eval_shape(
         lambda key: module.init(key, *arrays.values(), train=False),
         jax.random.key(0),
-    ))
+    ), equalised=name == 'stylegan2')
     return lambda *arrays: apply(variables, *arrays), inputs
 
 
