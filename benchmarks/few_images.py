@@ -12,7 +12,6 @@ images and the networks are smaller.
   none         without augmentation
   diffaugment  color, translation and cutout of every image
   ada          the 13 changes of `bgc`, with a probability p that adapts
-  ada_fast     the same; p can go from 0 to 1 in 100,000 images, not 500,000
 
 At each saved step it measures the averaged generator's samples against the
 held-out images: FID, KID and recall by --features; and D on both kinds of real
@@ -95,7 +94,6 @@ ROWS = {
         **{f'augment.{name}': True for name in CHANGES},
     },
     'ada': {},
-    'ada_fast': {'augment.adaptive_images': 100_000},
 }
 FIXED = {'none': 0.0, 'diffaugment': 1.0}  # their p
 NUMBERS = ('fid', 'kid', 'recall')
