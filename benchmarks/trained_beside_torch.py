@@ -35,6 +35,7 @@ from gan_jax.evaluation import reference
 from gan_jax.evaluation import runner
 from gan_jax.metrics import catalog
 from gan_jax.metrics import registry
+from gan_jax.ops import averaging
 from gan_jax.runs import sampling
 from gan_jax.runtime import environment
 from gan_jax.runtime import writer
@@ -185,8 +186,18 @@ def torch_step(config):
                 memory_format=torch.channels_last
             ).to(self._device)
 
+        def step(self):
+            done = self._count
+            super().step()
+            torch._foreach_lerp_(
+                self._average, list(self.generator.parameters()),
+                1 - float(averaging.ema_decay_at(done, config.ema_decay)),
+            )
+
     torch.manual_seed(config.seed)
-    step = Step(config, tuple(data.shape[1:]), 'channels_last')
+    plain = config.copy_and_resolve_references()
+    plain.ema_decay = 0.0  # the average has our warm-up
+    step = Step(plain, tuple(data.shape[1:]), 'channels_last')
     with torch.no_grad():
         for network in (step.generator, step.discriminator):
             for name, parameter in network.named_parameters():

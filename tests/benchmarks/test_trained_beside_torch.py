@@ -80,6 +80,20 @@ def test_pytorch_starts_as_we_do(command, monkeypatch):
     )
 
 
+def test_average_of_weights_has_our_warm_up(command, monkeypatch):
+    torch = pytest.importorskip('torch')
+    monkeypatch.syspath_prepend(ROOT / 'benchmarks')
+    parse(*TINY)
+    step = script.torch_step(script.configure('dcgan:mnist', 0))
+    average = step._average[0].clone()
+    for decay in (0.1, 2 / 11):  # (1 + step) / (10 + step)
+        step.step()
+        current = next(step.generator.parameters()).detach()
+        average = decay * average + (1 - decay) * current
+    assert torch.allclose(step._average[0], average, atol=1e-6)
+    assert not torch.allclose(average, current, atol=1e-6)
+
+
 def test_ranges_that_meet_agree():
     assert script.agree([1, 3], [2, 5]) and script.agree([2, 5], [1, 2])
     assert not script.agree([1, 2], [3, 4]) and not script.agree([3], [1, 2])
