@@ -360,7 +360,7 @@ def test_projection_adds_the_inner_product(name, spectral_norm):
     stats = {k: dict(v) for k, v in variables.items() if k != 'params'}
     if spectral_norm:  # the embedding was wrapped last
         last = sorted(stats['spectral'])[-1]
-        pair = stats['spectral'].pop(last)['embedding']
+        pair = stats['spectral'].pop(last)['Embed_0.embedding']
         sigma = pair['v'] @ embedding @ pair['u']
         assert sigma > 0.1
         embedding /= sigma
