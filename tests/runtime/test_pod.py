@@ -78,7 +78,10 @@ def check_quarters(recipe):
 
 
 def test_there_is_a_recipe_of_each_algorithm():
-    assert set(RECIPES.values()) == set(builders.ALGORITHMS)
+    own = {  # other tests add algorithms of their own
+        name for name in builders.ALGORITHMS if not name.startswith('toy')
+    }
+    assert set(RECIPES.values()) == own
     for recipe, name in RECIPES.items():
         assert config_of(recipe).algorithm == name
 
