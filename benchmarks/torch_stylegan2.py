@@ -202,7 +202,7 @@ class Generator(nn.Module):
         if not self.training:
             return styles
         with torch.no_grad():
-            self.mean.lerp_(w.mean(0), 1 - stylegan2.MEAN_DECAY)
+            self.mean.lerp_(w.float().mean(0), 1 - stylegan2.MEAN_DECAY)
         if not self._mixing:
             return styles
         cut = torch.randint(1, self.num_styles, (), device=z.device)
@@ -321,6 +321,6 @@ class PathLength:
             (images * noise).sum(), styles, create_graph=True
         )
         lengths = grads.square().sum(2).mean(1).sqrt()
-        mean = self._mean.lerp(lengths.mean(), 0.01)
+        mean = self._mean.lerp(lengths.float().mean(), 0.01)
         self._mean.copy_(mean.detach())
         return (lengths - mean).square().mean()
