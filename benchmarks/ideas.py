@@ -5,9 +5,9 @@
 
 The shapes are those of DCGAN: --side, --batch, --width. A form of an operation
 is compared with the one that the library uses on this device: a call computes
-the result and its gradients. All forms must give the same numbers first. Then
-whole steps are compared, with other lengths of the scan and other flags of XLA,
-each in its own process. Everything is timed in turns.
+the result and, but for optimizers, its gradients. All forms must give the same
+numbers first. Then whole steps are compared, with other lengths of the scan and
+other flags of XLA, each in its own process. Everything is timed in turns.
 
 Each row has a prediction from before the measurement, and the verdict: "keep"
 if the upper quartile of the ratio is below --gain.
@@ -26,6 +26,7 @@ import flax.linen as nn
 import jax
 from jax import lax
 import jax.numpy as jnp
+import numpy as np
 
 import beside_torch
 import turns
@@ -67,12 +68,14 @@ class Idea(NamedTuple):
         instead_of: what the library does.
         predicted: ratio to that, estimated before it was measured, and why.
         build: function of `Shapes` that returns (used, idea, arguments): two
-            functions, and the arrays that they take and are derived in.
+            functions, and the arrays that they take.
+        derived: whether a call computes gradients in these arrays too.
     """
 
     instead_of: str
     predicted: str
     build: object
+    derived: bool = True
 
 
 class Shapes(NamedTuple):
@@ -200,34 +203,43 @@ def halves_at_once(real, fake, kernel):
     return jax.vmap(_layer, (0, None))(jnp.stack([real, fake]), kernel)
 
 
-def _leaves(shapes):
+def _players(shapes):
+    """Return gradients, both moments, parameters and averages: five lists."""
     widths = [shapes.width * 2**i for i in range(int(math.log2(shapes.side)))]
-    return [
-        jax.random.normal(jax.random.key(i), size)
-        for i, (few, many) in enumerate(zip(widths, widths[1:]))
+    sizes = [
+        size for few, many in zip(widths, widths[1:])
         for size in ((4, 4, few, many), (many,), (many,))
+    ]
+    return [
+        [
+            jnp.abs(jax.random.normal(jax.random.key(10 * kind + i), size))
+            for i, size in enumerate(sizes)
+        ] for kind in range(5)
     ]
 
 
-def adam_by_leaf(*leaves):
+def adam_by_leaf(*lists):
     """Update moments, parameters and an average, leaf by leaf."""
-    return [_adam(leaf) for leaf in leaves]
+    return [_adam(*leaves) for leaves in zip(*lists)]
 
 
-def adam_flat(*leaves):
-    """Update the same on one vector that all leaves are joined to."""
-    joined = jnp.concatenate([leaf.ravel() for leaf in leaves])
-    updated, out, begin = _adam(joined), [], 0
-    for leaf in leaves:
-        out.append(updated[begin:begin + leaf.size].reshape(leaf.shape))
-        begin += leaf.size
-    return out
+def adam_flat(*lists):
+    """Update the same on vectors that the leaves are joined to."""
+    updated = _adam(*(
+        jnp.concatenate([leaf.ravel() for leaf in leaves]) for leaves in lists
+    ))
+    ends = np.cumsum([leaf.size for leaf in lists[0]])[:-1]
+    parts = zip(*(jnp.split(vector, ends) for vector in updated))
+    return [
+        tuple(part.reshape(leaf.shape) for part in of_leaf)
+        for leaf, of_leaf in zip(lists[0], parts)
+    ]
 
 
-def _adam(grads):
-    m, v = 0.5 * grads, 1e-3 * jnp.square(grads)
-    params = grads - 2e-4 * m / (jnp.sqrt(v) + 1e-8)
-    return 0.999 * grads + 1e-3 * params
+def _adam(grads, m, v, params, average):
+    m, v = 0.5 * m + 0.5 * grads, 0.999 * v + 0.001 * jnp.square(grads)
+    params = params - 2e-4 * m / (jnp.sqrt(v) + 1e-8)
+    return m, v, params, 0.999 * average + 0.001 * params
 
 
 def _middle_of_d(shapes):
@@ -248,10 +260,9 @@ def _maps(shapes):
 IDEAS = {
     'transposed convolution as a narrower one of stride 1': Idea(
         'the transposed convolution in the middle of G',
-        '0.9: no products with zeros, a quarter of the gradient by dilation',
+        '0.9: no products with the zeros between pixels',
         lambda s: (
-            convolutions.transposed,
-            lambda y, w: convolutions._squares(y, w)[:, 1:-1, 1:-1], s.middle()
+            convolutions.transposed, convolutions._sub_pixel, s.middle()
         ),
     ),
     'transposed convolution on an image with zeros put in': Idea(
@@ -278,8 +289,7 @@ IDEAS = {
         'the last transposed convolution of G',
         '0.7: a quarter of the pixels with four times the channels',
         lambda s: (
-            convolutions.transposed,
-            lambda y, w: convolutions._squares(y, w)[:, 1:-1, 1:-1], s.end()
+            convolutions.transposed, convolutions._sub_pixel, s.end()
         ),
     ),
     'sums of BatchNorm as products': Idea(
@@ -300,7 +310,7 @@ IDEAS = {
     'Adam and EMA on one vector': Idea(
         'leaf by leaf',
         '0.8 where launches count, else 1.3: parameters are copied twice',
-        lambda s: (adam_by_leaf, adam_flat, _leaves(s)),
+        lambda s: (adam_by_leaf, adam_flat, _players(s)), derived=False,
     ),
 }
 GPU = '--xla_gpu_'
@@ -332,7 +342,7 @@ STEPS = {
 
 
 def differentiated(function):
-    """Return a compiled function of (result, gradients of its squares)."""
+    """Return a compiled function of (result, its gradients)."""
 
     def both(*arguments):
         out, pull = jax.vjp(function, *arguments)
@@ -359,7 +369,8 @@ def measure_form(idea, shapes):
         JSON-compatible dict: 'ratio' and 'quartiles', or 'failure'.
     """
     used, other, arguments = idea.build(shapes)
-    forms = [differentiated(used), differentiated(other)]
+    compiled = differentiated if idea.derived else jax.jit
+    forms = [compiled(used), compiled(other)]
     try:
         results = [form(*arguments) for form in forms]
         wrong = difference(*results)

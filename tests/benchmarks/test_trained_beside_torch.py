@@ -19,7 +19,7 @@ TINY = (
 
 @pytest.fixture
 def command(monkeypatch, tmp_path):
-    """Give a function that runs main on the digits; it returns the JSON."""
+    """Return a function that runs main on the digits and reads its JSON."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     small = pictures.Preparation(image_size=(8, 8))
     monkeypatch.setitem(
