@@ -88,6 +88,19 @@ def dcgan_pair(config, shape):
     return Cost(total, first), Cost(sum(layers), layers[0])
 
 
+def _growing(widths, high, wide, channels, attention=0):
+    """Count the residual blocks of G that double the side, and its end."""
+    total = 0
+    for features, after in zip(widths, widths[1:]):
+        total += _conv(1, features, after, high, wide)
+        high, wide = 2 * high, 2 * wide
+        total += _conv(3, features, after, high, wide)
+        total += _conv(3, after, after, high, wide)
+        if min(high, wide) == attention:
+            total += _attention(after, high * wide)
+    return total + _conv(3, widths[-1], channels, high, wide)
+
+
 def resnet_pair(config, shape):
     """Return (cost of G, cost of D)."""
     height, width, channels = shape
@@ -96,17 +109,10 @@ def resnet_pair(config, shape):
     )
     high, wide = height // 2 ** len(rest), width // 2 ** len(rest)
     first = _dense(config.latent_size, high * wide * features)
-    total = first
-    for after in rest:
-        total += _conv(1, features, after, high, wide)
-        high, wide = 2 * high, 2 * wide
-        total += _conv(3, features, after, high, wide)
-        total += _conv(3, after, after, high, wide)
-        features = after
-    total += _conv(3, features, channels, high, wide)
+    total = first + _growing((features, *rest), high, wide, channels)
     generator = Cost(total, first)
 
-    total, inputs = 0, channels
+    total, inputs, high, wide = 0, channels, height, width
     for block, (features, halves) in enumerate(
         resnet.discriminator_channels(shape, config.discriminator.width)
     ):
@@ -173,19 +179,12 @@ def biggan_pair(config, shape):
     high, wide = shape[0] >> len(rest), shape[1] >> len(rest)
     chunk = -(-config.latent_size // (len(rest) + 1))
     first = _dense(chunk, high * wide * features)
-    total = first
-    for after in rest:
-        total += _conv(1, features, after, high, wide)
-        high, wide = 2 * high, 2 * wide
-        total += _conv(3, features, after, high, wide)
-        total += _conv(3, after, after, high, wide)
-        if min(high, wide) == g.attention:
-            total += _attention(after, high * wide)
-        features = after
-    total += _conv(3, features, shape[2], high, wide)
+    total = first + _growing(
+        (features, *rest), high, wide, shape[2], g.attention
+    )
     generator = Cost(total, first)
 
-    total, first, inputs = 0, 0, shape[2]
+    total, first, (high, wide, inputs) = 0, 0, shape
     for block, (features, halves) in enumerate(
         biggan.discriminator_channels(shape, d.width, d.small_factor)
     ):
