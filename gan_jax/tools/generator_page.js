@@ -206,7 +206,7 @@ function check() {
   find('check').textContent = (good ? '✓ Self-check passed: ' :
     '✗ Self-check failed: ') + `${seeds.length} samples differ from JAX by at ` +
     `most ${error.toExponential(1)}, their z by ${drawn.toExponential(1)}; ` +
-    `${speed.toPrecision(2)} samples a second here`;
+    `${Number(speed.toPrecision(2))} samples a second here`;
   Object.assign(find('check').dataset, { good, error, drawn, speed });
 }
 
