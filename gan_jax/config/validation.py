@@ -345,9 +345,11 @@ def setup_problems(config, points=None):
 def batch_problems(config, real_images, samples):
     """List problems that let a setup run but not learn, from a batch.
 
-    An untrained last layer that can be negative is so about half of the time.
-    If no sample is negative and some data are, the last layer probably ends in
-    ReLU, a sigmoid or the like. Samples that are all equal are not judged.
+    Networks with the key `output`, as all of this package, are left to
+    `setup_problems`. Of others, an untrained last layer that can be negative is
+    so about half of the time. If no sample is negative and some data are, the
+    last layer probably ends in ReLU, a sigmoid or the like. Samples that are
+    all equal are not judged.
 
     Args:
         config: ConfigDict of the run.
@@ -357,6 +359,8 @@ def batch_problems(config, real_images, samples):
     Returns:
         As `setup_problems`.
     """
+    if hasattr(networks.FAMILIES[config.generator.name].generator, 'output'):
+        return []
     least, most, real_least = samples.min(), samples.max(), real_images.min()
     if not real_least < 0 <= least or not np.ptp(samples, axis=0).any():
         return []

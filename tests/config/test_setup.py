@@ -75,10 +75,10 @@ def test_default_output_is_tanh_for_images_and_linear_for_points(
     )
 
 
-@pytest.mark.parametrize('name', GENERATORS)
-def test_own_untrained_networks_raise_no_complaint(name):
-    samples, _ = generate(name, (8, 8, 1))
+def test_samples_of_a_known_last_layer_are_not_judged():
+    # From one latent to one coordinate, both ways from 0 may lead upwards.
     config = helpers.tiny_mlp()
+    samples = np.array([[0.0], [1.5]])
     assert not validation.batch_problems(config, -np.ones(3), samples)
 
 
@@ -278,8 +278,8 @@ def test_constant_samples_are_not_judged(value, register, tmp_path):
     assert int(run(tmp_path, config).state.step) == 2
 
 
-def test_non_negative_data_suit_every_last_layer():
-    config, samples = helpers.tiny_mlp(), np.array([[0.0, 0.5], [0.3, 0.0]])
+def test_non_negative_data_suit_every_last_layer(register):
+    config, samples = register(own_generator()), np.array([[0, 0.5], [0.3, 0]])
     outside = np.array([-0.1, 1.0])
     assert validation.batch_problems(config, outside, samples)
     assert not validation.batch_problems(config, np.zeros(2), samples)
