@@ -22,15 +22,26 @@ def discriminator_weak(window, game, limits):
 
 
 def discriminator_overfits(window, game, limits):
-    """Test whether D ranks its training images above held-out ones.
+    """Test whether D knows its training images by heart.
+
+    It does if it ranks them above held-out ones. If none are held out, a loss
+    near its minimum after many passes over the data is taken as a sign.
 
     References:
         Karras et al., Training Generative Adversarial Networks with Limited
-        Data, https://arxiv.org/abs/2006.06676, 2020.
+        Data, https://arxiv.org/abs/2006.06676, 2020. The sign is our own.
     """
-    auc = window.probe_values('probe/d_memory')
-    if auc and min(auc) > limits['overfit_auc']:
-        return 'warning', {'probe/d_memory': auc[-1]}
+    if window.latest_probe('probe/d_memory'):
+        auc = window.probe_values('probe/d_memory')
+        if auc and min(auc) > limits['overfit_auc']:
+            return 'warning', {'probe/d_memory': auc[-1]}
+        return None
+    loss, epochs = window.median('d/loss'), window.values('data/epoch')
+    if game.kind in ('probability', 'relative') and loss is not None and (
+        len(epochs) and epochs[-1] >= limits['overfit_epochs']
+        and loss - game.floor < limits['overfit_share'] * game.unit
+    ):
+        return 'warning', {'d/loss': loss, 'data/epoch': epochs[-1]}
 
 
 def range_differs(window, game, limits):

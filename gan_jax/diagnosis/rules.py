@@ -23,6 +23,8 @@ THRESHOLDS = {
     'weak_judge': 0.9,  # accuracy of a fresh classifier that shows D is weak
     'overfit_auc': 0.75,  # probability that D ranks a training image above a
     # held-out one
+    'overfit_epochs': 50,  # passes over the data that let D learn them by heart
+    'overfit_share': 0.07,  # D's loss above its minimum, over the equilibrium's
     'vanishing_share': 0.01,  # of the largest norm of G's gradient so far,
     # and of D's slope with minimax
     'vanishing_norm': 1e-6,  # of G's gradient
@@ -114,10 +116,12 @@ RULES = {
         'spectral normalisation, clip_norm.',
     ),
     'discriminator_overfits': Rule(
-        probe_rules.discriminator_overfits, GAMES, ('overfit_auc',),
-        'D overfits: it ranks training images above held-out ones',
-        'Use more data or augment the input of D (augment.*), add instance '
-        'noise or r1, or make D smaller; early stopping helps too.',
+        probe_rules.discriminator_overfits, GAMES,
+        ('overfit_auc', 'overfit_epochs', 'overfit_share'),
+        'D overfits: it knows its training images by heart',
+        'Take the recipe few_images, which augments what D sees, or use more '
+        'data, instance noise, r1 or a smaller D. Keep an earlier checkpoint; '
+        'data.test_share holds images out to tell when it began.',
     ),
     'discriminator_weak': Rule(
         probe_rules.discriminator_weak, GAMES, ('weak_auc', 'weak_judge'),

@@ -161,6 +161,26 @@ def test_rule_fires_by_each_of_its_numbers(changes, rule):
     assert list(findings(probed(**changes))) == [rule]
 
 
+@pytest.mark.parametrize('loss, epochs, kind_of_loss, held_out, found', [
+    (0.05, 50.0, 'probability', False, True),
+    (0.05, 50.0, 'relative', False, True),
+    (0.05, 49.0, 'probability', False, False),
+    (0.11, 500.0, 'probability', False, False),  # of 1.39 where D is undecided
+    (0.05, 50.0, 'square', False, False),
+    (0.05, 50.0, 'probability', True, False),  # these say that it does not
+])
+def test_low_loss_after_many_epochs_is_overfitting_if_none_is_held_out(
+    loss, epochs, kind_of_loss, held_out, found
+):
+    records = lines(10, d__loss=loss, data__epoch=epochs)
+    if held_out:
+        records += probed()
+    fired = findings(records, kind(kind_of_loss))
+    assert ('discriminator_overfits' in fired) == found
+    if found:
+        assert 'few_images' in fired['discriminator_overfits'].advice
+
+
 def test_healthy_run_has_no_findings():
     assert findings(lines(40) + probed()) == {}
     for name in game_lib.KINDS:
