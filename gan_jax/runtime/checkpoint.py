@@ -10,6 +10,7 @@ import re
 import shutil
 import threading
 
+from absl import logging
 from etils import epath
 import jax
 import numpy as np
@@ -77,17 +78,24 @@ class Checkpoints:
     def _open(self):
         """Create the Orbax manager, which reads no step on its own.
 
-        Nothing in a step's folder is parsed before it is verified.
+        Nothing in a step's folder is parsed before it is verified. Orbax warns
+        of each folder that is only read; this is not shown.
         """
-        return ocp.CheckpointManager(
-            self._folder,
-            options=ocp.CheckpointManagerOptions(
-                create=not self._read_only,
-                read_only=self._read_only,
-                cleanup_tmp_directories=not self._read_only,
-                lightweight_initialize=True,
-            ),
-        )
+        verbosity = logging.get_verbosity()
+        if self._read_only:
+            logging.set_verbosity(min(verbosity, logging.ERROR))
+        try:
+            return ocp.CheckpointManager(
+                self._folder,
+                options=ocp.CheckpointManagerOptions(
+                    create=not self._read_only,
+                    read_only=self._read_only,
+                    cleanup_tmp_directories=not self._read_only,
+                    lightweight_initialize=True,
+                ),
+            )
+        finally:
+            logging.set_verbosity(verbosity)
 
     def steps(self):
         """List the saved steps, oldest first."""
