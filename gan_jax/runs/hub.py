@@ -5,6 +5,7 @@ files of a release are transferred. What was pulled is verified as it is loaded.
 """
 
 import importlib
+import math
 import os
 import re
 
@@ -17,6 +18,7 @@ NAME = re.compile(
     re.ASCII,
 )
 PATTERNS = (release_files.SUMS, *release_files.NAMES)
+MOST = 8 * 2**30  # bytes of a release that is downloaded
 
 
 def is_on_hub(path):
@@ -38,7 +40,10 @@ def local(path):
 
 
 def pull(path, folder=None):
-    """Download a release from a hub.
+    """Download a release from a hub, at most `MOST` bytes.
+
+    The hub is asked first for the sizes, and then for the files of that
+    revision. Where it does not answer, the cache is used.
 
     Args:
         path: 'hf://OWNER/NAME', with or without the scheme and '@REVISION'.
@@ -51,10 +56,43 @@ def pull(path, folder=None):
         errors.UserError: as `local`.
     """
     repo, revision = parse(path)
-    return _call('pulled', path, lambda library: library.snapshot_download(
-        repo, revision=revision, allow_patterns=list(PATTERNS),
-        **({} if folder is None else {'local_dir': os.fspath(folder)}),
-    ))
+
+    def call(library):
+        options = {'allow_patterns': list(PATTERNS)}
+        if folder is not None:
+            options['local_dir'] = os.fspath(folder)
+        try:
+            found = library.HfApi().model_info(
+                repo, revision=revision, files_metadata=True
+            )
+        except Exception as error:
+            answered = getattr(error, 'response', None) is not None
+            if answered or folder is not None:
+                raise
+            options['local_files_only'] = True
+            return library.snapshot_download(
+                repo, revision=revision, **options
+            )
+        _check_sizes(path, found.siblings)
+        return library.snapshot_download(repo, revision=found.sha, **options)
+
+    return _call('pulled', path, call)
+
+
+def _check_sizes(path, listed):
+    """Check that the files of a release, as the hub lists them, are small.
+
+    Raises:
+        errors.ReleaseError: where they are not, or a size is not known.
+    """
+    sizes = [file.size for file in listed if file.rfilename in PATTERNS]
+    total = math.inf if None in sizes else sum(sizes)
+    if total > MOST:
+        raise errors.ReleaseError(
+            f'{path} cannot be pulled: its release has {total / 2**30:.1f} '
+            f'GiB, and at most {MOST / 2**30:.0f} are downloaded; get it '
+            'by other means and name its folder'
+        )
 
 
 def push(folder, name, public=False):
@@ -109,6 +147,8 @@ def _call(done, path, function):
         ) from error
     try:
         return function(library)
+    except errors.UserError:
+        raise
     except Exception as error:  # of the network, the hub and the disk
         lines = str(error).split('\n')
         reason = ' '.join(lines[0].split()) or type(error).__name__

@@ -22,9 +22,24 @@ from gan_jax.tools import release
 def library(monkeypatch, tmp_path):
     """Return a double of huggingface_hub, whose hub is a folder."""
     store, module = tmp_path / 'hub', types.ModuleType('huggingface_hub')
-    module.calls = []
+    module.calls, module.offline = [], False
+    module.sizes = lambda path: path.stat().st_size
 
     class HfApi:
+        def model_info(self, repo, *, revision, files_metadata):
+            assert files_metadata
+            if module.offline:
+                raise ConnectionError('no network')
+            if not (store / repo).is_dir():
+                error = OSError(f'404: no {repo}\nRequest ID: 1')
+                error.response = 404
+                raise error
+            return types.SimpleNamespace(sha=f'sha of {revision}', siblings=[
+                types.SimpleNamespace(
+                    rfilename=path.name, size=module.sizes(path)
+                ) for path in (store / repo).iterdir()
+            ])
+
         def create_repo(self, repo, *, private, exist_ok):
             module.calls.append((repo, private, exist_ok))
             (store / repo).mkdir(parents=True, exist_ok=exist_ok)
@@ -39,11 +54,14 @@ def library(monkeypatch, tmp_path):
             return f'https://hub/{repo_id}/commit/1'
 
     def snapshot_download(
-        repo, *, revision, allow_patterns, local_dir=tmp_path / 'cache'
+        repo, *, revision, allow_patterns, local_dir=tmp_path / 'cache',
+        local_files_only=False,
     ):
         module.calls.append((repo, revision))
-        if not (store / repo).is_dir():
-            raise OSError(f'404: no {repo}\nRequest ID: 1')
+        if local_files_only:
+            if not local_dir.is_dir():
+                raise OSError('not in the cache')
+            return str(local_dir)
         # As in the cache of the hub, files are links.
         pathlib.Path(local_dir).mkdir(exist_ok=True)
         for name in os.listdir(store / repo):
@@ -72,7 +90,7 @@ def test_pushed_release_is_pulled_and_samples(library, released, tmp_path):
     assert hub.push(folder, 'me/digits').endswith('/commit/1')
     assert library.calls == [('me/digits', True, True)]  # private by default
     loaded = gan_jax.load('hf://me/digits@v1.0')
-    assert library.calls[-1] == ('me/digits', 'v1.0')
+    assert library.calls[-1] == ('me/digits', 'sha of v1.0')
     np.testing.assert_array_equal(loaded.sample([5]), run.sample([5]))
     assert sorted(os.listdir(loaded.workdir)) == sorted({
         release_files.SUMS, *release_files.NAMES
@@ -92,3 +110,28 @@ def test_mistakes_are_one_line(library, released, monkeypatch):
     monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
     with pytest.raises(errors.ConfigError, match=re.escape('.[hub]')):
         gan_jax.load('hf://me/digits')
+
+
+def test_large_release_is_not_downloaded(library, released):
+    hub.push(released[1], 'me/digits')
+    calls = len(library.calls)
+    for size, says in ((hub.MOST, '16.0 GiB'), (None, 'inf GiB')):
+        library.sizes = lambda path: (
+            size if 'model' in path.name or 'config' in path.name else 0
+        )
+        with pytest.raises(errors.ReleaseError, match=says):
+            gan_jax.load('hf://me/digits')
+    assert len(library.calls) == calls
+
+
+def test_pulled_release_loads_without_a_network(library, released):
+    hub.push(released[1], 'me/digits')
+    library.offline = True
+    with pytest.raises(errors.ReleaseError, match='not in the cache'):
+        gan_jax.load('hf://me/digits')
+    library.offline = False
+    samples = gan_jax.load('hf://me/digits').sample([5])
+    library.offline = True
+    np.testing.assert_array_equal(
+        gan_jax.load('hf://me/digits').sample([5]), samples
+    )
