@@ -161,14 +161,19 @@ def _train(config, workdir, images, labels, callback, override, stopper):
     online_eval.check(defaults.of_source(config, first), dataset)
     specs = builders.data_specs(datasets)
     algorithm = builders.algorithm(config, specs, parallel.device_memory())
+    first_state = None
+    if not (workdir / 'checkpoints').exists():
+        # Before any file is written, so that a refused start leaves none.
+        first_state = initialization.initial_state(config, algorithm, specs)
     checkpoints = run_folder.open_checkpoints(
         workdir, config, datasets, override
     )
     try:
-        state = _restored(checkpoints, config, algorithm, specs)
+        state = _restored(checkpoints, config, algorithm, specs, first_state)
     except errors.CheckpointError:
         checkpoints.close()
         raise
+    del first_state
     start = int(state.step)
     writer = writer_lib.Writer(
         workdir,
@@ -197,11 +202,19 @@ def _train(config, workdir, images, labels, callback, override, stopper):
     return Run(workdir, algorithm, state)
 
 
-def _restored(checkpoints, config, algorithm, specs):
-    """Return the newest saved state, or the initial state if none is saved."""
+def _restored(checkpoints, config, algorithm, specs, first_state=None):
+    """Return the newest saved state, or the initial state if none is saved.
+
+    Args:
+        checkpoints: of the run.
+        config, algorithm, specs: as of `initialization.initial_state`.
+        first_state: the initial state, if it is known.
+    """
     state = checkpoints.restore_newest(
         builders.abstract_state(config, algorithm, specs)
     )
+    if state is None:
+        state = first_state
     if state is None:
         state = initialization.initial_state(config, algorithm, specs)
     return state

@@ -304,8 +304,7 @@ def test_command_ends_in_one_line_and_code_8(whole, tmp_path):
     assert [code for code, _, _ in results] == [8, 8, 8, 2, 2]
     for _, _, err in results:
         assert err.startswith('error: ') and err.count('\n') == 1
-    assert sorted(os.listdir(tmp_path)) == ['bad', 'new']
-    assert not (tmp_path / 'new' / 'metrics.jsonl').exists()
+    assert os.listdir(tmp_path) == ['bad']
 
 
 def test_files_that_are_not_read_may_change(whole, tmp_path):
