@@ -1,4 +1,4 @@
-"""GAN on points in 1-D, with densities and D(x) drawn in one plot.
+"""GAN on points in 1-D, with the densities drawn in one plot.
 
 Paper: after figure 1 of Goodfellow et al., Generative Adversarial Networks,
 https://arxiv.org/abs/1406.2661, 2014: two modes in 1-D, z in 1-D, and a D that
