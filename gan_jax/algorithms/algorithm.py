@@ -68,10 +68,10 @@ class Source(NamedTuple):
     """Samples of one data source on one device in one step.
 
     Attributes:
-        images: [K, b, H, W, C] uint8, or points [K, b, D] float32. K is the
-            number of batches, `Algorithm.draws` for a whole step and another
-            number for some parts of a step; b is this device's share of a
-            batch.
+        images: [K, b, H, W, C] uint8, or float32 in [-1, 1]; or points [K, b,
+            D] float32. K is the number of batches, `Algorithm.draws` for a
+            whole step and another number for some parts of a step; b is this
+            device's share of a batch.
         labels: [K, b] int32; None if the source has none.
         numbers: [K, b] int32, indices of the images in their data set; None if
             the feed does not know them.
@@ -343,8 +343,8 @@ def checked_step(algorithm, hyperparams, state, batch, key, number, **options):
     size = len(batch.sample_index)
     chex.assert_type(batch.sample_index, jnp.int32)
     for source in batch.sources.values():
-        dtype = jnp.float32 if source.images.ndim == 3 else jnp.uint8
-        chex.assert_type(source.images, dtype)
+        if source.images.ndim == 3 or source.images.dtype != jnp.uint8:
+            chex.assert_type(source.images, jnp.float32)
         chex.assert_shape(source.images, (None, size, ...))
         for integers in (source.labels, source.numbers):
             if integers is not None:
@@ -532,7 +532,7 @@ def keep_if_finite(state, new, metrics):
 
 
 def to_unit_range(images):
-    """Map uint8 images to float32 in [-1, 1]; points are unchanged."""
+    """Map uint8 images to float32 in [-1, 1]; floats are unchanged."""
     if images.dtype != jnp.uint8:
         return images
     return images.astype(jnp.float32) / 127.5 - 1

@@ -45,7 +45,9 @@ def main(argv):
     )
     if images.ndim == 2:
         raise errors.ConfigError('arithmetic needs a run on images, not points')
-    app.save_png('--out', OUT.value, writer.grid(images, columns))
+    app.save_png('--out', OUT.value, writer.grid(
+        images, columns, units=run_flags.units()
+    ))
     app.say(
         f'Wrote {SUM.value} of {run_flags.describe(state)} to {OUT.value}'
     )

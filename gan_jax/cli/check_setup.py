@@ -57,7 +57,7 @@ def main(argv):
             app.say(f'{"":19}{claim}. {check.advice}')
     samples = np.concatenate(rows)
     picture = writer.scatter(rows[-1], rows[0]) if samples.ndim == 2 else (
-        writer.grid(samples, setup_check.SHOWN)
+        writer.grid(samples, setup_check.SHOWN, units=dataset.units)
     )
     app.save_png('--out', OUT.value, picture)
     app.say(f'Picture  {OUT.value}')

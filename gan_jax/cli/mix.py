@@ -50,7 +50,9 @@ def main(argv):
         labels=run_flags.labels(LABELS, len(rows) + len(columns)),
         weights=run_flags.WEIGHTS.value, **TRUNCATION(),
     )
-    app.save_png('--out', OUT.value, writer.grid(images, width))
+    app.save_png('--out', OUT.value, writer.grid(
+        images, width, units=run_flags.units()
+    ))
     app.say(
         f'Wrote {len(rows)} x {len(columns)} mixed samples of '
         f'{run_flags.describe(state)} to {OUT.value}'

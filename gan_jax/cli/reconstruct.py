@@ -126,7 +126,10 @@ def _save(targets, inverted, method):
     if targets.images.ndim == 2:
         picture = writer.scatter(inverted.images, targets.images)
     else:
-        picture = writer.grid(*inversion.pairs(targets.images, inverted.images))
+        picture = writer.grid(
+            *inversion.pairs(targets.images, inverted.images),
+            units=run_flags.units(),
+        )
     writer.save_png(OUT.value, picture)
     writer.save_arrays(
         OUT.value[:-len('.png')] + '.npz',

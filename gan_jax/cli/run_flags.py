@@ -146,6 +146,13 @@ def labels(flag, count):
     return [classes[index % len(classes)] for index in range(count)]
 
 
+def units():
+    """Load the `fields.Units` of the run --workdir; None for pictures."""
+    from gan_jax.runs import run_files
+
+    return run_files.units(WORKDIR.value)
+
+
 def describe(state):
     """Return the step and weights that an output was made with, as text."""
     return f'step {int(state.step)} ({WEIGHTS.value})'
@@ -174,8 +181,12 @@ def save_rows(out, images, fps):
         )
     with app.written('--out', out):
         if video.is_film(out):
-            video.save(out, [writer.grid(frame) for frame in images], fps)
+            video.save(out, [
+                writer.grid(frame, units=units()) for frame in images
+            ], fps)
         elif flat.ndim == 2:
             writer.save_png(out, writer.scatter(flat))
         else:
-            writer.save_png(out, writer.grid(flat, images.shape[1]))
+            writer.save_png(out, writer.grid(
+                flat, images.shape[1], units=units()
+            ))

@@ -13,12 +13,13 @@
         --latents=reconstructed.npz --out=again.png
 
 The same seed gives the same z in every tool. The ending of --out chooses what
-is written: a grid (.png), arrays of samples, z, seeds and labels (.npz), or one
-PNG for each seed (a folder, ending in /). The arrays of a style-based generator
-have w too. --latents samples from such a file, or from one of reconstruct,
-instead of from seeds. With --between the grid has one row
-of interpolations from each seed to the next; `python -m gan_jax interpolate`
-does the same with loops and films.
+is written: a grid (.png), arrays of samples, z, seeds and labels (.npz), the
+samples alone as the data have them (.npy), or one file for each seed (a folder,
+ending in /): a PNG, or an .npy file of a run on such files. The .npz of a
+style-based generator has w too. --latents samples from such a file, or from one
+of reconstruct, instead of from seeds. With --between the grid has one row of
+interpolations from each seed to the next; `python -m gan_jax interpolate` does
+the same with loops and films.
 """
 
 from absl import flags
@@ -30,8 +31,8 @@ SEEDS = flags.DEFINE_string(
     'seeds', '0-63', "Seeds to sample, such as '0-63' or '3,7,10-12'."
 )
 OUT = flags.DEFINE_string(
-    'out', 'grid.png', 'File to write (.png or .npz), or a folder (ending in '
-    '/) for one PNG for each seed.'
+    'out', 'grid.png', 'File to write (.png, .npy or .npz), or a folder (ending'
+    ' in /) for one file for each seed.'
 )
 COLUMNS = flags.DEFINE_integer(
     'columns', None, 'Columns of the grid; by default it is about square.',
@@ -152,7 +153,7 @@ def _write(state, images, names, arrays):
 
 def _is_grid():
     """Return whether --out is a single picture."""
-    return not OUT.value.endswith(('.npz', '/'))
+    return not OUT.value.endswith(('.npy', '.npz', '/'))
 
 
 def _save(images, names, arrays):
@@ -166,12 +167,18 @@ def _save(images, names, arrays):
     from gan_jax.core import errors
     from gan_jax.runtime import writer
 
-    if OUT.value.endswith('.npz'):
+    units = run_flags.units()
+    if OUT.value.endswith('.npy'):
+        writer.save_array(OUT.value, _as_data(images, units))
+    elif OUT.value.endswith('.npz'):
         writer.save_arrays(OUT.value, samples=images, **arrays)
     elif images.ndim == 2 and not _is_grid():
         raise errors.ConfigError(
             f'--out={OUT.value} needs a run on images, not points; use .npz'
         )
+    elif not _is_grid() and units is not None:
+        for name, image in zip(names, units.decode(images)):
+            writer.save_array(f'{OUT.value}{name:06d}.npy', image)
     elif not _is_grid():
         for name, image in zip(names, writer.to_uint8(images)):
             writer.save_png(f'{OUT.value}{name:06d}.png', image)
@@ -179,4 +186,13 @@ def _save(images, names, arrays):
         writer.save_png(OUT.value, writer.scatter(images))
     else:
         columns = COLUMNS.value or BETWEEN.value
-        writer.save_png(OUT.value, writer.grid(images, columns))
+        writer.save_png(OUT.value, writer.grid(images, columns, units=units))
+
+
+def _as_data(images, units):
+    """Return samples as the data have them: pixels, points, or in units."""
+    from gan_jax.runtime import writer
+
+    if units is not None:
+        return units.decode(images)
+    return images if images.ndim == 2 else writer.to_uint8(images)

@@ -57,6 +57,8 @@ def request(config):
         side=data.side,
         task=data.task,
         random_crop=defaults.random_crop(config),
+        limits=defaults.limits(config),
+        shown=defaults.shown_channels(config),
     )
 
 

@@ -5,6 +5,7 @@ modules need to know of a config. Builds no objects; see `builders`.
 """
 
 import contextlib
+import math
 import os
 import re
 
@@ -297,6 +298,42 @@ def loggers(config):
 def _names(text):
     """Parse a text of names joined by commas into a tuple."""
     return tuple(name.strip() for name in text.split(',') if name.strip())
+
+
+def limits(config):
+    """Parse data.range into floats: low and high, of all channels or of each.
+
+    Raises:
+        errors.ConfigError: where they are not pairs of rising finite numbers.
+    """
+    try:
+        numbers = tuple(map(float, _names(config.data.range)))
+        pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
+        valid = all(-math.inf < low < high < math.inf for low, high in pairs)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise errors.ConfigError(
+            f"data.range={config.data.range!r} is not 'low,high', such as "
+            "'-40,60', or such a pair for each channel"
+        )
+    return numbers
+
+
+def shown_channels(config):
+    """Parse data.shown into a tuple of channels.
+
+    Raises:
+        errors.ConfigError: where it is not 1 or 3 of them.
+    """
+    names = _names(config.data.shown)
+    if len(names) not in (0, 1, 3) or not all(
+            name.isdecimal() and len(name) < 4 for name in names):
+        raise errors.ConfigError(
+            f"data.shown={config.data.shown!r} is not 1 or 3 channels, such as "
+            "'3,2,1'"
+        )
+    return tuple(map(int, names))
 
 
 def background(config):

@@ -325,6 +325,12 @@ KEYS = (
            needs('data.image_size')),
     Option('data.background', 'white', 'color of transparent and padded pixels',
            _ANY),
+    Option('data.range', '',
+           "of .npy folders: 'low,high' of all channels, or of each in turn; "
+           "'' is their least and greatest values", _ANY),
+    Option('data.shown', '',
+           "of .npy folders: the 1 or 3 channels that pictures show, such as "
+           "'3,2,1'; '' is the first", _ANY),
     Option('data.flip', False,
            'mirror each real image with probability 1/2', _ANY),
     Option('data.dequantize', False,

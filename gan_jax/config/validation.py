@@ -7,6 +7,7 @@ error comes at once.
 """
 
 import math
+import os
 
 import numpy as np
 
@@ -33,6 +34,12 @@ PLAYERS = ('generator', 'discriminator')
 IMAGE_KEYS = (
     'background', 'channels', 'crop', 'dequantize', 'flip', 'image_size',
     'random_crop', 'side', 'task',
+)
+# Keys of `data` for .npy folders alone, and for pictures alone.
+FIELD_KEYS = ('range', 'shown')
+PICTURE_KEYS = (
+    'background', 'channels', 'crop', 'dequantize', 'image_size', 'max_bad',
+    'side', 'task',
 )
 FILE_KEYS = (
     'classes', 'data_dir', 'feed', 'limit', 'max_bad', 'resident_share',
@@ -296,10 +303,16 @@ def _not_for_data(config, key, points):
     if group != 'data':
         return ''
     source = defaults.source(config)
-    scheme, colon, _ = source.partition(':')
+    scheme, colon, path = source.partition(':')
     if name == 'data_dir' and (source == 'digits' or colon and (
             scheme != 'tfds')):
         return f'is for TensorFlow Datasets, and {source!r} is not one'
+    # A folder that is not here, of a run from elsewhere, may have been one.
+    if name in FIELD_KEYS and scheme != 'fields' and (
+            scheme != 'folder' or os.path.isdir(os.path.expanduser(path))):
+        return f'is for folders of .npy files, and {source!r} is not one'
+    if name in PICTURE_KEYS and scheme == 'fields':
+        return f'is for pictures, and {source!r} holds .npy files'
     if not points:
         return ''
     if name in IMAGE_KEYS:
@@ -424,6 +437,8 @@ def _check_texts(config):
     """Check that text values can be parsed and names are known."""
     defaults.random_crop(config)
     defaults.background(config)
+    defaults.limits(config)
+    defaults.shown_channels(config)
     defaults.classes(config)
     for name in defaults.eval_metrics(config):
         if name not in catalog.METRICS:

@@ -13,12 +13,13 @@ from gan_jax.data import label_files
 from gan_jax.data import listing as listing_lib
 
 
-def listing(path, key='data.path'):
+def listing(path, key='data.path', endings=listing_lib.ENDINGS):
     """List a folder; links are followed, and no folder is entered twice.
 
     Args:
         path: the folder.
         key: name of the key or flag that holds the path, for errors.
+        endings: of the files that are images.
 
     Returns:
         `listing.Listing`, sorted by name.
@@ -28,7 +29,7 @@ def listing(path, key='data.path'):
     """
     root = pathlib.Path(os.path.expanduser(path))
     try:
-        return _listing(root, path)
+        return _listing(root, path, endings)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise errors.DataError(
             f'{key}={str(path)!r} is not a folder'
@@ -39,9 +40,9 @@ def listing(path, key='data.path'):
         ) from error
 
 
-def _listing(root, path):
+def _listing(root, path, endings):
     stats, files = [], []
-    for name, why, reason in sorted(_walk(root)):
+    for name, why, reason in sorted(_walk(root, endings)):
         reason = reason or (not why and _why_bad(root / name, stats)) or ''
         files.append((name, root / name, why, reason))
     return listing_lib.make(
@@ -51,7 +52,7 @@ def _listing(root, path):
     )
 
 
-def _walk(root):
+def _walk(root, endings):
     """Yield (path from root, why it is ignored or '', why it is bad or '').
 
     Folders are only included if they are not entered.
@@ -68,14 +69,16 @@ def _walk(root):
             name = f'{folder}/{entry.name}' if folder else entry.name
             try:
                 if not entry.is_dir():
-                    yield name, listing_lib.why_ignored(name), ''
+                    yield name, listing_lib.why_ignored(name, endings), ''
                 elif entry.name.startswith('.'):
                     yield name, 'is hidden', ''
                 else:
                     yield from enter(name)
             except OSError as error:  # no permission, or a link to itself
                 is_folder = entry.is_dir(follow_symlinks=False)
-                why = '' if is_folder else listing_lib.why_ignored(name)
+                why = '' if is_folder else (
+                    listing_lib.why_ignored(name, endings)
+                )
                 yield name, why, f'cannot be read: {error.strerror}'
 
     return enter('')

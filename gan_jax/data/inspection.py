@@ -26,7 +26,7 @@ class Report(NamedTuple):
     Attributes:
         count: number of good images.
         sizes: {(height, width): number of images}, as stored.
-        modes: {Pillow's mode: number of images}.
+        modes: {Pillow's mode, or text on units: number of images}.
         shapes: {(height, width, channels): number of images}, prepared.
         classes: {name: number of images}; {} without labels.
         duplicates: tuples of names of images with equal pixels.
@@ -57,8 +57,8 @@ class _Album:
         self._names, self._shown = collections.defaultdict(list), []
         self._count = 0
 
-    def add(self, name, pixels):
-        """Add an image, uint8 [H, W, C]."""
+    def add(self, name, pixels, units=None):
+        """Add an image, uint8 [H, W, C], or float32 with `fields.Units`."""
         self._count += 1
         content = repr(pixels.shape).encode() + pixels.tobytes()
         self._names[hashlib.sha256(content).digest()].append(name)
@@ -68,6 +68,8 @@ class _Album:
             size = tuple(max(1, round(scale * n)) for n in (height, width))
             self._preparation = pictures.Preparation(size, channels=3)
             self._sum = np.zeros((*size, 3))
+        if units is not None:
+            pixels = units.draw(pixels)
         small = pictures.fit_array(pixels, self._preparation)
         self._sum += small
         due = (self._count - 1) % self._every == 0
@@ -101,7 +103,9 @@ def inspect(request):
     scheme, _, path = request.name.partition(':')
     if scheme == 'pack':
         packs.read(path, verify=True)
-    found = None if request.task else sources.files(request)
+    found = None if request.task or scheme == 'fields' else (
+        sources.files(request)
+    )
     if found is None:
         return _of_dataset(sources.load(request._replace(memory=0)))
     listed = sources.select(found).listing
@@ -132,11 +136,14 @@ def _of_dataset(dataset):
         )
     album = _Album(len(images))
     for place in range(len(images)):
-        album.add(f'image {place}', images[place])
+        album.add(f'image {place}', images[place], dataset.units)
     count, *shape = images.shape
+    mode = pictures.CHANNELS.get(shape[2]) if dataset.units is None else (
+        dataset.units.described()
+    )
     return Report(
         count=count, sizes={tuple(shape[:2]): count},
-        modes={pictures.CHANNELS[shape[2]]: count},
+        modes={mode: count},
         shapes={tuple(shape): count},
         classes=_classes(dataset.labels, dataset.classes),
         skipped=(), ignored=(), **album.result(),

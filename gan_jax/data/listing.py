@@ -92,18 +92,19 @@ class Survey(NamedTuple):
     images: Sequence[np.ndarray] = ()
 
 
-def why_ignored(path):
+def why_ignored(path, endings=ENDINGS):
     """Return why a path does not name an image; '' if it does.
 
     Args:
         path: relative, parts joined by '/'.
+        endings: of the files that are images.
     """
     *folders, name = path.split('/')
     if name.startswith('.') or MACOSX in folders or any(
             folder.startswith('.') for folder in folders):
         return 'is hidden'
     ending = os.path.splitext(name)[1].lower()
-    if ending not in ENDINGS:
+    if ending not in endings:
         return f'ends in {ending}' if ending else 'has no ending'
     return ''
 

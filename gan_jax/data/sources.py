@@ -18,6 +18,8 @@ from PIL import Image
 from gan_jax.core import errors
 from gan_jax.data import archive
 from gan_jax.data import arrays
+from gan_jax.data import arrow
+from gan_jax.data import fields
 from gan_jax.data import folder
 from gan_jax.data import listing as listing_lib
 from gan_jax.data import on_demand
@@ -39,11 +41,13 @@ class Dataset(NamedTuple):
     Attributes:
         name: of the data set, for messages.
         images: [N, H, W, C] uint8, an array, a memory map or an
-            `on_demand.OnDemand`; or [N, D] float32.
+            `on_demand.OnDemand`; with `units` float32 in [-1, 1]; or [N, D]
+            float32.
         labels: [N] int32, or None.
         classes: a name for each label; () without labels.
         random_crop: (height, width) of the random part of each image that is
             trained on; None for the whole.
+        units: `fields.Units` of images that are no pictures, or None.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Dataset(NamedTuple):
     labels: Optional[np.ndarray] = None
     classes: Tuple[str, ...] = ()
     random_crop: Optional[Tuple[int, int]] = None
+    units: Optional[fields.Units] = None
 
     @property
     def sample_shape(self):
@@ -89,6 +94,7 @@ class Request(NamedTuple):
             and B; or the left and right half of each image.
         task: a key of `tasks.TASKS`, or ''.
         random_crop: as of `Dataset`.
+        limits, shown: as of `fields.units`.
     """
 
     name: str
@@ -103,6 +109,8 @@ class Request(NamedTuple):
     side: str = ''
     task: str = ''
     random_crop: Optional[Tuple[int, int]] = None
+    limits: Tuple[float, ...] = ()
+    shown: Tuple[int, ...] = ()
 
 
 class Files(NamedTuple):
@@ -233,6 +241,19 @@ def _arrays(request, path):
     return _of_arrays(request, images, labels, classes)
 
 
+def _fields(request, path):
+    """Load a folder of .npy files; the range is that of all of them."""
+    whole = fields.listing(path)
+    values = fields.read(whole)
+    units = fields.units(path, values, request.limits, request.shown)
+    listed = select(_path_files(request, path)).listing
+    places = {file: place for place, file in enumerate(whole.files)}
+    images = units.encode(values[[places[file] for file in listed.files]])
+    return Dataset(
+        request.name, images, listed.labels, listed.classes, units=units
+    )
+
+
 def _pack(request, path):
     return _of_arrays(request, *packs.read(path))
 
@@ -252,11 +273,14 @@ DATASETS = {
 }
 # Listings of image files, for the schemes that `_files` reads.
 FILES = {
+    'arrow': arrow.listing, 'fields': fields.listing,
     'folder': folder.listing, 'tar': archive.tar_listing,
     'zip': archive.zip_listing,
 }
 # What stands before a colon: (`Request`, text behind the colon) -> `Dataset`.
 SCHEMES = {
+    'arrow': _files,
+    'fields': _fields,
     'folder': _files,
     'npy': _arrays,
     'npz': _arrays,
@@ -325,7 +349,12 @@ def uri_of_path(path):
         if text.lower().endswith(ending) and not os.path.isdir(
                 os.path.expanduser(text)):
             return f'{scheme}:{text}'
-    return f'pack:{text}' if packs.is_pack(text) else f'folder:{text}'
+    if packs.is_pack(text):
+        return f'pack:{text}'
+    scheme = 'arrow' if arrow.is_saved(text) else (
+        'fields' if fields.is_fields(text) else 'folder'
+    )
+    return f'{scheme}:{text}'
 
 
 def is_path(text):
@@ -378,7 +407,8 @@ def finish(request, dataset):
         errors.DataError: where they do not fit the images.
     """
     images = dataset.images
-    if images.ndim == 2:
+    if images.ndim == 2 or dataset.units is not None and (
+            not request.random_crop):
         return dataset
     if request.task:
         channels = request.preparation.channels

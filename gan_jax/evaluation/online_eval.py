@@ -129,7 +129,10 @@ class OnlineEvaluator:
         is_first = self._real is None
         self._prepare()
         fake = registry.View(
-            runner.sample(algorithm, state, self._config.eval_samples),
+            runner.sample(
+                algorithm, state, self._config.eval_samples,
+                real=self._dataset.images,
+            ),
             None, self._extractor,
         )
         if is_first:

@@ -41,14 +41,14 @@ def against_real(samples, real_images):
 
     Args:
         samples: [n, H, W, C] in [-1, 1], or [n, D].
-        real_images: [N, H, W, C] uint8, or [N, D], N > n. At most `NUM_REAL`
-            of them are used, drawn from all.
+        real_images: [N, H, W, C] uint8 or in [-1, 1], or [N, D], N > n. At
+            most `NUM_REAL` of them are used, drawn from all.
 
     Returns:
         {'eval/diversity': float, 'eval/nearest_real': float}.
     """
     if real_images.ndim > 2:
-        samples = writer.to_uint8(samples)
+        samples = writer.like(samples, real_images)
     order = np.random.RandomState(0).permutation(len(real_images))[:NUM_REAL]
     held, reference = (  # sorted: images may be read from files
         real_images[np.sort(indices)]

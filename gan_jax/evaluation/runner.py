@@ -121,7 +121,9 @@ def evaluate_run(workdir, step, options, say, keep=lambda result: None):
             real = reference.view_of(training, indices, extractor, 'real')
         count = options.num_fake or len(real)
         fake = registry.View(
-            sample(algorithm, state, count, options.weights), None, extractor,
+            sample(
+                algorithm, state, count, options.weights, real=training.images
+            ), None, extractor,
             progress=reference.progress_bar('fake'),
         )
         settings = {
@@ -271,14 +273,14 @@ def _check(options, known):
         )
 
 
-def sample(algorithm, state, count, weights='ema'):
-    """Sample seeds 0 to count - 1: uint8 images, or float points."""
+def sample(algorithm, state, count, weights='ema', *, real):
+    """Sample seeds 0 to count - 1: images of the dtype of `real`, or points."""
     samples = []
     chunk = 16 * sampling.BATCH
     for first in reference.with_progress(range(0, count, chunk), 'sampling'):
         seeds = range(first, min(first + chunk, count))
         batch = sampling.sample(algorithm, state, seeds, weights=weights)
-        samples.append(writer.to_uint8(batch) if batch.ndim > 2 else batch)
+        samples.append(writer.like(batch, real) if batch.ndim > 2 else batch)
     return np.concatenate(samples)
 
 
@@ -428,7 +430,9 @@ def _memorization(workdir, training, held_out, extractor, fake, say):
         path = epath.Path(workdir).expanduser() / 'neighbours.png'
         try:
             writer.save_png(
-                path, writer.grid(images, len(images) // len(rows))
+                path, writer.grid(
+                    images, len(images) // len(rows), units=training.units
+                )
             )
         except OSError as error:
             raise errors.ConfigError(

@@ -90,26 +90,33 @@ def inspect(algorithm, state, dataset=None, reason=''):
             'Points are shown all together above, not one by one.',
             int(state.step),
         )
-    images = writer.to_uint8(samples)
+    units = None if dataset is None else dataset.units
+    images = writer.to_uint8(samples) if units is None else (
+        writer.like(samples, dataset.images)
+    )
     inspection, reasons = Inspection(int(state.step)), {}
     if algorithm.num_styles:
-        inspection = inspection._replace(styles=_styles(algorithm, state))
+        inspection = inspection._replace(styles=_styles(
+            algorithm, state, units
+        ))
     if algorithm.monitors is None:
         reasons['scored'] = (
             f'algorithm={algorithm.name!r} has no discriminator to score by.'
         )
     else:
         inspection = inspection._replace(scored=by_score(
-            images, algorithm.monitors.scores(state, samples)
+            images, algorithm.monitors.scores(state, samples), units
         ))
     if dataset is None:
         reasons['pairs'] = reason
     else:
-        inspection = inspection._replace(**_neighbours(images, dataset.images))
+        inspection = inspection._replace(**_neighbours(
+            images, dataset.images, units
+        ))
     return inspection._replace(reasons=reasons)
 
 
-def _styles(algorithm, state):
+def _styles(algorithm, state, units):
     """Return `Inspection.styles`: truncated and mixed samples."""
     coarse = range(algorithm.num_styles // 2)
     own = sampling.styles_of(algorithm, state, [*MIXED_ROWS, *MIXED_COLUMNS])
@@ -132,9 +139,10 @@ def _styles(algorithm, state):
     return (
         (f'Seeds {rows} at truncations {psis}, at step {int(state.step):,}: 0 '
          'is the mean of w, 1 is no truncation',
-         writer.grid(truncated, len(TRUNCATIONS))),
+         writer.grid(truncated, len(TRUNCATIONS), units=units)),
         (f'Styles 0 to {coarse[-1]} of the column (seeds {tops}), the others '
-         f'of the row (seeds {rows})', writer.grid(mixed, columns)),
+         f'of the row (seeds {rows})',
+         writer.grid(mixed, columns, units=units)),
     )
 
 
@@ -166,12 +174,13 @@ def _missing(reason, step=None):
     return Inspection(step, reasons={'scored': reason, 'pairs': reason})
 
 
-def by_score(images, scores):
+def by_score(images, scores, units=None):
     """Select the samples of the lowest, middle and highest scores.
 
     Args:
         images: uint8 [N, H, W, C] of the seeds 0 to N - 1.
         scores: [N], high is real.
+        units: `fields.Units` of the images, or None.
 
     Returns:
         {'worst', 'median', 'best': `Scored`}.
@@ -185,13 +194,13 @@ def by_score(images, scores):
     }
     return {
         name: Scored(
-            writer.grid(images[seeds], count), seeds.tolist(),
+            writer.grid(images[seeds], count, units=units), seeds.tolist(),
             scores[seeds].tolist(),
         ) for name, seeds in parts.items()
     }
 
 
-def _neighbours(samples, training):
+def _neighbours(samples, training, units):
     """Match samples with the training images that are nearest by pixels.
 
     Returns:
@@ -209,7 +218,9 @@ def _neighbours(samples, training):
         *views, rows=ROWS, count=NEIGHBOURS
     )
     return {
-        'pairs': writer.grid(rows, len(rows) // len(distances)),
+        'pairs': writer.grid(
+            rows, len(rows) // len(distances), units=units
+        ),
         'distances': distances, 'num_searched': count,
         'num_images': len(training),
     }

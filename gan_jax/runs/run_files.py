@@ -13,6 +13,7 @@ from gan_jax.config import defaults
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.core import files
+from gan_jax.data import fields
 from gan_jax.data import pictures
 from gan_jax.runs import release_files
 
@@ -104,6 +105,7 @@ def load_sources(workdir):
         {source: {'name': str, 'image_shape': [height, width, channels] or
         [dimension], 'classes': [str], 'count': int}} with at least one source.
         Missing entries are '', [] and 0; 'image_shape' may not be missing.
+        'units' are those of `fields.Units`, where the images have them.
 
     Raises:
         errors.CheckpointError: where it is not a run folder or the file has
@@ -123,6 +125,10 @@ def load_sources(workdir):
             f'{name!a:.40} has {key}={data.get(key)!a:.80}'
             for name, data in sources.items()
             for key, is_valid in DATA.items() if not is_valid(data.get(key))
+        ), '') or next((
+            f'{name!a:.40} has units={data["units"]!a:.80}'
+            for name, data in sources.items() if 'units' in data
+            and not fields.is_valid(data['units'], data['image_shape'][-1])
         ), '')
     if mistake:
         path = epath.Path(workdir) / 'data.json'
@@ -130,6 +136,19 @@ def load_sources(workdir):
             f'{path} does not describe the data of a run: {mistake}'
         )
     return sources
+
+
+def units(workdir):
+    """Load the `fields.Units` of a run's images; None for pictures or points.
+
+    Raises:
+        errors.CheckpointError: as `load_sources`.
+    """
+    described = load_data(workdir).get('units')
+    return None if described is None else fields.Units(**{
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in described.items()
+    })
 
 
 def load_data(workdir):
@@ -144,7 +163,7 @@ def _is_shape(shape):
         return False
     if len(shape) == 1:
         return shape[0] <= MAX_SIDE
-    return len(shape) == 3 and shape[2] in pictures.CHANNELS and (
+    return len(shape) == 3 and shape[2] <= fields.MOST_CHANNELS and (
         shape[0] * shape[1] <= pictures.MAX_PIXELS
     )
 

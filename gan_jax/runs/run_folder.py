@@ -220,6 +220,11 @@ def open_checkpoints(workdir, config, datasets, override):
             'image_shape': list(dataset.sample_shape),
             'classes': list(dataset.classes),
             'count': len(dataset.images),
+            **({} if dataset.units is None else {
+                'units': {key: list(value) if isinstance(value, tuple) else
+                          value for key, value in
+                          dataset.units._asdict().items()},
+            }),
         } for name, dataset in datasets.items()
     }
     if checkpoints.steps():
@@ -260,7 +265,7 @@ def _compare_source(workdir, stored, described):
     """Check shape and classes of a data source; warn of another count."""
     if stored['name'] == sources.UNKNOWN:
         return _compare_unknown(workdir, stored, described)
-    for key in ('image_shape', 'classes'):
+    for key in ('image_shape', 'classes', 'units'):
         before, now = stored.get(key), described.get(key)
         if before != now:
             raise errors.CheckpointError(

@@ -22,20 +22,22 @@ METRICS = 'metrics.jsonl'
 DIAGNOSIS = 'diagnosis.jsonl'
 
 
-def grid(images, columns=None, *, tile=64, gap=2):
+def grid(images, columns=None, *, tile=64, gap=2, units=None):
     """Render images as a grid; small images are enlarged by an integer factor.
 
     Args:
-        images: [N, H, W, C] float in [-1, 1] or uint8; C is 1, 3 or 4.
+        images: [N, H, W, C] float in [-1, 1] or uint8; C is 1, 3 or 4, or any
+            number with `units`.
         columns: images per row; ceil(sqrt(N)) by default.
         tile: the enlargement brings the longer side of an image nearest to this
             number of pixels.
         gap: white pixels between images, before the enlargement.
+        units: `fields.Units`, whose channels are shown, or None.
 
     Returns:
         uint8 [height, width, C].
     """
-    images = to_uint8(images)
+    images = to_uint8(images) if units is None else units.draw(images)
     count, height, width, channels = images.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
@@ -131,10 +133,12 @@ def main_axes(points):
     return center, axes * np.sign(axes[largest, [0, 1]])
 
 
-def picture(samples, real=None):
+def picture(samples, real=None, units=None):
     """Render images as a grid, points as a scatter plot, uint8 [H, W, C]."""
     samples = np.asarray(samples)
-    return scatter(samples, real) if samples.ndim == 2 else grid(samples)
+    if samples.ndim == 2:
+        return scatter(samples, real)
+    return grid(samples, units=units)
 
 
 def to_uint8(images):
@@ -146,6 +150,13 @@ def to_uint8(images):
     return np.clip(np.round(scaled), 0, 255).astype(np.uint8)
 
 
+def like(images, others):
+    """Convert images in [-1, 1] to the type of others: uint8, or clipped."""
+    if others.dtype == np.uint8:
+        return to_uint8(images)
+    return np.clip(np.asarray(images, np.float32), -1, 1)
+
+
 def save_png(path, image):
     """Save a uint8 image [H, W, C] as PNG; creates its folder."""
     path = files.to_path(path)
@@ -153,6 +164,14 @@ def save_png(path, image):
     squeezed = image[..., 0] if image.shape[-1] == 1 else image
     with files.atomic_write(path) as file:
         Image.fromarray(squeezed).save(file, 'png')
+
+
+def save_array(path, array):
+    """Save an array as an .npy file; creates its folder."""
+    path = files.to_path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.atomic_write(path) as file:
+        np.save(file, array)
 
 
 def save_arrays(path, **arrays):

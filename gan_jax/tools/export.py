@@ -16,6 +16,7 @@ from safetensors import numpy as safetensors
 import gan_jax
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.config import defaults
+from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.data import sources
 from gan_jax.runs import run_files
@@ -145,6 +146,11 @@ def write(
             **origin(state, weights), 'latent': algorithm.latent,
         })
     if 'page' in formats:
+        if 'units' in data:
+            raise errors.ConfigError(
+                '--page draws pictures, and this run is on .npy files; leave '
+                'it out'
+            )
         source = describe(sampling.load_data_config(workdir), data)
         contents[FORMATS['page']] = generator_page.build(
             graph, algorithm, algorithm.weights(state, weights),
@@ -309,7 +315,7 @@ def script(algorithm, data):
         str.
     """
     shape = data['image_shape']
-    points = len(shape) == 1
+    plain = len(shape) == 1 or 'units' in data  # written as an array
     classes = algorithm.num_classes
     added = LABEL_FLAG * bool(classes)
     added += TRUNCATION_FLAG * bool(algorithm.num_styles)
@@ -319,14 +325,14 @@ def script(algorithm, data):
     }
     inputs = [arrays[name] for name in input_names(algorithm)]
     return SCRIPT_TEXT.format(
-        ending='npy' if points else 'png', count=1000 if points else 16,
-        pillow='' if points else 'from PIL import Image\n',
+        ending='npy' if plain else 'png', count=1000 if plain else 16,
+        pillow='' if plain else 'from PIL import Image\n',
         program=PROGRAM,
         draw=DRAWS[algorithm.latent].format(size=algorithm.latent_size),
         flags=added,
         labels=LABELS.format(classes=classes) if classes else '',
         inputs=', '.join(inputs) + ',' * (len(inputs) == 1),
-        save='np.save(args.out, samples)\n' if points else (
+        save='np.save(args.out, samples)\n' if plain else (
             SAVE_IMAGES.format(row='row[..., 0]' if shape[2] == 1 else 'row')
         ),
     )
@@ -357,6 +363,8 @@ def card(workdir, algorithm, state, weights='ema'):
     )
     return model_card.build(workdir, state, weights, [
         ('data', describe(config, data)),
+        *([('units', f'-1 to 1 stand for {run_files.units(workdir).described()}'
+            ', channel by channel')] if 'units' in data else ()),
         ('trained as', kind_of_run),
         ('inputs', inputs),
         ('output', f'float32 [B, {", ".join(map(str, data["image_shape"]))}]'

@@ -71,6 +71,8 @@ def page(
     """
     if len(run_files.load_data(workdir)['image_shape']) == 1:
         raise errors.ConfigError('a quiz needs a run on images, not points')
+    if run_files.units(workdir) is not None:
+        raise errors.ConfigError('a quiz needs a run on pictures, not on .npy')
     reals, source = _reals(workdir, split)
     if len(reals) < count:
         raise errors.ConfigError(

@@ -118,7 +118,9 @@ def _picture(workdir, algorithm, state, weights):
     shape = run_files.load_data(workdir)['image_shape']
     count = NUM_SAMPLES if len(shape) == 3 else NUM_POINTS
     samples = sampling.sample(algorithm, state, range(count), weights=weights)
-    picture = np.asarray(writer.picture(samples))
+    picture = np.asarray(writer.picture(
+        samples, units=run_files.units(workdir)
+    ))
     file = io.BytesIO()
     Image.fromarray(
         picture[..., 0] if picture.shape[-1] == 1 else picture

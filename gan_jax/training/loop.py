@@ -282,15 +282,17 @@ class _Tasks:
         for name, picture in pictures.items():
             file_name = f'{name}-{step:06d}' if name else f'{step:06d}'
             parts.writer.picture(
-                file_name, _render(picture, self._examples),
+                file_name, _render(
+                    picture, self._examples, parts.first[1].units
+                ),
                 step=None if name else step,
             )
 
 
-def _render(picture, examples):
+def _render(picture, examples, units):
     """Render a grid of images, or a plot of points over real ones."""
     if picture.images.ndim > 2:
-        return writer_lib.grid(picture.images, picture.columns)
+        return writer_lib.grid(picture.images, picture.columns, units=units)
     return writer_lib.picture(picture.images, next(iter(examples.values())))
 
 

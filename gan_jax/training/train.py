@@ -158,6 +158,7 @@ def _train(config, workdir, images, labels, callback, override, stopper):
     first, dataset = next(iter(datasets.items()))
     points = dataset.images.ndim == 2
     validation.validate(config, parallel.device_count(), points)
+    _check_units(config, datasets)
     online_eval.check(defaults.of_source(config, first), dataset)
     specs = builders.data_specs(datasets)
     algorithm = builders.algorithm(config, specs, parallel.device_memory())
@@ -200,6 +201,16 @@ def _train(config, workdir, images, labels, callback, override, stopper):
         checkpoints.close()
         writer.close()
     return Run(workdir, algorithm, state)
+
+
+def _check_units(config, datasets):
+    """Check that images with units are for a GAN of one source."""
+    for dataset in datasets.values():
+        if dataset.units is not None and len(datasets) > 1:
+            raise errors.ConfigError(
+                f'algorithm={config.algorithm!r} is for pictures, and '
+                f'{dataset.name} holds .npy files'
+            )
 
 
 def _restored(checkpoints, config, algorithm, specs, first_state=None):
@@ -302,7 +313,9 @@ def _describe(workdir, parts, state, problems):
     for name, dataset in parts.datasets.items():
         file_name = 'reals' if len(parts.datasets) == 1 else f'reals-{name}'
         examples = loop.evenly_spaced(dataset)
-        writer.picture(file_name, writer_lib.picture(examples))
+        writer.picture(
+            file_name, writer_lib.picture(examples, units=dataset.units)
+        )
 
 
 def _described_data(parts):

@@ -1,0 +1,198 @@
+"""Folders of .npy files: many channels and floats, in their units."""
+
+import numpy as np
+import pytest
+
+import gan_jax
+import helpers
+from gan_jax.config import validation
+from gan_jax.core import errors
+from gan_jax.data import fields
+from gan_jax.data import sources
+from gan_jax.evaluation import runner
+from gan_jax.runs import run_files
+from gan_jax.tools import export
+from gan_jax.tools import quiz
+from gan_jax.tools import release
+from gan_jax.training import train
+
+LOW, HIGH = np.array([-40.0, 0, 1e-3, 5, 0]), np.array([60, 9, 2e-3, 6, 1e5])
+
+
+def write(folder, dtype='float32', count=24, size=8, seed=0):
+    """Write files of 5 channels in two classes; returns their values."""
+    random = np.random.RandomState(seed)
+    values = LOW + (HIGH - LOW) * random.uniform(size=(count, size, size, 5))
+    values = values.astype(dtype)
+    for place, array in enumerate(values):
+        path = folder / 'ab'[2 * place // count] / f'{place:02d}.npy'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, array)
+    return values
+
+
+def load(folder, **options):
+    uri = sources.uri_of_path(folder)
+    assert uri == f'fields:{folder}'
+    return sources.load(sources.Request(uri, **options))
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float64', 'int32'])
+def test_values_go_to_unit_range_and_back(dtype, tmp_path):
+    values = write(tmp_path, dtype)
+    dataset = load(tmp_path)
+    assert dataset.classes == ('a', 'b') and dataset.sample_shape == (8, 8, 5)
+    images, units = dataset.images, dataset.units
+    assert images.dtype == np.float32 and images.min() == -1
+    spread = np.ptp(values.astype(float), axis=(0, 1, 2)) > 0
+    assert (images.max((0, 1, 2)) == np.where(spread, 1, -1)).all()
+    back = units.decode(images)
+    assert back.dtype == values.dtype
+    if back.dtype.kind in 'iu':
+        np.testing.assert_array_equal(back, values)
+    np.testing.assert_allclose(back, values, atol=1e-6 * (HIGH - LOW).max())
+
+
+def test_range_is_that_of_all_files_or_given(tmp_path):
+    values = write(tmp_path)
+    part = load(tmp_path, limit=3, classes=('b',))
+    assert part.units == load(tmp_path).units
+    assert part.units.high == tuple(values.max((0, 1, 2)).astype(float))
+    limits = tuple(np.stack([LOW - 1, HIGH + 1], 1).reshape(-1))
+    given = load(tmp_path, limits=limits, shown=(4,)).units
+    assert given.low == tuple(LOW - 1) and given.shown == (4,)
+    drawn = given.draw(given.encode(values))
+    assert drawn.shape == (24, 8, 8, 1) and drawn.dtype == np.uint8
+    share = (values[..., 4:] + 1) / (HIGH[4] + 2)
+    np.testing.assert_allclose(drawn, 255 * share, atol=0.51)
+
+
+BAD = {
+    'nan': (np.full((8, 8, 5), np.nan, 'f4'), '320 values that are NaN'),
+    'infinity': (np.full((8, 8, 5), np.inf, 'f4'), 'NaN or infinite'),
+    'shape': (np.zeros((8, 9, 5), 'f4'), r'\[8, 9, 5\], and a/00.npy is'),
+    'channels': (np.zeros((8, 8), 'f4'), r'float32 \[8, 8, 1\], and a/00.npy'),
+    'dtype': (np.zeros((8, 8, 5), 'i2'), 'is int16 .* is float32'),
+    'axes': (np.zeros((1, 8, 8, 5), 'f4'), 'it must be numbers'),
+    'objects': (np.array([{}]), 'cannot be read: .*allow_pickle'),
+    'text': (np.full((8, 8, 5), 'x'), 'it must be numbers'),
+    'complex': (np.zeros((8, 8, 5), 'c8'), 'it must be numbers'),
+    'empty': (np.zeros((8, 0, 5), 'f4'), 'it must be numbers'),
+    'bytes': (b'\x93NUMPY', 'cannot be read'),
+}
+
+
+@pytest.mark.parametrize('name', BAD)
+def test_bad_file_is_one_line(name, tmp_path):
+    content, says = BAD[name]
+    write(tmp_path, count=4)
+    with open(tmp_path / 'a' / '01.npy', 'wb') as file:
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            np.save(file, content)
+    with pytest.raises(errors.DataError, match=says) as caught:
+        load(tmp_path)
+    message = str(caught.value)
+    assert message.startswith('a/01.npy of ') and '\n' not in message
+
+
+@pytest.mark.parametrize('options, says', [
+    ({'limits': (0.0, 1.0)}, 'channel 0 .* outside of data.range 0 to 1'),
+    ({'limits': (0.0, 1.0) * 3}, 'has 6 numbers; .* need 2 or 10'),
+    ({'shown': (0, 1, 5)}, 'no channel 5'),
+])
+def test_options_that_do_not_fit_are_refused(options, says, tmp_path):
+    write(tmp_path, count=4)
+    with pytest.raises(errors.DataError, match=says):
+        load(tmp_path, **options)
+
+
+@pytest.mark.parametrize('changes, says', [
+    ({'range': '1,0'}, "is not 'low,high'"), ({'range': '1'}, 'low,high'),
+    ({'range': 'a,b'}, 'low,high'), ({'range': '0,inf'}, 'low,high'),
+    ({'shown': '1,2'}, '1 or 3 channels'), ({'shown': '-1'}, '1 or 3'),
+    ({'range': '0,1', 'path': ''}, 'is for folders of .npy files'),
+    ({'image_size': '64'}, 'is for pictures'),
+    ({'dequantize': True}, 'is for pictures'),
+])
+def test_keys_that_do_not_fit_are_refused(changes, says, tmp_path):
+    write(tmp_path, count=4)
+    config = helpers.tiny_mlp()
+    config.data.name, config.data.path = '', str(tmp_path)
+    if changes.get('path') == '':
+        config.data.name = 'digits'
+    config.data.update(changes)
+    with pytest.raises(errors.ConfigError, match=says):
+        validation.validate(config)
+
+
+def test_pictures_and_arrays_stay_what_they_are(tmp_path):
+    write(tmp_path / 'fields', count=2)
+    (tmp_path / 'fields' / 'a' / '0.png').touch()
+    (tmp_path / 'empty').mkdir()
+    assert not fields.is_fields(tmp_path / 'fields')
+    assert not fields.is_fields(tmp_path / 'empty')
+    assert not fields.is_fields(tmp_path / 'none')
+    assert sources.uri_of_path('x.npy') == 'npy:x.npy'
+
+
+@pytest.mark.integration
+def test_run_samples_in_units_and_is_released(tmp_path):
+    values = write(tmp_path / 'data', 'float64')
+    config = helpers.tiny_mlp()
+    config.data.name, config.data.path = '', str(tmp_path / 'data')
+    config.data.shown, config.data.test_share = '4,0,2', 0.25
+    config.num_steps = config.sample_every = config.checkpoint_every = 4
+    config.eval_every, config.eval_metrics = 4, 'fid'
+    config.eval_samples = 16
+    run = train.train(config, tmp_path / 'run')
+    samples = run.sample(range(5))
+    assert samples.shape == (5, 8, 8, 5)
+    units = run_files.units(tmp_path / 'run')
+    assert units.high == tuple(values.max((0, 1, 2)))
+    assert units.shown == (4, 0, 2)
+    (code, _, err), (other, _, err2), (page, _, line) = helpers.commands([
+        ['gan_jax', 'sample', '--workdir=run', '--seeds=0-4', '--out=a.npy'],
+        ['gan_jax', 'sample', '--workdir=run', '--seeds=0-4', '--out=new/'],
+        ['gan_jax', 'export', '--workdir=run', '--out=out', '--page'],
+    ], cwd=tmp_path)
+    assert (code, other) == (0, 0), err + err2
+    assert page == 2 and line.count('\n') == 1 and '--page' in line
+    written = np.load(tmp_path / 'a.npy')
+    assert written.dtype == np.float64
+    np.testing.assert_array_equal(written, units.decode(samples))
+    again = load(tmp_path / 'new', limits=tuple(np.ravel(list(zip(
+        units.low, units.high
+    )))))
+    np.testing.assert_allclose(again.images, samples, atol=1e-6)
+    result, = runner.evaluate(
+        tmp_path / 'run', ['fid', 'swd', 'prdc'], features='random',
+        num_fake=18, num_real=18,
+    )
+    assert np.isfinite(result['values']['fid']['value'])
+    with pytest.raises(errors.ConfigError, match='a quiz needs'):
+        quiz.page(tmp_path / 'run', run.algorithm, run.state, count=2, seed=0)
+    folder = tmp_path / 'released'
+    release.write(folder, run.workdir, run.algorithm, run.state)
+    loaded = gan_jax.load(folder)
+    np.testing.assert_array_equal(loaded.sample(range(5)), samples)
+    assert run_files.units(folder) == units
+    assert 'float64 from' in export.card(folder, loaded.algorithm, loaded.state)
+
+
+@pytest.mark.parametrize('units', [
+    None, {}, {'low': [0]}, {'low': [0], 'high': [0], 'dtype': 'int16',
+                             'shown': [0]},
+    {'low': [0], 'high': [1], 'dtype': 'object', 'shown': [0]},
+    {'low': [0], 'high': [1], 'dtype': 'int16', 'shown': [1]},
+    {'low': [0, 0], 'high': [1, 1], 'dtype': 'int16', 'shown': [0]},
+    {'low': [0], 'high': [float('inf')], 'dtype': 'int16', 'shown': [0]},
+    {'low': 'a', 'high': [1], 'dtype': 'int16', 'shown': [0]},
+    {'low': [0], 'high': [1], 'dtype': [], 'shown': [0]},
+    {'low': [0], 'high': [1], 'dtype': 'int16', 'shown': 0},
+])
+def test_hostile_units_are_invalid(units):
+    assert not fields.is_valid(units, 1)
+    good = {'low': [0], 'high': [1], 'dtype': 'int16', 'shown': [0]}
+    assert fields.is_valid(good, 1)
