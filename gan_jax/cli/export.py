@@ -12,7 +12,7 @@ with JAX, NumPy and Pillow only, as in the second command.
     python exported/translate.py image.png --out=translated.png
 
 --onnx adds the generator as ONNX, and --page an HTML file that runs it in a
-browser.
+browser: on z, or on an image from your disk.
 
 Of CycleGAN and pix2pix the generator of one direction is exported, for images
 of the size in training.

@@ -8,15 +8,19 @@ import json
 from etils import epath
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import translation
+from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.data import pictures
 from gan_jax.networks import convolutions
 from gan_jax.runs import run_files
+from gan_jax.runs import sampling
 from gan_jax.tools import export
+from gan_jax.tools import generator_page
 from gan_jax.tools import graph as graph_lib
 from gan_jax.tools import image_translation as tool
 from gan_jax.tools import model_card
@@ -86,15 +90,20 @@ def write(
             cannot be written for ONNX.
     """
     tool.check_direction(algorithm, direction, workdir)
-    if 'page' in formats:
-        raise errors.ConfigError(
-            f'--page shows generators of z, and {workdir} translates images'
-        )
     contents = {}
-    if 'onnx' in formats:
-        graph = graph_lib.trace(
-            *translator(algorithm, state, weights, direction)
+    if formats:
+        function, inputs = translator(algorithm, state, weights, direction)
+        graph = graph_lib.trace(function, inputs)
+    if 'page' in formats:
+        images, whose = example(workdir, algorithm, direction)
+        preparation, _ = tool.load_preparation(workdir, algorithm, direction)
+        contents[export.FORMATS['page']] = generator_page.build_translation(
+            graph, images, np.asarray(jax.jit(function)(images)),
+            title=f'{epath.Path(workdir).name}, {direction}',
+            about=f'step {int(state.step):,}, weights {weights}; the example '
+            f'is {whose}', background=preparation.background,
         )
+    if 'onnx' in formats:
         contents[export.FORMATS['onnx']] = onnx_file.content(
             graph, export.OUTPUT,
             {**export.origin(state, weights), 'direction': direction},
@@ -110,6 +119,37 @@ def write(
         **export.origin(state, weights), 'workdir': str(workdir),
         'direction': direction,
     })
+
+
+def example(workdir, algorithm, direction):
+    """Return an image of the source for the page, and what it is.
+
+    It is the first of the data, or a plain color gradient where these are not
+    at hand, as beside a release.
+
+    Args:
+        workdir, algorithm, direction: as `write`.
+
+    Returns:
+        (float32 [1, H, W, C] in [-1, 1], text).
+    """
+    domain, _ = translation.DIRECTIONS[direction]
+    shape, _ = shapes(algorithm, direction)
+    try:
+        sampling.check_data(workdir)
+        dataset = builders.datasets(run_files.load_config(workdir))[domain]
+        image = dataset.centered(np.arange(1))
+        if image.shape[1:] == shape:
+            return np.asarray(algorithm_lib.to_unit_range(image)), (
+                f'the first image of domain {domain}'
+            )
+    except (errors.UserError, OSError, ImportError):
+        pass
+    height, width, channels = shape
+    rows, columns = np.mgrid[:height, :width]
+    ramps = [rows / height, columns / width, 1 - rows / height, rows * 0 + 1]
+    ramps = np.stack(ramps, -1)[None, ..., :channels]
+    return (2 * ramps - 1).astype(np.float32), 'a color gradient'
 
 
 def shapes(algorithm, direction):

@@ -75,9 +75,9 @@ function generate(many, labels, truncation) {
 
 const own = many => generate(many, many.map(() => state.label), state.truncation);
 
-/* Draw one image of a batch on a canvas. */
+/* Draw one image of a batch [N, H, W, C] on a canvas. */
 function paint(canvas, images, index) {
-  const [height, width, channels] = model.shape;
+  const [height, width, channels] = images.shape.slice(1);
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext('2d');
@@ -210,9 +210,83 @@ function check() {
   Object.assign(find('check').dataset, { good, error, drawn, speed });
 }
 
+/* Return a picture as the generator takes it, [1, H, W, C] in [-1, 1]: its
+   middle, of the size in training. */
+function toInput(picture) {
+  const [height, width, channels] = model.source;
+  const canvas = Object.assign(document.createElement('canvas'), { width, height });
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  context.imageSmoothingQuality = 'high';
+  context.fillStyle = model.background;
+  if (channels < 4) context.fillRect(0, 0, width, height);
+  const factor = Math.max(width / picture.width, height / picture.height);
+  const [w, h] = [picture.width * factor, picture.height * factor];
+  context.drawImage(picture, (width - w) / 2, (height - h) / 2, w, h);
+  const { data } = context.getImageData(0, 0, width, height);
+  const result = new Float32Array(height * width * channels);
+  for (let i = 0; i < height * width; i++) {
+    const [r, g, b] = data.slice(4 * i, 4 * i + 3);
+    for (let c = 0; c < channels; c++) {
+      const level = channels < 3 ?
+        Math.round(0.299 * r + 0.587 * g + 0.114 * b) : data[4 * i + c];
+      result[i * channels + c] = level / 127.5 - 1;
+    }
+  }
+  return tensor([1, height, width, channels], result);
+}
+
+/* Show an image [1, H, W, C] and its translation. */
+function translate(images) {
+  const start = performance.now();
+  paint(find('before'), images, 0);
+  paint(find('image-after'), run(graph, { images }), 0);
+  find('took').textContent =
+    `Translated in ${((performance.now() - start) / 1000).toFixed(1)} s.`;
+}
+
+/* Translate a file that was chosen. */
+async function translateFile(file) {
+  if (!file) return;
+  try {
+    translate(toInput(await createImageBitmap(file)));
+  } catch (error) {
+    find('took').textContent = `${file.name} cannot be read as an image.`;
+  }
+  find('took').dataset.file = file.name;  // that was tried last
+}
+
+/* Compare the translations of the examples with those that JAX gave. */
+function checkTranslation() {
+  const images = unpack(model.check.inputs), expected = unpack(model.check.images);
+  const start = performance.now(), found = run(graph, { images });
+  const seconds = (performance.now() - start) / 1000;
+  const error = found.data.reduce((most, x, i) => Math.max(
+    most, Math.abs(x - expected.data[i]) || (x === expected.data[i] ? 0 : Infinity)), 0);
+  const good = error <= LARGEST_ERROR &&
+    found.data.length === expected.data.length;
+  find('check').className = good ? 'good' : 'bad';
+  find('check').textContent = (good ? '✓ Self-check passed: ' :
+    '✗ Self-check failed: ') + `the example differs from JAX by at most ` +
+    `${error.toExponential(1)}; ${seconds.toFixed(1)} s here`;
+  Object.assign(find('check').dataset, { good, error, seconds });
+}
+
+function buildTranslation() {
+  find('sample').hidden = find('inputs').hidden = true;
+  for (const part of document.querySelectorAll('.translation')) part.hidden = false;
+  const [height, width] = model.source;
+  find('fit').textContent = `The middle of the image is taken and made ` +
+    `${width} x ${height} pixels. Nothing leaves this page.`;
+  if (width < 128) document.body.classList.add('pixels');
+  document.querySelector('.sides').classList.add('halves');
+  const example = () => translate(unpack(model.check.inputs));
+  find('file').onchange = () => translateFile(find('file').files[0]);
+  find('example').onclick = example;
+  example();
+  setTimeout(checkTranslation, 50);
+}
+
 function build() {
-  find('title').textContent = document.title = model.title;
-  find('about').textContent = model.about;
   for (let k = 0; k < Math.min(SHOWN, model.size); k++) {
     const row = document.createElement('label');
     const range = Object.assign(document.createElement('input'), {
@@ -264,4 +338,7 @@ function build() {
   setTimeout(check, 50);  // after the first image is drawn
 }
 
-build();
+find('title').textContent = document.title = model.title;
+find('about').textContent = model.about;
+if (model.source) buildTranslation();
+else build();

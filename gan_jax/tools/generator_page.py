@@ -36,13 +36,44 @@ def build(graph, algorithm, weights, *, title, about, shape, classes):
         'title': title, 'about': about, 'shape': shape, 'classes': classes,
         'latent': algorithm.latent, 'size': algorithm.latent_size,
         'truncates': 'truncation' in graph.inputs,
-        'graph': {
-            'nodes': [list(node) for node in graph.nodes],
-            'constants': {k: pack(v) for k, v in graph.constants.items()},
-            'output': graph.output,
-        },
+        'graph': _packed(graph),
         'check': _samples(algorithm, weights, 'truncation' in graph.inputs),
     }
+    return _render(model)
+
+
+def build_translation(graph, example, result, *, title, about, background):
+    """Build the page of a generator that translates images.
+
+    Args:
+        graph: `graph.Graph` of it, with the input `images`.
+        example: float32 [1, H, W, C] in [-1, 1], shown first and checked.
+        result: its translation by JAX, float32 [1, H, W, C'].
+        title, about: text.
+        background: (red, green, blue) behind transparent pixels.
+
+    Returns:
+        str, HTML.
+    """
+    return _render({
+        'title': title, 'about': about, 'source': example.shape[1:],
+        'shape': result.shape[1:], 'graph': _packed(graph),
+        'background': 'rgb({}, {}, {})'.format(*background),
+        'check': {'inputs': pack(example), 'images': pack(result)},
+    })
+
+
+def _packed(graph):
+    """Return a graph as the page reads it."""
+    return {
+        'nodes': [list(node) for node in graph.nodes],
+        'constants': {k: pack(v) for k, v in graph.constants.items()},
+        'output': graph.output,
+    }
+
+
+def _render(model):
+    """Return the page of a model, HTML."""
     own = resources.files('gan_jax.tools')
     page = string.Template((own / 'generator_page.html').read_text())
     return page.substitute(

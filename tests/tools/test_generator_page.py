@@ -14,7 +14,6 @@ import conftest
 import helpers
 import test_export
 import test_export_onnx
-from gan_jax.core import errors
 from gan_jax.config import recipes
 from gan_jax.tools import export
 from gan_jax.tools import export_translation
@@ -232,14 +231,37 @@ def test_page_fits_its_screen(width, opened, tmp_path):
     assert tab.inner_text('#title') == '<run>'
 
 
-def test_page_of_a_translation_is_refused(tmp_path):
+@pytest.mark.parametrize('direction', ['a_to_b', 'b_to_a'])
+def test_page_translates_a_file(direction, opened, tmp_path):
     config = helpers.tiny_translation(translation__identity=0.0)
     run = helpers.untrained(config, tmp_path / 'run', {
-        domain: helpers.random_images(4, (16, 16, 3)) for domain in 'ab'
+        'a': helpers.random_images(4, (16, 16, 3)),
+        'b': helpers.random_images(4, (16, 16, 1)),
     })
-    with pytest.raises(errors.ConfigError, match='translates images'):
-        export_translation.write(
-            tmp_path / 'out', run.workdir, run.algorithm, run.state,
-            formats=['page'],
-        )
-    assert not (tmp_path / 'out').exists()
+    export_translation.write(
+        tmp_path / 'out', run.workdir, run.algorithm, run.state,
+        formats=['page'], direction=direction,
+    )
+    tab = opened(tmp_path / 'out' / 'generator.html')
+    assert tab.get_attribute('#check', 'class') == 'good', tab.inner_text(
+        '#check'
+    )
+    assert tab.is_hidden('#sample') and tab.is_hidden('#inputs')
+    first = pixels(tab, '#image-after')
+    shape = (16, 16, 3 if direction == 'a_to_b' else 1)
+    image = helpers.random_images(1, shape)[0]
+    Image.fromarray(image.squeeze()).save(tmp_path / 'own.png')
+    tab.set_input_files('#file', tmp_path / 'own.png')
+    tab.wait_for_selector('#took[data-file="own.png"]')
+    np.testing.assert_array_equal(
+        pixels(tab, '#before')[..., :3], np.broadcast_to(image, (16, 16, 3))
+    )
+    expected = shown(run.translate(image, direction) / 127.5 - 1)
+    found = pixels(tab, '#image-after')[..., :3].astype(int)
+    assert abs(found - expected).max() <= 1
+    (tmp_path / 'text.png').write_text('no image')
+    tab.set_input_files('#file', tmp_path / 'text.png')
+    tab.wait_for_selector('#took[data-file="text.png"]')
+    assert 'text.png cannot be read' in tab.inner_text('#took')
+    tab.click('#example')
+    np.testing.assert_array_equal(pixels(tab, '#image-after'), first)
