@@ -407,8 +407,7 @@ def finish(request, dataset):
         errors.DataError: where they do not fit the images.
     """
     images = dataset.images
-    if images.ndim == 2 or dataset.units is not None and (
-            not request.random_crop):
+    if images.ndim == 2 or dataset.units is not None:
         return dataset
     if request.task:
         channels = request.preparation.channels

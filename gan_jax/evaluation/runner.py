@@ -203,6 +203,12 @@ def compare_sources(real, fake, options, say):
             f'{_size(shapes[1])}; set --data.image_size and --data.channels to '
             'make them equal'
         )
+    scales = {data.units and data.units[:2] for data in sets}
+    if len(scales) > 1:
+        raise errors.DataError(
+            f'{real.name} and {fake.name} have values of other ranges; set '
+            '--data.range, so that both are measured alike'
+        )
     held_out = reference.held_out_part(real, (options.split,), sets[0])
     config = defaults.default_config()
     config.data.name, config.data.data_dir = real.name, real.data_dir

@@ -173,12 +173,31 @@ def test_run_samples_in_units_and_is_released(tmp_path):
     assert np.isfinite(result['values']['fid']['value'])
     with pytest.raises(errors.ConfigError, match='a quiz needs'):
         quiz.page(tmp_path / 'run', run.algorithm, run.state, count=2, seed=0)
+    uri = sources.uri_of_path(tmp_path / 'data')
+    two = [sources.Request(uri), sources.Request(
+        sources.uri_of_path(tmp_path / 'new')
+    )]
+    options = runner.EvaluationOptions(metrics=('swd',), features='pixels')
+    with pytest.raises(errors.DataError, match='set --data.range'):
+        runner.compare_sources(*two, options, print)
     folder = tmp_path / 'released'
     release.write(folder, run.workdir, run.algorithm, run.state)
     loaded = gan_jax.load(folder)
     np.testing.assert_array_equal(loaded.sample(range(5)), samples)
     assert run_files.units(folder) == units
     assert 'float64 from' in export.card(folder, loaded.algorithm, loaded.state)
+
+
+@pytest.mark.integration
+def test_translation_is_refused(tmp_path):
+    config = helpers.tiny_translation(translation__identity=0.0)
+    for name in 'ab':
+        write(tmp_path / name, count=4, size=16)
+        config.data[name].name, config.data[name].path = '', str(
+            tmp_path / name
+        )
+    with pytest.raises(errors.ConfigError, match='is for pictures, and fields'):
+        train.train(config, tmp_path / 'run')
 
 
 @pytest.mark.parametrize('units', [
