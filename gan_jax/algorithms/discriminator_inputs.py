@@ -21,6 +21,7 @@ from gan_jax.ops import augment
 LABEL_KEY = 3
 AUGMENT_KEY = 4  # 5 for fakes
 HISTORY_KEY = 6
+ENCODER_KEY = 7
 NETWORK_NOISE_KEY = 8  # 8 for G, 9 and 10 for D on real and on fake images
 FLIP_KEY = 11
 DEQUANTIZE_KEY = 12

@@ -16,6 +16,7 @@ import numpy as np
 import optax
 
 from gan_jax.algorithms import algorithm
+from gan_jax.algorithms import codes as codes_lib
 from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms import freezing
 from gan_jax.algorithms import latents
@@ -30,7 +31,6 @@ from gan_jax.ops import averaging
 
 DECODER, ENCODER = 'decoder', 'encoder'  # the players
 REAL = 'real'  # the source
-CODE_DECAY = 0.99  # of the moving moments of codes, after the warm-up
 POSE_VALUES = 2  # the angle and the scale, at the end of a pose decoder's code
 ENCODED = ('autoencoder', 'vae')  # kinds whose encoder maps images to codes
 
@@ -152,10 +152,7 @@ class Reconstruction(NamedTuple):
                 self.encoder, self.d_tx, d_key, algorithm.Inputs(encoded)
             ),
         }
-        memory = {'codes': {
-            'mean': jnp.zeros(self.latent_size),
-            'second': jnp.eye(self.latent_size),
-        }}
+        memory = {'codes': codes_lib.init(self.latent_size)}
         if self.snapshots:
             memory['snapshots'] = snapshots.init(
                 self.snapshots, players[DECODER]
@@ -217,23 +214,11 @@ class Reconstruction(NamedTuple):
     def weights(self, state, name):
         """Return the decoder's `algorithm.Weights` and the map of z to codes.
 
-        The map is (mean [D], matrix [D, D]), which gives N(0, I) the mean and
-        the covariance of the codes of recent batches; None if z is itself a
-        code.
-
-        References:
-            Ghosh et al., From Variational to Deterministic Autoencoders,
-            https://arxiv.org/abs/1903.12436, 2019.
+        The map is that of `codes.fit`; None if z is itself a code.
         """
         fitted = None
         if self.latent == 'fitted' and self.kind != 'pose_decoder':
-            moments = state.memory['codes']
-            mean = moments['mean']
-            covariance = moments['second'] - jnp.outer(mean, mean)
-            # Some may be 0, or negative by rounding.
-            values, vectors = jnp.linalg.eigh(covariance)
-            scales = jnp.sqrt(jnp.maximum(values, 0))
-            fitted = mean, scales[:, None] * vectors.T
+            fitted = codes_lib.fit(state.memory['codes'])
         return latents.weights(state, DECODER, name), fitted
 
     def codes(self, weights, z):
@@ -243,14 +228,10 @@ class Reconstruction(NamedTuple):
         class, and the normal CDF maps the last two to a uniform angle and
         scale.
         """
-        fitted = weights[1]
         if self.kind == 'pose_decoder':
             uniform = 2 * jax.scipy.stats.norm.cdf(z[:, -2:]) - 1
             return pose_codes(self, z[:, :-2].argmax(1), *uniform.T)
-        if fitted is None:
-            return z
-        mean, matrix = fitted
-        return mean + jnp.matmul(z, matrix, precision='highest')
+        return codes_lib.transform(weights[1], z)
 
     def apply(self, weights, inputs):
         """Return the samples of z, decoded with the running statistics."""
@@ -297,32 +278,35 @@ class Reconstruction(NamedTuple):
         grids = {'': algorithm.Picture(apply(self, weights, inputs))}
         images = examples.get('held_out', examples[REAL])
         if self.encodes and images.ndim > 2:
-            grids['reconstructed'] = self._reconstruction_grid(state, images)
+            grids['reconstructed'] = reconstruction_grid(self, state, images)
         return grids
 
-    def _reconstruction_grid(self, state, images):
-        """Return rows of images, each above the row of their reconstructions.
-        """
-        columns = int(len(images) ** 0.5)
-        images = images[:len(images) // columns * columns]
-        outputs = np.asarray(_reconstruct(self, state, images))
-        originals = np.asarray(algorithm.to_unit_range(jnp.asarray(images)))
-        rows = np.stack([
-            array.reshape(-1, columns, *images.shape[1:])
-            for array in (originals, outputs)
-        ], axis=1)
-        return algorithm.Picture(
-            rows.reshape(-1, *images.shape[1:]), columns
-        )
+
+def reconstruction_grid(this, state, images):
+    """Return rows of images, each above the row of their reconstructions.
+
+    Args:
+        this, state, images: as of `reconstruct`.
+
+    Returns:
+        `algorithm.Picture`.
+    """
+    columns = int(len(images) ** 0.5)
+    images = images[:len(images) // columns * columns]
+    outputs = np.asarray(_reconstruct(this, state, images))
+    originals = np.asarray(algorithm.to_unit_range(jnp.asarray(images)))
+    rows = np.stack([
+        array.reshape(-1, columns, *images.shape[1:])
+        for array in (originals, outputs)
+    ], axis=1)
+    return algorithm.Picture(rows.reshape(-1, *images.shape[1:]), columns)
 
 
 def reconstruct(algorithm, state, images):
     """Encode and decode images, with the running statistics.
 
-    The current weights of encoder and decoder are used, not averages.
-
     Args:
-        algorithm: a `Reconstruction` that encodes.
+        algorithm: one that encodes; it chooses the weights.
         state: an `algorithm.TrainState`.
         images: [B, H, W, C] uint8, or points [B, D].
 
@@ -361,9 +345,7 @@ def vae(ctx, outputs, sample_index):
     """
     mean, log_variance = jnp.split(outputs, 2, axis=-1)
     key = jax.random.fold_in(ctx.key, discriminator_inputs.CODE_KEY)
-    noise = jax.vmap(lambda index: jax.random.normal(
-        jax.random.fold_in(key, index), mean.shape[1:]
-    ))(sample_index)
+    noise = codes_lib.standard_noise(key, mean.shape[1:], sample_index)
     codes = mean + jnp.exp(log_variance / 2) * noise
     return codes, reconstructions.kl_from_standard_normal(mean, log_variance)
 
@@ -536,8 +518,7 @@ def update(ctx, images, sample_index, labels=None, numbers=None):
         )
     decoder = freezing.hold(this.frozen, DECODER, old[0], decoder)
     encoder = freezing.hold(this.frozen, ENCODER, old[1], encoder)
-    decay = averaging.ema_decay_at(state.step, CODE_DECAY)
-    codes = averaging.ema(state.memory['codes'], moments, decay)
+    codes = codes_lib.update(state.memory['codes'], moments, state.step)
     state = state.replace(
         players={DECODER: decoder, ENCODER: encoder},
         memory={**state.memory, 'codes': codes},
@@ -574,10 +555,5 @@ def _objective(ctx, stats, targets, inputs, sample_index, params):
         metrics['g/loss'] = size * error + hyperparams.beta * kl
         metrics['d/kl'] = kl
     return metrics['g/loss'], ((decoder_stats, encoder_stats), {
-        **metrics, 'moments': _moments(jax.lax.stop_gradient(codes)),
+        **metrics, 'moments': codes_lib.moments(jax.lax.stop_gradient(codes)),
     })
-
-
-def _moments(codes):
-    """Return the mean [D] and the second moment [D, D] of codes."""
-    return {'mean': codes.mean(0), 'second': codes.T @ codes / len(codes)}

@@ -80,7 +80,7 @@ def discriminator_update(ctx, images, sample_index, labels=None):
     grads = freezing.without(gan.frozen, D, grads)
     metrics['d/grad_norm'] = global_norm(grads)
     player = _apply_discriminator_updates(ctx, player, grads, stats)
-    memory = _update_penalty_memory(ctx, D, player, metrics)
+    memory = update_penalty_memory(ctx, D, player, metrics)
     if gan.loss.memory is not None:
         memory['real_logits'] = metrics['d/real_logits']
     if gan.adaptive_augmentation:
@@ -179,7 +179,7 @@ def generator_update(ctx, images, sample_index, labels=None):
             ctx.hyperparams.g_learning_rate, gan.g_schedule, state
         ), stats, **_adam_options(gan, ctx.hyperparams.g_b2),
     ))
-    memory = _update_penalty_memory(ctx, G, player, metrics)
+    memory = update_penalty_memory(ctx, G, player, metrics)
     if gan.loss.memory is not None:
         memory['loss'], loss_metrics = gan.loss.memory.update(
             memory['loss'], memory['real_logits'], metrics.pop(FAKE_LOGITS),
@@ -379,7 +379,7 @@ def _is_due(ctx, name):
     return ctx.state.step % dict(ctx.gan.lazy)[name] == 0
 
 
-def _update_penalty_memory(ctx, player, network, metrics):
+def update_penalty_memory(ctx, player, network, metrics):
     """Return the memory after the penalties of a player have updated theirs.
 
     Adds to `metrics` the last value of lazy penalties that were not applied,

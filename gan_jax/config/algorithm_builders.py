@@ -7,10 +7,12 @@ memory.
 
 import math
 
+import jax
 import jax.numpy as jnp
 import optax
 
 from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import adversarial_autoencoder
 from gan_jax.algorithms import annealing
 from gan_jax.algorithms import game
 from gan_jax.algorithms import reconstruction
@@ -20,6 +22,7 @@ from gan_jax.config import size_checks
 from gan_jax.core import errors
 from gan_jax import networks
 from gan_jax.networks import encoders
+from gan_jax.networks import layers
 from gan_jax.networks import translators
 from gan_jax.objectives import losses
 from gan_jax.objectives import targets
@@ -79,11 +82,7 @@ def build_adversarial(config, specs, memory):
         annealed=defaults.annealed(config),
         ema_ramp=config.ema_ramp > 0,
         penalties=defaults.active_penalties(config),
-        lazy=tuple(
-            (name, config.penalties[name].every)
-            for name in defaults.active_penalties(config)
-            if config.penalties[name].every > 1
-        ),
+        lazy=_lazy(config),
         burst_steps=schedule.burst_steps,
         burst_first=schedule.burst_first,
         burst_every=schedule.burst_every,
@@ -139,6 +138,66 @@ def build_reconstruction(config, specs, memory):
     return built
 
 
+def build_autoencoder(config, specs, memory):
+    """Build an `adversarial_autoencoder.AdversarialAutoencoder`.
+
+    The encoder belongs to the decoder's family and has its options. Args,
+    raises: as of `builders.algorithm`.
+    """
+    shape, options = specs[adversarial.REAL].shape, config.reconstruction
+    kind = adversarial_autoencoder.KINDS[config.algorithm]
+    family = networks.FAMILIES[config.generator.name]
+    size = config.latent_size
+    encoder = _network(
+        config, config.generator, family.encoder,
+        code_size=size * (2 if kind.code == 'gaussian' else 1),
+    )
+    decoder = _network(
+        config, config.generator, family.generator, image_shape=shape
+    )
+    traced = size_checks.check_encoder(config, encoder, shape)
+    code_shape = (*traced.output.shape[1:-1], size)
+    fields = {}
+    if kind.code == 'codebook':
+        encoder = encoders.WithCodebook(encoder, options.num_codes, size)
+        fields = {
+            'num_codes': options.num_codes,
+            'learned_codebook': options.codebook == 'gradient',
+        }
+    built = adversarial_autoencoder.AdversarialAutoencoder(
+        kind=config.algorithm,
+        generator=decoder,
+        encoder=encoder,
+        discriminator=_network(
+            config, config.discriminator,
+            networks.FAMILIES[config.discriminator.name].discriminator,
+        ),
+        d_tx=optimizer(config.d_optimizer),
+        loss=losses.LOSSES[config.loss.name],
+        code_shape=code_shape,
+        last_kernel=layers.last_kernel(
+            decoder, jax.ShapeDtypeStruct((2, *code_shape), jnp.float32)
+        ),
+        reconstruction=options.error,
+        start=options.start,
+        adaptive=kind.adaptive and options.adaptive,
+        features=options.features > 0,
+        penalties=defaults.active_penalties(config),
+        lazy=_lazy(config),
+        d_name=config.discriminator.name,
+        **fields,
+        **{key: value for key, value in _shared_fields(config).items()
+           if key not in ('snapshots', 'snapshot_every', 'num_microbatches')},
+    )
+    players = {
+        'encoder': traced,
+        **size_checks.check_autoencoder(config, built, shape),
+    }
+    if memory is not None:
+        size_checks.check_memory(config, shape, players, memory)
+    return built
+
+
 def build_translation(config, specs, memory):
     """Build a `translation.Translation`, as of `builders.algorithm`."""
     shapes = tuple(specs[name].shape for name in translation.DOMAINS)
@@ -182,6 +241,15 @@ def build_translation(config, specs, memory):
     if memory is not None:
         size_checks.check_memory(config, shapes[0], players, memory)
     return built
+
+
+def _lazy(config):
+    """Return ((penalty, k), ...), those that are applied every k-th step."""
+    return tuple(
+        (name, config.penalties[name].every)
+        for name in defaults.active_penalties(config)
+        if config.penalties[name].every > 1
+    )
 
 
 def _shared_fields(config):
@@ -297,6 +365,20 @@ def translation_hyperparams(config):
     return translation.Hyperparams(
         **_shared_hyperparams(config), **_weights(config),
         **{k: jnp.float32(v) for k, v in config.translation.items()},
+    )
+
+
+def autoencoder_hyperparams(config):
+    """Return the `adversarial_autoencoder.Hyperparams` of a config."""
+    weights = _weights(config)
+    weights.pop('history_share')
+    return adversarial_autoencoder.Hyperparams(
+        **_shared_hyperparams(config), **weights,
+        huber_delta=jnp.float32(config.reconstruction.delta),
+        **{name: jnp.float32(config.reconstruction[name]) for name in (
+            'adversarial', 'pixels', 'features', 'kl', 'decoder_error',
+            'commitment', 'codebook_decay', 'restart',
+        )},
     )
 
 

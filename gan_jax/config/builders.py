@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from gan_jax.algorithms import adversarial
+from gan_jax.algorithms import adversarial_autoencoder
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import freezing
 from gan_jax.algorithms import reconstruction
@@ -308,6 +309,11 @@ ALGORITHMS = {
         reconstruction.Reconstruction.sources,
         algorithm_builders.build_reconstruction,
         algorithm_builders.reconstruction_hyperparams,
+    )),
+    **dict.fromkeys(adversarial_autoencoder.KINDS, Entry(
+        adversarial_autoencoder.AdversarialAutoencoder.sources,
+        algorithm_builders.build_autoencoder,
+        algorithm_builders.autoencoder_hyperparams,
     )),
     **{kind: Entry(
         sources, algorithm_builders.build_translation,

@@ -4,6 +4,7 @@ Losses, schedules, optimizers and data sources declare their own options; `keys`
 merges these with the table. Knows nothing of a config's values.
 """
 
+from gan_jax.algorithms import adversarial_autoencoder
 from gan_jax.algorithms import update_order
 from gan_jax.algorithms import latents
 from gan_jax.algorithms import reconstruction
@@ -57,6 +58,7 @@ _CYCLE = needs('algorithm', bounds=options.equal('cyclegan'))
 _ANNEAL = needs('anneal.images')
 _CONDITIONAL = options.Bounds(lambda v: v != 'none', "other than 'none'")
 _RECONSTRUCTIONS = ', '.join(sorted(reconstruction.KINDS))
+_AUTOENCODERS = ', '.join(sorted(adversarial_autoencoder.KINDS))
 _TRANSLATIONS = ', '.join(sorted(translation.KINDS))
 _AUGMENTED = tuple(f'augment.{name}' for name in sorted(augment.AUGMENTATIONS))
 
@@ -74,14 +76,16 @@ KEYS = (
     Option('d_steps', 1, 'discriminator updates per step', _UPDATES),
     Option('g_steps', 1, 'generator updates per step', _UPDATES),
     Option('algorithm', 'adversarial',
-           f'adversarial; between two domains: {_TRANSLATIONS}; or without a '
-           f'discriminator: {_RECONSTRUCTIONS}', _ANY),
+           f'adversarial; between two domains: {_TRANSLATIONS}; with an '
+           f'encoder: {_AUTOENCODERS}; or without a discriminator: '
+           f'{_RECONSTRUCTIONS}', _ANY),
     Option('dtype', 'float32', 'type of computations; parameters are float32',
            DTYPES),
     Option('latent', 'gaussian',
            'distribution of the latent vector z', latents.LATENTS),
     Option('latent_size', 100,
-           'length of the latent vector z', options.count(most=2**16)),
+           'length of the latent vector z, or of the code at each position',
+           options.count(most=2**16)),
     Option('ema_decay', 0.999,
            'decay per update of G of the moving average of its weights',
            _SHARE, needs('ema_half_life', bounds=options.OFF)
@@ -257,7 +261,8 @@ KEYS = (
     Option('generator.mapping_layers', 2,
            'stylegan2: dense layers from z to w', options.count(most=200)),
     Option('generator.num_downs', 0,
-           'unet: halvings of the side; 0 is as many as possible',
+           'unet: halvings of the side; 0 is as many as possible; '
+           'resnet_autoencoder: 0 is down to a side of 8, at most 3',
            options.count(most=32, off=True)),
     Option('generator.style_mixing', 0.9,
            'stylegan2: probability that a training sample has the styles of '
@@ -411,7 +416,8 @@ NETWORK_OPTIONS = (
     Option('spectral_norm', False,
            "divide each layer's weights by their spectral norm", _ANY),
     Option('attention', 0,
-           'dcgan, resnet, biggan: side of the map with attention; 0 is off',
+           'dcgan, resnet, biggan: side of the map with attention; '
+           'resnet_autoencoder: that of the codes; 0 is off',
            options.Bounds(
                lambda v: 0 <= v <= options.INT32, 'a size in pixels (0 is off)'
            )),
@@ -419,7 +425,8 @@ NETWORK_OPTIONS = (
            'r3gan, stylegan2: largest side of the maps with the full width',
            options.COUNT),
     Option('num_blocks', 2,
-           'residual blocks: of a stage in r3gan, of all in resnet_translator',
+           'residual blocks: of a stage in r3gan, of all in '
+           'resnet_translator, of a size in resnet_autoencoder',
            options.count(most=200)),
     Option('group_size', 16, 'r3gan: channels of a group of a convolution',
            options.count(most=2**16)),
@@ -468,7 +475,9 @@ def choices():
         {key: (group of the options, {value: its `options.Option`s})}.
     """
     table = {
-        'algorithm': ('reconstruction', reconstruction.OPTIONS),
+        'algorithm': ('reconstruction', {
+            **reconstruction.OPTIONS, **adversarial_autoencoder.OPTIONS,
+        }),
         'reconstruction.error': ('reconstruction', reconstructions.OPTIONS),
         'data.name': ('data', mixtures.OPTIONS),
         'loss.name': (

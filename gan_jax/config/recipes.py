@@ -72,6 +72,38 @@ def on_images(
     return config
 
 
+def with_patchgan(recipe, argument):
+    """Create the config of a residual autoencoder with a PatchGAN.
+
+    Args:
+        recipe: name of its file in configs/, without the suffix; also the name
+            of the algorithm.
+        argument: one of `IMAGES`.
+
+    Returns:
+        `defaults.default_config` with data, networks, losses and cadences set.
+
+    Raises:
+        errors.ConfigError: for another argument.
+    """
+    config = on_images(recipe, argument)
+    config.algorithm, config.latent, config.latent_size = recipe, 'fitted', 4
+    generator, discriminator = config.generator, config.discriminator
+    small = argument == 'digits'
+    generator.name, generator.norm = 'resnet_autoencoder', 'group'
+    generator.width, generator.num_blocks = (16, 1) if small else (32, 2)
+    discriminator.name, discriminator.norm = 'patchgan', 'batch'
+    discriminator.width, discriminator.depth = (16, 2) if small else (32, 3)
+    config.batch_size = 32
+    config.loss.name = 'hinge'
+    config.reconstruction.error = 'l1'
+    config.reconstruction.adversarial = 0.5
+    config.reconstruction.start = config.num_steps // 4
+    for optimizer in (config.g_optimizer, config.d_optimizer):
+        optimizer.learning_rate, optimizer.b1, optimizer.b2 = 5e-4, 0.5, 0.9
+    return config
+
+
 def on_points(recipe, argument):
     """Create the config of a recipe on points: MLPs with 2 layers of 128 units.
 

@@ -106,6 +106,59 @@ def check_translation(config, built):
     }
 
 
+def check_encoder(config, module, image_shape):
+    """Check that an encoder takes the images of the data.
+
+    Args:
+        config: ConfigDict.
+        module: of the encoder, of the generator's family.
+        image_shape: of one sample of the data.
+
+    Returns:
+        `_Traced`.
+
+    Raises:
+        errors.ConfigError: where it does not.
+    """
+    return _trace(
+        config, module, 'generator', (2, *image_shape),
+        f'cannot encode {_size(image_shape)}',
+    )
+
+
+def check_autoencoder(config, built, image_shape):
+    """Check that a decoder takes codes, and a discriminator what it judges.
+
+    Args:
+        config: ConfigDict.
+        built: `adversarial_autoencoder.AdversarialAutoencoder`.
+        image_shape: of one sample of the data.
+
+    Returns:
+        {player: `_Traced`}.
+
+    Raises:
+        errors.ConfigError: where they do not.
+    """
+    decoder = _trace(
+        config, built.generator, 'generator', (2, *built.code_shape),
+        f'cannot make {_size(image_shape)}',
+    )
+    if decoder.output.shape[1:] != tuple(image_shape):
+        raise _misfit(
+            config, 'generator',
+            f'makes {_size(decoder.output.shape[1:])} and the data are '
+            f'{_size(image_shape)}; both must have the same size',
+        )
+    judged = image_shape
+    if built.parts.judges == 'codes':
+        judged = (built.code_size,)
+    return {'generator': decoder, 'discriminator': _trace(
+        config, built.discriminator, 'discriminator', (2, *judged),
+        f'cannot read {_size(judged)}',
+    )}
+
+
 def check_samples(config, module, latent_size, image_shape, count, classes=0):
     """Check that a generator makes one sample of the data's shape per latent.
 

@@ -11,6 +11,7 @@ import os
 
 import numpy as np
 
+from gan_jax.algorithms import adversarial_autoencoder
 from gan_jax.algorithms import annealing
 from gan_jax.algorithms import reconstruction
 from gan_jax.algorithms import translation
@@ -233,8 +234,9 @@ def _leave_out_of_groups(config, kept):
 def _not_in_algorithm(config, key, default):
     """Return why a key has no effect with the algorithm, or ''."""
     name = config.algorithm
-    if name in translation.KINDS and key.startswith(translation.UNUSED_KEYS):
-        return f'is not used by algorithm={name!r}'
+    for family in (translation, adversarial_autoencoder):
+        if name in family.KINDS and key.startswith(family.UNUSED_KEYS):
+            return f'is not used by algorithm={name!r}'
     if name not in reconstruction.KINDS:
         return ''
     if key.startswith(reconstruction.UNUSED_KEYS):
@@ -292,7 +294,12 @@ def _not_in_network(config, key):
     module = getattr(networks.FAMILIES[name], player)
     if player == 'discriminator':
         module = defaults.encoder(config) or module
-    if field in module.__dataclass_fields__:
+    known = set(module.__dataclass_fields__)
+    if player == 'generator' and (
+            config.algorithm in adversarial_autoencoder.KINDS):
+        encoder = networks.FAMILIES[name].encoder  # it has the same options
+        known |= set(getattr(encoder, '__dataclass_fields__', ()))
+    if field in known:
         return ''
     return f'is not for {player}.name={name!r}, which has no such option'
 
@@ -517,8 +524,10 @@ def _check_game(config, points):
             f'one of {allowed}, not '
             f'discriminator.name={config.discriminator.name!r}'
         )
+    _check_families(config)
     _check_reconstruction(config, points)
     _check_translation(config, points)
+    _check_autoencoder(config)
     _check_schedules(config)
     _check_augmentations(config, points)
     _check_condition(config)
@@ -561,7 +570,8 @@ def _check_reconstruction(config, points):
     """Check the settings of an autoencoder or decoder."""
     name = config.algorithm
     if name not in reconstruction.KINDS:
-        if config.latent == 'fitted':
+        if config.latent == 'fitted' and (
+                name not in adversarial_autoencoder.KINDS):
             raise errors.ConfigError(
                 "latent='fitted' is fitted to the codes of an autoencoder, and "
                 f'algorithm={name!r} has none'
@@ -599,20 +609,79 @@ def _check_reconstruction(config, points):
         )
 
 
-def _check_translation(config, points):
-    """Check the settings of a translation of images to images."""
+def _check_families(config):
+    """Check that the networks are of those that the algorithm can have."""
     name = config.algorithm
     for player in PLAYERS:
         network = config[player].name
-        if (network in networks.TRANSLATORS) != (name in translation.KINDS):
-            table = networks.NETWORKS
-            if name in translation.KINDS:
-                table = networks.TRANSLATORS
-            allowed = [n for n, pair in table.items() if getattr(pair, player)]
+        allowed = _allowed_networks(name, player)
+        if network not in allowed:
             raise errors.ConfigError(
                 f'{player}.name={network!r} is not for algorithm={name!r}; use '
                 f'one of {sorted(allowed)}'
             )
+
+
+def _allowed_networks(algorithm, player):
+    """List the networks that a player of an algorithm can have."""
+    kind = adversarial_autoencoder.KINDS.get(algorithm)
+    table = networks.NETWORKS
+    if algorithm in translation.KINDS:
+        table = networks.TRANSLATORS
+    if kind is None:
+        return [n for n, pair in table.items() if getattr(pair, player)]
+    if player == 'generator':
+        table = networks.FAMILIES
+        if kind.code == 'codebook':  # needs more than one vector
+            table = networks.AUTOENCODERS
+        return [n for n, pair in table.items() if pair.encoder]
+    names = [
+        n for n, pair in networks.NETWORKS.items()
+        if pair.discriminator and not pair.energies
+    ]
+    if kind.judges == 'codes':
+        return [n for n in names if not networks.NETWORKS[n].convolutional]
+    return [*names, 'patchgan']
+
+
+def _check_autoencoder(config):
+    """Check the settings of an autoencoder with a discriminator."""
+    name, options = config.algorithm, config.reconstruction
+    if name not in adversarial_autoencoder.KINDS:
+        return
+    allowed = adversarial_autoencoder.KINDS[name].latents
+    if config.latent not in allowed:
+        raise errors.ConfigError(
+            f'latent={config.latent!r} has no meaning with algorithm='
+            f'{name!r}; use one of {list(allowed)}'
+        )
+    if not options.pixels and not options.features:
+        raise errors.ConfigError(
+            'reconstruction.pixels=0.0 and reconstruction.features=0.0 leave '
+            f'nothing to reconstruct by; algorithm={name!r} needs one of them'
+        )
+    _check_single_judge(config, adversarial_autoencoder.PENALTIES)
+
+
+def _check_single_judge(config, allowed):
+    """Check that loss and penalties need only D's inputs and outputs."""
+    name = config.algorithm
+    if losses.LOSSES[config.loss.name].memory is not None:
+        raise errors.ConfigError(
+            f'loss.name={config.loss.name!r} keeps a memory of one '
+            f'discriminator, which algorithm={name!r} has not'
+        )
+    for penalty in defaults.active_penalties(config):
+        if penalty not in allowed:
+            raise errors.ConfigError(
+                f'penalties.{penalty} is not for algorithm={name!r}; use one '
+                f'of {list(allowed)}'
+            )
+
+
+def _check_translation(config, points):
+    """Check the settings of a translation of images to images."""
+    name = config.algorithm
     if name not in translation.KINDS:
         return
     if points:
@@ -620,22 +689,13 @@ def _check_translation(config, points):
             f'algorithm={name!r} translates images, and '
             f'{defaults.source(config)!r} has points'
         )
-    if losses.LOSSES[config.loss.name].memory is not None:
-        raise errors.ConfigError(
-            f'loss.name={config.loss.name!r} keeps a memory of one '
-            f'discriminator, which algorithm={name!r} has not'
-        )
+    _check_single_judge(config, translation.PENALTIES)
     if name == 'pix2pix' and config.history.size:
         raise errors.ConfigError(
             f'history.size={config.history.size} would show fakes beside other '
             "images than their own; algorithm='pix2pix' needs 0"
         )
     for penalty in defaults.active_penalties(config):
-        if penalty not in translation.PENALTIES:
-            raise errors.ConfigError(
-                f'penalties.{penalty} is not for algorithm={name!r}; use one '
-                f'of {list(translation.PENALTIES)}'
-            )
         every = config.penalties[penalty].every
         if every != 1:
             raise errors.ConfigError(

@@ -35,6 +35,7 @@ from gan_jax.networks import mlp
 from gan_jax.networks import patchgan
 from gan_jax.networks import r3gan
 from gan_jax.networks import resnet
+from gan_jax.networks import resnet_autoencoder
 from gan_jax.networks import stylegan2
 from gan_jax.networks import tiny
 from gan_jax.networks import translators
@@ -105,5 +106,14 @@ TRANSLATORS = {
     'unet': Pair(translators.UNet, None, convolutional=True),
 }
 
+# Decoders and encoders whose codes are maps [B, h, w, code_size] and not vectors
+# [B, code_size]: the inputs of the generator are such codes.
+AUTOENCODERS = {
+    'resnet_autoencoder': Pair(
+        resnet_autoencoder.Decoder, None, convolutional=True,
+        encoder=resnet_autoencoder.Encoder,
+    ),
+}
+
 # All families. Which of them an algorithm can have, `validation` decides.
-FAMILIES = collections.ChainMap(NETWORKS, TRANSLATORS)
+FAMILIES = collections.ChainMap(NETWORKS, TRANSLATORS, AUTOENCODERS)

@@ -4,6 +4,7 @@ A network has the layers of the discriminator of its family up to the head.
 """
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from gan_jax.networks import activations
@@ -113,6 +114,44 @@ class PoseCodes(nn.Module):
         """Return the inputs [B, code_size] unchanged."""
         del train, keys
         return inputs
+
+
+class WithCodebook(nn.Module):
+    """An encoder and the vectors that replace its outputs (VQ-VAE).
+
+    The parameter 'codebook' is [num_codes, code_size], at first uniform in
+    [-1 / num_codes, 1 / num_codes). The outputs are those of the encoder;
+    `algorithms.codebook` replaces them.
+
+    Attributes:
+        encoder: module, (images, train, keys) -> [B, h, w, code_size].
+        num_codes: number of vectors.
+        code_size: length of each.
+
+    References:
+        van den Oord et al., Neural Discrete Representation Learning,
+        https://arxiv.org/abs/1711.00937, 2017.
+    """
+
+    encoder: nn.Module
+    num_codes: int
+    code_size: int
+
+    @property
+    def dropout(self):
+        """Return the encoder's probability of dropping a hidden unit."""
+        return getattr(self.encoder, 'dropout', 0)
+
+    @nn.compact
+    def __call__(self, inputs, *, train, keys=None):
+        """Encode images; args, returns: as of the encoder."""
+        self.param('codebook', _small, (self.num_codes, self.code_size))
+        return self.encoder(inputs, train=train, keys=keys)
+
+
+def _small(key, shape):
+    """Sample from U[-1 / N, 1 / N)."""
+    return jax.random.uniform(key, shape, minval=-1) / shape[0]
 
 
 def _unit_vectors(key, shape):

@@ -295,3 +295,34 @@ def wrapper(spectral_norm, *, train):
     if not spectral_norm:
         return lambda layer: layer
     return lambda layer: functools.partial(SpectralNorm(layer), train=train)
+
+
+def last_kernel(module, inputs):
+    """Find the kernel of the last layer of a network.
+
+    Args:
+        module: flax module, (inputs, train) -> outputs.
+        inputs: array or `jax.ShapeDtypeStruct`.
+
+    Returns:
+        Path of the parameter in `params`, a tuple of names: of those with two
+        axes or more, the one that is created last. () if there is none.
+    """
+    paths = []
+
+    def init(key, inputs):
+        params = module.init(key, inputs, train=False).get('params', {})
+        # Here the order is that of creation; outside it is alphabetical.
+        paths.extend(_kernels(params, ()))
+
+    jax.eval_shape(init, jax.random.key(0), inputs)
+    return paths[-1] if paths else ()
+
+
+def _kernels(params, path):
+    """Yield the paths of parameters with two axes or more, in their order."""
+    for name, value in params.items():
+        if isinstance(value, dict):
+            yield from _kernels(value, (*path, name))
+        elif value.ndim > 1:
+            yield (*path, name)

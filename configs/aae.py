@@ -1,0 +1,32 @@
+"""Adversarial autoencoder: D judges codes, and makes them those of the prior.
+
+Paper: Makhzani et al., Adversarial Autoencoders,
+https://arxiv.org/abs/1511.05644, 2015. From the paper: a deterministic encoder,
+a squared error, and a dense D that tells codes from samples of the prior.
+
+    python -m gan_jax.main --config=configs/aae.py
+    python -m gan_jax.main --config=configs/aae.py:mnist
+    python -m gan_jax.main --config=configs/aae.py:images \
+        --config.data.path=my/images
+
+Arguments: digits (the default), mnist, fashion_mnist, cifar10, stacked_mnist,
+celeb_a, and images for your own images, at 64x64. The prior is
+--config.latent=gaussian, uniform or sphere.
+"""
+
+from gan_jax.config import recipes
+
+
+def get_config(argument='digits'):
+    """Build the config for one data set."""
+    config = recipes.on_images('aae', argument)
+    config.algorithm = 'aae'
+    config.latent_size = 16
+    config.discriminator.name, config.discriminator.norm = 'mlp', 'none'
+    config.discriminator.width = 128
+    config.reconstruction.adversarial = 0.03
+    config.g_optimizer.learning_rate = 1e-3
+    config.d_optimizer.learning_rate = 3e-4
+    for optimizer in (config.g_optimizer, config.d_optimizer):
+        optimizer.b1 = 0.5
+    return config

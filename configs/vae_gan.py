@@ -1,0 +1,30 @@
+"""VAE-GAN: a VAE that compares images by the layers of a discriminator.
+
+Paper: Larsen et al., Autoencoding beyond pixels using a learned similarity
+metric, https://arxiv.org/abs/1512.09300, 2015. From the paper: the error of a
+reconstruction is that of D's layers and not of pixels; D judges reconstructions
+and samples of the prior; the encoder gets no adversarial loss.
+
+    python -m gan_jax.main --config=configs/vae_gan.py
+    python -m gan_jax.main --config=configs/vae_gan.py:mnist
+    python -m gan_jax.main --config=configs/vae_gan.py:images \
+        --config.data.path=my/images
+
+Arguments: digits (the default), mnist, fashion_mnist, cifar10, stacked_mnist,
+celeb_a, and images for your own images, at 64x64.
+"""
+
+from gan_jax.config import recipes
+
+
+def get_config(argument='digits'):
+    """Build the config for one data set."""
+    config = recipes.on_images('vae_gan', argument)
+    config.algorithm = 'vae_gan'
+    config.latent_size = 32
+    config.reconstruction.pixels = 0.0
+    config.reconstruction.features = 1.0
+    config.reconstruction.kl = 1.0
+    for optimizer in (config.g_optimizer, config.d_optimizer):
+        optimizer.b1 = 0.5
+    return config

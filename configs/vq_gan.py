@@ -1,0 +1,28 @@
+"""VQ-GAN: an autoencoder with a codebook and a PatchGAN, on handwritten digits.
+
+Paper: Esser et al., Taming Transformers for High-Resolution Image Synthesis,
+https://arxiv.org/abs/2012.09841, 2020. From the paper: an encoder and a decoder
+with residual blocks, a code of a codebook at each position, a commitment of
+0.25, L1, a PatchGAN that starts later, and the weight of its loss by gradients
+at the decoder's last layer. The vectors are moving averages and start again
+when they die (van den Oord et al., https://arxiv.org/abs/1711.00937, appendix
+A.1; Dhariwal et al., https://arxiv.org/abs/2005.00341).
+
+    python -m gan_jax.main --config=configs/vq_gan.py
+    python -m gan_jax.main --config=configs/vq_gan.py:cifar10
+    python -m gan_jax.main --config=configs/vq_gan.py:images \
+        --config.data.path=my/images
+
+Arguments: digits (the default), mnist, fashion_mnist, cifar10, stacked_mnist,
+celeb_a, and images for your own images, at 64x64. Images of 32x32 and of 64x64
+have 8x8 codes of 256. Samples draw the code of each position by its use there,
+independently: the paper's transformer, which knows which codes belong together,
+is not part of this package.
+"""
+
+from gan_jax.config import recipes
+
+
+def get_config(argument='digits'):
+    """Build the config for one data set."""
+    return recipes.with_patchgan('vq_gan', argument)
