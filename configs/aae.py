@@ -21,7 +21,7 @@ def get_config(argument='digits'):
     """Build the config for one data set."""
     config = recipes.on_images('aae', argument)
     config.algorithm = 'aae'
-    config.latent_size = 16
+    config.latent_size = 8
     config.discriminator.name, config.discriminator.norm = 'mlp', 'none'
     config.discriminator.width = 128
     config.reconstruction.adversarial = 0.03

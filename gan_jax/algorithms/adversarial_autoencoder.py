@@ -408,22 +408,24 @@ class AdversarialAutoencoder(NamedTuple):
 
     def encode_with(self, encoder, images):
         """Return the codes [B, code_size] by the `Weights` of an encoder."""
-        outputs = algorithm.evaluate(
-            self.encoder, encoder,
-            algorithm.Inputs(algorithm.to_unit_range(images)),
-        )
+        outputs = self._outputs(encoder, images)
         if self.num_codes:
             vectors = encoder.params['codebook']
             outputs = vectors[codebook.nearest(outputs, vectors)]
         return _flat(outputs[..., :self.code_shape[-1]])
 
-    def indices(self, encoder, images):
+    def indices(self, state, images):
         """Return the numbers [B, h, w] of the codes of a codebook."""
-        outputs = algorithm.evaluate(
+        encoder = state.averages[ENCODER]
+        return codebook.nearest(
+            self._outputs(encoder, images), encoder.params['codebook']
+        )
+
+    def _outputs(self, encoder, images):
+        return algorithm.evaluate(
             self.encoder, encoder,
             algorithm.Inputs(algorithm.to_unit_range(images)),
         )
-        return codebook.nearest(outputs, encoder.params['codebook'])
 
     def decode(self, state, codes):
         """Return the samples of codes, by the moving average of the decoder."""
@@ -457,7 +459,7 @@ class AdversarialAutoencoder(NamedTuple):
         return grids
 
     def _shaped(self, codes):
-        return codes.reshape(len(codes), *self.code_shape)
+        return codes.reshape(codes.shape[0], *self.code_shape)
 
     def _evaluate(self, weights, codes, inputs=algorithm.Inputs(None)):
         return algorithm.evaluate(
@@ -467,7 +469,7 @@ class AdversarialAutoencoder(NamedTuple):
 
 def _flat(codes):
     """Reshape codes to [B, D]."""
-    return codes.reshape(len(codes), -1)
+    return codes.reshape(codes.shape[0], -1)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -753,7 +755,7 @@ def _move_codebook(ctx, state, counts, outputs):
     state = algorithm.replace_player(state, ENCODER, player)
     return state.replace(
         memory={**state.memory, 'codebook': memory}
-    ), codebook.statistics(counts['share'])
+    ), codebook.statistics(memory['use'].mean(0))
 
 
 def _decode(ctx, params, stats, codes, sample_index):

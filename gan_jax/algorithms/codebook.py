@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 UPDATES = ('ema', 'gradient')  # how the vectors move
 LEAST = 1e-20  # share below which a vector counts as never used
+USED = 0.1  # of the mean share, above which a code counts as used
 
 
 def nearest(outputs, vectors):
@@ -91,14 +92,14 @@ def statistics(share):
 
     Returns:
         {'codes/perplexity': exp of the entropy, from 1 to K; 'codes/usage':
-        share of codes that occur, in (0, 1]}.
+        share of codes with at least a tenth of the mean share, in (0, 1]}.
     """
     entropy = -jnp.where(share > 0, share * jnp.log(
         jnp.where(share > 0, share, 1)
     ), 0).sum()
     return {
         'codes/perplexity': jnp.exp(entropy),
-        'codes/usage': (share > 0).mean(dtype=jnp.float32),
+        'codes/usage': (share > USED / len(share)).mean(dtype=jnp.float32),
     }
 
 

@@ -82,7 +82,7 @@ def transform(fitted, z):
     if fitted is None:
         return z
     mean, matrix = fitted
-    blocks = z.reshape(len(z), -1, len(matrix))
+    blocks = z.reshape(z.shape[0], -1, len(matrix))
     if blocks.shape[1] == 1:
         return mean + jnp.matmul(z, matrix, precision='highest')
     moved = jnp.matmul(blocks, matrix, precision='highest')

@@ -14,6 +14,12 @@ with JAX, NumPy and Pillow only, as in the second command.
 --onnx adds the generator as ONNX, and --page an HTML file that runs it in a
 browser: on z, or on an image from your disk.
 
+    python -m gan_jax export --workdir=runs/kl_autoencoder --part=encoder \\
+      --out=exported
+
+--part exports the encoder or the decoder of an autoencoder instead, as a map
+from images to codes or back.
+
 Of CycleGAN and pix2pix the generator of one direction is exported, for images
 of the size in training.
 """
@@ -32,6 +38,10 @@ PAGE = flags.DEFINE_boolean(
     'page', False, 'Writes generator.html too, which runs the generator in a '
     'browser without a network.'
 )
+PART = flags.DEFINE_enum(
+    'part', '', ['', 'decoder', 'encoder'], 'Part of an autoencoder to export; '
+    'by default the generator of z.'
+)
 DIRECTION = run_flags.define_direction()
 
 
@@ -40,15 +50,28 @@ def main(argv):
     from gan_jax.algorithms import translation
     from gan_jax.core import errors
     from gan_jax.tools import export
+    from gan_jax.tools import export_parts
     from gan_jax.tools import export_translation
 
     if not OUT.value:
         raise errors.ConfigError('--out is missing, such as --out=exported')
     algorithm, state = run_flags.open_run(argv)
+    formats = ['onnx'] * ONNX.value + ['page'] * PAGE.value
+    if PART.value:
+        with app.written('--out', OUT.value):
+            export_parts.write(
+                OUT.value, run_flags.WORKDIR.value, algorithm, state,
+                PART.value, formats,
+            )
+        app.say(
+            f'Wrote the {PART.value} of step {int(state.step)} to {OUT.value}; '
+            f'{OUT.value}/{export.CARD} shows its use'
+        )
+        app.say(export.expiry())
+        return
     arguments = (
         OUT.value, run_flags.WORKDIR.value, algorithm, state,
-        run_flags.WEIGHTS.value,
-        ['onnx'] * ONNX.value + ['page'] * PAGE.value,
+        run_flags.WEIGHTS.value, formats,
     )
     translates = algorithm.name in translation.KINDS
     with app.written('--out', OUT.value):

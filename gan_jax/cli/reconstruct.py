@@ -152,8 +152,9 @@ def _print(targets, inverted, method, state):
     if len(targets.names) <= 20:
         for name, error in zip(targets.names, inverted.error):
             app.say(f'{name}: {error:.4f}')
+    kind = 'ema' if 'encoder' in state.averages else 'raw'
     weights = run_flags.describe(state) if method == 'search' else (
-        f'step {int(state.step)} (raw)'
+        f'step {int(state.step)} ({kind})'
     )
     app.say(
         f'{len(targets.names)} images of {targets.source} by {method}, '

@@ -108,6 +108,21 @@ def all_fake(window, game, limits):
         return 'warning', {'real': verdicts[0], 'fake': verdicts[1]}
 
 
+def codebook_collapse(window, game, limits):
+    """Test whether few codes of a codebook are used.
+
+    References:
+        Dhariwal et al., Jukebox: A Generative Model for Music,
+        https://arxiv.org/abs/2005.00341, 2020, section 3.1.
+    """
+    del game
+    usage = window.median('codes/usage')
+    if usage is not None and usage < limits['codebook_usage']:
+        return 'alarm', {
+            'usage': usage, 'perplexity': window.median('codes/perplexity'),
+        }
+
+
 def oscillation_grows(window, game, limits):
     """Test whether G's loss swings wider in each chunk than in the last.
 

@@ -37,6 +37,7 @@ THRESHOLDS = {
     'range_gap': 0.25,  # between ends of the ranges, over the data's span
     'collapse_distance': 0.3,  # between samples, over that between reals
     'collapse_duplicates': 0.5,  # share of samples with a near duplicate
+    'codebook_usage': 0.5,  # share of the codes of a codebook that are used
     'missing_share': 0.3,  # of classes or modes that are in no sample
     'copy_distance': 0.5,  # to the nearest real, over that of other reals
     'size_ratio': 10.0,  # between the players' numbers of parameters
@@ -107,6 +108,13 @@ RULES = {
         'Increase the width of D or change its learning rate, and look for a '
         'mistake in the data or the network: a D that cannot overfit cannot '
         'teach G.',
+    ),
+    'codebook_collapse': Rule(
+        loss_rules.codebook_collapse, ALL, ('codebook_usage',),
+        'few codes of the codebook are used: it has collapsed',
+        'Let dead codes start again (reconstruction.restart=0.1), move the '
+        'vectors by averages (reconstruction.codebook=ema), or use fewer codes '
+        '(num_codes).',
     ),
     'discriminator_diverges': Rule(
         loss_rules.discriminator_diverges, GAMES,

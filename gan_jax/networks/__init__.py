@@ -106,8 +106,8 @@ TRANSLATORS = {
     'unet': Pair(translators.UNet, None, convolutional=True),
 }
 
-# Decoders and encoders whose codes are maps [B, h, w, code_size] and not vectors
-# [B, code_size]: the inputs of the generator are such codes.
+# Decoders and encoders whose codes are maps [B, h, w, code_size], not vectors
+# [B, code_size]; the decoder is the generator.
 AUTOENCODERS = {
     'resnet_autoencoder': Pair(
         resnet_autoencoder.Decoder, None, convolutional=True,

@@ -69,7 +69,7 @@ class DCGANEncoder(fields.Layers, fields.Activated, kw_only=True):
         wrap = layers.wrapper(self.spectral_norm, train=train)
         return wrap(nn.Dense(
             self.code_size, dtype=self.dtype, kernel_init=layers.dcgan_init
-        ))(x.reshape(len(x), -1)).astype(jnp.float32)
+        ))(x.reshape(x.shape[0], -1)).astype(jnp.float32)
 
 
 class Codes(nn.Module):

@@ -54,7 +54,13 @@ PANELS = {
     ),
     'reconstruction': (
         'Reconstruction', 'error',
-        {'g/reconstruction': 'reconstruction', 'd/kl': 'KL divergence (nats)'},
+        {'g/reconstruction': 'reconstruction', 'd/kl': 'KL divergence (nats)',
+         'codes/kl': 'KL divergence of an image (nats)',
+         'g/features': "D's layers", 'codes/commitment': 'commitment'},
+    ),
+    'codebook': (
+        'Codebook', 'codes, or share of them',
+        {'codes/perplexity': 'perplexity', 'codes/usage': 'share in use'},
     ),
     'speed': (
         'Speed', 'images per second', {'perf/images_per_sec': 'images/s'}

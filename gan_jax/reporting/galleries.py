@@ -110,17 +110,29 @@ def translations(inspection):
     ]
 
 
+OF_CODES = {  # caption of each of `load_run.SHOWN_CODES`
+    'reconstructed':
+        'Images (odd rows) and their reconstructions (even rows)',
+    'interpolated':
+        'From the reconstruction of one image to that of another, by the codes '
+        'on the line between theirs,',
+    'codes':
+        'Share of each code of the codebook, the most used first; the gray '
+        'line is the mean share,',
+}
+
+
 def reconstructions(run):
-    """Return `Shown` of the newest reconstructions, or None."""
-    if run.reconstructed is None:
-        return None
-    picture = pictures.read(run.reconstructed.path)
-    if picture is None:
-        return None
-    return _shown(picture, (
-        'Images (odd rows) and their reconstructions (even rows) '
-        f'at step {run.reconstructed.step:,}'
-    ))
+    """Return [`Shown`] of the newest reconstructions and what is beside them.
+    """
+    shown = []
+    for name, frame in run.reconstructed.items():
+        picture = pictures.read(frame.path)
+        if picture is not None:
+            shown.append(_shown(
+                picture, f'{OF_CODES[name]} at step {frame.step:,}'
+            ))
+    return shown
 
 
 def by_score(inspection):

@@ -21,6 +21,8 @@ from gan_jax.runtime import writer
 DIAGNOSIS = 'diagnosis.jsonl'
 EVALUATION = 'evaluation.json'
 NEIGHBOURS = 'neighbours.png'
+# Pictures of an autoencoder in the folder of samples.
+SHOWN_CODES = ('reconstructed', 'interpolated', 'codes')
 MOST_STEPS = 2**53  # below which floats tell steps apart
 LEVELS = ('alarm', 'warning', 'note')  # gravest first
 
@@ -48,7 +50,8 @@ class Run(NamedTuple):
         frames: `Picture` of each sample step, by step.
         reals: {source: path} of the pictures of real images; {'': path} where
             the only source has no name.
-        reconstructed: the newest `Picture` of reconstructions, or None.
+        reconstructed: {name: the newest `Picture`} of `SHOWN_CODES`, those that
+            exist.
         findings: dicts of the diagnosis, [] if there are none; None if the run
             was not diagnosed.
         evaluations: dicts of `gan_jax evaluate`.
@@ -65,7 +68,7 @@ class Run(NamedTuple):
     damaged: int
     frames: list
     reals: dict
-    reconstructed: Optional[Picture]
+    reconstructed: dict
     findings: Optional[list]
     evaluations: list
     neighbours: Any
@@ -136,9 +139,10 @@ def load(workdir):
         damaged=damaged,
         frames=_of_steps(samples, r'(\d{1,15})'),
         reals=_reals(samples, sources),
-        reconstructed=(
-            _of_steps(samples, r'reconstructed-(\d{1,15})') or [None]
-        )[-1],
+        reconstructed={
+            name: found[-1] for name in SHOWN_CODES
+            if (found := _of_steps(samples, rf'{name}-(\d{{1,15}})'))
+        },
         findings=_findings(workdir),
         evaluations=[
             evaluation

@@ -333,6 +333,8 @@ LINE = {  # metric: its format in a line of the terminal
     'g/loss': 'g {:.3f}',
     'g/reconstruction': 'error {:.4f}',
     'd/kl': 'KL {:.2f}',
+    'codes/kl': 'KL {:.2f}',
+    'codes/perplexity': 'perplexity {:.1f}',
     'd/real_logits': 'D(real) {:+.2f}',
     'd/fake_logits': 'D(fake) {:+.2f}',
     'perf/images_per_sec': '{:.0f} images/s',

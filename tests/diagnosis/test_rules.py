@@ -75,6 +75,10 @@ CASES = {
         (lines(d__real_logits=2.0, d__fake_logits=1.5), GAME),
         (lines(d__real_logits=2.0, d__fake_logits=1.0), GAME),
     ),
+    'codebook_collapse': (
+        (lines(codes__usage=0.1, codes__perplexity=4.0), kind('none')),
+        (lines(codes__usage=0.9, codes__perplexity=90.0), kind('none')),
+    ),
     'cannot_overfit': (
         ([{'probe/one_batch': 0.4}], GAME), ([{'probe/one_batch': 0.01}], GAME),
     ),
