@@ -67,7 +67,7 @@ def main(argv):
             f'Wrote the {PART.value} of step {int(state.step)} to {OUT.value}; '
             f'{OUT.value}/{export.CARD} shows its use'
         )
-        app.say(export.expiry())
+        app.say(export.expiry(f'{PART.value}.stablehlo'))
         return
     arguments = (
         OUT.value, run_flags.WORKDIR.value, algorithm, state,

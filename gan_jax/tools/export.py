@@ -168,10 +168,10 @@ def write(
     }, {**origin(state, weights), 'workdir': str(workdir)})
 
 
-def expiry():
+def expiry(name=PROGRAM):
     """Return the sentence on how long the StableHLO can be loaded."""
     return (
-        f'{PROGRAM} was written by jax {jax.__version__}. JAX promises that '
+        f'{name} was written by jax {jax.__version__}. JAX promises that '
         f'versions released up to {MONTHS} months after that one load it. '
         'Repeat the command to make it anew.'
     )

@@ -97,7 +97,7 @@ def write(folder, workdir, algorithm, state, part, formats=()):
         ('inputs', f'`{source}` {_words(shapes[source])}'),
         ('output', _words(shapes[OUTPUTS[part]])),
     ], title=f'{epath.Path(workdir).name}, {part}', use=USE[part], names=names,
-    ) + f'\n## How long it loads\n\n{export.expiry()}\n'
+    ) + f'\n## How long it loads\n\n{export.expiry(names["program"])}\n'
     export.save(folder, contents, {**about, 'workdir': str(workdir)})
 
 

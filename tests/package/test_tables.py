@@ -6,6 +6,7 @@ import pytest
 
 from conftest import ROOT
 import keys_page
+from gan_jax.algorithms import adversarial_autoencoder
 from gan_jax.algorithms import update_order
 from gan_jax.algorithms import latents
 from gan_jax.algorithms import reconstruction
@@ -56,6 +57,7 @@ NAMES = [
     *update_order.SCHEDULES, *latents.LATENTS, *latents.PATHS, *latents.WEIGHTS,
     *augment.AUGMENTATIONS, *mixtures.MIXTURES, *optimizers.OPTIMIZERS,
     *activations.OUTPUTS, *reconstruction.KINDS,
+    *adversarial_autoencoder.KINDS,
     *reconstructions.RECONSTRUCTIONS,
 ]
 

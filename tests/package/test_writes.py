@@ -15,6 +15,7 @@ import image_files
 import official_stylegan2
 import torch_files
 from conftest import ROOT
+from gan_jax.config import validation
 from gan_jax.runtime import writer
 
 QUIET = ['--config.batch_size=8', '--config.log_every=2']
@@ -31,6 +32,7 @@ COMMANDS = {
     'check_setup': [DCGAN, *TINY[:5], '--steps=2', '--out={out}/setup.png'],
     'convert_stylegan2': ['{pickle}', '--workdir={out}/converted'],
     'doctor': [],
+    'encode': ['--workdir={encoder}', '--out={out}/codes.npz'],
     'evaluate': ['--workdir={run}', '--metrics=swd', '--features=pixels',
                  '--num_fake=8', '--num_real=8'],
     'evaluate of answers': ['--human={csv}', '--out={out}/human.json'],
@@ -94,6 +96,9 @@ def places(tmp_path_factory):
     config = helpers.tiny_mlp()
     config.data.path, config.data.name = str(places['images']), ''
     helpers.untrained(config, places['run'])
+    config.algorithm, places['encoder'] = 'autoencoder', root / 'encoder'
+    validation.leave_out(config)
+    helpers.untrained(config, places['encoder'])
     places['translation'] = root / 'translation'
     helpers.untrained(helpers.tiny_translation(), places['translation'], {
         name: helpers.random_images() for name in 'ab'
