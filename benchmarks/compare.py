@@ -13,7 +13,8 @@ images that D got; and seconds of training without compilation. It needs the
 `test` extra.
 
 The baselines have the same generator as decoder: an autoencoder, sampled by a
-Gaussian fitted to its codes and by N(0, I); a VAE; optimised codes (GLO); a
+Gaussian fitted to its codes and by N(0, I); a VAE; both with a discriminator
+(AAE, VAE-GAN); optimised codes (GLO); a
 decoder of class, angle and scale; and, without a network, as many principal
 components as the codes have numbers.
 
@@ -79,6 +80,8 @@ ROWS = {
     'autoencoder': Row('autoencoder'),
     'autoencoder (gaussian)': Row('autoencoder', {'latent': 'gaussian'}),
     'vae': Row('vae'),
+    'aae': Row('aae'),
+    'vae_gan': Row('vae_gan'),
     'glo': Row('glo'),
     'pose_decoder': Row('pose_decoder'),
     'gan': Row('gan'),

@@ -199,10 +199,11 @@ def shrink(config):
         config.data.name, config.data.channels = 'digits', 3
     if config.data.name == 'digits':
         config.data.image_size = '8'
-    if config.algorithm in translation.KINDS:
+    if config.discriminator.name == 'patchgan':
         config.data.image_size, config.discriminator.depth = '16', 1
-        if config.generator.name == 'resnet_translator':
+        if config.generator.name != 'unet':
             config.generator.num_blocks = 1
+    config.reconstruction.start = min(config.reconstruction.start, 2)
     if config.generator.attention:
         config.data.image_size = '16'
         config.generator.attention = config.discriminator.attention = 8
