@@ -108,7 +108,8 @@ TOOLS = {
     'sample': '--out=x.png', 'export': '--out=x',
     'interpolate': '--out=x.gif', 'walk': '--out=x.png',
     'arithmetic': '--sum=3+5', 'reconstruct': '--out=x.png',
-    'quiz': '--out=x.html', 'encode': '--out=x.npz', 'translate': '--out=x.png', 'mix': '--out=x.png',
+    'quiz': '--out=x.html', 'encode': '--out=x.npz',
+    'translate': '--out=x.png', 'mix': '--out=x.png',
 }
 OF_ALL_TOOLS = [  # (flags, exit code, part of the message); RUN is a run
     ([], 2, '--workdir is missing'),
