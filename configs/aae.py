@@ -9,6 +9,10 @@ a squared error, and a dense D that tells codes from samples of the prior.
     python -m gan_jax.main --config=configs/aae.py:images \
         --config.data.path=my/images
 
+Expected on the digits (the default) after 2,000 steps, seed 0: readable digits,
+samples as reconstructions, a little blurred.
+Time: 1.6 minutes on 2 CPU cores that were shared with other work (2026-11-27).
+
 Arguments: digits (the default), mnist, fashion_mnist, cifar10, stacked_mnist,
 celeb_a, and images for your own images, at 64x64. The prior is
 --config.latent=gaussian, uniform or sphere.
@@ -21,7 +25,7 @@ def get_config(argument='digits'):
     """Build the config for one data set."""
     config = recipes.on_images('aae', argument)
     config.algorithm = 'aae'
-    config.latent_size = 8
+    config.latent_size = 16
     config.discriminator.name, config.discriminator.norm = 'mlp', 'none'
     config.discriminator.width = 128
     config.reconstruction.adversarial = 0.03

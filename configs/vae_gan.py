@@ -10,6 +10,13 @@ and samples of the prior; the encoder gets no adversarial loss.
     python -m gan_jax.main --config=configs/vae_gan.py:images \
         --config.data.path=my/images
 
+Expected on the digits (the default) after 2,000 steps, seed 0: reconstructions
+and samples as sharp as the digits; most samples can be read.
+Time: 19 minutes on 2 CPU cores of which it had about a fifth (2026-11-27).
+
+Differences: the error is of all layers of D but the last, each in units of its
+size, while the paper has one layer; the optimizer is Adam, not RMSProp.
+
 Arguments: digits (the default), mnist, fashion_mnist, cifar10, stacked_mnist,
 celeb_a, and images for your own images, at 64x64.
 """

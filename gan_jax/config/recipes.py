@@ -91,13 +91,13 @@ def with_patchgan(recipe, argument):
     generator, discriminator = config.generator, config.discriminator
     small = argument == 'digits'
     generator.name, generator.norm = 'resnet_autoencoder', 'group'
-    generator.width, generator.num_blocks = (16, 1) if small else (32, 2)
-    discriminator.name, discriminator.norm = 'patchgan', 'batch'
+    generator.width, generator.num_blocks = (8, 1) if small else (32, 2)
+    discriminator.name, discriminator.norm = 'patchgan', 'none'
     discriminator.width, discriminator.depth = (16, 2) if small else (32, 3)
-    config.batch_size = 32
+    config.batch_size = 16 if small else 32
     config.loss.name = 'hinge'
     config.reconstruction.error = 'l1'
-    config.reconstruction.adversarial = 0.5
+    config.reconstruction.adversarial = 0.1
     config.reconstruction.start = config.num_steps // 4
     for optimizer in (config.g_optimizer, config.d_optimizer):
         optimizer.learning_rate, optimizer.b1, optimizer.b2 = 5e-4, 0.5, 0.9

@@ -98,7 +98,8 @@ def test_pictures_are_listed_by_step(tmp_path):
         writer.save_png(samples / f'{name}.png', np.zeros((2, 2, 1), np.uint8))
     run = load_run.load(tmp_path)
     assert [frame.step for frame in run.frames] == [2, 10]
-    assert run.reals[''].name == 'reals.png' and run.reconstructed['reconstructed'].step == 4
+    assert run.reals[''].name == 'reals.png'
+    assert run.reconstructed['reconstructed'].step == 4
 
 
 def test_each_source_has_its_shape_and_its_real_images(tmp_path):
