@@ -783,7 +783,8 @@ def _error(ctx, real, images):
             layer_outputs(this.discriminator, player, real)
         )
         metrics['g/features'] = distance = layer_distance(
-            targets, layer_outputs(this.discriminator, player, images)
+            targets, layer_outputs(this.discriminator, player, images),
+            ctx.collectives.mean,
         )
         total += hyperparams.features * distance
     return total, metrics
@@ -813,7 +814,7 @@ def layer_outputs(module, player, images):
     return outputs
 
 
-def layer_distance(targets, outputs):
+def layer_distance(targets, outputs, mean=lambda tree: tree):
     """Compute the mean error of layers' outputs, in units of their size.
 
     The mean over layers of E (F(x) - F(y))^2 / E F(x)^2. Larsen et al. have one
@@ -821,13 +822,16 @@ def layer_distance(targets, outputs):
 
     Args:
         targets, outputs: as of `layer_outputs`, of real images and of others.
+        mean: over devices, for the units: E F(x)^2 is of the global batch.
 
     Returns:
         float32 scalar, >= 0.
     """
+    units = mean({
+        name: jnp.square(target).mean() for name, target in targets.items()
+    })
     errors = [
-        jnp.square(target - outputs[name]).mean()
-        / (jnp.square(target).mean() + 1e-8)
+        jnp.square(target - outputs[name]).mean() / (units[name] + 1e-8)
         for name, target in targets.items()
     ]
     return sum(errors) / len(errors)
