@@ -13,6 +13,12 @@ A.1; Dhariwal et al., https://arxiv.org/abs/2005.00341).
     python -m gan_jax.main --config=configs/vq_gan.py:images \
         --config.data.path=my/images
 
+Expected on the digits (the default) after 900 steps with the start of D at 300,
+seed 0: the reconstructions of all digits have 0.989 of the sharpness of the
+digits, at a root mean square error of 0.052; all 256 codes are in use, with a
+perplexity of 207; samples are strokes, not digits.
+Time: 2.8 minutes on 2 CPU cores that were shared with other work (2026-11-27).
+
 Differences: no features of a network trained on photos (LPIPS);
 reconstruction.features compares the layers of D instead, and is 0. D has no
 batch norm, which hid from it what a whole batch of reconstructions had in

@@ -344,7 +344,7 @@ def test_pose_decoder_needs_labels(tmp_path):
     ({'algorithm': 'autoencoder', 'reconstruction.delta': 2.0},
      "is an option of reconstruction.error='huber', not of 'l2'"),
     ({'algorithm': 'vae', 'reconstruction.error': 'l1'},
-     "algorithm='autoencoder' or 'glo' or 'pose_decoder', not of 'vae'"),
+     "'pose_decoder' or 'vae_gan' or 'vq_gan', not of 'vae'"),
     ({'algorithm': 'vae', 'reconstruction.std': 0.0},
      'reconstruction.std=0.0 is not positive'),
     ({'algorithm': 'glo', 'data.name': 'ring'}, 'a code for each image'),
