@@ -22,8 +22,8 @@ Time: 2.8 minutes on 2 CPU cores that were shared with other work (2026-11-27).
 Differences: no features of a network trained on photos (LPIPS);
 reconstruction.features compares the layers of D instead, and is 0. D has no
 batch norm, which hid from it what a whole batch of reconstructions had in
-common: with it the error tripled within 200 steps of the start of D. The factor of the
-adaptive weight is 0.1. The recipe of the digits has 8 channels.
+common: with it the error tripled within 200 steps of the start of D. The factor
+of the adaptive weight is 0.1. The recipe of the digits has 8 channels.
 
 Arguments: digits (the default), mnist, fashion_mnist, cifar10, stacked_mnist,
 celeb_a, and images for your own images, at 64x64. Images of 32x32 and of 64x64
