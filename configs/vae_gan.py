@@ -12,7 +12,7 @@ and samples of the prior; the encoder gets no adversarial loss.
 
 Expected on the digits (the default) after 2,000 steps, seed 0: reconstructions
 and samples as sharp as the digits; most samples can be read.
-Time: 19 minutes on 2 CPU cores of which it had about a fifth (2026-11-27).
+It was not timed alone.
 
 Differences: the error is of all layers of D but the last, each in units of its
 size, while the paper has one layer; the optimizer is Adam, not RMSProp.
