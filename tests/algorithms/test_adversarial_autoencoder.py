@@ -14,6 +14,7 @@ import pytest
 import helpers
 from conftest import ROOT
 from gan_jax.algorithms import adversarial_autoencoder as autoencoder_lib
+from gan_jax.algorithms import autoencoder_updates
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import codebook
 from gan_jax.algorithms import codes as codes_lib
@@ -99,7 +100,7 @@ def context(this, state, due=None, **changes):
 
 def autoencode(this, state, **changes):
     """Update encoder and decoder; return (state, metrics)."""
-    return jax.jit(lambda state: autoencoder_lib.autoencoder_update(
+    return jax.jit(lambda state: autoencoder_updates.autoencoder_update(
         context(this, state, **changes), REAL, INDEX
     )[:2])(state)
 
@@ -126,7 +127,7 @@ def test_each_player_moves_in_its_own_update_alone(kind):
     state = start(this)
     ctx = context(this, state, features=1.0)
     new, metrics, fakes = jax.jit(
-        lambda state: autoencoder_lib.autoencoder_update(
+        lambda state: autoencoder_updates.autoencoder_update(
             ctx._replace(state=state), REAL, INDEX)
     )(state)
     assert moved(state, new) == {DECODER, ENCODER}
@@ -134,7 +135,7 @@ def test_each_player_moves_in_its_own_update_alone(kind):
     codes = this.parts.judges == 'codes'
     real = jnp.ones((BATCH, 12)) if codes else REAL
     last, d_metrics = jax.jit(
-        lambda state: autoencoder_lib.discriminator_update(
+        lambda state: autoencoder_updates.discriminator_update(
             ctx._replace(state=state), real, fakes, INDEX)
     )(new)
     assert moved(new, last) == {D}
@@ -162,7 +163,7 @@ def test_discriminator_neither_acts_nor_moves_before_its_start(kind):
     ), static_argnames='variant')
     for number in range(5):
         call, = this.plan(number, False, None)
-        assert (autoencoder_lib.WAITS in call.variant.due) == (number < 3)
+        assert (autoencoder_updates.WAITS in call.variant.due) == (number < 3)
         new, metrics = step(state, variant=call.variant)
         assert (D in moved(state, new)) == (number >= 3)
         assert ('d/loss' in metrics) == ('g/gan' in metrics) == (number >= 3)
@@ -216,12 +217,14 @@ def test_adaptive_weight_is_at_most_10_000():
     this = build('kl_autoencoder')
     state = start(this)
     ctx = context(this, state)
-    decode = functools.partial(autoencoder_lib._decode, ctx, sample_index=INDEX)
+    decode = functools.partial(
+        autoencoder_updates._decode, ctx, sample_index=INDEX
+    )
     codes = jnp.ones((BATCH, *CODE))
-    assert autoencoder_lib._adaptive_weight(
+    assert autoencoder_updates._adaptive_weight(
         ctx, decode, codes, 1e3 * REAL, 0 * REAL
     ) == 1e4
-    assert autoencoder_lib._adaptive_weight(
+    assert autoencoder_updates._adaptive_weight(
         ctx, decode, codes, 0 * REAL, REAL
     ) == 0
 
@@ -249,12 +252,12 @@ def test_adversarial_loss_of_vae_gan_does_not_reach_the_encoder():
 def test_vae_gan_compares_images_by_the_layers_of_d():
     this = build('vae_gan')
     player = start(this).players[D]
-    outputs = autoencoder_lib.layer_outputs(Judge(), player, REAL)
+    outputs = autoencoder_updates.layer_outputs(Judge(), player, REAL)
     dense = player.params['Dense_0']
     expected = REAL.reshape(BATCH, -1) @ dense['kernel'] + dense['bias']
     assert outputs.keys() == {'Dense_0'}  # not the logit
     np.testing.assert_allclose(outputs['Dense_0'], expected, rtol=1e-5)
-    distance = autoencoder_lib.layer_distance(
+    distance = autoencoder_updates.layer_distance(
         {'a': jnp.full((2, 3), 2.0), 'b': jnp.ones((2, 3))},
         {'a': jnp.full((2, 3), 3.0), 'b': jnp.ones((2, 3))},
     )
@@ -416,7 +419,7 @@ def test_last_kernel_makes_the_channels(module, shape):
         lambda key: module.init(key, jnp.zeros((2, *shape)), train=False),
         jax.random.key(0),
     )['params']
-    assert autoencoder_lib.leaf(params, path).shape[-1] == 3
+    assert autoencoder_updates.leaf(params, path).shape[-1] == 3
 
 
 def shrunk(kind, **changes):
