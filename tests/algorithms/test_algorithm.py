@@ -23,21 +23,21 @@ def step(images=IMAGES, labels=LABELS, state=STATE, loss=jnp.float32(1)):
 
 
 @pytest.mark.parametrize('images', [
-    IMAGES, np.zeros((2, 4, 3), np.float32),
-], ids=['images', 'points'])
+    IMAGES, IMAGES.astype(np.float32), np.zeros((2, 4, 3), np.float32),
+], ids=['images', 'fields', 'points'])
 def test_step_of_the_right_form_is_returned_as_it_is(images):
     new, metrics = step(images)
     assert new is STATE and metrics == {'d/loss': 1}
 
 
 @pytest.mark.parametrize('changes', [
-    {'images': IMAGES.astype(np.float32)}, {'images': IMAGES[:, :3]},
+    {'images': IMAGES.astype(np.float16)}, {'images': IMAGES[:, :3]},
     {'images': np.zeros((2, 4, 3))}, {'labels': LABELS.astype(np.int64)},
     {'labels': LABELS[:1]}, {'state': {'w': jnp.ones(4)}},
     {'state': {'w': jnp.ones(3, jnp.bfloat16)}}, {'state': {}},
     {'loss': jnp.ones(2)}, {'loss': jnp.int32(1)},
 ], ids=[
-    'float images', 'few images', 'float64 points', 'int64 labels',
+    'float16 images', 'few images', 'float64 points', 'int64 labels',
     'few labels', 'shape of the state', 'dtype of the state', 'empty state',
     'vector metric', 'integer metric',
 ])
