@@ -10,8 +10,7 @@ later, and the weight of its loss by gradients at the decoder's last layer.
     python -m gan_jax.main --config=configs/kl_autoencoder.py:cifar10
     python -m gan_jax.main --config=configs/kl_autoencoder.py:images \
         --config.data.path=my/images
-    python -m gan_jax encode --workdir=runs/kl_autoencoder-digits \
-        --out=codes
+    python -m gan_jax encode --workdir=runs/kl_autoencoder --out=codes.npz
 
 Expected on the digits (the default) after 1,500 steps with the start of D at
 400, seed 0: reconstructions of 448 training digits have 0.996 of the sharpness of
