@@ -126,9 +126,9 @@ def load_sources(workdir):
             for name, data in sources.items()
             for key, is_valid in DATA.items() if not is_valid(data.get(key))
         ), '') or next((
-            f'{name!a:.40} has units={data["units"]!a:.80}'
-            for name, data in sources.items() if 'units' in data
-            and not fields.is_valid(data['units'], data['image_shape'][-1])
+            f'{name!a:.40} has image_shape={data["image_shape"]!a:.80} and '
+            f'units={data.get("units")!a:.80}'
+            for name, data in sources.items() if not _has_its_units(data)
         ), '')
     if mistake:
         path = epath.Path(workdir) / 'data.json'
@@ -166,6 +166,14 @@ def _is_shape(shape):
     return len(shape) == 3 and shape[2] <= fields.MOST_CHANNELS and (
         shape[0] * shape[1] <= pictures.MAX_PIXELS
     )
+
+
+def _has_its_units(data):
+    """Return whether the units fit the shape; pictures and points have none."""
+    *sides, channels = data['image_shape']
+    if 'units' in data:
+        return fields.is_valid(data['units'], channels)
+    return not sides or channels in pictures.CHANNELS
 
 
 def _is_classes(classes):

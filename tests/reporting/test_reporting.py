@@ -345,13 +345,13 @@ def test_scores_are_the_logits_of_each_sample(packing):
 def test_neighbours_are_searched_in_a_bounded_number_of_images(monkeypatch):
     training = helpers.random_images(40)
     samples = np.concatenate([training[[7, 30]], 255 - training[:5]])
-    matched = inspect_model._neighbours(samples, training)
+    matched = inspect_model._neighbours(samples, training, None)
     assert matched['distances'][:2, 0].tolist() == [0, 0]
     assert (matched['num_searched'], matched['num_images']) == (40, 40)
     cut = pictures.tiles(matched['pairs'], (8, 8, 1)).reshape(7, 5, 8, 8, 1)
     np.testing.assert_array_equal(cut[0, 0], cut[0, 1])
     monkeypatch.setattr(inspect_model, 'MOST_BYTES', 64 * 10)
-    matched = inspect_model._neighbours(samples, training)
+    matched = inspect_model._neighbours(samples, training, None)
     assert (matched['num_searched'], matched['num_images']) == (10, 40)
 
 

@@ -27,7 +27,9 @@ DEVICES = [
 RECIPES = {
     'gan': 'adversarial', 'autoencoder': 'autoencoder', 'vae': 'vae',
     'glo': 'glo', 'cyclegan': 'cyclegan', 'pix2pix': 'pix2pix',
-    'pose_decoder': 'pose_decoder', 'mixtures': 'adversarial',
+    'pose_decoder': 'pose_decoder', 'mixtures': 'adversarial', 'aae': 'aae',
+    'kl_autoencoder': 'kl_autoencoder', 'vae_gan': 'vae_gan',
+    'vq_gan': 'vq_gan',
 }
 FAST = RECIPES.keys() - {'mixtures'}
 script, _ = helpers.load_script('tpu_compile')
