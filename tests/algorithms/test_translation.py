@@ -271,6 +271,7 @@ def test_microbatches_have_the_gradient_of_the_batch(kind):
     ), (whole, expected), (parts, metrics))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('kind', translation.KINDS)
 def test_batches_in_one_pass_have_the_results_of_a_pass_for_each(
         kind, monkeypatch):
@@ -290,6 +291,7 @@ def test_batches_in_one_pass_have_the_results_of_a_pass_for_each(
         )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('name', translation.PENALTIES)
 def test_every_penalty_trains(name):
     config = shrunk('cyclegan')
@@ -367,6 +369,7 @@ def built(config, shapes=((16, 16, 1), (16, 16, 3)), size=4):
     return this, state, batch
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
 @pytest.mark.parametrize('kind', translation.KINDS)
 def test_domains_of_other_channels_train(kind, dtype):
@@ -390,6 +393,7 @@ def test_domains_of_other_channels_train(kind, dtype):
         (4, 8) if kind == 'cyclegan' else (16, 16))
 
 
+@pytest.mark.integration
 def test_dropout_of_pix2pix_stays_and_its_keys_decide():
     config = shrunk('pix2pix')
     this, state, _ = built(config, ((64, 64, 1), (64, 64, 3)))
@@ -408,6 +412,7 @@ def test_dropout_of_pix2pix_stays_and_its_keys_decide():
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('batch_size, alone', [(1, True), (4, False)])
 def test_batch_norm_has_the_statistics_that_it_was_trained_with(
         batch_size, alone):

@@ -283,6 +283,7 @@ def vector_pairs(tree):
     return [pair for key in sorted(tree) for pair in vector_pairs(tree[key])]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('name, player', players())
 def test_networks_have_spectral_norm_on_every_kernel(name, player):
     plain, inputs = network(name, player)
@@ -306,6 +307,7 @@ def test_networks_have_spectral_norm_on_every_kernel(name, player):
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('name, player', players())
 def test_networks_pass_train_to_every_layer_with_spectral_norm(name, player):
     module, inputs = network(name, player, spectral_norm=True)

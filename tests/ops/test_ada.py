@@ -280,6 +280,7 @@ def test_a_luma_flip_or_half_a_turn_of_hue_twice_is_the_identity(name):
     assert nearest < (1e-6 if name == 'luma_flip' else 5e-3)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('p', [0.0, 0.3, 1.0])
 def test_changes_come_as_often_as_their_probability(p):
     keys = jax.random.split(jax.random.key(1), 4000)
@@ -342,6 +343,7 @@ def test_the_transpose_of_a_warp_is_exact():
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize('channels', [1, 3])
 def test_second_derivatives_agree_with_differences(channels):
     # R1 of D(x) = sum of sin(w T(x)), with respect to w.

@@ -74,7 +74,10 @@ def changed(names, probability=1.0, images=PICTURES, sample_index=INDEX):
     )
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', [
+    pytest.param(name, marks=[pytest.mark.integration] * (name == 'bgc'))
+    for name in NAMES
+])
 def test_augmentation_depends_only_on_the_index(name):
     whole = changed([name])
     chosen = jnp.array([30, 4])
