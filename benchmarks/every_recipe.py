@@ -29,7 +29,6 @@ import recipe_cells
 from gan_jax.cli import app
 from gan_jax.cli import recipe_files
 from gan_jax.config import defaults
-from gan_jax.config import recipes
 from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.evaluation import domains
@@ -77,8 +76,7 @@ def kind(config):
 
 def configure(name, seed):
     """Return the config of a recipe, as it is but for the seed."""
-    path, _, argument = recipe_files.path_of(name).partition('.py:')
-    config = recipes.load(f"{path.removesuffix('.py')}.py", argument)
+    config = recipe_files.load(name)
     config.seed = seed
     if NUM_STEPS.value:
         config.num_steps = config.sample_every = NUM_STEPS.value

@@ -44,7 +44,6 @@ from gan_jax.cli import app
 from gan_jax.cli import recipe_files
 from gan_jax.config import builders
 from gan_jax.config import defaults
-from gan_jax.config import recipes
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.core import files
@@ -203,10 +202,7 @@ def cases(names, topologies, dtypes, batch):
 
 def load_config(case, num_devices):
     """Return the config of a case: its recipe with dtype and batch size."""
-    path, _, argument = str(
-        recipe_files.path_of(case.recipe)
-    ).partition('.py:')
-    config = recipes.load(f"{path.removesuffix('.py')}.py", argument)
+    config = recipe_files.load(case.recipe)
     config.dtype = case.dtype
     share = case.batch or math.ceil(config.batch_size / SLICE)
     config.batch_size = share * num_devices

@@ -214,6 +214,7 @@ class AdversarialAutoencoder(NamedTuple):
     num_classes = num_styles = 0
     weight_names = ('ema', 'raw')
     encodes = True
+    code_weights = 'ema'  # of `encode` and `decode`
     monitors = None
 
     @property
@@ -400,10 +401,7 @@ class AdversarialAutoencoder(NamedTuple):
         Those of Gaussians are the means, those of a codebook its vectors. The
         encoder is the moving average.
         """
-        return self.encode_with(state.averages[ENCODER], images)
-
-    def encode_with(self, encoder, images):
-        """Return the codes [B, code_size] by the `Weights` of an encoder."""
+        encoder = state.averages[ENCODER]
         outputs = self._outputs(encoder, images)
         if self.num_codes:
             vectors = encoder.params['codebook']
@@ -426,10 +424,6 @@ class AdversarialAutoencoder(NamedTuple):
     def decode(self, state, codes):
         """Return the samples of codes, by the moving average of the decoder."""
         return self._evaluate(state.averages[DECODER], codes)
-
-    def decode_with(self, decoder, codes):
-        """Return the samples of codes by the `Weights` of a decoder."""
-        return self._evaluate(decoder, codes)
 
     def pictures(self, state, examples, apply):
         """Return grids of samples, reconstructions and interpolations.
@@ -466,15 +460,14 @@ class AdversarialAutoencoder(NamedTuple):
 @functools.partial(jax.jit, static_argnums=0)
 def _interpolate(this, state, images):
     """Return the images [N / 2 * PATH_STEPS, ...] between pairs of images."""
-    encoder = state.averages[ENCODER]
-    codes = this.encode_with(encoder, images)
+    codes = this.encode(state, images)
     shares = jnp.linspace(0, 1, PATH_STEPS)[:, None]
     count = len(codes) // 2
     paths = jax.vmap(
         lambda first, last: (1 - shares) * first + shares * last
     )(codes[:count], codes[count:2 * count]).reshape(-1, codes.shape[1])
     if this.num_codes:
-        vectors = encoder.params['codebook']
+        vectors = state.averages[ENCODER].params['codebook']
         rows = this._shaped(paths)
         nearest = codebook.nearest(rows, vectors)
         paths = autoencoder_updates.flatten(vectors[nearest])

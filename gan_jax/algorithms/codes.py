@@ -62,10 +62,8 @@ def fit(memory):
     """
     mean, second = memory['mean'], memory['second']
     rows = mean.reshape(-1, len(second))
-    if len(rows) == 1:
-        covariance = second - jnp.outer(mean, mean)
-    else:
-        covariance = second - rows.T @ rows / len(rows)
+    product = jnp.matmul(rows.T, rows, precision='highest')
+    covariance = second - product / len(rows)
     # Some may be 0, or negative by rounding.
     values, vectors = jnp.linalg.eigh(covariance)
     scales = jnp.sqrt(jnp.maximum(values, 0))
@@ -83,8 +81,6 @@ def transform(fitted, z):
         return z
     mean, matrix = fitted
     blocks = z.reshape(z.shape[0], -1, len(matrix))
-    if blocks.shape[1] == 1:
-        return mean + jnp.matmul(z, matrix, precision='highest')
     moved = jnp.matmul(blocks, matrix, precision='highest')
     return mean + moved.reshape(z.shape)
 

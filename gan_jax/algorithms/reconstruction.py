@@ -101,12 +101,24 @@ class Reconstruction(NamedTuple):
     sources = {REAL: REAL}
     draws = 1
     num_classes = num_styles = 0  # that can be sampled
+    num_codes = 0  # of a codebook
+    code_weights = 'raw'  # of `encode` and `decode`
     monitors = None
 
     @property
     def name(self):
         """Return the kind."""
         return self.kind
+
+    @property
+    def code_size(self):
+        """Return the number of values of a code."""
+        return self.latent_size
+
+    @property
+    def code_shape(self):
+        """Return the shape of a code."""
+        return (self.latent_size,)
 
     @property
     def encodes(self):

@@ -59,7 +59,9 @@ def main(argv):
             elif images.ndim == 2:
                 writer.save_png(OUT.value, writer.scatter(images))
             else:
-                writer.save_png(OUT.value, writer.grid(images, None))
+                writer.save_png(
+                    OUT.value, writer.grid(images, units=run_flags.units())
+                )
         app.say(f'Decoded {len(codes):,} codes at {step} to {OUT.value}')
         return
     dataset = encoding.load_images(run_flags.WORKDIR.value, SPLIT.value)

@@ -1,6 +1,7 @@
 """Recipes that ship with the package: their names, paths and summaries.
 
-Recipes are parsed here, never executed, so that listing them is quick.
+Recipes are parsed here, and executed by `load` alone, so that listing them is
+quick.
 """
 
 import ast
@@ -62,6 +63,17 @@ def path_of(recipe):
         f'lists{errors.nearest(name, summaries())}'
         + (f'; the run is --config=./{recipe}' if is_run(recipe) else '')
     )
+
+
+def load(recipe):
+    """Return the config of a recipe that is named as in `path_of`.
+
+    The recipe's file is executed.
+    """
+    from gan_jax.config import recipes
+
+    path, _, argument = str(path_of(recipe)).partition('.py:')
+    return recipes.load(f"{path.removesuffix('.py')}.py", argument)
 
 
 def is_run(path):

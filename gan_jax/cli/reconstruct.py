@@ -103,7 +103,7 @@ def main(argv):
     )
     with app.written('--out', OUT.value):
         _save(targets, inverted, method)
-    _print(targets, inverted, method, state)
+    _print(targets, inverted, method, algorithm, state)
 
 
 def _options(default):
@@ -147,14 +147,13 @@ def _name_of_codes(method):
     return 'z' if SPACE.value == 'z' else 'w'
 
 
-def _print(targets, inverted, method, state):
+def _print(targets, inverted, method, algorithm, state):
     """Print the mean error, and that of each image if there are few."""
     if len(targets.names) <= 20:
         for name, error in zip(targets.names, inverted.error):
             app.say(f'{name}: {error:.4f}')
-    kind = 'ema' if 'encoder' in state.averages else 'raw'
     weights = run_flags.describe(state) if method == 'search' else (
-        f'step {int(state.step)} ({kind})'
+        f'step {int(state.step)} ({algorithm.code_weights})'
     )
     app.say(
         f'{len(targets.names)} images of {targets.source} by {method}, '

@@ -74,13 +74,12 @@ def encode(algorithm, state, images):
         for name, value in _encode(algorithm, state, part).items():
             rows.setdefault(name, []).append(np.asarray(value)[:count])
     arrays = {name: np.concatenate(parts) for name, parts in rows.items()}
-    shape = getattr(algorithm, 'code_shape', arrays['x'].shape[1:])
-    return {**arrays, 'shape': np.array(shape)}
+    return {**arrays, 'shape': np.array(algorithm.code_shape)}
 
 
 def _encode_one(algorithm, state, images):
     arrays = {'x': algorithm.encode(state, images)}
-    if getattr(algorithm, 'num_codes', 0):
+    if algorithm.num_codes:
         arrays['indices'] = algorithm.indices(state, images)
     return arrays
 
@@ -113,7 +112,7 @@ def load_codes(path, algorithm):
     except Exception as error:
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise errors.DataError(f'{path} cannot be read: {reason}') from error
-    size = getattr(algorithm, 'code_size', algorithm.latent_size)
+    size = algorithm.code_size
     if content.dtype.kind != 'f' or content.shape[1:] != (size,) or (
             not len(content) or not np.isfinite(content).all()):
         raise errors.DataError(

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax.algorithms import algorithm as algorithm_lib
+from gan_jax.algorithms import latents
 from gan_jax.core import errors
 from gan_jax.networks import convolutions
 from gan_jax.runs import run_files
@@ -86,11 +87,13 @@ def write(folder, workdir, algorithm, state, part, formats=()):
         'code_shape': json.dumps(shapes['codes']),
         'image_shape': json.dumps(shapes['images']),
     }
+    weights = latents.weights(state, part, algorithm.code_weights)
     contents[names['tensors']] = export.pack(
-        algorithm_lib.collections(_weights(state, part)), about
+        algorithm_lib.collections(weights), about
     )
     source = 'images' if part == 'encoder' else 'codes'
-    contents[export.CARD] = model_card.build(workdir, state, 'ema', [
+    kind = algorithm.code_weights
+    contents[export.CARD] = model_card.build(workdir, state, kind, [
         ('data', export.describe(sampling.load_data_config(workdir), data)),
         ('trained as', f'`{algorithm.name}`'),
         ('part', part),
@@ -129,16 +132,11 @@ def program(algorithm, state, part, shapes):
 
 def _shapes(algorithm, data):
     """Return the shapes of one image and of one code."""
-    codes = getattr(algorithm, 'code_shape', (algorithm.latent_size,))
-    return {'images': tuple(data['image_shape']), 'codes': tuple(codes)}
+    return {
+        'images': tuple(data['image_shape']),
+        'codes': tuple(algorithm.code_shape),
+    }
 
 
 def _words(shape):
     return f'float32 [B, {", ".join(map(str, shape))}]'
-
-
-def _weights(state, part):
-    """Return the `Weights` that encode or decode."""
-    if part in state.averages and 'encoder' in state.averages:
-        return state.averages[part]
-    return algorithm_lib.weights_of(state.players[part])
