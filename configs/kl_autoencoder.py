@@ -13,9 +13,9 @@ later, and the weight of its loss by gradients at the decoder's last layer.
     python -m gan_jax encode --workdir=runs/kl_autoencoder --out=codes.npz
 
 Expected on the digits (the default) after 1,500 steps with the start of D at
-400, seed 0: reconstructions of 448 training digits have 0.996 of the sharpness of
-the digits, at a root mean square error of 0.028; samples of the Gaussian fitted
-to their codes are strokes, few of which are digits.
+400, seed 0: reconstructions of 448 training digits have 0.996 of the sharpness
+of the digits, at a root mean square error of 0.028; samples of the Gaussian
+fitted to their codes are strokes, few of which are digits.
 Time: 8 minutes on 2 CPU cores that were shared with other work (2026-11-27).
 
 Differences: no features of a network trained on photos (LPIPS);

@@ -13,10 +13,10 @@ A.1; Dhariwal et al., https://arxiv.org/abs/2005.00341).
     python -m gan_jax.main --config=configs/vq_gan.py:images \
         --config.data.path=my/images
 
-Expected on the digits (the default) after 900 steps with the start of D at 300,
-seed 0: reconstructions of 448 training digits have 0.989 of the sharpness of the
-digits, at a root mean square error of 0.052; all 256 codes are in use, with a
-perplexity of 207; samples are strokes, not digits.
+Expected on the digits (the default) after 900 steps with the start of D at
+300, seed 0: reconstructions of 448 training digits have 0.989 of the sharpness
+of the digits, at a root mean square error of 0.052; all 256 codes are in use,
+with a perplexity of 207; samples are strokes, not digits.
 Time: 2.8 minutes on 2 CPU cores that were shared with other work (2026-11-27).
 
 With --config.reconstruction.restart=0 --config.reconstruction.codebook=gradient
