@@ -3,6 +3,7 @@
     python benchmarks/autoencoder_comparison.py --out=runs/autoencoders \
         --minutes=15
     python benchmarks/autoencoder_comparison.py --data=cifar10 --minutes=15 \
+        --width=16 --num_blocks=1 --features=efficientnet_lite0 \
         --out=runs/autoencoders-cifar10
     python benchmarks/autoencoder_comparison.py --data=images --size=64 \
         --path=my/flowers --features=random --out=runs/autoencoders-flowers
@@ -54,6 +55,14 @@ NUM_STEPS = flags.DEFINE_integer(
 )
 START = flags.DEFINE_integer(
     'start', 500, 'Step at which D of the KL and VQ rows starts.',
+    lower_bound=0,
+)
+WIDTH = flags.DEFINE_integer(
+    'width', 0, 'Width of both networks of the KL and VQ rows; 0: the '
+    "recipe's.", lower_bound=0,
+)
+BLOCKS = flags.DEFINE_integer(
+    'num_blocks', 0, "Their residual blocks of each size; 0: the recipe's.",
     lower_bound=0,
 )
 FEATURES = flags.DEFINE_enum(
@@ -124,6 +133,11 @@ def configure(row):
         config.reconstruction.start = (
             NUM_STEPS.value if row.waits else START.value
         )
+        for player in (config.generator, config.discriminator):
+            player.width = WIDTH.value or player.width
+        config.generator.num_blocks = (
+            BLOCKS.value or config.generator.num_blocks
+        )
     return config
 
 
@@ -173,11 +187,10 @@ def _of_images(words, real, fakes, extractor):
     """Return sharpness and distance of reconstructions or samples."""
     fakes = writer.to_uint8(fakes)
     fake = registry.View(fakes, None, extractor)
+    distance, = registry.measure('fid', real, fake).values()
     return {
         f'sharpness{words}': sharpness(fakes) / sharpness(real.images),
-        f'distance{words}': float(
-            registry.measure('fid', real, fake)['fid'].value
-        ),
+        f'distance{words}': float(distance.value),
     }
 
 
