@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import kernels
 import turns
 import useful_flops
+from gan_jax.algorithms import adversarial_autoencoder
 from gan_jax.algorithms import translation
 from gan_jax.config import recipes
 from gan_jax.core import errors
@@ -62,6 +63,9 @@ CASES = {
     'cyclegan 256': (
         f"{HERE / 'translation_config.py'}:9", {}, '256x256x3',
     ),
+    'kl_autoencoder 32': ('kl_autoencoder.py:cifar10', {
+        'reconstruction.start': 0,
+    }, '32x32x3'),
     'dcgan 32 r1 r2': ('dcgan.py:cifar10', {
         'penalties.r1.weight': 1.0, 'penalties.r2.weight': 1.0,
         **UNNORMED,
@@ -398,6 +402,8 @@ def worker_starts(case, options):
     script = 'torch_step.py'
     if case.config.algorithm in translation.KINDS:
         script = 'torch_translation.py'
+    elif case.config.algorithm in adversarial_autoencoder.KINDS:
+        script = 'torch_autoencoder.py'
     scripts = {'ours': ('step_throughput.py', '--serve')} | {
         variant: (script, f'--variant={variant}')
         for variant in options.variants if not unsuited(case.config, variant)

@@ -95,13 +95,14 @@ def generator(channels, width, num_blocks):
     return _initialised(nn.Sequential(*layers))
 
 
-def discriminator(channels, width, depth):
+def discriminator(channels, width, depth, normed=True):
     """Return the layers of `networks.patchgan.Discriminator`.
 
     Args:
         channels: of the images.
         width: channels of the first layer.
         depth: number of layers that halve the side.
+        normed: whether it has instance norms.
     """
     slope = translators.SLOPE
     layers = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(slope, True)]
@@ -111,7 +112,8 @@ def discriminator(channels, width, depth):
         stride = 2 if number < depth else 1
         layers += [
             nn.Conv2d(before, features, 4, stride, 1),
-            nn.InstanceNorm2d(features), nn.LeakyReLU(slope, True),
+            nn.InstanceNorm2d(features) if normed else nn.Identity(),
+            nn.LeakyReLU(slope, True),
         ]
         before = features
     return _initialised(nn.Sequential(*layers, nn.Conv2d(before, 1, 4, 1, 1)))

@@ -676,6 +676,7 @@ def test_each_family_has_its_rows_in_the_table(script, tmp_path, capsys):
             ('r3gan 32', {}, '16x16x3'), ('stylegan2 32', {}, '16x16x1'),
             ('biggan 32', {'d_steps': 1}, '32x32x3'),
             ('cyclegan 256', {'generator.num_blocks': 1}, '32x32x3'),
+            ('kl_autoencoder 32', {'generator.num_blocks': 1}, '24x24x3'),
         )
     }
     beside.compare(
