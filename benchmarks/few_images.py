@@ -35,7 +35,7 @@ from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.cli import app
 from gan_jax.config import builders
 from gan_jax.config import recipes
-from gan_jax.config import validation
+from gan_jax.config import unused_keys
 from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.data import sources
@@ -114,7 +114,7 @@ def configure(row, share):
     """
     config = recipes.load(RECIPE, 'images')
     config.update_from_flattened_dict(ROWS[row])
-    validation.leave_out(config, list(ROWS[row]))
+    unused_keys.leave_out(config, list(ROWS[row]))
     config.data.path, config.data.test_share = DATA.value, share
     config.data.image_size = str(SIDE.value)
     config.seed, config.num_steps = SEED.value, NUM_STEPS.value

@@ -14,7 +14,7 @@ import numpy as np
 
 import helpers
 import order_worker
-from gan_jax.config import validation
+from gan_jax.config import unused_keys
 from gan_jax.training import train
 
 STEPS, SAVED, BATCH, D_STEPS = 12, 6, 16, 2
@@ -44,7 +44,7 @@ def config_of(network, feed):
         config.penalties.path_length.weight = 0.01
         config.penalties.path_length.every = 2
         config.ema_half_life, config.ema_ramp = 4 * BATCH, 0.5
-    validation.leave_out(config)
+    unused_keys.leave_out(config)
     return config
 
 

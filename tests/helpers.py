@@ -26,7 +26,7 @@ from gan_jax.algorithms import translation
 from gan_jax.cli import app
 from gan_jax.config import builders
 from gan_jax.config import defaults
-from gan_jax.config import validation
+from gan_jax.config import unused_keys
 from gan_jax.core import errors
 from gan_jax.data import sources
 from gan_jax.networks import layers
@@ -78,7 +78,7 @@ def tiny_stylegan2():
         'generator.width': 8, 'discriminator.width': 8, 'latent_size': 6,
     }
     config.update_from_flattened_dict(changes)
-    validation.leave_out(config, changes)
+    unused_keys.leave_out(config, changes)
     return config
 
 

@@ -6,7 +6,7 @@
 import pathlib
 
 from gan_jax.config import key_table
-from gan_jax.config import validation
+from gan_jax.config import unused_keys
 from gan_jax.core import options
 from gan_jax import networks
 from gan_jax.objectives import penalties
@@ -64,9 +64,9 @@ def use(key, option):
             conditions.append(f'{_code(group + ".name")} {_codes(has)}')
     if group == 'labels':
         conditions.append('a loss with targets')
-    if group == 'data' and name in validation.IMAGE_KEYS:
+    if group == 'data' and name in unused_keys.IMAGE_KEYS:
         conditions.append('images')
-    if group == 'data' and name in validation.FILE_KEYS:
+    if group == 'data' and name in unused_keys.FILE_KEYS:
         conditions.append('data from files')
     return '; '.join(conditions)
 

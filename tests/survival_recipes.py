@@ -17,7 +17,7 @@ import survival_tools as tools
 import test_recipes
 from gan_jax.config import defaults
 from gan_jax.config import recipes
-from gan_jax.config import validation
+from gan_jax.config import unused_keys
 from gan_jax.core import errors
 from gan_jax.runtime import checkpoint
 from gan_jax.training import train
@@ -56,7 +56,7 @@ def prepared(path):
         config.data.limit = (
             defaults.images_per_batch(config) * draws * 5 // 2
         )
-    validation.leave_out(config)
+    unused_keys.leave_out(config)
     return config
 
 

@@ -243,6 +243,7 @@ def config_of(argv, example='dcgan'):
     """
     from ml_collections import config_flags
 
+    from gan_jax.config import unused_keys
     from gan_jax.config import validation
 
     flag = flags.FLAGS['config']
@@ -261,7 +262,7 @@ def config_of(argv, example='dcgan'):
             '--config.d_steps=5'
         )
     try:
-        notes = validation.leave_out(
+        notes = unused_keys.leave_out(
             config, config_flags.get_override_values(flag)
         )
         validation.validate(config)

@@ -24,6 +24,8 @@ from gan_jax.objectives import losses
 from gan_jax.ops import augment
 from gan_jax.ops import mixtures
 
+PLAYERS = ('generator', 'discriminator')  # keys of networks
+
 
 def default_config():
     """Create a config of all keys with their defaults."""

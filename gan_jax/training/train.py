@@ -14,6 +14,7 @@ from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.algorithms import translation
 from gan_jax.config import builders
 from gan_jax.config import defaults
+from gan_jax.config import setup_checks
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.core import redact
@@ -265,14 +266,14 @@ def _setup_problems(parts, state):
     config, dataset = parts.first
     if not parts.algorithm.latent_size:
         return []
-    problems = validation.setup_problems(config, dataset.images.ndim == 2)
+    problems = setup_checks.config_problems(config, dataset.images.ndim == 2)
     if not problems and not int(state.step):
-        problems = validation.batch_problems(
+        problems = setup_checks.batch_problems(
             config,
             algorithm_lib.to_unit_range(loop.evenly_spaced(dataset)),
             sampling.sample(parts.algorithm, state, range(sampling.BATCH)),
         )
-        validation.raise_first(config, problems)
+        setup_checks.raise_first(config, problems)
     return problems
 
 

@@ -23,6 +23,7 @@ from gan_jax.algorithms.game import D
 from gan_jax.algorithms.reconstruction import DECODER, ENCODER
 from gan_jax.config import builders
 from gan_jax.config import recipes
+from gan_jax.config import unused_keys
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.networks import dcgan
@@ -432,7 +433,7 @@ def shrunk(kind, **changes):
     if kind == 'vq_gan':
         config.reconstruction.num_codes = 16
     config.update_from_flattened_dict(changes)
-    validation.leave_out(config, changes)
+    unused_keys.leave_out(config, changes)
     return config
 
 

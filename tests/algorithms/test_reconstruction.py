@@ -17,6 +17,7 @@ from gan_jax.algorithms.reconstruction import DECODER, ENCODER
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.config import recipes
+from gan_jax.config import unused_keys
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.data import sources
@@ -34,7 +35,7 @@ def configure(name, **changes):
     config.algorithm = name
     config.generator.width = config.discriminator.width = 16
     config.update_from_flattened_dict(changes)
-    validation.leave_out(config, changes)
+    unused_keys.leave_out(config, changes)
     validation.validate(config)
     return config
 

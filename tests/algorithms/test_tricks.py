@@ -20,6 +20,7 @@ from gan_jax.algorithms import translation
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.config import recipes
+from gan_jax.config import unused_keys
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax import networks
@@ -316,7 +317,7 @@ def refused_tricks(path, use):
             continue
         config.update_from_flattened_dict({key: value})
         try:
-            validation.leave_out(config, [key])  # what goes with the old value
+            unused_keys.leave_out(config, [key])  # what goes with the old value
             validation.validate(config)
             use(config, (2,) if defaults.has_points(config) else SHAPE)
         except errors.ConfigError as error:

@@ -7,7 +7,7 @@ from PIL import Image
 import pytest
 
 import helpers
-from gan_jax.config import validation
+from gan_jax.config import unused_keys
 from gan_jax.core import errors
 from gan_jax.runs import sampling
 from gan_jax.training import train
@@ -26,7 +26,7 @@ def runs(tmp_path):
         config.algorithm = algorithm
         config.data.test_share, config.data.image_size = 0.2, '8'
         config.num_steps, config.sample_every = 2, 0
-        validation.leave_out(config)
+        unused_keys.leave_out(config)
         train.train(config, tmp_path / name)
         given.append(f'--{name}={tmp_path / name}')
     return given

@@ -11,10 +11,11 @@ import helpers
 from conftest import ROOT
 from gan_jax.algorithms import update_order
 from gan_jax.config import builders
-from gan_jax.config import defaults as defaults_lib
 from gan_jax.config import key_table
 from gan_jax.config import recipes
+from gan_jax.config import unused_keys
 from gan_jax.config import validation
+from gan_jax.config import defaults as defaults_lib
 from gan_jax.core import errors
 from gan_jax.data import sources
 from gan_jax.evaluation import online_eval
@@ -176,7 +177,7 @@ def test_changed_choice_resets_options_of_the_recipes_choice(
 ))
 def test_recipes_set_no_unused_keys(path):
     config = defaults_lib.of_source(recipes.load(path))
-    assert validation.unused(config) == {}
+    assert unused_keys.find(config) == {}
 
 
 @pytest.mark.parametrize('key, names', [
@@ -189,8 +190,8 @@ def test_every_choice_works_with_every_recipe(key, names):
         for name in names:
             config = defaults_lib.of_source(recipes.load(path))
             config.update_from_flattened_dict({key: name})
-            validation.leave_out(config, [key])
-            assert not validation.unused(config).keys() - {key}
+            unused_keys.leave_out(config, [key])
+            assert not unused_keys.find(config).keys() - {key}
 
 
 def test_unused_options_are_refused_from_python_too():
@@ -198,7 +199,7 @@ def test_unused_options_are_refused_from_python_too():
     config.loss.gamma = 0.4
     with pytest.raises(errors.ConfigError, match='loss.gamma=0.4 is an option'):
         validation.validate(config)
-    assert validation.leave_out(config)
+    assert unused_keys.leave_out(config)
     validation.validate(config)
 
 
@@ -274,7 +275,7 @@ def check(key, text):
         assert line
         return line
     flat = defaults_lib.flatten(config)
-    assert not validation.unused(config, points)
+    assert not unused_keys.find(config, points)
     kind = type(flat[key])
     parsed = {'1': True, '0': False}.get(text, text) if kind is bool else text
     assert str(flat[key]) == str(parsed) or flat[key] == kind(

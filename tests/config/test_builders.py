@@ -13,6 +13,7 @@ from gan_jax.algorithms.game import D
 from gan_jax.config import algorithm_builders
 from gan_jax.config import builders
 from gan_jax.config import defaults
+from gan_jax.config import unused_keys
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.data import feed
@@ -98,7 +99,7 @@ def test_only_penalties_with_a_weight_are_built():
 def test_energy_losses_make_d_an_autoencoder(name, loss):
     config = helpers.tiny_mlp()
     config.discriminator.name, config.loss.name = name, loss
-    validation.leave_out(config)
+    unused_keys.leave_out(config)
     validation.validate(config)
     module = builders.algorithm(
         config, builders.single_source_specs((8, 8, 1))

@@ -10,7 +10,8 @@ import pytest
 import helpers
 from gan_jax.algorithms.game import D
 from gan_jax.config import builders
-from gan_jax.config import validation
+from gan_jax.config import setup_checks
+from gan_jax.config import unused_keys
 from gan_jax.core import errors
 from gan_jax import networks
 from gan_jax.networks import activations
@@ -79,7 +80,7 @@ def test_samples_of_a_known_last_layer_are_not_judged():
     # From one latent to one coordinate, both ways from 0 may lead upwards.
     config = helpers.tiny_mlp()
     samples = np.array([[0.0], [1.5]])
-    assert not validation.batch_problems(config, -np.ones(3), samples)
+    assert not setup_checks.batch_problems(config, -np.ones(3), samples)
 
 
 def bad_config(output='sigmoid', **changes):
@@ -91,7 +92,7 @@ def bad_config(output='sigmoid', **changes):
 
 
 def run(workdir, config):
-    validation.leave_out(config)  # what networks of a test's own do not have
+    unused_keys.leave_out(config)  # what networks of a test's own do not have
     return train.train(config, workdir, images=helpers.random_images())
 
 
@@ -118,7 +119,7 @@ def test_allowed_bad_setup_warns_once_and_trains(
     assert result.sample(range(8)).min() >= 0
     out = capsys.readouterr().out
     assert out.count('warning: ') == 1
-    assert f'warning: {validation.setup_problems(config)[0]}\n' in out
+    assert f'warning: {setup_checks.config_problems(config)[0]}\n' in out
 
 
 def test_points_with_bounds_are_refused(tmp_path):
@@ -266,7 +267,7 @@ def test_batch_reveals_a_last_layer_that_cannot_reach_the_data(
 def test_batch_reveals_it_for_points_too(register, tmp_path):
     config = register(own_generator(nn.relu))
     config.data.name = 'ring'
-    validation.leave_out(config)
+    unused_keys.leave_out(config)
     with pytest.raises(errors.ConfigError, match='go down to -1.0'):
         train.train(config, tmp_path)
 
@@ -281,8 +282,8 @@ def test_constant_samples_are_not_judged(value, register, tmp_path):
 def test_non_negative_data_suit_every_last_layer(register):
     config, samples = register(own_generator()), np.array([[0, 0.5], [0.3, 0]])
     outside = np.array([-0.1, 1.0])
-    assert validation.batch_problems(config, outside, samples)
-    assert not validation.batch_problems(config, np.zeros(2), samples)
+    assert setup_checks.batch_problems(config, outside, samples)
+    assert not setup_checks.batch_problems(config, np.zeros(2), samples)
 
 
 @pytest.mark.integration

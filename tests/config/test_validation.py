@@ -5,6 +5,7 @@ import re
 import pytest
 
 from gan_jax.config import defaults
+from gan_jax.config import setup_checks
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax import networks
@@ -318,14 +319,14 @@ def test_last_layer_must_reach_the_data_unless_a_bad_setup_is_allowed(
     config = defaults.default_config()
     config.data.name, config.generator.output = data, output
     if output in holding:
-        assert validation.setup_problems(config) == []
+        assert setup_checks.config_problems(config) == []
         validation.validate(config)
         return
     with pytest.raises(errors.ConfigError, match='allow_bad_setup=True') as e:
         validation.validate(config)
     config.allow_bad_setup = True
     validation.validate(config)
-    (complaint,) = validation.setup_problems(config)
+    (complaint,) = setup_checks.config_problems(config)
     assert str(e.value).startswith(complaint)
     assert str(holding) in complaint
 

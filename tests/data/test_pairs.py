@@ -11,7 +11,7 @@ import image_files
 import two_sources
 from gan_jax.config import builders
 from gan_jax.config import defaults
-from gan_jax.config import validation
+from gan_jax.config import unused_keys
 from gan_jax.core import errors
 from gan_jax.data import folder
 from gan_jax.data import on_demand
@@ -114,7 +114,7 @@ def test_pairs_of_arrays_are_matched_by_number(tmp_path):
 def test_useless_keys_of_a_recipe_are_left_out():
     config = config_of(name='digits', task='invert', a__background='white')
     config.clip_weights, config.snapshots.every = 0.0, 7
-    (line,) = validation.leave_out(config)
+    (line,) = unused_keys.leave_out(config)
     assert line.startswith('snapshots.every=7')
     assert config.snapshots.every == 100 and config.data.task == 'invert'
 

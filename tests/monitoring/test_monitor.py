@@ -9,6 +9,7 @@ import helpers
 import image_files
 from gan_jax.algorithms.game import G
 from gan_jax.config import builders
+from gan_jax.config import unused_keys
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.monitoring import monitor
@@ -42,7 +43,7 @@ def collapsing(**changes):
 
 
 def run(folder, config):
-    validation.leave_out(config)
+    unused_keys.leave_out(config)
     return train.train(config, folder, images=helpers.random_images())
 
 

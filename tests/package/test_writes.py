@@ -15,7 +15,7 @@ import image_files
 import official_stylegan2
 import torch_files
 from conftest import ROOT
-from gan_jax.config import validation
+from gan_jax.config import unused_keys
 from gan_jax.runtime import writer
 
 QUIET = ['--config.batch_size=8', '--config.log_every=2']
@@ -97,7 +97,7 @@ def places(tmp_path_factory):
     config.data.path, config.data.name = str(places['images']), ''
     helpers.untrained(config, places['run'])
     config.algorithm, places['encoder'] = 'autoencoder', root / 'encoder'
-    validation.leave_out(config)
+    unused_keys.leave_out(config)
     helpers.untrained(config, places['encoder'])
     places['translation'] = root / 'translation'
     helpers.untrained(helpers.tiny_translation(), places['translation'], {

@@ -9,7 +9,7 @@ import test_adversarial_autoencoder as autoencoders
 from conftest import ROOT
 from gan_jax.algorithms import codebook
 from gan_jax.config import builders
-from gan_jax.config import validation
+from gan_jax.config import unused_keys
 from gan_jax.core import errors
 from gan_jax.runs import sampling
 from gan_jax.tools import encoding
@@ -71,7 +71,7 @@ def test_another_model_trains_on_the_codes_and_its_samples_decode(tmp_path):
     config = helpers.tiny_mlp()
     config.algorithm = 'vae'
     config.data.image_size = '8'
-    validation.leave_out(config)
+    unused_keys.leave_out(config)
     helpers.untrained(config, tmp_path / 'vae')
     done = helpers.commands([
         ['gan_jax', 'encode', '--workdir=vae', '--out=codes.npz'],

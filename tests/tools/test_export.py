@@ -13,7 +13,7 @@ from safetensors import numpy as safetensors
 
 import helpers
 from gan_jax.algorithms.game import G
-from gan_jax.config import validation
+from gan_jax.config import unused_keys
 from gan_jax.runs import sampling
 from gan_jax.tools import export
 
@@ -58,7 +58,7 @@ def configure(name):
     if 'algorithm' in changes:
         config.d_optimizer.b1 = config.g_optimizer.b1 = 0.9
     config.update_from_flattened_dict(changes)
-    validation.leave_out(config, changes)
+    unused_keys.leave_out(config, changes)
     return config, shape
 
 

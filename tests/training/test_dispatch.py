@@ -8,7 +8,7 @@ import pytest
 import helpers
 from gan_jax.algorithms.game import D, G
 from gan_jax.config import builders
-from gan_jax.config import validation
+from gan_jax.config import unused_keys
 from gan_jax.data import sources
 from gan_jax.runtime import parallel
 from gan_jax.training import dispatch
@@ -128,7 +128,7 @@ def test_convolutions_on_cpu_use_one_program_per_set_of_penalties(
     config = helpers.tiny(helpers.tiny_mlp())
     for player in (config.generator, config.discriminator):
         player.name = 'dcgan'
-    validation.leave_out(config)
+    unused_keys.leave_out(config)
     config.update_from_flattened_dict(LAZY)
     config.num_steps = 6
     config.log_every = 1
@@ -170,7 +170,7 @@ def test_adaptive_convolutions_on_cpu_call_one_player_at_a_time(tmp_path):
     config = helpers.tiny(helpers.tiny_mlp())
     for player in (config.generator, config.discriminator):
         player.name = 'dcgan'
-    validation.leave_out(config)
+    unused_keys.leave_out(config)
     config.schedule.name, config.d_steps = 'adaptive', 3
     config.schedule.d_threshold = 99.0
     config.schedule.g_threshold = -99.0

@@ -20,6 +20,7 @@ import survival_tools as tools
 from conftest import ROOT
 from gan_jax.algorithms.game import D, G
 from gan_jax.config import recipes
+from gan_jax.config import unused_keys
 from gan_jax.config import validation
 from gan_jax.runs import sampling
 from gan_jax.training import train
@@ -73,7 +74,7 @@ def test_stylegan2_with_ada_continues_to_the_same_bits(tmp_path):
     config.discriminator.stddev_group = 4
     config.augment.adaptive, config.augment.target = True, -1.0  # p rises
     config.augment.adaptive_images = 1000
-    validation.leave_out(config)
+    unused_keys.leave_out(config)
     images = order_worker.numbered(8)
     whole = train.train(config, tmp_path / 'whole', images=images)
     part = survival_devices.shortened(tmp_path / 'whole', tmp_path / 'part')

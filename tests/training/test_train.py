@@ -12,7 +12,7 @@ import pytest
 
 import helpers
 from gan_jax.config import builders
-from gan_jax.config import validation
+from gan_jax.config import unused_keys
 from gan_jax.core import errors
 from gan_jax.data import sources
 from gan_jax.runs import run_files
@@ -211,7 +211,7 @@ def test_points_without_modes_are_measured_by_distances(tmp_path):
 def test_image_network_on_points_is_refused(tmp_path):
     config = points_config()
     config.generator.name = 'dcgan'
-    validation.leave_out(config)
+    unused_keys.leave_out(config)
     with pytest.raises(errors.ConfigError, match='the mlp network takes any'):
         train.train(config, tmp_path)
 
