@@ -15,12 +15,9 @@ Variants are those of `torch_base.py`. It keeps no moments of the codes, which
 ours does for its samples.
 """
 
-import functools
 import math
 import re
 
-from absl import flags
-from ml_collections import config_flags
 import torch
 from torch import nn
 from torch.nn import functional
@@ -29,9 +26,7 @@ import beside_torch
 import torch_base
 import torch_step
 import torch_translation
-import turns
 from gan_jax.algorithms import autoencoder_updates
-from gan_jax.cli import app
 from gan_jax.config import defaults as defaults_lib
 from gan_jax.config import run_identity
 from gan_jax.core import errors
@@ -296,18 +291,5 @@ class Step(torch_base.TimedStep):
         return self._described(self.encoder, self.discriminator, self.decoder)
 
 
-def main(argv):
-    """Answer on standard input until it ends."""
-    del argv
-    turns.serve(functools.partial(
-        Step, CONFIG.value, beside_torch.shape_of(SHAPE.value), VARIANT.value,
-        TF32.value,
-    ))
-
-
 if __name__ == '__main__':
-    CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
-    SHAPE = flags.DEFINE_string('shape', None, 'Such as 32x32x3.')
-    VARIANT = flags.DEFINE_string('variant', 'channels_last', 'Variant.')
-    TF32 = flags.DEFINE_bool('tf32', True, 'As of step_throughput.py.')
-    app.run(main)
+    torch_base.run(Step)

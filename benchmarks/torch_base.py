@@ -20,10 +20,15 @@ import resource
 import statistics
 import time
 
+from absl import flags
+from ml_collections import config_flags
 import numpy as np
 import torch
 from torch import nn
 
+import beside_torch
+import turns
+from gan_jax.cli import app
 from gan_jax.core import errors
 from gan_jax.runtime import malloc
 
@@ -212,3 +217,25 @@ class TimedStep:
                 for network in networks
             ],
         }
+
+
+def run(step):
+    """Answer questions about a step on standard input until it ends.
+
+    Args:
+        step: class of the step; its arguments are a config, the shape of the
+            data, a variant, and whether float32 products may be of TF32.
+    """
+    config = config_flags.DEFINE_config_file('config', None, 'Recipe.')
+    shape = flags.DEFINE_string('shape', None, 'Such as 32x32x3, or 2.')
+    variant = flags.DEFINE_string('variant', 'channels_last', 'Variant.')
+    tf32 = flags.DEFINE_bool('tf32', True, 'As of step_throughput.py.')
+
+    def main(argv):
+        del argv
+        turns.serve(functools.partial(
+            step, config.value, beside_torch.shape_of(shape.value),
+            variant.value, tf32.value,
+        ))
+
+    app.run(main)

@@ -15,8 +15,6 @@ import functools
 import math
 import re
 
-from absl import flags
-from ml_collections import config_flags
 import torch
 from torch import nn
 from torch.nn import functional
@@ -25,8 +23,6 @@ import beside_torch
 import torch_base
 import torch_biggan
 import torch_stylegan2
-import turns
-from gan_jax.cli import app
 from gan_jax.config import defaults as defaults_lib
 from gan_jax.config import run_identity
 from gan_jax.core import errors
@@ -654,18 +650,5 @@ class Step(torch_base.TimedStep):
         return self._described(self.generator, self.discriminator)
 
 
-def main(argv):
-    """Answer on standard input until it ends."""
-    del argv
-    shape = tuple(int(side) for side in SHAPE.value.split('x'))
-    turns.serve(functools.partial(
-        Step, CONFIG.value, shape, VARIANT.value, TF32.value
-    ))
-
-
 if __name__ == '__main__':
-    CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
-    SHAPE = flags.DEFINE_string('shape', None, 'Such as 32x32x3, or 2.')
-    VARIANT = flags.DEFINE_string('variant', 'channels_last', 'Variant.')
-    TF32 = flags.DEFINE_bool('tf32', True, 'As of step_throughput.py.')
-    app.run(main)
+    torch_base.run(Step)

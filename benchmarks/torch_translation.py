@@ -16,11 +16,8 @@ images of both domains in one pass, and a discriminator judges real and fake
 images in one; the instance norm treats each image apart.
 """
 
-import functools
 import re
 
-from absl import flags
-from ml_collections import config_flags
 import torch
 from torch import nn
 from torch.nn import functional
@@ -28,8 +25,6 @@ from torch.nn import functional
 import beside_torch
 import torch_base
 import torch_step
-import turns
-from gan_jax.cli import app
 from gan_jax.config import defaults as defaults_lib
 from gan_jax.config import run_identity
 from gan_jax.core import errors
@@ -339,18 +334,5 @@ class Step(torch_base.TimedStep):
         return self._described(*self.generators, *self.discriminators)
 
 
-def main(argv):
-    """Answer on standard input until it ends."""
-    del argv
-    turns.serve(functools.partial(
-        Step, CONFIG.value, beside_torch.shape_of(SHAPE.value), VARIANT.value,
-        TF32.value,
-    ))
-
-
 if __name__ == '__main__':
-    CONFIG = config_flags.DEFINE_config_file('config', None, 'Recipe.')
-    SHAPE = flags.DEFINE_string('shape', None, 'Such as 64x64x3.')
-    VARIANT = flags.DEFINE_string('variant', 'channels_last', 'Variant.')
-    TF32 = flags.DEFINE_bool('tf32', True, 'As of step_throughput.py.')
-    app.run(main)
+    torch_base.run(Step)

@@ -11,6 +11,7 @@ from conftest import ROOT
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms import translation
+from gan_jax.algorithms import translation_updates as step_lib
 from gan_jax.config import builders
 from gan_jax.config import validation
 from gan_jax.core import errors
@@ -126,12 +127,12 @@ def test_losses_and_gradients_are_ours(script, config, variant, identity):
     def both():
         (g_loss, (_, _, fakes)), g_grads = jax.value_and_grad(
             functools.partial(
-                translation._generator_objective, ctx, stats, params, real,
+                step_lib._generator_objective, ctx, stats, params, real,
                 index,
             ), has_aux=True,
         )({name: params[name] for name in names['g']})
         (d_loss, _), d_grads = jax.value_and_grad(functools.partial(
-            translation._discriminator_objective, ctx, stats, real, fakes, index
+            step_lib._discriminator_objective, ctx, stats, real, fakes, index
         ), has_aux=True)({name: params[name] for name in names['d']})
         return g_loss, d_loss, fakes, {**g_grads, **d_grads}
 
