@@ -6,7 +6,7 @@
 Each recipe is run with its default argument and nothing changed, but that a
 fifth of the digits is held out. Those that take at most --long seconds are run
 with every seed of --seeds, the others with the first one. Cells are the median
-over the seeds, and half of the way from the lowest to the highest.
+over the seeds, and half of their range.
 
 Runs on the digits have the columns of compare.py. Recipes of points are
 measured by the modes that they find or their distance from the data, recipes
@@ -71,11 +71,11 @@ def kind(config):
         return 'translation'
     if defaults.has_points(config):
         return 'points'
-    return 'digits' if config.data.name == 'digits' else config.data.name
+    return config.data.name
 
 
 def configure(name, seed):
-    """Return the config of a recipe, as it is but for the seed."""
+    """Return the config of a recipe with what a run here changes."""
     config = recipe_files.load(name)
     config.seed = seed
     if NUM_STEPS.value:

@@ -48,14 +48,14 @@ class Trained(NamedTuple):
 
 
 def training(run):
-    """Count D's real images, and the seconds between the logged steps."""
+    """Count the real images of all steps, and their seconds."""
     if run.state is None:
         training = sources.load(builders.request(run.config))
         return {'real_images': len(training.images), 'seconds': None}
     step, seconds = 0, 0.0
     for line in (run.workdir / 'metrics.jsonl').read_text().splitlines():
         record = json.loads(line)
-        # No speed includes the compilation; the first includes its steps.
+        # The first speed leaves out the first call, whose steps count here too.
         speed = record['perf/steps_per_sec']
         seconds += (record['step'] - step) / speed if speed else 0.0
         step = record['step']

@@ -1,6 +1,6 @@
 """Runs of other scripts: that end after some minutes, and that go on.
 
-The time is that of the steps, without compilation, over all starts of a run.
+The time is that of the steps, without compilations, over all starts of a run.
 """
 
 import json

@@ -3,9 +3,9 @@
 The game is that of latent diffusion's first stage
 (https://github.com/CompVis/latent-diffusion): residual networks with GroupNorm,
 a PatchGAN, the adaptive weight by gradients at the decoder's last layer. The
-practice is that of `torch_step.py`, and one pass through D in the autoencoder's
-update: the gradient of its images serves the adaptive weight and the step,
-where the authors' code passes through D three times.
+practice is that of `torch_step.py`. In the autoencoder's update D is passed
+forward once and backward once, since the gradient of its images serves the
+adaptive weight and the step; the authors' code passes backward twice.
 
     python benchmarks/torch_autoencoder.py \
         --config=configs/kl_autoencoder.py:cifar10 --shape=32x32x3 \
@@ -15,7 +15,6 @@ Variants are those of `torch_base.py`. It keeps no moments of the codes, which
 ours does for its samples.
 """
 
-import math
 import re
 
 import torch
@@ -49,8 +48,8 @@ EPSILON = 1e-6  # of flax's GroupNorm
 
 
 def _norm(channels):
-    least = max(channels // resnet_autoencoder.GROUP, 1)
-    return nn.GroupNorm(math.gcd(32, least), channels, EPSILON)
+    groups = resnet_autoencoder.num_groups(channels)
+    return nn.GroupNorm(groups, channels, EPSILON)
 
 
 def _conv(inputs, features, size=3):

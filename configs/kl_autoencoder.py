@@ -21,7 +21,9 @@ Time: 8 minutes on 2 CPU cores that were shared with other work (2026-11-27).
 Differences: no features of a network trained on photos (LPIPS);
 reconstruction.features compares the layers of D instead, and is 0. D has no
 batch norm, with which the error grew from the start of D on. The factor of the
-adaptive weight is 0.1. The recipe of the digits has 8 channels.
+adaptive weight is 0.1, and its limit is that of VQ-GAN's code
+(gan_jax/algorithms/autoencoder_updates.py has the other). The recipe of the
+digits has 8 channels.
 
 Arguments: digits (the default), mnist, fashion_mnist, cifar10, stacked_mnist,
 celeb_a, and images for your own images, at 64x64. Codes of 32x32 are 8x8 with

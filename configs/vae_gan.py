@@ -12,10 +12,12 @@ and samples of the prior; the encoder gets no adversarial loss.
 
 Expected on the digits (the default) after 2,000 steps, seed 0: reconstructions
 and samples as sharp as the digits; most samples can be read.
-It was not timed alone.
+Time: not measured.
 
 Differences: the error is of all layers of D but the last, each in units of its
-size, while the paper has one layer; the optimizer is Adam, not RMSProp.
+size, while the paper has one layer; reconstructions and samples share the
+weight that each has in the paper, and G's loss is non-saturating; the optimizer
+is Adam, not RMSProp.
 
 Arguments: digits (the default), mnist, fashion_mnist, cifar10, stacked_mnist,
 celeb_a, and images for your own images, at 64x64.

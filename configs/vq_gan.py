@@ -2,11 +2,13 @@
 
 Paper: Esser et al., Taming Transformers for High-Resolution Image Synthesis,
 https://arxiv.org/abs/2012.09841, 2020. From the paper: an encoder and a decoder
-with residual blocks, a code of a codebook at each position, a commitment of
-0.25, L1, a PatchGAN that starts later, and the weight of its loss by gradients
-at the decoder's last layer. The vectors are moving averages and start again
-when they die (van den Oord et al., https://arxiv.org/abs/1711.00937, appendix
-A.1; Dhariwal et al., https://arxiv.org/abs/2005.00341).
+with residual blocks, a code of a codebook at each position, L1, a PatchGAN that
+starts later, and the weight of its loss by gradients at the decoder's last
+layer. The commitment of 0.25 is that of VQ-VAE; the authors' code has this
+weight at the codebook's own term instead. The vectors are moving averages and
+start again when they die (van den Oord et al.,
+https://arxiv.org/abs/1711.00937, appendix A.1; Dhariwal et al.,
+https://arxiv.org/abs/2005.00341).
 
     python -m gan_jax.main --config=configs/vq_gan.py
     python -m gan_jax.main --config=configs/vq_gan.py:cifar10

@@ -1,8 +1,9 @@
 """VAE-GAN, KL autoencoder, VQ-GAN and adversarial autoencoder.
 
 An encoder, a decoder and a discriminator. The discriminator D judges images,
-or in the adversarial autoencoder codes. Until the step `start` D neither acts
-nor moves. `autoencoder_updates` has the updates of a step. Pure.
+or in the adversarial autoencoder codes. Until the step `start` there is no
+adversarial loss, and D does not move; an error of its layers is there from step
+0. `autoencoder_updates` has the updates of a step. Pure.
 """
 
 import functools
@@ -24,6 +25,7 @@ from gan_jax.algorithms import nan_trace
 from gan_jax.algorithms import reconstruction
 from gan_jax.algorithms.game import D
 from gan_jax.algorithms.reconstruction import DECODER, ENCODER, REAL
+from gan_jax.core import errors
 from gan_jax.core import options as options_lib
 from gan_jax.objectives import losses
 from gan_jax.objectives import penalties
@@ -81,7 +83,7 @@ _COMMON = (
     _Option('adversarial', 1.0,
             "weight of the adversarial loss, or factor of its adaptive weight",
             options_lib.POSITIVE),
-    _Option('start', 0, 'step at which D begins to act and to learn',
+    _Option('start', 0, 'step at which D begins to judge and to learn',
             options_lib.STEPS._replace(words='a number of steps')),
 )
 _JUDGED = (
@@ -171,7 +173,7 @@ class AdversarialAutoencoder(NamedTuple):
             `layers.last_kernel`; for the adaptive weight.
         latent: distribution of z when sampling, one of `latents.LATENTS`.
         reconstruction: one of `reconstructions.RECONSTRUCTIONS`.
-        start: step at which D begins.
+        start: step at which D begins to judge and to learn.
         adaptive: whether the weight of G's loss is adaptive.
         features: whether the error of D's features is minimised.
         num_codes: size of the codebook; 0 without one.
@@ -344,7 +346,7 @@ class AdversarialAutoencoder(NamedTuple):
         )
 
     def is_single_call(self, step, fast_control_flow):
-        """Return whether the program of the step before can go on."""
+        """Return whether a call can have this step and the one before it."""
         return step != self.start and (fast_control_flow or not self.lazy)
 
     def cadences(self):
@@ -352,7 +354,18 @@ class AdversarialAutoencoder(NamedTuple):
         return ()
 
     def inputs(self, seeds, labels=None, **options):
-        """Return the z of each seed."""
+        """Return the z of each seed.
+
+        Raises:
+            errors.ConfigError: for a truncation with a codebook, whose codes
+                have no order.
+        """
+        if self.num_codes and options.get('truncation') is not None:
+            raise errors.ConfigError(
+                f'truncation={options["truncation"]} is not supported: '
+                f'algorithm={self.name!r} draws the codes of a codebook, which '
+                'have no order'
+            )
         return latents.inputs(self, seeds, labels, **options)
 
     def weights(self, state, name):
@@ -404,8 +417,7 @@ class AdversarialAutoencoder(NamedTuple):
         encoder = state.averages[ENCODER]
         outputs = self._outputs(encoder, images)
         if self.num_codes:
-            vectors = encoder.params['codebook']
-            outputs = vectors[codebook.nearest(outputs, vectors)]
+            outputs = _quantised(encoder, outputs)
         return autoencoder_updates.flatten(outputs[..., :self.code_shape[-1]])
 
     def indices(self, state, images):
@@ -457,6 +469,12 @@ class AdversarialAutoencoder(NamedTuple):
         )
 
 
+def _quantised(encoder, outputs):
+    """Replace outputs [..., c] of an encoder by its nearest vectors."""
+    vectors = encoder.params['codebook']
+    return vectors[codebook.nearest(outputs, vectors)]
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _interpolate(this, state, images):
     """Return the images [N / 2 * PATH_STEPS, ...] between pairs of images."""
@@ -467,10 +485,9 @@ def _interpolate(this, state, images):
         lambda first, last: (1 - shares) * first + shares * last
     )(codes[:count], codes[count:2 * count]).reshape(-1, codes.shape[1])
     if this.num_codes:
-        vectors = state.averages[ENCODER].params['codebook']
-        rows = this._shaped(paths)
-        nearest = codebook.nearest(rows, vectors)
-        paths = autoencoder_updates.flatten(vectors[nearest])
+        paths = autoencoder_updates.flatten(
+            _quantised(state.averages[ENCODER], this._shaped(paths))
+        )
     return this.decode(state, paths)
 
 
@@ -486,7 +503,7 @@ def usage_picture(use):
     """
     shares = np.sort(np.asarray(use).mean(0))[::-1]
     height, width = BARS
-    shares = np.repeat(shares, max(1, width // len(shares)))
+    shares = np.repeat(shares, -(-width // len(shares)))
     bars = np.minimum(shares * use.shape[1] * height / 4, height)
     rows = np.arange(height, 0, -1)[:, None]
     picture = np.where(rows <= bars, 1.0, -1.0).astype(np.float32)

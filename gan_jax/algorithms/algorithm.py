@@ -100,8 +100,8 @@ class Inputs(NamedTuple):
     """The inputs of a network, one row per sample.
 
     Attributes:
-        main: latents [B, D], styles [B, num_styles, D], or images
-            [B, H, W, C].
+        main: latents [B, D], styles [B, num_styles, D], images
+            [B, H, W, C], or codes [B, h, w, c].
         labels: [B] int32, the class of each sample.
         condition: [B, H, W, C], an image that each sample is conditioned on,
             in pix2pix.
@@ -212,7 +212,11 @@ class Algorithm(Protocol):
         num_styles: number of vectors w from which a style-based generator
             makes an image; 0 for other generators.
         weight_names: names that `weights` accepts; the first is the default.
-        encodes: whether `encode` maps images to latents.
+        encodes: whether `encode` maps images to latents. If so, it has
+            `decode`, its inverse, and `code_weights`, the name of the weights
+            of both. One that also has `code_shape` and `num_codes` (0 without
+            a codebook) makes codes of that shape, and `indices` with a
+            codebook.
         searchable: whether the z of an image can be found by optimisation.
         monitors: interface of probes, diagnosis and checks before a run, an
             `adversarial_monitors.Monitors`; None if they do not apply.

@@ -1,7 +1,9 @@
 """One step of an autoencoder with a discriminator: its losses and updates.
 
-Encoder and decoder move first, then D, whose gradients are those at the state
-before the step. `adversarial_autoencoder` says what each kind is made of. Pure.
+Encoder and decoder move first, then D, on the reconstructions from before they
+moved. The authors' codes of VQ-GAN and latent diffusion make them anew, with
+the moved autoencoder. `adversarial_autoencoder` says what each kind is made of.
+Pure.
 """
 
 import functools
@@ -21,7 +23,7 @@ from gan_jax.objectives import penalties
 from gan_jax.objectives import reconstructions
 from gan_jax.ops import averaging
 
-WAITS = 'discriminator waits'  # in `Variant.due`: the step is before the start
+WAITS = 'discriminator waits'  # in `Variant.due` of a step before the start
 LOG_VARIANCES = -30.0, 20.0  # least and largest
 MOST_WEIGHT, LEAST_NORM = 1e4, 1e-4  # of the adaptive weight
 
@@ -75,10 +77,11 @@ def autoencoder_update(ctx, real, sample_index):
                         decoder: decoder_error e + w (A(y) + A(G(z))) / 2
         aae             encoder: e + w A(E(x)); decoder: e
 
-    size is the number of values of an image, so that kl is the weight beside a
-    sum of errors, as in the authors' codes. The gradient of A with respect to
-    the encoder's outputs passes through the decoder, but in vae_gan, as in the
-    paper, not at all.
+    size is the number of values of an image: beside the error of pixels, kl has
+    the weight that it has beside an error summed over the image, as in latent
+    diffusion's code. A reaches the encoder through the decoder in
+    kl_autoencoder and vq_gan, directly in aae, and in vae_gan, as in the paper,
+    not at all.
 
     Args:
         ctx: a `discriminator_inputs.UpdateContext`.
@@ -97,16 +100,18 @@ def autoencoder_update(ctx, real, sample_index):
         Transformers for High-Resolution Image Synthesis,
         https://arxiv.org/abs/2012.09841, 2020, section 3.1; Makhzani et al.,
         Adversarial Autoencoders, https://arxiv.org/abs/1511.05644, 2015, whose
-        two phases, with an optimizer each, are one update here.
+        two phases, with an optimizer each, are one update here. Larsen et al.
+        give each kind of fakes the weight of the real images; here the losses
+        are means over both kinds.
     """
     this, state, hyperparams = ctx.gan, ctx.state, ctx.hyperparams
     decoder, encoder = state.players[DECODER], state.players[ENCODER]
-    (codes, cost), to_encoder, (e_stats, metrics, counts) = jax.vjp(
+    (codes, cost), to_encoder, (encoder_stats, metrics, counts) = jax.vjp(
         lambda params: _encode(ctx, params, encoder.stats, real, sample_index),
         encoder.params, has_aux=True,
     )
     decode = functools.partial(_decode, ctx, sample_index=sample_index)
-    images, to_decoder, d_stats = jax.vjp(
+    images, to_decoder, decoder_stats = jax.vjp(
         lambda params, codes: decode(params, decoder.stats, codes),
         decoder.params, codes, has_aux=True,
     )
@@ -135,8 +140,8 @@ def autoencoder_update(ctx, real, sample_index):
             code_slope = weight * slope.reshape(codes.shape)
         elif this.parts.prior:
             z = discriminator_inputs.draw_latents(ctx, sample_index)
-            samples, to_prior, d_stats = jax.vjp(
-                lambda params: decode(params, d_stats, this._shaped(z)),
+            samples, to_prior, decoder_stats = jax.vjp(
+                lambda params: decode(params, decoder_stats, this._shaped(z)),
                 decoder.params, has_aux=True,
             )
             prior_loss, prior_slope = jax.value_and_grad(judged)(samples)
@@ -159,7 +164,7 @@ def autoencoder_update(ctx, real, sample_index):
     gathered = counts.pop('outputs', None)
     grads, stats, metrics, counts = ctx.collectives.mean((
         {DECODER: decoder_grads, ENCODER: encoder_grads},
-        {DECODER: d_stats, ENCODER: e_stats}, metrics, counts,
+        {DECODER: decoder_stats, ENCODER: encoder_stats}, metrics, counts,
     ))
     rate = updates.scheduled_learning_rate(
         hyperparams.g_learning_rate, this.g_schedule, state
@@ -322,6 +327,8 @@ def layer_outputs(module, player, images):
     Returns:
         {layer: [b, ..., F]}, F > 1.
     """
+    if getattr(module, 'dropout', 0):
+        module = module.clone(dropout=0.0)
     _, updated = module.apply(
         {'params': player.params, **player.stats}, images, train=True,
         mutable=[*player.stats, 'intermediates'], capture_intermediates=True,
@@ -338,8 +345,9 @@ def layer_outputs(module, player, images):
 def layer_distance(targets, outputs, mean=lambda tree: tree):
     """Compute the mean error of layers' outputs, in units of their size.
 
-    The mean over layers of E (F(x) - F(y))^2 / E F(x)^2. Larsen et al. have one
-    layer and no unit; so does a D that grows not make its error larger.
+    The mean over layers of E (F(x) - F(y))^2 / E F(x)^2. Larsen et al. compare
+    one layer, without units. With units, the error does not grow when D's
+    outputs do.
 
     Args:
         targets, outputs: as of `layer_outputs`, of real images and of others.
@@ -397,7 +405,9 @@ def _adaptive_weight(ctx, decode, codes, error_slope, slope):
     References:
         Esser et al., Taming Transformers for High-Resolution Image Synthesis,
         https://arxiv.org/abs/2012.09841, 2020, equation 7, with the bounds of
-        the authors' code.
+        the authors' code. The code of latent diffusion has the same bounds for
+        an error that is summed over an image; in units of our mean, its largest
+        weight would be 1e4 / size.
     """
     player, path = ctx.state.players[DECODER], ctx.gan.last_kernel
 
@@ -430,7 +440,8 @@ def replace_leaf(tree, path, value):
 def discriminator_update(ctx, real, fakes, sample_index):
     """Update D once; encoder and decoder stay.
 
-    Its loss is the mean over the kinds of fakes. Penalties are those of the
+    Its loss is the mean over the kinds of fakes, see `autoencoder_update`.
+    Penalties are those of the
     first kind, the reconstructions.
 
     Args:

@@ -33,7 +33,9 @@ def moments(codes, block=None):
     """Return the mean [D] and the second moment [block, block] of codes [B, D].
     """
     rows = codes.reshape(-1, block or codes.shape[1])
-    return {'mean': codes.mean(0), 'second': rows.T @ rows / len(rows)}
+    # `fit` takes the difference of two of these.
+    second = jnp.matmul(rows.T, rows, precision='highest') / len(rows)
+    return {'mean': codes.mean(0), 'second': second}
 
 
 def update(memory, new, step):

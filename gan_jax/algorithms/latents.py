@@ -46,8 +46,8 @@ def sphere(key, size):
     return z * (jnp.sqrt(size) / jnp.linalg.norm(z))
 
 
-# 'fitted' is mapped to the mean and covariance of an autoencoder's latents
-# before it is decoded, by `reconstruction.Reconstruction.codes`.
+# 'fitted' is mapped to codes before it is decoded, by the method `codes` of an
+# autoencoder: to their mean and covariance, or to the use of a codebook.
 LATENTS = {
     'fitted': gaussian, 'gaussian': gaussian, 'sphere': sphere,
     'uniform': uniform,

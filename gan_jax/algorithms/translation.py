@@ -52,7 +52,7 @@ class Hyperparams(NamedTuple):
     Attributes:
         g_learning_rate, d_learning_rate: of generators and discriminators.
         ema_decay: decay of the generators' averages after the warm-up.
-        cycle, identity, l1: weights of the errors of `_generator_objective`.
+        cycle, identity, l1: weights of the errors, see `translation_updates`.
         loss_options, penalty_weights, history_share: as in `game.Hyperparams`.
     """
 

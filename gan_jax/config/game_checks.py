@@ -89,12 +89,7 @@ def _check_reconstruction(config, points):
                 f'algorithm={name!r} has none'
             )
         return
-    allowed = reconstruction.LATENTS[name]
-    if config.latent not in allowed:
-        raise errors.ConfigError(
-            f'latent={config.latent!r} has no meaning with algorithm='
-            f'{name!r}; use one of {list(allowed)}'
-        )
+    _check_latent(config, reconstruction.LATENTS[name])
     if name == 'glo' and (
             defaults.has_mixture(config) or config.data.feed == 'streaming'):
         raise errors.ConfigError(
@@ -118,6 +113,15 @@ def _check_reconstruction(config, points):
         raise errors.ConfigError(
             f'discriminator.name={config.discriminator.name!r} has no encoder '
             f'for algorithm={name!r}; {sorted(names)} have one'
+        )
+
+
+def _check_latent(config, allowed):
+    """Check the distribution of z of an autoencoder."""
+    if config.latent not in allowed:
+        raise errors.ConfigError(
+            f'latent={config.latent!r} has no meaning with algorithm='
+            f'{config.algorithm!r}; use one of {list(allowed)}'
         )
 
 
@@ -161,12 +165,7 @@ def _check_autoencoder(config):
     name, options = config.algorithm, config.reconstruction
     if name not in adversarial_autoencoder.KINDS:
         return
-    allowed = adversarial_autoencoder.KINDS[name].latents
-    if config.latent not in allowed:
-        raise errors.ConfigError(
-            f'latent={config.latent!r} has no meaning with algorithm='
-            f'{name!r}; use one of {list(allowed)}'
-        )
+    _check_latent(config, adversarial_autoencoder.KINDS[name].latents)
     if not options.pixels and not options.features:
         raise errors.ConfigError(
             'reconstruction.pixels=0.0 and reconstruction.features=0.0 leave '
@@ -180,8 +179,8 @@ def _check_single_judge(config, allowed):
     name = config.algorithm
     if losses.LOSSES[config.loss.name].memory is not None:
         raise errors.ConfigError(
-            f'loss.name={config.loss.name!r} keeps a memory of one '
-            f'discriminator, which algorithm={name!r} has not'
+            f'loss.name={config.loss.name!r} keeps a memory between updates, '
+            f'which algorithm={name!r} does not support'
         )
     for penalty in defaults.active_penalties(config):
         if penalty not in allowed:

@@ -44,10 +44,10 @@ def batch_problems(config, real_images, samples):
     """List problems that let a setup run but not learn, from a batch.
 
     Networks with the key `output`, as all of this package, are left to
-    `config_problems`. Of others, an untrained last layer that can be negative
-    is so about half of the time. If no sample is negative and some data are,
-    the last layer probably ends in ReLU, a sigmoid or the like. Samples that
-    are all equal are not judged.
+    `config_problems`. Of others, the samples of an untrained network whose last
+    layer can be negative are so about half of the time. If no sample is
+    negative and some data are, the last layer probably ends in ReLU, a sigmoid
+    or the like. Samples that are all equal are not judged.
 
     Args:
         config: ConfigDict of the run.

@@ -11,17 +11,19 @@ from gan_jax.core import options
 from gan_jax import networks
 from gan_jax.objectives import losses
 
-# Keys of `data` for images alone, and for data from files alone.
+# Keys of `data` for images alone.
 IMAGE_KEYS = (
     'background', 'channels', 'crop', 'dequantize', 'flip', 'image_size',
     'random_crop', 'side', 'task',
 )
-# Keys of `data` for .npy folders alone, and for pictures alone.
+# For folders of .npy files alone.
 FIELD_KEYS = ('range', 'shown')
+# For pictures alone, not for .npy files.
 PICTURE_KEYS = (
     'background', 'channels', 'crop', 'dequantize', 'image_size', 'max_bad',
     'side', 'task',
 )
+# For data from files alone.
 FILE_KEYS = (
     'classes', 'data_dir', 'feed', 'limit', 'max_bad', 'resident_share',
     'split', 'test_share',

@@ -115,5 +115,5 @@ AUTOENCODERS = {
     ),
 }
 
-# All families. Which of them an algorithm can have, `validation` decides.
+# All families. `config.game_checks` decides which an algorithm can have.
 FAMILIES = collections.ChainMap(NETWORKS, TRANSLATORS, AUTOENCODERS)

@@ -34,14 +34,19 @@ def num_downs(image_shape, count=0):
             times: 32 and 28 become 8 and 7, and 64 and larger are divided by 8.
 
     Raises:
-        ValueError: if the sides cannot be halved so often.
+        ValueError: if the sides cannot be halved so often, or for points.
     """
+    if len(image_shape) != 3:
+        raise ValueError(
+            'resnet_autoencoder needs images, not data of shape '
+            f'{list(image_shape)}'
+        )
     sides = image_shape[:2]
     if not count:
         while count < MOST_DOWNS and min(sides) >> count > SMALL and not any(
                 side % 2 ** (count + 1) for side in sides):
             count += 1
-    if len(image_shape) != 3 or any(side % 2**count for side in sides):
+    if any(side % 2**count for side in sides):
         raise ValueError(
             f'sides of images {"x".join(map(str, image_shape))} are not '
             f'multiples of {2**count}, the factor of {count} halvings'
@@ -62,10 +67,15 @@ def _channels(network, level):
     return network.width * min(2**level, WIDEST)
 
 
+def num_groups(channels):
+    """Return the number of groups: up to 32, of at least `GROUP` channels."""
+    return math.gcd(32, channels, max(channels // GROUP, 1))
+
+
 def _norm(network, x, *, train):
-    """Normalize; 'group' has up to 32 groups of at least `GROUP` channels."""
+    """Normalize; 'group' has `num_groups` groups."""
     if network.norm == 'group':
-        groups = math.gcd(32, max(x.shape[-1] // GROUP, 1))
+        groups = num_groups(x.shape[-1])
         return nn.GroupNorm(num_groups=groups, dtype=network.dtype)(x)
     return layers.Norm(network.norm, dtype=network.dtype)(x, train=train)
 
@@ -113,7 +123,7 @@ class Encoder(fields.Layers, kw_only=True):
 
     Differs from the authors' code: LeCun's initial weights; small widths have
     groups of four channels; the self-attention between the last two blocks is
-    an option, and that of `attention`.
+    an option, and that of `attention`; no 1x1 convolution beside the code.
 
     Attributes (others: see `gan_jax.networks`):
         width: channels at the size of the images.
@@ -156,7 +166,8 @@ class Decoder(fields.Layers, kw_only=True):
     """Decoder with residual blocks and convolutions that double the side.
 
     The layers of `Encoder` in the opposite order, with one more block of each
-    size. Pixels are repeated before the convolution that follows.
+    size. Pixels are repeated before the convolution that follows. Differs from
+    the authors' code as `Encoder` does, and by the `tanh` at its end.
 
     Attributes (others: see `gan_jax.networks`):
         width, num_downs, num_blocks, attention: as of `Encoder`.

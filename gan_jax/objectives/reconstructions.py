@@ -1,7 +1,7 @@
 """Reconstruction errors, and the KL divergence of a VAE.
 
 Pure functions, one number per sample; the losses of
-`algorithms.reconstruction`.
+`algorithms.reconstruction` and `algorithms.autoencoder_updates`.
 """
 
 import chex

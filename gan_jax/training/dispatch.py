@@ -6,6 +6,8 @@ extra critic updates, and with the adaptive schedule, where the next call
 depends on the loss of the last one.
 """
 
+import time
+
 import jax
 import numpy as np
 
@@ -22,6 +24,7 @@ class Dispatch:
 
     Attributes:
         steps_per_call: largest number of steps of one `advance`.
+        compile_seconds: spent on compiling, so far.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Dispatch:
             self._draws * sum(f.bytes_per_batch for f in feeds.values()),
         )
         self._compiled, self._replicated = {}, {}
+        self.compile_seconds = 0.0
         self._fed = None
 
     def advance(self, state, step, position, size=None, until=None):
@@ -191,9 +195,11 @@ class Dispatch:
     def _call(self, name, *args):
         """Call the program (variant, steps); compile it the first time."""
         if name not in self._compiled:
+            began = time.monotonic()
             self._compiled[name] = parallel.compile_call(
                 self._build(*name), self._convolutional, *args
             )
+            self.compile_seconds += time.monotonic() - began
         state, metrics = self._compiled[name](*args)
         if parallel.must_block():
             jax.block_until_ready(state)

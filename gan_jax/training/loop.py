@@ -134,7 +134,7 @@ def run(parts, state, rollbacks):
     if start == 0:
         tasks.save_pictures(state, 0)
     step, position = start, int(state.position)
-    state, previous = parallel.replicate(state), None
+    state, previous, compiled = parallel.replicate(state), None, 0.0
 
     # The first step's programs; any others are compiled when first called.
     parts.writer.say('Compiling (once) ...')
@@ -153,6 +153,9 @@ def run(parts, state, rollbacks):
             jax.block_until_ready(metrics)
             tasks.clock = time.monotonic(), step
             parts.writer.say(f'Compiled in {tasks.clock[0] - began:.1f} s')
+        else:
+            tasks.leave_out(dispatcher.compile_seconds - compiled)
+        compiled = dispatcher.compile_seconds
         stop = agreement.signal(parts.stopper.number)
         now = tasks_due(config, step)
         now = now._replace(save=now.save or bool(stop))
@@ -254,6 +257,11 @@ class _Tasks:
         nan_guard.check_state(host_state, self._parts.checkpoints)
         self._parts.checkpoints.save(step, host_state, cost)
         self._best = min(self._best, cost)
+
+    def leave_out(self, seconds):
+        """Leave seconds, of a compilation, out of the next speed."""
+        last_time, last_step = self.clock
+        self.clock = last_time + seconds, last_step
 
     def _speed(self, step, position):
         """Return the speed since the last log, and the epochs of the data."""

@@ -154,7 +154,7 @@ def test_each_player_moves_in_its_own_update_alone(kind):
 
 @pytest.mark.integration
 @pytest.mark.parametrize('kind', autoencoder_lib.KINDS)
-def test_discriminator_neither_acts_nor_moves_before_its_start(kind):
+def test_discriminator_neither_judges_nor_moves_before_its_start(kind):
     this = build(kind, start=3)
     state = start(this)
     batch = helpers.real_batch(helpers.random_images(BATCH, SHAPE)[None])
@@ -168,9 +168,10 @@ def test_discriminator_neither_acts_nor_moves_before_its_start(kind):
         new, metrics = step(state, variant=call.variant)
         assert (D in moved(state, new)) == (number >= 3)
         assert ('d/loss' in metrics) == ('g/gan' in metrics) == (number >= 3)
-        if number < 3 and kind == 'kl_autoencoder':
+        if number < 3 and kind in ('aae', 'kl_autoencoder'):
             np.testing.assert_allclose(  # no adversarial term
-                metrics['g/loss'], metrics['g/reconstruction'], rtol=1e-4
+                metrics['g/loss'], metrics['g/reconstruction']
+                + metrics.get('g/features', 0), rtol=1e-4
             )
         state = new
     # Calls of several steps end where D begins.
@@ -181,7 +182,6 @@ def test_discriminator_neither_acts_nor_moves_before_its_start(kind):
 @pytest.mark.integration
 def test_adaptive_weight_is_the_ratio_of_gradients_in_closed_form():
     this = build('vq_gan', latent='fitted')
-    state = start(this)
     # D(y) = s mean(y) by one layer, so that the hinge loss of G is -s E y.
     slope = 0.7
 
@@ -265,6 +265,100 @@ def test_vae_gan_compares_images_by_the_layers_of_d():
     np.testing.assert_allclose(distance, 0.125, rtol=1e-6)
 
 
+def test_layers_of_d_are_compared_without_dropout():
+    module = mlp.Discriminator(depth=2, width=8, dropout=0.5)
+    player = algorithm.init_player(
+        module, optax.identity(), jax.random.key(0), algorithm.Inputs(REAL)
+    )
+    outputs = autoencoder_updates.layer_outputs(module, player, REAL)
+    expected = autoencoder_updates.layer_outputs(
+        module.clone(dropout=0.0), player, REAL
+    )
+    assert outputs and helpers.leaves_equal(outputs, expected)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize('kind', ['kl_autoencoder', 'vae_gan', 'vq_gan'])
+def test_losses_and_gradients_are_those_written_out(kind):
+    this = build(
+        kind, features=False, adaptive=False,
+        latent='fitted' if kind == 'vq_gan' else 'gaussian',
+    )
+    state = start(this)
+    ctx = context(this, state)
+    weights = {
+        'adversarial': 0.3, 'pixels': 2.0, 'kl': 0.05, 'commitment': 0.4,
+        'decoder_error': 0.7,
+    }
+    new, metrics = autoencode(this, state, **weights)
+    params = {name: own.params for name, own in state.players.items()}
+    noise = codes_lib.standard_noise(
+        jax.random.fold_in(ctx.key, discriminator_inputs.CODE_KEY), CODE, INDEX
+    )
+    z = discriminator_inputs.draw_latents(ctx, INDEX)
+
+    def judged(images):  # the hinge loss of G
+        return -Judge().apply(
+            {'params': params[D]}, images, train=True).logits.mean()
+
+    def parts(encoder, decoder):
+        decode = functools.partial(
+            Decoder().apply, {'params': decoder}, train=True)
+        if kind == 'vq_gan':
+            outputs = Encoder().apply(
+                {'params': encoder['encoder']}, REAL, train=True)
+            vectors = params[ENCODER]['codebook']
+            distances = jnp.square(
+                outputs[..., None, :] - vectors).sum(-1)
+            nearest = vectors[distances.argmin(-1)]
+            cost = 0.4 * jnp.square(outputs - nearest).mean()
+            codes = outputs + jax.lax.stop_gradient(nearest - outputs)
+        else:
+            outputs = Encoder(6).apply({'params': encoder}, REAL, train=True)
+            mean, log_variance = outputs[..., :3], outputs[..., 3:]
+            codes = mean + jnp.exp(log_variance / 2) * noise
+            cost = 0.05 / 4 * (
+                jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance
+            ).sum((1, 2, 3)).mean() / 2
+        images = decode(codes)
+        error = 2.0 * jnp.square(images - REAL).mean()
+        if kind == 'vae_gan':
+            samples = decode(z.reshape(BATCH, *CODE))
+            return error, cost, (judged(images) + judged(samples)) / 2
+        return error, cost, judged(images)
+
+    @jax.jit
+    def expected(encoder, decoder):
+        def both(encoder, decoder):
+            error, cost, verdict = parts(encoder, decoder)
+            return error + cost + 0.3 * verdict
+
+        def of_encoder(encoder):
+            return sum(parts(encoder, decoder)[:2])
+
+        def of_decoder(decoder):
+            error, _, verdict = parts(encoder, decoder)
+            return 0.7 * error + 0.3 * verdict
+
+        loss, grads = jax.value_and_grad(both, (0, 1))(encoder, decoder)
+        if kind == 'vae_gan':
+            grads = jax.grad(of_encoder)(encoder), jax.grad(of_decoder)(decoder)
+        return loss, grads
+
+    loss, grads = expected(params[ENCODER], params[DECODER])
+    np.testing.assert_allclose(metrics['g/loss'], loss, rtol=1e-5)
+    for name, own in zip((ENCODER, DECODER), grads):
+        before, after = params[name], new.players[name].params
+        if kind == 'vq_gan' and name == ENCODER:  # moved by its averages
+            before, after, own = (
+                tree['encoder'] for tree in (before, after, own))
+        jax.tree.map(
+            lambda old, grad, moved: np.testing.assert_allclose(
+                moved, old - RATE * grad, rtol=1e-5, atol=1e-6),
+            before, own, after,
+        )
+
+
 @pytest.mark.integration
 def test_encoder_of_an_aae_learns_from_error_and_d_the_decoder_from_error():
     this = build('aae')
@@ -320,6 +414,31 @@ def test_codebook_is_the_moving_mean_of_outputs_by_hand():
     np.testing.assert_allclose(vectors[:, 0], [
         (1.8 + 0.125) / (0.45 + 0.075), (3.6 + 0.25) / (0.45 + 0.025), 7,
     ], rtol=1e-6)
+
+
+def test_codebook_of_two_steps_has_the_decay_of_the_config():
+    this = build('vq_gan', adaptive=False)
+    state = start(this)
+    options = {'codebook_decay': 0.12, 'restart': 0.0}
+    sums, shares = 0.0, 0.0
+    for step in range(2):
+        params = state.players[ENCODER].params
+        outputs = np.asarray(this.encoder.apply(
+            {'params': params}, REAL, train=True)).reshape(-1, CODE[-1])
+        distances = np.square(
+            outputs[:, None] - np.asarray(params['codebook'])).sum(-1)
+        one_hot = np.eye(4)[distances.argmin(1)]
+        decay = (0.1, 0.12)[step]  # 1 / 10 of the warm-up, then the config's
+        sums = decay * sums + (1 - decay) * one_hot.T @ outputs / len(outputs)
+        shares = decay * shares + (1 - decay) * one_hot.mean(0)
+        state, _ = autoencode(this, state, **options)
+        state = state.replace(step=state.step + 1)
+    used = shares > 0
+    assert used.sum() > 1
+    np.testing.assert_allclose(
+        state.players[ENCODER].params['codebook'][used],
+        sums[used] / shares[used, None], rtol=1e-5,
+    )
 
 
 def test_dead_vectors_start_again_from_outputs():
@@ -378,6 +497,29 @@ def test_codebook_moves_by_averages_or_by_its_gradient(learned):
     )
     assert helpers.leaves_equal(
         new.averages[ENCODER].params['codebook'], moved)
+
+
+def test_samples_of_a_codebook_cannot_be_truncated():
+    with pytest.raises(errors.ConfigError, match='codebook, which have no ord'):
+        build('vq_gan').inputs([0], truncation=0.5)
+
+
+@pytest.mark.parametrize('num_codes, width', [
+    (4, 256), (150, 300), (200, 400), (1000, 1000),
+])
+def test_picture_of_use_has_a_bar_for_each_code(num_codes, width):
+    use = np.full((3, num_codes), 1 / num_codes)
+    picture = autoencoder_lib.usage_picture(use)
+    assert picture.images.shape == (1, 64, width, 1)
+    bars = np.asarray(picture.images[0, :, :, 0] > -1).sum(0)
+    assert (bars == 16).all()  # a quarter of the height
+
+
+@pytest.mark.parametrize('channels', [8, 9, 18, 34, 64, 128, 512])
+def test_groups_divide_their_channels(channels):
+    groups = resnet_autoencoder.num_groups(channels)
+    assert channels % groups == 0 and groups <= 32
+    assert channels / groups >= 4
 
 
 def test_samples_of_a_codebook_have_its_use_at_each_position():

@@ -1,5 +1,7 @@
 """Dispatch: the choice of compiled programs changes nothing but speed."""
 
+import time
+
 import chex
 import jax
 import numpy as np
@@ -142,6 +144,28 @@ def test_convolutions_on_cpu_use_one_program_per_set_of_penalties(
     assert (np.diff(orthogonal) != 0).tolist() == [
         False, True, False, True, False
     ]
+
+
+@pytest.mark.integration
+def test_speed_leaves_out_every_compilation(tmp_path, monkeypatch):
+    config = helpers.tiny(helpers.tiny_mlp())
+    for player in (config.generator, config.discriminator):
+        player.name = 'dcgan'
+    unused_keys.leave_out(config)
+    config.update_from_flattened_dict(LAZY)  # two programs
+    config.num_steps, config.log_every = 3, 1
+    compile_call, compiled, speeds = parallel.compile_call, [], []
+
+    def slow(*args):
+        compiled.append(time.sleep(1))
+        return compile_call(*args)
+
+    monkeypatch.setattr(parallel, 'compile_call', slow)
+    trained(config, tmp_path, callback=lambda step, metrics: speeds.append(
+        metrics['perf/steps_per_sec']
+    ))
+    assert len(compiled) > 1 and len(speeds) == 3
+    assert min(speeds[1:]) > 1
 
 
 def test_first_call_for_other_devices_is_that_of_training():
