@@ -10,7 +10,8 @@
 
 Each row is a recipe, trained for --minutes of steps, without compilation. A row
 "without D" is the same recipe whose D never starts: its networks, code and
-error are those of the row with D. The table is of images that were held out:
+error are those of the row with D. "factor" is that of the adaptive weight, 0.1
+in the recipes. The table is of images that were held out:
 the root mean square error of reconstructions; their sharpness, the mean length
 of the gradient at a pixel over that of the images; their Fréchet distance to
 the images by --features; the sharpness and the distance of samples; and the
@@ -23,7 +24,7 @@ same command again after an interruption.
 import json
 import pathlib
 import re
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from absl import flags
 import numpy as np
@@ -89,10 +90,12 @@ class Row(NamedTuple):
     Attributes:
         recipe: name of a file of configs/.
         waits: whether its D never starts; None if it has none or no start.
+        factor: reconstruction.adversarial; None is the recipe's.
     """
 
     recipe: str
-    waits: bool = None
+    waits: Optional[bool] = None
+    factor: Optional[float] = None
 
 
 ROWS = {
@@ -102,8 +105,10 @@ ROWS = {
     'vae_gan': Row('vae_gan'),
     'kl without D': Row('kl_autoencoder', True),
     'kl': Row('kl_autoencoder', False),
+    'kl, factor 0.5': Row('kl_autoencoder', False, 0.5),
     'vq without D': Row('vq_gan', True),
     'vq': Row('vq_gan', False),
+    'vq, factor 0.5': Row('vq_gan', False, 0.5),
 }
 COLUMNS = {
     'steps': '{:,}', 'minutes': '{:.1f}', 'error': '{:.4f}',
@@ -138,6 +143,8 @@ def configure(row):
         config.generator.num_blocks = (
             BLOCKS.value or config.generator.num_blocks
         )
+    if row.factor is not None:
+        config.reconstruction.adversarial = row.factor
     return config
 
 

@@ -10,7 +10,8 @@ https://arxiv.org/abs/1903.12436, 2019. --config.latent=gaussian samples from
 N(0, I) instead, of which most samples are noise, since no loss asks the codes
 to have that distribution.
 
-Expected on the digits after 2,000 steps, seed 0: smeared digits, FID 113
+Expected on the digits with --config.data.test_share=0.2 after 2,000 steps, seed
+0: smeared digits, FID 113
 (benchmarks/README.md, "How do autoencoder, VAE and GAN compare?").
 Time: 39 s on 2 CPU cores (2026-11-23).
 

@@ -9,10 +9,10 @@ the steps and then falls linearly.
 
     python -m gan_jax.main --config=configs/cyclegan.py
     python -m gan_jax.main --config=configs/cyclegan.py:images \
-        --config.data.path=my/horse2zebra
+        --config.data.path=my/horse2zebra --workdir=runs/zebras
     python -m gan_jax.main --config=configs/cyclegan.py:images \
         --config.data.a.path=my/horses --config.data.b.path=my/zebras
-    python -m gan_jax translate --workdir=runs/cyclegan-images \
+    python -m gan_jax translate --workdir=runs/zebras \
         --direction=a_to_b --input=horse.jpg --out=zebra.png
 
 | argument       | G                | D               | size | batch | steps   |

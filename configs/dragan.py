@@ -1,4 +1,4 @@
-"""DRAGAN on handwritten digits (129 s on 2 CPU cores).
+"""DRAGAN on handwritten digits.
 
 Paper: Kodali et al., On Convergence and Stability of GANs,
 https://arxiv.org/abs/1705.07215, 2017. From the paper: a gradient penalty of
@@ -11,7 +11,7 @@ norm the digits collapse (benchmarks/README.md).
 Expected on the digits after 2,000 steps, seed 0: readable digits.
 Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 0.963,
 nearest 1.338, spread 1.050; rarest class 8.2 %.
-Time: 129 s on 2 CPU cores (2026-11-22).
+Time: 129 s on 2 CPU cores (2026-11-22), before the noise was mended.
 
     python -m gan_jax.main --config=configs/dragan.py
     python -m gan_jax.main --config=configs/dragan.py:mnist

@@ -4,8 +4,9 @@ Paper: Zhao, Mathieu, LeCun, Energy-based Generative Adversarial Network,
 https://arxiv.org/abs/1609.03126, 2016. From the paper: D is an autoencoder
 whose reconstruction error is the energy; a margin above which the energy of
 fakes has no gradient; the pulling-away term on the codes, with weight 0.1.
-Differences: DCGAN's layers. The Euclidean energy of a 32x32 image is near 16
-at the start, so the margin is 10.
+Differences: DCGAN's layers. The margin is 10 for all arguments. The Euclidean
+energy is near 16 at the start on the digits and grows with the root of the
+number of values, to some 55 for 64x64x3: take a larger loss.margin there.
 
 Expected on the digits after 2,000 steps, seed 0: clear digits.
 Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 0.974,

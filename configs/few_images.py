@@ -30,7 +30,11 @@ training image above a held-out one, is 0.5 if D remembers nothing.
 
 Difference: the probability can go from 0 to 1 in 100,000 images, as the authors
 have it for the training of a trained GAN, and not in 500,000: runs here are
-shorter. benchmarks/few_images.py compares the three on 500 photographs.
+shorter.
+
+This recipe was not run at its own lengths (100,000 steps for images, 6,500 on
+the digits). benchmarks/few_images.py compares ADA, DiffAugment and no
+augmentation on 500 photographs (benchmarks/README.md).
 """
 
 import pathlib

@@ -14,14 +14,18 @@ al., Unrolled Generative Adversarial Networks,
 https://arxiv.org/abs/1611.02163, 2016, with ReLU and LeakyReLU in place of
 tanh. Batch 512, Adam(1e-3, b1 0.5) and z of size 32 are our choice.
 
-Expected on the ring after 20,000 steps: 6 of 8 modes, 95 % of points of high
-quality, in 272 s on 2 busy CPU cores (2026-11-22, benchmarks/README.md).
+Expected on the ring after 20,000 steps, seed 0: 6 of 8 modes, 92 % of points of
+high quality.
+Time: 71 s on 2 CPU cores beside other work (AMD EPYC, 2026-11-26).
 A penalty helps: with --config.penalties.r1.weight=0.1 all 8 modes on 5 of 5
-seeds (benchmarks/README.md, "Which objectives find all modes of the ring?").
+seeds in 12,000 steps (benchmarks/README.md, "Which objectives find all modes of
+the ring?").
 
-Pictures show real and generated points. metrics.jsonl has the number of modes
-found, the share of the rarest, the share of points within 3 standard deviations
-of a mode, and the reverse KL divergence (ring and grid).
+Pictures show real and generated points. For ring, grid, line and manifold
+metrics.jsonl has the number of modes found, the share of the rarest, the share
+of points of high quality (in 2-D within 3 standard deviations of a mode), and
+the reverse KL divergence; for the others the diversity and the distance to real
+points, over those of real points.
 """
 
 from gan_jax.config import recipes

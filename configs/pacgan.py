@@ -2,7 +2,8 @@
 
 Paper: Lin et al., PacGAN: The power of two samples in generative adversarial
 networks, https://arxiv.org/abs/1712.04086, 2017. From the paper: D gets two
-samples at once, side by side in its channels; all else is DCGAN. On points,
+samples at once, side by side in its channels; networks, loss and rates are
+DCGAN's. Unlike dcgan.py it has no noise on the digits. On points,
 where modes can be counted:
 --config=configs/mixtures.py:ring --config.packing=2.
 

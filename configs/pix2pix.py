@@ -3,15 +3,16 @@
 Paper: Isola et al., Image-to-Image Translation with Conditional Adversarial
 Networks, https://arxiv.org/abs/1611.07004, 2016. From the paper: a U-Net, a
 PatchGAN that judges the pair of input and output, cross-entropy plus 100 times
-the mean absolute error, Adam with 2e-4 and b1 of 0.5, and a rate that is held
-for half of the steps and then falls linearly.
+the mean absolute error, Adam with 2e-4 and b1 of 0.5. From the authors' code: a
+rate that is held for half of the steps and then falls linearly.
 
     python -m gan_jax.main --config=configs/pix2pix.py
     python -m gan_jax.main --config=configs/pix2pix.py:images \
-        --config.data.a.path=my/maps --config.data.b.path=my/photos
+        --config.data.a.path=my/maps --config.data.b.path=my/photos \
+        --workdir=runs/maps
     python -m gan_jax.main --config=configs/pix2pix.py:images \
         --config.data.path=my/flowers --config.data.task=edges
-    python -m gan_jax translate --workdir=runs/pix2pix-images \
+    python -m gan_jax translate --workdir=runs/maps \
         --input=map.png --out=photo.png
 
 | argument   | U-Net | D           | size | batch | steps  |
@@ -36,7 +37,7 @@ Time: 57 s on 2 CPU cores (AMD EPYC, 2026-11-27).
 Differences: digits and `images` have smaller networks, batches of 4 and
 instance norm, which is batch norm for one image. G's moving average translates.
 A U-Net for 32x32 has no layers with dropout, as in the authors' code, and so
-the digits have no noise.
+the digits have no noise. D's loss is not halved.
 """
 
 from gan_jax.config import recipes

@@ -3,10 +3,10 @@
 Paper: Huang et al., The GAN is dead; long live the GAN! A Modern GAN Baseline,
 https://arxiv.org/abs/2501.05441, 2025. From the paper: residual networks
 without normalisation (gan_jax/networks/r3gan.py), the relativistic loss, R1 and
-R2 in every step, G updated on real images that D has not just seen. Until
-`anneal.images` images were shown, learning rates fall to a quarter, the weights
-of R1 and R2 to a tenth, b2 of Adam rises from 0.9 to 0.99, and the half-life of
-G's average from 0; all along a cosine.
+R2 in every step. From the authors' code: G is updated on real images that D has
+not just seen. Until `anneal.images` images were shown, learning rates fall to a
+quarter, the weights of R1 and R2 to a tenth, b2 of Adam rises from 0.9 to 0.99,
+and the half-life of G's average from 0; all along a cosine.
 
     python -m gan_jax.main --config=configs/r3gan.py
     python -m gan_jax.main --config=configs/r3gan.py:mnist
@@ -33,8 +33,8 @@ Expected on the digits (the default) after 7,000 steps, seed 0: clear digits.
 Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 0.975,
 nearest 1.190, spread 0.934; rarest class 7.5 %.
 Time: 13 minutes on one core of an AMD EPYC, about 10 on 2 (2026-11-27).
-With the full width up to 8x8 (`full_side=8` of both), at twice the CPU time:
-0.985, 1.131, 0.944 and 7.6 %.
+With the full width up to 8x8 (`full_side=8` of both), at 2.4 times the CPU
+time: 0.985, 1.131, 0.944 and 7.6 %.
 On MNIST FID 10.6 and 86 % clear digits (benchmarks/README.md).
 
 Differences: on the digits D gets images with Gaussian noise of standard

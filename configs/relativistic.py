@@ -7,7 +7,8 @@ https://arxiv.org/abs/2501.05441, 2025, which adds R1 and R2. From the papers:
 the loss compares each real image with one fake, and gradients of D are
 penalised on both.
 Differences: DCGAN's networks with layer norm in D, without which the digits
-collapse (benchmarks/README.md); penalty weights of 0.1, our choice.
+collapse (benchmarks/README.md); penalty weights of 0.1, our choice; G sees the
+real images that D has just seen (--config.fresh_reals=True changes that).
 
 Expected on the digits after 2,000 steps, seed 0: readable digits.
 Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 0.966,

@@ -4,8 +4,9 @@ Paper: Zhang et al., Self-Attention Generative Adversarial Networks,
 https://arxiv.org/abs/1805.08318, 2018. From the paper: self-attention and
 spectral normalisation in both networks, hinge loss, Adam(b1 0, b2 0.9) with
 learning rates 1e-4 for G and 4e-4 for D, one update of each.
-Differences: residual networks for images of 32x32 and 64x64, attention at side
-16 (14 for mnist, fashion_mnist and stacked_mnist), no classes.
+Differences: residual networks of width 64 (24 and 16 on the digits) for images
+of 32x32 and 64x64; attention as in the authors' code, with pooled keys, at side
+16 (14 for mnist, fashion_mnist and stacked_mnist); z of 100; no classes.
 
 This recipe was not run to the end. With DCGAN's generator, after 2,000 steps on
 the digits: digits with few of one class, in 289 s on 2 CPU cores (2026-11-22,

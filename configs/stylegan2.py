@@ -32,6 +32,8 @@ MNIST is resized to 32x32. `auto_R` has the authors' rules for any side R and
 batch B: rate 0.0025 (0.002 from 1024 on), weight of R1 0.0002 R^2 / B,
 half-life 10,000 B / 32 images; B is 32 up to 128x128 and less above. The
 settings of the authors are in bfloat16, for accelerators; they were not run.
+Your own images, celeb_a and cifar10 are mirrored at random; for text, or
+objects that face one side, take --config.data.flip=False.
 
 Expected on the digits (the default) after 6,500 steps, seed 0: clear digits.
 Digits score (1 is as real digits, configs/GLOSSARY.md): confidence 0.978,

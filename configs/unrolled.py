@@ -4,7 +4,8 @@ Paper: Metz et al., Unrolled Generative Adversarial Networks,
 https://arxiv.org/abs/1611.02163, 2016: G's gradient goes through 5 imagined
 updates of D. From the authors' demo: two hidden layers of 128, z of size 256,
 batch 512, Adam(b1 0.5) with 1e-3 for G and 1e-4 for D, the saturating loss.
-Differences: ReLU and LeakyReLU in place of tanh; the ring has 8 distinct modes,
+Differences: ReLU and LeakyReLU in place of tanh; LeCun's initial weights, where
+the demo's are orthogonal; the ring has 8 distinct modes,
 where the demo has one angle twice.
 
     python -m gan_jax.main --config=configs/unrolled.py
@@ -13,6 +14,7 @@ where the demo has one angle twice.
 Expected on the ring, seed 0, after 9,000 of 25,000 steps on 2 CPU cores: 8 of 8
 modes, 30 % of points of high quality and rising (2026-11-22,
 benchmarks/README.md). It was not run to the end.
+Time: not measured.
 
 Arguments: ring (the default), grid, spirals, moons, circles, line, manifold.
 """
