@@ -259,7 +259,7 @@ class _Tasks:
         self._best = min(self._best, cost)
 
     def leave_out(self, seconds):
-        """Subtract seconds of a compilation from the time of the next speed."""
+        """Exclude seconds of a compilation from the next speed."""
         last_time, last_step = self.clock
         self.clock = last_time + seconds, last_step
 
