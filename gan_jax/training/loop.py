@@ -259,7 +259,7 @@ class _Tasks:
         self._best = min(self._best, cost)
 
     def leave_out(self, seconds):
-        """Exclude seconds of a compilation from the next speed."""
+        """Shift the clock by a compilation, which no speed includes."""
         last_time, last_step = self.clock
         self.clock = last_time + seconds, last_step
 
