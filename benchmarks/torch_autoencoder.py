@@ -26,6 +26,7 @@ import torch_base
 import torch_step
 import torch_translation
 from gan_jax.algorithms import autoencoder_updates
+from gan_jax.algorithms import codes as codes_lib
 from gan_jax.config import defaults as defaults_lib
 from gan_jax.config import run_identity
 from gan_jax.core import errors
@@ -217,7 +218,7 @@ class Step(torch_base.TimedStep):
         with self._autocast():
             outputs = self.encoder(real).float()
         mean, log_variance = outputs.chunk(2, 1)
-        log_variance = log_variance.clamp(*autoencoder_updates.LOG_VARIANCES)
+        log_variance = log_variance.clamp(*codes_lib.LOG_VARIANCES)
         codes = mean + (log_variance / 2).exp() * noise
         kl = (
             mean.square() + log_variance.exp() - 1 - log_variance

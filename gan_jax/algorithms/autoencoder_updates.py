@@ -24,7 +24,6 @@ from gan_jax.objectives import reconstructions
 from gan_jax.ops import averaging
 
 WAITS = 'discriminator waits'  # in `Variant.due` of a step before the start
-LOG_VARIANCES = -30.0, 20.0  # least and largest
 MOST_WEIGHT, LEAST_NORM = 1e4, 1e-4  # of the adaptive weight
 
 
@@ -221,16 +220,9 @@ def _encode(ctx, params, stats, real, sample_index):
         return _quantise(ctx, params['codebook'], outputs, stats)
     cost, metrics = jnp.float32(0), {}
     if this.parts.code == 'gaussian':
-        mean, log_variance = jnp.split(outputs, 2, axis=-1)
-        log_variance = jnp.clip(log_variance, *LOG_VARIANCES)
-        noise = codes_lib.standard_noise(
-            jax.random.fold_in(ctx.key, discriminator_inputs.CODE_KEY),
-            mean.shape[1:], sample_index,
-        )
-        outputs = mean + jnp.exp(log_variance / 2) * noise
-        kl = reconstructions.kl_from_standard_normal(
-            flatten(mean), flatten(log_variance)
-        ).mean()
+        key = jax.random.fold_in(ctx.key, discriminator_inputs.CODE_KEY)
+        outputs, kl = codes_lib.sample_gaussian(key, outputs, sample_index)
+        kl = kl.mean()
         cost = hyperparams.kl * kl / real[0].size
         metrics['codes/kl'] = kl
     codes = jax.lax.stop_gradient(flatten(outputs))

@@ -7,10 +7,12 @@ samples are decoded from z that has them. Pure.
 import jax
 import jax.numpy as jnp
 
+from gan_jax.objectives import reconstructions
 from gan_jax.ops import averaging
 
 DECAY = 0.99  # of the moving moments, after the warm-up
 LARGEST = 1024  # length of a code whose full covariance is kept
+LOG_VARIANCES = -30.0, 20.0  # least and largest of Gaussian codes
 
 
 def init(size, channels=None):
@@ -85,6 +87,34 @@ def transform(fitted, z):
     blocks = z.reshape(z.shape[0], -1, len(matrix))
     moved = jnp.matmul(blocks, matrix, precision='highest')
     return mean + moved.reshape(z.shape)
+
+
+def sample_gaussian(key, outputs, sample_index):
+    """Sample codes of N(m, s^2), which an encoder gives as m and log s^2.
+
+    Args:
+        key: PRNG key.
+        outputs: [B, ..., 2c], m and log s^2; the latter is kept within
+            `LOG_VARIANCES`, as in the code of Rombach et al.
+        sample_index: [B] int32.
+
+    Returns:
+        (codes [B, ..., c], KL [B] from N(0, I), summed over a code).
+
+    References:
+        Kingma and Welling, Auto-Encoding Variational Bayes,
+        https://arxiv.org/abs/1312.6114, 2013; Rombach et al., High-Resolution
+        Image Synthesis with Latent Diffusion Models,
+        https://arxiv.org/abs/2112.10752, 2021.
+    """
+    mean, log_variance = jnp.split(outputs, 2, axis=-1)
+    log_variance = jnp.clip(log_variance, *LOG_VARIANCES)
+    noise = standard_noise(key, mean.shape[1:], sample_index)
+    return mean + jnp.exp(log_variance / 2) * noise, (
+        reconstructions.kl_from_standard_normal(*(
+            part.reshape(len(part), -1) for part in (mean, log_variance)
+        ))
+    )
 
 
 def standard_noise(key, shape, sample_index):

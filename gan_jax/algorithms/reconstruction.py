@@ -355,11 +355,8 @@ def vae(ctx, outputs, sample_index):
         Kingma and Welling, Auto-Encoding Variational Bayes,
         https://arxiv.org/abs/1312.6114, 2013.
     """
-    mean, log_variance = jnp.split(outputs, 2, axis=-1)
     key = jax.random.fold_in(ctx.key, discriminator_inputs.CODE_KEY)
-    noise = codes_lib.standard_noise(key, mean.shape[1:], sample_index)
-    codes = mean + jnp.exp(log_variance / 2) * noise
-    return codes, reconstructions.kl_from_standard_normal(mean, log_variance)
+    return codes_lib.sample_gaussian(key, outputs, sample_index)
 
 
 # The encoders of 'pose_decoder' and 'glo' return codes already.
