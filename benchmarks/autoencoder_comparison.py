@@ -105,10 +105,10 @@ ROWS = {
     'vae_gan': Row('vae_gan'),
     'kl without D': Row('kl_autoencoder', True),
     'kl': Row('kl_autoencoder', False),
-    'kl, factor 0.5': Row('kl_autoencoder', False, 0.5),
+    'kl (factor 0.5)': Row('kl_autoencoder', False, 0.5),
     'vq without D': Row('vq_gan', True),
     'vq': Row('vq_gan', False),
-    'vq, factor 0.5': Row('vq_gan', False, 0.5),
+    'vq (factor 0.5)': Row('vq_gan', False, 0.5),
 }
 COLUMNS = {
     'steps': '{:,}', 'minutes': '{:.1f}', 'error': '{:.4f}',
