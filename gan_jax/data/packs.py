@@ -21,6 +21,7 @@ from tqdm import tqdm
 from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.data import on_demand
+from gan_jax.data import pictures
 
 MANIFEST = 'manifest.json'
 VERSION = 1
@@ -235,6 +236,7 @@ def _manifest(folder, path):
             and all(type(f) is dict for f in manifest['files'].values())
             and len(manifest['shape']) == 4
             and all(type(n) is int and n > 0 for n in manifest['shape'])
+            and manifest['shape'][3] in pictures.CHANNELS
             and isinstance(manifest['classes'], list)
             and all(isinstance(name, str) for name in manifest['classes'])
         )

@@ -259,6 +259,13 @@ def test_manifest_of_another_form_is_refused(changes, pack):
         load(pack)
 
 
+@pytest.mark.parametrize('form', packs.FORMS)
+def test_pack_of_other_channels_is_refused(form, tmp_path):
+    write(tmp_path / 'packed', form, np.zeros((3, 4, 5, 5), np.uint8), None)
+    with pytest.raises(errors.DataError, match='is not a pack'):
+        load(tmp_path / 'packed')
+
+
 @pytest.mark.parametrize('name', [
     '../secret', '/etc/passwd', 'sub/../../secret', 'other.npy', '',
 ])
