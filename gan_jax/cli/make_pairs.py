@@ -45,8 +45,7 @@ def main(argv):
     if not OUT.value:
         raise errors.ConfigError('--out is missing, such as --out=my/pairs')
     dataset = sources.load(request._replace(test_share=0.0))
-    if dataset.images.ndim == 2:
-        raise errors.DataError(f'{dataset.name} holds rows, not images')
+    sources.check_pictures(dataset)
     counts = pair_folders.write(
         dataset.images, TASK.value, OUT.value, layout=LAYOUT.value,
         test_share=request.test_share or TEST_SHARE,

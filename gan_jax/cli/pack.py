@@ -39,8 +39,7 @@ def main(argv):
     if not OUT.value:
         raise errors.ConfigError('--out is missing, such as --out=packed')
     dataset = sources.load(request._replace(memory=0))
-    if dataset.images.ndim == 2:
-        raise errors.DataError(f'{dataset.name} holds rows, not images')
+    sources.check_pictures(dataset)
     if TO.value == 'stylegan':
         stylegan_layout.write(
             dataset.images, dataset.labels, dataset.classes, OUT.value

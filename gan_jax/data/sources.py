@@ -430,6 +430,21 @@ def finish(request, dataset):
     return dataset._replace(images=images, random_crop=request.random_crop)
 
 
+def check_pictures(dataset):
+    """Check that a `Dataset` holds pictures, not rows or fields.
+
+    Raises:
+        errors.DataError: where it does not.
+    """
+    if dataset.images.ndim == 2:
+        raise errors.DataError(f'{dataset.name} holds rows, not images')
+    if dataset.units is not None:
+        raise errors.DataError(
+            f'{dataset.name} holds .npy files with units, not pictures of '
+            'uint8; train on the folder itself'
+        )
+
+
 def files(request):
     """List the encoded images of a request, before a part is selected.
 

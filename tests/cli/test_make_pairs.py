@@ -36,6 +36,7 @@ def test_each_layout_of_digits_is_read_by_the_keys_that_are_printed(tmp_path):
 def test_mistakes_end_in_one_line(tmp_path):
     np.save(tmp_path / 'rows.npy', np.zeros((30, 3)))
     (tmp_path / 'there').mkdir()
+    np.save(tmp_path / 'there' / '0.npy', np.ones((4, 4, 3), np.float32))
     mistakes = [
         (['digits', '--out=x'], 2, "--task='' is not one of ['deblur'"),
         (['digits', '--task=stripe', '--out=x'], 2, "did you mean 'stripes'"),
@@ -45,6 +46,7 @@ def test_mistakes_end_in_one_line(tmp_path):
         (['digits', '--task=edges', '--out=there'], 4, 'there exists already'),
         (['--task=edges', '--out=x'], 2, 'name one source'),
         (['rows.npy', '--task=edges', '--out=x'], 4, 'rows, not images'),
+        (['there', '--task=edges', '--out=x'], 4, 'not pictures of uint8'),
         (['ring', '--task=edges', '--out=x'], 2, 'has points'),
         (['digits', '--task=edges', '--out=x', '--data.limit=9'], 4,
          '9 in train and 0 in test'),

@@ -56,10 +56,13 @@ def test_folder_is_packed_in_both_forms_and_trains(tmp_path):
 def test_unusable_source_is_refused_in_one_line(tmp_path):
     np.save(tmp_path / 'rows.npy', np.zeros((4, 3)))
     (tmp_path / 'there').mkdir()
+    np.save(tmp_path / 'there' / '0.npy', np.ones((4, 4, 3), np.float32))
     for arguments, code, says in [
         (['digits'], 2, '--out is missing'),
         (['digits', '--out=there'], 4, 'there exists already'),
         (['rows.npy', '--out=new'], 4, 'holds rows, not images'),
+        (['there', '--out=new'], 4, 'train on the folder itself'),
+        (['there', '--to=stylegan', '--out=new.zip'], 4, 'not pictures of'),
     ]:
         process = helpers.run('gan_jax', 'pack', *arguments, cwd=tmp_path)
         assert process.returncode == code
