@@ -44,11 +44,16 @@ class Units(NamedTuple):
         return np.clip(unit, -1, 1).astype(np.float32)
 
     def decode(self, images):
-        """Map images [..., C] in [-1, 1] to values in units, of `dtype`."""
+        """Map images [..., C] in [-1, 1] to values in units, of `dtype`.
+
+        Values that the type cannot hold become its least or greatest.
+        """
         low, high = np.array(self.low), np.array(self.high)
         share = (np.clip(np.asarray(images, np.float64), -1, 1) + 1) / 2
         values = low + share * (high - low)
         whole = np.dtype(self.dtype).kind in 'iu'
+        bounds = (np.iinfo if whole else np.finfo)(self.dtype)
+        values = np.clip(values, float(bounds.min), float(bounds.max))
         return (np.round(values) if whole else values).astype(self.dtype)
 
     def draw(self, images):
@@ -168,7 +173,10 @@ def units(name, images, limits=(), shown=()):
     channels = images.shape[-1]
     least = images.min((0, 1, 2)).astype(np.float64)
     most = images.max((0, 1, 2)).astype(np.float64)
-    low, high = least, np.where(most > least, most, least + 1)
+    # Of a channel of one value; from 2^53 on, one more is the same number.
+    with np.errstate(over='ignore'):
+        above = least + np.where(least + 1 > least, 1, np.abs(least))
+    low, high = least, np.where(most > least, most, above)
     if limits:
         if len(limits) not in (2, 2 * channels):
             raise errors.DataError(
@@ -183,6 +191,12 @@ def units(name, images, limits=(), shown=()):
                 f'{least[channel]:g} to {most[channel]:g}, outside of '
                 f'data.range {low[channel]:g} to {high[channel]:g}'
             )
+    for channel in np.flatnonzero(~np.isfinite(_spread(low, high))):
+        raise errors.DataError(
+            f'channel {channel} of {name} has values from '
+            f'{least[channel]:g} to {most[channel]:g}, which need a range '
+            'beyond float64; scale them'
+        )
     shown = tuple(shown) or ((0, 1, 2) if channels >= 3 else (0,))
     if max(shown) >= channels:
         raise errors.DataError(
@@ -194,6 +208,12 @@ def units(name, images, limits=(), shown=()):
     )
 
 
+def _spread(low, high):
+    """Compute high - low, infinite where float64 cannot hold it."""
+    with np.errstate(over='ignore'):
+        return high - low
+
+
 def is_valid(value, channels):
     """Return whether JSON describes the `Units` of images with channels."""
     try:
@@ -201,6 +221,7 @@ def is_valid(value, channels):
         numbers = np.array([found.low, found.high], np.float64)
         return numbers.shape == (2, channels) and (
             np.isfinite(numbers).all() and (numbers[0] < numbers[1]).all()
+            and np.isfinite(_spread(*numbers)).all()
             and found.dtype in DTYPES and len(found.shown) in (1, 3)
             and all(type(c) is int and 0 <= c < channels for c in found.shown)
         )

@@ -67,6 +67,40 @@ def test_range_is_that_of_all_files_or_given(tmp_path):
     np.testing.assert_allclose(drawn, 255 * share, atol=0.51)
 
 
+@pytest.mark.parametrize('dtype, limits, least, most', [
+    ('uint16', (0.0, 65536.0), 0, 65535), ('int8', (-200.0, 200.0), -128, 127),
+    ('uint32', (-1.0, 2.0**32), 0, 2**32 - 1),
+    ('float16', (-1e6, 1e6), -65504, 65504),
+    ('float32', (-1e39, 1e39), -3.4028235e38, 3.4028235e38),
+])
+def test_values_outside_of_the_type_are_clipped(dtype, limits, least, most):
+    images = np.zeros((1, 2, 2, 1), dtype)
+    units = fields.units('x', images, limits)
+    found = units.decode(np.array([[-1.0], [1.0], [5.0]]))
+    np.testing.assert_array_equal(
+        found[:, 0], np.array([least, most, most], dtype)
+    )
+
+
+@pytest.mark.parametrize('value', [
+    0, -3, 2.0**53, -2.0**53, 1e17, -1e17, 1e300, -1e307,
+])
+def test_channel_of_one_value_stays_at_minus_one(value):
+    values = np.stack([np.full((2, 4, 4), value), np.zeros((2, 4, 4))], -1)
+    units = fields.units('x', values)
+    images = units.encode(values)
+    np.testing.assert_array_equal(images, -1)
+    np.testing.assert_array_equal(units.decode(images), values)
+    assert fields.is_valid(units._asdict() | {'shown': [0]}, 2)
+
+
+@pytest.mark.parametrize('values', [(1.7e308, 1.7e308), (-1.7e308, 1.7e308)])
+def test_range_beyond_float64_is_refused(values):
+    images = np.array(values).reshape(2, 1, 1, 1)
+    with pytest.raises(errors.DataError, match='channel 0 of x .* scale them'):
+        fields.units('x', images)
+
+
 BAD = {
     'nan': (np.full((8, 8, 5), np.nan, 'f4'), '320 values that are NaN'),
     'infinity': (np.full((8, 8, 5), np.inf, 'f4'), 'NaN or infinite'),
@@ -207,6 +241,7 @@ def test_translation_is_refused(tmp_path):
     {'low': [0], 'high': [1], 'dtype': 'int16', 'shown': [1]},
     {'low': [0, 0], 'high': [1, 1], 'dtype': 'int16', 'shown': [0]},
     {'low': [0], 'high': [float('inf')], 'dtype': 'int16', 'shown': [0]},
+    {'low': [-1.7e308], 'high': [1.7e308], 'dtype': 'float64', 'shown': [0]},
     {'low': 'a', 'high': [1], 'dtype': 'int16', 'shown': [0]},
     {'low': [0], 'high': [1], 'dtype': [], 'shown': [0]},
     {'low': [0], 'high': [1], 'dtype': 'int16', 'shown': 0},
