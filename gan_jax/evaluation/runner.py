@@ -99,6 +99,7 @@ def evaluate_run(workdir, step, options, say, keep=lambda result: None):
     config = defaults.of_source(config)
     options = options._replace(split=options.split or TRAIN)
     training = reference.dataset(config, options.split)
+    sampling.check_units(workdir, training)
     held_out = reference.held_out_of(config, options.split, training)
     indices = reference.sample_indices(len(training.images), options.num_real)
     extractor = None

@@ -72,7 +72,7 @@ class Inspection(NamedTuple):
     reasons: dict = {}
 
 
-def inspect(algorithm, state, dataset=None, reason=''):
+def inspect(algorithm, state, dataset=None, reason='', units=None):
     """Sample a run's networks, score the samples and match them with images.
 
     Args:
@@ -80,6 +80,7 @@ def inspect(algorithm, state, dataset=None, reason=''):
         state: `algorithm.TrainState` of NumPy arrays.
         dataset: `sources.Dataset` that it was trained on, or None.
         reason: sentence why the data set is missing.
+        units: `fields.Units` of the images, or None for those of the data set.
 
     Returns:
         `Inspection`.
@@ -90,9 +91,10 @@ def inspect(algorithm, state, dataset=None, reason=''):
             'Points are shown all together above, not one by one.',
             int(state.step),
         )
-    units = None if dataset is None else dataset.units
+    if units is None and dataset is not None:
+        units = dataset.units
     images = writer.to_uint8(samples) if units is None else (
-        writer.like(samples, dataset.images)
+        writer.like(samples, samples)
     )
     inspection, reasons = Inspection(int(state.step)), {}
     if algorithm.num_styles:
@@ -242,7 +244,9 @@ def restore(workdir):
     config = run_files.load_config(workdir)
     if domains.is_translation(config):
         return inspect_translations(algorithm, state, config)
-    return inspect(algorithm, state, *_data_of(workdir))
+    return inspect(
+        algorithm, state, *_data_of(workdir), run_files.units(workdir)
+    )
 
 
 def _data_of(workdir):
@@ -251,6 +255,7 @@ def _data_of(workdir):
     try:
         sampling.check_data(workdir)
         dataset = builders.dataset(sampling.load_data_config(workdir))
+        sampling.check_units(workdir, dataset)
     except (errors.UserError, OSError, ImportError) as error:
         return None, f'The training images are not available: {_line(error)}.'
     shape, count = list(dataset.images.shape[1:]), len(dataset.images)

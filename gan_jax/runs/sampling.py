@@ -3,6 +3,7 @@
 A seed gives the same image on any machine. Knows nothing of the training loop.
 """
 
+import itertools
 import math
 
 from etils import epath
@@ -446,6 +447,33 @@ def check_data(workdir):
             'gan_jax.evaluate --real=… --fake=… compares two folders or array '
             'files'
         )
+
+
+def check_units(workdir, dataset):
+    """Check that images have the ranges of those that a run was trained on.
+
+    Args:
+        workdir: folder of the run.
+        dataset: `sources.Dataset` to compare with its samples.
+
+    Raises:
+        errors.DataError: naming the first channel that has another.
+    """
+    now, before = (
+        list(zip(*units[:2])) if units else []
+        for units in (dataset.units, run_files.units(workdir))
+    )
+    for channel, ranges in enumerate(itertools.zip_longest(now, before)):
+        if ranges[0] != ranges[1]:
+            words = [
+                f'the range {pair[0]} to {pair[1]}' if pair else 'no units'
+                for pair in ranges
+            ]
+            raise errors.DataError(
+                f'channel {channel} of {dataset.name} has {words[0]}, and that '
+                f'of --workdir={workdir} {words[1]}; restore the files that it '
+                'was trained on, or train with data.range'
+            )
 
 
 def saved_steps(workdir):

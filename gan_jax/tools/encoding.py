@@ -38,15 +38,18 @@ def load_images(workdir, split='train'):
         `sources.Dataset`.
 
     Raises:
-        errors.DataError: where they cannot be loaded, or none were held out.
+        errors.DataError: where they cannot be loaded, none were held out, or
+            they have other units than in training.
     """
     sampling.check_data(workdir)
     config = sampling.load_data_config(workdir)
     if split == 'train':
-        return builders.dataset(config)
-    dataset = reference.held_out_of(config)
+        dataset = builders.dataset(config)
+    else:
+        dataset = reference.held_out_of(config)
     if dataset is None:
         raise errors.DataError('the run held out no images of its data')
+    sampling.check_units(workdir, dataset)
     return dataset
 
 

@@ -99,13 +99,13 @@ def load_targets(workdir, text, split='', labels=None):
     shape = tuple(run_files.load_data(workdir)['image_shape'])
     if text and all(c.isascii() and (c.isdigit() or c in ' ,-') for c in text):
         sampling.check_data(workdir)
-        targets = _of_run(config, text, split)
+        targets = _of_run(workdir, config, text, split)
     elif len(shape) == 1:
         raise errors.ConfigError(
             f'--images={text!r}: select points by index, such as 0-99'
         )
     else:
-        targets = _of_files(config, text, shape)
+        targets = _of_files(config, text, shape, run_files.units(workdir))
     if targets.images.shape[1:] != shape:
         raise errors.DataError(
             f'{targets.source} has images of shape '
@@ -117,7 +117,7 @@ def load_targets(workdir, text, split='', labels=None):
     return targets
 
 
-def _of_run(config, text, split):
+def _of_run(workdir, config, text, split):
     """Load images of the run's data by index."""
     indices = sampling.parse_seeds(text, '--images')
     dataset = None if split == 'train' else reference.held_out_of(config)
@@ -126,6 +126,7 @@ def _of_run(config, text, split):
     name = 'train' if dataset is None else 'test'
     if dataset is None:
         dataset = builders.dataset(config)
+    sampling.check_units(workdir, dataset)
     if max(indices) >= len(dataset.images):
         raise errors.ConfigError(
             f'--images={text}: {name} has the indices 0 to '
@@ -139,16 +140,29 @@ def _of_run(config, text, split):
     )
 
 
-def _of_files(config, text, shape):
-    """Load image files, resized and converted to the shape of the run."""
+def _of_files(config, text, shape, units):
+    """Load image files, resized and converted to the shape of the run.
+
+    Fields are not resized; they are scaled by the `fields.Units` of the run.
+    """
+    paths = [pathlib.Path(part).expanduser() for part in text.split(',')]
+    whole = paths[0].is_dir() or text.lower().endswith(tuple(sources.ENDINGS))
+    name = sources.uri_of_path(text) if whole else ''
+    if name.startswith('fields:') != (units is not None):
+        wanted = 'pictures' if units is None else 'a folder of .npy files'
+        raise errors.DataError(
+            f'--images={text!r} must be {wanted}, as the data of the run'
+        )
+    if units is not None:
+        limits = tuple(np.stack(units[:2], 1).reshape(-1).tolist())
+        dataset = sources.load(sources.Request(name, limits=limits))
+        names = tuple(map(str, range(len(dataset.images))))
+        return Targets(dataset.images, names, None, text)
     preparation = pictures.Preparation(
         shape[:2], shape[2], config.data.crop, defaults.background(config)
     )
-    paths = [pathlib.Path(part).expanduser() for part in text.split(',')]
-    if paths[0].is_dir() or text.lower().endswith(tuple(sources.ENDINGS)):
-        dataset = sources.load(sources.Request(
-            sources.uri_of_path(text), preparation=preparation
-        ))
+    if whole:
+        dataset = sources.load(sources.Request(name, preparation=preparation))
         names = tuple(map(str, range(len(dataset.images))))
         return Targets(np.asarray(dataset.images), names, None, text)
     images = []

@@ -5,13 +5,18 @@ import pytest
 
 import gan_jax
 import helpers
+import image_files
+from gan_jax.config import unused_keys
 from gan_jax.config import validation
 from gan_jax.core import errors
 from gan_jax.data import fields
 from gan_jax.data import sources
 from gan_jax.evaluation import runner
+from gan_jax.reporting import inspect_model
 from gan_jax.runs import run_files
+from gan_jax.tools import encoding
 from gan_jax.tools import export
+from gan_jax.tools import inversion
 from gan_jax.tools import quiz
 from gan_jax.tools import release
 from gan_jax.training import train
@@ -220,6 +225,70 @@ def test_run_samples_in_units_and_is_released(tmp_path):
     np.testing.assert_array_equal(loaded.sample(range(5)), samples)
     assert run_files.units(folder) == units
     assert 'float64 from' in export.card(folder, loaded.algorithm, loaded.state)
+
+
+def autoencoder(tmp_path):
+    """Write a run of an untrained VAE on files; return its folder."""
+    write(tmp_path / 'data')
+    config = helpers.tiny_mlp()
+    config.algorithm = 'vae'
+    config.data.name, config.data.path = '', str(tmp_path / 'data')
+    unused_keys.leave_out(config)
+    return helpers.untrained(config, tmp_path / 'run').workdir
+
+
+def test_tools_refuse_data_of_another_range(tmp_path):
+    folder = autoencoder(tmp_path)
+    encoding.load_images(folder)
+    inversion.load_targets(folder, '0-3')
+    assert inspect_model.restore(folder).pairs is not None
+    path = tmp_path / 'data' / 'a' / '00.npy'
+    values = np.load(path)
+    values[0, 0, 2] = 7
+    np.save(path, values)
+    says = 'channel 2 of fields:.* has the range 0.001.* to 7.0, and that of'
+    for tool in (
+        lambda: encoding.load_images(folder),
+        lambda: inversion.load_targets(folder, '0-3'),
+        lambda: runner.evaluate(folder, ['swd'], features='pixels'),
+    ):
+        with pytest.raises(errors.DataError, match=says) as caught:
+            tool()
+        assert '\n' not in str(caught.value)
+    looked = inspect_model.restore(folder)
+    assert looked.pairs is None and 'to 7.0, and' in looked.reasons['pairs']
+
+
+def test_report_of_moved_data_shows_the_channels_of_the_run(tmp_path):
+    write(tmp_path / 'data')
+    config = helpers.tiny_mlp()
+    config.data.name, config.data.path = '', str(tmp_path / 'data')
+    helpers.untrained(config, tmp_path / 'run')
+    (tmp_path / 'data').rename(tmp_path / 'moved')
+    looked = inspect_model.restore(tmp_path / 'run')
+    assert 'not available' in looked.reasons['pairs']
+    assert looked.scored['best'].picture.shape[-1] == 3
+
+
+def test_other_files_are_reconstructed_in_the_units_of_the_run(tmp_path):
+    folder = autoencoder(tmp_path)
+    units = run_files.units(folder)
+    values = np.load(tmp_path / 'data' / 'a' / '03.npy')
+    (tmp_path / 'one').mkdir()
+    np.save(tmp_path / 'one' / '0.npy', values)
+    targets = inversion.load_targets(folder, str(tmp_path / 'one'))
+    np.testing.assert_array_equal(targets.images[0], units.encode(values))
+    image_files.write(tmp_path / 'pictures' / '0.png', image_files.flat(
+        (1, 2, 3), (8, 8)
+    ))
+    for name in ('pictures', 'pictures/0.png', 'one/0.npy'):
+        with pytest.raises(errors.DataError, match='must be a folder of .npy'):
+            inversion.load_targets(folder, str(tmp_path / name))
+    pictures = helpers.untrained(
+        helpers.tiny_mlp(), tmp_path / 'gan', helpers.random_images()
+    )
+    with pytest.raises(errors.DataError, match='must be pictures'):
+        inversion.load_targets(pictures.workdir, str(tmp_path / 'one'))
 
 
 @pytest.mark.integration
