@@ -179,12 +179,8 @@ def not_in_network(config, key):
     return f'is not for {player}.name={name!r}, which has no such option'
 
 
-def _not_for_data(config, key, points):
-    """Return why a key of `data` has no effect on these data, or ''."""
-    group, _, name = key.partition('.')
-    if group != 'data':
-        return ''
-    source = defaults.source(config)
+def _not_for_source(name, source):
+    """Return why a key of `data` has no effect on a source, or ''."""
     scheme, colon, path = source.partition(':')
     if name == 'data_dir' and (source == 'digits' or colon and (
             scheme != 'tfds')):
@@ -195,6 +191,19 @@ def _not_for_data(config, key, points):
         return f'is for folders of .npy files, and {source!r} is not one'
     if name in PICTURE_KEYS and scheme == 'fields':
         return f'is for pictures, and {source!r} holds .npy files'
+    return ''
+
+
+def _not_for_data(config, key, points):
+    """Return why a key of `data` has no effect on these data, or ''."""
+    group, _, name = key.partition('.')
+    if group != 'data':
+        return ''
+    # The source is searched in the file system, so only where a key needs it.
+    if name in ('data_dir', *FIELD_KEYS, *PICTURE_KEYS):
+        reason = _not_for_source(name, defaults.source(config))
+        if reason:
+            return reason
     if not points:
         return ''
     if name in IMAGE_KEYS:

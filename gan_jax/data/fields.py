@@ -4,8 +4,11 @@ Networks see numbers in [-1, 1]; `Units` maps between these and the units of the
 data, such as degrees, decibels or counts. Files are read, never unpickled.
 """
 
+import contextlib
 import io
+import itertools
 import os
+import pathlib
 from typing import NamedTuple, Tuple
 
 import numpy as np
@@ -17,6 +20,7 @@ from gan_jax.data import memory
 
 ENDING = '.npy'
 MOST_CHANNELS = 256
+MOST_ENTRIES = 10_000  # that are searched for the first data file
 DTYPES = (
     'float16', 'float32', 'float64', 'int8', 'int16', 'int32', 'uint8',
     'uint16', 'uint32',
@@ -70,15 +74,19 @@ class Units(NamedTuple):
 
 
 def is_fields(path):
-    """Return whether the first data file of a folder is an .npy file."""
+    """Return whether the first data file of a folder is an .npy file.
+
+    Files are walked as they are listed, `MOST_ENTRIES` of them at most.
+    """
     path = os.path.expanduser(path)
-    for _, folders, names in os.walk(path) if os.path.isdir(path) else ():
-        folders.sort()
-        for name in sorted(names):
-            if not listing_lib.why_ignored(name, (ENDING,)):
-                return True
-            if not listing_lib.why_ignored(name):
-                return False
+    if not os.path.isdir(path):
+        return False
+    entries = folder.walk(pathlib.Path(path), (ENDING, *listing_lib.ENDINGS))
+    # No permission, or a folder too deep.
+    with contextlib.suppress(OSError, RecursionError):
+        for name, why, reason in itertools.islice(entries, MOST_ENTRIES):
+            if not why and not reason:
+                return name.lower().endswith(ENDING)
     return False
 
 

@@ -42,7 +42,7 @@ def listing(path, key='data.path', endings=listing_lib.ENDINGS):
 
 def _listing(root, path, endings):
     stats, files = [], []
-    for name, why, reason in sorted(_walk(root, endings)):
+    for name, why, reason in sorted(walk(root, endings)):
         reason = reason or (not why and _why_bad(root / name, stats)) or ''
         files.append((name, root / name, why, reason))
     return listing_lib.make(
@@ -52,10 +52,17 @@ def _listing(root, path, endings):
     )
 
 
-def _walk(root, endings):
+def walk(root, endings):
     """Yield (path from root, why it is ignored or '', why it is bad or '').
 
     Folders are only included if they are not entered.
+
+    Args:
+        root: `pathlib.Path` of a folder.
+        endings: of the files that are images.
+
+    Raises:
+        OSError: if the root cannot be read.
     """
     entered = set()
 

@@ -6,6 +6,7 @@ import pytest
 import gan_jax
 import helpers
 import image_files
+from gan_jax.config import defaults
 from gan_jax.config import unused_keys
 from gan_jax.config import validation
 from gan_jax.core import errors
@@ -174,6 +175,45 @@ def test_pictures_and_arrays_stay_what_they_are(tmp_path):
     assert not fields.is_fields(tmp_path / 'empty')
     assert not fields.is_fields(tmp_path / 'none')
     assert sources.uri_of_path('x.npy') == 'npy:x.npy'
+
+
+def test_first_file_is_that_of_the_listing(tmp_path):
+    write(tmp_path / 'fields', count=2)
+    (tmp_path / 'linked').mkdir()
+    (tmp_path / 'linked' / 'a').symlink_to(tmp_path / 'fields')
+    (tmp_path / 'linked' / 'a' / 'loop').symlink_to(tmp_path / 'linked')
+    assert fields.is_fields(tmp_path / 'linked')
+    (tmp_path / 'pictures' / '.hidden').mkdir(parents=True)
+    np.save(tmp_path / 'pictures' / '.hidden' / '0.npy', np.zeros((4, 4)))
+    assert not fields.is_fields(tmp_path / 'pictures')
+    (tmp_path / 'pictures' / 'x').mkdir()
+    (tmp_path / 'pictures' / 'x' / '0.png').touch()
+    np.save(tmp_path / 'pictures' / 'y.npy', np.zeros((4, 4)))
+    assert not fields.is_fields(tmp_path / 'pictures')
+
+
+def test_search_for_the_first_file_is_bounded(tmp_path, monkeypatch):
+    for name in ('a.txt', 'b.txt', 'c.txt'):
+        (tmp_path / name).touch()
+    np.save(tmp_path / 'd.npy', np.zeros((4, 4)))
+    assert fields.is_fields(tmp_path)
+    monkeypatch.setattr(fields, 'MOST_ENTRIES', 3)
+    assert not fields.is_fields(tmp_path)
+
+
+def test_source_is_searched_only_for_keys_that_depend_on_it(monkeypatch):
+    config = helpers.tiny_mlp()
+    config.data.name, config.data.path = '', '/proc'
+    config.data.flip, config.data.test_share = True, 0.1
+
+    def refuse(config):
+        raise AssertionError('searched')
+
+    monkeypatch.setattr(defaults, 'source', refuse)
+    assert unused_keys.find(config, points=False) == {}
+    config.data.range = '0,1'
+    with pytest.raises(AssertionError, match='searched'):
+        unused_keys.find(config, points=False)
 
 
 @pytest.mark.integration
