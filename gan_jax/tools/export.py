@@ -280,7 +280,17 @@ def tensors(workdir, algorithm, state, weights='ema'):
         'latent_size': str(algorithm.latent_size),
         'num_classes': str(algorithm.num_classes),
         'image_shape': json.dumps(data['image_shape']),
+        **units(data),
     })
+
+
+def units(data):
+    """Return the metadata of tensors on units, {name: JSON}; {} of pictures.
+
+    Args:
+        data: dict of `run_files.load_data`.
+    """
+    return {'units': json.dumps(data['units'])} if 'units' in data else {}
 
 
 def origin(state, weights):
@@ -363,8 +373,7 @@ def card(workdir, algorithm, state, weights='ema'):
     )
     return model_card.build(workdir, state, weights, [
         ('data', describe(config, data)),
-        *([('units', f'-1 to 1 stand for {run_files.units(workdir).described()}'
-            ', channel by channel')] if 'units' in data else ()),
+        *units_rows(workdir),
         ('trained as', kind_of_run),
         ('inputs', inputs),
         ('output', f'float32 [B, {", ".join(map(str, data["image_shape"]))}]'
@@ -372,6 +381,15 @@ def card(workdir, algorithm, state, weights='ema'):
     ], title=epath.Path(workdir).name, use=USE, names={
         **NAMES, 'inputs': ', '.join(input_names(algorithm)),
     })
+
+
+def units_rows(workdir):
+    """Return the rows of a card on the units of a run; () of pictures."""
+    units = run_files.units(workdir)
+    return () if units is None else ((
+        'units', f'-1 to 1 stand for {units.described()}, channel by channel; '
+        'exact in the metadata of the safetensors file'
+    ),)
 
 
 def describe(config, data):

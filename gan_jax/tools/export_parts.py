@@ -85,7 +85,7 @@ def write(folder, workdir, algorithm, state, part, formats=()):
     about = {
         'step': str(int(state.step)), 'part': part, 'algorithm': algorithm.name,
         'code_shape': json.dumps(shapes['codes']),
-        'image_shape': json.dumps(shapes['images']),
+        'image_shape': json.dumps(shapes['images']), **export.units(data),
     }
     weights = latents.weights(state, part, algorithm.code_weights)
     contents[names['tensors']] = export.pack(
@@ -95,6 +95,7 @@ def write(folder, workdir, algorithm, state, part, formats=()):
     kind = algorithm.code_weights
     contents[export.CARD] = model_card.build(workdir, state, kind, [
         ('data', export.describe(sampling.load_data_config(workdir), data)),
+        *export.units_rows(workdir),
         ('trained as', f'`{algorithm.name}`'),
         ('part', part),
         ('inputs', f'`{source}` {_words(shapes[source])}'),

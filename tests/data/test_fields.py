@@ -1,5 +1,7 @@
 """Folders of .npy files: many channels and floats, in their units."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -15,8 +17,10 @@ from gan_jax.data import sources
 from gan_jax.evaluation import runner
 from gan_jax.reporting import inspect_model
 from gan_jax.runs import run_files
+from gan_jax.runs import sampling
 from gan_jax.tools import encoding
 from gan_jax.tools import export
+from gan_jax.tools import export_parts
 from gan_jax.tools import inversion
 from gan_jax.tools import quiz
 from gan_jax.tools import release
@@ -329,6 +333,27 @@ def test_other_files_are_reconstructed_in_the_units_of_the_run(tmp_path):
     )
     with pytest.raises(errors.DataError, match='must be pictures'):
         inversion.load_targets(pictures.workdir, str(tmp_path / 'one'))
+
+
+def test_exports_have_the_exact_units(tmp_path):
+    folder = autoencoder(tmp_path)
+    algorithm, state = sampling.load(folder)
+    units = run_files.units(folder)
+    for part in export_parts.PARTS:
+        export_parts.write(tmp_path / 'out', folder, algorithm, state, part)
+    (tmp_path / 'out' / 'generator.safetensors').write_bytes(
+        export.tensors(folder, algorithm, state)
+    )
+    for name in ('generator', *export_parts.PARTS):
+        with open(tmp_path / 'out' / f'{name}.safetensors', 'rb') as file:
+            size = int.from_bytes(file.read(8), 'little')
+            about = json.loads(file.read(size))['__metadata__']
+        described = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in json.loads(about['units']).items()
+        }
+        assert fields.Units(**described) == units
+    assert 'float32 from' in (tmp_path / 'out' / export.CARD).read_text()
 
 
 @pytest.mark.integration
