@@ -44,6 +44,9 @@ parser.add_argument('--out', default='translated.png')
 args = parser.parse_args()
 program = pathlib.Path(__file__).with_name('{program}').read_bytes()
 image = ImageOps.exif_transpose(Image.open(args.image, formats=FORMATS))
+if image.mode.startswith('I;16'):  # Pillow would clip it to white
+    grey = np.round(np.asarray(image).astype(np.float64) / 257)
+    image = Image.fromarray(grey.astype(np.uint8))
 {flatten}image = ImageOps.fit(image.convert('{mode}'), ({width}, {height}))
 images = np.asarray(image, np.float32).reshape(1, {height}, {width}, {channels})
 generate = export.deserialize(bytearray(program)).call

@@ -55,9 +55,12 @@ def translated(exports, tmp_path_factory):
     for name, (*_, side) in RUNS.items():
         image = helpers.random_images(1, (side, side, 4))[0]
         image_files.write(folder / f'{name}.png', image_files.encoded(image))
+        deep = image[..., 0].astype(np.uint16) * 256 + image[..., 1]
+        Image.fromarray(deep).save(folder / f'{name}_deep.png')
         lines += [
-            [exports[name][1] / 'translate.py', folder / f'{name}.png',
-             f'--out={folder / name}_out.{ending}'] for ending in ('npy', 'png')
+            [exports[name][1] / 'translate.py', folder / f'{kind}.png',
+             f'--out={folder / kind}_out.{ending}']
+            for kind in (name, f'{name}_deep') for ending in ('npy', 'png')
         ]
     image_files.write(folder / 'large.jpg', image_files.flat(
         (200, 10, 30), (40, 90), 'JPEG', exif=image_files.exif(6)
@@ -75,19 +78,22 @@ def translated(exports, tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize('depth', ['', '_deep'])
 @pytest.mark.parametrize('name', RUNS)
-def test_script_gives_the_picture_of_the_command(name, exports, translated):
+def test_script_gives_the_picture_of_the_command(
+    name, depth, exports, translated
+):
     run, _ = exports[name]
     direction = RUNS[name][1]
     translator = image_translation.build(
         run.workdir, run.algorithm, run.state, direction
     )
-    content = (translated / f'{name}.png').read_bytes()
+    content = (translated / f'{name}{depth}.png').read_bytes()
     image = pictures.decode(content, translator.preparation).pixels
     expected = image_translation.translate(translator, image)
-    raw = np.load(translated / f'{name}_out.npy')
+    raw = np.load(translated / f'{name}{depth}_out.npy')
     np.testing.assert_allclose((raw + 1) * 127.5, expected, atol=0.51)
-    with Image.open(translated / f'{name}_out.png') as picture:
+    with Image.open(translated / f'{name}{depth}_out.png') as picture:
         found = np.asarray(picture).reshape(expected.shape)
         assert picture.mode == pictures.CHANNELS[expected.shape[-1]]
     np.testing.assert_allclose(found, expected, atol=1)  # rounding of ties
@@ -103,7 +109,7 @@ def test_script_resizes_an_image_to_the_size_in_training(translated):
 def test_script_is_short(name, exports):
     text = (exports[name][1] / 'translate.py').read_text()
     code = text.split('args = parser')[1].strip().splitlines()
-    assert len(code) <= 16 and 'gan_jax' not in text
+    assert len(code) <= 18 and 'gan_jax' not in text
     assert max(map(len, text.splitlines())) <= 80
 
 
