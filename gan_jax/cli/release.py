@@ -76,12 +76,14 @@ def _pull(argv):
     from gan_jax.core import errors
     from gan_jax.runs import hub
     from gan_jax.runs import sampling
+    from gan_jax.tools import release
 
     if len(argv) > 1 or run_flags.WORKDIR.value or PUSH.value:
         raise errors.ConfigError(
             '--pull takes --out only, not --workdir, --push or other arguments'
         )
     with app.written('--out', OUT.value):
+        release.check_folder(OUT.value)
         hub.pull(PULL.value, OUT.value)
     _, state = sampling.load(OUT.value)
     app.say(f'Wrote {PULL.value}, step {int(state.step)}, to {OUT.value}')

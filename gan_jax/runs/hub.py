@@ -76,7 +76,13 @@ def pull(path, folder=None):
         _check_sizes(path, found.siblings)
         return library.snapshot_download(repo, revision=found.sha, **options)
 
-    return _call('pulled', path, call)
+    pulled = _call('pulled', path, call)
+    if not release_files.is_release(pulled):
+        raise errors.ReleaseError(
+            f'{path} is not a release, which has {release_files.SUMS} and no '
+            f'folder {release_files.CHECKPOINTS}'
+        )
+    return pulled
 
 
 def _check_sizes(path, listed):

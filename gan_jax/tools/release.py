@@ -45,12 +45,13 @@ def write(
         {name of a file: its size in bytes}.
 
     Raises:
-        errors.UserError: where the folder holds a run, or the workdir is a
-            release without optimizers and memory.
+        errors.UserError: where the folder holds other files, or the workdir is
+            a release without optimizers and memory.
         OSError: where a file cannot be written.
     """
     folder = files.to_path(folder)
-    _check(folder, workdir, training)
+    check_folder(folder)
+    _check_training(workdir, training)
     contents = {
         release_files.CONFIG: _json(run_files.load_config(workdir).to_dict()),
         release_files.DATA: _json(run_files.load_sources(workdir)),
@@ -79,17 +80,40 @@ def write(
     return {name: len(data) for name, data in contents.items()}
 
 
-def _check(folder, workdir, training):
-    """Check that nothing but a release is replaced, and nothing is missing."""
+def check_folder(folder):
+    """Check that nothing but a release is replaced.
+
+    Args:
+        folder: to write a release to.
+
+    Raises:
+        errors.ConfigError: where it holds other files, or no whole release.
+        OSError: where it cannot be read.
+    """
+    folder = files.to_path(folder)
     try:
         present = sorted(path.name for path in folder.iterdir())
     except FileNotFoundError:
-        present = []
-    if present and not release_files.is_release(folder):
+        return
+    if present and not _is_replaceable(folder):
         raise errors.ConfigError(
             f'--out={folder} holds other files, such as {present[0]!r}; name a '
             'new folder, or a release to replace'
         )
+
+
+def _is_replaceable(folder):
+    """Return whether a folder's `SHA256SUMS` shows that it is a release."""
+    try:
+        return release_files.is_release(folder) and (
+            release_files.MODEL in release_files.read_sums(folder)
+        )
+    except errors.ReleaseError:
+        return False
+
+
+def _check_training(workdir, training):
+    """Check that the workdir has what --training adds."""
     if training and release_files.is_release(workdir) and (
             release_files.TRAINING not in release_files.read_sums(workdir)):
         raise errors.ReleaseError(

@@ -5,13 +5,13 @@ import pathlib
 import re
 import shutil
 import sys
-import types
 
 import numpy as np
 import pytest
 
 import gan_jax
 import helpers
+import hub_double
 from gan_jax.core import errors
 from gan_jax.runs import hub
 from gan_jax.runs import release_files
@@ -21,55 +21,7 @@ from gan_jax.tools import release
 @pytest.fixture
 def library(monkeypatch, tmp_path):
     """Return a double of huggingface_hub, whose hub is a folder."""
-    store, module = tmp_path / 'hub', types.ModuleType('huggingface_hub')
-    module.calls, module.offline = [], False
-    module.sizes = lambda path: path.stat().st_size
-
-    class HfApi:
-        def model_info(self, repo, *, revision, files_metadata):
-            assert files_metadata
-            if module.offline:
-                raise ConnectionError('no network')
-            if not (store / repo).is_dir():
-                error = OSError(f'404: no {repo}\nRequest ID: 1')
-                error.response = 404
-                raise error
-            return types.SimpleNamespace(sha=f'sha of {revision}', siblings=[
-                types.SimpleNamespace(
-                    rfilename=path.name, size=module.sizes(path)
-                ) for path in (store / repo).iterdir()
-            ])
-
-        def create_repo(self, repo, *, private, exist_ok):
-            module.calls.append((repo, private, exist_ok))
-            (store / repo).mkdir(parents=True, exist_ok=exist_ok)
-
-        def upload_folder(
-            self, *, repo_id, folder_path, revision, allow_patterns,
-            commit_message,
-        ):
-            for name in os.listdir(folder_path):
-                if name in allow_patterns:
-                    shutil.copy(f'{folder_path}/{name}', store / repo_id)
-            return f'https://hub/{repo_id}/commit/1'
-
-    def snapshot_download(
-        repo, *, revision, allow_patterns, local_dir=tmp_path / 'cache',
-        local_files_only=False,
-    ):
-        module.calls.append((repo, revision))
-        if local_files_only:
-            if not local_dir.is_dir():
-                raise OSError('not in the cache')
-            return str(local_dir)
-        # As in the cache of the hub, files are links.
-        pathlib.Path(local_dir).mkdir(exist_ok=True)
-        for name in os.listdir(store / repo):
-            if name in allow_patterns:
-                pathlib.Path(local_dir, name).symlink_to(store / repo / name)
-        return str(local_dir)
-
-    module.HfApi, module.snapshot_download = HfApi, snapshot_download
+    module = hub_double.make(tmp_path)
     monkeypatch.setitem(sys.modules, 'huggingface_hub', module)
     return module
 
@@ -96,6 +48,58 @@ def test_pushed_release_is_pulled_and_samples(library, released, tmp_path):
         release_files.SUMS, *release_files.NAMES
     } - {release_files.TRAINING})
     hub.pull('me/digits', tmp_path / 'theirs')
+    theirs = gan_jax.load(tmp_path / 'theirs')
+    np.testing.assert_array_equal(theirs.sample([5]), run.sample([5]))
+
+
+def contents(folder):
+    """Return {path: bytes} of the files below a folder."""
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in sorted(folder.rglob('*')) if path.is_file()
+    }
+
+
+def test_commands_push_and_pull_and_replace_releases_alone(
+    released, monkeypatch, tmp_path
+):
+    run, folder = released
+    modules = tmp_path / 'modules'
+    modules.mkdir()
+    (modules / 'huggingface_hub.py').write_text(
+        'import sys\nimport hub_double\n'
+        f'sys.modules[__name__] = hub_double.make({str(tmp_path)!r})\n'
+    )
+    monkeypatch.setenv('PYTHONPATH', os.pathsep.join(
+        filter(None, [str(modules), os.environ.get('PYTHONPATH')])
+    ))
+    notes, model = tmp_path / 'notes', tmp_path / 'model'
+    for other, name in ((notes, 'config.json'), (model, 'model.safetensors')):
+        other.mkdir()
+        (other / name).write_text('mine')
+    (model / release_files.SUMS).write_text(f'{"0" * 64}  config.json\n')
+    (tmp_path / 'hub' / 'me' / 'other').mkdir(parents=True)
+    shutil.copy(folder / 'config.json', tmp_path / 'hub' / 'me' / 'other')
+    before = {
+        other: contents(other) for other in (tmp_path / 'run', notes, model)
+    }
+    write = ['gan_jax', 'release', f'--workdir={run.workdir}']
+    pull = ['gan_jax', 'release', '--pull=me/digits']
+    done = helpers.commands([
+        [*write, '--out=out', '--push=me/digits'],
+        [*pull, '--out=theirs'],
+        [*pull, '--out=theirs'],
+        *([*pull, f'--out={other}'] for other in before),
+        *([*write, f'--out={other}'] for other in before),
+        ['gan_jax', 'release', '--pull=me/other', '--out=third'],
+    ], cwd=tmp_path)
+    assert [code for code, *_ in done] == [0, 0, 0, *6 * [2], 8], done
+    assert 'Pushed it: https://hub/me/digits/commit/1' in done[0][1]
+    assert 'Wrote me/digits, step 4, to theirs' in done[1][1]
+    for _, _, err in done[3:]:
+        assert err.startswith('error: ') and err.count('\n') == 1
+    assert all('holds other files' in err for _, _, err in done[3:9])
+    assert before == {other: contents(other) for other in before}
     theirs = gan_jax.load(tmp_path / 'theirs')
     np.testing.assert_array_equal(theirs.sample([5]), run.sample([5]))
 
