@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from gan_jax.algorithms import translation
+from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.core import files
 from gan_jax.runs import release_files
@@ -23,6 +24,8 @@ from gan_jax.tools import release_card
 
 NUM_SAMPLES, NUM_POINTS = 64, 2500  # of the picture
 MAX_PICTURE, PNG = 2**26, b'\x89PNG\r\n'
+# Keys of how a run began; a run on its release's config must not repeat them.
+STARTS = ('init_from', 'init_players', 'init_resume')
 
 
 def write(
@@ -53,7 +56,7 @@ def write(
     check_folder(folder)
     _check_training(workdir, training)
     contents = {
-        release_files.CONFIG: _json(run_files.load_config(workdir).to_dict()),
+        release_files.CONFIG: _json(_config(workdir)),
         release_files.DATA: _json(run_files.load_sources(workdir)),
         **release_tensors.pack(state),
     }
@@ -78,6 +81,15 @@ def write(
         folder / release_files.SUMS, release_files.format_sums(contents)
     )
     return {name: len(data) for name, data in contents.items()}
+
+
+def _config(workdir):
+    """Return the config of a run, without the start that it had itself."""
+    config = run_files.load_config(workdir)
+    default = defaults.default_config()
+    for key in STARTS:
+        config[key] = default[key]
+    return config.to_dict()
 
 
 def check_folder(folder):

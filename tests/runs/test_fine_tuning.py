@@ -10,6 +10,9 @@ import helpers
 from gan_jax.algorithms import freezing
 from gan_jax.algorithms.game import D, G
 from gan_jax.core import errors
+from gan_jax.runs import initialization
+from gan_jax.runs import run_files
+from gan_jax.runs import sampling
 from gan_jax.runtime import checkpoint
 from gan_jax.tools import release
 from gan_jax.training import train
@@ -117,6 +120,51 @@ def test_memory_begins_at_the_taken_parameters(start, tmp_path):
     ]
     for one, other in zip(*map(jax.tree.leaves, (mean, owners[0]))):
         np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize('begin', [
+    {'init_players': G}, {'init_resume': True, 'num_steps': 5},
+])
+def test_release_of_a_tuned_run_does_not_start_as_that_run(
+    begin, start, tmp_path
+):
+    config = make_config(init_from=start[1], freeze=FROZEN, **begin)
+    tuned = helpers.untrained(config, tmp_path / 'tuned')
+    folder = str(tmp_path / 'out')
+    release.write(
+        folder, tuned.workdir, tuned.algorithm, tuned.state, training=True
+    )
+    released = run_files.load_config(folder)
+    assert (released.init_from, released.init_players) == ('', '')
+    assert not released.init_resume and released.freeze == FROZEN
+    # As the card says: all networks at step 0, or its state as it is.
+    released.init_from = folder
+    specs = sampling.load_data_specs(folder)
+    fresh, going_on = (
+        initialization.initial_state(config, tuned.algorithm, specs)
+        for config in (
+            released, updated(released, init_resume=True, num_steps=6)
+        )
+    )
+    assert int(fresh.step) == 0
+    for name in (D, G):
+        assert helpers.leaves_equal(
+            fresh.players[name].params, tuned.state.players[name].params
+        )
+    assert helpers.leaves_equal(going_on, tuned.state)
+    # A run from it is identified by its own start.
+    helpers.untrained(released, tmp_path / 'again')
+    with pytest.raises(errors.CheckpointError, match='init_resume: False ->'):
+        train.train(
+            updated(released, init_resume=True), tmp_path / 'again'
+        )
+
+
+def updated(config, **changes):
+    """Return a copy of a config with changes."""
+    config = config.copy_and_resolve_references()
+    config.update_from_flattened_dict(changes)
+    return config
 
 
 BAD = {
