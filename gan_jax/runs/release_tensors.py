@@ -5,6 +5,7 @@ averages, counters. `TRAINING` holds the rest: optimizers and memory.
 """
 
 import json
+import math
 
 import jax
 import numpy as np
@@ -77,9 +78,16 @@ def load(folder, abstract):
         that is not, optimizers and the memory of training are 0.
 
     Raises:
-        errors.ReleaseError: where a file is damaged or has other tensors.
+        errors.ReleaseError: where a file is damaged or has other tensors, or
+            the state is larger than the memory.
     """
     expected = checkpoint.form(abstract)
+    size = _size(expected)
+    if size > parallel.machine_memory():
+        raise errors.ReleaseError(
+            f'{folder} needs {size / 2**30:,.1f} GiB by its config, more '
+            'memory than this machine has'
+        )
     listed = release_files.read_sums(folder)
     complete = release_files.TRAINING in listed
     arrays = {}
@@ -110,15 +118,7 @@ def _load_file(folder, file, expected):
     Returns:
         {name: array}.
     """
-    size = weight_files.MAX_HEADER + sum(
-        int(np.prod(shape)) * np.dtype(dtype).itemsize
-        for shape, dtype in expected.values()
-    )
-    if size > parallel.machine_memory():
-        raise errors.ReleaseError(
-            f'{folder}/{file} needs {size / 2**30:,.1f} GiB by its config, '
-            'more memory than this machine has'
-        )
+    size = weight_files.MAX_HEADER + _size(expected)
     path = f'{folder}/{file}'
     data = release_files.read(folder, file, size)
     try:
@@ -143,6 +143,14 @@ def _load_file(folder, file, expected):
     except errors.DamagedError as error:
         raise errors.ReleaseError(str(error)) from error
     return arrays
+
+
+def _size(expected):
+    """Return the bytes of all tensors of {name: [shape, dtype]}."""
+    return sum(
+        math.prod(shape) * np.dtype(dtype).itemsize
+        for shape, dtype in expected.values()
+    )
 
 
 def _array(data, shape, dtype):

@@ -277,7 +277,19 @@ BAD = {
             'count': 2**31 - 1, 'every': 1
         }), 'memory',
     ),
+    # What a file does not hold would be zeros of that size.
+    'more memory of training than there is': (
+        lambda f: (without_training(f), edit_config(
+            f, history={'size': 2**31 - 1}
+        )), 'more memory than this machine has',
+    ),
 }
+
+
+def without_training(folder):
+    """Remove the optimizers and the memory of a release."""
+    (folder / release_files.TRAINING).unlink()
+    signed(folder)
 
 
 @pytest.mark.parametrize('name', BAD)
