@@ -264,7 +264,7 @@ def default_out(workdir):
     """Return the path of a run's file of results; '' without a run."""
     if not workdir:
         return ''
-    return str(epath.Path(workdir).expanduser() / 'evaluation.json')
+    return str(epath.Path(workdir).expanduser() / run_files.EVALUATION)
 
 
 def _check(options, known):

@@ -19,7 +19,6 @@ from gan_jax.runs import run_files
 from gan_jax.runtime import writer
 
 DIAGNOSIS = 'diagnosis.jsonl'
-EVALUATION = 'evaluation.json'
 NEIGHBOURS = 'neighbours.png'
 # Pictures of an autoencoder in the folder of samples.
 SHOWN_CODES = ('reconstructed', 'interpolated', 'codes')
@@ -146,7 +145,9 @@ def load(workdir):
         findings=_findings(workdir),
         evaluations=[
             evaluation
-            for evaluation in run_files.load_dicts(workdir, EVALUATION)
+            for evaluation in run_files.load_dicts(
+                workdir, run_files.EVALUATION
+            )
             if _is_dict(evaluation.get('values'))
         ],
         neighbours=_existing(workdir / NEIGHBOURS),

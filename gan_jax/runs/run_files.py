@@ -17,6 +17,7 @@ from gan_jax.data import fields
 from gan_jax.data import pictures
 from gan_jax.runs import release_files
 
+EVALUATION = 'evaluation.json'  # `evaluate` writes it, to releases too
 MAX_SIDE = 2**20  # dimension of points
 MAX_CLASSES = 10**6
 MAX_SOURCES = 64
@@ -217,7 +218,12 @@ def _read(workdir, name):
 
 
 def load_dicts(workdir, name):
-    """Load the objects of a JSON list; [] where it is missing or damaged."""
+    """Load the objects of a JSON list; [] where it is missing or damaged.
+
+    Of a release, `EVALUATION` alone is read.
+    """
+    if name != EVALUATION and release_files.is_release(workdir):
+        return []
     try:
         items = files.read_json(files.to_path(workdir) / name)
     except (OSError, ValueError):
@@ -232,8 +238,10 @@ def lines(workdir, name):
     """Yield the object of each line of a JSON Lines file, None if damaged.
 
     Of a file larger than `MAX_LINES` bytes only every n-th line is read; of
-    one larger than `files.MAX_FILE`, none.
+    one larger than `files.MAX_FILE`, or of a release, none.
     """
+    if release_files.is_release(workdir):
+        return
     path = files.to_path(workdir) / name
     # An error ends the iteration; what was read before it is used.
     with contextlib.suppress(OSError, ValueError):

@@ -113,7 +113,7 @@ def evaluations(workdir, step):
         List of dicts as of `runner.evaluate_run`, whose values are not checked.
     """
     newest = {}
-    for item in run_files.load_dicts(workdir, 'evaluation.json'):
+    for item in run_files.load_dicts(workdir, run_files.EVALUATION):
         if item.get('step') == step and isinstance(item.get('values'), dict):
             key = json.dumps([item.get('weights'), item.get('direction')])
             newest[key] = item

@@ -142,9 +142,11 @@ def _picture(workdir, algorithm, state, weights):
     """Return a PNG file of samples, a grid of images or a plot of points.
 
     Of a translation it is the picture that training drew at this step; b''
-    where it drew none.
+    where it drew none, and for another release.
     """
     if algorithm.name in translation.KINDS:
+        if release_files.is_release(workdir):
+            return b''
         path = files.to_path(workdir) / 'samples' / f'{state.step:06d}.png'
         try:
             data = files.read(path, MAX_PICTURE)

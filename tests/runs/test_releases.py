@@ -18,6 +18,7 @@ import helpers
 from gan_jax.config import defaults
 from gan_jax.core import errors
 from gan_jax.features import weights as weight_files
+from gan_jax.reporting import load_run
 from gan_jax.runs import release_files
 from gan_jax.runs import sampling
 from gan_jax.tools import release
@@ -327,3 +328,31 @@ def test_files_that_are_not_read_may_change(whole, tmp_path):
     sums = release_files.read_sums(folder)
     data = (folder / 'config.json').read_bytes()
     assert sums['config.json'] == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize('kind', ['gan', 'cyclegan'])
+def test_files_that_are_not_listed_are_not_read(kind, whole, tmp_path):
+    folder, step = tmp_path / 'theirs', 4
+    if kind == 'gan':
+        shutil.copytree(whole, folder)
+    else:
+        write(folder, helpers.untrained(
+            helpers.tiny_translation(), tmp_path / 'run', {
+                name: helpers.random_images() for name in 'ab'
+            }
+        ))
+    (folder / 'samples').mkdir()
+    (folder / 'samples' / f'{step:06d}.png').write_bytes(release.PNG)
+    (folder / 'environment.json').write_text('[{"command": "rm planted"}]')
+    (folder / 'metrics.jsonl').write_text(f'{{"step": {step}, "eval/fid": 1}}')
+    (folder / 'evaluation.json').write_text(json.dumps([
+        {'step': step, 'values': {'measured': {'value': 2.0}}}
+    ]))
+    loaded = gan_jax.load(folder)
+    assert int(loaded.state.step) == step
+    card = (write(tmp_path / 'mine', loaded) / release_files.CARD).read_text()
+    assert 'planted' not in card and 'eval/fid' not in card
+    assert '| measured | 2 |' in card  # as `evaluate` writes it
+    assert (tmp_path / 'mine' / 'samples.png').exists() == (kind == 'gan')
+    with pytest.raises(errors.CheckpointError, match='has no numbers'):
+        load_run.load(folder)
