@@ -72,6 +72,27 @@ def listing(path):
     )
 
 
+def check_one_split(listing):
+    """Check that a listing is not of several splits of a saved data set.
+
+    Args:
+        listing: `listing.Listing` that `listing.of_split` does not know as
+            splits.
+
+    Raises:
+        errors.DataError: naming the splits.
+    """
+    names = sorted({
+        file.partition('/')[0] for file in listing.files if '/' in file
+    })
+    if len(names) > 1:
+        raise errors.DataError(
+            f'{listing.name} has the splits {", ".join(names)}, not train and '
+            'test alone; give the folder of one split, such as '
+            f'{listing.name}/{names[0]}'
+        )
+
+
 def _part(root, name):
     """Read a split; return (images, labels or None, classes, file stats)."""
     folder = root / _plain(name) if name else root

@@ -200,7 +200,8 @@ def _files(request, path):
 
 def _path_files(request, path):
     """List the files of a split, and of a domain, of a folder or an archive."""
-    listed = FILES[request.name.partition(':')[0]](path)
+    scheme = request.name.partition(':')[0]
+    listed = FILES[scheme](path)
     has_splits = is_domain = False
     if request.side:
         listed, has_splits = listing_lib.of_domain(
@@ -220,6 +221,8 @@ def _path_files(request, path):
         listed, has_splits = listing_lib.of_split(listed, request.split)
     if has_splits:
         _refuse_share(request)
+    elif scheme == 'arrow':
+        arrow.check_one_split(listed)
     return Files(listed, has_splits, request)
 
 

@@ -79,6 +79,27 @@ def test_splits_are_those_of_the_set(tmp_path):
         assert dataset.labels.tolist() == [0] * count
 
 
+@pytest.mark.parametrize('names', [
+    ('train', 'test', 'extra'), ('validation', 'test'), ('a', 'b'),
+])
+def test_splits_that_are_not_known_are_not_merged(names, tmp_path):
+    for count, name in enumerate(names, 3):
+        save(tmp_path / name, pixels(count), [0] * count, shards=1)
+    (tmp_path / 'dataset_dict.json').write_text(json.dumps({'splits': names}))
+    says = f'splits {", ".join(sorted(names))}, .* the folder of one split'
+    with pytest.raises(errors.DataError, match=says):
+        load(tmp_path, split='train')
+    assert len(load(tmp_path / names[0]).images) == 3
+
+
+def test_splits_are_domains(tmp_path):
+    names = ('trainA', 'trainB', 'testA', 'testB')
+    for count, name in enumerate(names, 3):
+        save(tmp_path / name, pixels(count), [0] * count, shards=1)
+    (tmp_path / 'dataset_dict.json').write_text(json.dumps({'splits': names}))
+    assert len(load(tmp_path, split='test', side='A').images) == 5
+
+
 def test_row_without_bytes_is_skipped_and_no_path_is_followed(
     tmp_path, capsys
 ):
