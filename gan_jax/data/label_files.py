@@ -47,6 +47,33 @@ def find(names, images):
     return ''
 
 
+def check_unused(source, entries, images, load, others=()):
+    """Check that no file of labels is of a part of the images alone.
+
+    Args:
+        source: name of the source, for messages.
+        entries: (file name, argument of `load`) of all files of a source in
+            which `find` finds none.
+        images, load, others: as of `read`.
+
+    Raises:
+        errors.DataError: where a file has labels.
+    """
+    for name, member in entries:
+        if not is_one(name) or any(
+                folder.startswith('.') for folder in name.split('/')):
+            continue
+        prefix = ''.join(name.rpartition('/')[:2])
+        part = [image for image in images if image.startswith(prefix)]
+        labels, _ = read(source, name, load, member, part, others)
+        if labels is not None:
+            raise errors.DataError(
+                f'{name} of {source} has labels of the images below its folder '
+                'alone; give that folder, or one file of labels above all '
+                'images'
+            )
+
+
 def read(source, name, load, member, images, others=()):
     """Read the labels of images.
 
@@ -130,7 +157,9 @@ def _of_csv(content):
             raise ValueError(f'has a row that is not file,label: {row!r:.60}')
     names = {row[1].strip() for row in rows}
     whole = all(name.isascii() and name.isdigit() for name in names)
-    classes = tuple(sorted(names, key=int if whole else None))
+    classes = tuple(sorted(
+        names, key=(lambda name: (int(name), name)) if whole else None
+    ))
     numbers = {name: number for number, name in enumerate(classes)}
     return [(row[0].strip(), numbers[row[1].strip()]) for row in rows], classes
 

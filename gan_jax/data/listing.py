@@ -151,7 +151,8 @@ def make(name, entries, read, fingerprint, load=None):
         `Listing`.
 
     Raises:
-        errors.DataError: if the file of labels does not fit the images.
+        errors.DataError: if the file of labels does not fit the images, or has
+            those of a part of them alone.
     """
     files, members, skipped, ignored = [], [], [], []
     for file, member, why, reason in sorted(entries, key=lambda e: e[0]):
@@ -169,6 +170,10 @@ def make(name, entries, read, fingerprint, load=None):
             name, own, load or read, member, files, [f for f, _ in skipped]
         )
     else:
+        label_files.check_unused(
+            name, [entry[:2] for entry in entries], files, load or read,
+            [f for f, _ in skipped],
+        )
         labels, classes = classes_of(files)
     return Listing(
         name=str(name),

@@ -91,6 +91,38 @@ def test_csv_names_the_classes(text, labels, classes, tmp_path):
     assert dataset.classes == classes
 
 
+def test_equal_numbers_are_classes_in_the_order_of_their_names(tmp_path):
+    names = [f'{"0" * zeros}{n}' for n in (2, 1) for zeros in range(30)]
+    files = [f'{index}.png' for index in range(len(names))]
+    path = golden(tmp_path / 'set', '\n'.join(
+        f'{file},{name}' for file, name in zip(files, names)
+    ).encode(), files, 'folder', 'labels.csv')
+    assert load(path, 'folder').classes == tuple(
+        sorted(names, key=lambda name: (int(name), name))
+    )
+
+
+SPLIT = ('train/a.png', 'train/b.png', 'test/a.png')
+
+
+@pytest.mark.parametrize('scheme', ['folder', 'zip', 'tar'])
+def test_labels_of_each_split_are_refused(scheme, tmp_path):
+    content = b'a.png,cat\nb.png,dog\n'
+    path = golden(tmp_path / 'set', content, SPLIT, scheme, 'train/labels.csv')
+    with pytest.raises(errors.DataError, match='^train/labels.csv of .* alone'):
+        load(path, scheme)
+
+
+def test_files_without_labels_in_a_part_change_nothing(tmp_path):
+    path = golden(
+        tmp_path / 'set', {'labels': None}, SPLIT, 'folder',
+        'train/dataset.json',
+    )
+    image_files.write(path / '.cache' / 'labels.csv', b'a.png,cat\n')
+    dataset = load(path, 'folder')
+    assert len(dataset.images) == 2 and dataset.labels is None
+
+
 def test_archive_of_a_folder_has_the_labels_of_that_folder(tmp_path):
     names = [f'ffhq/{name}' for name in NAMES]
     path = golden(tmp_path / 'a.zip', pairs(2, 1, 0), names,
