@@ -92,7 +92,6 @@ def _pull(argv):
 def _write(argv):
     """Write the run --workdir to --out, and push it if --push is given."""
     from gan_jax.runs import hub
-    from gan_jax.runs import sampling
     from gan_jax.tools import release
     from gan_jax.tools import release_card
 
@@ -112,9 +111,21 @@ def _write(argv):
         f'Wrote {run_flags.describe(state)} to {OUT.value}, '
         f'{sum(sizes.values()) / 1e6:.1f} MB'
     )
-    path = sampling.load_data_config(run_flags.WORKDIR.value).data.path
-    if path:
+    for path in _data_paths(run_flags.WORKDIR.value):
         app.say(f'note: config and card name the path of the data, {path}')
     if PUSH.value:
         address = hub.push(OUT.value, PUSH.value, PUBLIC.value)
         app.say(f'Pushed it: {address}')
+
+
+def _data_paths(workdir):
+    """Return the paths of the data of a run, one for each source with one."""
+    from gan_jax.config import defaults
+    from gan_jax.runs import run_files
+
+    config = run_files.load_config(workdir)
+    paths = (
+        defaults.of_source(config, source).data.path
+        for source in run_files.load_sources(workdir)
+    )
+    return [path for path in dict.fromkeys(paths) if path]

@@ -122,7 +122,9 @@ def _check(folder, other, own):
     try:
         weight_files.check_tensors(folder, found, expected)
     except errors.DamagedError as error:
+        # A name without a slash would be that of a recipe.
+        path = folder if '/' in str(folder) else f'./{folder}'
         raise release_files.error_type(folder)(
             f'init_from: {error}; set the networks of its config, such as by '
-            f'--config=./{folder}'
+            f'--config={path}'
         ) from error

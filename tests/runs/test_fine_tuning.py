@@ -1,5 +1,6 @@
 """Runs that start from a release: fresh, going on, with frozen layers."""
 
+import pathlib
 import re
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 import helpers
 from gan_jax.algorithms import freezing
 from gan_jax.algorithms.game import D, G
+from gan_jax.cli import recipe_files
 from gan_jax.core import errors
 from gan_jax.runs import initialization
 from gan_jax.runs import run_files
@@ -190,6 +192,21 @@ def test_bad_start_is_refused(name, start, tmp_path):
         )
     assert caught.value.exit_code == code
     assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('is_absolute', [True, False])
+def test_other_networks_name_a_config_that_can_be_typed(
+    is_absolute, start, tmp_path, monkeypatch
+):
+    folder = pathlib.Path(start[1])
+    monkeypatch.chdir(folder.parent)
+    folder = str(folder) if is_absolute else folder.name
+    typed = folder if is_absolute else f'./{folder}'
+    with pytest.raises(errors.ReleaseError, match=f' --config={typed}$'):
+        train.train(
+            make_config(init_from=folder, latent_size=5), tmp_path / 'run'
+        )
+    assert recipe_files.path_of(typed).endswith(f'run_config.py:{typed}')
 
 
 def test_going_on_needs_optimizers_and_memory(start, tmp_path):

@@ -320,6 +320,22 @@ def test_command_ends_in_one_line_and_code_8(whole, tmp_path):
     assert os.listdir(tmp_path) == ['bad']
 
 
+def test_command_names_the_paths_of_all_data(tmp_path):
+    config = helpers.tiny_translation(
+        data__a__name='', data__a__path='/private/a',
+        data__b__name='', data__b__path='/private/b',
+    )
+    helpers.untrained(config, tmp_path / 'run', {
+        name: helpers.random_images() for name in 'ab'
+    })
+    (code, out, err), = helpers.commands([
+        ['gan_jax', 'release', '--workdir=run', '--out=out'],
+    ], cwd=tmp_path)
+    assert code == 0, err
+    for name in 'ab':
+        assert f'name the path of the data, /private/{name}\n' in out
+
+
 def test_files_that_are_not_read_may_change(whole, tmp_path):
     folder = pathlib.Path(shutil.copytree(whole, tmp_path / 'edited'))
     (folder / 'README.md').write_text('a card with a licence')
