@@ -5,7 +5,6 @@ files of a release are transferred. What was pulled is verified as it is loaded.
 """
 
 import importlib
-import math
 import os
 import re
 
@@ -91,8 +90,17 @@ def _check_sizes(path, listed):
     Raises:
         errors.ReleaseError: where they are not, or a size is not known.
     """
-    sizes = [file.size for file in listed if file.rfilename in PATTERNS]
-    total = math.inf if None in sizes else sum(sizes)
+    sizes = {
+        file.rfilename: file.size for file in listed
+        if file.rfilename in PATTERNS
+    }
+    for name, size in sizes.items():
+        if size is None:
+            raise errors.ReleaseError(
+                f'{path} cannot be pulled: the hub does not say how large '
+                f'{name} is'
+            )
+    total = sum(sizes.values())
     if total > MOST:
         raise errors.ReleaseError(
             f'{path} cannot be pulled: its release has {total / 2**30:.1f} '
