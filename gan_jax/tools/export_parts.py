@@ -64,7 +64,7 @@ def write(folder, workdir, algorithm, state, part, formats=()):
     encoding.check_encodes(algorithm)
     if 'page' in formats:
         raise errors.ConfigError(
-            f'--page shows generators of z, and --part={part} has none'
+            f'--page shows a generator of z; leave it out with --part={part}'
         )
     data = run_files.load_data(workdir)
     names = {

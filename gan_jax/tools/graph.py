@@ -2,9 +2,9 @@
 
 A function is traced to a jaxpr for any batch size; each of its primitives
 becomes operators of ONNX (opset 18), and what does not depend on the inputs is
-computed here. `onnx_file` writes a graph as a file of ONNX, `page` as a page
-that runs it. Only the primitives of inference are known: the generators' and
-their neighbours'. Another one raises an error with its name.
+computed here. `onnx_file` writes a graph as an ONNX file, `generator_page` as a
+page that runs it. Only the primitives of inference are known: the generators'
+and their neighbours'. Another one raises an error with its name.
 
 The alternative jax2onnx 0.17.1 was tried with jax 0.10.2. It needs
 orbax-checkpoint below 0.11.37, which this package cannot run with, and gave

@@ -67,6 +67,16 @@ def test_exported_part_is_that_of_the_run(run, images, tmp_path, part):
     assert part in (tmp_path / 'README.md').read_text()
 
 
+@pytest.mark.parametrize('part', export_parts.PARTS)
+def test_part_has_no_page(run, tmp_path, part):
+    algorithm, state, folder = run
+    says = f'^--page shows a generator of z; leave it out with --part={part}$'
+    with pytest.raises(errors.ConfigError, match=says):
+        export_parts.write(
+            tmp_path, folder, algorithm, state, part, formats=['page']
+        )
+
+
 def test_another_model_trains_on_the_codes_and_its_samples_decode(tmp_path):
     config = helpers.tiny_mlp()
     config.algorithm = 'vae'
