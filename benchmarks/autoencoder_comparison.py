@@ -28,6 +28,7 @@ from typing import NamedTuple, Optional
 
 from absl import flags
 import numpy as np
+from PIL import Image
 
 import digits_metrics
 import run_clock
@@ -35,6 +36,7 @@ from gan_jax.cli import app
 from gan_jax.config import builders
 from gan_jax.config import recipes
 from gan_jax.core import errors
+from gan_jax.core import files
 from gan_jax.evaluation import reference
 from gan_jax.features import extractors
 from gan_jax.metrics import registry
@@ -82,6 +84,7 @@ PICTURE = flags.DEFINE_string('picture', '', 'PNG file to write.')
 CONFIGS = pathlib.Path(__file__).parent.parent / 'configs'
 TEST_SHARE = 0.2  # of digits and of images; others have a split
 SHOWN = 10  # columns of the picture
+COLOURS = 128  # of it
 
 
 class Row(NamedTuple):
@@ -243,13 +246,13 @@ def picture(names):
             sampling.reconstruct(algorithm, state, images))))
         rows.append((f'{name}: samples', writer.to_uint8(
             sampling.sample(algorithm, state, range(SHOWN)))))
-    figure = Figure(figsize=(7, 0.66 * len(rows)), dpi=120)
+    figure = Figure(figsize=(7, 0.66 * len(rows)), dpi=80)
     places = figure.subplots(len(rows), 1)
     for axes, (title, images) in zip(places, rows):
         strip = np.concatenate(list(images), axis=1)
         axes.imshow(
             strip if strip.shape[-1] == 3 else strip[..., 0],
-            cmap='gray', vmin=0, vmax=255,
+            cmap='gray', vmin=0, vmax=255, interpolation='nearest',
         )
         axes.set_ylabel(title, rotation=0, ha='right', va='center', fontsize=7)
         axes.set_xticks([])
@@ -273,7 +276,9 @@ def main(argv):
     if JSON.value:
         writer.write_json(JSON.value, rows)
     if PICTURE.value:
-        writer.save_png(PICTURE.value, picture(names))
+        with files.atomic_write(files.to_path(PICTURE.value)) as file:
+            image = Image.fromarray(picture(names)).quantize(COLOURS)
+            image.save(file, 'png')
         app.say(f'Wrote {PICTURE.value}')
 
 
