@@ -18,6 +18,7 @@ import helpers
 from conftest import ROOT
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import translation
+from gan_jax.algorithms import translation_updates
 from gan_jax.config import builders
 from gan_jax.config import defaults
 from gan_jax.config import recipes
@@ -282,7 +283,7 @@ def test_batches_in_one_pass_have_the_results_of_a_pass_for_each(
     this, state, batch = built(config, ((16, 16, 3), (16, 16, 3)))
     options = builders.hyperparams(config), state, batch, jax.random.key(0), 0
     _, expected = algorithm.checked_step(this, *options)
-    monkeypatch.setattr(translation, 'LARGE', 0)
+    monkeypatch.setattr(translation_updates, 'LARGE', 0)
     _, metrics = algorithm.checked_step(this, *options)
     assert metrics.keys() == expected.keys()
     for name, value in expected.items():
