@@ -21,7 +21,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-import beside_torch
 import torch_base
 import torch_step
 import torch_translation
@@ -29,7 +28,6 @@ from gan_jax.algorithms import autoencoder_updates
 from gan_jax.algorithms import codes as codes_lib
 from gan_jax.config import defaults as defaults_lib
 from gan_jax.config import run_identity
-from gan_jax.core import errors
 from gan_jax.networks import resnet_autoencoder
 
 FOLLOWED = re.compile(  # as of `torch_step`
@@ -169,9 +167,6 @@ class Step(torch_base.TimedStep):
         """
         _check(config)
         super().__init__(config, variant, tf32)
-        reason = beside_torch.unsuited(config, variant)
-        if reason:
-            raise errors.ConfigError(reason)
         options, size = config.generator, config.latent_size
         self.encoder = self._place(encoder(options, 2 * size, shape))
         self.decoder = self._place(decoder(options, size, shape))

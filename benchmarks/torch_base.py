@@ -110,8 +110,8 @@ class TimedStep:
             tf32: whether CUDA's products of float32 may be of TF32.
 
         Raises:
-            errors.ConfigError: for an unknown variant, or one of another
-                device.
+            errors.ConfigError: for an unknown variant, one of another device,
+                or one that is not equivalent to the others.
         """
         words = set(variant.split('+'))
         if words - set(KNOWN):
@@ -122,6 +122,9 @@ class TimedStep:
         self._cuda = torch.cuda.is_available()
         if 'graph' in words and not self._cuda:
             raise errors.ConfigError('graph: needs a CUDA device')
+        reason = beside_torch.unsuited(config, variant)
+        if reason:
+            raise errors.ConfigError(reason)
         if 'heap' in words:
             malloc.keep_freed_memory()
         self._device = torch.device('cuda' if self._cuda else 'cpu')

@@ -25,7 +25,6 @@ import torch_biggan
 import torch_stylegan2
 from gan_jax.config import defaults as defaults_lib
 from gan_jax.config import run_identity
-from gan_jax.core import errors
 from gan_jax.networks import dcgan
 from gan_jax.networks import r3gan
 from gan_jax.networks import resnet
@@ -472,9 +471,6 @@ class Step(torch_base.TimedStep):
         """
         _check(config)
         super().__init__(config, variant, tf32)
-        reason = beside_torch.unsuited(config, variant)
-        if reason:
-            raise errors.ConfigError(reason)
         self._shape = shape
         make_g, make_d = NETWORKS[config.generator.name]
         split = {'split': True} if 'split' in self._words else {}

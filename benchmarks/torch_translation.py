@@ -22,12 +22,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-import beside_torch
 import torch_base
 import torch_step
 from gan_jax.config import defaults as defaults_lib
 from gan_jax.config import run_identity
-from gan_jax.core import errors
 from gan_jax.networks import translators
 
 # As of `torch_step`; there is one size of both domains.
@@ -199,9 +197,6 @@ class Step(torch_base.TimedStep):
         """
         _check(config)
         super().__init__(config, variant, tf32)
-        reason = beside_torch.unsuited(config, variant)
-        if reason:
-            raise errors.ConfigError(reason)
         height, width, channels = shape
         self.generators = self._place(nn.ModuleList(
             generator(
