@@ -131,9 +131,7 @@ def autoencoder_update(ctx, real, sample_index):
         loss, slope = jax.value_and_grad(judged)(fakes[0])
         weight = hyperparams.adversarial
         if this.adaptive:
-            weight *= _adaptive_weight(
-                ctx, decode, codes, error_slope, slope
-            )
+            weight *= _adaptive_weight(ctx, to_decoder, error_slope, slope)
             metrics['g/weight'] = weight
         if this.parts.judges == 'codes':
             code_slope = weight * slope.reshape(codes.shape)
@@ -382,7 +380,7 @@ def _judge(ctx, params, stats, inputs, number, sample_index):
     )
 
 
-def _adaptive_weight(ctx, decode, codes, error_slope, slope):
+def _adaptive_weight(ctx, to_decoder, error_slope, slope):
     """Compute the ratio of gradients at the decoder's last layer.
 
     |grad of the error| / (|grad of G's loss| + 1e-4), at most 1e4; both are
@@ -390,8 +388,8 @@ def _adaptive_weight(ctx, decode, codes, error_slope, slope):
 
     Args:
         ctx: a `discriminator_inputs.UpdateContext`.
-        decode: (params, stats, codes) -> (images, stats).
-        codes: [b, ...].
+        to_decoder: (slope) -> (gradients of the decoder's parameters, ...). The
+            compiler drops all that the last kernel's do not need.
         error_slope, slope: gradients with respect to the images.
 
     References:
@@ -401,17 +399,11 @@ def _adaptive_weight(ctx, decode, codes, error_slope, slope):
         an error that is summed over an image; in units of our mean, its largest
         weight would be 1e4 / size.
     """
-    player, path = ctx.state.players[DECODER], ctx.gan.last_kernel
-
-    def images_of(kernel):
-        params = replace_leaf(player.params, path, kernel)
-        return decode(params, player.stats, jax.lax.stop_gradient(codes))[0]
-
-    _, pullback = jax.vjp(images_of, leaf(player.params, path))
     norms = [
-        updates.global_norm(grads) for grads in ctx.collectives.mean(
-            [pullback(error_slope), pullback(slope)]
-        )
+        updates.global_norm(grads) for grads in ctx.collectives.mean([
+            leaf(to_decoder(one)[0], ctx.gan.last_kernel)
+            for one in (error_slope, slope)
+        ])
     ]
     return jnp.clip(norms[0] / (norms[1] + LEAST_NORM), 0, MOST_WEIGHT)
 
@@ -419,14 +411,6 @@ def _adaptive_weight(ctx, decode, codes, error_slope, slope):
 def leaf(tree, path):
     """Return the leaf of a tree of dicts at a path of names."""
     return functools.reduce(lambda node, name: node[name], path, tree)
-
-
-def replace_leaf(tree, path, value):
-    """Return a tree of dicts with the leaf at a path of names replaced."""
-    if not path:
-        return value
-    name, *rest = path
-    return {**tree, name: replace_leaf(tree[name], rest, value)}
 
 
 def discriminator_update(ctx, real, fakes, sample_index):
