@@ -33,6 +33,7 @@ WIDE = 64  # fewest channels for which Winograd's fewer products are faster
 # Least pixels of the batch times channels for which a kernel of 3 x 3 pays for
 # its transforms.
 LEAST_3X3 = 2**17
+MOST_3X3 = 2**8  # most pixels of the batch for each channel
 NARROW = 4  # most channels for which `narrow` is faster
 MOST_SHARES = 2**24  # largest size of its intermediate array: 64 MiB
 _PLAIN = contextvars.ContextVar('plain', default=False)
@@ -309,22 +310,35 @@ def fuse_square(kernel):
 
 
 def conv_general_dilated(x, kernel, window_strides, padding, **options):
-    """Convolve as `jax.lax.conv_general_dilated`, by `strided` if possible.
+    """Convolve as `jax.lax.conv_general_dilated`, by a faster form if possible.
+
+    That is `strided` for stride 2. On CPU, stride 1 has `winograd` for wide
+    kernels of 3 x 3, and `narrow` for those to few channels.
 
     For the field `conv_general_dilated` of `flax.linen.Conv`.
     """
-    sides, size = x.shape[1:-1], kernel.shape[:2]
-    same = padding == 'SAME' or tuple(padding) == tuple(
-        lax.padtype_to_pads(sides, size, window_strides, 'SAME')
+    batch, *sides = x.shape[:-1]
+    strides, size = tuple(window_strides), kernel.shape[:2]
+    same = lax.padtype_to_pads(sides, size, strides, 'SAME')
+    pads = padding if not isinstance(padding, str) else (
+        lax.padtype_to_pads(sides, size, strides, padding)
+    )
+    dense = options.get('feature_group_count', 1) == 1 and all(
+        set(options.get(name) or (1,)) == {1}
+        for name in ('lhs_dilation', 'rhs_dilation')
     )
     if (
-        tuple(window_strides) == (2, 2) and same
-        and min(size) >= 2
-        and not any(side % 2 for side in sides)
-        and options.get('feature_group_count', 1) == 1
-        and set(options.get('rhs_dilation') or (1,)) == {1}
+        dense and strides == (2, 2) and tuple(pads) == tuple(same)
+        and min(size) >= 2 and not any(side % 2 for side in sides)
     ):
         return strided(x, kernel)
+    if dense and strides == (1, 1):
+        padded = [side + sum(pad) for side, pad in zip(sides, pads)]
+        form = _form_without_padding((batch, *padded), kernel)
+        if form:
+            return form(jnp.pad(x, ((0, 0), *pads, (0, 0))), kernel)
+        if _suits_products(x.shape, padded, kernel):
+            return _xla_stride_1(x, kernel, tuple(map(tuple, pads)))
     return lax.conv_general_dilated(
         x, kernel, window_strides, padding, **options
     )
@@ -365,11 +379,11 @@ def _suits_valid(shape, kernel):
         shape: (B, H, W) of the result.
         kernel: [kh, kw, C, F].
     """
-    fewest = min(kernel.shape[2:])
+    pixels, fewest = math.prod(shape), min(kernel.shape[2:])
     return (
         on_cpu() and kernel.dtype == jnp.float32
         and kernel.shape[:2] == (3, 3) and fewest >= WIDE
-        and math.prod(shape) * fewest >= LEAST_3X3
+        and pixels * fewest >= LEAST_3X3 and pixels <= MOST_3X3 * fewest
         and not any(side % 2 for side in shape[1:])
     )
 
@@ -386,6 +400,71 @@ def _suits_narrow(shape, kernel):
         and kernel.shape[3] <= NARROW < kernel.shape[2]
         and narrow.num_shares(shape, kernel) <= MOST_SHARES
     )
+
+
+def _suits_products(shape, padded, kernel):
+    """Return whether `narrow.transposed` is the faster gradient of images.
+
+    Args:
+        shape: (B, H, W, C) of the images.
+        padded: their sides with the padding.
+        kernel: [kh, kw, C, F].
+    """
+    size = kernel.shape[:2]
+    sides = [side - length + 1 for side, length in zip(padded, size)]
+    return (
+        on_cpu() and kernel.dtype == jnp.float32
+        and math.prod(kernel.shape[:3]) * shape[0] * math.prod(sides)
+        <= MOST_SHARES and (
+            shape[3] <= NARROW < kernel.shape[3]
+            or any(side < length for side, length in zip(sides, size))
+        )
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _xla_stride_1(x, kernel, pads):
+    """Convolve by XLA; the gradient of images is that of `narrow`."""
+    return lax.conv_general_dilated(
+        x, kernel, (1, 1), pads, dimension_numbers=DIMENSIONS
+    )
+
+
+def _xla_stride_1_forward(x, kernel, pads):
+    return _xla_stride_1(x, kernel, pads), (x, kernel)
+
+
+def _xla_stride_1_backward(pads, residuals, dy):
+    x, kernel = residuals
+    dx = narrow.transposed(dy, kernel)
+    dkernel, = jax.linear_transpose(
+        lambda kernel: lax.conv_general_dilated(
+            x, kernel, (1, 1), pads, dimension_numbers=DIMENSIONS
+        ), kernel
+    )(dy)
+    (top, _), (left, _) = pads
+    height, width = x.shape[1:3]
+    return dx[:, top:top + height, left:left + width], dkernel
+
+
+_xla_stride_1.defvjp(_xla_stride_1_forward, _xla_stride_1_backward)
+
+
+def _form_without_padding(shape, kernel):
+    """Return the function that is faster than XLA's convolution, or None.
+
+    Args:
+        shape: (B, H, W) of images that are padded already.
+        kernel: [kh, kw, C, F].
+
+    Returns:
+        Function of images and kernel with stride 1, or None.
+    """
+    batch, height, width = shape
+    rows, columns = kernel.shape[:2]
+    if _suits_valid((batch, height - rows + 1, width - columns + 1), kernel):
+        return _valid
+    return narrow.valid if _suits_narrow(shape, kernel) else None
 
 
 @jax.custom_vjp
@@ -435,10 +514,9 @@ def reflected(x, kernel, window_strides, padding, **options):
     x = jnp.pad(
         x, ((0, 0), (size, size), (size, size), (0, 0)), mode='reflect'
     )
-    if _suits_valid(shape, kernel):
-        return _valid(x, kernel)
-    if _suits_narrow(x.shape[:3], kernel):
-        return narrow.valid(x, kernel)
+    form = _form_without_padding(x.shape[:3], kernel)
+    if form:
+        return form(x, kernel)
     if on_cpu():
         padding = ((0, 1), (0, 0))
     return lax.conv_general_dilated(

@@ -64,11 +64,11 @@ class Discriminator(fields.Layers, kw_only=True):
             x = jnp.concatenate([condition, inputs], -1)
 
         def convolve(x, number, features, **options):
-            halves = translators.HALVE if number < self.depth else {
-                'padding': translators.PADDING_1
-            }
+            moves = (
+                translators.HALVE if number < self.depth else translators.PAD_1
+            )
             return translators.conv(
-                self, x, features, 4, train=train, **halves, **options
+                self, x, features, 4, train=train, **moves, **options
             )
 
         x = nn.leaky_relu(

@@ -23,11 +23,11 @@ SMALLEST = 8  # smallest side of the images of `ResNet`
 # Outer blocks of `UNet` without dropout, as in the authors' code.
 WITHOUT_DROPOUT = 4
 
-PADDING_1 = ((1, 1), (1, 1))
-HALVE = {
-    'strides': (2, 2), 'padding': PADDING_1,
+PAD_1 = {
+    'padding': ((1, 1), (1, 1)),
     'conv_general_dilated': convolutions.conv_general_dilated,
 }
+HALVE = {**PAD_1, 'strides': (2, 2)}
 REFLECT = {
     'padding': 'VALID', 'conv_general_dilated': convolutions.reflected,
 }

@@ -179,7 +179,7 @@ def test_the_transposes_have_correct_gradients(which):
     {'strides': 2}, {'strides': 1}, {'strides': 2, 'padding': 'VALID'},
     {'strides': 2, 'kernel_size': (1, 1)},
     {'strides': 2, 'feature_group_count': 2},
-    {'strides': 1, 'kernel_dilation': 2},
+    {'strides': 1, 'kernel_dilation': 2}, {'padding': 1, 'input_dilation': 2},
     {'strides': 2, 'padding': 1}, {'strides': 2, 'padding': ((0, 2), (2, 0))},
     {'strides': 2, 'padding': 1, 'kernel_size': (3, 3)},
     {'strides': 2, 'padding': 1, 'kernel_dilation': 2},
@@ -381,6 +381,98 @@ def test_only_convolutions_to_few_channels_on_cpu_are_narrow(monkeypatch):
     assert form() == 'plain' and form(features=2) == 'narrow'
     monkeypatch.setattr(convolutions, 'on_cpu', lambda: False)
     assert form(features=2) == 'plain'
+
+
+# Side, kernel, padding and the function that must be called.
+STRIDE_1 = [
+    (4, (3, 3, 5, 6), 'SAME', 'winograd'),
+    (4, (3, 3, 5, 2), 'SAME', 'narrow'),
+    (6, (4, 4, 5, 1), ((1, 1), (1, 1)), 'narrow'),
+    (6, (3, 3, 3, 5), 'SAME', 'products'),  # colors
+    (4, (4, 4, 5, 6), ((1, 1), (1, 1)), 'products'),  # smaller than a kernel
+    (6, (3, 3, 2, 5), ((2, 0), (1, 2)), 'products'),
+]
+
+
+def convolve_by(convolve, padding):
+    return lambda x, kernel: convolve(
+        x, kernel, (1, 1), padding, dimension_numbers=convolutions.DIMENSIONS
+    )
+
+
+@pytest.mark.parametrize('side, shape, padding, name', STRIDE_1)
+def test_stride_1_has_the_gradients_of_xla(
+    side, shape, padding, name, always_winograd, monkeypatch
+):
+    called = set()
+
+    def watch(module, function, name):
+        original = getattr(module, function)
+
+        def watched(*args):
+            called.add(name)
+            return original(*args)
+
+        monkeypatch.setattr(module, function, watched)
+
+    watch(winograd, 'valid', 'winograd')
+    watch(narrow, 'valid', 'narrow')
+    watch(narrow, 'transposed', 'products')
+    if name != 'winograd':
+        monkeypatch.setattr(convolutions, 'WIDE', 64)
+    x, kernel = draw((2, side, side, shape[2]), shape)
+    ours = convolve_by(convolutions.conv_general_dilated, padding)
+    xlas = convolve_by(lax.conv_general_dilated, padding)
+
+    def slopes(convolve):
+        """Return a value and its gradients of two orders."""
+        def value(x, kernel):
+            return jnp.tanh(convolve(x, kernel)).sum()
+
+        def squared(x, kernel):
+            return sum(
+                jnp.square(slope).sum()
+                for slope in jax.grad(value, (0, 1))(x, kernel)
+            )
+
+        return jax.jit(lambda *both: (
+            convolve(*both), jax.grad(value, (0, 1))(*both),
+            jax.grad(squared, (0, 1))(*both),
+        ))(x, kernel)
+
+    close(slopes(ours), slopes(xlas))
+    assert called == {name}
+
+
+def test_gradients_by_products_are_chosen_by_shapes(monkeypatch):
+    def chosen(side=4, channels=8, features=8, size=4, batch=1, dtype='f4'):
+        padded = side + 2, side + 2
+        kernel = jnp.zeros((size, size, channels, features), dtype)
+        return convolutions._suits_products(
+            (batch, side, side, channels), padded, kernel
+        )
+
+    assert chosen() and not chosen(side=5)
+    assert chosen(size=3, side=2) and not chosen(size=3)
+    assert chosen(side=32, size=3, channels=3)
+    assert not chosen(side=32, size=3, channels=5)
+    assert not chosen(side=32, size=3, channels=3, features=4)
+    assert not chosen(dtype='bfloat16')
+    # 3 x 3 outputs, each with a share of 4 x 4 x 8 values.
+    monkeypatch.setattr(convolutions, 'MOST_SHARES', 9 * 16 * 8)
+    assert chosen() and not chosen(batch=2)
+    monkeypatch.setattr(convolutions, 'on_cpu', lambda: False)
+    assert not chosen()
+
+
+def test_winograd_of_3x3_needs_channels_for_many_pixels():
+    def chosen(pixels, channels):
+        return convolutions._suits_valid(
+            (pixels // 16, 4, 4), jnp.zeros((3, 3, channels, channels))
+        )
+
+    assert chosen(2**14, 64) and not chosen(2**14 + 16, 64)
+    assert chosen(2**15, 128) and not chosen(2**15 + 16, 128)
 
 
 @pytest.mark.integration
