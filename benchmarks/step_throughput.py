@@ -193,7 +193,7 @@ class Variant:
             key = jax.random.fold_in(jax.random.key(2), number)
             key = key if convolutional else parallel.fast_key(key)
             if gan.latent_size:
-                size = config.batch_size, config.latent_size
+                size = config.batch_size, gan.latent_size
                 inputs = jax.random.normal(key, size)
             else:
                 images = jax.random.bits(

@@ -125,6 +125,16 @@ def test_every_case_can_be_trained(script):
         validation.validate(case.config)
 
 
+@pytest.mark.integration
+def test_samples_are_made_of_maps_of_codes(script):
+    case, = script('beside_torch').cases(['kl_autoencoder 32'])
+    case.config.batch_size, case.config.generator.num_blocks = 2, 1
+    for player in (case.config.generator, case.config.discriminator):
+        player.width = 8
+    step = script('step_throughput').Variant(case.config, (24, 24, 3), 1)
+    assert step.generate(1) > 0
+
+
 @pytest.mark.parametrize('name', [
     'mlp 512', 'dcgan 28', 'dcgan 32 shared', 'celeb_a', 'dcgan 32 r1 r2',
     pytest.param('biggan 32', marks=pytest.mark.integration), *(
