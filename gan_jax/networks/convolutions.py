@@ -12,6 +12,9 @@ p = (size - 2) // 2, the padding SAME of an even side. They equal
 exists for speed on CPU, where XLA's weight gradient of a transposed convolution
 misses the fast path, and its transposed convolution multiplies by the zeros
 between pixels. Wide kernels use `winograd`. It can go when XLA does both well.
+
+`conv_general_dilated` and `reflected` choose among these forms and, at stride
+1, `winograd` and `narrow`.
 """
 
 import contextlib
