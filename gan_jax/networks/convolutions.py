@@ -375,6 +375,11 @@ def centred_transpose(images, kernel):
     )
 
 
+def _is_known(shape):
+    """Return whether the batch is a number; in exports it can be a symbol."""
+    return isinstance(shape[0], int)
+
+
 def _suits_valid(shape, kernel):
     """Return whether `winograd.valid` is faster than XLA's convolution.
 
@@ -416,7 +421,7 @@ def _suits_products(shape, padded, kernel):
     size = kernel.shape[:2]
     sides = [side - length + 1 for side, length in zip(padded, size)]
     return (
-        on_cpu() and kernel.dtype == jnp.float32
+        on_cpu() and _is_known(shape) and kernel.dtype == jnp.float32
         and math.prod(kernel.shape[:3]) * shape[0] * math.prod(sides)
         <= MOST_SHARES and (
             shape[3] <= NARROW < kernel.shape[3]
@@ -463,6 +468,8 @@ def _form_without_padding(shape, kernel):
     Returns:
         Function of images and kernel with stride 1, or None.
     """
+    if not _is_known(shape):
+        return None
     batch, height, width = shape
     rows, columns = kernel.shape[:2]
     if _suits_valid((batch, height - rows + 1, width - columns + 1), kernel):

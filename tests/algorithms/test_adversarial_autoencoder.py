@@ -218,15 +218,17 @@ def test_adaptive_weight_is_at_most_10_000():
     this = build('kl_autoencoder')
     state = start(this)
     ctx = context(this, state)
-    decode = functools.partial(
-        autoencoder_updates._decode, ctx, sample_index=INDEX
+    decoder, codes = state.players[DECODER], jnp.ones((BATCH, *CODE))
+    _, to_decoder, _ = jax.vjp(
+        lambda params: autoencoder_updates._decode(
+            ctx, params, decoder.stats, codes, sample_index=INDEX
+        ), decoder.params, has_aux=True,
     )
-    codes = jnp.ones((BATCH, *CODE))
     assert autoencoder_updates._adaptive_weight(
-        ctx, decode, codes, 1e3 * REAL, 0 * REAL
+        ctx, to_decoder, 1e3 * REAL, 0 * REAL
     ) == 1e4
     assert autoencoder_updates._adaptive_weight(
-        ctx, decode, codes, 0 * REAL, REAL
+        ctx, to_decoder, 0 * REAL, REAL
     ) == 0
 
 

@@ -465,6 +465,19 @@ def test_gradients_by_products_are_chosen_by_shapes(monkeypatch):
     assert not chosen()
 
 
+@pytest.mark.parametrize('convolve, pad', [
+    (convolutions.conv_general_dilated, 'SAME'),
+    (convolutions.reflected, 'VALID'),
+])
+@pytest.mark.parametrize('channels, features', [(64, 64), (8, 3), (3, 8)])
+def test_a_batch_of_any_size_is_exported(convolve, pad, channels, features):
+    batch, = jax.export.symbolic_shape('batch')
+    x = jax.ShapeDtypeStruct((batch, 8, 8, channels), jnp.float32)
+    kernel = jnp.zeros((3, 3, channels, features))
+    y = jax.eval_shape(convolve_by(convolve, pad), x, kernel)
+    assert y.shape == (batch, 8, 8, features)
+
+
 def test_winograd_of_3x3_needs_channels_for_many_pixels():
     def chosen(pixels, channels):
         return convolutions._suits_valid(
