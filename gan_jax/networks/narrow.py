@@ -1,4 +1,4 @@
-"""Convolutions to few channels, such as to the colors of an image, or pixels.
+"""Convolutions to few channels, such as colors, or of few pixels.
 
 The kernel is one matrix product for all of its places: each input pixel gives
 its share of all outputs around it, and the shares are shifted and summed. The
