@@ -1,7 +1,7 @@
-"""Convolutions of stride 2 and their transposes, fast on CPU too.
+"""Convolutions of stride 1 and 2 and their transposes, fast on CPU too.
 
-Three bilinear maps. The derivatives of each are the other two, so that
-gradients of every order have the fast form:
+Those of stride 2 are three bilinear maps. The derivatives of each are the other
+two, so that gradients of every order have the fast form:
 
   strided(x, w)            y[i] = sum_k x[2i + k - p] w[k], halves the sides
   transposed(y, w)         its transpose in x, doubles the sides
@@ -36,7 +36,7 @@ WIDE = 64  # fewest channels for which Winograd's fewer products are faster
 # Least pixels of the batch times channels for which a kernel of 3 x 3 pays for
 # its transforms.
 LEAST_3X3 = 2**17
-MOST_3X3 = 2**8  # most pixels of the batch for each channel
+MOST_3X3 = 2**8  # and most pixels of the batch for each channel
 NARROW = 4  # most channels for which `narrow` is faster
 MOST_SHARES = 2**24  # largest size of its intermediate array: 64 MiB
 _PLAIN = contextvars.ContextVar('plain', default=False)

@@ -64,11 +64,11 @@ class Discriminator(fields.Layers, kw_only=True):
             x = jnp.concatenate([condition, inputs], -1)
 
         def convolve(x, number, features, **options):
-            moves = (
+            window = (
                 translators.HALVE if number < self.depth else translators.PAD_1
             )
             return translators.conv(
-                self, x, features, 4, train=train, **moves, **options
+                self, x, features, 4, train=train, **window, **options
             )
 
         x = nn.leaky_relu(
