@@ -131,7 +131,8 @@ def test_samples_are_made_of_maps_of_codes(script):
     case.config.batch_size, case.config.generator.num_blocks = 2, 1
     for player in (case.config.generator, case.config.discriminator):
         player.width = 8
-    step = script('step_throughput').Variant(case.config, (24, 24, 3), 1)
+    throughput, _ = helpers.load_script('step_throughput')
+    step = throughput.Variant(case.config, (24, 24, 3), 1)
     assert step.generate(1) > 0
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
+import helpers
 from gan_jax.algorithms import algorithm
 from gan_jax.algorithms import discriminator_inputs
 from gan_jax.algorithms import translation
@@ -230,9 +231,8 @@ def test_unknown_variants_are_refused(script, config, variant, match):
 
 
 def test_cases_are_four_sizes_of_the_papers_networks(script):
-    cases = script('beside_torch').cases(
-        table=script('translation_speed').CASES
-    )
+    speed, _ = helpers.load_script('translation_speed')
+    cases = script('beside_torch').cases(table=speed.CASES)
     assert [(case.shape, case.config.batch_size) for case in cases] == [
         ((side, side, 3), size) for side in (64, 128) for size in (1, 4)
     ]
