@@ -35,8 +35,8 @@ def write(
     """Write a release.
 
     Args:
-        folder: to write to, created if missing; an older release in it is
-            replaced.
+        folder: to write to, created if missing; a release in it, even one
+            that was written only in part, is replaced.
         workdir: folder of the run, or of another release.
         algorithm, state: of the run, as of `sampling.load`.
         training: whether to add optimizers and memory, which going on with the
@@ -70,16 +70,16 @@ def write(
         files={name: len(data) for name, data in contents.items()},
     ).encode()
     folder.mkdir(parents=True, exist_ok=True)
-    # Last: a folder that was written only in part is not a whole release.
-    files.remove(folder / release_files.SUMS)
+    # First: a folder that was written only in part does not match its hashes,
+    # so nothing reads it, and the next attempt may replace it.
+    files.write(
+        folder / release_files.SUMS, release_files.format_sums(contents)
+    )
     for name in release_files.NAMES:
         if name in contents:
             files.write(folder / name, contents[name])
         else:
             files.remove(folder / name)
-    files.write(
-        folder / release_files.SUMS, release_files.format_sums(contents)
-    )
     return {name: len(data) for name, data in contents.items()}
 
 
@@ -99,7 +99,7 @@ def check_folder(folder):
         folder: to write a release to.
 
     Raises:
-        errors.ConfigError: where it holds other files, or no whole release.
+        errors.ConfigError: where it holds other files.
         OSError: where it cannot be read.
     """
     folder = files.to_path(folder)

@@ -17,6 +17,7 @@ import gan_jax
 import helpers
 from gan_jax.config import defaults
 from gan_jax.core import errors
+from gan_jax.core import files
 from gan_jax.features import weights as weight_files
 from gan_jax.reporting import load_run
 from gan_jax.runs import release_files
@@ -88,6 +89,33 @@ def test_release_holds_the_whole_state_and_equal_bytes(run, whole, tmp_path):
         capture_output=True, text=True, check=True,
     )
     assert done.stdout.count(': OK') == len(release_files.NAMES)
+
+
+@pytest.mark.parametrize('written', range(1, 6))
+def test_killed_release_is_refused_and_replaced(
+    written, run, whole, tmp_path, monkeypatch
+):
+    folder = tmp_path / 'out'
+    if written % 2:  # over an older release
+        write(folder, run)
+    real, count = files.write, []
+
+    def killed(path, data):
+        if len(count) == written:
+            raise KeyboardInterrupt
+        count.append(path)
+        real(path, data)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(files, 'write', killed)
+        write(folder, run, training=True)
+    with pytest.raises(errors.ReleaseError, match='lacks|is damaged'):
+        sampling.load(folder)
+    write(folder, run, training=True)
+    for name in release_files.NAMES:
+        if name != release_files.CARD:  # it has the folder's name
+            assert (folder / name).read_bytes() == (whole / name).read_bytes()
+    assert helpers.leaves_equal(gan_jax.load(folder).state, run.state)
 
 
 def test_card_has_header_numbers_with_protocol_and_licence(run, tmp_path):
