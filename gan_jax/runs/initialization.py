@@ -1,6 +1,7 @@
 """First state of a run: new networks, or those of a release or another run."""
 
 import jax
+import numpy as np
 
 from gan_jax.algorithms import algorithm as algorithm_lib
 from gan_jax.config import builders
@@ -74,6 +75,7 @@ def initial_state(config, algorithm, specs):
         memory={**memory, **{
             name: other.memory[name] for name in release_tensors.CODES
             if name in memory and set(chosen) == set(algorithm.players)
+            and _form(other.memory[name]) == _form(memory[name])
         }},
     )
 
@@ -98,7 +100,7 @@ def _renewed(state, other, chosen, memory):
     for name in chosen:
         own = state.players[name].params
         if jax.tree.structure(memory) == jax.tree.structure(own) and all(
-                leaf is not None and (leaf == first).all() for leaf, first in
+                np.array_equal(leaf, first) for leaf, first in
                 zip(jax.tree.leaves(memory), jax.tree.leaves(own))):
             return other.players[name].params
     if isinstance(memory, dict):
@@ -109,16 +111,21 @@ def _renewed(state, other, chosen, memory):
     return memory
 
 
+def _form(tree):
+    """Return {name: (dtype, shape)} of the arrays of a pytree."""
+    return {
+        name: (dtype, tuple(shape))
+        for name, (shape, dtype) in checkpoint.form(tree).items()
+    }
+
+
 def _check(folder, other, own):
     """Check that arrays of another state have the names and shapes of ours.
 
     Raises:
         errors.CheckpointError: naming the first differences.
     """
-    found, expected = (
-        {name: (dtype, tuple(shape)) for name, (shape, dtype) in
-         checkpoint.form(tree).items()} for tree in (other, own)
-    )
+    found, expected = _form(other), _form(own)
     try:
         weight_files.check_tensors(folder, found, expected)
     except errors.DamagedError as error:

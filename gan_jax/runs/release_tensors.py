@@ -20,7 +20,7 @@ from gan_jax.runtime import parallel
 
 FORMAT = 1
 # Owners in `algorithm.TrainState.memory` that samplers read.
-CODES = ('codes',)  # moments of an autoencoder's codes
+CODES = ('codebook', 'codes')  # use or moments of an autoencoder's codes
 SAMPLED_MEMORY = (*CODES, 'snapshots')
 DTYPES = {
     'bfloat16': 'BF16', 'bool': 'BOOL', 'float16': 'F16', 'float32': 'F32',

@@ -7,10 +7,13 @@ import jax
 import numpy as np
 import pytest
 
+import gan_jax
 import helpers
+import test_adversarial_autoencoder as autoencoders
 from gan_jax.algorithms import freezing
 from gan_jax.algorithms.game import D, G
 from gan_jax.cli import recipe_files
+from gan_jax.config import builders
 from gan_jax.core import errors
 from gan_jax.runs import initialization
 from gan_jax.runs import run_files
@@ -122,6 +125,52 @@ def test_memory_begins_at_the_taken_parameters(start, tmp_path):
     ]
     for one, other in zip(*map(jax.tree.leaves, (mean, owners[0]))):
         np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize('changes', [
+    {'penalties.g_historical_averaging.weight': 0.1}, {'snapshots.count': 2},
+])
+def test_players_of_the_same_layers_are_told_apart(changes, tmp_path):
+    config = updated(helpers.tiny_mlp(), num_steps=1, **{
+        'g_optimizer.learning_rate': 1e-30, **changes
+    })
+    first = train.train(config, tmp_path / 'run')
+    layers = [sorted(first.state.players[name].params) for name in (D, G)]
+    assert layers[0] == layers[1]
+    config.init_from = str(first.workdir)
+    tuned = train.train(config, tmp_path / 'tuned').state
+    for kept in jax.tree.leaves(tuned.memory):
+        assert np.isfinite(kept).all()
+    if 'g_historical_averaging' in tuned.memory:
+        for one, other in zip(*map(jax.tree.leaves, (
+            tuned.memory['g_historical_averaging']['mean'],
+            first.state.players[G].params,
+        ))):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_codebook_goes_with_its_encoder(tmp_path):
+    config = autoencoders.shrunk('vq_gan', num_steps=3)
+    config.generator.num_downs = 1
+    run = train.train(config, tmp_path / 'run')
+    release.write(tmp_path / 'out', run.workdir, run.algorithm, run.state)
+    loaded = gan_jax.load(tmp_path / 'out')
+    np.testing.assert_array_equal(loaded.sample([1, 2]), run.sample([1, 2]))
+    assert loaded.state.memory['codebook']['share'].sum() > 0
+    config.init_from = str(tmp_path / 'out')
+    specs = sampling.load_data_specs(tmp_path / 'out')
+    for image_size, same in (('16', True), ('24', False)):
+        config.data.image_size = image_size
+        new = {name: spec._replace(
+            shape=(int(image_size), int(image_size), 1)
+        ) for name, spec in specs.items()}
+        state = initialization.initial_state(
+            config, builders.algorithm(config, new), new
+        )
+        assert int(state.step) == 0
+        assert helpers.leaves_equal(
+            state.memory['codebook'], run.state.memory['codebook']
+        ) == same
 
 
 @pytest.mark.parametrize('begin', [
