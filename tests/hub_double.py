@@ -12,6 +12,7 @@ def make(folder):
     store, module = folder / 'hub', types.ModuleType('huggingface_hub')
     module.calls, module.offline = [], False
     module.sizes = lambda path: path.stat().st_size
+    module.sha = lambda revision: f'sha-of-{revision or "main"}'
 
     class HfApi:
         def model_info(self, repo, *, revision, files_metadata):
@@ -22,7 +23,7 @@ def make(folder):
                 error = OSError(f'404: no {repo}\nRequest ID: 1')
                 error.response = 404
                 raise error
-            return types.SimpleNamespace(sha=f'sha of {revision}', siblings=[
+            return types.SimpleNamespace(sha=module.sha(revision), siblings=[
                 types.SimpleNamespace(
                     rfilename=path.name, size=module.sizes(path)
                 ) for path in (store / repo).iterdir()
@@ -42,14 +43,25 @@ def make(folder):
             return f'https://hub/{repo_id}/commit/1'
 
     def snapshot_download(
-        repo, *, revision, allow_patterns, local_dir=folder / 'cache',
+        repo, *, revision, allow_patterns, local_dir=None,
         local_files_only=False,
     ):
         module.calls.append((repo, revision))
+        # As in the real cache, a branch or a tag is known if it was asked for
+        # by its name.
+        revision = revision or 'main'
+        cache, by_sha = folder / 'cache', revision.startswith('sha-of-')
+        ref = cache / f'ref-{revision}'
         if local_files_only:
-            if not local_dir.is_dir():
+            if not by_sha and not ref.exists():
                 raise OSError('not in the cache')
-            return str(local_dir)
+            return str(cache / (revision if by_sha else ref.read_text()))
+        if local_dir is None:
+            sha = revision if by_sha else f'sha-of-{revision}'
+            local_dir = cache / sha
+            local_dir.mkdir(parents=True, exist_ok=True)
+            if not by_sha:
+                ref.write_text(sha)
         # As in the cache of the hub, files are links.
         pathlib.Path(local_dir).mkdir(exist_ok=True)
         for name in os.listdir(store / repo):

@@ -41,8 +41,9 @@ def local(path):
 def pull(path, folder=None):
     """Download a release from a hub, at most `MOST` bytes.
 
-    The hub is asked first for the sizes, and then for the files of that
-    revision. Where it does not answer, the cache is used.
+    The hub is asked first for names and sizes, and then for the files of that
+    revision. Where it does not answer, the cache is used, which knows what a
+    branch or a tag was when it was pulled.
 
     Args:
         path: 'hf://OWNER/NAME', with or without the scheme and '@REVISION'.
@@ -72,28 +73,37 @@ def pull(path, folder=None):
             return library.snapshot_download(
                 repo, revision=revision, **options
             )
-        _check_sizes(path, found.siblings)
-        return library.snapshot_download(repo, revision=found.sha, **options)
+        _check_files(path, found.siblings)
+        if folder is not None:
+            return library.snapshot_download(
+                repo, revision=found.sha, **options
+            )
+        # By the given name, which the cache keeps only then.
+        cached = library.snapshot_download(repo, revision=revision, **options)
+        if os.path.basename(cached) != found.sha:
+            raise errors.ReleaseError(
+                f'{path} was changed while it was pulled; try again'
+            )
+        return cached
 
-    pulled = _call('pulled', path, call)
-    if not release_files.is_release(pulled):
-        raise errors.ReleaseError(
-            f'{path} is not a release, which has {release_files.SUMS} and no '
-            f'folder {release_files.CHECKPOINTS}'
-        )
-    return pulled
+    return _call('pulled', path, call)
 
 
-def _check_sizes(path, listed):
-    """Check that the files of a release, as the hub lists them, are small.
+def _check_files(path, listed):
+    """Check that a hub lists the files of a release, and that they are small.
 
     Raises:
-        errors.ReleaseError: where they are not, or a size is not known.
+        errors.ReleaseError: where it does not, or a size is not known.
     """
     sizes = {
         file.rfilename: file.size for file in listed
         if file.rfilename in PATTERNS
     }
+    for name in release_files.NEEDED:
+        if name not in sizes:
+            raise errors.ReleaseError(
+                f'{path} is not a release: it lacks {name}'
+            )
     for name, size in sizes.items():
         if size is None:
             raise errors.ReleaseError(

@@ -18,6 +18,7 @@ MODEL = 'model.safetensors'
 TRAINING = 'training.safetensors'  # optimizers and memory; may be missing
 SAMPLES = 'samples.png'
 NAMES = (CARD, CONFIG, DATA, MODEL, TRAINING, SAMPLES)
+NEEDED = (SUMS, CONFIG, DATA, MODEL)
 CHECKPOINTS = 'checkpoints'  # folder of a run, which a release has not
 MAX_SUMS = 2**16  # bytes
 LINE = re.compile(r'([0-9a-f]{64}) [ *]([\w.-]{1,80})', re.ASCII)

@@ -42,7 +42,7 @@ def test_pushed_release_is_pulled_and_samples(library, released, tmp_path):
     assert hub.push(folder, 'me/digits').endswith('/commit/1')
     assert library.calls == [('me/digits', True, True)]  # private by default
     loaded = gan_jax.load('hf://me/digits@v1.0')
-    assert library.calls[-1] == ('me/digits', 'sha of v1.0')
+    assert library.calls[-1] == ('me/digits', 'v1.0')
     np.testing.assert_array_equal(loaded.sample([5]), run.sample([5]))
     assert sorted(os.listdir(loaded.workdir)) == sorted({
         release_files.SUMS, *release_files.NAMES
@@ -135,7 +135,28 @@ def test_pulled_release_loads_without_a_network(library, released):
         gan_jax.load('hf://me/digits')
     library.offline = False
     samples = gan_jax.load('hf://me/digits').sample([5])
+    gan_jax.load('hf://me/digits@v1.0')
     library.offline = True
-    np.testing.assert_array_equal(
-        gan_jax.load('hf://me/digits').sample([5]), samples
-    )
+    for name in ('hf://me/digits', 'hf://me/digits@v1.0'):
+        np.testing.assert_array_equal(gan_jax.load(name).sample([5]), samples)
+    with pytest.raises(errors.ReleaseError, match='not in the cache'):
+        gan_jax.load('hf://me/digits@v2.0')
+
+
+def test_release_that_changes_while_it_is_pulled_is_refused(library, released):
+    hub.push(released[1], 'me/digits')
+    library.sha = lambda revision: 'sha-of-older'
+    with pytest.raises(errors.ReleaseError, match='was changed while'):
+        gan_jax.load('hf://me/digits')
+
+
+@pytest.mark.parametrize('missing', release_files.NEEDED)
+def test_repository_without_a_release_replaces_nothing(
+    missing, library, released, tmp_path
+):
+    hub.push(released[1], 'me/digits')
+    (tmp_path / 'hub' / 'me' / 'digits' / missing).unlink()
+    calls = len(library.calls)
+    with pytest.raises(errors.ReleaseError, match=f'it lacks {missing}'):
+        hub.pull('me/digits', released[1])
+    assert len(library.calls) == calls
