@@ -78,13 +78,21 @@ def _pull(argv):
     from gan_jax.runs import sampling
     from gan_jax.tools import release
 
-    if len(argv) > 1 or run_flags.WORKDIR.value or PUSH.value:
+    others = (
+        TRAINING, LICENSE, LICENSE_NAME, LICENSE_LINK, DATA_LICENSE, PUSH,
+        PUBLIC, run_flags.WORKDIR,
+    )
+    if len(argv) > 1 or any(flag.value for flag in others):
         raise errors.ConfigError(
-            '--pull takes --out only, not --workdir, --push or other arguments'
+            '--pull takes --out only; leave out --workdir, --push, --training '
+            'and all others'
         )
     with app.written('--out', OUT.value):
         release.check_folder(OUT.value)
+        before = release.model_hash(OUT.value)
         hub.pull(PULL.value, OUT.value)
+        if release.model_hash(OUT.value) != before:
+            release.move_numbers(OUT.value)
     _, state = sampling.load(OUT.value)
     app.say(f'Wrote {PULL.value}, step {int(state.step)}, to {OUT.value}')
 

@@ -5,6 +5,7 @@ card with samples and metrics, and the SHA-256 of each file. Whoever gets it can
 sample, measure, project and train on without the run folder.
 """
 
+import hashlib
 import io
 import json
 
@@ -48,12 +49,13 @@ def write(
         {name of a file: its size in bytes}.
 
     Raises:
-        errors.UserError: where the folder holds other files, or the workdir is
-            a release without optimizers and memory.
+        errors.UserError: where the folder holds other files or is the workdir,
+            or the workdir is a release without optimizers and memory.
         OSError: where a file cannot be written.
     """
     folder = files.to_path(folder)
     check_folder(folder)
+    _check_other(folder, workdir)
     _check_training(workdir, training)
     contents = {
         release_files.CONFIG: _json(_config(workdir)),
@@ -70,6 +72,9 @@ def write(
         files={name: len(data) for name, data in contents.items()},
     ).encode()
     folder.mkdir(parents=True, exist_ok=True)
+    model = hashlib.sha256(contents[release_files.MODEL]).hexdigest()
+    if model_hash(folder) != model:
+        move_numbers(folder)
     # First: a folder that was written only in part does not match its hashes,
     # so nothing reads it, and the next attempt may replace it.
     files.write(
@@ -122,6 +127,29 @@ def _is_replaceable(folder):
         )
     except errors.ReleaseError:
         return False
+
+
+def _check_other(folder, workdir):
+    """Check that a release is not written onto the one it is made of."""
+    if files.to_path(workdir).resolve() == folder.resolve():
+        raise errors.ConfigError(
+            f'--out={folder} is the --workdir itself; name a new folder'
+        )
+
+
+def move_numbers(folder):
+    """Rename the numbers of `evaluate` in a release, which are of another."""
+    path = files.to_path(folder) / run_files.EVALUATION
+    if files.lexists(path):
+        files.move_aside(path)
+
+
+def model_hash(folder):
+    """Return the SHA-256 of a release's `MODEL`, or '' where there is none."""
+    try:
+        return release_files.read_sums(folder).get(release_files.MODEL, '')
+    except errors.ReleaseError:
+        return ''
 
 
 def _check_training(workdir, training):

@@ -118,6 +118,47 @@ def test_killed_release_is_refused_and_replaced(
     assert helpers.leaves_equal(gan_jax.load(folder).state, run.state)
 
 
+def test_release_does_not_replace_the_one_it_is_made_of(whole, tmp_path):
+    folder = pathlib.Path(shutil.copytree(whole, tmp_path / 'out'))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for out in ('out', 'out/../out/'):
+        (code, _, err), = helpers.commands([[
+            'gan_jax', 'release', '--workdir=out', f'--out={out}',
+        ]], cwd=tmp_path)
+        assert code == 2 and 'is the --workdir itself' in err, err
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_numbers_of_another_model_do_not_stay(run, whole, tmp_path):
+    folder = pathlib.Path(shutil.copytree(whole, tmp_path / 'out'))
+    numbers = folder / 'evaluation.json'
+    numbers.write_text('[]')
+    write(folder, run)
+    assert numbers.exists()  # of the same model
+    other = helpers.untrained(
+        helpers.tiny_mlp(), tmp_path / 'run', helpers.random_images()
+    )
+    write(folder, other)
+    assert not numbers.exists()
+    aside, = folder.glob('evaluation.json.*')
+    assert aside.read_text() == '[]'
+
+
+@pytest.mark.parametrize('flags, says', [
+    (['--license_link=https://example.org'], '--license_link needs --lic'),
+    (['--license=other'], '--license=other needs --license_name'),
+    (['--license=mit', '--license_name=x'], 'needs no name or link'),
+    (['--pull=me/x', '--license=mit'], '--pull takes --out only'),
+])
+def test_flags_that_would_be_ignored_are_refused(flags, says, whole, tmp_path):
+    workdir = [] if '--pull=me/x' in flags else [f'--workdir={whole}']
+    (code, _, err), = helpers.commands([[
+        'gan_jax', 'release', *workdir, f'--out={tmp_path}/out', *flags,
+    ]])
+    assert code == 2 and says in err and err.count('\n') == 1
+    assert not (tmp_path / 'out').exists()
+
+
 def test_card_has_header_numbers_with_protocol_and_licence(run, tmp_path):
     yaml = pytest.importorskip('yaml')
     other = tmp_path / 'run'
