@@ -184,15 +184,26 @@ def save(folder, contents, about):
         folder: as of `write`.
         contents: {name: bytes or text}.
         about: dict for `ABOUT`.
+
+    Raises:
+        errors.ConfigError: where a file of such a name is not of an export.
     """
     folder = files.to_path(folder)
+    if not files.lexists(folder / ABOUT):
+        for name in contents:
+            if files.lexists(folder / name):
+                raise errors.ConfigError(
+                    f'--out={folder} holds another {name}; name a new folder, '
+                    'or that of an export to replace'
+                )
     folder.mkdir(parents=True, exist_ok=True)
-    contents[ABOUT] = json.dumps({
+    # First, so that the folder of a killed export can be written again.
+    files.write_json(folder / ABOUT, {
         **about, 'jax': jax.__version__,
         'stablehlo': {'months': MONTHS, 'platforms': PLATFORMS,
                       'promise': expiry()},
         'files': sorted(contents),
-    }, indent=2) + '\n'
+    })
     for name, content in contents.items():
         files.write(folder / name, content)
 

@@ -14,6 +14,8 @@ from safetensors import numpy as safetensors
 import helpers
 from gan_jax.algorithms.game import G
 from gan_jax.config import unused_keys
+from gan_jax.core import errors
+from gan_jax.core import files
 from gan_jax.runs import sampling
 from gan_jax.tools import export
 
@@ -210,6 +212,30 @@ def test_card_has_the_metrics_of_the_run_folder(exports):
     raw = export.card(run.workdir, run.algorithm, run.state, 'raw')
     assert '32 images of 8x8x1' in raw
     assert 'fid' not in raw and 'the generator as trained' in raw
+
+
+def test_only_files_of_an_export_are_replaced(exports, tmp_path, monkeypatch):
+    run, _ = exports['images']
+    out = tmp_path / 'out'
+    arguments = out, run.workdir, run.algorithm, run.state
+    out.mkdir()
+    (out / 'README.md').write_text('mine')
+    with pytest.raises(errors.ConfigError, match='holds another README.md'):
+        export.write(*arguments)
+    assert [path.read_text() for path in out.iterdir()] == ['mine']
+    (out / 'README.md').rename(out / 'notes.md')
+
+    def killed(path, data):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(files, 'write', killed)
+        patch.setattr(files, 'write_json', lambda path, _: path.touch())
+        export.write(*arguments)
+    for _ in range(2):
+        export.write(*arguments)
+    assert (out / 'notes.md').read_text() == 'mine'
+    assert (out / 'README.md').stat().st_size > 100
 
 
 def test_command_exports_other_weights(exports, tmp_path):
