@@ -7,6 +7,7 @@ Knows nothing of networks or training.
 import contextlib
 import json
 import math
+import os
 import sys
 
 from etils import epath
@@ -188,31 +189,36 @@ def write_json(path, content):
 
 
 def append_json(path, item):
-    """Add an item to a JSON list; a missing or damaged file is replaced.
+    """Add an item to a JSON list; a missing file is created.
 
-    A file that has become too large is renamed and a new one begun. Safe with
-    several processes at the same time.
+    A file that is damaged or has become too large is renamed and a new one
+    begun. Safe with several processes at the same time.
+
+    Raises:
+        OSError: where it cannot be read or written.
     """
     path = files.to_path(path)
     with files.exclusive(path.parent):
         try:
-            if path.stat().length > files.MAX_JSON:
-                files.move_aside(path)
-            items = files.read_json(path)
-        except (OSError, ValueError):
+            items = files.read_json(path, files.MAX_JSON)
+            if not isinstance(items, list):
+                raise ValueError('is not a list')
+        except FileNotFoundError:
             items = []
-        items = items if isinstance(items, list) else []
+        except ValueError:  # damaged or too large
+            if files.kind(path) in ('', 'file') and not os.path.islink(path):
+                files.move_aside(path)
+            items = []
         write_json(path, [*items, item])
 
 
 def _lines(path, step):
     """Yield (raw line, record) of a JSON Lines file, up to a step."""
-    with contextlib.suppress(OSError, ValueError):
-        for line, record in files.lines(path):
-            if record is None or type(record.get('step')) is not int:
-                continue  # the process was killed while it wrote the line
-            if record['step'] <= step:
-                yield line, record
+    for line, record in files.lines(path):
+        if record is None or type(record.get('step')) is not int:
+            continue  # the process was killed while it wrote the line
+        if record['step'] <= step:
+            yield line, record
 
 
 class Writer:
@@ -281,14 +287,16 @@ class Writer:
                 if path.stat().length > files.MAX_FILE:  # minutes to read
                     files.move_aside(path)
             with files.atomic_write(path) as file:
-                for line, _ in _lines(path, start):
-                    file.write(line)
+                with contextlib.suppress(FileNotFoundError, ValueError):
+                    file.writelines(line for line, _ in _lines(path, start))
 
     def past(self, step):
         """Load the records of metrics up to a step, oldest first."""
-        return [
-            record for _, record in _lines(self._workdir / METRICS, step)
-        ]
+        records = []
+        with contextlib.suppress(OSError, ValueError):
+            for _, record in _lines(self._workdir / METRICS, step):
+                records.append(record)
+        return records
 
     def say(self, text=''):
         """Print a line, above the progress bar if there is one."""

@@ -167,13 +167,25 @@ def test_json_is_written_atomically(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_json_list_grows_and_replaces_a_damaged_file(tmp_path):
+def test_json_list_grows_and_keeps_what_it_cannot_read(
+    tmp_path, monkeypatch
+):
     path = tmp_path / 'a.json'
     for item in (1, 2):
         writer.append_json(path, item)
     assert json.loads(path.read_text()) == [1, 2]
     path.write_text('[1,')
     writer.append_json(path, 3)
+    assert json.loads(path.read_text()) == [3]
+    aside, = (p for p in tmp_path.iterdir() if p != path)
+    assert aside.read_text() == '[1,'
+
+    def fail(path, most):
+        raise PermissionError(13, 'not allowed')
+
+    monkeypatch.setattr(writer.files, 'read_json', fail)
+    with pytest.raises(PermissionError):
+        writer.append_json(path, 4)
     assert json.loads(path.read_text()) == [3]
 
 
