@@ -73,19 +73,9 @@ class Wandb:
             config: {key: value}, JSON types without secrets.
 
         Raises:
-            errors.ConfigError: where wandb is missing or refuses, as without a
-                login.
+            errors.ConfigError: where wandb refuses, as without a login.
         """
-        if files.is_remote(workdir):
-            raise errors.ConfigError(
-                f"loggers='wandb' needs a local --workdir, not {workdir}"
-            )
-        try:
-            self._wandb = importlib.import_module('wandb')
-        except ImportError as error:
-            raise errors.ConfigError(
-                "loggers='wandb' needs wandb: pip install -e '.[wandb]'"
-            ) from error
+        self._wandb = importlib.import_module('wandb')
         try:
             self._run = self._wandb.init(
                 project='gan_jax', name=workdir.name, dir=str(workdir),
@@ -145,6 +135,30 @@ def open_wandb(workdir, start, config, say):
     """Open a `Wandb`; arguments as of `open_tensorboard`."""
     del start, say
     return Wandb(workdir, config)
+
+
+def check(names, workdir):
+    """Check that loggers can be opened, before a run touches its folder.
+
+    Args:
+        names: of `LOGGERS`.
+        workdir: the run folder.
+
+    Raises:
+        errors.ConfigError: where wandb is missing, or the folder is remote.
+    """
+    if 'wandb' not in names:
+        return
+    if files.is_remote(workdir):
+        raise errors.ConfigError(
+            f"loggers='wandb' needs a local --workdir, not {workdir}"
+        )
+    try:
+        importlib.import_module('wandb')
+    except ImportError as error:
+        raise errors.ConfigError(
+            "loggers='wandb' needs wandb: pip install -e '.[wandb]'"
+        ) from error
 
 
 LOGGERS = {'tensorboard': open_tensorboard, 'wandb': open_wandb}

@@ -26,6 +26,7 @@ from gan_jax.runs import run_folder
 from gan_jax.runs import sampling
 from gan_jax.runtime import environment
 from gan_jax.runtime import lock
+from gan_jax.runtime import loggers
 from gan_jax.runtime import parallel
 from gan_jax.runtime import signals
 from gan_jax.runtime import writer as writer_lib
@@ -83,6 +84,7 @@ def train(
             'trains one GAN'
         )
     workdir = run_folder.at(workdir)
+    loggers.check(defaults.loggers(config), workdir)
     first = parallel.is_first_host()
     try:
         with run_folder.created(workdir), lock.held(workdir, first), (
@@ -167,29 +169,25 @@ def _train(config, workdir, images, labels, callback, override, stopper):
     if not (workdir / 'checkpoints').exists():
         # Before any file is written, so that a refused start leaves none.
         first_state = initialization.initial_state(config, algorithm, specs)
-    checkpoints = run_folder.open_checkpoints(
-        workdir, config, datasets, override
-    )
-    try:
+    with contextlib.ExitStack() as stack:
+        checkpoints = stack.enter_context(contextlib.closing(
+            run_folder.open_checkpoints(workdir, config, datasets, override)
+        ))
         state = _restored(checkpoints, config, algorithm, specs, first_state)
-    except errors.CheckpointError:
-        checkpoints.close()
-        raise
-    del first_state
-    start = int(state.step)
-    writer = writer_lib.Writer(
-        workdir,
-        enabled=parallel.is_first_host(),
-        start=start,
-        total=config.num_steps,
-        names=defaults.loggers(config),
-        config=redact.mask_values(defaults.flatten(config)),
-    )
-    parts = loop.RunComponents(
-        config, datasets, {}, algorithm, checkpoints, writer, stopper,
-        callback,
-    )
-    try:
+        del first_state
+        start = int(state.step)
+        writer = stack.enter_context(contextlib.closing(writer_lib.Writer(
+            workdir,
+            enabled=parallel.is_first_host(),
+            start=start,
+            total=config.num_steps,
+            names=defaults.loggers(config),
+            config=redact.mask_values(defaults.flatten(config)),
+        )))
+        parts = loop.RunComponents(
+            config, datasets, {}, algorithm, checkpoints, writer, stopper,
+            callback,
+        )
         if start >= config.num_steps:
             writer.say(
                 f'The run in {workdir} is complete: {start} of '
@@ -198,9 +196,6 @@ def _train(config, workdir, images, labels, callback, override, stopper):
             )
         else:
             state = _continue(workdir, parts, state)
-    finally:
-        checkpoints.close()
-        writer.close()
     return Run(workdir, algorithm, state)
 
 

@@ -11,6 +11,7 @@ import helpers
 from gan_jax.config import defaults
 from gan_jax.config import validation
 from gan_jax.core import errors
+from gan_jax.runtime import loggers
 from gan_jax.runtime import writer
 
 
@@ -117,9 +118,23 @@ def test_mistakes_of_loggers_are_one_line(tmp_path, wandb, monkeypatch):
     with pytest.raises(errors.ConfigError, match='WANDB_MODE=offline') as info:
         record(tmp_path, ('wandb',))
     assert '\n' not in str(info.value)
+    with pytest.raises(errors.ConfigError, match='needs a local --workdir'):
+        loggers.check(('wandb',), 'gs://bucket/run')
+
+
+def test_missing_wandb_leaves_the_run_as_it_is(tmp_path, monkeypatch):
+    from gan_jax.training import train
+
+    config = helpers.tiny_mlp()
+    train.train(config, tmp_path / 'run')
+    before = sorted((tmp_path / 'run').rglob('*'))
+    config.loggers, config.num_steps = 'wandb', 9
     monkeypatch.setitem(sys.modules, 'wandb', None)
-    with pytest.raises(errors.ConfigError, match=r"'\.\[wandb\]'"):
-        record(tmp_path, ('wandb',))
+    for restart, folder in ((True, 'run'), (False, 'run'), (False, 'new')):
+        with pytest.raises(errors.ConfigError, match=r"'\.\[wandb\]'"):
+            train.train(config, tmp_path / folder, restart=restart)
+    assert sorted((tmp_path / 'run').rglob('*')) == before
+    assert not (tmp_path / 'new').exists()
 
 
 def test_run_logs_to_both_or_none(tmp_path, wandb):
