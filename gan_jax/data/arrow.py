@@ -46,6 +46,8 @@ def listing(path):
         if (root / SPLITS).is_file():
             names = sorted(map(str, files.read_json(root / SPLITS)['splits']))
         parts = [_part(root, name) for name in names]
+        if not parts:
+            raise ValueError('it has no splits')
     except errors.UserError:
         raise
     except Exception as error:  # of JSON, pyarrow and the disk

@@ -153,6 +153,8 @@ BAD = {
     'no stream': (stream(lambda data: b'\xff' * 900), 'cannot be read'),
     'a fifo': (link, 'cannot be read'),
     'no file': (stream(lambda data: b''), 'cannot be read'),
+    'no splits': (lambda f: (f / 'dataset_dict.json').write_text(
+        '{"splits": []}'), 'has no splits'),
 }
 
 
