@@ -64,7 +64,7 @@ def test_pytorchs_networks_have_as_many_parameters(
     script, price, name, variant
 ):
     pytest.importorskip('torch')
-    from test_step_throughput import parameters
+    from test_beside_torch import parameters
 
     pair, = price[0].pairs([name])
     if script('beside_torch').unsuited(pair['with'].config, variant):

@@ -1,5 +1,6 @@
 """PyTorch's step computes what ours does: R3GAN, losses, penalties."""
 
+import contextlib
 import importlib
 
 import jax
@@ -131,3 +132,91 @@ def test_joined_penalties_have_the_gradients_of_separate_ones(script):
 
     for one, two in zip(gradients('joined'), gradients('plain')):
         torch.testing.assert_close(one, two)
+
+
+def test_one_pass_gives_the_gradients_of_two(script):
+    torch = pytest.importorskip('torch')
+    case, = script('beside_torch').cases(['mlp 64'])
+
+    def gradients(variant):
+        torch.manual_seed(0)
+        step = script('torch_step').Step(case.config, case.shape, variant)
+        step.step()
+        return [p.detach() for p in step.discriminator.parameters()]
+
+    for one, two in zip(gradients('plain+joined'), gradients('plain')):
+        torch.testing.assert_close(one, two)
+
+
+def test_a_graph_is_recorded_after_three_steps_and_replayed(
+    script, monkeypatch
+):
+    torch = pytest.importorskip('torch')
+    done = []
+
+    class Graph:
+        def replay(self):
+            done.append('replay')
+
+    class Stream:
+        def wait_stream(self, other):
+            done.append('wait')
+
+    @contextlib.contextmanager
+    def context(thing):
+        done.append(type(thing).__name__)
+        yield
+        done.append('end')
+
+    for name, fake in (
+        ('CUDAGraph', Graph), ('Stream', Stream), ('graph', context),
+        ('stream', context), ('current_stream', Stream),
+    ):
+        monkeypatch.setattr(torch.cuda, name, fake)
+    replay = script('torch_base').captured(lambda: done.append('step') or 7)
+    assert done == [
+        'wait', 'Stream', 'step', 'step', 'step', 'end', 'wait',
+        'Graph', 'step', 'end',
+    ]
+    assert replay() == 7 and done[10:] == ['replay']
+
+
+def test_r2_in_pytorch_is_half_the_squared_slope_at_fakes(script):
+    torch = pytest.importorskip('torch')
+    case, = script('beside_torch').cases(['mlp 64'])
+    case.config.discriminator.depth = 0  # D is linear: its slope is its weight
+
+    def gradient(weight):
+        torch.manual_seed(0)
+        case.config.penalties.r2.weight = weight
+        step = script('torch_step').Step(case.config, case.shape, 'plain')
+        step._d_gradients(step._reals(), step._latents())
+        layer, = step.discriminator
+        return layer.weight.grad, layer.weight.detach()
+
+    (plain, weight), (penalised, _) = gradient(0.0), gradient(3.0)
+    torch.testing.assert_close(penalised - plain, 3 * weight)
+
+
+def test_kernels_of_any_size_halve_and_double(script):
+    torch = pytest.importorskip('torch')
+    case, = script('beside_torch').cases(['dcgan 32'])
+    nets = script('torch_step')
+    for size in (2, 3, 4, 5):
+        for player in (case.config.generator, case.config.discriminator):
+            player.kernel_size, player.width = size, 4
+        images = nets.dcgan_generator(
+            case.config.generator, 100, case.shape
+        )(torch.zeros(2, 100))
+        logits = nets.dcgan_discriminator(
+            case.config.discriminator, case.shape
+        )(images)
+        assert images.shape == (2, 3, 32, 32) and logits.shape == (2, 1)
+
+
+def test_a_graph_needs_a_cuda_device(script, monkeypatch):
+    torch = pytest.importorskip('torch')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    case, = script('beside_torch').cases(['mlp 64'])
+    with pytest.raises(errors.ConfigError, match='graph: needs a CUDA device'):
+        script('torch_step').Step(case.config, case.shape, 'compile+graph')
