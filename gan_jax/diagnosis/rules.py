@@ -154,8 +154,9 @@ RULES = {
         loss_rules.gradient_vanishes, PLAYERS,
         ('vanishing_norm', 'vanishing_share'),
         "G's gradient vanishes",
-        'Use the non-saturating or the Wasserstein loss, weaken D, or add '
-        'instance noise so that real and fake overlap.',
+        'Lower the learning rates, weaken D, add instance noise so that real '
+        'and fake overlap, or use the Wasserstein loss; minimax saturates, '
+        'non_saturating does not.',
     ),
     'memorisation': Rule(
         probe_rules.memorisation, ALL, ('copy_distance',),
