@@ -1,6 +1,6 @@
 """Digits score: quality and variety of samples of the 8x8 digits.
 
-It is shared by scripts of this folder and needs the `test` extra. A classifier,
+It is shared by scripts of this folder. A classifier, scikit-learn's
 `CalibratedClassifierCV(SVC(), ensemble=False)`, is trained on 70 % of the real
 digits (split seed 0). Samples are compared with the other 30 %.
 """

@@ -2,9 +2,8 @@
 
     python benchmarks/digits_score.py --workdir=runs/dcgan
 
-It needs the `test` extra. Images are compared at 8x8 in [0, 1], which is the
-mean over 3x3 blocks inside the border. The numbers are ratios to real held-out
-digits, except the second:
+Images are compared at 8x8 in [0, 1], which is the mean over 3x3 blocks inside
+the border. The numbers are ratios to real held-out digits, except the second:
 
 - confidence: mean top probability of a classifier that is trained on 70 % of
   the real digits, over that on the other 30 % (split seed 0);
