@@ -187,6 +187,12 @@ def move_aside(path):
     return path.rename(path.parent / f'{path.name}.{secrets.token_hex(4)}')
 
 
+def set_aside(path):
+    """Rename a file, so that a new one can begin; leave links and folders."""
+    if kind(path) in ('', 'file') and not os.path.islink(path):
+        move_aside(path)
+
+
 def create(folder):
     """Create an empty file with a random name; returns its path."""
     path = to_path(folder) / f'.{secrets.token_hex(8)}.partial'

@@ -7,7 +7,6 @@ Knows nothing of networks or training.
 import contextlib
 import json
 import math
-import os
 import sys
 
 from etils import epath
@@ -206,8 +205,7 @@ def append_json(path, item):
         except FileNotFoundError:
             items = []
         except ValueError:  # damaged or too large
-            if files.kind(path) in ('', 'file') and not os.path.islink(path):
-                files.move_aside(path)
+            files.set_aside(path)
             items = []
         write_json(path, [*items, item])
 
