@@ -199,6 +199,8 @@ def main():
     recorded = {'machine': machine(), 'cases': {}}
     if PATH.exists():
         recorded = json.loads(PATH.read_text())
+    if options.write and options.cases and recorded['machine'] != machine():
+        parser.error('another machine recorded the others: record all')
     changed = []
     for case in options.cases or CASES:
         with tempfile.TemporaryDirectory() as folder:
