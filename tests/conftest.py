@@ -47,6 +47,8 @@ def pytest_configure(config):
     config.addinivalue_line(
         'filterwarnings', 'ignore:Error reading persistent compilation cache'
     )
+    if hasattr(config, 'workerinput'):
+        config.option.markexpr = config.workerinput['markexpr']
     fast = config.option.markexpr == FAST
     if fast and config.args_source == pytest.Config.ArgsSource.ARGS and (
         not hasattr(config, 'workerinput')
@@ -60,6 +62,12 @@ def pytest_configure(config):
     environment.prepare()
     # Small programs are many; workers share them too.
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    """Tell a worker which tests were chosen; it knows setup.cfg's alone."""
+    node.workerinput['markexpr'] = node.config.option.markexpr
 
 
 def pytest_sessionstart(session):

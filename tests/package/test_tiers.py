@@ -1,6 +1,8 @@
 """The tiers of tests: their rule, the promises, the limit of time."""
 
 import ast
+import subprocess
+import sys
 import types
 
 import pytest
@@ -68,3 +70,14 @@ def test_session_that_takes_too_long_fails(limit, status, monkeypatch, capsys):
 
 def test_folders_of_the_integration_tier_exist():
     assert all((TESTS / name).exists() for name in conftest.INTEGRATION)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize('flags', [['-n1'], ['-n0']])
+def test_given_paths_run_tests_of_the_second_tier_too(flags):
+    name = 'runtime/test_runtime.py::test_json_is_written_atomically'
+    done = subprocess.run(
+        [sys.executable, '-m', 'pytest', '-v', *flags, f'tests/{name}'],
+        cwd=conftest.ROOT, capture_output=True, text=True, timeout=300,
+    )
+    assert done.returncode == 0 and '1 passed' in done.stdout, done.stdout
