@@ -66,7 +66,7 @@ def pytest_configure(config):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node):
-    """Tell a worker which tests were chosen; it knows setup.cfg's alone."""
+    """Tell a worker which tests are chosen; it reads only setup.cfg."""
     node.workerinput['markexpr'] = node.config.option.markexpr
 
 

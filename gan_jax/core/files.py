@@ -187,7 +187,7 @@ def move_aside(path):
     return path.rename(path.parent / f'{path.name}.{secrets.token_hex(4)}')
 
 
-def set_aside(path):
+def move_damaged(path):
     """Rename a file, so that a new one can begin; leave links and folders."""
     if kind(path) in ('', 'file') and not os.path.islink(path):
         move_aside(path)

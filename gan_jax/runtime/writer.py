@@ -205,7 +205,7 @@ def append_json(path, item):
         except FileNotFoundError:
             items = []
         except ValueError:  # damaged or too large
-            files.set_aside(path)
+            files.move_damaged(path)
             items = []
         write_json(path, [*items, item])
 

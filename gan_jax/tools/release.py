@@ -55,7 +55,7 @@ def write(
     """
     folder = files.to_path(folder)
     check_folder(folder)
-    _check_other(folder, workdir)
+    _check_differs(folder, workdir)
     _check_training(workdir, training)
     contents = {
         release_files.CONFIG: _json(_config(workdir)),
@@ -129,7 +129,7 @@ def _is_replaceable(folder):
         return False
 
 
-def _check_other(folder, workdir):
+def _check_differs(folder, workdir):
     """Check that a release is not written onto the one it is made of."""
     if files.to_path(workdir).resolve() == folder.resolve():
         raise errors.ConfigError(

@@ -267,11 +267,7 @@ def check_licence(licence):
             f'--license={licence.identifier} needs no name or link, which are '
             'for --license=other'
         )
-    needing = [
-        flag for flag, value in (
-            ('--license=other', licence.identifier),
-            ('--license_link', licence.link),
-        ) if value
-    ]
-    if needing and not licence.name and licence.identifier in ('', 'other'):
-        raise errors.ConfigError(f'{needing[0]} needs --license_name')
+    if licence.identifier == 'other' and not licence.name:
+        raise errors.ConfigError('--license=other needs --license_name')
+    if licence.link and not licence.name:
+        raise errors.ConfigError('--license_link needs --license_name')

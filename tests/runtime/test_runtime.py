@@ -189,6 +189,19 @@ def test_json_list_grows_and_keeps_what_it_cannot_read(
     assert json.loads(path.read_text()) == [3]
 
 
+def test_metrics_that_cannot_be_read_are_kept(tmp_path, monkeypatch):
+    path = tmp_path / writer.METRICS
+    path.write_text('{"step": 1}\n')
+
+    def fail(path):
+        raise PermissionError(13, 'not allowed')
+
+    monkeypatch.setattr(writer.files, 'lines', fail)
+    with pytest.raises(PermissionError):
+        writer.Writer(tmp_path, enabled=True, start=1, total=9, names=())
+    assert path.read_text() == '{"step": 1}\n'
+
+
 def test_too_long_json_list_is_renamed(tmp_path, monkeypatch):
     path = tmp_path / 'a.json'
     writer.append_json(path, 'x' * 50)
